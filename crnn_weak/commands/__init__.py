@@ -1,0 +1,1 @@
+"""The commands of ``crnn-weak``: each module has ``add_arguments(parser)`` and ``run(args) -> int``."""

@@ -1,0 +1,1 @@
+"""What was recorded, and what was said about it: labels, events, audio, data sets."""

@@ -1,0 +1,1 @@
+"""From scores to events: thresholds, post-processing, recordings of any length."""

@@ -1,0 +1,94 @@
+"""The exception family, and the one place that words a misspelt name.
+
+Every error that a user can cause derives from `CrnnWeakError`. The command line prints its message as one line
+and exits with 2; any other exception is a bug and keeps its traceback. A message says what was wrong, where,
+what was expected and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ClipError",
+    "ConfigError",
+    "CrnnWeakError",
+    "DataError",
+    "DependencyError",
+    "FeatureStoreError",
+    "LabelError",
+    "ModelFileError",
+    "RunError",
+    "nearest_names",
+]
+
+
+class CrnnWeakError(Exception):
+    """Base of all errors that the user can mend."""
+
+
+class ConfigError(CrnnWeakError, ValueError):
+    """A setting is unknown, of the wrong type, or out of its range."""
+
+
+class DataError(CrnnWeakError, ValueError):
+    """A label file, an audio file or an array does not hold what it should."""
+
+
+class LabelError(DataError):
+    """A label is not in the class list."""
+
+
+class ClipError(DataError):
+    """A clip id is not in the data set, store or run."""
+
+
+class FeatureStoreError(CrnnWeakError, OSError):
+    """A feature store is missing, damaged, or belongs to another configuration."""
+
+
+class ModelFileError(CrnnWeakError, OSError):
+    """A model file is missing, damaged, or does not fit its use."""
+
+
+class RunError(CrnnWeakError, RuntimeError):
+    """A run folder is missing, unfinished, or belongs to another configuration."""
+
+
+class DependencyError(CrnnWeakError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+def nearest_names(name: str, known: Iterable[str], *, n: int = 3) -> str:
+    """Return the tail of an error message that offers the known names nearest to `name`.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    known : iterable of str
+        What there is.
+    n : int
+        The most names to offer.
+
+    Returns
+    -------
+    str
+        ``"Did you mean 'epochs'?"``, or the list of the known names where none is near.
+
+    Examples
+    --------
+    >>> nearest_names("epoch", ["epochs", "seed"])
+    "Did you mean 'epochs'?"
+    >>> nearest_names("zzz", ["epochs", "seed"])
+    "Known: 'epochs', 'seed'."
+    """
+    known = list(known)
+    folded = {candidate.casefold(): candidate for candidate in known}
+    near = [folded[key] for key in difflib.get_close_matches(name.casefold(), list(folded), n=n, cutoff=0.6)]
+    if near:
+        return f"Did you mean {' or '.join(map(repr, near))}?"
+    shown = ", ".join(map(repr, known[:20]))
+    more = f", ... ({len(known)} in all)" if len(known) > 20 else ""
+    return f"Known: {shown}{more}."

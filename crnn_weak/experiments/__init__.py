@@ -1,0 +1,1 @@
+"""Experiments, each run with ``python -m crnn_weak.experiments.NAME``. Nothing is imported here."""

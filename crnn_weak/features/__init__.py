@@ -1,0 +1,1 @@
+"""Log mel-band energies, their standardisation, and the HDF5 store."""

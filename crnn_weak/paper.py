@@ -1,0 +1,60 @@
+"""The published numbers, as data.
+
+Adavanne & Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional and recurrent
+neural network", DCASE 2017 workshop, arXiv:1710.02998; the table is that of the authors' talk. Nothing here is
+ours: the figures that this package measures live in ``experiments/results``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CITATION", "N_TESTING_CLIPS", "N_TRAINING_CLIPS", "RESULTS", "SALIENCY_CLIP", "PaperRow", "paper_row"]
+
+CITATION = (
+    'S. Adavanne and T. Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional '
+    'and recurrent neural network", DCASE 2017 workshop, arXiv:1710.02998'
+)
+N_TRAINING_CLIPS = 51_172
+N_TESTING_CLIPS = 488
+#: The clip of the talk's saliency figure: a car, 0.0 to 2.5 s.
+SALIENCY_CLIP = "--jc0NAxK8M_30.000_40.000"
+
+
+class PaperRow(NamedTuple):
+    """One row of the published table. Percent, but for the error rates; ``None`` where nothing was published."""
+
+    strong: float
+    weak: float
+    tagging_precision: float
+    tagging_recall: float
+    tagging_f: float
+    error_rate: float
+    segment_f: float
+    challenge_tagging_f: float | None
+    challenge_error_rate: float | None
+
+
+RESULTS: tuple[PaperRow, ...] = (
+    PaperRow(0.002, 1, 44.9, 37.0, 40.5, 1.38, 10.9, None, None),
+    PaperRow(0.02, 1, 44.2, 36.5, 40.0, 1.13, 17.0, None, None),
+    PaperRow(0.2, 1, 47.5, 39.6, 43.2, 0.84, 38.1, 46.6, 0.80),
+    PaperRow(1, 1, 47.5, 39.7, 43.3, 0.84, 38.8, 45.5, 0.81),
+    PaperRow(1, 0.2, 47.3, 39.5, 43.0, 0.84, 38.6, 44.5, 0.82),
+    PaperRow(1, 0.02, 25.5, 20.6, 22.8, 0.81, 41.1, None, None),
+    PaperRow(1, 0.002, 20.5, 16.5, 18.3, 0.81, 42.4, 26.3, 0.79),
+)
+
+
+def paper_row(strong: float, weak: float) -> PaperRow | None:
+    """Return the published row of a setting, or None where the paper has none.
+
+    >>> paper_row(1, 0.02).segment_f
+    41.1
+    >>> paper_row(3, 1) is None
+    True
+    """
+    for row in RESULTS:
+        if (row.strong, row.weak) == (strong, weak):
+            return row
+    return None

@@ -1,0 +1,37 @@
+"""Shared fixtures. Material that is not in the repository is looked for and, where missing, skipped by name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _shared_folder(name: str) -> Path:
+    root = Path(os.environ.get("CRNN_WEAK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    folder = root / name
+    if not folder.is_dir():
+        pytest.skip(f"{name} is not there (looked in {root}; set CRNN_WEAK_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def task4_metadata() -> Path:
+    """The organisers' label files of DCASE 2017 task 4."""
+    return _shared_folder("dcase2017-task4-metadata")
+
+
+@pytest.fixture(scope="session")
+def real_events() -> Path:
+    """879 real recordings of single sounds with active regions."""
+    return _shared_folder("real-events-17")
+
+
+@pytest.fixture(scope="session")
+def metric_oracle() -> Path:
+    """Event lists with what sed_eval says of them."""
+    return _shared_folder("metric-oracle")
