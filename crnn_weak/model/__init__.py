@@ -1,0 +1,8 @@
+"""The network. Importing this package imports Keras, and with it TensorFlow (or what KERAS_BACKEND names).
+
+The environment is prepared here, because TensorFlow reads it once, at its own import.
+"""
+
+from crnn_weak.model.backend import prepare_environment
+
+prepare_environment()

@@ -1,0 +1,113 @@
+"""The network of the paper, as a Keras functional model.
+
+``(frames, mel bands)`` -> convolutional blocks, pooled over frequency only -> bidirectional GRUs -> a dense layer
+for each frame -> output ``strong`` -> weak head -> output ``weak``. The two outputs stand in sequence: the weak one
+sees nothing but the strong one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from crnn_weak.config import Config, ModelConfig, preset
+from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.model import layers as fast_layers
+from crnn_weak.model.heads import WEAK_HEADS
+
+__all__ = ["build_model", "conv_block", "recurrent_block"]
+
+
+def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
+    """Conv -> BatchNorm -> ReLU -> MaxPool over frequency -> Dropout; ``(clips, frames, bands, filters)``.
+
+    The ReLU stands behind the pooling: the maximum commutes with it, and there are fewer values left.
+    """
+    number = index + 1
+    x = layers.Conv2D(config.n_filters, config.kernel_size, padding="same", name=f"conv_{number}")(x)
+    x = modules.BatchNormalization(name=f"batch_norm_{number}")(x)
+    x = layers.MaxPooling2D((1, config.pools[index]), name=f"pool_{number}")(x)
+    x = layers.ReLU(name=f"relu_{number}")(x)
+    return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+
+
+def recurrent_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
+    """A bidirectional GRU, sequence in and sequence out; ``(clips, frames, units)`` (twice the units for concat)."""
+    gru = layers.GRU(
+        config.gru_units[index], return_sequences=True, reset_after=config.gru_reset_after, name=f"gru_{index + 1}"
+    )
+    return modules.Bidirectional(gru, merge_mode=config.gru_merge, name=f"bidirectional_{index + 1}")(x)
+
+
+def build_model(
+    config: str | Config = "paper",
+    *,
+    head: str | None = None,
+    n_classes: int | None = None,
+    n_frames: int | str | None = "config",
+    fused: bool = True,
+) -> keras.Model:
+    """Build the network, uncompiled.
+
+    Parameters
+    ----------
+    config : str or Config
+        A preset's name (``paper``, ``sibling``, ``quick``) or a whole configuration.
+    head : {'max_dense', 'max'}, optional
+        The weak head; by default that of the configuration.
+    n_classes : int, optional
+        By default that of the configuration.
+    n_frames : int, None or 'config'
+        Length of the time axis; None for a time axis of any length; by default the frames of the configuration's clip.
+    fused : bool
+        Use the faster forms of three layers (`crnn_weak.model.layers`) where they apply; the weights and the values
+        are those of Keras' own layers, which False gives.
+
+    Returns
+    -------
+    keras.Model
+        Input: standardised log mel-band energies, shape ``(clips, n_frames, n_mels)``. Outputs, a dictionary:
+        ``strong`` of shape ``(clips, n_frames, n_classes)`` and ``weak`` of shape ``(clips, n_classes)``, in [0, 1].
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset or head, or the pools exceed the mel bands.
+
+    References
+    ----------
+    Adavanne & Virtanen, DCASE 2017 workshop, arXiv:1710.02998. Sizes by the count of 218,000 trainable weights.
+    """
+    if isinstance(config, str):
+        config = preset(config)
+    head = config.model.weak_head if head is None else head
+    if head not in WEAK_HEADS:
+        raise ConfigError(f"weak head {head!r} is not known. {nearest_names(head, WEAK_HEADS)}")
+    n_classes = config.model.n_classes if n_classes is None else n_classes
+    if n_classes < 1:
+        raise ConfigError(f"n_classes = {n_classes}: expected a whole number of 1 or more.")
+    frames = config.features.n_frames if n_frames == "config" else n_frames
+    modules = fast_layers if fused else layers
+    n_bands = config.features.n_mels
+
+    log_mel = keras.Input((frames, n_bands), name="log_mel")
+    x = layers.Reshape((-1, n_bands, 1) if frames is None else (frames, n_bands, 1), name="one_channel")(log_mel)
+    for index, pool in enumerate(config.model.pools):
+        n_bands //= pool
+        if n_bands < 1:
+            raise ConfigError(
+                f"model.pools = {config.model.pools}: no band is left of {config.features.n_mels} mel bands. "
+                "Expected pools whose product is at most the number of mel bands."
+            )
+        x = conv_block(x, config.model, index, modules)  # (clips, frames, bands / pool, filters)
+    width = n_bands * config.model.n_filters
+    x = layers.Reshape((-1, width) if frames is None else (frames, width), name="features")(x)
+    for index in range(len(config.model.gru_units)):
+        x = recurrent_block(x, config.model, index, modules)  # (clips, frames, units)
+    x = modules.TimeDistributed(layers.Dense(config.model.dense_units, name="dense_1"), name="time_dense")(x)
+    strong_dense = layers.Dense(n_classes, activation="sigmoid", name="strong_dense")
+    strong = modules.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
+    weak = WEAK_HEADS[head](strong, n_classes, "weak")  # (clips, classes)
+    return keras.Model(log_mel, {"strong": strong, "weak": weak}, name="crnn_weak")

@@ -1,0 +1,116 @@
+"""Keras layers with the weights, the values and the names of their parents, computed faster.
+
+Each class here *is* its Keras parent (same weights, same configuration, same mathematics, proven equal under test)
+and falls back to the parent's own computation wherever its shortcut does not hold: another backend, a GPU (where
+cuDNN is the better way), a mask, other activations. They are registered with Keras, so that a saved model loads in
+safe mode once `crnn_weak.model` is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from crnn_weak.model.backend import has_gpu
+
+__all__ = ["BatchNormalization", "Bidirectional", "TimeDistributed"]
+
+_PACKAGE = "crnn_weak"
+
+
+def _tensorflow_on_cpu() -> bool:
+    return keras.backend.backend() == "tensorflow" and not has_gpu()
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class TimeDistributed(keras.layers.TimeDistributed):
+    """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once.
+
+    Dense acts on the last axis alone, so one call on ``(clips, frames, features)`` is what the parent computes frame
+    by frame. The parent unrolls a static time axis into one slice per frame: 500 of them take half the speed and
+    several times the memory (keras-team/keras#21179).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if isinstance(self.layer, keras.layers.Dense) and mask is None:
+            return self.layer.call(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU)."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
+        if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        if not (training and self.trainable):
+            moving = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+            outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs, scale=gamma, offset=beta, mean=moving[0], variance=moving[1],
+                epsilon=self.epsilon, is_training=False,
+            )  # fmt: skip
+            return outputs
+        nothing = tf.zeros((0,), tf.float32)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing,
+            epsilon=self.epsilon, is_training=True,
+        )  # fmt: skip
+        # The kernel reports the unbiased variance; Keras moves towards the biased one.
+        n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+        variance = tf.stop_gradient(variance) * (n_values - 1.0) / n_values
+        rest = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + tf.stop_gradient(mean) * rest)
+        self.moving_variance.assign(self.moving_variance * self.momentum + variance * rest)
+        return outputs
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class Bidirectional(keras.layers.Bidirectional):
+    """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
+
+    The shortcut serves ``GRU(reset_after=True, return_sequences=True)`` without dropout: `crnn_weak.model.fused_gru`.
+    """
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+        if mask is not None or initial_state is not None or not self._fits() or not _tensorflow_on_cpu():
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        from crnn_weak.model.fused_gru import bidirectional_gru
+
+        forward, backward = (self.forward_layer.cell, self.backward_layer.cell)
+        outputs = bidirectional_gru(
+            sequences,
+            kernels=(forward.kernel, backward.kernel),
+            recurrent_kernels=(forward.recurrent_kernel, backward.recurrent_kernel),
+            biases=(forward.bias, backward.bias),
+        )
+        return _merge(*outputs, self.merge_mode)
+
+    def _fits(self) -> bool:
+        layers = (self.forward_layer, self.backward_layer)
+        return (
+            all(isinstance(layer, keras.layers.GRU) for layer in layers)
+            and all(layer.reset_after and layer.use_bias and not layer.dropout for layer in layers)
+            and all(not layer.recurrent_dropout and not layer.stateful and not layer.unroll for layer in layers)
+            and all(layer.activation is keras.activations.tanh for layer in layers)
+            and all(layer.recurrent_activation is keras.activations.sigmoid for layer in layers)
+            and self.return_sequences
+            and not self.return_state
+            and self.merge_mode is not None
+            and self.compute_dtype == "float32"
+        )
+
+
+def _merge(forward: Any, backward: Any, mode: str) -> Any:
+    if mode == "concat":
+        return ops.concatenate([forward, backward], axis=-1)
+    if mode == "mul":
+        return forward * backward
+    total = forward + backward
+    return total / 2 if mode == "ave" else total

@@ -1,0 +1,81 @@
+"""Batches from a feature store, with memory bounded by one batch.
+
+The order of the clips is a function of (seed, epoch): a resumed run sees the clips that the unbroken one would have
+seen. Each epoch's last clips that do not fill a batch are left out of it (another draw leaves out others), because a
+second batch shape would be compiled for their sake.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from crnn_weak.features.scaler import Scaler
+from crnn_weak.training.targets import targets
+
+__all__ = ["StoreBatches"]
+
+
+class _Store(Protocol):
+    @property
+    def tags(self) -> np.ndarray: ...
+
+    def read(self, rows: np.ndarray) -> np.ndarray: ...
+
+
+class StoreBatches(keras.utils.PyDataset):
+    """Standardised log mel and targets, batch by batch.
+
+    Parameters
+    ----------
+    store : FeatureStore
+    rows : np.ndarray of int
+        The clips to draw from.
+    scaler : Scaler
+    batch_size : int
+        Lowered to the number of clips where there are fewer.
+    seed : int, optional
+        Shuffle by (seed, `epoch`); without it the clips come in the order of `rows` and all of them come.
+    """
+
+    def __init__(
+        self,
+        store: _Store,
+        rows: np.ndarray,
+        scaler: Scaler,
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.store = store
+        self.rows = np.asarray(rows)
+        self.scaler = scaler
+        self.batch_size = min(batch_size, len(self.rows))
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the order of an epoch."""
+        self.epoch = epoch
+        if self.seed is None:
+            self._order = self.rows
+        else:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+
+    @property
+    def num_batches(self) -> int:
+        if self.seed is None:
+            return -(-len(self.rows) // self.batch_size)
+        return len(self.rows) // self.batch_size
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        log_mel = self.scaler.transform(self.store.read(rows)).astype(np.float32, copy=False)
+        return log_mel, targets(self.store.tags[rows], log_mel.shape[1])

@@ -1,0 +1,54 @@
+"""The validation split: part of the training clips, stratified by class, seeded; never a clip of the testing split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crnn_weak.errors import DataError
+
+__all__ = ["validation_split"]
+
+
+def validation_split(tags: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide the rows of a store into training and validation rows.
+
+    Each clip belongs to the stratum of its rarest tag, so that the rare classes are spread as evenly as the common
+    ones; clips without tags form a stratum of their own. A stratum of a single clip stays in training.
+
+    Parameters
+    ----------
+    tags : np.ndarray of bool, shape (n_clips, n_classes)
+    fraction : float in (0, 1)
+        Share of the clips for validation.
+    seed : int
+
+    Returns
+    -------
+    training, validation : np.ndarray of int
+        Sorted rows, disjoint, together all rows; neither is empty.
+
+    Raises
+    ------
+    DataError
+        There are fewer than two clips.
+    """
+    n_clips, n_classes = tags.shape
+    if n_clips < 2:
+        raise DataError(f"{n_clips} clip(s) for training and validation: expected at least 2. Add clips.")
+    counts = tags.sum(axis=0)
+    rarity = np.where(tags, counts[None, :], n_clips + 1)
+    strata = np.where(tags.any(axis=1), rarity.argmin(axis=1), n_classes)
+    rng = np.random.default_rng([seed, 0x5EED])
+    chosen: list[np.ndarray] = []
+    owed = 0.0  # what rounding has left behind, so that the strata's shares add up
+    for stratum in np.unique(strata):
+        rows = rng.permutation(np.flatnonzero(strata == stratum))
+        owed += fraction * len(rows)
+        n_chosen = min(int(owed + 0.5), len(rows) - 1)
+        owed -= n_chosen
+        chosen.append(rows[:n_chosen])
+    validation = np.sort(np.concatenate(chosen))
+    if not len(validation):
+        validation = np.array([rng.integers(n_clips)])
+    training = np.setdiff1d(np.arange(n_clips), validation)
+    return training, validation
