@@ -1,0 +1,42 @@
+"""All figures, by one name: axes in, artists out.
+
+Every function draws on the axes that it is given and returns what it drew; none opens a window, and importing this
+module imports no matplotlib. A figure for a file:
+
+>>> import io
+>>> from crnn_weak import preset
+>>> from crnn_weak.report import figures
+>>> figure, (ax,) = figures.new_figure(7, 6)
+>>> boxes = figures.draw_architecture(preset("paper"), ax=ax)
+>>> figure.savefig(io.BytesIO())        # or figures.save_figure(figure, "network"), which writes PNG and PDF
+"""
+
+from __future__ import annotations
+
+from crnn_weak.report.architecture import draw_architecture
+from crnn_weak.report.clip_figures import plot_event_roll, plot_log_mel, plot_saliency, plot_scores
+from crnn_weak.report.result_figures import (
+    co_occurrence,
+    plot_class_wise,
+    plot_confusion,
+    plot_loss_weight_grid,
+    plot_training_curves,
+)
+from crnn_weak.report.style import COLOURS, new_figure, save_figure, style
+
+__all__ = [
+    "COLOURS",
+    "co_occurrence",
+    "draw_architecture",
+    "new_figure",
+    "plot_class_wise",
+    "plot_confusion",
+    "plot_event_roll",
+    "plot_log_mel",
+    "plot_loss_weight_grid",
+    "plot_saliency",
+    "plot_scores",
+    "plot_training_curves",
+    "save_figure",
+    "style",
+]

@@ -1,0 +1,324 @@
+"""Pictures of runs and experiments: curves, bars, the seven settings, confusion. Axes in, artists out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crnn_weak import paper
+from crnn_weak.errors import DataError
+from crnn_weak.report.clip_figures import _check, _shorten
+from crnn_weak.report.style import COLOURS, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["co_occurrence", "plot_class_wise", "plot_confusion", "plot_loss_weight_grid", "plot_training_curves"]
+
+
+def plot_class_wise(
+    values: Mapping[str, Sequence[float]],
+    *,
+    classes: Sequence[str],
+    ax: Axes,
+    n_reference: Sequence[int] | None = None,
+    unit: str = "%",
+) -> dict[str, Any]:
+    """Draw one group of horizontal bars for each class.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence of float, each of length n_classes
+        Series -> values as shown (percent, with the default unit). NaN, for a class that never occurs, is written
+        as an en dash. Known series names (``tagging``, ``segment``, ``event``) have their own colours.
+    classes : sequence of str, length n_classes
+        From the top.
+    ax : matplotlib.axes.Axes
+    n_reference : sequence of int, optional
+        How often the class occurs, written behind its name.
+    unit : str
+
+    Returns
+    -------
+    dict of str to matplotlib.container.BarContainer
+    """
+    spare = iter(("#009E73", "#CC79A7", "#56B4E9", "#D55E00"))
+    names = {"tagging": "tagging (clips)", "segment": "detection (1 s segments)", "event": "events (collar)"}
+    height = 0.76 / max(len(values), 1)
+    rows = np.arange(len(classes))
+    drawn = {}
+    with style():
+        for index, (name, series) in enumerate(values.items()):
+            numbers = np.asarray(series, dtype=float)
+            if numbers.shape != (len(classes),):
+                raise DataError(f"{name}: expected {len(classes)} values, received shape {numbers.shape}.")
+            middle = rows + (index - (len(values) - 1) / 2) * height
+            shown = np.where(np.isfinite(numbers), numbers, 0.0)
+            colour = COLOURS.get(name) or next(spare, COLOURS["muted"])
+            drawn[name] = ax.barh(middle, shown, height=height * 0.88, color=colour, label=names.get(name, name))
+            for place, number in zip(middle, numbers, strict=True):
+                text = f"{number:.0f}" if np.isfinite(number) else "–"
+                ax.annotate(
+                    text,
+                    (number if np.isfinite(number) else 0.0, place),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7.0,
+                    color=COLOURS["muted"],
+                )
+        labels = [_shorten(name) for name in classes]
+        if n_reference is not None:
+            labels = [f"{name}  ({count:,})" for name, count in zip(labels, n_reference, strict=True)]
+        ax.set_yticks(rows, labels)
+        ax.set_ylim(len(classes) - 0.5, -0.5)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        if unit == "%":
+            ax.set_xlim(0, 106)
+            ax.set_xticks(range(0, 101, 20))
+        ax.set_xlabel(f"F-score / {unit}" if unit == "%" else unit)
+        ax.grid(axis="x")
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=max(len(values), 1), borderaxespad=0.2)
+    return drawn
+
+
+def plot_training_curves(
+    history: Mapping[str, Sequence[float]], *, axes: Sequence[Axes], best_epoch: int | None = None
+) -> list[Any]:
+    """Draw both losses of training and validation over the epochs.
+
+    Parameters
+    ----------
+    history : mapping of column to sequence of float
+        Columns ``epoch, strong_loss, weak_loss, val_strong_loss, val_weak_loss`` of a run's ``history.csv``; the
+        losses before they are weighted.
+    axes : sequence of two Axes
+        The strong loss, the weak loss.
+    best_epoch : int, optional
+        Marked: the epoch whose weights are kept; as counted in column ``epoch``.
+
+    Returns
+    -------
+    list of matplotlib.lines.Line2D
+        Training and validation of ``strong``, then of ``weak``.
+    """
+    if len(axes) != 2:
+        raise DataError(f"plot_training_curves: expected two axes, received {len(axes)}.")
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = np.asarray(history["epoch"], dtype=float)
+    lines = []
+    with style():
+        for ax, output in zip(axes, ("strong", "weak"), strict=True):
+            single = "o" if len(epochs) == 1 else None  # a line of one point shows nothing
+            for column, label, options in (
+                (f"{output}_loss", "training", {"linestyle": (0, (4, 1.6)), "linewidth": 1.3, "alpha": 0.9}),
+                (f"val_{output}_loss", "validation", {"linewidth": 1.9}),
+            ):
+                if column not in history:
+                    raise DataError(f"history: column {column!r} is missing. Expected the columns of history.csv.")
+                losses = np.asarray(history[column], dtype=float)
+                (line,) = ax.plot(epochs, losses, color=COLOURS[output], label=label, marker=single, **options)
+                lines.append(line)
+                if best_epoch is not None and label == "validation" and best_epoch in epochs:
+                    best = float(losses[np.flatnonzero(epochs == best_epoch)[0]])
+                    ax.axvline(best_epoch, color=COLOURS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
+                    ax.plot([best_epoch], [best], "o", color=COLOURS[output], markeredgecolor="white", markersize=6)
+            ax.set_title(f"{output.capitalize()} loss")
+            ax.set_xlabel("epoch")
+            ax.set_ylim(bottom=0)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.grid(axis="y")
+            ax.legend(loc="best")
+        axes[0].set_ylabel("mean binary cross-entropy")
+    return lines
+
+
+def _ratio(strong: float, weak: float, span: tuple[float, float]) -> float:
+    """The weight ratio; a weight of zero stands one decade beyond the last ratio of its side."""
+    if weak == 0:
+        return span[1] * 10
+    return span[0] / 10 if strong == 0 else strong / weak
+
+
+def plot_loss_weight_grid(
+    results: Mapping[tuple[float, float], Mapping[str, Sequence[float] | float]],
+    *,
+    axes: Sequence[Axes],
+    show_paper: bool = True,
+) -> dict[str, Any]:
+    """Draw both tasks' metrics over the ratio of the loss weights, beside the published values.
+
+    Parameters
+    ----------
+    results : mapping of (strong weight, weak weight) to mapping of metric to value(s)
+        Metrics ``tagging_f`` and ``segment_f`` in percent, ``error_rate`` as a ratio, as in `paper.PaperRow`; each
+        one number or one per seed (the mean is drawn, with the standard deviation over two or more seeds). A
+        missing metric or NaN is left out.
+    axes : sequence of two Axes
+        F-scores; error rate.
+    show_paper : bool
+        Draw the published values, hollow and dashed.
+
+    Returns
+    -------
+    dict of str to matplotlib.container.ErrorbarContainer
+        By metric.
+
+    Notes
+    -----
+    The ratio is on a logarithmic axis. A setting with a weight of zero stands one decade beyond the others.
+    """
+    if len(axes) != 2:
+        raise DataError(f"plot_loss_weight_grid: expected two axes, received {len(axes)}.")
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    settings = sorted({*results, *((row.strong, row.weak) for row in paper.RESULTS if show_paper)})
+    ratios = [strong / weak for strong, weak in settings if strong > 0 and weak > 0] or [1.0]
+    span = (min(ratios), max(ratios))
+    place = {setting: _ratio(*setting, span) for setting in settings}
+    panels = (
+        (axes[0], (("segment_f", "segment", "o", "detection F"), ("tagging_f", "tagging", "s", "tagging F"))),
+        (axes[1], (("error_rate", "error_rate", "D", "error rate"),)),
+    )
+    drawn: dict[str, Any] = {}
+    with style():
+        for ax, metrics in panels:
+            for metric, colour, marker, label in metrics:
+                if show_paper:
+                    ax.plot(
+                        [place[row.strong, row.weak] for row in paper.RESULTS],
+                        [getattr(row, metric) for row in paper.RESULTS],
+                        linestyle=(0, (3, 2)),
+                        linewidth=1.0,
+                        marker=marker,
+                        markersize=4.5,
+                        markerfacecolor="white",
+                        color=COLOURS[colour],
+                        alpha=0.65,
+                        label=f"{label}, paper",
+                    )
+                points = []
+                for setting in sorted(results, key=lambda s: place[s]):
+                    values = np.atleast_1d(np.asarray(results[setting].get(metric, np.nan), dtype=float))
+                    values = values[np.isfinite(values)]
+                    if values.size:
+                        spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
+                        points.append((place[setting], float(values.mean()), spread))
+                if points:
+                    x, mean, spreads = map(list, zip(*points, strict=True))
+                    drawn[metric] = ax.errorbar(
+                        x,
+                        mean,
+                        yerr=spreads if any(spreads) else None,
+                        color=COLOURS[colour],
+                        marker=marker,
+                        markersize=5.5,
+                        linewidth=1.8,
+                        capsize=3,
+                        elinewidth=1.1,
+                        label=f"{label}, here",
+                        zorder=3,
+                    )
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(FixedLocator(sorted(set(place.values()))))
+            ax.xaxis.set_minor_locator(NullLocator())
+            names = {place[s, w]: f"{s:g} : {w:g}" for s, w in settings}
+            ax.set_xticklabels([names[tick] for tick in sorted(set(place.values()))], rotation=40, ha="right")
+            ax.set_xlabel("loss weights, strong : weak")
+            ax.grid(axis="y")
+            # Legends stand above: inside, they hide points in one experiment or another.
+            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+        axes[0].set_ylim(0, 100)
+        axes[0].set_ylabel("F-score / %")
+        axes[1].set_ylim(bottom=0)
+        axes[1].set_ylabel("error rate (lower is better)")
+        axes[1].axhline(1.0, color=COLOURS["muted"], linewidth=0.8, zorder=0)
+        axes[1].annotate(
+            "nothing detected",
+            (1.0, 1.0),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7.5,
+            color=COLOURS["muted"],
+        )
+    return drawn
+
+
+def co_occurrence(reference: np.ndarray, estimated: np.ndarray, *, false_only: bool = True) -> np.ndarray:
+    """Return how often class ``c`` is estimated where class ``r`` is true.
+
+    Parameters
+    ----------
+    reference, estimated : np.ndarray of bool, shape (n, n_classes)
+        Rows are clips, segments or frames.
+    false_only : bool
+        Off the diagonal count only rows in which ``c`` is *not* true: classes that really sound together are no
+        confusion. The diagonal is the recall in either case.
+
+    Returns
+    -------
+    np.ndarray of float, shape (n_classes, n_classes)
+        Rows true, columns estimated, in [0, 1]; a row of NaN where the class never occurs.
+
+    Examples
+    --------
+    >>> co_occurrence([[1, 0], [1, 1]], [[1, 1], [1, 1]])[0].tolist()
+    [1.0, 0.5]
+    """
+    truth, guess = np.asarray(reference, dtype=bool), np.asarray(estimated, dtype=bool)
+    if truth.ndim != 2 or truth.shape != guess.shape:
+        raise DataError(
+            f"confusion: expected two arrays of one shape (n, classes), received {truth.shape}, {guess.shape}."
+        )
+    counted = guess & ~truth if false_only else guess
+    counts = truth.T.astype(float) @ counted.astype(float)
+    np.fill_diagonal(counts, (truth & guess).sum(axis=0))
+    totals = truth.sum(axis=0).astype(float)
+    totals[totals == 0] = np.nan
+    shares: np.ndarray = counts / totals[:, None]
+    return shares
+
+
+def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes, colour_bar: bool = True) -> Any:
+    """Draw what `co_occurrence` counts.
+
+    Parameters
+    ----------
+    shares : np.ndarray, shape (n_classes, n_classes)
+        In [0, 1]; rows true, columns estimated; NaN is left grey.
+    classes : sequence of str, length n_classes
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+    """
+    shares = _check("shares", shares, (len(classes), len(classes))) * 100.0
+    with style():
+        ax.set_facecolor(COLOURS["lane"])
+        image = ax.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=100, aspect="equal")
+        names = [_shorten(name) for name in classes]
+        ax.set_xticks(range(len(classes)), names, rotation=50, ha="left", rotation_mode="anchor")
+        ax.set_yticks(range(len(classes)), names)
+        ax.xaxis.tick_top()
+        ax.xaxis.set_label_position("top")
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+        ax.set_xlabel("estimated")
+        ax.set_ylabel("true")
+        size = 6.5 if len(classes) <= 20 else 5.0
+        for row, column in np.argwhere(np.nan_to_num(shares) >= 0.5):
+            value = shares[row, column]
+            colour = "white" if value > 55 else COLOURS["ink"]
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
+        if colour_bar:
+            bar = ax.figure.colorbar(image, ax=ax, pad=0.02, fraction=0.035, shrink=0.8)
+            bar.set_label("% of the clips in which the row's class is true")
+            bar.outline.set_visible(False)
+    return image
