@@ -1,0 +1,190 @@
+"""Standardisation of log mel bands, fitted in one pass with bounded memory.
+
+Mean and standard deviation are per band, over the frames of the *training* clips: fit on the training store (on the
+rows that are trained on, where a validation part is held out) and apply to everything.
+
+Padded frames
+-------------
+Frames that lie wholly behind the end of a short recording are zeros that we added. They do not enter the
+statistics, so these depend on no clip's padding and fit recordings that have none; they are transformed like all
+others and come out as one constant, finite, low value per band. Silence inside a recording is sound and counts.
+
+Constant bands
+--------------
+A band whose deviation is below `STD_FLOOR` (a constant, as far as float32 can tell) is centred and not scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from crnn_weak import timing
+from crnn_weak.config import FeatureConfig
+from crnn_weak.errors import DataError
+
+__all__ = ["STD_FLOOR", "RunningMoments", "Scaler"]
+
+#: Standard deviations below this count as zero. Logarithms of sound deviate by 1 to 3.
+STD_FLOOR = 1e-3
+# Rows per read: 64 clips of the paper's size are 5 MB.
+_BLOCK = 64
+
+
+class _Rows(Protocol):
+    """What of a feature store the fit needs."""
+
+    @property
+    def features(self) -> FeatureConfig: ...
+    @property
+    def durations(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray: ...
+
+
+class RunningMoments:
+    """Count, mean and sum of squared deviations per band, merged block by block in float64.
+
+    The merge is exact in real arithmetic and free of the cancellation of ``E[x^2] - E[x]^2``.
+
+    References
+    ----------
+    .. [1] Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
+       Stanford technical report STAN-CS-79-773, 1979.
+    """
+
+    def __init__(self, n_bands: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(n_bands)
+        self.squares = np.zeros(n_bands)
+
+    def update(self, frames: np.ndarray) -> None:
+        """Add frames, shape (n, n_bands)."""
+        if len(frames) == 0:
+            return
+        values = np.asarray(frames, dtype=np.float64)
+        mean = values.mean(axis=0)
+        values = values - mean
+        self._merge(len(values), mean, np.einsum("fb,fb->b", values, values))
+
+    def merge(self, other: RunningMoments) -> None:
+        """Add what another pass has seen."""
+        self._merge(other.count, other.mean, other.squares)
+
+    def _merge(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
+        total = self.count + count
+        if total == 0:
+            return
+        step = mean - self.mean
+        self.squares = self.squares + squares + step**2 * (self.count * count / total)
+        self.mean = self.mean + step * (count / total)
+        self.count = total
+
+    @property
+    def std(self) -> np.ndarray:
+        """Population standard deviation per band."""
+        return np.sqrt(self.squares / max(self.count, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Per-band standardisation of log mel-band energies.
+
+    Attributes
+    ----------
+    mean, std : np.ndarray of float32, shape (n_mels,)
+        Finite; ``std > 0``.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
+        if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
+            raise DataError(
+                f"scaler: expected mean and std of shape (n_mels,), received {self.mean.shape} and {self.std.shape}."
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise DataError("scaler: expected finite means and finite deviations above 0; fit it again.")
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Scaler) and np.array_equal(self.mean, other.mean) and np.array_equal(self.std, other.std)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.mean.tobytes(), self.std.tobytes()))
+
+    @classmethod
+    def identity(cls, n_mels: int) -> Scaler:
+        """Return the scaler that changes nothing."""
+        return cls(np.zeros(n_mels, np.float32), np.ones(n_mels, np.float32))
+
+    @classmethod
+    def fit(cls, store: _Rows, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
+        """Fit on a feature store, reading a block of rows at a time.
+
+        Parameters
+        ----------
+        store : FeatureStore
+        rows : sequence of int, optional
+            The training rows; all, by default.
+
+        Raises
+        ------
+        DataError
+            There are no rows, or they hold nothing but padding.
+        """
+        # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
+        chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
+        if chosen.size == 0:
+            raise DataError("scaler: no rows to fit on; expected at least one training clip.")
+        features = store.features
+        heard = np.array(
+            [
+                min(timing.frame_edges(0.0, float(seconds), features.hop_seconds)[1], features.n_frames)
+                for seconds in store.durations[chosen]
+            ]
+        )
+        moments = RunningMoments(features.n_mels)
+        frame = np.arange(features.n_frames)
+        for first in range(0, chosen.size, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            moments.update(store.read(chosen[block])[frame < heard[block, None]])
+        if moments.count == 0:
+            raise DataError("scaler: the rows hold nothing but padding; check the clips' durations.")
+        std = moments.std
+        return cls(moments.mean.astype(np.float32), np.where(std < STD_FLOOR, 1.0, std).astype(np.float32))
+
+    def transform(self, log_mel: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Return ``(log_mel - mean) / std`` as float32.
+
+        Parameters
+        ----------
+        log_mel : np.ndarray, shape (..., n_mels)
+        out : np.ndarray of float32, optional
+            Where to write; may be `log_mel` itself.
+        """
+        scaled = np.subtract(log_mel, self.mean, out=out, dtype=np.float32)
+        scaled /= self.std
+        return scaled
+
+    def inverse(self, scaled: np.ndarray) -> np.ndarray:
+        """Return the log mel-band energies of standardised ones."""
+        return np.asarray(scaled * self.std + self.mean, dtype=np.float32)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return plain values; `from_dict` gives the same scaler back, bit by bit."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scaler:
+        """Return the scaler of `to_dict`'s values."""
+        if set(values) != {"mean", "std"}:
+            raise DataError(f"scaler: expected the values 'mean' and 'std', received {sorted(values)}.")
+        return cls(np.array(values["mean"], np.float32), np.array(values["std"], np.float32))

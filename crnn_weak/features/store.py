@@ -1,0 +1,318 @@
+"""The feature store: one HDF5 file for the clips of one split.
+
+`build_store` fills it with parallel workers and one writer; killed at any moment, the next call goes on where it
+stopped, and the finished file is the same byte for byte. `FeatureStore` reads it, `verify_store` checks it. The
+format is in `crnn_weak.features.layout`.
+
+While it is built the store is called ``<path>.partial``; the name ``<path>`` only ever belongs to a finished one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from crnn_weak.config import FeatureConfig
+from crnn_weak.data.datasets import Clip, Dataset
+from crnn_weak.data.labels import tag_array
+from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
+from crnn_weak.features.extract import MapChunks, chunk_function, map_in_processes
+from crnn_weak.features.layout import READABLE, STATUS, RawRows, StoreHeader, create, read_header, row_crc
+from crnn_weak.features.reader import FeatureStore, StoreReport, verify_store
+
+try:
+    import fcntl
+except ImportError:  # Windows: two builds of one store at once go unnoticed there
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FeatureStore", "StoreReport", "StoreWriter", "build_store", "store_header", "verify_store"]
+
+logger = logging.getLogger(__name__)
+
+# Clips per task: long enough that passing it on costs nothing, short enough for an even end.
+_CHUNK = 8
+# Seconds between lines in the log where no bar is shown.
+_LOG_EVERY = 30.0
+_NAME = {code: name for name, code in STATUS.items()}
+
+
+def store_header(dataset: Dataset, split: str, features: FeatureConfig, clips: list[Clip]) -> StoreHeader:
+    """Return what a store of these clips will say of them."""
+    return StoreHeader(
+        features=features,
+        classes=tuple(dataset.classes),
+        clip_ids=tuple(clip.clip_id for clip in clips),
+        tags=tag_array([clip.tags for clip in clips], dataset.classes),
+        events=tuple(clip.events for clip in clips),
+        split=split,
+        dataset=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        provenance=dataset.provenance,
+    )
+
+
+class StoreWriter:
+    """Fills the rows of a store, in any order, and gives it its name when all are filled.
+
+    Takes up a ``.partial`` file with the same header: rows that are done and whose checksums hold stay, all others
+    are `pending`, among them those of clips that could not be read (they may be there by now).
+
+    Parameters
+    ----------
+    path : Path
+        Of the finished store.
+    header : StoreHeader
+
+    Raises
+    ------
+    FeatureStoreError
+        The disk has too little room.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self.header = header
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._resumes():
+            self._check_room()
+            create(self.partial, header)
+        _, offsets, rows = read_header(self.partial)
+        self._raw = RawRows(self.partial, offsets, (header.features.n_frames, header.features.n_mels), writable=True)
+        self._done = self._sound_rows(rows)
+
+    @property
+    def pending(self) -> np.ndarray:
+        """The rows still to fill."""
+        return np.flatnonzero(~self._done)
+
+    def write(self, row: int, log_mel: np.ndarray | None, *, status: str, duration: float, reason: str = "") -> None:
+        """Fill a row; features for status ok and short, None and a reason for the others."""
+        self._raw.write(row, log_mel, status=status, duration=duration, reason=reason)
+        self._done[row] = True
+
+    def finish(self) -> None:
+        """Give the store its name.
+
+        Raises
+        ------
+        FeatureStoreError
+            Rows are pending.
+        """
+        if not self._done.all():
+            raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
+        self._raw.sync()
+        self._raw.close()
+        os.replace(self.partial, self.path)
+
+    def close(self) -> None:
+        """Leave the ``.partial`` file for the next time."""
+        self._raw.close()
+
+    def discard(self) -> None:
+        """Delete the ``.partial`` file."""
+        self._raw.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _resumes(self) -> bool:
+        if not self.partial.exists():
+            return False
+        try:
+            found, _, _ = read_header(self.partial)
+        except FeatureStoreError as error:
+            logger.warning("%s cannot be resumed, starting again (%s)", self.partial, error)
+            return False
+        if found.seal != self.header.seal:
+            logger.warning("%s is of other clips or another configuration, starting again", self.partial)
+            return False
+        return True
+
+    def _sound_rows(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        done = np.isin(rows["status"], [STATUS[name] for name in READABLE])
+        damaged = 0
+        for row in np.flatnonzero(done):
+            (values,) = self._raw.read(np.array([row]))
+            status = _NAME[int(rows["status"][row])]
+            if row_crc(values, float(rows["duration"][row]), status) != rows["crc32"][row]:
+                done[row] = False
+                damaged += 1
+        if damaged:
+            logger.warning("%s: %d rows were damaged and are computed again", self.partial, damaged)
+        return done
+
+    def _check_room(self) -> None:
+        config = self.header.features
+        needed = len(self.header.clip_ids) * config.n_frames * config.n_mels * 4
+        free = shutil.disk_usage(self.path.parent).free
+        if needed > free:
+            raise FeatureStoreError(
+                f"{self.path}: {len(self.header.clip_ids)} clips need {needed / 1e9:.1f} GB, the disk has "
+                f"{free / 1e9:.1f} GB free. Make room, or choose another folder."
+            )
+
+
+def build_store(
+    dataset: Dataset,
+    split: str,
+    features: FeatureConfig,
+    path: str | Path,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
+    overwrite: bool = False,
+    map_chunks: MapChunks | None = None,
+) -> FeatureStore:
+    """Compute the features of a split and store them; go on with a half-built store; keep a finished one.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    split : str
+    features : FeatureConfig
+    path : path
+        The finished file. A store of the same clips and the same configuration that is already there is returned
+        as it is; any other file there is an error without `overwrite`.
+    jobs : int
+        Worker processes; decoding and features are computed there, this process alone writes.
+    progress : bool
+        Show a bar on stderr.
+    overwrite : bool
+        Build anew; the old file stays until the new one is finished.
+    map_chunks : callable, optional
+        Another scheduler: ``map_chunks(function, chunks)`` gives ``function(chunk)`` of every chunk, in any order.
+
+    Returns
+    -------
+    FeatureStore
+
+    Raises
+    ------
+    DataError
+        The split lists no clips, or none of them can be read.
+    ConfigError
+        `jobs` is below 1, or the configuration's hop does not divide the clip into its frames.
+    FeatureStoreError
+        The file exists and is another; another process is building it; the disk is too small.
+    """
+    path = Path(path)
+    if jobs < 1:
+        raise ConfigError(f"jobs = {jobs}: expected 1 or more worker processes.")
+    if round(features.n_clip_samples / features.n_hop) != features.n_frames:
+        raise ConfigError(
+            f"features.hop_seconds = {features.hop_seconds:g} is no whole number of samples at "
+            f"{features.sample_rate_hz} Hz: {features.n_clip_samples} samples give "
+            f"{round(features.n_clip_samples / features.n_hop)} frames, expected {features.n_frames}."
+        )
+    clips = list(dataset.clips(split))
+    header = store_header(dataset, split, features, clips)
+    if path.exists() and not overwrite:
+        return _existing(path, header, clips)
+    with _sole_builder(path):
+        if path.exists() and not overwrite:  # another process was faster
+            return _existing(path, header, clips)
+        writer = StoreWriter(path, header)
+        try:
+            _fill(writer, clips, map_chunks or map_in_processes(jobs), features, progress)
+            counts = _check_any_readable(writer, clips)
+        finally:
+            writer.close()
+        writer.finish()
+    logger.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    return FeatureStore(path, features)
+
+
+def _fill(writer: StoreWriter, clips: list[Clip], run: MapChunks, features: FeatureConfig, progress: bool) -> None:
+    pending = writer.pending.tolist()
+    n_done = len(clips) - len(pending)
+    if n_done:
+        logger.info("%s: %d of %d clips are there already", writer.partial, n_done, len(clips))
+    chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
+    n_bad = 0
+    logged = time.monotonic()
+    with tqdm(total=len(clips), initial=n_done, unit="clip", desc="features", disable=not progress) as bar:
+        for results in run(chunk_function(features), chunks):
+            for row, (log_mel, status, duration, message) in results:
+                if log_mel is None:
+                    n_bad += 1
+                    logger.debug("%s: %s (%s)", clips[row].clip_id, status, message)
+                writer.write(row, log_mel, status=status, duration=duration, reason=message)
+            bar.update(len(results))
+            if n_bad:
+                bar.set_postfix(skipped=n_bad, refresh=False)
+            if not progress and time.monotonic() - logged > _LOG_EVERY:
+                logged = time.monotonic()
+                logger.info("%s: %d of %d clips", writer.path, len(clips) - len(writer.pending), len(clips))
+    left = writer.pending
+    if left.size:
+        raise FeatureStoreError(
+            f"{writer.partial}: {left.size} clips came back from no worker. Start the same command again."
+        )
+
+
+def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int]:
+    """Return the count of each status; refuse a store without one readable clip, and leave nothing of it."""
+    _, _, rows = read_header(writer.partial)
+    counts = {name: int((rows["status"] == code).sum()) for name, code in STATUS.items()}
+    if not counts["ok"] + counts["short"]:
+        examples = [
+            f"{clips[row].clip_id}: {rows['reason'][row].decode(errors='replace')}" for row in range(min(3, len(clips)))
+        ]
+        writer.discard()
+        raise DataError(
+            f"{writer.path}: none of the {len(clips)} clips of split {writer.header.split!r} can be read "
+            f"({counts['missing']} missing, {counts['unreadable']} unreadable; {'; '.join(examples)}). "
+            "Check the folder with `crnn-weak data check`."
+        )
+    if counts["missing"] + counts["unreadable"]:
+        logger.warning(
+            "%s: %d clips are missing and %d unreadable; `crnn-weak features info` lists them",
+            writer.path,
+            counts["missing"],
+            counts["unreadable"],
+        )
+    return counts
+
+
+def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
+    store = FeatureStore(path, header.features)
+    if store.seal != header.seal:
+        raise FeatureStoreError(
+            f"{path}: holds other clips or labels ({store.provenance}; split {store.split}) than those asked for "
+            f"({header.provenance}; split {header.split}). Choose another name, or build it again with --overwrite."
+        )
+    missing = {clip_id for clip_id, status, _ in store.skipped if status == "missing"}
+    back = sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips)
+    if back:
+        logger.warning(
+            "%s: %d clips that were missing are there now; build it again with --overwrite to use them", path, back
+        )
+    return store
+
+
+@contextmanager
+def _sole_builder(path: Path) -> Iterator[None]:
+    """Hold the store's lock file. The lock goes with the process, however it ends; the file is only its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = path.with_name(path.name + ".lock")
+    with open(name, "w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FeatureStoreError(
+                    f"{path}: another process is building this store. Wait for it, or end it first."
+                ) from None
+            except OSError as error:  # file systems without locks
+                logger.debug("%s: no lock (%s)", name, error)
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""What several tests need: clips, data sets and feature stores made in memory or in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from crnn_weak.config import FeatureConfig
+from crnn_weak.data.datasets import Clip
+from crnn_weak.data.events import Event
+from crnn_weak.data.labels import class_indices, event_roll, tag_array
+from crnn_weak.features.layout import StoreHeader
+from crnn_weak.features.store import FeatureStore, StoreWriter
+
+#: Small and quick: a 2 s clip has 20 frames of 8 bands.
+TINY = FeatureConfig(
+    clip_seconds=2.0,
+    sample_rate_hz=8_000,
+    window_seconds=0.128,
+    hop_seconds=0.1,
+    n_fft=1024,
+    n_mels=8,
+    fmax_hz=4_000.0,
+)
+
+
+@dataclass
+class ListDataset:
+    """A data set that is a list of clips."""
+
+    listed: Sequence[Clip]
+    classes: tuple[str, ...] = ("bell", "drill", "rain")
+    name: str = "list"
+    clip_seconds: float = 2.0
+    splits: tuple[str, ...] = field(default=("train", "test"))
+    fingerprint: str = "0123456789ab"
+    provenance: str = "clips listed by a test"
+
+    def clips(self, split: str) -> Sequence[Clip]:
+        return [clip for clip in self.listed if clip.split == split]
+
+
+def make_events(n_clips: int, classes: Sequence[str], *, clip_seconds: float, seed: int) -> list[tuple[Event, ...]]:
+    """Draw none to two events per clip, of distinct classes, each a third to the whole of the clip long."""
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(n_clips):
+        chosen = rng.choice(len(classes), size=min(len(classes), rng.choice([0, 1, 1, 1, 2])), replace=False)
+        events = []
+        for index in sorted(chosen):
+            length = rng.uniform(clip_seconds / 3, clip_seconds)
+            onset = rng.uniform(0.0, clip_seconds - length)
+            events.append(Event(round(onset, 3), round(onset + length, 3), classes[index]))
+        drawn.append(tuple(events))
+    return drawn
+
+
+def make_store(
+    folder: Path,
+    n_clips: int = 24,
+    classes: Sequence[str] = ("bell", "drill", "rain"),
+    *,
+    features: FeatureConfig = TINY,
+    split: str = "train",
+    seed: int = 0,
+    snr: float = 4.0,
+    with_events: bool = True,
+    unreadable: Sequence[int] = (),
+    name: str = "features.h5",
+) -> FeatureStore:
+    """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
+
+    Parameters
+    ----------
+    folder : Path
+    n_clips : int
+        Listed clips, named ``clip-00000`` on.
+    classes : sequence of str
+    features : FeatureConfig
+        ``n_mels`` should be at least the number of classes.
+    seed : int
+        Of events and noise; two stores of one seed are the same.
+    snr : float
+        By how much an event raises its bands, in units of the noise's deviation.
+    with_events : bool
+        Whether the store knows onsets and offsets.
+    unreadable : sequence of int
+        Rows that could not be read.
+    """
+    classes = tuple(classes)
+    events = make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)
+    header = StoreHeader(
+        features=features,
+        classes=classes,
+        clip_ids=tuple(f"clip-{row:05d}" for row in range(n_clips)),
+        tags=tag_array([[event.label for event in listed] for listed in events], classes),
+        events=tuple(events) if with_events else (None,) * n_clips,
+        split=split,
+        dataset="made",
+        data_fingerprint=f"made-{seed}",
+        provenance=f"features made for tests, seed {seed}",
+    )
+    path = folder / name
+    writer = StoreWriter(path, header)
+    rng = np.random.default_rng([seed, 1])
+    groups = np.array_split(np.arange(features.n_mels), len(classes))
+    for row, listed in enumerate(events):
+        noise = rng.standard_normal((features.n_frames, features.n_mels), dtype=np.float32)
+        roll = event_roll(listed, classes, hop_seconds=features.hop_seconds, n_frames=features.n_frames)
+        for index in class_indices({event.label for event in listed}, classes):
+            noise[np.ix_(roll[:, index], groups[index])] += snr
+        if row in unreadable:
+            writer.write(row, None, status="unreadable", duration=0.0, reason="made unreadable")
+        else:
+            writer.write(row, noise - 6.0, status="ok", duration=features.clip_seconds)
+    writer.finish()
+    return FeatureStore(path, features)
