@@ -38,6 +38,7 @@ from crnn_weak.config import Config
 from crnn_weak.errors import FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.files import write_text
 from crnn_weak.model.backend import environment
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.files import ModelMetadata, load_model, save_model
@@ -45,7 +46,7 @@ from crnn_weak.model.losses import compile_model
 from crnn_weak.training.batches import StoreBatches
 from crnn_weak.training.split import validation_split
 
-__all__ = ["HISTORY_COLUMNS", "is_finished", "train", "write_text"]
+__all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,6 @@ class _FitState:
     best_loss: float = math.inf
     wait: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that its name appears only when it is whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def is_finished(run_dir: str | Path) -> bool:
@@ -140,17 +134,17 @@ def train(
     write_text(run_dir / "split.json", json.dumps(split, indent=0))
 
     keras.utils.set_random_seed(config.training.seed)
-    model, metadata, state = _restore(run_dir, config)
-    if model is None:
+    restored = _restore(run_dir, config)
+    if restored is None:
         scaler = Scaler.fit(store, training)
         provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
         metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
-        model = build_model(config)
+        model, state = build_model(config), _FitState()
         if initial_model is not None:
             _copy_weights(initial_model, model)
         compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
-        state = _FitState()
-    assert metadata is not None and state is not None
+    else:
+        model, metadata, state = restored
     write_text(run_dir / "environment.json", json.dumps(environment(), indent=1))
     _fit(model, metadata, state, config, store, (training, validation), run_dir, on_batch, tensorboard)
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
@@ -246,9 +240,9 @@ def _open_run(run_dir: Path, config: Config, resume: bool) -> None:
     write_text(path, configuration.to_toml(config))
 
 
-def _restore(run_dir: Path, config: Config) -> tuple[keras.Model | None, ModelMetadata | None, _FitState | None]:
+def _restore(run_dir: Path, config: Config) -> tuple[keras.Model, ModelMetadata, _FitState] | None:
     if not (run_dir / "last.keras").exists():
-        return None, None, None
+        return None
     model, metadata = load_model(run_dir / "last.keras", compile=True)
     state = _FitState(**metadata.provenance["fit"])
     log.info("%s: resumed after epoch %d", run_dir, state.epoch)

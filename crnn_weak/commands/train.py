@@ -1,0 +1,64 @@
+"""``crnn-weak train``: one model, from clips to scores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from crnn_weak.commands import options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    options.add_config(parser, preset="paper")
+    options.add_work(parser)
+    group = parser.add_argument_group("training")
+    group.add_argument("--strong", type=float, metavar="WEIGHT", help="--set loss_weights.strong=WEIGHT")
+    group.add_argument("--weak", type=float, metavar="WEIGHT", help="--set loss_weights.weak=WEIGHT")
+    group.add_argument("--seed", type=int, metavar="N", help="--set training.seed=N")
+    group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
+    group.add_argument("--from", dest="initial_model", metavar="FILE", help="fine-tune: start from this .keras file")
+    group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
+    group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
+    parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make what the data need, train, score the testing clips, print the scores."""
+    from crnn_weak.experiments.cell import Cell, run_cell
+    from crnn_weak.experiments.prepare import prepare
+    from crnn_weak.files import write_text
+
+    for name, section in (
+        ("strong", "loss_weights"),
+        ("weak", "loss_weights"),
+        ("seed", "training"),
+        ("epochs", "training"),
+    ):
+        if getattr(args, name) is not None:
+            args.set.append(f"{section}.{name}={getattr(args, name)!r}")
+    config = options.read_config(args)
+    name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
+    folder = Path(args.out) if args.out else Path("runs") / "train" / name
+    progress = options.shows_progress(args)
+    prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
+    cell = Cell(prepared.config, str(prepared.train_store), str(prepared.test_store), str(folder))
+    with tqdm(unit="batch", desc="training", disable=not progress) as bar:
+
+        def on_batch(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        metrics = run_cell(cell, on_batch, initial_model=args.initial_model, tensorboard=args.tensorboard)
+    tagging, segment = metrics["tagging"], metrics["segment"]
+    print(f"{folder}/best.keras, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
+    print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))
+    if segment is None:
+        print("detection  no strong labels, so no detection scores (see --events)")
+    else:
+        print("detection  ER {error_rate:.3f}  F {f_score:.3f} (1 s segments)".format(**segment))
+    return 0
