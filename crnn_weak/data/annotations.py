@@ -18,12 +18,14 @@ The organisers' own forms (``training_set.csv`` and the ``groundtruth_*`` files)
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from crnn_weak.data.columns import FILE, LABELS, OFFSET, ONE_LABEL, ONSET, SCORE, column, header_columns, times_at
 from crnn_weak.data.events import Event, Events
-from crnn_weak.data.tables import Row, clip_id, number, read_rows, write_rows
+from crnn_weak.data.labels import class_indices
+from crnn_weak.data.tables import clip_id, number, read_rows, write_rows
+from crnn_weak.data.tags import read_tags, split_labels, write_tags
 from crnn_weak.data.task4_files import (
     read_durations,
     read_set_csv,
@@ -56,33 +58,6 @@ __all__ = [
     "write_weak_tsv",
 ]
 
-logger = logging.getLogger(__name__)
-
-_FILE = ("filename", "file", "file_name", "filepath", "path", "audio", "clip", "clip_id", "fname")
-_ONSET = ("onset", "event_onset", "start", "start_time", "begin", "begin_time", "start_seconds")
-_OFFSET = ("offset", "event_offset", "end", "end_time", "stop", "end_seconds")
-_ONE_LABEL = ("event_label", "label", "class", "category", "tag", "event", "sound_event")
-_LABELS = ("event_labels", "labels", "classes", "categories", "tags", "events")
-_SCORE = ("score", "confidence", "probability")
-#: The column names that are understood; DESED's, dcase_util's and what people write by hand.
-_HEADER_WORDS = frozenset(
-    (*_FILE, *_ONSET, *_OFFSET, *_ONE_LABEL, *_LABELS, *_SCORE, "scene_label", "split", "fold", "identifier")
-)
-
-
-def header_columns(rows: list[Row]) -> dict[str, int] | None:
-    """Return the columns by lower-case name when the first row is a header, else None."""
-    if not rows:
-        return None
-    names = [field.lower().replace(" ", "_") for field in rows[0].fields]
-    if not any(name in _HEADER_WORDS for name in names) or any(number(field) is not None for field in rows[0].fields):
-        return None
-    return {name: column for column, name in reversed(list(enumerate(names)))}
-
-
-def _column(columns: Mapping[str, int], names: Iterable[str]) -> int | None:
-    return next((columns[name] for name in names if name in columns), None)
-
 
 def _event(path: str | Path, line: int, onset: str, offset: str, label: str, score: float | None = None) -> Event:
     start, end = number(onset), number(offset)
@@ -98,6 +73,11 @@ def _event(path: str | Path, line: int, onset: str, offset: str, label: str, sco
     return Event(start, end, label, score)
 
 
+def _check_label(path: str | Path, line: int, label: str, classes: Sequence[str] | None) -> None:
+    if classes is not None and label:
+        class_indices([label], classes, where=f"{path}, line {line}")
+
+
 def _sorted(events: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
     return {
         clip: tuple(sorted(found, key=lambda event: (event.onset, event.offset, event.label)))
@@ -108,15 +88,9 @@ def _sorted(events: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
 # --- event lists ---------------------------------------------------------------------------------------------------
 
 
-def _times_at(fields: list[str]) -> int | None:
-    """Return the column of the first of two neighbouring numbers."""
-    return next(
-        (i for i in range(len(fields) - 1) if number(fields[i]) is not None and number(fields[i + 1]) is not None),
-        None,
-    )
-
-
-def read_events(path: str | Path, *, strip_y: bool = False) -> dict[str, tuple[Event, ...]]:
+def read_events(
+    path: str | Path, *, classes: Sequence[str] | None = None, strip_y: bool = False
+) -> dict[str, tuple[Event, ...]]:
     """Read an event list of many clips, or of one.
 
     Understood are ``filename onset offset event_label`` with or without header, dcase_util's form with a scene
@@ -126,6 +100,8 @@ def read_events(path: str | Path, *, strip_y: bool = False) -> dict[str, tuple[E
     Parameters
     ----------
     path : path
+    classes : sequence of str, optional
+        When given, a label that is not among them is an error.
     strip_y : bool
         See `clip_id`.
 
@@ -138,25 +114,28 @@ def read_events(path: str | Path, *, strip_y: bool = False) -> dict[str, tuple[E
     ------
     DataError
         The file is missing or not text, or a row is not an event; the message has file and line.
+    LabelError
+        A label is not among `classes`.
     """
     rows = read_rows(path)
     columns = header_columns(rows)
     events: dict[str, list[Event]] = {}
     if columns is not None:
-        onset, offset = _column(columns, _ONSET), _column(columns, _OFFSET)
-        label = _column(columns, _ONE_LABEL + _LABELS)
+        onset, offset = column(columns, ONSET), column(columns, OFFSET)
+        label = column(columns, ONE_LABEL + LABELS)
         if onset is None or offset is None or label is None:
             raise DataError(
                 f"{path}, line {rows[0].line}: the header is {', '.join(rows[0].fields)}; "
                 "expected filename, onset, offset, event_label."
             )
-        name, score = _column(columns, _FILE), _column(columns, _SCORE)
+        name, score = column(columns, FILE), column(columns, SCORE)
         for line, fields in rows[1:]:
             fields = fields + [""] * (len(rows[0].fields) - len(fields))
             found = events.setdefault(
                 clip_id(fields[name] if name is not None else Path(path).stem, strip_y=strip_y), []
             )
             if fields[onset] or fields[offset] or fields[label]:
+                _check_label(path, line, fields[label], classes)
                 value = number(fields[score]) if score is not None else None
                 found.append(_event(path, line, fields[onset], fields[offset], fields[label], value))
         return _sorted(events)
@@ -166,16 +145,34 @@ def read_events(path: str | Path, *, strip_y: bool = False) -> dict[str, tuple[E
         if not any(fields[1:]) and number(fields[0]) is None:
             events.setdefault(clip_id(fields[0], strip_y=strip_y), [])
             continue
-        at = _times_at(fields)
+        at = times_at(fields)
         if at is None or at > 2 or len(fields) < at + 3:
             raise DataError(
                 f"{path}, line {line}: {len(fields)} columns ({', '.join(fields)[:60]}); expected filename, onset, "
                 "offset, event_label, or onset, offset, label."
             )
         name_text = fields[0] if at else Path(path).stem
+        _check_label(path, line, fields[at + 2], classes)
         event = _event(path, line, fields[at], fields[at + 1], fields[at + 2])
         events.setdefault(clip_id(name_text, strip_y=strip_y), []).append(event)
+    _refuse_video_times(path, events)
     return _sorted(events)
+
+
+def _refuse_video_times(path: str | Path, events: Mapping[str, list[Event]]) -> None:
+    """The organisers' weak files look like event lists, but their times are the cut's place in the video."""
+    in_video = False
+    for clip, found in events.items():
+        parts = clip.rsplit("_", 2)
+        place = (number(parts[1]), number(parts[2])) if len(parts) == 3 else (None, None)
+        if any((event.onset, event.offset) != place for event in found):
+            return
+        in_video = in_video or any(event.onset > 0 for event in found)
+    if in_video:
+        raise DataError(
+            f"{path}: every row has the times in its file's name, so this is a list of tags with places in the videos, "
+            "not an event list; give the strong file, or read it as tags."
+        )
 
 
 def write_events(path: str | Path, events: Events, *, suffix: str = ".wav", scores: bool = False) -> None:
@@ -233,128 +230,3 @@ def write_audacity(path: str | Path, events: Iterable[Event]) -> None:
     """Write one clip's events as an Audacity label track, six decimals."""
     ordered = sorted(events, key=lambda event: (event.onset, event.offset, event.label))
     write_rows(path, ([f"{e.onset:.6f}", f"{e.offset:.6f}", e.label] for e in ordered))
-
-
-# --- tags ----------------------------------------------------------------------------------------------------------
-
-
-def split_labels(text: str, known: Collection[str] = ()) -> list[str]:
-    """Split a joined list of labels at semicolons, or at commas that do not belong to a label.
-
-    Parameters
-    ----------
-    text : str
-        ``a;b`` (dcase_util) or ``a,b`` (DESED).
-    known : collection of str
-        Labels that are known; the longest of them that fits is taken first.
-
-    Examples
-    --------
-    >>> split_labels("Train,Air horn, truck horn")
-    ['Train', 'Air horn, truck horn']
-    >>> split_labels("dog, cat", known={"dog", "cat"})
-    ['dog', 'cat']
-    """
-    if ";" in text:
-        return [part.strip() for part in text.split(";") if part.strip()]
-    parts = text.split(",")
-    labels: list[str] = []
-    while parts:
-        take = next((n for n in range(len(parts), 0, -1) if ",".join(parts[:n]).strip() in known), 0)
-        if not take:
-            take = 1
-            while take < len(parts) and parts[take].startswith(" ") and parts[take].strip() not in known:
-                take += 1
-        labels.append(",".join(parts[:take]).strip())
-        parts = parts[take:]
-    return [label for label in labels if label]
-
-
-def read_tags(path: str | Path, *, classes: Collection[str] = (), strip_y: bool = False) -> dict[str, tuple[str, ...]]:
-    """Read which labels each clip has.
-
-    Understood, with or without header:
-
-    ========================================  ===================================================================
-    ``filename start end label``              the organisers' weak files (the times are the video's: left out), and
-                                              any event list
-    ``id,start,end,"label,...","mid,..."``    the organisers' set files, read by their AudioSet ids
-    ``filename label``                        long form, one row per pair; an empty label is a clip without tags
-    ``filename label,label``                  DESED
-    ``filename scene label;label;``           dcase_util
-    ``filename,...,label(s),...``             any table with a header that names these columns
-    ========================================  ===================================================================
-
-    Parameters
-    ----------
-    path : path
-    classes : collection of str
-        Known labels: they tell a comma in a label from a comma between labels.
-    strip_y : bool
-        See `clip_id`.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        In the file's order, each label once.
-
-    Raises
-    ------
-    DataError
-        The file is missing or not text, or a row has too few columns; the message has file and line.
-    """
-    rows = read_rows(path)
-    columns = header_columns(rows)
-    pairs: list[tuple[str, str, bool]] = []  # clip, label text, may be a list
-    if columns is not None:
-        name = _column(columns, _FILE)
-        one, many = _column(columns, _ONE_LABEL), _column(columns, _LABELS)
-        label = one if one is not None else many
-        if name is None or label is None:
-            raise DataError(
-                f"{path}, line {rows[0].line}: the header is {', '.join(rows[0].fields)}; "
-                "expected the columns filename and event_label (or labels)."
-            )
-        for line, fields in rows[1:]:
-            if len(fields) > len(rows[0].fields):
-                raise DataError(
-                    f"{path}, line {line}: {len(fields)} columns, the header has {len(rows[0].fields)}; "
-                    "put quotes round a field that holds the separator."
-                )
-            if name >= len(fields) or not fields[name]:
-                raise DataError(f"{path}, line {line}: no file name.")
-            text = fields[label] if label < len(fields) else ""
-            pairs.append((fields[name], text, one is None or ";" in text))
-    elif rows and len(rows[0].fields) == 5 and rows[0].fields[4][:3] in ("/m/", "/t/", "/g/"):
-        return {row.clip_id: row.labels for row in read_set_csv(path)}
-    else:
-        for line, fields in rows:
-            at = _times_at(fields)
-            if at is not None and 1 <= at <= 2 and len(fields) > at + 2:
-                pairs.append((fields[0], fields[at + 2], False))
-            elif len(fields) == 1:
-                pairs.append((fields[0], "", False))
-            elif len(fields) == 2:
-                pairs.append((fields[0], fields[1], True))
-            elif at is None and len(fields) <= 4 and ";" in fields[2]:
-                pairs.append((fields[0], fields[2], True))  # dcase_util: file, scene, tags[, recording]
-            else:
-                raise DataError(
-                    f"{path}, line {line}: {len(fields)} columns ({', '.join(fields)[:60]}); expected filename and "
-                    "labels, one pair a row or joined by ; or , with tabs or quotes round the list."
-                )
-    known = set(classes) | {text for _, text, _ in pairs if "," not in text}
-    tags: dict[str, dict[str, None]] = {}
-    for clip, text, joined in pairs:
-        found = tags.setdefault(clip_id(clip, strip_y=strip_y), {})
-        labels = split_labels(text, known) if joined and text not in classes else [text]
-        found.update(dict.fromkeys(label for label in labels if label))
-    return {clip: tuple(found) for clip, found in tags.items()}
-
-
-def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]], *, suffix: str = ".wav") -> None:
-    """Write tags in long form: tab, header ``filename event_label``, sorted by file; no tag, an empty label."""
-    rows = [["filename", "event_label"]]
-    for clip in sorted(tags):
-        rows += [[clip + suffix, label] for label in list(tags[clip]) or [""]]
-    write_rows(path, rows)

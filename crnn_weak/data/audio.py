@@ -77,7 +77,9 @@ def read_header(path: str | Path) -> AudioHeader:
         return AudioHeader(file.samplerate, file.channels, file.frames / file.samplerate)
 
 
-def load_clip(path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None) -> tuple[np.ndarray, float]:
+def load_clip(
+    path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None, *, start_seconds: float = 0.0
+) -> tuple[np.ndarray, float]:
     """Read an audio file as mono at one rate; pad with zeros, or cut, to a clip's length.
 
     Parameters
@@ -89,6 +91,8 @@ def load_clip(path: str | Path, sample_rate_hz: int, clip_seconds: float | None 
     clip_seconds : float, optional
         The length to return: a shorter file is padded with zeros at its end, of a longer one only the beginning
         is decoded. None returns the whole file as it is.
+    start_seconds : float
+        Begin here instead of at the file's beginning (only what is wanted is decoded).
 
     Returns
     -------
@@ -104,15 +108,18 @@ def load_clip(path: str | Path, sample_rate_hz: int, clip_seconds: float | None 
     """
     with _open(path) as file:
         rate, n_stated = file.samplerate, file.frames
+        n_skipped = min(round(start_seconds * rate), max(n_stated, 0))
         # A few filter lengths more than the clip, so that the resampler's edge lies outside it.
         n_wanted = -1 if clip_seconds is None else math.ceil(clip_seconds * rate) + rate // 10
         try:
+            if n_skipped:
+                file.seek(n_skipped)
             samples = file.read(n_wanted, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, ValueError) as error:
             raise DataError(f"{path}: damaged or truncated audio ({_reason(error)}); replace or remove it.") from None
     if n_stated <= 0 and not len(samples):
         raise DataError(f"{path}: the audio file holds no samples.")
-    n_expected = n_stated if n_wanted < 0 else min(n_stated, n_wanted)
+    n_expected = n_stated - n_skipped if n_wanted < 0 else min(n_stated - n_skipped, n_wanted)
     if n_stated < _UNKNOWN_FRAMES and len(samples) < n_expected:
         raise DataError(
             f"{path}: truncated audio, {len(samples)} of {n_expected} samples decoded; replace or remove it."
@@ -127,7 +134,9 @@ def load_clip(path: str | Path, sample_rate_hz: int, clip_seconds: float | None 
     if clip_seconds is not None:
         n_clip = timing.n_samples(clip_seconds, sample_rate_hz)
         audio = audio[:n_clip] if len(audio) >= n_clip else np.pad(audio, (0, n_clip - len(audio)))
-    return np.ascontiguousarray(audio, dtype=np.float32), max(n_stated, len(samples)) / rate
+    return np.ascontiguousarray(audio, dtype=np.float32), (
+        n_stated if n_stated < _UNKNOWN_FRAMES else len(samples)
+    ) / rate
 
 
 def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> None:
