@@ -1,0 +1,436 @@
+"""From scores to decisions and events.
+
+The paper's way, and the default: a frame is active where its score is *above* one threshold, a tag likewise, and
+nothing is smoothed. The options, each per class, are applied in this order:
+
+1. median filter: the scores' median over an odd number of frames, zeros beyond the clip (filtering the decisions
+   gives the same, since a median and a threshold commute);
+2. threshold, or hysteresis: with a low threshold, a run above it is kept whole where it rises above the threshold;
+3. gaps shorter than a minimum between two runs are closed (never at the clip's ends);
+4. runs shorter than a minimum are dropped;
+5. weak gate: nothing is left of a class that the weak output does not tag.
+
+Each step is monotone: a higher threshold never adds an active frame. An event's score is the mean of its frames'
+strong scores, as they came from the model. All steps run over all clips and classes at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from crnn_weak import timing
+from crnn_weak.config import DecisionConfig
+from crnn_weak.data.events import Event
+from crnn_weak.detection.scores import ScoreSet
+from crnn_weak.errors import ConfigError, DataError, nearest_names
+
+__all__ = [
+    "ClassDecisions",
+    "binarize",
+    "roll_runs",
+    "score_set_events",
+    "score_set_tags",
+    "scores_to_events",
+    "scores_to_tags",
+]
+
+_PER_CLASS = (
+    "thresholds",
+    "low_thresholds",
+    "median_seconds",
+    "min_duration_seconds",
+    "min_gap_seconds",
+    "tag_thresholds",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassDecisions:
+    """How scores become events and tags, class by class; every tuple has one entry per class.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    thresholds : tuple of float in (0, 1)
+        A frame is active above it.
+    low_thresholds : tuple of float, at most the threshold
+        An event goes on above it; 0 turns hysteresis off.
+    median_seconds, min_duration_seconds, min_gap_seconds : tuple of float >= 0
+        0 turns each off.
+    tag_thresholds : tuple of float in (0, 1)
+        A clip is tagged above it (weak output).
+    weak_gate : bool
+        Keep a class's events only where the clip is tagged.
+    """
+
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    low_thresholds: tuple[float, ...]
+    median_seconds: tuple[float, ...]
+    min_duration_seconds: tuple[float, ...]
+    min_gap_seconds: tuple[float, ...]
+    tag_thresholds: tuple[float, ...]
+    weak_gate: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for name in _PER_CLASS:
+            try:
+                values = tuple(float(value) for value in getattr(self, name))
+            except (TypeError, ValueError):
+                raise ConfigError(
+                    f"decisions.{name} = {getattr(self, name)!r}: expected a list with one number per class."
+                ) from None
+            object.__setattr__(self, name, values)
+            if len(values) != len(self.classes):
+                raise ConfigError(f"decisions.{name}: {len(values)} values for {len(self.classes)} classes.")
+            if not all(math.isfinite(value) and value >= 0 for value in values):
+                raise ConfigError(f"decisions.{name} = {values!r}: expected numbers of 0 or more.")
+        for name in ("thresholds", "tag_thresholds"):
+            wrong = [value for value in getattr(self, name) if not 0 < value < 1]
+            if wrong:
+                raise ConfigError(f"decisions.{name}: {wrong[0]!r}, expected scores in (0, 1).")
+        for label, low, high in zip(self.classes, self.low_thresholds, self.thresholds, strict=True):
+            if low > high:
+                raise ConfigError(f"decisions of {label!r}: low threshold {low:g} is above the threshold {high:g}.")
+        object.__setattr__(self, "weak_gate", bool(self.weak_gate))
+
+    @classmethod
+    def from_config(cls, config: DecisionConfig, classes: Sequence[str]) -> ClassDecisions:
+        """Return one configuration for every class."""
+        n = len(classes)
+        return cls(
+            classes=tuple(classes),
+            thresholds=(config.threshold,) * n,
+            low_thresholds=(config.low_threshold,) * n,
+            median_seconds=(config.median_seconds,) * n,
+            min_duration_seconds=(config.min_duration_seconds,) * n,
+            min_gap_seconds=(config.min_gap_seconds,) * n,
+            tag_thresholds=(config.threshold,) * n,
+            weak_gate=config.weak_gate,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; `from_dict` reads them back unchanged."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ClassDecisions:
+        """Return the decisions in a dictionary of `to_dict`.
+
+        Raises
+        ------
+        ConfigError
+            A name is missing or unknown, or a value is out of range.
+        """
+        names = [item.name for item in fields(cls)]
+        for name in values:
+            if name not in names:
+                raise ConfigError(f"decisions: {name!r} is not known. {nearest_names(name, names)}")
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ConfigError(f"decisions: {', '.join(missing)} missing.")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> ClassDecisions:
+        """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
+        n = len(self.classes)
+        for name in _PER_CLASS:
+            if name in changes and np.ndim(changes[name]) == 0:
+                changes[name] = (float(changes[name]),) * n
+        if "thresholds" in changes:
+            low = changes.get("low_thresholds", self.low_thresholds)
+            changes["low_thresholds"] = tuple(min(a, b) for a, b in zip(low, changes["thresholds"], strict=True))
+        return replace(self, **changes)
+
+    @property
+    def plain_threshold(self) -> bool:
+        """Whether thresholds and median filters are all that is used."""
+        others = (*self.low_thresholds, *self.min_duration_seconds, *self.min_gap_seconds)
+        return not self.weak_gate and not any(others)
+
+    def summary(self) -> str:
+        """Return one line that says what is done; per-class values as a range."""
+
+        def span(values: tuple[float, ...]) -> str:
+            low, high = min(values, default=0), max(values, default=0)
+            return f"{low:g}" if low == high else f"{low:g} to {high:g} by class"
+
+        parts = [f"threshold {span(self.thresholds)}", f"tag threshold {span(self.tag_thresholds)}"]
+        names = {
+            "low_thresholds": "low threshold {}",
+            "median_seconds": "median filter {} s",
+            "min_gap_seconds": "gaps under {} s closed",
+            "min_duration_seconds": "events under {} s dropped",
+        }
+        parts += [text.format(span(getattr(self, name))) for name, text in names.items() if any(getattr(self, name))]
+        return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
+
+
+def as_class_decisions(decisions: DecisionConfig | ClassDecisions, classes: Sequence[str]) -> ClassDecisions:
+    """Return decisions per class; a ConfigError where they are of other classes."""
+    if isinstance(decisions, DecisionConfig):
+        return ClassDecisions.from_config(decisions, classes)
+    if tuple(decisions.classes) != tuple(classes):
+        raise ConfigError(
+            f"the decisions are of {len(decisions.classes)} classes ({', '.join(decisions.classes[:3])}, ...), the "
+            f"scores of {len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
+        )
+    return decisions
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the runs of True in each row.
+
+    Parameters
+    ----------
+    roll : np.ndarray of bool, shape (n_rows, n_frames)
+
+    Returns
+    -------
+    rows, first, last : np.ndarray of int, shape (n_runs,)
+        Frames ``[first, last)`` of row ``rows``; by row, then by time.
+
+    Examples
+    --------
+    >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
+    [[0, 0], [0, 3], [2, 4]]
+    """
+    n_rows, n_frames = roll.shape
+    padded = np.zeros((n_rows, n_frames + 1), dtype=bool)
+    padded[:, :-1] = roll
+    flat = padded.ravel()
+    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    first, last = edges[0::2], edges[1::2]
+    rows = first // (n_frames + 1)
+    return rows, first - rows * (n_frames + 1), last - rows * (n_frames + 1)
+
+
+def _from_runs(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the roll of runs that may touch but not overlap."""
+    steps = np.zeros((shape[0], shape[1] + 1), dtype=np.int8)
+    np.add.at(steps, (rows, first), 1)
+    np.add.at(steps, (rows, last), -1)
+    return np.cumsum(steps, axis=1, dtype=np.int8)[:, :-1] > 0
+
+
+def _frames(seconds: Sequence[float], hop_seconds: float) -> np.ndarray:
+    """Return the number of frames that a run needs to be no shorter than each duration."""
+    return np.ceil(np.asarray(seconds) / hop_seconds - 1e-6).astype(np.int64)
+
+
+def median_frames(seconds: float, hop_seconds: float) -> int:
+    """Return the odd number of frames nearest to a median filter's length; 1 filters nothing.
+
+    >>> median_frames(0.5, 0.1), median_frames(0.0, 0.1)
+    (5, 1)
+    """
+    return 2 * round((seconds / hop_seconds - 1) / 2) + 1 if seconds > hop_seconds else 1
+
+
+def _median(active: np.ndarray, n: int) -> np.ndarray:
+    """Return whether more than half of `n` frames around each are active; the last axis is time."""
+    half = n // 2
+    counted = np.zeros((*active.shape[:-1], active.shape[-1] + n), dtype=np.int32)
+    np.cumsum(active, axis=-1, out=counted[..., half + 1 : half + 1 + active.shape[-1]])
+    counted[..., half + 1 + active.shape[-1] :] = counted[..., half + active.shape[-1], None]
+    return counted[..., n:] - counted[..., :-n] > half
+
+
+def binarize(
+    strong: np.ndarray,
+    decisions: ClassDecisions,
+    *,
+    hop_seconds: float,
+    weak: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return which frames are active after all steps of the module's docstring.
+
+    Parameters
+    ----------
+    strong : np.ndarray of float, shape (n_frames, n_classes) or (n_clips, n_frames, n_classes)
+        In [0, 1].
+    decisions : ClassDecisions
+    hop_seconds : float
+    weak : np.ndarray of float, shape (n_classes,) or (n_clips, n_classes), optional
+        Needed for the weak gate.
+
+    Returns
+    -------
+    np.ndarray of bool, the shape of `strong`
+
+    Raises
+    ------
+    DataError
+        The shapes do not fit, or the weak gate is on and `weak` is missing.
+    """
+    single = strong.ndim == 2
+    scores = strong[None] if single else strong
+    n_classes = len(decisions.classes)
+    if scores.ndim != 3 or scores.shape[2] != n_classes:
+        raise DataError(f"strong scores: expected (clips, frames, {n_classes}), received {strong.shape}.")
+    n_clips, n_frames, _ = scores.shape
+    scores = np.ascontiguousarray(np.moveaxis(scores, 1, 2))  # (clips, classes, frames): runs lie side by side
+    thresholds = np.asarray(decisions.thresholds, dtype=scores.dtype)[:, None]
+    low_thresholds = np.asarray(decisions.low_thresholds, dtype=scores.dtype)[:, None]
+    active = scores > thresholds
+    hysteresis = bool(low_thresholds.any())
+    low = scores > low_thresholds if hysteresis else active
+    if hysteresis:
+        low = np.where(low_thresholds > 0, low, active)
+    lengths = [median_frames(seconds, hop_seconds) for seconds in decisions.median_seconds]
+    for n in sorted({length for length in lengths if length > 1}):
+        chosen = [index for index, length in enumerate(lengths) if length == n]
+        active[:, chosen] = _median(active[:, chosen], n)
+        if hysteresis:
+            low[:, chosen] = _median(low[:, chosen], n)
+    shape = (n_clips * n_classes, n_frames)
+    active = active.reshape(shape)
+    if hysteresis:
+        active = _rising(low.reshape(shape), active)
+    if any(decisions.min_gap_seconds):
+        active = _close_gaps(active, _frames(decisions.min_gap_seconds, hop_seconds))
+    if any(decisions.min_duration_seconds):
+        rows, first, last = roll_runs(active)
+        keep = last - first >= _frames(decisions.min_duration_seconds, hop_seconds)[rows % n_classes]
+        active = _from_runs(rows[keep], first[keep], last[keep], shape)
+    active = active.reshape(n_clips, n_classes, n_frames)
+    if decisions.weak_gate:
+        if weak is None:
+            raise DataError("weak_gate is on, but no weak scores were given; pass weak=..., or turn the gate off.")
+        gate = np.asarray(weak).reshape(n_clips, n_classes) > np.asarray(decisions.tag_thresholds, dtype=weak.dtype)
+        active = active & gate[:, :, None]
+    roll = np.moveaxis(active, 2, 1)
+    return roll[0] if single else roll
+
+
+def _rising(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Keep the runs of `low` that hold a frame of `high`."""
+    rows, first, last = roll_runs(low)
+    counted = np.zeros((low.shape[0], low.shape[1] + 1), dtype=np.int32)
+    np.cumsum(high, axis=1, out=counted[:, 1:])
+    keep = counted[rows, last] > counted[rows, first]
+    return _from_runs(rows[keep], first[keep], last[keep], low.shape)
+
+
+def _close_gaps(active: np.ndarray, n_closed: np.ndarray) -> np.ndarray:
+    """Fill the gaps between two runs of a row that are shorter than the class's number of frames."""
+    rows, first, last = roll_runs(active)
+    same = rows[1:] == rows[:-1]
+    short = same & (first[1:] - last[:-1] < n_closed[rows[1:] % len(n_closed)])
+    return active | _from_runs(rows[1:][short], last[:-1][short], first[1:][short], active.shape)
+
+
+# --- events and tags -----------------------------------------------------------------------------------------------
+
+
+def event_arrays(
+    strong: np.ndarray, roll: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return clip, class, first and last frame and mean score of every run, by clip, onset, offset and class.
+
+    Parameters
+    ----------
+    strong : np.ndarray of float, shape (n_clips, n_frames, n_classes)
+    roll : np.ndarray of bool, the same shape
+    """
+    n_clips, n_frames, n_classes = roll.shape
+    flat = np.ascontiguousarray(np.moveaxis(roll, 1, 2)).reshape(n_clips * n_classes, n_frames)
+    rows, first, last = roll_runs(flat)
+    summed = np.zeros((n_clips, n_frames + 1, n_classes))
+    np.cumsum(strong, axis=1, dtype=np.float64, out=summed[:, 1:])
+    clip, label = rows // n_classes, rows % n_classes
+    mean = (summed[clip, last, label] - summed[clip, first, label]) / np.maximum(last - first, 1)
+    order = np.lexsort((label, last, first, clip))
+    return clip[order], label[order], first[order], last[order], np.clip(mean, 0.0, 1.0)[order].round(6)
+
+
+def _events(
+    strong: np.ndarray, weak: np.ndarray | None, decisions: ClassDecisions, hop_seconds: float
+) -> list[list[Event]]:
+    roll = binarize(strong, decisions, hop_seconds=hop_seconds, weak=weak)
+    found: list[list[Event]] = [[] for _ in range(strong.shape[0])]
+    arrays = [array.tolist() for array in event_arrays(strong, roll)]
+    for clip, label, first, last, score in zip(*arrays, strict=True):
+        onset = round(timing.frames_to_seconds(first, hop_seconds), 6)
+        offset = round(timing.frames_to_seconds(last, hop_seconds), 6)
+        found[clip].append(Event(onset, offset, decisions.classes[label], score))
+    return found
+
+
+def scores_to_events(
+    strong: np.ndarray,
+    *,
+    classes: Sequence[str],
+    hop_seconds: float,
+    decisions: DecisionConfig | ClassDecisions,
+    weak: np.ndarray | None = None,
+) -> list[Event]:
+    """Return the events of one recording.
+
+    Parameters
+    ----------
+    strong : np.ndarray of float, shape (n_frames, n_classes)
+        In [0, 1]; frame ``k`` covers ``[k, k + 1) * hop_seconds``.
+    classes : sequence of str, length n_classes
+    hop_seconds : float
+    decisions : DecisionConfig or ClassDecisions
+    weak : np.ndarray of float, shape (n_classes,), optional
+        Needed for the weak gate.
+
+    Returns
+    -------
+    list of Event
+        By onset, with the mean frame score of each.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.1], [0.7], [0.9], [0.2]])
+    >>> scores_to_events(scores, classes=["Car"], hop_seconds=0.5, decisions=DecisionConfig())
+    [Event(onset=0.5, offset=1.5, label='Car', score=0.8)]
+    """
+    chosen = as_class_decisions(decisions, classes)
+    return _events(strong[None], None if weak is None else weak[None], chosen, hop_seconds)[0]
+
+
+def scores_to_tags(
+    weak: np.ndarray, *, classes: Sequence[str], decisions: DecisionConfig | ClassDecisions
+) -> list[tuple[str, ...]]:
+    """Return the tags of each clip.
+
+    Parameters
+    ----------
+    weak : np.ndarray of float, shape (n_clips, n_classes)
+    """
+    chosen = as_class_decisions(decisions, classes)
+    active = weak > np.asarray(chosen.tag_thresholds, dtype=weak.dtype)
+    return [tuple(label for label, on in zip(chosen.classes, row, strict=True) if on) for row in active.tolist()]
+
+
+def _blocks(n_clips: int, cells: int) -> Iterable[slice]:
+    size = max(1, 30_000_000 // max(cells, 1))
+    return (slice(start, min(start + size, n_clips)) for start in range(0, n_clips, size))
+
+
+def score_set_events(scores: ScoreSet, decisions: DecisionConfig | ClassDecisions) -> dict[str, tuple[Event, ...]]:
+    """Return the events of every clip of a ScoreSet, in its order; a clip without events has an empty tuple."""
+    chosen = as_class_decisions(decisions, scores.classes)
+    events: dict[str, tuple[Event, ...]] = {}
+    for block in _blocks(len(scores), scores.strong.shape[1] * scores.strong.shape[2]):
+        found = _events(scores.strong[block], scores.weak[block], chosen, scores.hop_seconds)
+        events |= {clip: tuple(rows) for clip, rows in zip(scores.clip_ids[block], found, strict=True)}
+    return events
+
+
+def score_set_tags(scores: ScoreSet, decisions: DecisionConfig | ClassDecisions) -> dict[str, tuple[str, ...]]:
+    """Return the tags of every clip of a ScoreSet, in its order."""
+    tags = scores_to_tags(scores.weak, classes=scores.classes, decisions=decisions)
+    return dict(zip(scores.clip_ids, tags, strict=True))
