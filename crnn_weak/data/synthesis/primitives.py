@@ -1,0 +1,239 @@
+"""The sounds that other sounds are made of: noise, tones, pulses, gains over frequency, slow curves over time.
+
+Conventions
+-----------
+* A *sound* is made in two steps. A class function ``draw(rng)`` draws the source (this siren, this engine) and
+  returns ``play(studio, seconds, rng)``, which may be called for every event of that source in a clip.
+* Signals are float32 at ``studio.rate``; *controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the
+  same numbers whatever the sample rate.
+* Noise is drawn per frequency from the lowest upwards, so its content below half the lower of two sample rates is
+  the same at both. Levels are normalised over 0 to `REFERENCE_HZ` for the same reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+__all__ = [
+    "CONTROL_HZ",
+    "REFERENCE_HZ",
+    "Curve",
+    "Play",
+    "Studio",
+    "chance",
+    "controls",
+    "crossings",
+    "curve",
+    "layered",
+    "log_uniform",
+    "peaks",
+    "uniform",
+    "wander",
+]
+
+CONTROL_HZ = 500
+#: Levels are measured up to here, half the lowest sample rate that the package's presets use.
+REFERENCE_HZ = 8_000.0
+_TABLE = 16_384
+_CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
+
+Play = Callable[["Studio", float, np.random.Generator], np.ndarray]
+
+
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw from [low, high)."""
+    return float(rng.uniform(low, high))
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw from [low, high), every ratio alike: for frequencies and rates."""
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def chance(rng: np.random.Generator, probability: float) -> bool:
+    """Return True with a probability."""
+    return bool(rng.random() < probability)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A gain over frequency: straight lines in decibels over the logarithm of frequency, flat beyond the ends."""
+
+    gains: np.ndarray  # amplitude, on _CURVE_GRID
+
+    def __call__(self, hertz: np.ndarray) -> np.ndarray:
+        return np.interp(hertz, _CURVE_GRID, self.gains)
+
+    def __mul__(self, other: Curve) -> Curve:
+        return Curve(self.gains * other.gains)
+
+
+def curve(*points: tuple[float, float]) -> Curve:
+    """Return the gain through ``(hertz, decibels)`` points, in rising order of frequency.
+
+    >>> bool(abs(curve((100, 0), (10_000, -40))(np.array([1000.0]))[0] - 0.1) < 0.005)
+    True
+    """
+    hertz, decibels = np.array(points, dtype=float).T
+    grid = np.interp(np.log(np.maximum(_CURVE_GRID, 1.0)), np.log(hertz), decibels)
+    return Curve(10 ** (grid / 20))
+
+
+def peaks(*resonances: tuple[float, float, float], floor: float = -40.0) -> Curve:
+    """Return a gain with resonances ``(hertz, width in octaves, decibels)`` over a floor in decibels."""
+    octaves = np.log2(np.maximum(_CURVE_GRID, 1.0))
+    gains = np.full(len(octaves), 10 ** (floor / 20))
+    for hertz, width, decibels in resonances:
+        gains = gains + 10 ** (decibels / 20) / (1 + ((octaves - math.log2(hertz)) / (width / 2)) ** 2)
+    return Curve(gains)
+
+
+def controls(seconds: float) -> np.ndarray:
+    """Return the times of a control that covers `seconds`, in seconds, shape (n_controls,)."""
+    return np.arange(math.ceil(seconds * CONTROL_HZ) + 2) / CONTROL_HZ
+
+
+def wander(
+    rng: np.random.Generator, time: np.ndarray, hertz: float, low: float = -1.0, high: float = 1.0
+) -> np.ndarray:
+    """Return a random curve over control times `time` with about `hertz` independent values in a second."""
+    n = math.ceil(time[-1] * hertz) + 3
+    start = rng.random()
+    return np.interp(time * hertz + start, np.arange(n + 1), rng.uniform(low, high, n + 1))
+
+
+class Studio:
+    """Makes signals at one sample rate.
+
+    Parameters
+    ----------
+    rate : int
+        Sample rate in hertz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    def length(self, seconds: float) -> int:
+        """Return the number of samples."""
+        return round(seconds * self.rate)
+
+    def audio(self, control: np.ndarray, seconds: float) -> np.ndarray:
+        """Bring a control to the sample rate; float64, shape (n_samples,)."""
+        position = np.arange(self.length(seconds)) * (CONTROL_HZ / self.rate)
+        return np.interp(position, np.arange(len(control)), control)
+
+    def shaped(self, signal: np.ndarray, gain: Curve) -> np.ndarray:
+        """Filter a signal by a gain over frequency, without delay."""
+        n = fft.next_fast_len(len(signal) + self.length(0.05), real=True)
+        spectrum = fft.rfft(signal.astype(np.float32, copy=False), n)
+        spectrum *= gain(fft.rfftfreq(n, 1 / self.rate)).astype(np.float32)
+        return fft.irfft(spectrum, n)[: len(signal)]
+
+    def noise(self, rng: np.random.Generator, seconds: float, gain: Curve) -> np.ndarray:
+        """Return Gaussian noise with a spectrum, of root mean square 1 between 0 Hz and `REFERENCE_HZ`."""
+        # Half seconds: lengths that the Fourier transform likes, and the same frequencies at every rate.
+        n = self.length(math.ceil(seconds * 2) / 2)
+        hertz = fft.rfftfreq(n, 1 / self.rate)
+        draws = rng.standard_normal((len(hertz), 2), dtype=np.float32)
+        gains = gain(hertz).astype(np.float32)
+        gains[0] = 0.0
+        power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
+        spectrum = (draws.view(np.complex64)[:, 0]) * gains
+        signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
+        return signal[: self.length(seconds)]
+
+    def phase(self, hertz: np.ndarray, seconds: float, start: float = 0.0) -> np.ndarray:
+        """Return the phase in cycles of a pitch control, at the sample rate."""
+        cycles = start + np.concatenate([[0.0], np.cumsum(hertz[:-1] + hertz[1:]) / (2 * CONTROL_HZ)])
+        return self.audio(cycles, seconds)
+
+    def tone(
+        self, hertz: np.ndarray, seconds: float, harmonics: Sequence[float] | np.ndarray, start: float = 0.0
+    ) -> np.ndarray:
+        """Return a periodic tone.
+
+        Parameters
+        ----------
+        hertz : np.ndarray, shape (n_controls,)
+            Pitch over time.
+        harmonics : sequence of float
+            Amplitudes of the first, second, ... harmonic; those that would alias are left out.
+        start : float
+            Phase at the start, in cycles.
+        """
+        room = int(0.49 * self.rate / max(float(hertz.max()), 1.0))
+        amplitudes = np.zeros(_TABLE // 2 + 1, dtype=complex)
+        kept = np.asarray(harmonics, dtype=float)[:room]
+        # Quadratic phases spread the peaks, as in any real horn.
+        order = np.arange(1, len(kept) + 1)
+        amplitudes[1 : len(kept) + 1] = kept * np.exp(1j * np.pi * order**2 / max(len(kept), 1))
+        table = fft.irfft(amplitudes, _TABLE).astype(np.float32) * (_TABLE / 2)
+        index = (self.phase(hertz, seconds, start) * _TABLE).astype(np.int64) & (_TABLE - 1)
+        return table[index]
+
+    def pulses(
+        self, times: np.ndarray, amplitudes: np.ndarray | float, kernel: np.ndarray, seconds: float
+    ) -> np.ndarray:
+        """Return `kernel` begun at each of `times` (seconds; those outside are dropped), scaled by `amplitudes`."""
+        n = self.length(seconds)
+        train = np.zeros(n + 1, dtype=np.float32)
+        amplitudes = np.broadcast_to(amplitudes, times.shape)
+        position = times * self.rate
+        inside = (position >= 0) & (position < n - 1)
+        position, amplitudes = position[inside], amplitudes[inside]
+        whole = position.astype(np.int64)
+        part = position - whole
+        np.add.at(train, whole, (amplitudes * (1 - part)).astype(np.float32))
+        np.add.at(train, whole + 1, (amplitudes * part).astype(np.float32))
+        size = fft.next_fast_len(n + len(kernel), real=True)
+        spectrum = fft.rfft(train, size) * fft.rfft(kernel.astype(np.float32), size)
+        return fft.irfft(spectrum, size)[:n]
+
+    def ring(self, modes: Sequence[tuple[float, float, float]]) -> np.ndarray:
+        """Return a struck body: modes of (hertz, seconds to -60 dB, amplitude); a kernel for `pulses`."""
+        seconds = max(decay for _, decay, _ in modes)
+        time = np.arange(self.length(seconds)) / self.rate
+        body = np.zeros(len(time))
+        for hertz, decay, amplitude in modes:
+            if hertz < 0.49 * self.rate:
+                body += amplitude * np.exp(-6.9 / decay * time) * np.sin(2 * np.pi * hertz * time)
+        return body.astype(np.float32)
+
+    def burst(
+        self, rng: np.random.Generator, gain: Curve, decay: float, attack: float = 0.001, amplitude: float = 1.0
+    ) -> np.ndarray:
+        """Return a puff of noise that falls to -60 dB in `decay` seconds; a kernel for `pulses`."""
+        time = np.arange(self.length(decay)) / self.rate
+        envelope = np.minimum(time / attack, 1.0) * np.exp(-6.9 / decay * time)
+        return (amplitude * envelope * self.noise(rng, decay, gain)).astype(np.float32)
+
+    def faded(self, signal: np.ndarray, attack: float, release: float) -> np.ndarray:
+        """Return a signal with raised-cosine edges of so many seconds (no edge for 0)."""
+        signal = signal.copy()
+        for seconds, view in ((attack, signal), (release, signal[::-1])):
+            n = min(self.length(seconds), len(signal) // 2)
+            if n > 0:
+                view[:n] *= (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
+        return signal
+
+
+def layered(*parts: np.ndarray) -> np.ndarray:
+    """Return the sum of kernels of different lengths."""
+    total = np.zeros(max(map(len, parts)), dtype=np.float32)
+    for part in parts:
+        total[: len(part)] += part
+    return total
+
+
+def crossings(hertz: np.ndarray, start: float = 0.0) -> np.ndarray:
+    """Return the times at which the phase of a rate control passes whole numbers: when an engine fires."""
+    cycles = start + np.concatenate([[0.0], np.cumsum(hertz[:-1] + hertz[1:]) / (2 * CONTROL_HZ)])
+    return np.interp(
+        np.arange(math.ceil(cycles[0]), math.floor(cycles[-1]) + 1), cycles, np.arange(len(cycles)) / CONTROL_HZ
+    )
