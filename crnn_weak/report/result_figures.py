@@ -1,4 +1,4 @@
-"""Pictures of runs and experiments: curves, bars, the seven settings, confusion. Axes in, artists out."""
+"""Pictures of one run: learning curves, bars by class, confusion. Axes in, artists out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnn_weak import paper
 from crnn_weak.errors import DataError
 from crnn_weak.report.clip_figures import _check, _shorten
 from crnn_weak.report.style import COLOURS, style
@@ -15,7 +14,7 @@ from crnn_weak.report.style import COLOURS, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["co_occurrence", "plot_class_wise", "plot_confusion", "plot_loss_weight_grid", "plot_training_curves"]
+__all__ = ["co_occurrence", "plot_class_wise", "plot_confusion", "plot_training_curves"]
 
 
 def plot_class_wise(
@@ -135,119 +134,6 @@ def plot_training_curves(
             ax.legend(loc="best")
         axes[0].set_ylabel("mean binary cross-entropy")
     return lines
-
-
-def _ratio(strong: float, weak: float, span: tuple[float, float]) -> float:
-    """The weight ratio; a weight of zero stands one decade beyond the last ratio of its side."""
-    if weak == 0:
-        return span[1] * 10
-    return span[0] / 10 if strong == 0 else strong / weak
-
-
-def plot_loss_weight_grid(
-    results: Mapping[tuple[float, float], Mapping[str, Sequence[float] | float]],
-    *,
-    axes: Sequence[Axes],
-    show_paper: bool = True,
-) -> dict[str, Any]:
-    """Draw both tasks' metrics over the ratio of the loss weights, beside the published values.
-
-    Parameters
-    ----------
-    results : mapping of (strong weight, weak weight) to mapping of metric to value(s)
-        Metrics ``tagging_f`` and ``segment_f`` in percent, ``error_rate`` as a ratio, as in `paper.PaperRow`; each
-        one number or one per seed (the mean is drawn, with the standard deviation over two or more seeds). A
-        missing metric or NaN is left out.
-    axes : sequence of two Axes
-        F-scores; error rate.
-    show_paper : bool
-        Draw the published values, hollow and dashed.
-
-    Returns
-    -------
-    dict of str to matplotlib.container.ErrorbarContainer
-        By metric.
-
-    Notes
-    -----
-    The ratio is on a logarithmic axis. A setting with a weight of zero stands one decade beyond the others.
-    """
-    if len(axes) != 2:
-        raise DataError(f"plot_loss_weight_grid: expected two axes, received {len(axes)}.")
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    settings = sorted({*results, *((row.strong, row.weak) for row in paper.RESULTS if show_paper)})
-    ratios = [strong / weak for strong, weak in settings if strong > 0 and weak > 0] or [1.0]
-    span = (min(ratios), max(ratios))
-    place = {setting: _ratio(*setting, span) for setting in settings}
-    panels = (
-        (axes[0], (("segment_f", "segment", "o", "detection F"), ("tagging_f", "tagging", "s", "tagging F"))),
-        (axes[1], (("error_rate", "error_rate", "D", "error rate"),)),
-    )
-    drawn: dict[str, Any] = {}
-    with style():
-        for ax, metrics in panels:
-            for metric, colour, marker, label in metrics:
-                if show_paper:
-                    ax.plot(
-                        [place[row.strong, row.weak] for row in paper.RESULTS],
-                        [getattr(row, metric) for row in paper.RESULTS],
-                        linestyle=(0, (3, 2)),
-                        linewidth=1.0,
-                        marker=marker,
-                        markersize=4.5,
-                        markerfacecolor="white",
-                        color=COLOURS[colour],
-                        alpha=0.65,
-                        label=f"{label}, paper",
-                    )
-                points = []
-                for setting in sorted(results, key=lambda s: place[s]):
-                    values = np.atleast_1d(np.asarray(results[setting].get(metric, np.nan), dtype=float))
-                    values = values[np.isfinite(values)]
-                    if values.size:
-                        spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
-                        points.append((place[setting], float(values.mean()), spread))
-                if points:
-                    x, mean, spreads = map(list, zip(*points, strict=True))
-                    drawn[metric] = ax.errorbar(
-                        x,
-                        mean,
-                        yerr=spreads if any(spreads) else None,
-                        color=COLOURS[colour],
-                        marker=marker,
-                        markersize=5.5,
-                        linewidth=1.8,
-                        capsize=3,
-                        elinewidth=1.1,
-                        label=f"{label}, here",
-                        zorder=3,
-                    )
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(FixedLocator(sorted(set(place.values()))))
-            ax.xaxis.set_minor_locator(NullLocator())
-            names = {place[s, w]: f"{s:g} : {w:g}" for s, w in settings}
-            ax.set_xticklabels([names[tick] for tick in sorted(set(place.values()))], rotation=40, ha="right")
-            ax.set_xlabel("loss weights, strong : weak")
-            ax.grid(axis="y")
-            # Legends stand above: inside, they hide points in one experiment or another.
-            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
-        axes[0].set_ylim(0, 100)
-        axes[0].set_ylabel("F-score / %")
-        axes[1].set_ylim(bottom=0)
-        axes[1].set_ylabel("error rate (lower is better)")
-        axes[1].axhline(1.0, color=COLOURS["muted"], linewidth=0.8, zorder=0)
-        axes[1].annotate(
-            "nothing detected",
-            (1.0, 1.0),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7.5,
-            color=COLOURS["muted"],
-        )
-    return drawn
 
 
 def co_occurrence(reference: np.ndarray, estimated: np.ndarray, *, false_only: bool = True) -> np.ndarray:

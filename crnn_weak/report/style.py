@@ -57,6 +57,7 @@ _RC: Any = {
     "axes.grid": False,
     "grid.color": COLOURS["line"],
     "grid.linewidth": 0.6,
+    "text.parse_math": False,  # a class name may hold dollar signs
     "text.color": COLOURS["ink"],
     "xtick.color": COLOURS["muted"],
     "ytick.color": COLOURS["muted"],
