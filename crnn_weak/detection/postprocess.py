@@ -31,6 +31,7 @@ from crnn_weak.errors import ConfigError, DataError, nearest_names
 
 __all__ = [
     "ClassDecisions",
+    "as_class_decisions",
     "binarize",
     "roll_runs",
     "score_set_events",

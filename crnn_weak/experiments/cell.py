@@ -89,7 +89,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
 
 def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
     from crnn_weak.data.annotations import write_events, write_tags
-    from crnn_weak.detection.postprocess import ClassDecisions, scores_to_events, scores_to_tags
+    from crnn_weak.detection.postprocess import ClassDecisions, score_set_events, score_set_tags
     from crnn_weak.detection.scores import load_scores
     from crnn_weak.metrics.event import event_metrics
     from crnn_weak.metrics.official import official_segment_metrics
@@ -98,8 +98,8 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
     scores = load_scores(run_dir / "scores.h5")
     decisions = ClassDecisions.from_config(config.decisions, scores.classes)
     classes = scores.classes
-    estimated_tags = scores_to_tags(scores, decisions)
-    estimated = scores_to_events(scores, decisions)
+    estimated_tags = score_set_tags(scores, decisions)
+    estimated = score_set_events(scores, decisions)
     write_events(run_dir / "events.tsv", estimated, overwrite=True)
     write_tags(run_dir / "tags.tsv", estimated_tags, overwrite=True)
     reference_tags = {

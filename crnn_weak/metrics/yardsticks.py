@@ -10,13 +10,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from crnn_weak.data.events import Event, Events
 from crnn_weak.errors import ConfigError, LabelError, nearest_names
+from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.segment import segment_metrics
+from crnn_weak.metrics.tagging import tagging_metrics
 
-__all__ = ["YARDSTICKS", "event_yardstick", "most_frequent_class", "tag_yardstick", "tags_of_events"]
+__all__ = ["YARDSTICKS", "event_yardstick", "most_frequent_class", "tag_yardstick", "tags_of_events", "yardsticks"]
 
 YARDSTICKS = ("nothing", "tags", "one-class")
 
@@ -92,3 +96,61 @@ def event_yardstick(
     known = tags_of_events(reference) if tags is None else {clip: tuple(tags.get(clip, ())) for clip in reference}
     chosen = tag_yardstick(name, known, classes=classes, one_class=one_class)
     return {clip: tuple(Event(0.0, clip_seconds, label) for label in labels) for clip, labels in chosen.items()}
+
+
+_FIGURES = {
+    "tagging": ("precision", "recall", "f_score"),
+    "segment": ("error_rate", "f_score", "precision", "recall"),
+    "event": ("f_score", "error_rate"),
+}
+
+
+def yardsticks(
+    tags: Mapping[str, Iterable[str]] | None,
+    events: Events | None,
+    *,
+    classes: Sequence[str],
+    clip_seconds: float = 10.0,
+    segment_seconds: float = 1.0,
+    one_class: str | None = None,
+) -> dict[str, dict[tuple[str, str], float]]:
+    """Score every yardstick.
+
+    Parameters
+    ----------
+    tags : mapping of clip id to iterable of str, or None
+        The true tags; those that the events imply, where they are not given.
+    events : mapping of clip id to sequence of Event, or None
+        The true events; without them there are no figures of detection.
+    classes : sequence of str
+    clip_seconds, segment_seconds : float
+    one_class : str, optional
+        The most frequent tag by default; its name stands in the yardstick's.
+
+    Returns
+    -------
+    dict
+        Yardstick -> {(output, metric): value}, as fractions; outputs are ``tagging``, ``segment`` and ``event``.
+    """
+    if tags is None:
+        tags = tags_of_events(events or {})
+    chosen = one_class or most_frequent_class(tags, classes)
+    names = {"nothing": "nothing", "tags": "true tags, whole clip", "one-class": f"{chosen} everywhere"}
+    result: dict[str, dict[tuple[str, str], float]] = {}
+    for name, title in names.items():
+        estimated_tags = tag_yardstick(name, tags, classes=classes, one_class=chosen)
+        found = {"tagging": tagging_metrics(tags, estimated_tags, classes=classes).to_dict()}
+        if events is not None:
+            made = event_yardstick(
+                name, events, classes=classes, tags=tags, clip_seconds=clip_seconds, one_class=chosen
+            )
+            segment = segment_metrics(
+                events, made, classes=classes, clip_seconds=clip_seconds, segment_seconds=segment_seconds
+            )
+            found |= {"segment": segment.to_dict(), "event": event_metrics(events, made, classes=classes).to_dict()}
+        result[title] = {
+            (output, metric): math.nan if metrics[metric] is None else metrics[metric]
+            for output, metrics in found.items()
+            for metric in _FIGURES[output]
+        }
+    return result
