@@ -170,7 +170,7 @@ def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model,
     except Exception as error:  # Keras raises whatever its parts raise; a reader needs one line
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path}: cannot be loaded ({reason}). Copy it again, or train again.") from error
-    n_outputs = model.output_shape["weak"][-1] if isinstance(model.output_shape, dict) else None
-    if n_outputs is not None and n_outputs != len(metadata.classes):
-        raise ModelFileError(f"{path}: {n_outputs} outputs for {len(metadata.classes)} classes. Train again.")
+    n_outputs = model.get_layer("weak").output.shape[-1] if "weak" in model.output_names else None
+    if n_outputs != len(metadata.classes):
+        raise ModelFileError(f"{path}: {n_outputs} weak outputs for {len(metadata.classes)} classes. Train again.")
     return model, metadata
