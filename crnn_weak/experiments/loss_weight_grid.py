@@ -239,9 +239,9 @@ def caption(grid: Grid, data: dict[str, Any]) -> str:
 
 
 def _figure(grid: Grid, table: Any) -> None:
-    from crnn_weak.report.figures import plot_loss_weight_grid, save_figure
+    from crnn_weak.report.figures import loss_weight_figure, save_figure
 
-    save_figure(plot_loss_weight_grid(table), grid.folder / "figure")
+    save_figure(loss_weight_figure(table), grid.folder / "figure")
 
 
 # --- command line --------------------------------------------------------------------------------------------------
