@@ -103,9 +103,8 @@ def _caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> s
         for split, count in data.get("coverage", {}).items()
     )
     provenance = str(data.get("provenance") or config.data.source).rstrip(".")
-    note = (
-        "" if config.data.source == "dcase2017_task4" else f" The paper's values ({paper.CITATION}) are of other data."
-    )
+    other = config.data.source != "dcase2017_task4"
+    note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
     seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return f"{provenance}. {clips}. Preset {config.preset}, head {config.model.weak_head}, {seeds_text}.{note}"
 

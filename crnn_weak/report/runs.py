@@ -24,6 +24,6 @@ def open_any(path: str | Path) -> Run | Experiment:
     """
     path = Path(path)
     check_folder(path)
-    if (path / "results.csv").is_file() or _cell_folders(path):
+    if (path / "results.csv").is_file() or cell_folders(path):
         return open_experiment(path)
     return open_run(path)
