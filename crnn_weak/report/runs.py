@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crnn_weak.report.experiment_folder import Experiment, open_experiment
+from crnn_weak.report.experiment_folder import Experiment, cell_folders, open_experiment
 from crnn_weak.report.run_folder import Run, check_folder, open_run
 
 __all__ = ["Experiment", "Run", "open_any", "open_experiment", "open_run"]
