@@ -10,7 +10,7 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from crnn_weak.errors import CrnnWeakError
 
@@ -49,7 +49,18 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run_guarded(prog: str, call) -> int:  # type: ignore[no-untyped-def]
+def _log_to_stderr(level: int) -> None:
+    """Show this package's own log lines, not those of every library."""
+    logger = logging.getLogger("crnn_weak")
+    logger.setLevel(level)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     """Run `call()`; print a user's error as one line and return 2, 130 for an interrupt."""
     try:
         return int(call() or 0)
@@ -78,7 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    _log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
     return run_guarded(f"crnn-weak {args.command}", lambda: module.run(args))

@@ -100,8 +100,8 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
     classes = scores.classes
     estimated_tags = score_set_tags(scores, decisions)
     estimated = score_set_events(scores, decisions)
-    write_events(run_dir / "events.tsv", estimated, overwrite=True)
-    write_tags(run_dir / "tags.tsv", estimated_tags, overwrite=True)
+    write_events(run_dir / "events.tsv", estimated)
+    write_tags(run_dir / "tags.tsv", estimated_tags)
     reference_tags = {
         clip_id: tuple(c for c, on in zip(classes, row, strict=True) if on)
         for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
