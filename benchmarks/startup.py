@@ -1,0 +1,39 @@
+"""Start-up: `crnn-weak --help` against the bare interpreter, and the time to Keras and to the first batch.
+
+python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from common import REPOSITORY, alternate, report
+
+_BUILD = "from crnn_weak.model.crnn import build_model; build_model('paper')"
+_CALLS = {
+    "python": ["-c", "pass"],
+    "import crnn_weak": ["-c", "import crnn_weak"],
+    "--help": ["-m", "crnn_weak", "--help"],
+    "grid --help": ["-m", "crnn_weak", "grid", "--help"],
+    "import tensorflow": ["-c", "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'; import tensorflow"],
+    "build preset paper": ["-c", _BUILD],
+}
+
+
+def _call(arguments: list[str]) -> None:
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=REPOSITORY)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    rivals = {name: lambda arguments=arguments: _call(arguments) for name, arguments in _CALLS.items()}
+    timings = alternate(rivals, rounds=args.rounds)
+    report("startup", timings, packages=["tensorflow", "tensorflow-cpu", "keras"], goal="--help under 0.3 s")
+
+
+if __name__ == "__main__":
+    main()
