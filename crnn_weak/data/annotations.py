@@ -175,7 +175,9 @@ def _refuse_video_times(path: str | Path, events: Mapping[str, list[Event]]) -> 
         )
 
 
-def write_events(path: str | Path, events: Events, *, suffix: str = ".wav", scores: bool = False) -> None:
+def write_events(
+    path: str | Path, events: Events, *, suffix: str = ".wav", scores: bool = False, separator: str = "\t"
+) -> None:
     """Write an event list: tab, header, sorted by file and onset, three decimals.
 
     A clip without events appears as a row of its name only, as sed_eval and dcase_util read it.
@@ -186,6 +188,8 @@ def write_events(path: str | Path, events: Events, *, suffix: str = ".wav", scor
         Put behind each clip id, so that the names are file names.
     scores : bool
         Write a fifth column with the events' scores.
+    separator : str
+        Another than the tab, e.g. a comma; labels that hold it are quoted.
     """
     rows = [["filename", "onset", "offset", "event_label", *(["score"] if scores else [])]]
     for clip in sorted(events):
@@ -194,7 +198,7 @@ def write_events(path: str | Path, events: Events, *, suffix: str = ".wav", scor
         for event in sorted(events[clip], key=lambda event: (event.onset, event.offset, event.label)):
             row = [clip + suffix, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label]
             rows.append(row + ([f"{event.score:.4f}" if event.score is not None else ""] if scores else []))
-    write_rows(path, rows)
+    write_rows(path, rows, separator=separator)
 
 
 # --- Audacity ------------------------------------------------------------------------------------------------------

@@ -126,6 +126,11 @@ class Task4Dataset:
             return {}
         return {task4_files.canonical_id(stem): path for stem, path in index_audio(self.audio_folder).items()}
 
+    def unlisted_audio(self) -> list[Path]:
+        """Return the audio files that no split lists."""
+        used = {clip.path for split in self.splits for clip in self.clips(split)}
+        return [path for path in self._audio.values() if path not in used]
+
     def clips(self, split: str) -> Sequence[Clip]:
         """Return the clips of a split, found or not.
 

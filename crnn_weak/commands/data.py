@@ -1,0 +1,182 @@
+"""``crnn-weak data``: check what is there, make clips, convert event lists."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crnn_weak.commands import options
+from crnn_weak.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from crnn_weak.data.check import CheckReport
+    from crnn_weak.data.datasets import Dataset
+
+_FORMATS = ("dcase", "csv", "audacity")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions and their options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check",
+        help="count what of a data set is there, per split and class, and list it",
+        description="Count, per split and class, the clips that are listed, found, missing, short (padded) and "
+        "unreadable. Without --data: the organisers' files of DCASE 2017 task 4 when --metadata is a folder, own "
+        "recordings when it is a file.",
+        epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out lists",
+    )
+    options.add_config(check)
+    options.add_work(check)
+    check.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
+    check.add_argument("--decode", action="store_true", help="decode every file instead of reading its header")
+    check.add_argument("--sha256", action="store_true", help="put the files' checksums into the lists")
+    check.add_argument("--out", metavar="FOLDER", help="write the lists there")
+    check.add_argument("--overwrite", action="store_true", help="replace lists that are there")
+
+    make = actions.add_parser(
+        "make",
+        help="make the clips of a source: street or scenes",
+        description="Make clips into the cache, where training finds them. Interrupted, the same command goes on.",
+        epilog="example: crnn-weak data make scenes --audio ESC-50 --set data.n_train=2000",
+    )
+    make.add_argument("source", choices=("street", "scenes"))
+    options.add_config(make, preset="quick")
+    options.add_work(make)
+
+    convert = actions.add_parser(
+        "convert",
+        help="convert event lists: dcase (tab), csv, audacity (one label track per recording)",
+        description="Convert event lists. The form of INPUT is found from the file; a folder is read as Audacity's "
+        "label tracks. With --to audacity OUTPUT is a folder, or a .txt file for one recording.",
+        epilog="example: crnn-weak data convert events.tsv tracks --to audacity",
+    )
+    convert.add_argument("input", metavar="INPUT")
+    convert.add_argument("output", metavar="OUTPUT")
+    convert.add_argument(
+        "--to", choices=_FORMATS, help="default: by OUTPUT's suffix (.tsv dcase, .csv csv, else audacity)"
+    )
+    convert.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.epilog = "example: crnn-weak data make street"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action; 0 when all is well, 1 when a check finds no usable clip."""
+    return {"check": _check, "make": _make, "convert": _convert}[args.action](args)
+
+
+# --- check ---------------------------------------------------------------------------------------------------------
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.metadata and not Path(args.metadata).exists():
+        raise DataError(f"{args.metadata}: no such folder of label files, and no such tag file.")
+    if args.data is None and not args.config:
+        if args.metadata and Path(args.metadata).is_dir():
+            args.data = "dcase2017_task4"
+        elif args.metadata or args.events:
+            args.data = "folder"
+    config = options.read_config(args)
+    from crnn_weak.data.check import check_dataset
+    from crnn_weak.data.datasets import open_dataset
+
+    if args.out and not args.overwrite and any(Path(args.out).glob("clips.tsv")):
+        raise DataError(f"{args.out}: lists are there already; give --overwrite or another folder.")
+    progress = options.shows_progress(args)
+    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=progress)
+    report = check_dataset(
+        dataset,
+        splits=args.split,
+        decode=args.decode,
+        checksums=args.sha256,
+        tolerance_seconds=config.features.hop_seconds,
+        jobs=args.jobs,
+        progress=progress,
+    )
+    _print_table(report)
+    _print_hints(report, dataset)
+    if args.out:
+        written = report.write(args.out, overwrite=args.overwrite)
+        print(f"lists: {args.out} ({', '.join(path.name for path in written)})")
+    return 0 if report.n_usable else 1
+
+
+def _print_table(report: CheckReport) -> None:
+    names = ("listed", "found", "missing", "short", "unreadable")
+    rows = report.rows()
+    width = max(len(row.label) for row in rows)
+    print(report.dataset.provenance)
+    split = None
+    for row in rows:
+        if row.split != split:
+            split = row.split
+            known = sum(c.clip.events is not None for c in report.clips if c.clip.split == split)
+            events = (
+                "events known" if known == row.listed else f"events known of {known} clips" if known else "no events"
+            )
+            print(f"\n{split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
+        print(f"{row.label:{width}}  " + "  ".join(f"{getattr(row, name):10d}" for name in names))
+    print(f"\n{report.n_usable} of {report.n_listed} listed clips can be used.")
+
+
+def _print_hints(report: CheckReport, dataset: Dataset) -> None:
+    unlisted: list[Path] = getattr(dataset, "unlisted_audio", list)()
+    if unlisted:
+        print(f"audio files that no split lists: {len(unlisted)}, e.g. {unlisted[0].name}")
+    unreadable = [checked for checked in report.clips if checked.status == "unreadable"]
+    for checked in unreadable[:5]:
+        print(f"unreadable: {checked.reason}")
+    if len(unreadable) > 5:
+        print(f"unreadable: {len(unreadable) - 5} more (--out FOLDER lists them)")
+
+
+# --- make ----------------------------------------------------------------------------------------------------------
+
+
+def _make(args: argparse.Namespace) -> int:
+    if args.data not in (None, args.source):
+        raise ConfigError(f"data make {args.source} --data {args.data}: name one source.")
+    args.data = args.source
+    config = options.read_config(args)
+    from crnn_weak.data.datasets import open_dataset
+
+    started = time.monotonic()
+    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=options.shows_progress(args))
+    counts = ", ".join(f"{len(dataset.clips(split))} {split}" for split in dataset.splits)
+    folder = getattr(dataset, "metadata_folder", options.cache_folder(args))
+    print(f"{folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
+    print(dataset.provenance)
+    return 0
+
+
+# --- convert -------------------------------------------------------------------------------------------------------
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from crnn_weak.data import annotations
+
+    source, target = Path(args.input), Path(args.output)
+    form = args.to or {".tsv": "dcase", ".csv": "csv"}.get(target.suffix.lower(), "audacity")
+    events = annotations.read_audacity_folder(source) if source.is_dir() else annotations.read_events(source)
+    n_events = sum(map(len, events.values()))
+    if form == "audacity":
+        one_file = target.suffix.lower() == ".txt"
+        if one_file and len(events) != 1:
+            raise DataError(f"{source}: {len(events)} recordings; a label track holds one: name a folder as OUTPUT.")
+        paths = {clip: target if one_file else target / f"{clip}.txt" for clip in events}
+    else:
+        paths = dict.fromkeys(events, target)
+        if not events:
+            paths = {"": target}
+    for path in dict.fromkeys(paths.values()):
+        if path.exists() and not args.overwrite:
+            raise DataError(f"{path} is there already; give --overwrite or another name.")
+    if form == "audacity":
+        for clip, path in paths.items():
+            annotations.write_audacity(path, events[clip])
+    else:
+        annotations.write_events(target, events, separator="," if form == "csv" else "\t")
+    print(f"{target}: {n_events} events of {len(events)} recordings, {form}")
+    return 0
