@@ -1,0 +1,63 @@
+"""The compiled gradients: of one scalar per row, and of many scalars that share a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["build_kernel", "build_shared_kernel"]
+
+
+def build_kernel(model: keras.Model, output: str, reduction: str) -> Callable:
+    """Return ``f(x, index, weights) -> (values, gradients)``, traced once per shape.
+
+    ``x`` (clips, frames, mel bands); ``index`` (clips,), the class of each clip's scalar; ``weights`` (clips, frames),
+    the share of each frame in it, which ``weak`` does not use.
+    """
+
+    @tf.function
+    def kernel(x: tf.Tensor, index: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            scores = model(x, training=False)[output]  # (clips, frames, classes) or (clips, classes)
+            chosen = tf.one_hot(index, scores.shape[-1], dtype=scores.dtype)
+            picked = tf.reduce_sum(scores * (chosen if output == "weak" else chosen[:, None]), axis=-1)
+            values = picked if output == "weak" else _over_frames(picked, weights, reduction)
+            total = tf.reduce_sum(values)
+        gradients = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return values, gradients
+
+    return kernel
+
+
+def _over_frames(scores: tf.Tensor, weights: tf.Tensor, reduction: str) -> tf.Tensor:
+    """Reduce (clips, frames) to (clips,)."""
+    if reduction == "max":
+        # Scores are at least 0, so -1 never wins.
+        return tf.reduce_max(tf.where(weights > 0, scores, -tf.ones_like(scores)), axis=-1)
+    return tf.reduce_sum(scores * weights, axis=-1)
+
+
+def build_shared_kernel(model: keras.Model, scalars: Sequence[tuple[str, str, int, np.ndarray]]) -> Callable:
+    """Return ``f(x) -> gradients (clips, scalars, frames, mel bands)``.
+
+    One forward pass, and one backward pass for each scalar: (output, reduction, class index, weights over frames).
+    """
+
+    @tf.function
+    def kernel(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            outputs = model(x, training=False)
+            totals = []
+            for output, reduction, index, weights in scalars:
+                picked = outputs[output][..., index]
+                values = picked if output == "weak" else _over_frames(picked, tf.constant(weights)[None], reduction)
+                totals.append(tf.reduce_sum(values))
+        zero = tf.UnconnectedGradients.ZERO
+        return tf.stack([tape.gradient(total, x, unconnected_gradients=zero) for total in totals], axis=1)
+
+    return kernel
