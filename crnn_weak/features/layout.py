@@ -38,6 +38,7 @@ import threading
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,7 @@ class RawRows:
 
     def _open(self) -> Any:
         if self._process != os.getpid():
+            self.close()  # a forked child closes its copy of the handle, the parent keeps its own
             self._lock = threading.Lock()
             self._file = open(self._path, "r+b" if self._writable else "rb", buffering=0)  # noqa: SIM115
             self._process = os.getpid()
@@ -266,9 +268,13 @@ class RawRows:
 
     def close(self) -> None:
         """Close this process's handle; the next use opens it again."""
-        if self._file is not None and self._process == os.getpid():
+        if self._file is not None:
             self._file.close()
         self._file, self._process = None, -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self._file.close()
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return the features of rows of the file, in the order asked, shape (len(rows), n_frames, n_mels)."""
@@ -277,8 +283,7 @@ class RawRows:
         order = np.argsort(rows, kind="stable")  # front to back, as a disk likes it
         # Neighbours both in the file and in the answer are one read: a scan is few large reads.
         breaks = np.flatnonzero((np.diff(rows[order]) != 1) | (np.diff(order) != 1)) + 1
-        starts = [0, *breaks.tolist()] if len(rows) else []
-        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        for start, stop in pairwise([0, *breaks.tolist(), len(rows)] if len(rows) else []):
             place = int(order[start])
             view = out[place : place + stop - start].data.cast("B")
             with self._lock:

@@ -302,16 +302,18 @@ def _sole_builder(path: Path) -> Iterator[None]:
     """Hold the store's lock file. The lock goes with the process, however it ends; the file is only its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(path.name + ".lock")
+    busy = FeatureStoreError(f"{path}: another process is building this store. Wait for it, or end it first.")
     with open(name, "w") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise FeatureStoreError(
-                    f"{path}: another process is building this store. Wait for it, or end it first."
-                ) from None
+                raise busy from None
             except OSError as error:  # file systems without locks
                 logger.debug("%s: no lock (%s)", name, error)
+            # Between opening and locking another process may have finished and removed the file.
+            if not (name.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(name))):
+                raise busy
         try:
             yield
         finally:

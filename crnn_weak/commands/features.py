@@ -1,0 +1,101 @@
+"""``crnn-weak features``: build, verify and describe feature stores."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crnn_weak.commands import options
+
+if TYPE_CHECKING:
+    from crnn_weak.features.reader import FeatureStore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions and their options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    build = actions.add_parser(
+        "build",
+        help="compute the log mel energies of one split into an HDF5 file",
+        description="Compute the log mel energies of one split into an HDF5 file. Interrupted, the same command goes "
+        "on where it stopped. Clips that cannot be read are listed and skipped.",
+        epilog="example: crnn-weak features build --preset quick --data folder --audio clips --metadata tags.tsv "
+        "--out train.h5",
+    )
+    options.add_config(build)
+    options.add_work(build)
+    build.add_argument("--split", default="train", metavar="NAME", help="split of the data set (default: train)")
+    build.add_argument("--out", required=True, metavar="FILE", help="the store to write")
+    build.add_argument("--overwrite", action="store_true", help="build anew where FILE exists")
+    verify = actions.add_parser("verify", help="check a store from end to end: labels, checksums, finite values")
+    verify.add_argument("file", metavar="FILE")
+    info = actions.add_parser("info", help="say what a store holds, and which clips it lacks")
+    info.add_argument("file", metavar="FILE")
+    info.add_argument("--skipped", type=int, default=20, metavar="N", help="list at most N skipped clips (default: 20)")
+    parser.epilog = "example: crnn-weak features verify cache/train.h5"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action; 0 when all is well."""
+    return {"build": _build, "verify": _verify, "info": _info}[args.action](args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    config = options.read_config(args)
+    from crnn_weak.data.datasets import open_dataset
+    from crnn_weak.features.store import build_store
+
+    progress = options.shows_progress(args)
+    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=progress)
+    started = time.monotonic()
+    with build_store(
+        dataset,
+        args.split,
+        config.features,
+        Path(args.out),
+        jobs=args.jobs,
+        progress=progress,
+        overwrite=args.overwrite,
+    ) as store:
+        print(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from crnn_weak.features.store import verify_store
+
+    report = verify_store(args.file)
+    print(
+        f"{report.path}: sound; {report.n_clips} of {report.n_listed} clips, {report.n_bytes / 1e6:.1f} MB, "
+        "every checksum holds, every value is finite"
+    )
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from crnn_weak.features.store import FeatureStore
+
+    with FeatureStore(args.file) as store:
+        features = store.features
+        print(f"{store.path}: {_summary(store)}")
+        print(f"data       {store.provenance}")
+        print(f"split      {store.split}; events {'known' if store.has_events else 'not known for every clip'}")
+        print(
+            f"features   {features.n_frames} frames x {features.n_mels} bands, {features.clip_seconds:g} s at "
+            f"{features.sample_rate_hz} Hz; configuration {store.fingerprint}"
+        )
+        print(f"classes    {len(store.classes)}, clips per class:")
+        for label, count in zip(store.classes, store.tags.sum(axis=0).tolist(), strict=True):
+            print(f"  {count:7d}  {label}")
+        for clip_id, status, reason in store.skipped[: args.skipped]:
+            print(f"skipped    {clip_id}: {status} ({reason})")
+        if len(store.skipped) > args.skipped:
+            print(f"skipped    {len(store.skipped) - args.skipped} more (--skipped {len(store.skipped)})")
+    return 0
+
+
+def _summary(store: FeatureStore) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in store.counts.items() if count)
+    return f"{store.coverage} ({counts}), {store.path.stat().st_size / 1e6:.1f} MB"

@@ -1,0 +1,55 @@
+"""Memory while a large store is built, read, fitted on and verified: that of a few blocks, not of the set."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+from helpers import ListDataset
+
+from crnn_weak.config import PRESETS
+from crnn_weak.data.datasets import Clip
+from crnn_weak.features.extract import ClipFeatures, RowFeatures
+from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.store import build_store, verify_store
+
+N_CLIPS = 20_000
+FEATURES = PRESETS["quick"].features  # 100 x 40 float32: 16 kB a clip, 320 MB in all
+LIMIT_MB = 60
+
+
+def _made(_, chunks):
+    """Features without audio: clip ``row`` holds the number ``row``, so that every answer can be checked."""
+    values = np.empty((FEATURES.n_frames, FEATURES.n_mels), np.float32)
+    for chunk in chunks:
+        results = []
+        for row, _clip in chunk:
+            values[:] = row
+            results.append(RowFeatures(row, ClipFeatures(values.copy(), "ok", FEATURES.clip_seconds, "")))
+        yield results
+
+
+def test_memory_is_bounded(tmp_path):
+    clip = Clip("", "train", None, ("bell",), ())
+    data = ListDataset([dataclasses.replace(clip, clip_id=f"clip {row}") for row in range(N_CLIPS)])
+    tracemalloc.start()
+    try:
+        store = build_store(data, "train", FEATURES, tmp_path / "features.h5", map_chunks=_made)
+        peaks = {"build": tracemalloc.get_traced_memory()[1]}
+        rng = np.random.default_rng(0)
+        for step, work in {
+            "read": lambda: [_check(store, rng.integers(0, N_CLIPS, 32)) for _ in range(700)],  # the set once over
+            "fit": lambda: Scaler.fit(store),
+            "verify": lambda: verify_store(store.path),
+        }.items():
+            tracemalloc.reset_peak()
+            work()
+            peaks[step] = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        (tmp_path / "features.h5").unlink()
+    assert max(peaks.values()) < LIMIT_MB * 1e6, peaks
+
+
+def _check(store, rows):
+    got = store.read(rows)
+    np.testing.assert_array_equal(got[:, ::99, 0], np.repeat(rows[:, None], 2, axis=1).astype(np.float32))

@@ -1,0 +1,100 @@
+"""Log mel-band energies against librosa's primitives, to 1e-5."""
+
+import dataclasses
+
+import librosa
+import numpy as np
+import pytest
+
+from crnn_weak.config import PRESETS, FeatureConfig
+from crnn_weak.features.log_mel import log_mel, mel_basis
+
+CONFIGS = {
+    "paper": PRESETS["paper"].features,
+    "quick": PRESETS["quick"].features,
+    # An odd window on an odd hop, a band edge inside the spectrum, a window shorter than the hop.
+    "odd": FeatureConfig(
+        clip_seconds=3.0, sample_rate_hz=22_050, window_seconds=0.0311, hop_seconds=0.0115, n_fft=1024, fmin_hz=50.0,
+        fmax_hz=9_000.0,
+    ),
+    "gaps": FeatureConfig(
+        clip_seconds=3.0, sample_rate_hz=16_000, window_seconds=0.02, hop_seconds=0.05, n_fft=512, n_mels=24,
+        fmax_hz=8_000.0,
+    ),
+}  # fmt: skip
+
+
+def _sounds(config: FeatureConfig, n_samples: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+    seconds = np.arange(n_samples) / config.sample_rate_hz
+    noise = rng.standard_normal(n_samples)
+    siren = np.sin(2 * np.pi * (900 * seconds + 300 / (2 * np.pi) * np.sin(2 * np.pi * 0.5 * seconds)))
+    return {
+        "noise": 0.1 * noise,
+        "siren": 0.5 * siren + 0.01 * noise,
+        "quiet": 1e-4 * noise,
+        "click": np.eye(1, n_samples, n_samples // 3)[0],
+    }
+
+
+def _by_librosa(audio: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """The same frames by librosa: its framing on audio padded so that the first window's centre is half a hop in."""
+    n_frames = round(len(audio) / config.n_hop)
+    lead = -((config.n_hop - config.n_window) // 2)
+    tail = max(0, n_frames * config.n_hop + config.n_fft - len(audio))
+    padded = np.pad(audio, (max(lead, 0), tail))[max(-lead, 0) :]
+    frames = librosa.util.frame(padded, frame_length=config.n_window, hop_length=config.n_hop)[:, :n_frames]
+    window = librosa.filters.get_window("hamming", config.n_window)[:, None]
+    magnitude = np.abs(np.fft.rfft(frames * window, n=config.n_fft, axis=0))  # float64
+    return np.log(_librosa_basis(config) @ magnitude + config.log_floor).T
+
+
+def _librosa_basis(config: FeatureConfig) -> np.ndarray:
+    return librosa.filters.mel(
+        sr=config.sample_rate_hz, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin_hz, fmax=config.fmax_hz,
+        htk=False, norm="slaney",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_filters_are_librosas(name):
+    config = CONFIGS[name]
+    np.testing.assert_allclose(mel_basis(config), _librosa_basis(config), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("share", [1.0, 0.37])
+def test_framing_filters_and_logarithm_are_librosas(name, share):
+    config = CONFIGS[name]
+    for sound, audio in _sounds(config, int(config.n_clip_samples * share)).items():
+        audio = audio.astype(np.float32)
+        want = _by_librosa(audio.astype(np.float64), config)
+        got = log_mel(audio, config)
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5, err_msg=sound)
+
+
+@pytest.mark.parametrize("name", ["paper", "quick"])
+def test_the_whole_transform_is_librosas_stft(name):
+    """librosa.stft centres the window in n_fft samples; a shift of the window changes no magnitude."""
+    config = CONFIGS[name]
+    audio = _sounds(config, config.n_clip_samples)["noise"].astype(np.float32)
+    lead = (config.n_window - config.n_hop) // 2 + (config.n_fft - config.n_window) // 2
+    spectrum = librosa.stft(
+        np.pad(audio, (lead, config.n_fft)), n_fft=config.n_fft, hop_length=config.n_hop, win_length=config.n_window,
+        window="hamming", center=False,
+    )[:, : config.n_frames]  # fmt: skip
+    want = np.log(
+        librosa.feature.melspectrogram(
+            S=np.abs(spectrum), sr=config.sample_rate_hz, n_mels=config.n_mels, fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+        )
+        + config.log_floor
+    ).T  # fmt: skip
+    np.testing.assert_allclose(log_mel(audio, config), want, rtol=0, atol=1e-5)
+
+
+def test_equality_would_notice_a_shift_of_one_sample():
+    config = dataclasses.replace(CONFIGS["quick"], clip_seconds=1.0)
+    audio = _sounds(config, config.n_clip_samples + 1)["noise"].astype(np.float32)
+    assert np.abs(log_mel(audio[1:], config) - log_mel(audio[:-1], config)).max() > 1e-3

@@ -1,0 +1,123 @@
+"""Log mel-band energies where the answer is known in closed form."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import PRESETS, FeatureConfig
+from crnn_weak.errors import DataError
+from crnn_weak.features.log_mel import LogMelExtractor, log_mel
+
+PAPER = PRESETS["paper"].features
+
+
+def test_the_papers_clip_has_500_frames_of_40_bands():
+    assert log_mel(np.zeros(441_000, np.float32), PAPER).shape == (500, 40)
+
+
+@pytest.mark.parametrize(("n_samples", "n_frames"), [(882 * 7, 7), (882 * 7 + 440, 7), (882 * 7 + 442, 8), (500, 1)])
+def test_frames_are_the_rounded_quotient(n_samples, n_frames):
+    assert log_mel(np.zeros(n_samples, np.float32), PAPER).shape == (n_frames, 40)
+
+
+def test_silence_is_exactly_the_logarithm_of_the_floor():
+    silence = log_mel(np.zeros(441_000, np.float32), PAPER)
+    assert (silence == np.log(np.float32(PAPER.log_floor))).all()
+
+
+def test_padding_is_finite_and_leaves_the_sound_alone():
+    sound = np.random.default_rng(0).standard_normal(882 * 100).astype(np.float32)
+    alone = log_mel(sound, PAPER)
+    padded = log_mel(np.pad(sound, (0, 441_000 - sound.size)), PAPER)
+    assert np.isfinite(padded).all()
+    np.testing.assert_allclose(padded[:99], alone[:99], atol=1e-6)
+    assert (padded[101:] == padded[-1]).all()
+    np.testing.assert_allclose(padded[-1], np.log(PAPER.log_floor), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("hertz", "amplitude"), [(300.0, 0.5), (1_000.0, 0.1), (7_777.7, 0.9)])
+def test_a_sine_has_the_windows_spectrum(hertz, amplitude):
+    """A sine is the window's transform around plus and around minus its frequency, at half its amplitude."""
+    seconds = np.arange(441_000) / PAPER.sample_rate_hz
+    got = log_mel((amplitude * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32), PAPER)
+    extractor = LogMelExtractor(PAPER)
+    bins = np.linspace(0, PAPER.sample_rate_hz / 2, PAPER.n_fft // 2 + 1)
+    centres = np.array([np.average(bins, weights=band) for band in extractor.basis])
+    assert (got[1:-1].argmax(axis=1) == np.abs(centres - hertz).argmin()).all()
+
+    sample = np.arange(PAPER.n_window)
+    hamming = 0.54 - 0.46 * np.cos(2 * np.pi * sample / PAPER.n_window)
+
+    def transform(hz):
+        return np.exp(-2j * np.pi * hz[:, None] / PAPER.sample_rate_hz * sample) @ hamming
+
+    for frame in (10, 333):
+        phase = np.exp(2j * np.pi * hertz * (frame * 882 - 441) / PAPER.sample_rate_hz)
+        spectrum = amplitude / 2 * (phase * transform(bins - hertz) - phase.conj() * transform(bins + hertz))
+        np.testing.assert_allclose(np.exp(got[frame]), extractor.basis @ np.abs(spectrum), rtol=2e-3, atol=1e-6)
+
+
+def test_the_windows_gain_is_the_energy_of_a_constant():
+    """A constant has all its magnitude at 0 Hz: the sum of the window, which is 0.54 a sample."""
+    config = FeatureConfig(fmin_hz=0.0, fmax_hz=22_050.0)
+    extractor = LogMelExtractor(config)
+    spectrum = np.abs(np.fft.rfft(0.25 * extractor.window, n=config.n_fft))
+    assert spectrum[0] == pytest.approx(0.25 * 0.54 * config.n_window, rel=1e-6)
+    got = extractor(np.full(441_000, 0.25, np.float32))[250]
+    np.testing.assert_allclose(np.exp(got[:5]), (extractor.basis @ spectrum)[:5], rtol=1e-4)
+
+
+def test_windows_are_centred_on_their_cells():
+    """A click in the middle of frame 200's cell has the window's peak, 1; around it the window is symmetric."""
+    middle = 200 * 882 + 441
+
+    def click(sample):
+        return log_mel(np.eye(1, 441_000, sample, dtype=np.float32)[0], PAPER)
+
+    centred = click(middle)
+    want = np.log(LogMelExtractor(PAPER).basis.sum(axis=1) + PAPER.log_floor)
+    np.testing.assert_allclose(centred[200], want, atol=1e-5)
+    assert centred.mean(axis=1).argmax() == 200
+    assert (centred[:199] == centred[0]).all()
+    assert (centred[202:] == centred[0]).all()
+    for shift in (1, 200, 700):
+        np.testing.assert_allclose(click(middle + shift)[200], click(middle - shift)[200], atol=1e-5)
+
+
+def test_first_and_last_frame_see_zeros_beyond_the_ends():
+    loud = np.ones(882 * 50, np.float32)
+    extractor = LogMelExtractor(PAPER)
+    cut = extractor.window.copy()
+    cut[:441] = 0.0
+    want = np.log(extractor.basis @ np.abs(np.fft.rfft(cut, n=2048)) + PAPER.log_floor)
+    np.testing.assert_allclose(extractor(loud)[0], want, atol=1e-4)
+
+
+def test_an_empty_band_is_the_floor():
+    """Bands narrower than a DFT bin hold no bin: finite, and constant."""
+    config = FeatureConfig(sample_rate_hz=16_000, window_seconds=0.016, n_fft=256, n_mels=128, fmax_hz=8_000.0)
+    empty = ~LogMelExtractor(config).basis.any(axis=1)
+    assert 0 < empty.sum() < 128
+    got = log_mel(np.random.default_rng(1).standard_normal(16_000).astype(np.float32), config)
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got[:, empty], np.log(config.log_floor), rtol=1e-6)
+
+
+def test_bad_audio_is_refused():
+    with pytest.raises(DataError, match=r"received \(2, 100\)"):
+        log_mel(np.zeros((2, 100), np.float32), PAPER)
+    with pytest.raises(DataError, match="less than half a frame"):
+        log_mel(np.zeros(440, np.float32), PAPER)
+    with pytest.raises(DataError, match="0 samples"):
+        log_mel(np.zeros(0, np.float32), PAPER)
+
+
+def test_pickles_and_threads_give_the_same():
+    sounds = [np.random.default_rng(seed).standard_normal(44_100).astype(np.float32) for seed in range(8)]
+    extractor = LogMelExtractor(PAPER)
+    want = [extractor(sound) for sound in sounds]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(pickle.loads(pickle.dumps(extractor)), sounds))
+    np.testing.assert_array_equal(got, want)

@@ -1,0 +1,320 @@
+"""The feature store: content, reading, refusals."""
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+import pytest
+from helpers import TINY, ListDataset, make_store
+
+from crnn_weak.config import fingerprint
+from crnn_weak.data.audio import write_audio
+from crnn_weak.data.datasets import Clip
+from crnn_weak.data.events import Event
+from crnn_weak.errors import ClipError, ConfigError, DataError, FeatureStoreError, LabelError
+from crnn_weak.features.extract import RowFeatures, extract_clip
+from crnn_weak.features.log_mel import log_mel
+from crnn_weak.features.store import FeatureStore, build_store, verify_store
+
+RATE = TINY.sample_rate_hz
+
+
+def _audio(seed: int, seconds: float = 2.0) -> np.ndarray:
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * RATE)) / 10
+    return (np.rint(samples * 32768) / 32768).astype(np.float32)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Six clips: two whole, one short, one with a damaged file, one missing, one whole without events."""
+    folder = tmp_path / "audio"
+    clips = []
+    for index, seconds in enumerate([2.0, 2.0, 1.25, 2.0, 2.0, 2.5]):
+        path = folder / f"{index}.wav"
+        write_audio(path, _audio(index, seconds), RATE)
+        events = (Event(0.25, 1.0, "drill"), Event(0.0, 0.0, "bell")) if index != 5 else None
+        clips.append(Clip(f"--clip {index}", "train", path, ("bell", "drill"), events))
+    (folder / "3.wav").write_bytes(b"RIFF, but no sound")
+    (folder / "4.wav").unlink()
+    return ListDataset(clips)
+
+
+def test_a_store_holds_what_the_clips_hold(dataset, tmp_path):
+    with build_store(dataset, "train", TINY, tmp_path / "new" / "features.h5") as store:
+        assert store.clip_ids == ("--clip 0", "--clip 1", "--clip 2", "--clip 5")
+        assert store.counts == {"ok": 3, "short": 1, "missing": 1, "unreadable": 1}
+        assert (store.n_clips, len(store), store.n_listed, store.coverage) == (4, 4, 6, "4 of 6 clips")
+        assert store.durations.tolist() == [2.0, 2.0, 1.25, 2.5]
+        assert store.classes == dataset.classes
+        assert store.tags.tolist() == [[True, True, False]] * 4
+        assert not store.has_events
+        assert set(store.events) == {"--clip 0", "--clip 1", "--clip 2"}
+        assert store.events["--clip 2"] == (Event(0.25, 1.0, "drill"), Event(0.0, 0.0, "bell"))
+        assert (store.split, store.dataset, store.provenance) == ("train", "list", dataset.provenance)
+        assert (store.features, store.fingerprint) == (TINY, fingerprint(TINY))
+        assert [entry[:2] for entry in store.skipped] == [("--clip 3", "unreadable"), ("--clip 4", "missing")]
+        assert "3.wav" in store.skipped[0][2]
+        assert str(tmp_path) not in store.skipped[0][2]
+        got = store.read(range(4))
+    for index, (row, seconds) in enumerate([(0, 2.0), (1, 2.0), (2, 1.25), (5, 2.5)]):
+        padded = np.zeros(2 * RATE, np.float32)
+        sound = _audio(row, seconds)[: 2 * RATE]
+        padded[: len(sound)] = sound
+        np.testing.assert_array_equal(got[index], log_mel(padded, TINY))
+
+
+def test_rows_of_clips_that_were_not_read_are_nan_in_the_file(dataset, tmp_path):
+    build_store(dataset, "train", TINY, tmp_path / "features.h5")
+    with h5py.File(tmp_path / "features.h5") as file:
+        assert np.isnan(file["log_mel"][3:5]).all()
+        assert np.isfinite(file["log_mel"][[0, 1, 2, 5]]).all()
+        assert file["tags"].dtype == np.uint8
+        assert file["log_mel"].chunks is None
+
+
+def test_worker_processes_make_the_same_file(dataset, tmp_path):
+    build_store(dataset, "train", TINY, tmp_path / "one.h5")
+    more = ListDataset([*dataset.listed, *(dataclasses.replace(dataset.listed[0], clip_id=f"c{i}") for i in range(20))])
+    build_store(more, "train", TINY, tmp_path / "more.h5")
+    build_store(more, "train", TINY, tmp_path / "more2.h5", jobs=2)
+    assert (tmp_path / "more.h5").read_bytes() == (tmp_path / "more2.h5").read_bytes()
+    assert (tmp_path / "one.h5").read_bytes() != (tmp_path / "more.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "more.h5", "more2.h5", "one.h5"]
+
+
+def test_another_scheduler_plugs_in_and_may_run_a_chunk_twice(dataset, tmp_path):
+    more = ListDataset([dataclasses.replace(dataset.listed[i % 3], clip_id=f"c{i}") for i in range(20)])
+
+    def backwards(function, chunks):
+        function = pickle.loads(pickle.dumps(function))
+        for chunk in [*reversed(chunks), chunks[1]]:
+            yield [RowFeatures(*result) for result in function(pickle.loads(pickle.dumps(chunk)))]
+
+    build_store(more, "train", TINY, tmp_path / "a.h5")
+    build_store(more, "train", TINY, tmp_path / "b.h5", map_chunks=backwards)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    with pytest.raises(FeatureStoreError, match="4 clips came back from no worker"):
+        build_store(
+            more, "train", TINY, tmp_path / "c.h5", map_chunks=lambda function, chunks: map(function, chunks[:-1])
+        )
+    assert (tmp_path / "c.h5.partial").exists()
+    build_store(more, "train", TINY, tmp_path / "c.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "c.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [3], [5, 5, 5], [7, 0, 7, 1, 2, 3, 22, 21], list(range(23)), list(range(23))[::-1]]
+)
+def test_any_rows_in_any_order(tmp_path, rows):
+    with make_store(tmp_path, n_clips=24, unreadable=[2]) as store:
+        with h5py.File(store.path) as file:
+            readable = np.delete(file["log_mel"][:], 2, axis=0)
+        got = store.read(rows)
+        assert got.shape == (len(rows), TINY.n_frames, TINY.n_mels)
+        assert got.dtype == np.float32
+        assert got.flags.writeable
+        np.testing.assert_array_equal(got, readable[rows] if rows else got)
+        np.testing.assert_array_equal(store.read(np.array(rows, dtype=np.int32)), got)
+
+
+def test_rows_out_of_range_are_refused(tmp_path):
+    with make_store(tmp_path, n_clips=5) as store:
+        for rows in ([5], [-1], [[0, 1]]):
+            with pytest.raises(IndexError):
+                store.read(rows)
+
+
+def _read_in_child(store, connection):
+    connection.send((os.getpid(), store.read([4, 1])))
+
+
+def test_threads_forks_and_pickles_read_the_same(tmp_path):
+    store = make_store(tmp_path, n_clips=40)
+    want = store.read(range(40))
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(40) for _ in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        for order, got in zip(orders, pool.map(store.read, orders), strict=True):
+            np.testing.assert_array_equal(got, want[order])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read([3]), want[[3]])
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_read_in_child, args=(store, sender))
+    child.start()
+    process, got = receiver.recv()
+    child.join()
+    assert process != os.getpid()
+    np.testing.assert_array_equal(got, want[[4, 1]])
+    store.close()
+    np.testing.assert_array_equal(store.read([3]), want[[3]])  # opens again
+
+
+def test_a_clips_row_is_found_or_explained(tmp_path):
+    with make_store(tmp_path, n_clips=5, unreadable=[1]) as store:
+        assert store.row("clip-00002") == 1
+        with pytest.raises(ClipError, match=r"'clip-00001' is unreadable \(made unreadable\)"):
+            store.row("clip-00001")
+        with pytest.raises(ClipError, match="Did you mean 'clip-0000"):
+            store.row("clip-0002")
+
+
+def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path):
+    path = tmp_path / "features.h5"
+    build_store(dataset, "train", TINY, path)
+    before = (path.stat().st_mtime_ns, path.read_bytes())
+    build_store(dataset, "train", TINY, path)
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    others = {
+        "n_mels 8 \\(expected 10\\)": (dataset, dataclasses.replace(TINY, n_mels=10)),
+        "other clips or labels": (dataclasses.replace(dataset, listed=dataset.listed[:3]), TINY),
+        "other clips": (dataclasses.replace(dataset, fingerprint="of another seed"), TINY),
+    }
+    for message, (data, features) in others.items():
+        with pytest.raises(FeatureStoreError, match=message) as error:
+            build_store(data, "train", features, path)
+        assert "--overwrite" in str(error.value)
+    assert path.read_bytes() == before[1]
+    with build_store(dataset, "train", dataclasses.replace(TINY, n_mels=10), path, overwrite=True) as store:
+        assert store.features.n_mels == 10
+
+
+def test_clips_that_came_back_are_told(dataset, tmp_path, caplog):
+    path = tmp_path / "features.h5"
+    build_store(dataset, "train", TINY, path)
+    write_audio(dataset.listed[4].path, _audio(4), RATE)
+    build_store(dataset, "train", TINY, path)
+    assert "1 clips that were missing are there now" in caplog.text
+    assert build_store(dataset, "train", TINY, path, overwrite=True).counts["missing"] == 0
+
+
+def test_nothing_to_read_is_an_error_that_leaves_nothing(dataset, tmp_path):
+    path = tmp_path / "out" / "features.h5"
+    with pytest.raises(DataError, match="lists no clips"):
+        build_store(dataset, "test", TINY, path)
+    with pytest.raises(DataError, match=r"none of the 2 clips .*\(1 missing, 1 unreadable; --clip 3: 3\.wav"):
+        build_store(dataclasses.replace(dataset, listed=dataset.listed[3:5]), "train", TINY, path)
+    assert list(path.parent.iterdir()) == []
+    twice = dataclasses.replace(dataset, listed=[dataset.listed[0]] * 2)
+    with pytest.raises(DataError, match="'--clip 0' twice"):
+        build_store(twice, "train", TINY, path)
+    odd = [dataclasses.replace(dataset.listed[0], tags=("dril",))]
+    with pytest.raises(LabelError, match="Did you mean 'drill'"):
+        build_store(dataclasses.replace(dataset, listed=odd), "train", TINY, path)
+    with pytest.raises(ConfigError, match="jobs = 0"):
+        build_store(dataset, "train", TINY, path, jobs=0)
+    uneven = dataclasses.replace(TINY, clip_seconds=10.0, sample_rate_hz=11_025, hop_seconds=0.02, n_fft=2048)
+    with pytest.raises(ConfigError, match="501 frames, expected 500"):
+        build_store(dataset, "train", uneven, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_infinite_features_are_not_stored(tmp_path, monkeypatch):
+    write_audio(tmp_path / "a.wav", _audio(0), RATE)
+    monkeypatch.setattr("crnn_weak.features.extract.load_clip", lambda *_: (np.full(2 * RATE, np.inf, np.float32), 2.0))
+    with np.errstate(all="ignore"):
+        found = extract_clip(Clip("a", "train", tmp_path / "a.wav", ()), TINY)
+    assert (found.log_mel, found.status) == (None, "unreadable")
+    assert "not finite" in found.message
+
+
+def test_a_full_disk_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
+    import shutil
+
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 999, 1))
+    with pytest.raises(FeatureStoreError, match="6 clips need"):
+        build_store(dataset, "train", TINY, tmp_path / "features.h5")
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+def _flip(path, offset):
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0x10
+    path.write_bytes(content)
+
+
+def test_verify_is_satisfied_with_a_sound_store(tmp_path):
+    store = make_store(tmp_path, n_clips=70, unreadable=[0, 69])
+    report = verify_store(store.path, TINY)
+    assert (report.n_clips, report.n_listed) == (68, 70)
+    assert report.n_bytes == store.path.stat().st_size
+
+
+@pytest.mark.parametrize("field", ["log_mel", "duration", "crc32"])
+def test_verify_finds_one_changed_bit(tmp_path, field):
+    store = make_store(tmp_path, n_clips=70, unreadable=[0])
+    with h5py.File(store.path) as file:
+        data = file[field]
+        offset = data.id.get_offset() + 66 * data.id.get_storage_size() // 70 + 2
+    _flip(store.path, offset)
+    with pytest.raises(FeatureStoreError, match=r"1 of 69 rows are damaged \(clip-00066\).*--overwrite"):
+        verify_store(store.path)
+
+
+def test_verify_refuses_values_that_are_not_finite(tmp_path):
+    from crnn_weak.features.layout import RawRows, read_header
+
+    path = make_store(tmp_path, n_clips=4).path
+    _, offsets, _ = read_header(path)
+    rows = RawRows(path, offsets, (TINY.n_frames, TINY.n_mels), writable=True)
+    rows.write(2, np.full((TINY.n_frames, TINY.n_mels), np.inf, np.float32), status="ok", duration=2.0)
+    rows.close()
+    with pytest.raises(FeatureStoreError, match="clip-00002"):
+        verify_store(path)
+
+
+def test_a_damaged_store_is_refused_with_the_cure(tmp_path):
+    path = make_store(tmp_path, n_clips=4).path
+    whole = path.read_bytes()
+    damages = {
+        "tags": lambda: _change(path, lambda file: file["tags"].__setitem__((0, 0), 1 - file["tags"][0, 0])),
+        "classes": lambda: _change(path, lambda file: file["classes"].__setitem__(0, "gong")),
+        "events": lambda: _change(path, lambda file: file["events/onset"].__setitem__(0, 0.0)),
+        "settings": lambda: _change(path, lambda file: file.attrs.__setitem__("split", "test")),
+        "gone": lambda: _change(path, lambda file: file.__delitem__("status")),
+        "status": lambda: _change(path, lambda file: file["status"].__setitem__(0, 99)),
+        "cut": lambda: path.write_bytes(whole[:-100]),
+        "cut early": lambda: path.write_bytes(whole[:500]),
+        "text": lambda: path.write_bytes(b"filename\tonset\n" * 100),
+        "empty": lambda: path.write_bytes(b""),
+        "schema": lambda: _change(path, lambda file: file.attrs.__setitem__("schema", 99)),
+    }
+    for name, damage in damages.items():
+        path.write_bytes(whole)
+        damage()
+        with pytest.raises(FeatureStoreError, match="--overwrite") as error:
+            FeatureStore(path)
+        assert str(path) in str(error.value), name
+    with pytest.raises(FeatureStoreError, match="no such feature store"):
+        FeatureStore(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1]
+    with pytest.raises(FeatureStoreError, match="not a feature store"):
+        FeatureStore(tmp_path / "other.h5")
+
+
+def _change(path, edit):
+    with h5py.File(path, "r+") as file:
+        edit(file)
+
+
+def test_another_configuration_is_named_setting_by_setting(tmp_path):
+    path = make_store(tmp_path, n_clips=4).path
+    FeatureStore(path, TINY).close()
+    with pytest.raises(FeatureStoreError, match=r"hop_seconds 0\.1 \(expected 0\.05\), n_mels 8 \(expected 16\)"):
+        FeatureStore(path, dataclasses.replace(TINY, hop_seconds=0.05, n_mels=16))
+
+
+def test_a_store_cut_while_it_is_read_is_an_error_and_not_garbage(tmp_path):
+    store = make_store(tmp_path, n_clips=4)
+    with h5py.File(store.path) as file:
+        end = file["log_mel"].id.get_offset() + file["log_mel"].id.get_storage_size()
+    os.truncate(store.path, end - 100)
+    store.read([2])
+    with pytest.raises(FeatureStoreError, match="changed after it was opened"):
+        store.read([3])
