@@ -16,18 +16,16 @@ strong scores, as they came from the model. All steps run over all clips and cla
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from crnn_weak import timing
 from crnn_weak.config import DecisionConfig
 from crnn_weak.data.events import Event
+from crnn_weak.detection.decisions import ClassDecisions, as_class_decisions
 from crnn_weak.detection.scores import ScoreSet
-from crnn_weak.errors import ConfigError, DataError, nearest_names
+from crnn_weak.errors import DataError
 
 __all__ = [
     "ClassDecisions",
@@ -39,151 +37,6 @@ __all__ = [
     "scores_to_events",
     "scores_to_tags",
 ]
-
-_PER_CLASS = (
-    "thresholds",
-    "low_thresholds",
-    "median_seconds",
-    "min_duration_seconds",
-    "min_gap_seconds",
-    "tag_thresholds",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassDecisions:
-    """How scores become events and tags, class by class; every tuple has one entry per class.
-
-    Attributes
-    ----------
-    classes : tuple of str
-    thresholds : tuple of float in (0, 1)
-        A frame is active above it.
-    low_thresholds : tuple of float, at most the threshold
-        An event goes on above it; 0 turns hysteresis off.
-    median_seconds, min_duration_seconds, min_gap_seconds : tuple of float >= 0
-        0 turns each off.
-    tag_thresholds : tuple of float in (0, 1)
-        A clip is tagged above it (weak output).
-    weak_gate : bool
-        Keep a class's events only where the clip is tagged.
-    """
-
-    classes: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    low_thresholds: tuple[float, ...]
-    median_seconds: tuple[float, ...]
-    min_duration_seconds: tuple[float, ...]
-    min_gap_seconds: tuple[float, ...]
-    tag_thresholds: tuple[float, ...]
-    weak_gate: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        for name in _PER_CLASS:
-            try:
-                values = tuple(float(value) for value in getattr(self, name))
-            except (TypeError, ValueError):
-                raise ConfigError(
-                    f"decisions.{name} = {getattr(self, name)!r}: expected a list with one number per class."
-                ) from None
-            object.__setattr__(self, name, values)
-            if len(values) != len(self.classes):
-                raise ConfigError(f"decisions.{name}: {len(values)} values for {len(self.classes)} classes.")
-            if not all(math.isfinite(value) and value >= 0 for value in values):
-                raise ConfigError(f"decisions.{name} = {values!r}: expected numbers of 0 or more.")
-        for name in ("thresholds", "tag_thresholds"):
-            wrong = [value for value in getattr(self, name) if not 0 < value < 1]
-            if wrong:
-                raise ConfigError(f"decisions.{name}: {wrong[0]!r}, expected scores in (0, 1).")
-        for label, low, high in zip(self.classes, self.low_thresholds, self.thresholds, strict=True):
-            if low > high:
-                raise ConfigError(f"decisions of {label!r}: low threshold {low:g} is above the threshold {high:g}.")
-        object.__setattr__(self, "weak_gate", bool(self.weak_gate))
-
-    @classmethod
-    def from_config(cls, config: DecisionConfig, classes: Sequence[str]) -> ClassDecisions:
-        """Return one configuration for every class."""
-        n = len(classes)
-        return cls(
-            classes=tuple(classes),
-            thresholds=(config.threshold,) * n,
-            low_thresholds=(config.low_threshold,) * n,
-            median_seconds=(config.median_seconds,) * n,
-            min_duration_seconds=(config.min_duration_seconds,) * n,
-            min_gap_seconds=(config.min_gap_seconds,) * n,
-            tag_thresholds=(config.threshold,) * n,
-            weak_gate=config.weak_gate,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; `from_dict` reads them back unchanged."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ClassDecisions:
-        """Return the decisions in a dictionary of `to_dict`.
-
-        Raises
-        ------
-        ConfigError
-            A name is missing or unknown, or a value is out of range.
-        """
-        names = [item.name for item in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ConfigError(f"decisions: {name!r} is not known. {nearest_names(name, names)}")
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ConfigError(f"decisions: {', '.join(missing)} missing.")
-        return cls(**values)
-
-    def replace(self, **changes: Any) -> ClassDecisions:
-        """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
-        n = len(self.classes)
-        for name in _PER_CLASS:
-            if name in changes and np.ndim(changes[name]) == 0:
-                changes[name] = (float(changes[name]),) * n
-        if "thresholds" in changes:
-            low = changes.get("low_thresholds", self.low_thresholds)
-            changes["low_thresholds"] = tuple(min(a, b) for a, b in zip(low, changes["thresholds"], strict=True))
-        return replace(self, **changes)
-
-    @property
-    def plain_threshold(self) -> bool:
-        """Whether thresholds and median filters are all that is used."""
-        others = (*self.low_thresholds, *self.min_duration_seconds, *self.min_gap_seconds)
-        return not self.weak_gate and not any(others)
-
-    def summary(self) -> str:
-        """Return one line that says what is done; per-class values as a range."""
-
-        def span(values: tuple[float, ...]) -> str:
-            low, high = min(values, default=0), max(values, default=0)
-            return f"{low:g}" if low == high else f"{low:g} to {high:g} by class"
-
-        parts = [f"threshold {span(self.thresholds)}", f"tag threshold {span(self.tag_thresholds)}"]
-        names = {
-            "low_thresholds": "low threshold {}",
-            "median_seconds": "median filter {} s",
-            "min_gap_seconds": "gaps under {} s closed",
-            "min_duration_seconds": "events under {} s dropped",
-        }
-        parts += [text.format(span(getattr(self, name))) for name, text in names.items() if any(getattr(self, name))]
-        return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
-
-
-def as_class_decisions(decisions: DecisionConfig | ClassDecisions, classes: Sequence[str]) -> ClassDecisions:
-    """Return decisions per class; a ConfigError where they are of other classes."""
-    if isinstance(decisions, DecisionConfig):
-        return ClassDecisions.from_config(decisions, classes)
-    if tuple(decisions.classes) != tuple(classes):
-        raise ConfigError(
-            f"the decisions are of {len(decisions.classes)} classes ({', '.join(decisions.classes[:3])}, ...), the "
-            f"scores of {len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
-        )
-    return decisions
-
 
 # --- runs ----------------------------------------------------------------------------------------------------------
 
@@ -215,6 +68,11 @@ def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, first - rows * (n_frames + 1), last - rows * (n_frames + 1)
 
 
+def by_class(frames: np.ndarray) -> np.ndarray:
+    """Return (clips, frames, classes) as rows of frames, one for each clip and class, classes fastest."""
+    return np.ascontiguousarray(np.moveaxis(frames, 1, 2)).reshape(-1, frames.shape[1])
+
+
 def _from_runs(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the roll of runs that may touch but not overlap."""
     steps = np.zeros((shape[0], shape[1] + 1), dtype=np.int8)
@@ -237,13 +95,27 @@ def median_frames(seconds: float, hop_seconds: float) -> int:
     return 2 * round((seconds / hop_seconds - 1) / 2) + 1 if seconds > hop_seconds else 1
 
 
-def _median(active: np.ndarray, n: int) -> np.ndarray:
-    """Return whether more than half of `n` frames around each are active; the last axis is time."""
-    half = n // 2
-    counted = np.zeros((*active.shape[:-1], active.shape[-1] + n), dtype=np.int32)
-    np.cumsum(active, axis=-1, out=counted[..., half + 1 : half + 1 + active.shape[-1]])
-    counted[..., half + 1 + active.shape[-1] :] = counted[..., half + active.shape[-1], None]
-    return counted[..., n:] - counted[..., :-n] > half
+def median_decisions(active: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """Return whether more than half of the frames round each are active.
+
+    Parameters
+    ----------
+    active : np.ndarray of bool, shape (n_rows, n_frames)
+        One row for each clip and class, classes fastest.
+    lengths : sequence of int, length n_classes
+        Odd; 1 leaves a class as it is.
+    """
+    if max(lengths, default=1) == 1:
+        return active
+    n_frames, filtered = active.shape[1], active.copy()
+    for n in sorted(set(lengths) - {1}):
+        rows = np.flatnonzero(np.tile(np.asarray(lengths) == n, len(active) // len(lengths)))
+        half = n // 2
+        counted = np.zeros((len(rows), n_frames + n), dtype=np.int32)
+        np.cumsum(active[rows], axis=1, out=counted[:, half + 1 : half + 1 + n_frames])
+        counted[:, half + 1 + n_frames :] = counted[:, half + n_frames, None]
+        filtered[rows] = counted[:, n:] - counted[:, :-n] > half
+    return filtered
 
 
 def binarize(
@@ -280,29 +152,14 @@ def binarize(
         raise DataError(f"strong scores: expected (clips, frames, {n_classes}), received {strong.shape}.")
     n_clips, n_frames, _ = scores.shape
     scores = np.ascontiguousarray(np.moveaxis(scores, 1, 2))  # (clips, classes, frames): runs lie side by side
-    thresholds = np.asarray(decisions.thresholds, dtype=scores.dtype)[:, None]
-    low_thresholds = np.asarray(decisions.low_thresholds, dtype=scores.dtype)[:, None]
-    active = scores > thresholds
-    hysteresis = bool(low_thresholds.any())
-    low = scores > low_thresholds if hysteresis else active
-    if hysteresis:
-        low = np.where(low_thresholds > 0, low, active)
-    lengths = [median_frames(seconds, hop_seconds) for seconds in decisions.median_seconds]
-    for n in sorted({length for length in lengths if length > 1}):
-        chosen = [index for index, length in enumerate(lengths) if length == n]
-        active[:, chosen] = _median(active[:, chosen], n)
-        if hysteresis:
-            low[:, chosen] = _median(low[:, chosen], n)
     shape = (n_clips * n_classes, n_frames)
-    active = active.reshape(shape)
-    if hysteresis:
-        active = _rising(low.reshape(shape), active)
-    if any(decisions.min_gap_seconds):
-        active = _close_gaps(active, _frames(decisions.min_gap_seconds, hop_seconds))
-    if any(decisions.min_duration_seconds):
-        rows, first, last = roll_runs(active)
-        keep = last - first >= _frames(decisions.min_duration_seconds, hop_seconds)[rows % n_classes]
-        active = _from_runs(rows[keep], first[keep], last[keep], shape)
+    active = (scores > np.asarray(decisions.thresholds, dtype=scores.dtype)[:, None]).reshape(shape)
+    lengths = [median_frames(seconds, hop_seconds) for seconds in decisions.median_seconds]
+    active = median_decisions(active, lengths)
+    if any(decisions.low_thresholds):
+        low = median_decisions(low_decisions(scores, decisions), lengths)
+        active = keep_rising(low | active, active)
+    active = smooth(active, decisions, hop_seconds)
     active = active.reshape(n_clips, n_classes, n_frames)
     if decisions.weak_gate:
         if weak is None:
@@ -313,8 +170,17 @@ def binarize(
     return roll[0] if single else roll
 
 
-def _rising(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Keep the runs of `low` that hold a frame of `high`."""
+def low_decisions(scores: np.ndarray, decisions: ClassDecisions) -> np.ndarray:
+    """Return where scores of shape (clips, classes, frames) are above the low thresholds, one row a clip and class.
+
+    False throughout for a class without hysteresis.
+    """
+    low = np.asarray(decisions.low_thresholds, dtype=scores.dtype)[:, None]
+    return ((scores > low) & (low > 0)).reshape(-1, scores.shape[2])
+
+
+def keep_rising(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Keep the runs of `low` that hold a frame of `high`; both of shape (n_rows, n_frames)."""
     rows, first, last = roll_runs(low)
     counted = np.zeros((low.shape[0], low.shape[1] + 1), dtype=np.int32)
     np.cumsum(high, axis=1, out=counted[:, 1:])
@@ -322,12 +188,19 @@ def _rising(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return _from_runs(rows[keep], first[keep], last[keep], low.shape)
 
 
-def _close_gaps(active: np.ndarray, n_closed: np.ndarray) -> np.ndarray:
-    """Fill the gaps between two runs of a row that are shorter than the class's number of frames."""
-    rows, first, last = roll_runs(active)
-    same = rows[1:] == rows[:-1]
-    short = same & (first[1:] - last[:-1] < n_closed[rows[1:] % len(n_closed)])
-    return active | _from_runs(rows[1:][short], last[:-1][short], first[1:][short], active.shape)
+def smooth(active: np.ndarray, decisions: ClassDecisions, hop_seconds: float) -> np.ndarray:
+    """Close short gaps, then drop short runs; `active` has one row for each clip and class, classes fastest."""
+    n_classes = len(decisions.classes)
+    if any(decisions.min_gap_seconds):
+        n_closed = _frames(decisions.min_gap_seconds, hop_seconds)
+        rows, first, last = roll_runs(active)
+        short = (rows[1:] == rows[:-1]) & (first[1:] - last[:-1] < n_closed[rows[1:] % n_classes])
+        active = active | _from_runs(rows[1:][short], last[:-1][short], first[1:][short], active.shape)
+    if any(decisions.min_duration_seconds):
+        rows, first, last = roll_runs(active)
+        keep = last - first >= _frames(decisions.min_duration_seconds, hop_seconds)[rows % n_classes]
+        active = _from_runs(rows[keep], first[keep], last[keep], active.shape)
+    return active
 
 
 # --- events and tags -----------------------------------------------------------------------------------------------
@@ -344,8 +217,7 @@ def event_arrays(
     roll : np.ndarray of bool, the same shape
     """
     n_clips, n_frames, n_classes = roll.shape
-    flat = np.ascontiguousarray(np.moveaxis(roll, 1, 2)).reshape(n_clips * n_classes, n_frames)
-    rows, first, last = roll_runs(flat)
+    rows, first, last = roll_runs(by_class(roll))
     summed = np.zeros((n_clips, n_frames + 1, n_classes))
     np.cumsum(strong, axis=1, dtype=np.float64, out=summed[:, 1:])
     clip, label = rows // n_classes, rows % n_classes
