@@ -43,6 +43,7 @@ __all__ = [
     "ModelConfig",
     "TrainingConfig",
     "apply_overrides",
+    "fidelity_markdown",
     "fidelity_rows",
     "fingerprint",
     "from_dict",
@@ -347,7 +348,7 @@ def _convert(value: Any, annotation: Any, where: str) -> Any:
         return tuple(_convert(entry, item, where) for entry in value)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if annotation in (int, float) and isinstance(value, bool) or not isinstance(value, annotation):
+    if (annotation in (int, float) and isinstance(value, bool)) or not isinstance(value, annotation):
         raise ConfigError(f"{where} = {value!r}: expected {annotation.__name__}.")
     return value
 
@@ -390,6 +391,7 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     >>> apply_overrides(preset("quick"), ["training.epochs=3", "model.pools=[5,2,2]"]).model.pools
     (5, 2, 2)
     """
+    values: dict[str, Any] = {}
     for override in overrides:
         name, separator, text = override.partition("=")
         if not separator or not name.strip():
@@ -398,11 +400,15 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()
-        nested: Any = value
-        for part in reversed(name.strip().split(".")):
-            nested = {part: nested}
-        config = from_dict(nested, config)
-    return config
+        *sections, last = name.strip().split(".")
+        table = values
+        for part in sections:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {override!r}: {part!r} has been given a value of its own.")
+        table[last] = value
+    # All at once: a sample rate and the band edge that fits it are valid together, in whatever order they are given.
+    return from_dict(values, config)
 
 
 def load_config(path: str | Path, base: Config | None = None) -> Config:
@@ -458,3 +464,14 @@ def fidelity_rows() -> list[tuple[str, str, str, str]]:
                 text = _toml_value(getattr(value, item.name))
                 rows.append((f"{section.name}.{item.name}", text, item.metadata["source"], item.metadata["note"]))
     return rows
+
+
+def fidelity_markdown() -> str:
+    """Return README's Fidelity table; ``python -m crnn_weak.config`` prints it."""
+    lines = ["| setting | preset `paper` | mark | why |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | `{value}` | {mark} | {note} |" for name, value, mark, note in fidelity_rows()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(fidelity_markdown(), end="")

@@ -1,0 +1,141 @@
+"""The main job, small: clips, features, two settings, table, figure; killed and started again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SMALL = (
+    "--set", "data.n_train=40", "--set", "data.n_test=12", "--set", "training.epochs=2", "--set", "model.n_filters=4",
+    "--set", "model.gru_units=[4]", "--settings", "1:1", "1:0.002", "--jobs", "1",
+)  # fmt: skip
+GRID = (sys.executable, "-m", "crnn_weak.experiments.loss_weight_grid", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a finished small grid in it, and what the command printed."""
+    folder = tmp_path_factory.mktemp("grid")
+    done = subprocess.run([*GRID, "--out", "runs/first"], cwd=folder, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_grid_prints_the_table_with_the_papers_values(place):
+    _, printed = place
+    for text in (
+        "0.84",
+        "38.8",
+        "42.4",
+        "true tags, whole clip",
+        "rank correlation",
+        "40 of 40 clips",
+        "12 of 12 clips",
+    ):
+        assert text in printed
+
+
+def test_the_grid_leaves_its_record(place):
+    folder = place[0] / "runs" / "first"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        "config.toml", "data.json", "environment.json", "results.csv", "yardsticks.json", "table.txt", "table.csv",
+        "table.md", "table.tex", "figure.png", "figure.pdf", "report.html", "1_1", "1_0.002",
+    }  # fmt: skip
+    cell = folder / "1_0.002" / "seed-0"
+    assert {path.name for path in cell.iterdir()} >= {
+        "config.toml", "environment.json", "history.csv", "split.json", "best.keras", "last.keras", "state.json",
+        "scores.h5", "validation_scores.h5", "events.tsv", "tags.tsv", "metrics.json",
+    }  # fmt: skip
+    metrics = json.loads((cell / "metrics.json").read_text())
+    rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
+    wanted = [
+        row
+        for row in rows
+        if row["weak_weight"] == "0.002" and (row["output"], row["metric"]) == ("segment", "error_rate")
+    ]
+    assert float(wanted[0]["value"]) == pytest.approx(metrics["segment"]["error_rate"], rel=1e-4)
+
+
+def test_a_finished_grid_is_not_run_again(place):
+    folder = place[0]
+    model = folder / "runs" / "first" / "1_1" / "seed-0" / "best.keras"
+    before = model.stat().st_mtime_ns
+    done = subprocess.run([*GRID, "--out", "runs/first"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:12] == place[1].splitlines()[:12]
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_grid_is_refused(place):
+    command = [*GRID, "--out", "runs/first", "--set", "training.epochs=5"]
+    done = subprocess.run(command, cwd=place[0], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "another configuration" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_grid_goes_on(place):
+    """SIGKILL in the middle of the training; the second start ends with the unbroken grid's results."""
+    folder = place[0]
+    command = [*GRID, "--out", "runs/killed", "--no-report"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    history = folder / "runs" / "killed" / "1_1" / "seed-0" / "history.csv"
+    deadline = time.monotonic() + 200
+    while not history.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert history.exists()
+    assert not (folder / "runs" / "killed" / "results.csv").exists()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    tables = [
+        [(row["output"], row["metric"], float(row["value"])) for row in csv.DictReader(path.read_text().splitlines())]
+        for path in (folder / "runs" / name / "results.csv" for name in ("first", "killed"))
+    ]
+    for first, second in zip(*tables, strict=True):
+        assert first[:2] == second[:2]
+        assert first[2] == pytest.approx(second[2], abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "training.epoch=3"], "epochs"),
+        (["--set", "loss_weights.weak=-1"], "0 or more"),
+        (["--settings", "0:0"], "at least one weight"),
+        (["--settings", "-1:1"], "STRONG:WEAK"),
+        (["--settings", "one"], "STRONG:WEAK"),
+        (["--preset", "quik"], "quick"),
+        (["--head", "mean"], "max_dense or max"),
+        (["--data", "streets"], "street"),
+        (["--data", "folder", "--audio", "nowhere"], "nowhere"),
+        (["--data", "dcase2017_task4", "--audio", "nowhere", "--metadata", "nowhere"], "nowhere"),
+        (["--data", "scenes", "--audio", "nowhere"], "nowhere"),
+        (["--seeds", "0", "0"], "distinct"),
+        (["--jobs", "0"], "1 or more"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_wrong_arguments_give_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    from crnn_weak.experiments.loss_weight_grid import main
+
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(arguments)
+    except SystemExit as error:  # argparse
+        code = error.code
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert message in printed.err.splitlines()[-1]
+    assert "Traceback" not in printed.err
+    assert not list(tmp_path.rglob("*.h5*"))

@@ -1,0 +1,111 @@
+"""Presets, overrides, TOML, fingerprints, and README's Fidelity table."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from crnn_weak import config as configuration
+from crnn_weak import paper
+from crnn_weak.config import PRESETS, FeatureConfig, apply_overrides, fingerprint, load_config, preset, to_toml
+from crnn_weak.errors import ConfigError
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_papers_clip_has_500_frames_of_40_bands():
+    features = preset("paper").features
+    assert (features.n_frames, features.n_mels) == (500, 40)
+    assert (features.n_window, features.n_hop, features.n_clip_samples) == (1764, 882, 441_000)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_toml_round_trip_is_exact(name, tmp_path):
+    (tmp_path / "config.toml").write_text(to_toml(preset(name)), encoding="utf-8")
+    assert load_config(tmp_path / "config.toml") == preset(name)
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "name", "value"),
+    [
+        ("training.epochs=3", "training", "epochs", 3),
+        ("training.learning_rate=1e-4", "training", "learning_rate", 1e-4),
+        ("training.learning_rate=1", "training", "learning_rate", 1.0),
+        ("model.pools=[2, 2, 1]", "model", "pools", (2, 2, 1)),
+        ("model.weak_head=max", "model", "weak_head", "max"),
+        ('model.weak_head="max"', "model", "weak_head", "max"),
+        ("decisions.weak_gate=true", "decisions", "weak_gate", True),
+        ("data.root=some/folder with blanks", "data", "root", "some/folder with blanks"),
+    ],
+)
+def test_an_override_changes_one_setting(override, section, name, value):
+    changed = apply_overrides(preset("paper"), [override])
+    assert getattr(getattr(changed, section), name) == value
+    kept = dataclasses.replace(getattr(changed, section), **{name: getattr(getattr(preset("paper"), section), name)})
+    assert dataclasses.replace(changed, **{section: kept}) == preset("paper")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", "epochs"),
+        ("trainig.epochs=3", "training"),
+        ("training.epochs", "section.name=value"),
+        ("training.epochs=many", "expected int"),
+        ("training.epochs=true", "expected int"),
+        ("training.epochs=0", "1 or more"),
+        ("training=3", "table of settings"),
+        ("model.pools=5", "a list"),
+        ("model.pools=[5, 4]", "3 convolutional layers"),
+        ("model.weak_head=maximum", "max_dense or max"),
+        ("loss_weights.strong=-1", "0 or more"),
+        ("features.fmax_hz=30000", "half the sample rate"),
+        ("features.n_fft=1024", "at least the window"),
+        ("training.learning_rate=nan", "above 0"),
+        ("decisions.threshold=1.5", "(0, 1)"),
+    ],
+)
+def test_a_bad_override_is_one_clear_line(override, message):
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        apply_overrides(preset("paper"), [override])
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path):
+    (tmp_path / "bad.toml").write_text("epochs: 3")
+    with pytest.raises(ConfigError, match=r"bad\.toml"):
+        load_config(tmp_path / "bad.toml")
+    with pytest.raises(ConfigError, match="no such"):
+        load_config(tmp_path / "missing.toml")
+
+
+def test_an_unknown_preset_offers_the_nearest():
+    with pytest.raises(ConfigError, match="'quick'"):
+        preset("quik")
+
+
+def test_a_fingerprint_names_the_content():
+    assert fingerprint(FeatureConfig()) == fingerprint(FeatureConfig())
+    assert fingerprint(FeatureConfig()) != fingerprint(FeatureConfig(n_mels=41))
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(FeatureConfig(), "x"))
+
+
+def test_every_setting_has_a_mark_and_a_reason():
+    for name, _, mark, note in configuration.fidelity_rows():
+        assert mark in {"known", "derived", "sibling", "chosen"}, name
+        assert note, name
+
+
+def test_readme_holds_the_fidelity_table_of_the_defaults():
+    assert configuration.fidelity_markdown() in README.read_text(encoding="utf-8"), (
+        "README's Fidelity table differs from the defaults: python -m crnn_weak.config prints the right one"
+    )
+
+
+def test_the_published_table_has_the_talks_seven_rows():
+    assert len(paper.RESULTS) == 7
+    # F of each row follows from its precision and recall, to the talk's rounding.
+    for row in paper.RESULTS:
+        f_score = 2 * row.tagging_precision * row.tagging_recall / (row.tagging_precision + row.tagging_recall)
+        assert f_score == pytest.approx(row.tagging_f, abs=0.1)
