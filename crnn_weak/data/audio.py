@@ -114,7 +114,9 @@ def load_clip(
         try:
             if n_skipped:
                 file.seek(n_skipped)
-            samples = file.read(n_wanted, dtype="float32", always_2d=True)
+            # libsndfile's own conversion of 16-bit samples gives the same values in three times the time.
+            coarse = file.subtype == "PCM_16"
+            samples = file.read(n_wanted, dtype="int16" if coarse else "float32", always_2d=True)
         except (soundfile.SoundFileError, ValueError) as error:
             raise DataError(f"{path}: damaged or truncated audio ({_reason(error)}); replace or remove it.") from None
     if n_stated <= 0 and not len(samples):
@@ -124,6 +126,9 @@ def load_clip(
         raise DataError(
             f"{path}: truncated audio, {len(samples)} of {n_expected} samples decoded; replace or remove it."
         )
+    if coarse:
+        samples = samples.astype(np.float32)
+        samples *= np.float32(1 / 32768)
     audio = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if not np.isfinite(audio).all():
         raise DataError(f"{path}: the audio holds NaN or infinite samples; replace or remove it.")
