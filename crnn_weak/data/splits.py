@@ -6,7 +6,7 @@ unreadable, the checksum may be empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ def read_split_list(path: str | Path) -> list[SplitRow]:
     return found
 
 
-def stratified_part(tags: np.ndarray, fraction: float, seed: int, *, groups: Sequence[str] | None = None) -> np.ndarray:
+def stratified_part(tags: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Choose a part of the clips by chance, with every class in it in about that share.
 
     The classes are served from the rarest to the commonest: of each, as many of its undecided clips are chosen as
@@ -66,8 +66,6 @@ def stratified_part(tags: np.ndarray, fraction: float, seed: int, *, groups: Seq
     tags : np.ndarray of bool, shape (n_clips, n_classes)
     fraction : float in (0, 1)
     seed : int
-    groups : sequence of str, length n_clips, optional
-        Clips of one group (cuts of one recording) stay together.
 
     Returns
     -------
@@ -79,11 +77,6 @@ def stratified_part(tags: np.ndarray, fraction: float, seed: int, *, groups: Seq
     >>> stratified_part(np.repeat(np.eye(2, dtype=bool), 10, axis=0), 0.2, seed=0).reshape(2, 10).sum(axis=1).tolist()
     [2, 2]
     """
-    if groups is not None:
-        _, group_of = np.unique(np.asarray(groups), return_inverse=True)
-        grouped = np.zeros((group_of.max(initial=-1) + 1, tags.shape[1]), dtype=bool)
-        np.logical_or.at(grouped, group_of, tags)
-        return stratified_part(grouped, fraction, seed)[group_of]
     rng = np.random.default_rng([seed, 0x5B1])
     n_clips, n_classes = tags.shape
     # The clips without tags are a class of their own.

@@ -87,12 +87,11 @@ def read_text(path: str | Path) -> str:
 
 
 def _separator(lines: Iterable[str]) -> str:
-    """The tab where there is one, else the comma or semicolon that comes first outside quotes."""
-    lines = list(lines)
-    if any("\t" in line for line in lines):
-        return "\t"
+    """What separates the fields of the first line that has several: a tab, else the first ``,`` or ``;``."""
     for line in lines:
         bare = re.sub(r'"[^"]*"', "", line)
+        if "\t" in bare:
+            return "\t"
         places = {sign: bare.find(sign) for sign in ",;" if sign in bare}
         if places:
             return min(places, key=places.__getitem__)

@@ -123,7 +123,7 @@ def read_tag_rows(path: str | Path, *, classes: Collection[str] = (), strict: bo
         found = [TagRow(row.line, clip.clip_id, clip.labels, "") for row, clip in parsed]
     else:
         cells = _with_header(path, rows, columns) if columns is not None else _without_header(path, rows)
-        known = set(classes) | {cell.text for cell in cells if "," not in cell.text and ";" not in cell.text}
+        known = set(classes) | {cell.text for cell in cells if cell.text and not set(cell.text) & set(",;")}
         found = [
             TagRow(
                 cell.line,

@@ -1,0 +1,206 @@
+"""The organisers' files, real where they are at hand: counts, traps, and partial audio."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import apply_overrides, preset
+from crnn_weak.data import task4_files
+from crnn_weak.data.audio import write_audio
+from crnn_weak.data.datasets import open_dataset
+from crnn_weak.data.datasets.dcase2017_task4 import Task4Dataset
+from crnn_weak.data.events import Event
+from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.errors import ConfigError, DataError, LabelError
+
+
+def opened(metadata, audio=None, **options):
+    return Task4Dataset(metadata, audio, name="task4", provenance="test", **options)
+
+
+# --- the real label files
+
+
+@pytest.fixture(scope="module")
+def real(task4_metadata):
+    return opened(task4_metadata)
+
+
+def test_the_real_lists_have_the_known_numbers(real):
+    assert real.splits == ("train", "test", "evaluation")
+    assert real.classes == DCASE2017_TASK4
+    train, test, evaluation = (real.clips(split) for split in real.splits)
+    assert (len(train), sum(len(clip.tags) for clip in train)) == (51_172, 56_131)
+    assert (len(test), sum(len(clip.tags) for clip in test)) == (488, 606)
+    assert (len(evaluation), sum(len(clip.tags) for clip in evaluation)) == (1103, 1350)
+    assert all(clip.events is None for clip in train)
+    for clips, n_rows, n_zero, n_unheard in ((test, 688, 36, 11), (evaluation, 1706, 150, 94)):
+        events = [event for clip in clips for event in clip.events]
+        assert len(events) == n_rows
+        assert sum(event.onset == event.offset == 0 for event in events) == n_zero
+        assert sum(all(event.duration == 0 for event in clip.events) for clip in clips) == n_unheard
+        assert max(event.offset for event in events) <= 10.1
+    clips_of = {label: sum(label in clip.tags for clip in train) for label in DCASE2017_TASK4}
+    assert (clips_of["Car"], clips_of["Car alarm"], clips_of["Air horn, truck horn"]) == (25_077, 180, 313)
+    assert clips_of["Fire engine, fire truck (siren)"] == 2288
+
+
+def test_tags_are_in_class_order_and_ids_keep_their_dashes(real):
+    clips = {clip.clip_id: clip for clip in real.clips("test")}
+    assert clips["-Gbohom8C4Q_30.000_40.000"].tags == ("Train horn", "Air horn, truck horn", "Train")
+    horns = clips["-GCwoyCnYsY_0.000_10.000"]
+    assert horns.events == (Event(0.165, 3.8, "Train horn"), Event(4.865, 8.7, "Train horn"))
+    assert "--jc0NAxK8M_30.000_40.000" in clips  # the clip of the talk's saliency figure
+
+
+@pytest.mark.parametrize("word", ["training", "testing"])
+def test_the_real_files_come_out_byte_for_byte(task4_metadata, tmp_path, word):
+    rows = task4_files.read_set_csv(task4_metadata / f"{word}_set.csv")
+    weak = task4_files.read_weak_tsv(task4_metadata / f"groundtruth_weak_label_{word}_set.csv")
+    durations = task4_files.read_durations(task4_metadata / f"duration_of_files_in_{word}_set.csv")
+    assert {row.clip_id: set(row.labels) for row in rows} == {clip: set(found) for clip, found in weak.items()}
+    assert durations.keys() == weak.keys()
+    task4_files.write_set_csv(tmp_path / "set", dict(rows))
+    assert (tmp_path / "set").read_bytes() == (task4_metadata / f"{word}_set.csv").read_bytes()
+    task4_files.write_durations(tmp_path / "durations", durations)
+    original = task4_metadata / f"duration_of_files_in_{word}_set.csv"
+    assert (tmp_path / "durations").read_bytes() == original.read_bytes()
+    task4_files.write_weak_tsv(tmp_path / "weak", weak)
+    original = task4_metadata / f"groundtruth_weak_label_{word}_set.csv"
+    assert sorted((tmp_path / "weak").read_bytes().splitlines()) == sorted(original.read_bytes().splitlines())
+
+
+def test_the_share_of_short_clips(task4_metadata):
+    durations = task4_files.read_durations(task4_metadata / "duration_of_files_in_training_set.csv")
+    assert sum(seconds < 10 for seconds in durations.values()) / len(durations) == pytest.approx(0.21, abs=0.005)
+
+
+def test_the_fingerprint_names_the_content_not_the_place(task4_metadata, tmp_path, real):
+    for path in task4_metadata.glob("*testing*set.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    partial = opened(tmp_path)
+    assert partial.splits == ("test",)
+    assert partial.fingerprint != real.fingerprint
+    assert opened(task4_metadata).fingerprint == real.fingerprint
+    assert opened(task4_metadata, identity=7).fingerprint != real.fingerprint
+
+
+# --- a small folder in the same layout
+
+
+TAGS = {
+    "--jc0NAxK8M_30.000_40.000": ("Car",),
+    "Y5QrBL6MzLg_0.000_10.000": ("Train", "Train horn"),
+    "AAAAAAAAAA__5.000_15.000": ("Air horn, truck horn",),
+}
+
+
+@pytest.fixture
+def small(tmp_path):
+    task4_files.write_set_csv(tmp_path / "training_set.csv", TAGS)
+    task4_files.write_set_csv(tmp_path / "testing_set.csv", TAGS)
+    (tmp_path / "groundtruth_strong_label_testing_set.csv").write_bytes(
+        b"--jc0NAxK8M_30.000_40.000.wav\t0\t0\tCar\r\nAAAAAAAAAA__5.000_15.000.wav\t1\t2.5\tAir horn, truck horn\r\n"
+    )
+    return tmp_path
+
+
+def test_audio_is_found_with_and_without_y_in_any_format_and_folder(small):
+    tone = np.zeros(100)
+    audio = small / "audio"
+    write_audio(audio / "Y--jc0NAxK8M_30.000_40.000.wav", tone, 8000)
+    write_audio(audio / "deep" / "YY5QrBL6MzLg_0_10.flac", tone, 8000)  # the id begins with a Y; no decimals
+    clips = {clip.clip_id: clip.path for clip in opened(small, audio).clips("train")}
+    assert [path.name if path else None for path in clips.values()] == [
+        "Y--jc0NAxK8M_30.000_40.000.wav",
+        "YY5QrBL6MzLg_0_10.flac",
+        None,
+    ]
+    write_audio(audio / "Y5QrBL6MzLg_0.000_10.000.wav", tone, 8000)  # without Y: is preferred
+    write_audio(audio / "stray.wav", tone, 8000)
+    again = opened(small, audio)
+    assert again.clips("test")[1].path.name == "Y5QrBL6MzLg_0.000_10.000.wav"
+    assert [path.name for path in again.unlisted_audio()] == ["stray.wav", "YY5QrBL6MzLg_0_10.flac"]
+
+
+def test_events_zero_rows_kept_and_unknown_without_a_strong_file(small, caplog):
+    data = opened(small)
+    assert [clip.events for clip in data.clips("train")] == [None] * 3
+    assert [clip.events for clip in data.clips("test")] == [
+        (Event(0.0, 0.0, "Car"),),
+        (),
+        (Event(1.0, 2.5, "Air horn, truck horn"),),
+    ]
+    assert data.clips("test")[1].tags == ("Train horn", "Train")
+    with caplog.at_level(logging.DEBUG):
+        opened(small).clips("train")
+    assert "no strong labels of split train" in caplog.text
+
+
+def test_a_split_is_read_from_its_weak_file_where_the_set_file_is_missing(small):
+    (small / "training_set.csv").unlink()
+    assert opened(small).splits == ("test",)
+    task4_files.write_weak_tsv(small / "groundtruth_weak_label_training_set.csv", TAGS)
+    data = opened(small)
+    assert [clip.clip_id for clip in data.clips("train")] == list(TAGS)
+    with pytest.raises(DataError, match="no split 'evaluation'"):
+        data.clips("evaluation")
+
+
+def test_other_classes_are_read_from_weak_files(tmp_path):
+    task4_files.write_weak_tsv(tmp_path / "groundtruth_weak_label_training_set.csv", {"a_0.000_4.000": ("dog", "cat")})
+    data = opened(tmp_path, classes=("cat", "dog"), clip_seconds=4.0)
+    assert data.clips("train")[0].tags == ("cat", "dog")
+    with pytest.raises(LabelError, match="has the label 'dog'"):
+        opened(tmp_path, classes=("cat", "fog")).clips("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("training_set.csv", "a,0.0,10.0,Car\r\n", "training_set.csv, line 1: 4 columns"),
+        ("training_set.csv", 'a,0.0,10.0,Car,/m/0k4j\r\na,0,10,Cow,"/m/0k4x"\r\n', "line 2: AudioSet id '/m/0k4x'"),
+        ("training_set.csv", "a,x,10.0,Car,/m/0k4j\r\n", "line 1: 'x'"),
+        ("training_set.csv", "", "lists no clip"),
+        ("groundtruth_strong_label_training_set.csv", "b_0.000_10.000.wav\t0\t1\tCar\n", "is not listed in"),
+        ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\tCar\n", "line 1: 3 columns"),
+        ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t2\t1\tCar\n", "line 1: event"),
+        ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\t1\tKar\n", "'Kar'.*'Car'"),
+    ],
+)
+def test_bad_label_files_are_one_line(small, name, content, says):
+    (small / name).write_bytes(content.encode())
+    with pytest.raises(DataError, match=says) as error:
+        opened(small).clips("train")
+    assert "\n" not in str(error.value)
+
+
+def test_bad_folders(small, tmp_path_factory):
+    with pytest.raises(DataError, match="no such folder of label files"):
+        opened(small / "nowhere")
+    with pytest.raises(DataError, match="no label files here"):
+        opened(tmp_path_factory.mktemp("empty"))
+    with pytest.raises(DataError, match="no such folder of audio"):
+        opened(small, small / "nowhere")
+
+
+def test_the_source_is_opened_by_its_settings(small, tmp_path):
+    config = apply_overrides(preset("paper"), ["data.source=dcase2017_task4"])
+    with pytest.raises(ConfigError, match=r"data\.metadata is not set"):
+        open_dataset(config, tmp_path / "cache")
+    data = open_dataset(apply_overrides(config, [f"data.metadata={small}"]), tmp_path / "cache")
+    assert (data.name, data.clip_seconds, len(data.clips("train"))) == ("dcase2017_task4", 10.0, 3)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_written_files_have_the_organisers_form(small):
+    assert (small / "training_set.csv").read_bytes().splitlines(keepends=True)[1:] == [
+        b'Y5QrBL6MzLg,0.000,10.000,"Train,Train horn","/m/07jdr,/m/0284vy3"\r\n',
+        b'AAAAAAAAAA_,5.000,15.000,"Air horn, truck horn",/m/05x_td\r\n',
+    ]
+    with pytest.raises(LabelError, match="no AudioSet id"):
+        task4_files.write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
+    with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
+        task4_files.write_weak_tsv(small / "x.csv", {"a": ("Car",)})
+    assert not (small / "x.csv").exists()
