@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.errors import ConfigError
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.metrics.counting import Counts, class_figures, overall_figures, plain
 
 __all__ = ["Interval", "Intervals", "bootstrap"]
@@ -85,6 +85,8 @@ def bootstrap(
     ------
     ConfigError
         A setting is out of range.
+    DataError
+        There is one clip only: nothing can be drawn.
 
     Examples
     --------
@@ -97,6 +99,8 @@ def bootstrap(
     if not 0 < level < 1:
         raise ConfigError(f"bootstrap: level = {level!r}, expected a share in (0, 1), e.g. 0.95.")
     n_clips, n_classes = counts.n_reference.shape
+    if n_clips < 2:
+        raise DataError(f"bootstrap: {n_clips} clip, but intervals over clips need two or more; leave them out.")
     detection = counts.substitutions is not None
     columns = [counts.n_reference, counts.n_estimated, counts.n_correct]
     if detection:
