@@ -33,6 +33,13 @@ def _smooth(control: np.ndarray, seconds: float) -> np.ndarray:
     return np.convolve(np.pad(control, (n // 2, n - 1 - n // 2), mode="edge"), np.full(n, 1 / n), mode="valid")
 
 
+def _on_and_off(time: np.ndarray, seconds: float, period: float, share: float, edge: float) -> np.ndarray:
+    """A gate that is on for `share` of each period; the period gives a little, so that an event ends with a beep."""
+    n = round((seconds - share * period) / period)
+    period = seconds / (max(n, 0) + share)
+    return _smooth(((time / period) % 1.0 < share).astype(float), edge)
+
+
 def train_horn(rng: np.random.Generator) -> Play:
     """A chord of three to five chimes that swells in, sags in pitch as it ends, and echoes over the land."""
     root = log_uniform(rng, 270, 345)
@@ -74,7 +81,7 @@ def air_horn(rng: np.random.Generator) -> Play:
         gate = np.ones(len(time))
         if seconds > 1.8:  # a long event is a row of blasts
             moment = uniform(rng, 0.3, 1.6)
-            while moment < seconds - 0.3:
+            while moment < seconds - 0.7:  # the last blast is the event's end
                 pause = uniform(rng, 0.08, 0.25) if stutter else uniform(rng, 0.1, 0.5)
                 gate[(time > moment) & (time < moment + pause)] = 0.0
                 moment += pause + (uniform(rng, 0.12, 0.5) if stutter else uniform(rng, 0.6, 2.4))
@@ -98,7 +105,7 @@ def car_alarm(rng: np.random.Generator) -> Play:
 
         def honk(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
             time = controls(seconds)
-            gate = _smooth(((time / period) % 1.0 < share).astype(float), 0.02)
+            gate = _on_and_off(time, seconds, period, share, 0.02)
             tone = np.zeros(studio.length(seconds), dtype=np.float32)
             for part in (1.0, ratio):
                 tone += studio.tone(np.full(len(time), root * part), seconds, _buzz(24, slope), rng.random())
@@ -138,7 +145,7 @@ def reversing_beeps(rng: np.random.Generator) -> Play:
 
     def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
         time = controls(seconds)
-        gate = _smooth(((time / period) % 1.0 < share).astype(float), 0.012)
+        gate = _on_and_off(time, seconds, period, share, 0.012)
         if rush:
             tone = studio.noise(rng, seconds, curve((700, -20), (1_500, 0), (4_000, 0), (8_000, -16)))
         else:

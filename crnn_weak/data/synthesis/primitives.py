@@ -33,6 +33,7 @@ __all__ = [
     "log_uniform",
     "peaks",
     "uniform",
+    "unit",
     "wander",
 ]
 
@@ -140,7 +141,8 @@ class Studio:
         # Half seconds: lengths that the Fourier transform likes, and the same frequencies at every rate.
         n = self.length(math.ceil(seconds * 2) / 2)
         hertz = fft.rfftfreq(n, 1 / self.rate)
-        draws = rng.standard_normal((len(hertz), 2), dtype=np.float32)
+        # A stream of its own: the number of draws depends on the rate, and what is drawn next must not.
+        draws = rng.spawn(1)[0].standard_normal((len(hertz), 2), dtype=np.float32)
         gains = gain(hertz).astype(np.float32)
         gains[0] = 0.0
         power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
@@ -221,6 +223,11 @@ class Studio:
             if n > 0:
                 view[:n] *= (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
         return signal
+
+
+def unit(signal: np.ndarray) -> np.ndarray:
+    """Return a signal scaled to a root mean square of 1 (silence stays silence)."""
+    return signal / np.float32(np.sqrt(np.mean(np.square(signal, dtype=np.float64)) + 1e-20))
 
 
 def layered(*parts: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from crnn_weak.data.synthesis.primitives import REFERENCE_HZ, Curve, Studio, cur
 __all__ = ["SNR_DB", "SOUNDS", "SPLITS", "VERSION", "Scene", "draw_scene", "render"]
 
 #: Counts changes that alter the audio of a given seed; part of every set's fingerprint.
-VERSION = 1
+VERSION = 2
 #: Level of an event against the background while it sounds, A-weighted, decibels; uniform. See docs/street.md.
 SNR_DB = (0.0, 18.0)
 SPLITS = {"train": 0, "test": 1}
@@ -161,6 +161,6 @@ def render(scene: Scene, rate: int, *, snr_db: float | None = None) -> np.ndarra
             first = studio.length(event.onset)
             clip[first : first + len(part)] += (part * np.float32(scale))[: len(clip) - first]
     rng = _stream(scene.seed, scene.split, scene.index, _MIX)
-    clip *= np.float32(10 ** (uniform(rng, -38, -26) / 20))
+    clip *= np.float32(10 ** (uniform(rng, -42, -30) / 20))
     peak = float(np.abs(clip).max())
     return clip * np.float32(0.97 / peak) if peak > 0.97 else clip

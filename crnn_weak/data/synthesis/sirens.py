@@ -149,8 +149,9 @@ def civil_defense(rng: np.random.Generator) -> Play:
         speed = np.where(part < rise, 0.35 + 0.65 * up, (0.35 + 0.65 * (1 - np.exp(-3.0))) * down)
         if steady:
             speed = 1 - 0.9 * np.exp(-time / 1.5) * float(chance(rng, 0.5))
-        pitch = top * np.maximum(speed, 0.22) * (1 + 0.002 * wander(rng, time, 4))
-        loudness = np.maximum(speed, 0.22) ** 1.5 * 10 ** (wander(rng, time, 0.7, -3, 3) / 20)
+        speed = np.maximum(speed, 0.4)  # slower than that it is not heard over a town
+        pitch = top * speed * (1 + 0.002 * wander(rng, time, 4))
+        loudness = speed * 10 ** (wander(rng, time, 0.7, -3, 3) / 20)
         tone = studio.tone(pitch, seconds, harmonics)
         if ratio > 1.0:
             tone = tone + studio.tone(pitch / ratio, seconds, harmonics)

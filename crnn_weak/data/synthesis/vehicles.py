@@ -18,6 +18,7 @@ from crnn_weak.data.synthesis.primitives import (
     layered,
     log_uniform,
     uniform,
+    unit,
     wander,
 )
 
@@ -81,10 +82,6 @@ def _tyres(rng: np.random.Generator) -> Curve:
     return curve((60, -14), (250, -10), (hump, 0), (2 * hump, -5), (4_500, -18), (8_000, -27), (16_000, -38))
 
 
-def _unit(signal: np.ndarray) -> np.ndarray:
-    return signal / np.sqrt(np.mean(signal**2) + 1e-20)
-
-
 def _gears(rng: np.random.Generator, time: np.ndarray, low: float, high: float, shift: float) -> np.ndarray:
     """Engine speed that climbs from `low` to `high` and drops at each change of gear, about every `shift` seconds."""
     place = (time + uniform(rng, 0, shift)) / shift
@@ -109,7 +106,7 @@ def car(rng: np.random.Generator) -> Play:
             firings = _gears(rng, time, speed, speed * uniform(rng, 1.7, 2.3), uniform(rng, 2.5, 4.5))
         else:
             firings = speed * (1 + (0.02, 0.1)[manner] * wander(rng, time, 0.5))
-        signal = _unit(motor(studio, seconds, firings, rng))
+        signal = unit(motor(studio, seconds, firings, rng))
         signal = signal + road * studio.noise(rng, seconds, rolling) * studio.audio(
             10 ** (wander(rng, time, 0.8, -3, 3) / 20), seconds
         )
@@ -150,7 +147,7 @@ def car_passing_by(rng: np.random.Generator) -> Play:
             swell = loud * near
             signal += (studio.audio(swell, seconds) * dull).astype(np.float32)
             signal += (0.8 * studio.audio(swell * near, seconds) * bright).astype(np.float32)
-            signal += (0.5 * studio.audio(swell, seconds) * _unit(motor(studio, seconds, firings, rng))).astype(
+            signal += (0.5 * studio.audio(swell, seconds) * unit(motor(studio, seconds, firings, rng))).astype(
                 np.float32
             )
         return studio.faded(signal, min(0.5, seconds / 5), min(0.6, seconds / 5))
@@ -188,7 +185,7 @@ def bus(rng: np.random.Generator) -> Play:
         if leaves and seconds > 3:
             pull = np.clip((time - uniform(rng, 0.1, 0.6) * seconds) / uniform(rng, 3.0, 5.0), 0, 1)
             firings = firings * (1 + 1.3 * pull**0.7)
-        signal = _unit(motor(studio, seconds, firings, rng)) + 0.35 * studio.noise(rng, seconds, fan)
+        signal = unit(motor(studio, seconds, firings, rng)) + 0.35 * studio.noise(rng, seconds, fan)
         whine = studio.tone(whine_from * (whine_to / whine_from) ** pull, seconds, [1.0, 0.4, 0.15])
         signal = signal + studio.audio(np.where(pull > 0, 0.55 * np.minimum(pull * 6, 1), 0.03), seconds) * whine
         signal = signal + 0.5 * _puffs(studio, rng, seconds, 4.5, (0.7, 1.6), 0.08)
@@ -217,11 +214,13 @@ def truck(rng: np.random.Generator) -> Play:
             _gears(rng, time, idle * 1.2, idle * load, shift) if works else idle * (1 + 0.02 * wander(rng, time, 1))
         )
         effort = np.clip(firings / idle - 1, 0, 1.4)
-        signal = _unit(motor(studio, seconds, firings, rng)) + 0.6 * studio.noise(rng, seconds, rumble)
+        signal = unit(motor(studio, seconds, firings, rng)) + 0.6 * studio.noise(rng, seconds, rumble)
         turbo = studio.tone(whistle * (0.7 + 0.35 * effort), seconds, [1.0])
         signal = signal + 0.12 * studio.audio(effort, seconds) * turbo
         bumps = np.cumsum(rng.exponential(0.45, int(seconds / 0.3) + 2))
-        signal = signal + 0.8 * studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
+        signal = signal + 0.4 * unit(
+            studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
+        )
         signal = signal + 1.1 * _puffs(studio, rng, seconds, 3.0, (0.2, 0.5), 0.005)
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
@@ -259,7 +258,7 @@ def motorcycle(rng: np.random.Generator) -> Play:
         else:
             throttle = _gears(rng, time, 0.35, 1.0, uniform(rng, 1.6, 3.2))
         firings = low * (high / low) ** throttle
-        signal = _unit(studio.shaped(motor(studio, seconds, firings, rng), bark))
+        signal = unit(studio.shaped(motor(studio, seconds, firings, rng), bark))
         loud = studio.audio(0.35 + 0.65 * throttle, seconds)
         return studio.faded((signal * loud).astype(np.float32), 0.2, 0.35)
 

@@ -39,7 +39,7 @@ def screaming(rng: np.random.Generator) -> Play:
         moment = 0.0
         while moment < seconds:  # one cry after the other
             lasts = min(uniform(rng, 0.5, 2.2), seconds - moment)
-            if seconds - moment - lasts < 0.35:
+            if seconds - moment - lasts < 0.5:
                 lasts = seconds - moment
             inside = (time >= moment) & (time <= moment + lasts)
             place = (time[inside] - moment) / lasts

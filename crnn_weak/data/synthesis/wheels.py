@@ -15,6 +15,7 @@ from crnn_weak.data.synthesis.primitives import (
     log_uniform,
     peaks,
     uniform,
+    unit,
     wander,
 )
 
@@ -34,6 +35,7 @@ def train(rng: np.random.Generator) -> Play:
         (log_uniform(rng, 500, 900), 0.10, 0.5),
     ]
     clank = curve((300, -10), (1_000, 0), (2_600, 0), (6_000, -14))
+    clank_level = uniform(rng, 0.9, 1.6)
     squeals = chance(rng, 0.45)
     squeal = log_uniform(rng, 2_200, 4_800)
 
@@ -48,7 +50,9 @@ def train(rng: np.random.Generator) -> Play:
         kernel = layered(studio.ring(thump), studio.burst(rng, clank, 0.07, 0.001, 1.0))
         clatter = studio.pulses(times, rng.uniform(0.7, 1.3, len(times)), kernel, seconds)
         swell = studio.audio(10 ** (wander(rng, time, 0.6, -3, 3) / 20), seconds)
-        signal = studio.noise(rng, seconds, rumble) + 0.35 * studio.noise(rng, seconds, roar) + 1.6 * clatter
+        signal = (
+            studio.noise(rng, seconds, rumble) + 0.3 * studio.noise(rng, seconds, roar) + clank_level * unit(clatter)
+        )
         if squeals:
             pitch = squeal * (1 + 0.02 * wander(rng, time, 3))
             on = np.clip(wander(rng, time, 0.9, -1.2, 1), 0, 1) * (0.6 + 0.4 * wander(rng, time, 25))
@@ -105,6 +109,7 @@ def skateboard(rng: np.random.Generator) -> Play:
         (log_uniform(rng, 1_100, 1_700), 0.04, 0.7),
     ]
     tricks = chance(rng, 0.65)
+    pop = uniform(rng, 7.0, 14.0)
 
     def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
         time = controls(seconds)
@@ -126,8 +131,8 @@ def skateboard(rng: np.random.Generator) -> Play:
         joints = crossings(slabs_hz * (1 + 0.15 * wander(rng, time, 0.5)), rng.random())
         joints = np.concatenate([joints, joints + uniform(rng, 0.05, 0.09)])  # front and rear wheels
         joints = joints[ground[np.clip((joints * 500).astype(int), 0, len(time) - 1)] > 0.5]
-        signal = signal + 0.9 * studio.pulses(joints, rng.uniform(0.5, 1, len(joints)), clap, seconds)
-        signal = signal + 3.0 * studio.pulses(np.array(hits), np.array(strengths), clap, seconds)
+        signal = signal + 0.45 * unit(studio.pulses(joints, rng.uniform(0.5, 1, len(joints)), clap, seconds))
+        signal = signal + pop * studio.pulses(np.array(hits), np.array(strengths), clap, seconds)
         return studio.faded(signal.astype(np.float32), 0.15, 0.2)
 
     return play
