@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from crnn_weak.data.events import Event
-    from crnn_weak.detection.detector import Detection, Detector
+    from crnn_weak.detection.detector import Detector
     from crnn_weak.detection.formats import ResultWriter
-    from crnn_weak.detection.inputs import Recording
     from crnn_weak.detection.postprocess import ClassDecisions
+    from crnn_weak.detection.recordings import Recording
+    from crnn_weak.detection.results import Detection
 
 _FORMATS = ("dcase", "audacity", "jsonl", "csv", "rttm", "scores", "scores-h5")
 _EPILOG = """\
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.follow:
         return _follow(args)
-    from crnn_weak.detection.inputs import find_recordings
+    from crnn_weak.detection.recordings import find_recordings
 
     recordings = find_recordings(args.paths)
     detector, decisions = _prepare(args)

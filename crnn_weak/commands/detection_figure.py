@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crnn_weak.detection.inputs import STDIN, AudioBlocks
+from crnn_weak.detection.inputs import AudioBlocks
+from crnn_weak.detection.recordings import STDIN
 from crnn_weak.detection.stream import FrameStream
 from crnn_weak.errors import DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.detector import Detection, Detector
+    from crnn_weak.detection.detector import Detector
+    from crnn_weak.detection.results import Detection
 
 __all__ = ["save_figure"]
 
@@ -33,7 +35,7 @@ def _log_mel(detection: Detection, detector: Detector) -> tuple[np.ndarray, int]
     def take(frames: np.ndarray) -> np.ndarray:
         frames = np.concatenate([rest, frames])
         n_whole = len(frames) // n_pooled
-        pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, -1).mean(axis=1))
+        pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, features.n_mels).mean(axis=1))
         return frames[n_whole * n_pooled :]
 
     for audio in AudioBlocks(detection.recording, features.sample_rate_hz):

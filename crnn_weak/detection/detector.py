@@ -13,131 +13,30 @@ recordings share a batch.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from crnn_weak.config import DecisionConfig, FeatureConfig
-from crnn_weak.data.events import Event, EventList
+from crnn_weak.data.events import EventList
 from crnn_weak.data.labels import class_indices
-from crnn_weak.detection.incremental import EventStream
-from crnn_weak.detection.inputs import AudioBlocks, Recording
+from crnn_weak.detection.engine import Engine
 from crnn_weak.detection.postprocess import ClassDecisions, as_class_decisions
-from crnn_weak.detection.prefetch import prefetched
-from crnn_weak.detection.stream import FrameStream, ScoreJoiner, WindowPlan
-from crnn_weak.errors import DataError, ModelFileError, RunError
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.results import Detection, FrameScores, Observer, Tag
+from crnn_weak.detection.stream import WindowPlan
+from crnn_weak.errors import ModelFileError, RunError
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
 
-__all__ = ["STARTER_MODEL", "Detection", "Detector", "FrameScores", "Observer", "Tag", "load", "model_file"]
+__all__ = ["STARTER_MODEL", "Detector", "load", "model_file"]
 
 logger = logging.getLogger(__name__)
 
 #: The model that comes with the package, where it was made.
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
-
-
-class Tag(NamedTuple):
-    """A class that sounds somewhere in a recording."""
-
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class FrameScores:
-    """The frame scores of one recording.
-
-    Attributes
-    ----------
-    classes : tuple of str
-    hop_seconds : float
-        Row ``k`` covers ``[k, k + 1) * hop_seconds``.
-    strong : np.ndarray of float32, shape (n_frames, n_classes)
-        In [0, 1].
-    weak : np.ndarray of float32, shape (n_classes,)
-        In [0, 1]: of the windows, each class's largest.
-    clip_id : str
-    duration_seconds : float
-    """
-
-    classes: tuple[str, ...]
-    hop_seconds: float
-    strong: np.ndarray = field(repr=False)
-    weak: np.ndarray = field(repr=False)
-    clip_id: str = ""
-    duration_seconds: float = 0.0
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.strong, dtype=dtype)
-
-    @property
-    def times(self) -> np.ndarray:
-        """The frames' onsets in seconds, shape (n_frames,)."""
-        return np.arange(len(self.strong)) * self.hop_seconds
-
-
-@dataclass
-class Detection:
-    """What came of one recording.
-
-    Attributes
-    ----------
-    recording : Recording
-    events : EventList
-        Empty where `error` is set.
-    tags : tuple of Tag
-        Classes whose weak score is above their threshold, the likeliest first.
-    weak : np.ndarray of float32, shape (n_classes,)
-    duration_seconds : float
-    error : DataError or None
-        Why the recording failed; then nothing else is valid.
-    warnings : tuple of str
-    """
-
-    recording: Recording
-    events: EventList
-    tags: tuple[Tag, ...]
-    weak: np.ndarray
-    duration_seconds: float
-    error: DataError | None = None
-    warnings: tuple[str, ...] = ()
-
-
-class Observer(Protocol):
-    """What may watch while recordings are processed, e.g. to write scores as they come."""
-
-    def frames(self, recording: Recording, first_frame: int, strong: np.ndarray) -> None:
-        """Take final scores, shape (n_frames, n_classes), in time order; a recording may still fail afterwards."""
-        ...
-
-    def progress(self, recording: Recording, seconds: float) -> None:
-        """Take note that so many more seconds were read."""
-        ...
-
-
-class _Job:
-    """One recording on its way."""
-
-    def __init__(self, recording: Recording, plan: WindowPlan, events: EventStream, n_classes: int) -> None:
-        self.recording = recording
-        self.joiner = ScoreJoiner(plan)
-        self.stream = events
-        self.events: list[Event] = []
-        self.weak = np.zeros(n_classes, np.float32)
-        self.n_waiting = 0
-        self.n_done = 0
-        self.blocks: AudioBlocks | None = None
-        self.ended = False
-        self.error: DataError | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.error is not None or (self.ended and not self.n_waiting)
 
 
 class Detector:
@@ -265,8 +164,6 @@ class Detector:
         chosen = self.decisions if decisions is None else as_class_decisions(decisions, self.classes)
         return chosen if threshold is None else chosen.replace(thresholds=threshold, tag_thresholds=threshold)
 
-    # --- many recordings --------------------------------------------------------------------------------------------
-
     def detect_many(
         self,
         recordings: Iterable[Recording],
@@ -278,70 +175,15 @@ class Detector:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
 
         Reading and features run in a second thread while the model works.
+
+        Raises
+        ------
+        LabelError
+            The model does not know one of `classes`.
         """
-        decisions = decisions or self.decisions
         wanted = self.classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
-        jobs: deque[_Job] = deque()
-        queue: list[tuple[_Job, int, np.ndarray]] = []
-        feed = prefetched(self._feed(recordings), depth=4)
-        try:
-            for kind, payload in feed:
-                if kind == "begin":
-                    stream = EventStream(self.classes, self.features.hop_seconds, decisions)
-                    jobs.append(_Job(payload, self.plan, stream, len(self.classes)))
-                    continue
-                job = jobs[-1]
-                if kind == "error":
-                    job.error = payload
-                    queue = [entry for entry in queue if entry[0] is not job]
-                elif kind == "frames":
-                    frames, seconds = payload
-                    job.joiner.push(frames)
-                    if observer is not None:
-                        observer.progress(job.recording, seconds)
-                elif kind == "end":
-                    job.blocks, n_valid = payload
-                    job.joiner.finish(n_valid)
-                    job.ended = True
-                if job.error is None:
-                    for first, frames in job.joiner.windows():
-                        queue.append((job, first, frames))
-                        job.n_waiting += 1
-                while len(queue) >= self.batch_size:
-                    self._score(queue[: self.batch_size], observer)
-                    del queue[: self.batch_size]
-                while jobs and jobs[0].done:
-                    yield self._result(jobs.popleft(), decisions, wanted)
-            if queue:
-                self._score(queue, observer)
-            while jobs:
-                yield self._result(jobs.popleft(), decisions, wanted)
-        finally:
-            feed.close()
-
-    def _feed(self, recordings: Iterable[Recording]) -> Iterator[tuple[str, Any]]:
-        """Read and compute features (this runs in the second thread)."""
-        for recording in recordings:
-            yield "begin", recording
-            blocks = AudioBlocks(recording, self.features.sample_rate_hz)
-            stream = FrameStream(self.extractor, self.features)
-            n_samples, seconds = 0, 0.0
-            try:
-                for audio in blocks:
-                    n_samples += audio.size
-                    frames = self.standardised(stream.push(audio))
-                    if len(frames):
-                        yield "frames", (frames, blocks.duration_seconds - seconds)
-                        seconds = blocks.duration_seconds
-            except DataError as error:
-                yield "error", error
-                continue
-            n_valid = max(1, round(n_samples / self.features.n_hop))
-            frames = self.standardised(stream.finish(at_least=self.plan.n_window))
-            if len(frames):
-                yield "frames", (frames, blocks.duration_seconds - seconds)
-            yield "end", (blocks, n_valid)
+        return Engine(self, decisions or self.decisions, wanted, observer).run(recordings)
 
     def standardised(self, frames: np.ndarray) -> np.ndarray:
         """Return log mel frames as the model takes them."""
@@ -362,56 +204,6 @@ class Detector:
         call = getattr(self.model, "predict_on_batch", None) or self.model
         outputs = call(windows)
         return np.asarray(outputs["strong"])[:n_windows], np.asarray(outputs["weak"])[:n_windows]
-
-    def _score(self, entries: list[tuple[_Job, int, np.ndarray]], observer: Observer | None) -> None:
-        strong, weak = self.predict(np.stack([frames for _, _, frames in entries]))
-        for (job, first, _), strong_scores, weak_scores in zip(entries, strong, weak, strict=True):
-            job.n_waiting -= 1
-            if job.error is not None:
-                continue
-            np.maximum(job.weak, weak_scores, out=job.weak)
-            repeated = np.broadcast_to(weak_scores, strong_scores.shape)
-            job.joiner.accept(first, np.concatenate([strong_scores, repeated], axis=1))
-        # Each job once, in the order of first appearance.
-        for job in dict.fromkeys(entry[0] for entry in entries):
-            if job.error is None:
-                self._collect(job, observer)
-
-    def _collect(self, job: _Job, observer: Observer | None) -> None:
-        ready = job.joiner.take()
-        if not len(ready):
-            return
-        strong, weak = np.split(ready, 2, axis=1)
-        job.events += job.stream.push(strong, weak)
-        if observer is not None:
-            observer.frames(job.recording, job.n_done, strong)
-        job.n_done += len(strong)
-
-    def _result(self, job: _Job, decisions: ClassDecisions, wanted: Sequence[str]) -> Detection:
-        name = job.recording.name
-        if job.error is not None or job.blocks is None:
-            return Detection(job.recording, EventList(clip_id=name), (), job.weak, 0.0, job.error)
-        duration = job.blocks.duration_seconds
-        events = within(job.events + job.stream.finish(), duration, wanted)
-        limits = decisions.tag_thresholds
-        order = np.argsort(-job.weak, kind="stable")
-        tags = tuple(
-            Tag(self.classes[i], round(float(job.weak[i]), 6))
-            for i in order
-            if job.weak[i] > limits[i] and self.classes[i] in wanted
-        )
-        listed = EventList(events, clip_id=name, duration_seconds=duration)
-        return Detection(job.recording, listed, tags, job.weak, duration, None, tuple(job.blocks.warnings))
-
-
-def within(events: Iterable[Event], duration_seconds: float, wanted: Sequence[str]) -> list[Event]:
-    """Return the events of the wanted classes, cut where the recording ends (its last frame may reach further)."""
-    kept = set(wanted)
-    return [
-        Event(event.onset, min(event.offset, round(duration_seconds, 6)), event.label, event.score)
-        for event in events
-        if event.label in kept and event.onset < duration_seconds
-    ]
 
 
 # --- loading ---------------------------------------------------------------------------------------------------------

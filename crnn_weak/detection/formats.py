@@ -30,17 +30,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
-import h5py
 import numpy as np
 
 from crnn_weak.data.events import Event
-from crnn_weak.detection.detector import Detection
-from crnn_weak.detection.inputs import Recording
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.results import Detection
+from crnn_weak.detection.score_archive import ScoreArchive
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 
-__all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "read_recording_scores", "tag_lines"]
+__all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "tag_lines"]
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,11 @@ class _TextFile:
 
     def close(self, *, keep: bool, partial: bool = False) -> None:
         self._file.close()
+        remains = self.path.with_name(self.path.name + ".partial")
         if keep:
-            os.replace(self._temporary, self.path.with_name(self.path.name + ".partial") if partial else self.path)
+            os.replace(self._temporary, remains if partial else self.path)
+            if not partial:
+                remains.unlink(missing_ok=True)  # of an earlier, interrupted run
         else:
             self._temporary.unlink(missing_ok=True)
 
@@ -204,7 +207,7 @@ class ResultWriter:
         self._tags = _TextFile(self.folder / "tags.tsv", "filename\tevent_label\tscore") if tags else None
         self._status = _TextFile(self.folder / "recordings.csv", "filename,duration,n_events,status,message")
         self._tables: dict[str, _TextFile] = {}
-        self._h5 = _ScoreArchive(self.folder / "scores.h5", classes, hop_seconds) if "scores-h5" in formats else None
+        self._h5 = ScoreArchive(self.folder / "scores.h5", classes, hop_seconds) if "scores-h5" in formats else None
 
     def path(self, name: str, kind: str) -> Path:
         """Return where a recording's own file of a format goes."""
@@ -287,88 +290,3 @@ def _score_lines(first_frame: int, strong: np.ndarray, hop_seconds: float) -> It
     for frame, row in enumerate(strong.tolist(), start=first_frame):
         times = f"{frame * hop_seconds:.6f}\t{(frame + 1) * hop_seconds:.6f}\t"
         yield times + "\t".join([f"{score:.6f}" for score in row])
-
-
-class _ScoreArchive:
-    """An HDF5 file with a group per recording; the scores are appended as they come."""
-
-    def __init__(self, path: Path, classes: Sequence[str], hop_seconds: float) -> None:
-        self.path = path
-        self._temporary = path.with_name(f".{path.name}.tmp")
-        self._file = h5py.File(self._temporary, "w")
-        self._file.attrs["schema"] = 1
-        self._file.attrs["hop_seconds"] = hop_seconds
-        self._file.create_dataset("classes", data=list(classes), dtype=h5py.string_dtype())
-        self._n_classes = len(classes)
-        self._order: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._n_made = 0
-
-    def append(self, name: str, strong: np.ndarray) -> None:
-        if name not in self._numbers:
-            self._numbers[name] = self._n_made
-            self._n_made += 1
-            group = self._file.create_group(str(self._numbers[name]))
-            group.attrs["name"] = name
-            shape, chunks = (0, self._n_classes), (min(4096, max(len(strong), 1)), self._n_classes)
-            group.create_dataset(
-                "strong", shape, np.float32, maxshape=(None, self._n_classes), chunks=chunks,
-                compression="gzip", compression_opts=1, shuffle=True,
-            )  # fmt: skip
-        data = self._file[f"{self._numbers[name]}/strong"]
-        n_before = data.shape[0]
-        data.resize(n_before + len(strong), axis=0)
-        data[n_before:] = strong
-
-    def end(self, name: str, weak: np.ndarray | None, duration_seconds: float) -> None:
-        if name not in self._numbers:
-            return
-        key = str(self._numbers[name])
-        if weak is None:
-            del self._file[key]
-        else:
-            self._file[key].create_dataset("weak", data=weak.astype(np.float32))
-            self._file[key].attrs["duration_seconds"] = duration_seconds
-            self._order.append(key)
-
-    def close(self, *, keep: bool) -> None:
-        self._file.create_dataset("order", data=self._order, dtype=h5py.string_dtype())
-        self._file.close()
-        if keep:
-            os.replace(self._temporary, self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)
-
-
-def read_recording_scores(path: str | Path) -> dict[str, Any]:
-    """Read a ``scores.h5`` of ``crnn-weak detect``.
-
-    Returns
-    -------
-    dict
-        Recording name -> `crnn_weak.detection.detector.FrameScores`, in the order of processing.
-
-    Raises
-    ------
-    DataError
-        The file is missing or is not such a file.
-    """
-    from crnn_weak.detection.detector import FrameScores
-
-    try:
-        with h5py.File(path, "r") as file:
-            classes, hop = tuple(file["classes"].asstr()[:]), float(file.attrs["hop_seconds"])
-            groups = [file[key] for key in file["order"].asstr()[:]]
-            return {
-                group.attrs["name"]: FrameScores(
-                    classes,
-                    hop,
-                    group["strong"][:],
-                    group["weak"][:],
-                    group.attrs["name"],
-                    float(group.attrs["duration_seconds"]),
-                )
-                for group in groups
-            }
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: not a score file of crnn-weak detect ({error}).") from None

@@ -52,7 +52,9 @@ class EventStream:
     Attributes
     ----------
     n_delay : int
-        Frames by which an event's end must be past before it is handed out, at most.
+        Frames by which an event's end must be past before it is handed out, at most. Only where hysteresis and
+        gaps are both in use it may take longer: while the scores behind an event stay between the two thresholds,
+        it is open whether they rise again and are joined to it.
     """
 
     def __init__(self, classes: Sequence[str], hop_seconds: float, decisions: ClassDecisions | DecisionConfig) -> None:
@@ -63,7 +65,7 @@ class EventStream:
         self._context = max(halves, default=0)
         self._gaps = self._n_frames(chosen.min_gap_seconds)
         self._shortest = self._n_frames(chosen.min_duration_seconds)
-        self.n_delay = max((half + gap for half, gap in zip(halves, self._gaps, strict=True)), default=0) + 1
+        self.n_delay = self._context + max(self._gaps, default=0) + 1
         # Threshold and median filter alone, once for the threshold and once for hysteresis' lower one.
         n = len(chosen.classes)
         plain = {"min_gap_seconds": 0.0, "min_duration_seconds": 0.0, "low_thresholds": 0.0, "weak_gate": False}
@@ -179,8 +181,8 @@ class EventStream:
         decisions = self._decisions
         if run is None or run.last - run.first < self._shortest[index]:
             return []
-        if decisions.weak_gate and run.mean(1) <= decisions.tag_thresholds[index]:
+        if decisions.weak_gate and np.float32(run.mean(1)) <= np.float32(decisions.tag_thresholds[index]):
             return []
         onset = round(timing.frames_to_seconds(run.first, self._hop), 6)
         offset = round(timing.frames_to_seconds(run.last, self._hop), 6)
-        return [Event(onset, offset, decisions.classes[index], run.mean(0))]
+        return [Event(onset, offset, decisions.classes[index], round(run.mean(0), 6))]

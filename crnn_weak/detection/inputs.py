@@ -1,4 +1,4 @@
-"""Recordings in: which files are meant, and their samples as mono blocks at the model's rate.
+"""Recordings in: their samples as mono blocks at the model's rate.
 
 Nothing here holds a whole recording: a block is read, mixed to one channel, checked, resampled (a stream resampler
 keeps its filter's state from block to block, so the result is that of resampling the whole) and handed on.
@@ -12,7 +12,6 @@ processed with a warning.
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import os
 import shutil
@@ -27,15 +26,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from crnn_weak.data.audio import AUDIO_SUFFIXES
+from crnn_weak.detection.recordings import STDIN, Recording
 from crnn_weak.errors import DataError
 
-__all__ = ["STDIN", "AudioBlocks", "Recording", "Resampler", "find_recordings"]
+__all__ = ["AudioBlocks", "Resampler"]
 
 logger = logging.getLogger(__name__)
-
-#: The path that means "a WAV on standard input".
-STDIN = "-"
 
 # Seconds per block: long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
 _BLOCK_SECONDS = 20.0
@@ -44,106 +40,6 @@ _UNKNOWN_FRAMES = 2**62
 # Full scale of 16 bits is 32767/32768; anything above is at the rail.
 _FULL_SCALE = 0.9999
 _CLIPPED_SHARE = 1e-3
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording to process.
-
-    Attributes
-    ----------
-    name : str
-        How it is listed: the file's name, or its path below the folder that was given.
-    source : path, ``"-"``, binary file, or (array, sample_rate_hz)
-        The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
-    """
-
-    name: str
-    source: Any
-
-
-def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
-    """Expand files, folders (with their subfolders), glob patterns and ``-``.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        A folder stands for the files in it whose suffix is one of `crnn_weak.data.audio.AUDIO_SUFFIXES`, hidden ones
-        excepted; a file that is named itself may have any suffix.
-
-    Returns
-    -------
-    list of Recording
-        In the order of `paths`, each file once. A path that does not exist is in the list (opening it will fail), so
-        that one missing name among thousands is reported like one broken file.
-
-    Raises
-    ------
-    DataError
-        Nothing at all is found, or a folder or a pattern holds no audio.
-    """
-    found: dict[str, Recording] = {}
-
-    def add(name: str, path: str) -> None:
-        found.setdefault(path if path == STDIN else os.path.abspath(path), Recording(name, path))
-
-    missing = []
-    for entry in (os.fspath(path) for path in paths):
-        if entry == STDIN:
-            add("stdin", STDIN)
-        elif os.path.isdir(entry):
-            _add_folder(entry, add)
-        elif os.path.exists(entry):
-            add(os.path.basename(entry), entry)
-        elif glob.has_magic(entry):
-            matches = sorted(glob.glob(entry, recursive=True))
-            if not matches:
-                raise DataError(f"{entry}: no file matches this pattern.")
-            for match in matches:
-                if os.path.isdir(match):
-                    _add_folder(match, add, strict=False)
-                else:
-                    add(os.path.basename(match), match)
-        else:
-            missing.append(entry)
-            add(os.path.basename(entry) or entry, entry)
-    if missing and len(missing) == len(found):
-        raise DataError(f"{missing[0]}: no such file or folder.")
-    return _distinct(list(found.values()))
-
-
-def _add_folder(folder: str, add: Any, *, strict: bool = True) -> None:
-    n_found = 0
-    for base, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
-                path = os.path.join(base, name)
-                add(Path(os.path.relpath(path, folder)).as_posix(), path)
-                n_found += 1
-    if strict and not n_found:
-        raise DataError(f"{folder}: the folder holds no audio files (looked for {' '.join(AUDIO_SUFFIXES)}).")
-
-
-def _distinct(recordings: list[Recording]) -> list[Recording]:
-    """Give recordings of one name (``a/x.wav b/x.wav``) longer names, from the ends of their paths."""
-    by_name: dict[str, list[Recording]] = {}
-    for recording in recordings:
-        by_name.setdefault(recording.name, []).append(recording)
-    if len(by_name) == len(recordings):
-        return recordings
-    longer = []
-    for recording in recordings:
-        name = recording.name
-        if len(by_name[name]) > 1:
-            parts = Path(os.path.abspath(recording.source)).parts[1:]
-            others = [Path(os.path.abspath(other.source)).parts for other in by_name[name] if other is not recording]
-            n_parts = next(
-                (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
-            )
-            name = "/".join(parts[-n_parts:])
-        longer.append(Recording(name, recording.source))
-    return longer
 
 
 class Resampler:
@@ -202,10 +98,9 @@ class AudioBlocks:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         name, source = self.recording.name, self.recording.source
-        if isinstance(source, tuple):
-            audio, rate = source
-            blocks: Iterable[np.ndarray] = _array_blocks(np.asarray(audio), int(rate), name)
-            yield from self._resampled(blocks, int(rate), name)
+        if isinstance(source, tuple | list | np.ndarray):
+            audio, rate = _checked_array(source, name)
+            yield from self._resampled(_array_blocks(audio, rate), rate, name or "the array")
             return
         with contextlib.ExitStack() as stack:
             where = name if source == STDIN or not isinstance(source, str | Path) else str(source)
@@ -265,15 +160,25 @@ class _Health:
         return found
 
 
-def _array_blocks(audio: np.ndarray, rate: int, name: str) -> Iterator[np.ndarray]:
-    if rate < 1 or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu":
-        raise DataError(
-            f"{name}: expected (array, sample_rate_hz) with real numbers of shape (n_samples,) or (n_samples, "
-            f"n_channels) and a rate of 1 or more, received {audio.dtype} of shape {audio.shape} at {rate} Hz."
-        )
+def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
+    """Return (array of shape (n_samples, n_channels), rate)."""
+    expected = (
+        f"{name or 'array'}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, "
+        "n_channels) and a rate of 1 or more"
+    )
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
+    audio, rate = np.asarray(source[0]), source[1]
+    if not isinstance(rate, int | float | np.number) or rate < 1 or audio.ndim not in (1, 2):
+        raise DataError(f"{expected}, received shape {audio.shape} and rate {rate!r}.")
+    if audio.dtype.kind not in "fiu":
+        raise DataError(f"{expected}, received numbers of type {audio.dtype}.")
     if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], 1):
-        raise DataError(f"{name}: shape {audio.shape} has more channels than samples; pass its transpose.")
-    audio = audio[:, None] if audio.ndim == 1 else audio
+        raise DataError(f"{expected}, received shape {audio.shape}: more channels than samples; pass its transpose.")
+    return (audio[:, None] if audio.ndim == 1 else audio), int(rate)
+
+
+def _array_blocks(audio: np.ndarray, rate: int) -> Iterator[np.ndarray]:
     n_block = max(1, int(_BLOCK_SECONDS * rate))
     for first in range(0, len(audio), n_block):
         block = audio[first : first + n_block]

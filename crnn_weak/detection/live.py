@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from crnn_weak.data.events import Event
-from crnn_weak.detection.detector import Detector, within
+from crnn_weak.detection.detector import Detector
+from crnn_weak.detection.engine import within
 from crnn_weak.detection.incremental import EventStream
 from crnn_weak.detection.inputs import Resampler
 from crnn_weak.detection.postprocess import ClassDecisions
@@ -161,12 +162,8 @@ class LiveDetector:
         if windows:
             strong, weak = self._detector.predict(np.stack([frames for _, frames in windows]))
             for (first, _), strong_scores, weak_scores in zip(windows, strong, weak, strict=True):
-                self._joiner.accept(
-                    first, np.hstack([strong_scores, np.broadcast_to(weak_scores, strong_scores.shape)])
-                )
-        ready = self._joiner.take()
-        if len(ready):
-            yield from self._kept(self._stream.push(*np.split(ready, 2, axis=1)))
+                self._joiner.accept(first, strong_scores, weak_scores)
+        yield from self._kept(self._stream.push(*self._joiner.take()))
 
     def _kept(self, events: list[Event]) -> Iterator[Event]:
         yield from within(events, self.duration_seconds, self._wanted)

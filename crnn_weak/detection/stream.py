@@ -221,8 +221,8 @@ class ScoreJoiner:
         assert self._frames is not None
         return first, self._frames[first - self._first : first - self._first + self._plan.n_window]
 
-    def accept(self, first: int, scores: np.ndarray) -> None:
-        """Take the scores of the window that begins at frame `first`, shape (n_window, n_channels)."""
+    def accept(self, first: int, strong: np.ndarray, weak: np.ndarray) -> None:
+        """Take the scores of the window that begins at frame `first`: (n_window, n_classes) and (n_classes,)."""
         plan = self._plan
         weights = plan.weights
         if first == 0 or first + plan.n_window == self._n_total:
@@ -232,6 +232,7 @@ class ScoreJoiner:
                 weights[: used[-1] + 1] = weights.max()
             if first + plan.n_window == self._n_total:
                 weights[used[0] :] = weights.max()
+        scores = np.concatenate([strong, np.broadcast_to(weak, strong.shape)], axis=1)
         # Frames that have been handed out had all their windows; here they have no weight.
         skip = max(self._taken - first, 0)
         begin, end = first + skip - self._taken, first + plan.n_window - self._taken
@@ -245,21 +246,27 @@ class ScoreJoiner:
         self._accepted = first + plan.n_hop
         self._waiting -= 1
 
-    def take(self) -> np.ndarray:
-        """Return the scores that are final and not yet taken, shape (n_frames, n_channels), in time order."""
+    def take(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores that are final and not yet taken, in time order.
+
+        Returns
+        -------
+        strong, weak : np.ndarray of float32, shape (n_frames, n_classes)
+            `weak` is the windows' weak scores, joined in time like the strong ones.
+        """
         plan = self._plan
         if self._sums is None:
-            return np.zeros((0, 0), np.float32)
+            return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
         if self._n_total is not None and self._all_cut and not self._waiting:
             until = self._n_valid if self._n_valid is not None else self._n_total
         else:
             # The earliest frame that a window to come can touch: the next on the grid, or the recording's last one,
             # which ends no earlier than what is known.
-            until = min(self._accepted, max(self._n_known - plan.n_window, 0)) + plan.n_margin
-            if self._accepted == 0:
-                until = 0
+            until = min(self._accepted, self._n_known - plan.n_window) + plan.n_margin if self._accepted else 0
         n_ready = max(until - self._taken, 0)
         ready = self._sums[:n_ready]
         self._sums = self._sums[n_ready:].copy() if n_ready else self._sums
         self._taken += n_ready
-        return ready[:, :-1] / np.maximum(ready[:, -1:], np.float32(1e-12))
+        joined = ready[:, :-1] / np.maximum(ready[:, -1:], np.float32(1e-12))
+        strong, weak = np.split(joined, 2, axis=1)
+        return strong, weak
