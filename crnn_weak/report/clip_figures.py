@@ -14,7 +14,7 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.data.events import Event
 from crnn_weak.data.labels import class_indices
 from crnn_weak.errors import DataError
-from crnn_weak.report.style import COLOURS, hertz_axis, style, time_axis
+from crnn_weak.report.style import COLOURS, hertz_axis, relative_decibels, style, time_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,9 +79,8 @@ def plot_log_mel(
     """
     log_mel = _check("log_mel", log_mel, (None, features.n_mels))
     with style():
-        values = (log_mel - np.max(log_mel)) * (20.0 / np.log(10.0))  # decibels below the loudest cell
-        # The floor of padded frames and of silence would take the whole range: 80 dB show what is heard.
-        image = _image(values, features, ax, cmap=_LOG_MEL_MAP, vmin=max(float(values.min()), -80.0), vmax=0.0)
+        values, floor = relative_decibels(log_mel)
+        image = _image(values, features, ax, cmap=_LOG_MEL_MAP, vmin=floor, vmax=0.0)
         time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
         if colour_bar:
             bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.04)

@@ -166,7 +166,7 @@ def plot_setting_curves(
     ----------
     histories : mapping of (strong weight, weak weight) to mapping of column to sequence of float
         Columns ``epoch, val_strong_loss, val_weak_loss``; the losses before they are weighted, so that settings
-        can be compared. Drawn in the order of the ratio, from dark (weak loss leads) to light (strong loss leads).
+        can be compared. Drawn in the order of the ratio, from the weak output's colour to the strong one's.
     axes : sequence of two Axes
         The strong loss, the weak loss.
 
@@ -177,11 +177,13 @@ def plot_setting_curves(
     """
     if len(axes) != 2:
         raise DataError(f"plot_setting_curves: expected two axes, received {len(axes)}.")
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
 
     ordered = sorted(histories, key=lambda setting: setting[0] / setting[1] if setting[1] else np.inf)
-    colours = colormaps["viridis"](np.linspace(0.0, 0.88, max(len(ordered), 2)))
+    # The colours of the two outputs, grey between them: visible on a light page and on a dark one.
+    shades = LinearSegmentedColormap.from_list("ratio", [COLOURS["weak"], "#8A919E", COLOURS["strong"]])
+    colours = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
     dashes = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # a second sign beside colour
     lines = []
     with style():

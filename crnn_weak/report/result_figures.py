@@ -171,23 +171,27 @@ def co_occurrence(reference: np.ndarray, estimated: np.ndarray, *, false_only: b
     return shares
 
 
-def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes, colour_bar: bool = True) -> Any:
-    """Draw what `co_occurrence` counts.
+def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes) -> Any:
+    """Draw what `co_occurrence` counts, in percent.
 
     Parameters
     ----------
     shares : np.ndarray, shape (n_classes, n_classes)
-        In [0, 1]; rows true, columns estimated; NaN is left grey.
+        In [0, 1]; rows true, columns estimated. A row of NaN is left empty, as is what rounds to 0 %.
     classes : sequence of str, length n_classes
 
     Returns
     -------
     matplotlib.image.AxesImage
     """
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
     shares = _check("shares", shares, (len(classes), len(classes))) * 100.0
+    blue = to_rgb(COLOURS["strong"])
+    # Opacity, not lightness: the same picture on a light page and on a dark one.
+    shades = LinearSegmentedColormap.from_list("share", [(*blue, 0.03), (*blue, 1.0)])
     with style():
-        ax.set_facecolor(COLOURS["lane"])
-        image = ax.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=100, aspect="equal")
+        image = ax.imshow(np.ma.masked_invalid(shares), cmap=shades, vmin=0, vmax=100, aspect="equal")
         names = [_shorten(name) for name in classes]
         ax.set_xticks(range(len(classes)), names, rotation=50, ha="left", rotation_mode="anchor")
         ax.set_yticks(range(len(classes)), names)
@@ -198,13 +202,9 @@ def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes, colo
             spine.set_visible(False)
         ax.set_xlabel("estimated")
         ax.set_ylabel("true")
-        size = 6.5 if len(classes) <= 20 else 5.0
+        size = 7.0 if len(classes) <= 20 else 5.0
         for row, column in np.argwhere(np.nan_to_num(shares) >= 0.5):
             value = shares[row, column]
-            colour = "white" if value > 55 else COLOURS["ink"]
+            colour = "#fefefe" if value > 55 else COLOURS["ink"]
             ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
-        if colour_bar:
-            bar = ax.figure.colorbar(image, ax=ax, pad=0.02, fraction=0.035, shrink=0.8)
-            bar.set_label("% of the clips in which the row's class is true")
-            bar.outline.set_visible(False)
     return image

@@ -101,7 +101,7 @@ def new_figure(
     n_columns: int = 1,
     share_x: bool = False,
     height_ratios: Sequence[float] | None = None,
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """Return a figure without a window, and its axes.
 
     Parameters
@@ -168,6 +168,29 @@ def save_figure(
             temporary.unlink(missing_ok=True)
         written.append(target)
     return written
+
+
+def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a log mel in decibels below its loudest cell, and the level at which a picture should begin.
+
+    The floor of padded frames and of silence would take the whole range: what lies 80 dB below the loudest cell, or
+    among the faintest fiftieth of what lies above that, is drawn as one.
+
+    Parameters
+    ----------
+    log_mel : np.ndarray, shape (n_frames, n_mels)
+        Natural logarithm of the amplitude.
+
+    Returns
+    -------
+    decibels : np.ndarray of float64, shape (n_frames, n_mels)
+        At most 0.
+    floor : float
+        In [-80, -1].
+    """
+    decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
+    heard = decibels[decibels > -80.0]
+    return decibels, float(np.clip(np.quantile(heard, 0.02), -80.0, -1.0))
 
 
 def time_axis(ax: Axes, clip_seconds: float, *, label: bool = True) -> None:

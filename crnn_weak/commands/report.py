@@ -1,0 +1,78 @@
+"""``crnn-weak report``: one HTML page for a run or a grid, and the model card of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from crnn_weak.errors import ConfigError, RunError
+
+_FORMATS = ("ogg", "mp3", "flac", "wav")
+
+
+def _setting(text: str) -> tuple[float, float]:
+    strong, colon, weak = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return float(strong), float(weak)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("path", metavar="RUN_OR_EXPERIMENT", help="folder of crnn-weak train or crnn-weak grid")
+    parser.add_argument("--out", metavar="FILE", help="default: report.html in the folder")
+    parser.add_argument(
+        "--setting", type=_setting, metavar="STRONG:WEAK", help="grid: whose clips to show (default: best detection F)"
+    )
+    group = parser.add_argument_group("clips")
+    group.add_argument("--clips", type=int, default=3, metavar="N", help="of each of best, worst, random (default: 3)")
+    group.add_argument(
+        "--clip", action="append", default=[], metavar="ID", help="show this clip as well; write --clip=ID for --an_id"
+    )
+    group.add_argument(
+        "--embed",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="sound in the page (default), or in files beside it",
+    )
+    group.add_argument("--audio-format", choices=_FORMATS, default="ogg", help="default: ogg; mp3 for old Safari")
+    group.add_argument("--no-saliency", action="store_true", help="leave out the overlays (no TensorFlow needed)")
+    group.add_argument("--method", default="absolute", metavar="NAME", help="of saliency, e.g. talk, smoothgrad")
+    parser.add_argument("--model-card", metavar="FILE", help="run: write its model card (Markdown) instead of a page")
+    parser.epilog = "example: crnn-weak report runs/loss_weight_grid/street-quick-max_dense --clips 5"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page, or the model card, and print where it is."""
+    from crnn_weak.report.gather import ClipOptions
+    from crnn_weak.report.model_card import write_model_card
+    from crnn_weak.report.page import write_report
+    from crnn_weak.report.runs import Experiment, open_any
+
+    if args.clips < 0:
+        raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")
+    if args.model_card:
+        opened = open_any(args.path)
+        if isinstance(opened, Experiment):
+            if args.setting is None:
+                raise RunError(
+                    f"{args.path}: holds a grid of models, and a model card is of one. "
+                    "Name a run's folder, or a setting with --setting STRONG:WEAK."
+                )
+            opened = opened.run(args.setting)
+        print(write_model_card(opened, Path(args.model_card)))
+        return 0
+    options = ClipOptions(
+        n_clips=args.clips,
+        wanted=tuple(args.clip),
+        embed=args.embed,
+        audio_format=args.audio_format,
+        saliency=not args.no_saliency,
+        method=args.method,
+    )
+    target = write_report(args.path, out=args.out, setting=args.setting, options=options)
+    print(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    return 0

@@ -1,0 +1,185 @@
+"""What a page embeds: pictures, drawings and sound as text, so that one file holds everything."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crnn_weak.data.audio import load_clip
+from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.report.style import COLOURS, relative_decibels, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["AUDIO_FORMATS", "data_uri", "encode_audio", "figure_svg", "log_mel_png", "overlay_png"]
+
+#: name -> (libsndfile's format, its subtype, media type, suffix). All play in current browsers; FLAC and WAV keep
+#: every sample, Ogg and MP3 are small.
+AUDIO_FORMATS: dict[str, tuple[str, str, str, str]] = {
+    "ogg": ("OGG", "VORBIS", "audio/ogg", "ogg"),
+    "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg", "mp3"),
+    "flac": ("FLAC", "PCM_16", "audio/flac", "flac"),
+    "wav": ("WAV", "PCM_16", "audio/wav", "wav"),
+}
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """Return bytes as a ``data:`` address."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _palette_png(indices: np.ndarray, palette: np.ndarray, alpha: np.ndarray | None = None) -> bytes:
+    """Write an image of one byte per cell with 256 colours (and their opacities): a third of the size of RGBA."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(indices, dtype=np.uint8), mode="P")
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    buffer = io.BytesIO()
+    options = {} if alpha is None else {"transparency": alpha.astype(np.uint8).tobytes()}
+    image.save(buffer, format="PNG", optimize=True, **options)
+    return buffer.getvalue()
+
+
+def _upright(values: np.ndarray) -> np.ndarray:
+    """``(n_frames, n_mels)`` as an image: time to the right, low bands at the bottom."""
+    return values.T[::-1]
+
+
+def log_mel_png(log_mel: np.ndarray) -> bytes:
+    """Return a log mel as PNG, one pixel for each frame and band, in 256 steps.
+
+    Parameters
+    ----------
+    log_mel : np.ndarray, shape (n_frames, n_mels)
+        Natural logarithm of the amplitude.
+    """
+    from matplotlib import colormaps
+
+    decibels, floor = relative_decibels(log_mel)
+    steps = np.rint((np.clip(decibels, floor, 0.0) / floor - 1.0) * -255.0)
+    palette = np.rint(colormaps["magma"](np.arange(256))[:, :3] * 255.0)
+    return _palette_png(_upright(steps), palette)
+
+
+def overlay_png(saliency: np.ndarray, colour: str) -> bytes:
+    """Return a saliency map as PNG of one colour, the more opaque the larger the absolute value.
+
+    Parameters
+    ----------
+    saliency : np.ndarray, shape (n_frames, n_mels)
+        Of any sign and scale; its 99.5th percentile becomes fully opaque.
+    colour : str
+        ``#rrggbb``.
+    """
+    strength = np.abs(np.asarray(saliency, dtype=float))
+    top = float(np.quantile(strength, 0.995)) or float(strength.max()) or 1.0
+    # Less than linear, so that the weak cells, which are most of a gradient map, do not vanish.
+    steps = np.rint(np.clip(strength / top, 0.0, 1.0) ** 0.75 * 255.0)
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    palette = np.tile(np.array([red, green, blue]), (256, 1))
+    return _palette_png(_upright(steps), palette, np.arange(256))
+
+
+def encode_audio(path: str | Path, *, audio_format: str, sample_rate_hz: int, clip_seconds: float) -> tuple[bytes, str]:
+    """Return a recording as it was heard by the network (mono, one rate, the clip's length), encoded.
+
+    Parameters
+    ----------
+    path : path
+    audio_format : str
+        A name of `AUDIO_FORMATS`; where this libsndfile cannot write it, FLAC takes its place.
+    sample_rate_hz : int
+        Reduced to 48 kHz where it is higher.
+    clip_seconds : float
+
+    Returns
+    -------
+    content : bytes
+    name : str
+        Of the format used.
+
+    Raises
+    ------
+    ConfigError
+        There is no such format.
+    DataError
+        The recording cannot be read.
+    """
+    import soundfile
+
+    if audio_format not in AUDIO_FORMATS:
+        raise ConfigError(f"audio format {audio_format!r} is not known. {nearest_names(audio_format, AUDIO_FORMATS)}")
+    rate = min(sample_rate_hz, 48_000)
+    audio, _ = load_clip(path, rate, clip_seconds)
+    audio = np.clip(audio, -1.0, 1.0)
+    for name in (audio_format, "flac"):
+        kind, subtype, _, _ = AUDIO_FORMATS[name]
+        buffer = io.BytesIO()
+        try:
+            with soundfile.SoundFile(buffer, "w", rate, 1, subtype, format=kind) as file:
+                # By the second: libsndfile's Vorbis writer overflows its stack on long blocks.
+                for start in range(0, len(audio), rate):
+                    file.write(audio[start : start + rate])
+        except (soundfile.SoundFileError, ValueError):
+            if name == "flac":
+                raise
+            continue
+        return buffer.getvalue(), name
+    raise AssertionError("FLAC is always there")
+
+
+#: Colours of the figures -> the page's variables, so that a drawing follows the page into the dark.
+_VARIABLES = {
+    COLOURS["ink"]: "var(--ink)",
+    COLOURS["muted"]: "var(--muted)",
+    COLOURS["line"]: "var(--rule)",
+    COLOURS["lane"]: "var(--lane)",
+    COLOURS["reference"]: "var(--truth)",
+    COLOURS["estimated"]: "var(--detected)",
+    COLOURS["strong"]: "var(--strong)",
+    COLOURS["weak"]: "var(--weak)",
+    "#ffffff": "var(--paper)",
+}
+
+
+def figure_svg(figure: Figure, *, name: str, label: str) -> str:
+    """Return a figure as inline SVG: text stays text, colours are the page's variables, ids are unique to `name`.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    name : str
+        Letters and digits; distinct for each figure of a page.
+    label : str
+        What it shows, for those who do not see it.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with style(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    for colour, variable in _VARIABLES.items():
+        svg = re.sub(re.escape(colour), variable, svg, flags=re.IGNORECASE)
+    # The page's own typeface; matplotlib names the one it measured with.
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
+    svg = re.sub(r'\s(?:xmlns:xlink|version)="[^"]*"', "", svg).replace("xlink:href", "href")
+    size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+    width = float(size.group(1)) if size else 500.0
+    if size:
+        svg = svg.replace(size.group(0), f'style="--width: {width * 4 / 3:.0f}px"', 1)
+    attributes = f'<svg class="figure" role="img" aria-label="{html.escape(label, quote=True)}" '
+    return svg.replace("<svg ", attributes, 1).strip()

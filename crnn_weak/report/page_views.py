@@ -1,0 +1,259 @@
+"""What the page writes about a run or an experiment: numbers and settings as texts in tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from crnn_weak import paper
+from crnn_weak.config import PRESETS, Config
+from crnn_weak.report.experiment_folder import Experiment
+from crnn_weak.report.run_folder import Run
+from crnn_weak.report.tables import COLUMNS, ResultsTable
+
+__all__ = [
+    "Cell",
+    "class_rows",
+    "config_sections",
+    "coverage_rows",
+    "environment_rows",
+    "key_figures",
+    "results_table",
+    "run_rows",
+]
+
+_NONE = "–"
+
+
+class Cell(NamedTuple):
+    """One figure: ours, its spread over seeds, the paper's, the difference."""
+
+    ours: str
+    spread: str = ""
+    published: str = ""
+    difference: str = ""
+
+
+def _number(value: float | None, digits: int) -> str:
+    return _NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def results_table(table: ResultsTable) -> dict[str, Any]:
+    """Return the table of an experiment for the template: columns, rows (weights and cells), foot."""
+    rows = []
+    for setting in table.settings:
+        published = paper.paper_row(*setting)
+        cells = []
+        for column in COLUMNS:
+            ours, spread = table.mean(setting, column), table.deviation(setting, column)
+            theirs = None if published is None else getattr(published, column.published)
+            cells.append(
+                Cell(
+                    _number(ours, column.digits),
+                    "" if spread is None else f"± {spread:.{column.digits}f}",
+                    "" if theirs is None else f"{theirs:.{column.digits}f}",
+                    "" if ours is None or theirs is None else _signed(ours - theirs, column.digits),
+                )
+            )
+        rows.append({"strong": f"{setting[0]:g}", "weak": f"{setting[1]:g}", "cells": cells})
+    sticks = [
+        {
+            "name": name,
+            "cells": [
+                _number(None if value is None else value * column.scale, column.digits)
+                for column in COLUMNS
+                for value in [values.get((column.output, column.metric))]
+            ],
+        }
+        for name, values in (table.yardsticks or {}).items()
+    ]
+    ranks = [table.rank_correlation(column) for column in COLUMNS]
+    return {
+        "columns": [
+            {"title": column.title, "unit": "%" if column.scale == 100 else "ratio", "output": column.output}
+            for column in COLUMNS
+        ],
+        "rows": rows,
+        "yardsticks": sticks,
+        "ranks": [_NONE if value is None else _signed(value, 2) for value in ranks],
+        "caption": sentence(table.caption),
+    }
+
+
+_NAMES = {
+    ("tagging", "f_score"): "tagging F-score",
+    ("segment", "f_score"): "detection F-score, 1 s segments",
+    ("segment", "error_rate"): "detection error rate, 1 s segments",
+}
+
+
+def key_figures(run: Run) -> list[dict[str, str]]:
+    """Return the three figures at the head of the page, of one run."""
+    figures = []
+    for output, metric in (("segment", "f_score"), ("segment", "error_rate"), ("tagging", "f_score")):
+        value = (run.metrics.get(output) or {}).get(metric)
+        if value is None:
+            continue
+        percent = metric == "f_score"
+        figures.append(
+            {
+                "value": f"{100 * value:.1f}" if percent else f"{value:.2f}",
+                "unit": "%" if percent else "",
+                "name": _NAMES[output, metric],
+            }
+        )
+    clips = {
+        "value": f"{run.metrics['n_clips']:,}",
+        "unit": "",
+        "name": f"of {run.metrics['n_listed']:,} testing clips",
+    }
+    return [*figures, clips]
+
+
+def run_rows(run: Run) -> list[dict[str, Any]]:
+    """Return a run's figures beside the paper's of the same weights: name, ours, paper's."""
+    published = paper.paper_row(*run.setting)
+    rows = []
+    for column in COLUMNS:
+        value = (run.metrics.get(column.output) or {}).get(column.metric)
+        theirs = None if published is None else getattr(published, column.published)
+        ours = None if value is None else value * column.scale
+        rows.append(
+            {
+                "name": column.title,
+                "unit": "%" if column.scale == 100 else "",
+                "cell": Cell(
+                    _number(ours, column.digits),
+                    "",
+                    "" if theirs is None else f"{theirs:.{column.digits}f}",
+                    "" if ours is None or theirs is None else _signed(ours - theirs, column.digits),
+                ),
+            }
+        )
+    return rows
+
+
+def class_rows(run: Run) -> list[dict[str, Any]]:
+    """Return one row for each class: counts and figures of tagging and of detection."""
+    tagging = (run.metrics.get("tagging") or {}).get("class_wise", {})
+    segment = (run.metrics.get("segment") or {}).get("class_wise", {})
+
+    def percent(values: Mapping[str, Any], name: str) -> str:
+        value = values.get(name)
+        return _NONE if value is None else f"{100 * value:.0f}"
+
+    rows = []
+    for name in run.classes:
+        tags, segments = tagging.get(name, {}), segment.get(name, {})
+        error_rate = segments.get("error_rate")
+        rows.append(
+            {
+                "label": name,
+                "n_tags": tags.get("n_reference", 0),
+                "tagging": [percent(tags, metric) for metric in ("precision", "recall", "f_score")],
+                "n_segments": segments.get("n_reference", ""),
+                "segment": [percent(segments, metric) for metric in ("precision", "recall", "f_score")],
+                "error_rate": _NONE if error_rate is None else f"{error_rate:.2f}",
+            }
+        )
+    return rows
+
+
+def coverage_rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one row for each split: listed, used, and why others were not."""
+    rows = []
+    for split, counts in data.get("coverage", {}).items():
+        listed, used = counts.get("n_listed", 0), counts.get("n_clips", 0)
+        rows.append(
+            {
+                "split": split,
+                "listed": f"{listed:,}",
+                "used": f"{used:,}",
+                "share": f"{100 * used / listed:.1f} %" if listed else _NONE,
+                **{name: f"{counts.get(name, 0):,}" for name in ("short", "missing", "unreadable")},
+            }
+        )
+    return rows
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def config_sections(config: Config) -> list[dict[str, Any]]:
+    """Return every setting by section, with a mark on those that differ from the preset's default."""
+    default = PRESETS.get(config.preset, Config())
+    sections = []
+    for item in dataclasses.fields(config):
+        section, standard = getattr(config, item.name), getattr(default, item.name)
+        if not dataclasses.is_dataclass(section) or isinstance(section, type):
+            continue
+        rows = []
+        for setting in dataclasses.fields(section):
+            value = getattr(section, setting.name)
+            rows.append(
+                {
+                    "name": setting.name,
+                    "value": _text(value) if value != "" else _NONE,
+                    "changed": value != getattr(standard, setting.name),
+                    "source": setting.metadata.get("source", ""),
+                    "note": setting.metadata.get("note", ""),
+                }
+            )
+        sections.append({"name": item.name, "rows": rows})
+    return sections
+
+
+def environment_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the environment as (name, text); packages in one row."""
+    rows = []
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{package} {version}" for package, version in value.items())
+        else:
+            text = _text(value)
+        rows.append((name.replace("_", " "), text or _NONE))
+    return rows
+
+
+def experiment_lead(experiment: Experiment, run: Run) -> str:
+    """Return the sentence under the title of an experiment."""
+    n, seeds = len(experiment.settings), len(experiment.seeds)
+    settings = {1: "One weighting", 7: "Seven weightings"}.get(n, f"{n} weightings")
+    each = f", {seeds} seeds each" if seeds > 1 else ""
+    return (
+        f"{settings} of the strong and the weak loss{each}, beside the published table. Class by class and clip by "
+        "clip, the page shows the run with strong weight {:g} and weak weight {:g}, seed {}.".format(
+            *run.setting, run.seed
+        )
+    )
+
+
+def run_lead(run: Run) -> str:
+    """Return the sentence under the title of a single run."""
+    epochs = f"{len(run.history.get('epoch', []))} epochs"
+    best = f", of which epoch {run.best_epoch} is kept" if run.best_epoch else ""
+    return (
+        f"One model, strong weight {run.setting[0]:g} and weak weight {run.setting[1]:g}, trained for {epochs}{best}."
+    )
+
+
+def sentence(text: str) -> str:
+    """Return a line of text with a capital at its beginning and a full stop at its end."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""
+
+
+def reason_groups(reasons: Sequence[str]) -> list[str]:
+    """Return a clip's reasons as badges."""
+    return [reason.removeprefix("class: ") if reason.startswith("class: ") else reason for reason in reasons]
