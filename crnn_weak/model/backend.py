@@ -77,9 +77,9 @@ def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
     not; hence ``deterministic`` asks for one thread as well.
     """
     os.environ["OMP_NUM_THREADS"] = str(n_threads)
-    from crnn_weak import model  # noqa: F401  (prepares the environment before Keras is imported)
-
     import keras
+
+    from crnn_weak import model  # noqa: F401  (prepares the environment before Keras is imported)
 
     if keras.backend.backend() != "tensorflow":
         return
@@ -139,7 +139,8 @@ def environment() -> dict[str, Any]:
 
         description["backend"] = keras.backend.backend()
         description["precision"] = str(keras.config.dtype_policy().name)
-        description["devices"] = [str(device) for device in keras.distribution.list_devices()]
+        with contextlib.suppress(AttributeError):  # Keras cannot list the devices of every backend
+            description["devices"] = [str(device) for device in keras.distribution.list_devices()]
     return description
 
 
