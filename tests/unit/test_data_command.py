@@ -1,0 +1,92 @@
+"""``crnn-weak data``: what it prints, writes and returns."""
+
+import numpy as np
+import pytest
+
+from crnn_weak.cli import main
+from crnn_weak.data import task4_files
+from crnn_weak.data.audio import write_audio
+
+STRONG = "--a_0.000_1.000.wav\t0.1\t0.5\tCar\n--a_0.000_1.000.wav\t0\t0\tAir horn, truck horn\nb_0.000_1.000.wav\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strong.csv").write_text(STRONG)
+    task4_files.write_set_csv(
+        tmp_path / "meta" / "training_set.csv", {"--a_0.000_1.000": ["Car"], "b_0.000_1.000": ["Bus"]}
+    )
+    write_audio(tmp_path / "audio" / "Y--a_0.000_1.000.flac", np.zeros(8000), 8000)
+    write_audio(tmp_path / "audio" / "other.flac", np.zeros(8000), 8000)
+    return tmp_path
+
+
+def test_check_finds_the_source_by_what_is_given(here, capsys):
+    options = ["--metadata", "meta", "--audio", "audio", "--set", "features.clip_seconds=1.0", "--jobs", "1"]
+    assert main(["data", "check", *options, "--out", "lists", "--sha256", "--decode"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 listed clips can be used." in out
+    assert "audio files that no split lists: 1, e.g. other.flac" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("all clips"))
+    assert line.split()[2:] == ["2", "1", "1", "0", "0"]
+    assert (here / "lists" / "clips.tsv").is_file()
+    assert main(["data", "check", *options, "--out", "lists"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["data", "check", *options, "--out", "lists", "--overwrite"]) == 0
+
+
+def test_check_of_own_recordings_and_of_nothing_usable(here, capsys):
+    (here / "tags.csv").write_text("file,label\nother.flac,dog\nY--a_0.000_1.000.flac,cat\n")
+    assert main(["data", "check", "--metadata", "tags.csv", "--audio", "audio", "--jobs", "1"]) == 0
+    assert "2 of 2 listed clips can be used." in capsys.readouterr().out
+    assert main(["data", "check", "--metadata", "meta", "--jobs", "1"]) == 1
+    assert "0 of 2 listed clips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "--metadata", "nowhere"], "nowhere: no such folder of label files"),
+        (["check", "--metadata", "meta", "--split", "trian"], "no split 'trian'. Did you mean 'train'?"),
+        (["check", "--metadata", "meta", "--audio", "nowhere"], "nowhere: no such folder of audio files"),
+        (["make", "scenes", "--jobs", "1"], "data.root is not set"),
+        (["make", "scenes", "--data", "street"], "name one source"),
+        (["convert", "absent.tsv", "out.csv"], "absent.tsv: no such label file"),
+        (["convert", "strong.csv", "strong.csv"], "strong.csv is there already"),
+        (["convert", "strong.csv", "one.txt"], "2 recordings; a label track holds one"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(here, capsys, arguments, says):
+    assert main(["data", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(path.name for path in here.iterdir()) == ["audio", "meta", "strong.csv"]
+
+
+def test_event_lists_keep_everything_on_their_way_through_all_formats(here, capsys):
+    assert main(["data", "convert", "strong.csv", "a.tsv"]) == 0
+    assert main(["data", "convert", "a.tsv", "b.csv"]) == 0
+    assert main(["data", "convert", "b.csv", "tracks"]) == 0
+    assert main(["data", "convert", "tracks", "c", "--to", "dcase"]) == 0
+    assert (here / "a.tsv").read_bytes() == (here / "c").read_bytes()
+    assert '"Air horn, truck horn"' in (here / "b.csv").read_text()
+    assert (here / "tracks" / "b_0.000_1.000.txt").read_bytes() == b""
+    assert "a.tsv: 2 events of 2 recordings, dcase" in capsys.readouterr().out
+
+
+def test_make_scenes(here, capsys):
+    rows = ["filename,fold,category,role,texture,segments\n"]
+    for fold in (1, 4):
+        for category, role in (("hum", "event"), ("rain", "background")):
+            write_audio(
+                here / "rec" / f"{fold}{category}.wav", np.random.default_rng(fold).uniform(-0.1, 0.1, 8000), 8000
+            )
+            rows.append(f"{fold}{category}.wav,{fold},{category},{role},1,0-1\n")
+    (here / "rec" / "meta.csv").write_text("".join(rows))
+    sizes = ["--set", "data.n_train=2", "--set", "data.n_test=1", "--set", "features.clip_seconds=1.0"]
+    assert main(["data", "make", "scenes", "--audio", "rec", *sizes, "--jobs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "2 train, 1 test, 1 classes" in out
+    assert len(list((here / "cache").rglob("*.flac"))) == 3

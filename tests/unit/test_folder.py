@@ -1,0 +1,213 @@
+"""A user's own folder: label files as people write them, splits, long recordings, and what goes wrong."""
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import Config, DataConfig, FeatureConfig
+from crnn_weak.data.audio import load_clip, write_audio
+from crnn_weak.data.datasets import open_dataset
+from crnn_weak.data.events import Event
+from crnn_weak.errors import ConfigError, DataError, LabelError
+
+RATE = 8_000
+
+
+def features(clip_seconds=2.0):
+    return FeatureConfig(
+        clip_seconds=clip_seconds, sample_rate_hz=RATE, fmax_hz=4000.0, n_fft=512, window_seconds=0.04, hop_seconds=0.02
+    )
+
+
+@pytest.fixture
+def own(tmp_path):
+    for index, name in enumerate(["a", "b", "c", "sub/d", "sub/e"]):
+        write_audio(tmp_path / "audio" / f"{name}.flac", np.full(RATE * 2, (index + 1) / 16), RATE)
+    return tmp_path
+
+
+def opened(folder, tags=None, events=None, *, clip_seconds=2.0, seed=1, **files):
+    for name, text in files.items():
+        (folder / name.replace("_txt", ".txt")).write_text(text)
+    paths = {}
+    for setting, text in (("metadata", tags), ("events", events)):
+        if text is not None:
+            paths[setting] = str(text) if not isinstance(text, str) else str(folder / f"{setting}.tsv")
+            if isinstance(text, str):
+                (folder / f"{setting}.tsv").write_text(text)
+    data = DataConfig(source="folder", root=str(folder / "audio"), seed=seed, **paths)
+    return open_dataset(Config(features=features(clip_seconds), data=data), folder / "cache")
+
+
+TAGS = "filename\tlabels\na.flac\tdog,cat\nb.flac\tcat\nc.wav\t\nd\tdog\nsub/e.flac\tbird\n"
+
+
+def test_tags_alone(own):
+    data = opened(own, TAGS)
+    assert data.classes == ("bird", "cat", "dog")
+    assert data.splits == ("train", "test")
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    assert {name: clip.tags for name, clip in clips.items()} == {
+        "a": ("cat", "dog"),
+        "b": ("cat",),
+        "c": (),
+        "d": ("dog",),
+        "e": ("bird",),
+    }
+    assert clips["e"].path == own / "audio" / "sub" / "e.flac"
+    assert clips["c"].path == own / "audio" / "c.flac"  # whatever suffix the label file has
+    assert all(clip.events is None for clip in clips.values())
+    assert "5 listed, 5 found, 3 classes" in data.provenance
+
+
+def test_the_split_by_chance_is_stratified_and_seeded(tmp_path):
+    names = [f"clip{index:02d}" for index in range(40)]
+    for name in names:
+        write_audio(tmp_path / "audio" / f"{name}.wav", np.zeros(80), RATE)
+    tags = "".join(f"{name}.wav\t{'dog' if index % 4 else 'cat'}\n" for index, name in enumerate(names))
+    tested = [{clip.clip_id for clip in opened(tmp_path, tags, seed=seed).clips("test")} for seed in (1, 1, 2)]
+    assert tested[0] == tested[1] != tested[2]
+    assert len(tested[0]) == 8
+    assert sum(int(name[4:]) % 4 == 0 for name in tested[0]) == 2
+
+
+def test_a_split_column(own):
+    data = opened(own, "file,label,split\na.flac,dog,training\nb.flac,cat,Test\na.flac,cat,training\nc.flac,cat,val\n")
+    assert [clip.clip_id for clip in data.clips("train")] == ["a", "c"]
+    assert [clip.clip_id for clip in data.clips("test")] == ["b"]
+    assert data.clips("train")[0].tags == ("cat", "dog")
+
+
+def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
+    data = opened(own, TAGS, classes_txt="dog\nfox\ncat\nbird\n")
+    assert data.classes == ("dog", "fox", "cat", "bird")
+    assert {clip.clip_id: clip.tags for s in data.splits for clip in data.clips(s)}["a"] == ("dog", "cat")
+    with pytest.raises(LabelError, match=r"metadata.tsv, line 6: label 'bird' .* Known: 'dog', 'cat'"):
+        opened(own, TAGS, classes_txt="dog\ncat\n")
+    with pytest.raises(LabelError, match=r"events.tsv, line 1: label 'bat' .*'cat'"):
+        opened(own, events="a\t0\t1\tbat\n", classes_txt="dog\ncat\n")
+
+
+def test_events_alone_give_the_tags(own):
+    data = opened(own, events="a.flac\t0\t0.5\tdog\na.flac\t0.25\t1\tcat\nb.flac\t0\t0\tdog\nc.flac\n")
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    assert clips["a"].tags == ("cat", "dog")
+    assert clips["a"].events == (Event(0.0, 0.5, "dog"), Event(0.25, 1.0, "cat"))
+    assert (clips["b"].tags, clips["b"].events) == (("dog",), (Event(0.0, 0.0, "dog"),))
+    assert (clips["c"].tags, clips["c"].events) == ((), ())
+
+
+def test_tags_and_events_together(own):
+    data = opened(own, TAGS, events="a.flac\t0\t0.5\tfox\nb.flac\n")
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    assert clips["a"].tags == ("cat", "dog", "fox")
+    assert clips["b"].events == ()
+    assert clips["d"].events is None  # the event list does not speak of it
+    with pytest.raises(DataError, match="recording 'z' is not in the tag file"):
+        opened(own, TAGS, events="z.flac\t0\t0.5\tfox\n")
+
+
+def test_audacity_tracks_edited_by_hand(own):
+    (own / "tracks").mkdir()
+    (own / "tracks" / "a.txt").write_text("0.5\t1.5\tdog\n\\\t100\t2000\n")
+    (own / "tracks" / "b.txt").write_text("")
+    data = opened(own, events=own / "tracks")
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    assert clips["a"].events == (Event(0.5, 1.5, "dog"),)
+    assert clips["b"].events == ()
+    (own / "tracks" / "classes.txt").write_text("cat\n")
+    with pytest.raises(LabelError, match=r"a.txt: label 'dog'"):
+        opened(own, events=own / "tracks")
+
+
+def test_long_recordings_with_events_are_cut(own):
+    ramp = np.arange(RATE * 5) / (RATE * 10)
+    write_audio(own / "audio" / "long.wav", ramp, RATE)
+    events = "long.wav\t1.5\t2.5\tdog\nlong.wav\t4\t4\tcat\nlong.wav\t4.5\t9\tcat\na.flac\t0\t1\tdog\n"
+    data = opened(own, events=events)
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    assert sorted(clips) == ["a", "long_0.000_2.000", "long_2.000_4.000", "long_4.000_5.000"]
+    assert clips["long_0.000_2.000"].events == (Event(1.5, 2.0, "dog"),)
+    assert clips["long_2.000_4.000"].events == (Event(0.0, 0.5, "dog"),)
+    assert clips["long_4.000_5.000"].events == (Event(0.0, 0.0, "cat"), Event(0.5, 1.0, "cat"))
+    assert clips["long_4.000_5.000"].tags == ("cat",)
+    assert len({clip.split for name, clip in clips.items() if name.startswith("long")}) == 1
+    for start, seconds in ((0, 2), (2, 2), (4, 1)):
+        audio, duration = load_clip(clips[f"long_{start}.000_{start + seconds}.000"].path, RATE)
+        assert duration == seconds
+        np.testing.assert_allclose(audio, ramp[start * RATE : (start + seconds) * RATE], atol=1e-4)
+    before = [path.stat().st_mtime_ns for path in sorted((own / "cache").rglob("*.flac"))]
+    opened(own, events=events)
+    assert [path.stat().st_mtime_ns for path in sorted((own / "cache").rglob("*.flac"))] == before
+
+
+def test_long_recordings_with_tags_only_are_an_error(own):
+    with pytest.raises(DataError, match=r"a.flac: 2.0 s, longer .* --set features.clip_seconds=2"):
+        opened(own, TAGS, clip_seconds=1.0)
+    assert not (own / "cache").exists()
+
+
+def test_a_damaged_long_recording_is_left_for_the_features_to_skip(own, caplog):
+    write_audio(own / "audio" / "long.flac", np.random.default_rng(0).uniform(-0.5, 0.5, RATE * 5), RATE)
+    data = (own / "audio" / "long.flac").read_bytes()
+    (own / "audio" / "long.flac").write_bytes(data[: len(data) // 2])
+    found = opened(own, events="long\t0\t1\tdog\na\t0\t1\tdog\n")
+    assert "truncated" in caplog.text
+    clips = [clip for split in found.splits for clip in found.clips(split) if clip.clip_id.startswith("long")]
+    assert len(clips) == 3
+    with pytest.raises(DataError):
+        load_clip(clips[-1].path, RATE)
+
+
+def test_the_fingerprint_follows_labels_and_seed(own):
+    base = opened(own, TAGS)
+    assert opened(own, TAGS).fingerprint == base.fingerprint
+    assert opened(own, TAGS.replace("bird", "crow")).fingerprint != base.fingerprint
+    assert opened(own, TAGS, clip_seconds=3.0).fingerprint != base.fingerprint
+
+
+def test_missing_recordings_are_listed_without_a_file(own, caplog):
+    data = opened(own, TAGS + "gone.wav\tdog\n")
+    clips = {clip.clip_id: clip.path for split in data.splits for clip in data.clips(split)}
+    assert clips["gone"] is None
+    assert "5 of 6 listed recordings found" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tags", "events", "says"),
+    [
+        ("", None, r"metadata.tsv: lists no clip"),
+        ("filename\tlabels\n", None, r"metadata.tsv: lists no clip"),
+        ("a.flac\t\nb.flac\t\n", None, "no clip has a label"),
+        ("x.wav\tdog\ny.wav\tcat\n", None, "none of the 2 listed recordings, e.g. 'x'; there is a.flac"),
+        ("a.flac\tdog\n", None, "one recording only"),
+        ("file,labels\na.flac,dog,cat\n", None, "metadata.tsv, line 2: 3 columns"),
+        ("file,label,split\na.flac,dog,trian\n", None, "line 2: split 'trian' is not known. Did you mean 'train'"),
+        ("file,label,split\na.flac,dog,train\nb.flac,dog,\n", None, "b has no split"),
+        ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, "line 3: a.flac is in two splits"),
+        (None, "", "events.tsv: lists no event"),
+        (None, "a.flac\t1\t0\tdog\n", "events.tsv, line 1"),
+        (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", "begins at 700 s, the recording has 2.0 s"),
+    ],
+)
+def test_bad_label_files_are_one_clear_line(own, tags, events, says):
+    with pytest.raises(DataError, match=says) as error:
+        opened(own, tags, events)
+    assert "\n" not in str(error.value)
+    assert not (own / "cache").exists()
+
+
+def test_bad_settings(own, tmp_path):
+    for data, says in (
+        (DataConfig(source="folder"), r"data\.root"),
+        (DataConfig(source="folder", root=str(own / "audio")), r"data\.metadata"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            open_dataset(Config(data=data), tmp_path / "cache")
+    with pytest.raises(DataError, match="is a folder"):
+        opened(own, own / "audio")
+    with pytest.raises(DataError, match="no such label file"):
+        opened(own, own / "absent.csv")
+    with pytest.raises(DataError, match="listed twice"):
+        opened(own, TAGS, classes_txt="dog\ndog\n")
+    with pytest.raises(DataError, match="no split 'evaluation'"):
+        opened(own, TAGS, classes_txt="dog\ncat\nbird\n").clips("evaluation")

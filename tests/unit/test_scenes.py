@@ -1,0 +1,283 @@
+"""Scenes mixed of recordings: exact labels, stated ratios, disjoint folds, the same again anywhere."""
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import Config, DataConfig, FeatureConfig
+from crnn_weak.data import mixing
+from crnn_weak.data.audio import load_clip, write_audio
+from crnn_weak.data.datasets import open_dataset
+from crnn_weak.data.datasets.scenes import plan_scenes
+from crnn_weak.data.mixing import PlacedSound, ScenePlan, render_scene
+from crnn_weak.data.recordings import Recording, active_regions, read_recordings
+from crnn_weak.errors import ConfigError, DataError
+
+RATE = 8_000
+HEADER = "filename,fold,category,role,texture,segments,author\n"
+REGIONS = {"bark": "0.200-0.500;0.900-1.100", "hum": "0.000-1.500", "rain": "0.000-1.500"}
+
+
+def burst(regions, seconds=1.5, seed=0, level=0.3):
+    audio = np.zeros(round(seconds * RATE))
+    rng = np.random.default_rng(seed)
+    for part in regions.split(";"):
+        on, off = (round(float(x) * RATE) for x in part.split("-"))
+        audio[on:off] = rng.uniform(-level, level, off - on)
+    return audio
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One recording of each category in each of four folds."""
+    root = tmp_path_factory.mktemp("recordings")
+    rows = []
+    for fold in range(1, 5):
+        for k, (category, regions) in enumerate(REGIONS.items()):
+            name = f"audio/{fold}-{category}.flac"
+            write_audio(root / name, burst(regions, seed=10 * fold + k), RATE)
+            role = "background" if category == "rain" else "event"
+            rows.append(f"{name},{fold},{category},{role},{int(category == 'hum')},{regions},who{fold}\n")
+    (root / "meta.csv").write_text(HEADER + "".join(rows))
+    return root
+
+
+def config(root, n_train=6, n_test=3, seed=5, clip_seconds=4.0):
+    features = FeatureConfig(
+        clip_seconds=clip_seconds, sample_rate_hz=RATE, fmax_hz=4000.0, n_fft=512, window_seconds=0.04
+    )
+    data = DataConfig(source="scenes", root=str(root), n_train=n_train, n_test=n_test, seed=seed)
+    return Config(features=features, data=data)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_made_set_is_complete_and_served_with_its_labels(folder, tmp_path):
+    data = open_dataset(config(folder), tmp_path)
+    assert data.classes == ("bark", "hum")
+    assert (data.splits, data.clip_seconds) == (("train", "test"), 4.0)
+    assert [len(data.clips(split)) for split in data.splits] == [6, 3]
+    for split in data.splits:
+        for clip in data.clips(split):
+            audio, duration = load_clip(clip.path, RATE)
+            assert duration == 4.0
+            assert np.abs(audio).max() <= 0.9501
+            assert set(clip.tags) == {event.label for event in clip.events}
+            assert clip.tags
+            assert all(0 <= event.onset < event.offset <= 4.0 for event in clip.events)
+    (made,) = tmp_path.glob("scenes-*")
+    assert "who4" in (made / "credits.tsv").read_text()
+    assert not list(made.rglob("*.tmp"))
+
+
+def test_the_same_again_in_pieces_and_in_any_number_of_processes(folder, tmp_path):
+    whole = open_dataset(config(folder), tmp_path / "one")
+    reference = contents(tmp_path / "one")
+    open_dataset(config(folder), tmp_path / "two", jobs=2)
+    assert contents(tmp_path / "two") == reference
+    (made,) = (tmp_path / "two").glob("scenes-*")
+    victims = [next(made.rglob("train-00002*")), next(made.rglob("test*1_*.flac")), made / "credits.tsv"]
+    kept = next(made.rglob("train-00001*"))
+    before = kept.stat().st_mtime_ns
+    for victim in victims:
+        victim.unlink()
+    assert open_dataset(config(folder), tmp_path / "two").fingerprint == whole.fingerprint
+    assert contents(tmp_path / "two") == reference
+    assert kept.stat().st_mtime_ns == before
+    assert open_dataset(config(folder, seed=6), tmp_path / "two").fingerprint != whole.fingerprint
+    assert len(list((tmp_path / "two").glob("scenes-*"))) == 2
+
+
+def test_folds_are_disjoint_and_early_clips_do_not_depend_on_the_number(folder, tmp_path):
+    recordings = read_recordings(folder, cache=tmp_path)
+    for split, folds in (("train", {1, 2, 3}), ("test", {4})):
+        plans = plan_scenes(recordings, split, 40, clip_seconds=4.0, seed=1)
+        used = {sound.recording.fold for plan in plans.values() for sound in plan.sounds}
+        assert used == folds == {plan.background.fold for plan in plans.values()}
+        fewer = plan_scenes(recordings, split, 5, clip_seconds=4.0, seed=1)
+        assert fewer == dict(list(plans.items())[:5])
+        counts = [len({s.recording.category for s in plan.sounds}) for plan in plans.values()]
+        assert set(counts) == {1, 2}
+    assert all(len(clip.partition("_")[0]) == 11 for clip in plans)
+
+
+def scene(snr_db, *, onset=1.0, background_db=-40.0, category="bark"):
+    regions = ((onset, onset + 0.3), (onset + 0.7, onset + 0.9))
+    bark = Recording("audio/1-bark.flac", 1, category, False, False, ((0.2, 0.5), (0.9, 1.1)))
+    rain = Recording("audio/1-rain.flac", 1, "rain", True, False, ((0.0, 1.5),))
+    placed = PlacedSound(bark, 0.2, onset, 0.9, snr_db, regions)
+    return ScenePlan(4.0, rain, 0.4, background_db, (placed,)), regions
+
+
+@pytest.mark.parametrize("snr_db", [3.0, 20.0])
+@pytest.mark.parametrize("background_db", [-45.0, -25.0])
+def test_the_ratio_is_the_events_power_over_the_backgrounds(folder, snr_db, background_db):
+    plan, regions = scene(snr_db, background_db=background_db)
+    mixed = render_scene(plan, folder, RATE).astype(float)
+    alone = render_scene(ScenePlan(4.0, plan.background, 0.4, background_db, ()), folder, RATE).astype(float)
+    assert 10 * np.log10(np.mean(alone**2)) == pytest.approx(background_db, abs=0.01)
+    scale = 1.0
+    silent = np.ones(len(mixed), dtype=bool)
+    active = ~silent
+    for on, off in regions:
+        silent[round((on - 0.02) * RATE) : round((off + 0.02) * RATE)] = False
+        active[round(on * RATE) : round(off * RATE)] = True
+    scale = np.dot(mixed[silent], alone[silent]) / np.dot(alone[silent], alone[silent])  # 1 unless turned down
+    np.testing.assert_allclose(mixed[silent], scale * alone[silent], atol=1e-6)
+    event = mixed - scale * alone
+    ratio = np.mean(event[active] ** 2) / np.mean((scale * alone[active]) ** 2)
+    assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.05)
+
+
+def test_a_loud_scene_is_turned_down_as_a_whole(folder):
+    plan, _ = scene(60.0, background_db=-25.0)
+    assert np.abs(render_scene(plan, folder, RATE)).max() == pytest.approx(0.95)
+
+
+def test_labels_are_where_the_sound_is(folder, tmp_path):
+    """Against silence as background, the energy of each scene lies inside its events."""
+    recordings = read_recordings(folder, cache=tmp_path)
+    plans = plan_scenes(recordings, "train", 25, clip_seconds=4.0, seed=3)
+    for plan in plans.values():
+        for placed in plan.sounds:
+            samples = mixing._sound(placed, folder, RATE, 4 * RATE)
+            active = np.zeros(4 * RATE, dtype=bool)
+            for on, off in placed.regions:
+                active[round(on * RATE) : round(off * RATE)] = True
+                assert np.mean(samples[round(on * RATE) : round(off * RATE)] ** 2) > 1e-3
+            assert np.sum(samples[~active] ** 2) < 0.01 * np.sum(samples**2)
+
+
+def test_textures_are_cut_and_repeated_to_any_length(folder, tmp_path):
+    recordings = read_recordings(folder, cache=tmp_path)
+    plans = plan_scenes(recordings, "train", 60, clip_seconds=4.0, seed=3)
+    hums = [s for plan in plans.values() for s in plan.sounds if s.recording.category == "hum"]
+    lengths = [sound.length_seconds for sound in hums]
+    assert min(lengths) >= 2.0
+    assert max(lengths) > 3.5  # the recording has 1.5 s
+    longest = hums[int(np.argmax(lengths))]
+    ((on, off),) = longest.regions
+    assert off - on == pytest.approx(longest.length_seconds, abs=0.0015)
+    samples = mixing._sound(longest, folder, RATE, 4 * RATE)[round(on * RATE) : round(off * RATE)]
+    power = np.square(samples[: len(samples) // 800 * 800]).reshape(-1, 800).mean(axis=1)
+    assert power.max() / power.min() < 1.5  # no gap, no bump at the joints
+
+
+def test_a_recording_longer_than_the_scene_is_cut(folder, tmp_path):
+    recordings = read_recordings(folder, cache=tmp_path)
+    for plan in plan_scenes(recordings, "test", 20, clip_seconds=0.5, seed=3).values():
+        assert all(0 <= event.onset < event.offset <= 0.5 for event in plan.events)
+        assert render_scene(plan, folder, RATE).shape == (4000,)
+
+
+def test_nothing_above_10_khz(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for fold in (1, 2, 3, 4):
+        for category, role in (("hiss", "event"), ("rain", "background")):
+            write_audio(tmp_path / "in" / f"{fold}{category}.wav", rng.uniform(-0.5, 0.5, 44_100), 44_100)
+            rows.append(f"{fold}{category}.wav,{fold},{category},{role},1,0-1,me\n")
+    (tmp_path / "in" / "meta.csv").write_text(HEADER + "".join(rows))
+    data = DataConfig(source="scenes", root=str(tmp_path / "in"), n_train=1, n_test=1)
+    made = open_dataset(Config(data=data), tmp_path / "cache")  # 44.1 kHz
+    audio, _ = load_clip(made.clips("train")[0].path, 44_100)
+    power = np.abs(np.fft.rfft(audio)) ** 2
+    hertz = np.fft.rfftfreq(len(audio), 1 / 44_100)
+    assert power[hertz > 10_100].mean() < 1e-6 * power[(hertz > 1000) & (hertz < 8000)].mean()
+
+
+# --- folders of recordings
+
+
+def test_the_plain_esc50_layout(tmp_path):
+    rows = ["filename,fold,target,category,esc10,src_file,take"]
+    for fold in range(1, 6):
+        for target, (category, regions) in enumerate(
+            [("dog", "0.2-0.5;1.2-1.4"), ("engine", "0-1.5"), ("wind", "0-1.5")]
+        ):
+            rows.append(f"{fold}-{category}.wav,{fold},{target},{category},False,{fold}{target},A")
+            write_audio(tmp_path / "audio" / f"{fold}-{category}.wav", burst(regions, seed=fold + target), RATE)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
+    found = read_recordings(tmp_path, cache=tmp_path / "cache")
+    assert found.classes == ("dog", "engine")
+    dog, engine, wind = found.recordings[:3]
+    np.testing.assert_allclose(dog.regions, [(0.2, 0.5), (1.2, 1.4)], atol=0.021)
+    assert (dog.texture, engine.texture, wind.background, dog.background) == (False, True, True, False)
+    assert len(list((tmp_path / "cache").glob("regions-*.json"))) == 1
+    assert read_recordings(tmp_path, cache=tmp_path / "cache") == found
+    data = open_dataset(config(tmp_path), tmp_path / "cache")
+    assert [len(data.clips(split)) for split in data.splits] == [6, 3]
+
+
+def test_active_regions_close_short_gaps_and_find_none_in_silence():
+    audio = burst("0.1-0.3;0.5-0.7;1.2-1.3")
+    np.testing.assert_allclose(active_regions(audio, RATE), [(0.1, 0.7), (1.2, 1.3)], atol=0.021)
+    assert active_regions(np.zeros(RATE), RATE) == ()
+
+
+GOOD = "a.wav,1,dog,event,0,0.1-0.2,x\n"
+
+
+@pytest.mark.parametrize(
+    ("meta", "says"),
+    [
+        ("filename,fold\na.wav,1\n", "lacks category"),
+        (HEADER, "lists no recording"),
+        (HEADER + GOOD + "a.wav,1,dog\n", "line 3: 3 columns"),
+        (HEADER + "a.wav,one,dog,event,0,0.1-0.2,x\n", "line 2: fold 'one'"),
+        (HEADER + "a.wav,1,dog,event,0,0.3-0.2,x\n", "line 2: segment '0.3-0.2'"),
+        (HEADER + "a.wav,1,dog,event,0,,x\n", "line 2: a.wav has no active segment"),
+        (HEADER + "a.wav,1,dog,noise,0,0.1-0.2,x\n", "line 2: role 'noise'"),
+        (HEADER + GOOD, "1 of 1 listed recordings are missing, e.g. a.wav"),
+    ],
+)
+def test_bad_folders_of_recordings(tmp_path, meta, says):
+    (tmp_path / "meta.csv").write_text(meta)
+    with pytest.raises(DataError, match=says):
+        read_recordings(tmp_path, cache=tmp_path)
+
+
+def test_what_the_source_needs(tmp_path, folder):
+    with pytest.raises(ConfigError, match=r"data\.root is not set"):
+        open_dataset(config(""), tmp_path)
+    with pytest.raises(DataError, match="no such folder of recordings"):
+        open_dataset(config(tmp_path / "nowhere"), tmp_path)
+    with pytest.raises(DataError, match=r"expected meta\.csv"):
+        open_dataset(config(tmp_path), tmp_path)
+    rows = (folder / "meta.csv").read_text().splitlines(keepends=True)
+    for absent, says in (("4-bark", "fold 4 .* no recording of 'bark'"), ("4-rain", "fold 4 .* serves as background")):
+        (tmp_path / absent / "audio").mkdir(parents=True)
+        for path in (folder / "audio").iterdir():
+            (tmp_path / absent / "audio" / path.name).write_bytes(path.read_bytes())
+        (tmp_path / absent / "meta.csv").write_text("".join(row for row in rows if absent not in row))
+        with pytest.raises(DataError, match=says):
+            open_dataset(config(tmp_path / absent), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_real_recordings(real_events, tmp_path, monkeypatch):
+    """Real sounds: in its labelled time every event rises above the background by about its stated ratio or more."""
+    monkeypatch.setattr(mixing, "_PEAK", 1e9)  # nothing is turned down, so that the background can be compared
+    recordings = read_recordings(real_events, cache=tmp_path)
+    assert (len(recordings.recordings), len(recordings.classes)) == (879, 17)
+    rises = []
+    for plan in plan_scenes(recordings, "test", 12, clip_seconds=10.0, seed=2017).values():
+        quiet = ScenePlan(10.0, plan.background, plan.background_start, plan.background_db, ())
+        mixed, alone = (render_scene(scene, real_events, 16_000) for scene in (plan, quiet))
+        assert mixed.shape == (160_000,)
+        for sound in plan.sounds:
+            active = np.zeros(160_000, dtype=bool)
+            for on, off in sound.regions:
+                active[round(on * 16_000) : round(off * 16_000)] = True
+            rise = 10 * np.log10(np.mean(mixed[active] ** 2) / np.mean(alone[active] ** 2))
+            rises.append(rise - 10 * np.log10(1 + 10 ** (sound.snr_db / 10)))
+        silent = np.ones(160_000, dtype=bool)
+        for event in plan.events:
+            silent[max(0, round((event.onset - 0.02) * 16_000)) : round((event.offset + 0.02) * 16_000)] = False
+        if silent.sum() > 16_000:
+            excess = np.mean(mixed[silent] ** 2) / np.mean(alone[silent] ** 2)
+            assert excess < 4  # what the detector of regions left out is quiet
+    assert min(rises) > -0.7  # sounds and background are not quite uncorrelated
+    assert np.median(rises) < 3  # more only where events overlap
