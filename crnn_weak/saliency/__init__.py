@@ -19,6 +19,7 @@ from typing import Any
 
 from crnn_weak.saliency.backend import require_tensorflow
 from crnn_weak.saliency.localisation import Localisation, LocalisationSummary, localise, summarise
+from crnn_weak.saliency.maps import SaliencyMaps
 from crnn_weak.saliency.targets import METHODS, Method, Target, method
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 ]
 _LAZY = {
     "Explainer": "crnn_weak.saliency.gradients",
-    "SaliencyMaps": "crnn_weak.saliency.gradients",
     "replace_relu": "crnn_weak.saliency.modifiers",
 }
 

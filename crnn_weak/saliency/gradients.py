@@ -15,7 +15,6 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from crnn_weak.errors import ConfigError, DataError, ModelFileError, nearest_nam
 from crnn_weak.saliency import averages
 from crnn_weak.saliency.backend import require_tensorflow
 from crnn_weak.saliency.kernels import build_kernel, build_shared_kernel
+from crnn_weak.saliency.maps import SaliencyMaps
 from crnn_weak.saliency.modifiers import replace_relu
 from crnn_weak.saliency.targets import SPACES, Method, Space, Target
 from crnn_weak.saliency.targets import method as find_method
@@ -34,41 +34,10 @@ from crnn_weak.saliency.targets import method as find_method
 if TYPE_CHECKING:
     from crnn_weak.features.scaler import Scaler
 
-__all__ = ["Explainer", "SaliencyMaps"]
+__all__ = ["Explainer"]
 
 # Maps from which on one shared forward pass repays the seconds that its graph takes to trace (benchmarks/saliency.py).
 _SHARED_FROM = 2_000
-
-
-@dataclass(frozen=True)
-class SaliencyMaps:
-    """Maps, the scalars they explain, and what they are in words.
-
-    Attributes
-    ----------
-    maps : np.ndarray of float32, shape (n_maps, n_frames, n_mels)
-        Signed unless the method drops the sign; not scaled.
-    values : np.ndarray of float32, shape (n_maps,)
-        The scalars at the input.
-    targets : tuple of Target, length n_maps
-    captions : tuple of str, length n_maps
-        Output, class, reduction, method, sign.
-    delta : np.ndarray of float32, shape (n_maps,), or None
-        Integrated gradients: sum of the map minus the change of the scalar from the baseline to the input; near 0
-        where enough steps were taken. None for other methods.
-    """
-
-    maps: np.ndarray
-    values: np.ndarray
-    targets: tuple[Target, ...]
-    captions: tuple[str, ...]
-    delta: np.ndarray | None = None
-
-    def scaled(self) -> np.ndarray:
-        """Return each map's absolute value divided by its maximum, in [0, 1], for drawing; a zero map stays zero."""
-        absolute = np.abs(self.maps)
-        top = absolute.max(axis=(1, 2), keepdims=True)
-        return absolute / np.where(top > 0, top, 1)
 
 
 class Explainer:
@@ -125,7 +94,7 @@ class Explainer:
         self.scaler = scaler
         self.batch_size = batch_size
         self._dtype = np.dtype(model.inputs[0].dtype)
-        self._kernels: dict[tuple[str, str, str], Callable] = {}
+        self._kernels: dict[tuple[tuple[str, str, str], tuple[int, int, int]], Callable] = {}
         self._shared: dict[tuple[tuple[Target, ...], int, str], Callable] = {}
 
     # --- the public ways in --------------------------------------------------------------------------------------
@@ -174,10 +143,9 @@ class Explainer:
         keys = [(target.output, "max" if target.reduction == "max" else "sum") for target in targets]
         for key in sorted(set(keys)):
             rows = [row for row, other in enumerate(keys) if other == key]
-            kernel = self._kernel(*key, chosen.relu)
             index, weights = self._scalars([targets[row] for row in rows], features.shape[1])
             maps[rows], values[rows], gap = averages.attribute(
-                partial(self._batched, kernel),
+                partial(self._batched, (*key, chosen.relu)),
                 features[rows],
                 index,
                 weights,
@@ -264,29 +232,33 @@ class Explainer:
             weights[row, first:last] = 1 / (last - first) if target.reduction == "mean" else 1
         return index, weights
 
-    def _kernel(self, output: str, reduction: str, relu: str) -> Callable:
-        key = (output, reduction, relu)
-        if key not in self._kernels:
-            self._kernels[key] = build_kernel(replace_relu(self.model, relu), output, reduction)
-        return self._kernels[key]
+    def _kernel(self, key: tuple[str, str, str], shape: tuple[int, int, int]) -> Callable:
+        output, reduction, relu = key
+        if (key, shape) not in self._kernels:
+            model = replace_relu(self.model, relu)
+            self._kernels[key, shape] = build_kernel(model, output, reduction, shape=shape, dtype=self._dtype)
+        return self._kernels[key, shape]
 
     def _shared_kernel(self, targets: tuple[Target, ...], n_frames: int, relu: str) -> Callable:
         key = (targets, n_frames, relu)
         if key not in self._shared:
             index, weights = self._scalars(targets, n_frames)
-            model = replace_relu(self.model, relu)
             scalars = [(t.output, t.reduction, int(i), w) for t, i, w in zip(targets, index, weights, strict=True)]
-            self._shared = {key: build_shared_kernel(model, scalars)}  # the last one only: these graphs are large
+            # The last one only: these graphs are large.
+            self._shared = {key: build_shared_kernel(replace_relu(self.model, relu), scalars)}
         return self._shared[key]
 
     def _batched(
-        self, kernel: Callable, x: np.ndarray, index: np.ndarray, weights: np.ndarray
+        self, key: tuple[str, str, str], x: np.ndarray, index: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         gradients, values = np.empty_like(x), np.empty(len(x), self._dtype)
         # Fewer rows than a batch get a pass of their own size; a last, shorter batch is filled up with its own
         # first row, for a new shape would be traced (and compiled) again.
         size = min(self.batch_size, len(x))
-        for start in range(0, len(x), size or 1):
+        if not size:
+            return gradients, values
+        kernel = self._kernel(key, (size, *x.shape[1:]))
+        for start in range(0, len(x), size):
             rows = np.arange(start, start + size)
             rows[rows >= len(x)] = start
             n = min(size, len(x) - start)

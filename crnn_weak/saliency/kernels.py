@@ -11,8 +11,10 @@ import tensorflow as tf
 __all__ = ["build_kernel", "build_shared_kernel"]
 
 
-def build_kernel(model: keras.Model, output: str, reduction: str) -> Callable:
-    """Return ``f(x, index, weights) -> (values, gradients)``, traced once per shape.
+def build_kernel(
+    model: keras.Model, output: str, reduction: str, *, shape: tuple[int, int, int], dtype: np.dtype
+) -> Callable:
+    """Return ``f(x, index, weights) -> (values, gradients)``, traced for one `shape` of x.
 
     ``x`` (clips, frames, mel bands); ``index`` (clips,), the class of each clip's scalar; ``weights`` (clips, frames),
     the share of each frame in it, which ``weak`` does not use.
@@ -30,7 +32,9 @@ def build_kernel(model: keras.Model, output: str, reduction: str) -> Callable:
         gradients = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return values, gradients
 
-    return kernel
+    return kernel.get_concrete_function(
+        tf.TensorSpec(shape, dtype), tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:2], dtype)
+    )
 
 
 def _over_frames(scores: tf.Tensor, weights: tf.Tensor, reduction: str) -> tf.Tensor:
