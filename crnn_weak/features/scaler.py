@@ -65,9 +65,9 @@ class RunningMoments:
         """Add frames, shape (n, n_bands)."""
         if len(frames) == 0:
             return
-        values = np.asarray(frames, dtype=np.float64)
+        values = np.array(frames, dtype=np.float64)  # our own copy
         mean = values.mean(axis=0)
-        values = values - mean
+        values -= mean
         self._merge(len(values), mean, np.einsum("fb,fb->b", values, values))
 
     def merge(self, other: RunningMoments) -> None:
@@ -155,7 +155,9 @@ class Scaler:
         frame = np.arange(features.n_frames)
         for first in range(0, chosen.size, _BLOCK):
             block = slice(first, first + _BLOCK)
-            moments.update(store.read(chosen[block])[frame < heard[block, None]])
+            values = store.read(chosen[block])
+            padded = heard[block].min() < features.n_frames
+            moments.update(values[frame < heard[block, None]] if padded else values.reshape(-1, features.n_mels))
         if moments.count == 0:
             raise DataError("scaler: the rows hold nothing but padding; check the clips' durations.")
         std = moments.std
