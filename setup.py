@@ -40,7 +40,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "dask": ["dask>=2025.1", "distributed>=2025.1"],
         "psds": ["sed_scores_eval>=0.0.4", "pandas<3"],
-        "download": ["yt-dlp>=2025.1"],
+        "tensorboard": ["tensorboard>=2.18"],
         "benchmarks": ["torch>=2.5", "psutil>=5.9"],
     },
     entry_points={"console_scripts": ["crnn-weak = crnn_weak.cli:main"]},

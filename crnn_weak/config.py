@@ -311,7 +311,7 @@ PRESETS: dict[str, Config] = {
         preset="quick",
         features=FeatureConfig(sample_rate_hz=16_000, window_seconds=0.128, hop_seconds=0.100, fmax_hz=8_000.0),
         model=ModelConfig(n_filters=16, gru_units=(32, 32), dense_units=32, dropout=0.1),
-        training=TrainingConfig(epochs=15, batch_size=16, learning_rate=3e-3, patience=0),
+        training=TrainingConfig(epochs=20, batch_size=16, learning_rate=3e-3, patience=0),
     ),
 }
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        metrics = run_cell(cell, on_batch, initial_model=args.initial_model, tensorboard=args.tensorboard)
+        metrics = run_cell(cell, on_batch=on_batch, initial_model=args.initial_model, tensorboard=args.tensorboard)
     tagging, segment = metrics["tagging"], metrics["segment"]
     print(f"{folder}/best.keras, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
     print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import logging
 import math
@@ -35,7 +36,7 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
-from crnn_weak.errors import FeatureStoreError, RunError
+from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import write_text
@@ -112,12 +113,16 @@ def train(
 
     Raises
     ------
+    DependencyError
+        TensorBoard is asked for and not installed.
     RunError
         `run_dir` holds a run of another configuration, or (without `resume`) any run.
     FeatureStoreError
         The store's features are not those of the configuration.
     """
     run_dir = Path(run_dir)
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
     if store.features != config.features:
         raise FeatureStoreError(
             f"{store.path}: its features differ from the run's configuration. "

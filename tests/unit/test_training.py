@@ -265,3 +265,15 @@ def test_a_damaged_model_file_gives_one_line(tmp_path):
             load_model(tmp_path / name)
     with pytest.raises(ModelFileError, match="no such model file"):
         load_model(tmp_path / "missing.keras")
+
+
+def test_tensorboard_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
+    import importlib.util
+
+    from crnn_weak.errors import DependencyError
+    from crnn_weak.training.fit import train
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with make_store(tmp_path, 24) as store, pytest.raises(DependencyError, match="tensorboard"):
+        train(CONFIG, store, tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
