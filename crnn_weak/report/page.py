@@ -24,6 +24,7 @@ from crnn_weak.report.clip_choice import ClipScores
 from crnn_weak.report.gather import ClipOptions, ClipSection, gather_clips
 from crnn_weak.report.grid_figures import loss_weight_values
 from crnn_weak.report.media import figure_svg
+from crnn_weak.report.model_card import write_model_card
 from crnn_weak.report.runs import Experiment, Run, open_any, open_run
 
 __all__ = ["render_page", "write_report"]
@@ -40,7 +41,7 @@ def write_report(
     setting: tuple[float, float] | None = None,
     options: ClipOptions | None = None,
 ) -> Path:
-    """Write the page of a run or an experiment.
+    """Write the page of a run or an experiment, and the model cards beside its models.
 
     Parameters
     ----------
@@ -84,7 +85,19 @@ def write_report(
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, target)
+    _write_cards(experiment, run)
     return target
+
+
+def _write_cards(experiment: Experiment | None, run: Run) -> None:
+    """Put a model card beside every trained model that the page tells of."""
+    runs = [run] if experiment is None else [open_run(folder, unfinished=True) for folder in experiment.cells.values()]
+    for trained in runs:
+        if trained.finished and trained.model_path.is_file():
+            try:
+                write_model_card(trained)
+            except OSError as error:  # a folder that is only for reading
+                log.warning("report: no model card for %s: %s", trained.path, error)
 
 
 def _histories(experiment: Experiment) -> dict[tuple[float, float], Any]:
