@@ -1,0 +1,201 @@
+"""Our counts against sed_eval: what it said once of committed lists, and what it says now of lists made by chance."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crnn_weak.data.annotations import read_events, read_tags
+from crnn_weak.data.events import Event
+from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.lists import class_list, drop_zero_length, read_pair
+from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
+from crnn_weak.metrics.segment import segment_metrics
+from crnn_weak.metrics.tagging import tagging_metrics
+from crnn_weak.metrics.yardsticks import yardsticks
+
+F_NAMES = {"f_score": "f_measure", "precision": "precision", "recall": "recall"}
+ER_NAMES = ("error_rate", "deletion_rate", "insertion_rate")
+LABELS = ("Air horn, truck horn", "Car", "Fire engine, fire truck (siren)")
+
+
+def assert_is_oracle(metrics, oracle):
+    """Compare every figure that the oracle's JSON gives; null there is NaN here."""
+
+    def same(ours, theirs):
+        assert math.isnan(ours) if theirs is None else ours == pytest.approx(theirs, abs=1e-9)
+
+    for name, theirs in F_NAMES.items():
+        same(getattr(metrics, name), oracle["overall"]["f_measure"][theirs])
+        same(metrics.class_average[name], oracle["class_wise_average"]["f_measure"][theirs])
+    for name in (*ER_NAMES, "substitution_rate"):
+        same(getattr(metrics, name), oracle["overall"]["error_rate"][name])
+    for name in ER_NAMES:
+        same(metrics.class_average[name], oracle["class_wise_average"]["error_rate"][name])
+    for label, row in oracle["class_wise"].items():
+        ours = metrics.class_wise[label]
+        assert (ours.n_reference, ours.n_estimated) == (row["count"]["Nref"], row["count"]["Nsys"])
+        for name, theirs in F_NAMES.items():
+            same(getattr(ours, name), row["f_measure"][theirs])
+        for name in ER_NAMES:
+            same(getattr(ours, name), row["error_rate"][name])
+
+
+# --- committed lists ------------------------------------------------------------------------------------------------
+
+TASK4_CASES = {
+    "segment_1s": ((segment_metrics, official_segment_metrics), {"clip_seconds": None}),
+    "segment_1s_length_10": ((segment_metrics, official_segment_metrics), {"clip_seconds": 10.0}),
+    "event_200ms_50pc": ((event_metrics, official_event_metrics), {}),
+    "event_200ms_onset_only": ((event_metrics, official_event_metrics), {"onset_only": True}),
+}
+
+
+@pytest.mark.parametrize("rows", ["dropped", "kept"])
+@pytest.mark.parametrize("case", TASK4_CASES)
+def test_task4_estimate(case, rows, metric_oracle, task4_metadata):
+    cases = json.loads((metric_oracle / "task4_testing_oracle.json").read_text())["cases"]
+    reference = read_events(task4_metadata / "groundtruth_strong_label_testing_set.csv")
+    estimated = read_events(metric_oracle / "task4_testing_estimated.csv")
+    if rows == "dropped":
+        reference = drop_zero_length(reference)
+    assert len(reference) == 488
+    functions, options = TASK4_CASES[case]
+    for function in functions:
+        metrics = function(reference, estimated, classes=DCASE2017_TASK4, **options)
+        assert_is_oracle(metrics, cases[f"{case}/zero_rows_{rows}"])
+
+
+@pytest.mark.parametrize("name", ["office_snr0_high_v2", "office_snr0_med_v2"])
+def test_office_lists(name, metric_oracle):
+    oracle = json.loads((metric_oracle / "sed_eval_office_oracle.json").read_text())["cases"][name]
+    folder = metric_oracle / "sed_eval" / "sound_event"
+    pair = read_pair(folder / f"{name}.txt", folder / f"{name}_detected.txt")
+    options = {"classes": oracle["labels"]}
+    for function in (segment_metrics, official_segment_metrics):
+        metrics = function(pair.reference, pair.estimated, clip_seconds=None, **options)
+        assert_is_oracle(metrics, oracle["segment_1s"])
+    for function in (event_metrics, official_event_metrics):
+        assert_is_oracle(function(pair.reference, pair.estimated, **options), oracle["event_200ms_50pc"])
+
+
+PAIRS = (
+    ("audioset1", "audioset1_detected"), ("binary1", "binary1_detected"), ("binary2", "binary2_detected"),
+    ("binary3", "binary3_detected"), ("binary4", "binary4_detected"), ("binary5", "binary5_detected"),
+    ("mini_reference", "mini_detected_a"), ("mini_reference", "mini_detected_b"),
+    ("street_fold1_reference", "street_fold1_detected"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("reference", "estimated"), PAIRS)
+def test_every_list_of_sed_evals_own_tests(reference, estimated, metric_oracle):
+    folder = metric_oracle / "sed_eval" / "sound_event"
+    pair = read_pair(folder / f"{reference}.txt", folder / f"{estimated}.txt")
+    assert pair.kind == "events"
+    assert_same_as_official(pair.reference, pair.estimated, class_list(pair.reference, pair.estimated))
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("perfect_prediction.csv", "output_perfect_prediction.csv"),
+        ("precision_affected_prediction.csv", "precision_affected_output.txt"),
+        ("recall_affected_prediction.csv", "recall_affected_output.txt"),
+        ("imperfect_prediction.csv", "imperfect_prediction_output.csv"),
+    ],
+)
+def test_organisers_made_up_taggings(name, output, task4_metadata):
+    said = dict(
+        line.replace(" Score", "").split(" = ")
+        for line in (task4_metadata / "evaluation" / "output" / output).read_text().splitlines()
+    )
+    reference = read_tags(task4_metadata / "groundtruth_weak_label_testing_set.csv", classes=DCASE2017_TASK4)
+    estimated = read_tags(task4_metadata / "evaluation" / "prediction" / name, classes=DCASE2017_TASK4)
+    metrics = tagging_metrics(reference, estimated, classes=class_list(reference, estimated))
+    assert metrics.n_clips == int(said["Number of Audio Files"])
+    for figure, value in (("Precision", metrics.precision), ("Recall", metrics.recall), ("F1", metrics.f_score)):
+        assert 100 * value == pytest.approx(float(said[figure]), abs=1e-9)
+
+
+def test_yardsticks_of_the_testing_labels(task4_metadata):
+    events = read_events(task4_metadata / "groundtruth_strong_label_testing_set.csv")
+    tags = read_tags(task4_metadata / "groundtruth_weak_label_testing_set.csv", classes=DCASE2017_TASK4)
+    found = yardsticks(tags, events, classes=DCASE2017_TASK4)
+    assert (found["nothing"]["segment", "error_rate"], found["nothing"]["segment", "f_score"]) == (1.0, 0.0)
+    assert round(found["true tags, whole clip"]["segment", "error_rate"], 3) == 0.388
+    assert round(100 * found["true tags, whole clip"]["segment", "f_score"], 1) == 83.8
+    assert round(100 * found["Car everywhere"]["tagging", "f_score"], 1) == 11.0
+
+
+# --- lists made by chance -------------------------------------------------------------------------------------------
+
+# Few distinct times, so that events meet: on segment boundaries, at equal onsets, exactly a collar apart, of length 0.
+times = st.one_of(
+    st.sampled_from([0.0, 0.2, 0.5, 0.7, 0.8, 1.0, 1.0000001, 2.0, 2.999999, 3.0, 9.999, 10.0, 10.5]),
+    st.floats(0, 12, allow_nan=False).map(lambda x: round(x, 3)),
+)
+events = st.builds(lambda a, b, label: Event(min(a, b), max(a, b), label), times, times, st.sampled_from(LABELS))
+event_lists = st.lists(events, max_size=8)
+
+
+def assert_same_as_official(reference, estimated, classes):
+    for length in (None, 10.0):
+        for resolution in (1.0, 0.3):
+            options = {"classes": classes, "clip_seconds": length, "segment_seconds": resolution}
+            assert_same(
+                segment_metrics(reference, estimated, **options),
+                official_segment_metrics(reference, estimated, **options),
+            )
+    for onset_only in (False, True):
+        options = {"classes": classes, "onset_only": onset_only}
+        assert_same(
+            event_metrics(reference, estimated, **options), official_event_metrics(reference, estimated, **options)
+        )
+
+
+def assert_same(ours, theirs):
+    ours, theirs = ours.to_dict(), theirs.to_dict()
+    rows = (ours.pop("class_wise"), theirs.pop("class_wise"))
+    averages = (ours.pop("class_average"), theirs.pop("class_average"))
+    assert ours.pop("n_undefined") == theirs.pop("n_undefined")
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert averages[0] == pytest.approx(averages[1], abs=1e-9)
+    assert rows[0].keys() == rows[1].keys()
+    for label, row in rows[0].items():
+        assert row == pytest.approx(rows[1][label], abs=1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(event_lists, event_lists), min_size=1, max_size=3))
+def test_lists_by_chance(clips):
+    reference = {str(clip): pair[0] for clip, pair in enumerate(clips)}
+    estimated = {str(clip): pair[1] for clip, pair in enumerate(clips)}
+    assert_same_as_official(reference, estimated, LABELS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(0, 8), min_size=2, max_size=10),
+    st.lists(st.integers(0, 8), min_size=2, max_size=10),
+    st.lists(st.sampled_from(LABELS[:2]), min_size=20, max_size=20),
+)
+def test_crowds_of_near_onsets(first, second, labels):
+    """Onsets 0.1 s apart with a collar of 0.2 s: every event has several partners, and choices decide what is left."""
+    lists = [
+        [Event(round(1 + 0.1 * place, 1), 4.0, label) for place, label in zip(places, names, strict=False)]
+        for places, names in ((first, labels[:10]), (second, labels[10:]))
+    ]
+    for onset_only in (False, True):
+        options = {"classes": LABELS, "onset_only": onset_only}
+        assert_same(
+            event_metrics({"a": lists[0]}, {"a": lists[1]}, **options),
+            official_event_metrics({"a": lists[0]}, {"a": lists[1]}, **options),
+        )
+
+
+def test_official_leaks_no_warning(recwarn):
+    official_segment_metrics({"a": [Event(0.0, 1.0, "Car")], "b": []}, {}, classes=LABELS)
+    assert not recwarn.list

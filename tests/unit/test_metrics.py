@@ -1,0 +1,271 @@
+"""Metrics on cases small enough to be counted by hand, their edge cases, and what 0/0 means."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from crnn_weak.data.events import Event
+from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
+from crnn_weak.metrics.bootstrap import bootstrap
+from crnn_weak.metrics.counting import Counts
+from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
+from crnn_weak.metrics.segment import count_segments, segment_counts, segment_metrics, segment_roll
+from crnn_weak.metrics.tagging import count_tags, tagging_metrics
+from crnn_weak.metrics.threshold_free import average_precision
+from crnn_weak.metrics.yardsticks import event_yardstick, tag_yardstick, yardsticks
+
+CLASSES = ("Car", "Bus", "Train")
+
+
+# --- segments -------------------------------------------------------------------------------------------------------
+
+
+def test_substitution_deletion_and_insertion_counted_by_hand():
+    reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
+    estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
+    # segment 0: Car for Bus, one substitution; 1: Bus deleted; 2: both deleted; 3: Train inserted
+    metrics = segment_metrics(reference, estimated, classes=CLASSES)
+    assert (metrics.n_substitutions, metrics.n_deletions, metrics.n_insertions) == (1, 3, 1)
+    assert metrics.error_rate == pytest.approx(5 / 5)
+    assert (metrics.n_reference, metrics.n_estimated, metrics.n_correct) == (5, 3, 1)
+    assert metrics.f_score == pytest.approx(2 / 8)
+
+
+@pytest.mark.parametrize(
+    ("onset", "offset", "touched"),
+    [
+        (0.0, 0.0, []),  # the organisers' "0 0" rows
+        (2.0, 2.0, []),
+        (2.4, 2.4, [2]),  # sed_eval floors and ceils: a point within a segment touches it
+        (1.0, 2.0, [1]),
+        (0.999, 2.001, [0, 1, 2]),
+        (9.5, 12.0, [9]),  # cut off at the clip's end
+        (11.0, 12.0, []),
+    ],
+)
+def test_segments_that_an_event_touches(onset, offset, touched):
+    roll = segment_roll({"a": [Event(onset, offset, "Car")]}, clip_ids=["a"], classes=["Car"], clip_seconds=10.0)
+    assert np.flatnonzero(roll[0, :, 0]).tolist() == touched
+
+
+def test_overlapping_events_of_one_class_count_once():
+    reference = {"a": [Event(0.0, 4.0, "Car")]}
+    estimated = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 4.0, "Car")]}
+    assert segment_metrics(reference, estimated, classes=CLASSES).error_rate == 0.0
+
+
+def test_clips_of_hours_beside_short_ones_are_counted_in_blocks(monkeypatch):
+    rng = np.random.default_rng(3)
+    reference, estimated = (
+        {str(clip): [Event(float(t), float(t) + 3.3, "Car") for t in rng.integers(0, 50 * (clip + 1), 5)] for clip in range(7)}
+        for _ in range(2)
+    )  # fmt: skip
+    _, whole = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
+    monkeypatch.setattr("crnn_weak.metrics.segment._BLOCK_CELLS", 1)
+    _, blocks = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
+    for name in ("n_reference", "n_estimated", "n_correct", "substitutions", "deletions", "insertions"):
+        assert np.array_equal(getattr(whole, name), getattr(blocks, name))
+
+
+def test_rolls_of_different_shape_are_refused():
+    with pytest.raises(DataError, match="one shape"):
+        segment_counts(np.zeros((1, 2, 3), bool), np.zeros((1, 3, 3), bool))
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "offset_error", "found"),
+    [(0.3, 0.19, True), (0.3, 0.21, False), (4.0, 1.9, True), (4.0, 2.1, False)],
+)
+def test_offset_collar_is_the_larger_of_collar_and_share(length, offset_error, found):
+    reference = {"a": [Event(1.0, 1.0 + length, "Car")]}
+    estimated = {"a": [Event(1.0, 1.0 + length + offset_error, "Car")]}
+    assert event_metrics(reference, estimated, classes=CLASSES).f_score == float(found)
+    assert event_metrics(reference, estimated, classes=CLASSES, onset_only=True).f_score == 1.0
+
+
+def test_matching_is_maximum_where_the_first_match_is_not():
+    # Taken in order, the first reference takes the only estimate that suits the second.
+    reference = {"a": [Event(1.0, 3.0, "Car"), Event(1.15, 3.0, "Car")]}
+    estimated = {"a": [Event(1.2, 3.0, "Car"), Event(0.9, 3.0, "Car")]}
+    assert event_metrics(reference, estimated, classes=CLASSES).n_correct == 2
+
+
+def test_wrong_label_at_the_right_time_is_a_substitution():
+    metrics = event_metrics({"a": [Event(1.0, 3.0, "Car")]}, {"a": [Event(1.0, 3.0, "Bus")]}, classes=CLASSES)
+    assert (metrics.n_substitutions, metrics.n_deletions, metrics.n_insertions) == (1, 0, 0)
+
+
+def test_events_of_different_clips_never_match():
+    reference = {"a": [Event(1.0, 3.0, "Car")], "b": []}
+    estimated = {"b": [Event(1.0, 3.0, "Car")]}
+    assert event_metrics(reference, estimated, classes=CLASSES).error_rate == 2.0
+
+
+def test_zero_length_reference_is_an_event_to_be_found():
+    metrics = event_metrics({"a": [Event(0.0, 0.0, "Car")]}, {}, classes=CLASSES)
+    assert (metrics.n_reference, metrics.n_deletions) == (1, 1)
+
+
+@pytest.mark.parametrize("settings", [{"collar_seconds": 0.0}, {"offset_fraction": 1.5}])
+def test_impossible_collars_are_refused(settings):
+    with pytest.raises(DataError, match="expected"):
+        event_metrics({"a": []}, {}, classes=CLASSES, **settings)
+
+
+# --- 0/0 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics]
+)
+def test_nothing_estimated_scores_zero_and_is_left_out_of_class_averages(score):
+    metrics = score({"a": [Event(0.0, 2.0, "Car")], "b": []}, {}, classes=CLASSES)
+    assert (metrics.precision, metrics.recall, metrics.f_score) == (0.0, 0.0, 0.0)
+    assert metrics.error_rate == pytest.approx(1.0)
+    assert math.isnan(metrics.class_wise["Car"].f_score)
+    assert metrics.n_undefined["f_score"] == 3
+    assert metrics.n_undefined["recall"] == 2
+    assert metrics.class_average["recall"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics]
+)
+def test_empty_reference_has_no_value(score):
+    metrics = score({"a": []}, {"a": [Event(0.0, 2.0, "Car")]}, classes=CLASSES)
+    assert math.isnan(metrics.f_score)
+    assert math.isnan(metrics.error_rate)
+    assert metrics.precision == 0.0
+    assert math.isnan(metrics.class_wise["Car"].error_rate)
+
+
+def test_json_holds_null_where_undefined():
+    metrics = segment_metrics({"a": [Event(0.0, 2.0, "Car")]}, {}, classes=CLASSES)
+    content = json.loads(json.dumps(metrics.to_dict(), allow_nan=False))
+    assert content["class_wise"]["Bus"]["f_score"] is None
+    assert content["error_rate"] == 1.0
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score", [segment_metrics, event_metrics, official_segment_metrics])
+def test_foreign_clips_labels_and_empty_references_are_refused(score):
+    event = Event(0.0, 1.0, "Car")
+    with pytest.raises(ClipError, match="'b'"):
+        score({"a": [event]}, {"b": [event]}, classes=CLASSES)
+    with pytest.raises(LabelError, match=r"estimate.*'car'.*Did you mean 'Car'"):
+        score({"a": [event]}, {"a": [Event(0.0, 1.0, "car")]}, classes=CLASSES)
+    with pytest.raises(DataError, match="no clip"):
+        score({}, {}, classes=CLASSES)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_impossible_lengths_are_refused(seconds):
+    with pytest.raises(DataError, match="segment_seconds"):
+        segment_metrics({"a": []}, {}, classes=CLASSES, segment_seconds=seconds)
+
+
+# --- tags -----------------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_micro_averaged_and_doubles_count_once():
+    reference = {"a": ["Car", "Car"], "b": ["Bus"], "c": []}
+    estimated = {"a": ["Car", "Bus"], "c": ["Bus"]}
+    metrics = tagging_metrics(reference, estimated, classes=CLASSES)
+    assert (metrics.precision, metrics.recall) == (pytest.approx(1 / 3), 0.5)
+    assert metrics.f_score == pytest.approx(0.4)
+    assert metrics.class_wise["Bus"].precision == 0.0
+    assert metrics.n_undefined == {"precision": 1, "recall": 1, "f_score": 1}
+
+
+def test_tags_agree_with_scikit_learn():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    reference, estimated = rng.random((200, 3)) < 0.3, rng.random((200, 3)) < 0.4
+    lists = [
+        {str(clip): [label for label, on in zip(CLASSES, row, strict=True) if on] for clip, row in enumerate(array)}
+        for array in (reference, estimated)
+    ]
+    metrics = tagging_metrics(*lists, classes=CLASSES)
+    want = precision_recall_fscore_support(reference, estimated, average="micro")
+    assert (metrics.precision, metrics.recall, metrics.f_score) == pytest.approx(want[:3])
+    macro = precision_recall_fscore_support(reference, estimated, average="macro")
+    assert tuple(metrics.class_average.values()) == pytest.approx(macro[:3])
+
+
+# --- yardsticks, average precision, bootstrap -----------------------------------------------------------------------
+
+
+def test_yardsticks():
+    events = {"a": [Event(0.0, 5.0, "Car")], "b": [Event(0.0, 10.0, "Bus"), Event(0.0, 0.0, "Car")]}
+    found = yardsticks(None, events, classes=CLASSES)
+    assert list(found) == ["nothing", "true tags, whole clip", "Car everywhere"]
+    assert found["nothing"]["segment", "error_rate"] == 1.0
+    # 15 active segments in the reference; true tags: 10 + 20 estimated, all 15 right
+    assert found["true tags, whole clip"]["segment", "error_rate"] == pytest.approx(1.0)
+    assert found["true tags, whole clip"]["tagging", "f_score"] == 1.0
+    assert found["Car everywhere"]["tagging", "precision"] == 1.0
+
+
+def test_unknown_yardstick_names_the_known_ones():
+    with pytest.raises(ConfigError, match="Did you mean 'nothing'"):
+        tag_yardstick("nothings", {"a": []}, classes=CLASSES)
+    with pytest.raises(LabelError, match="'Card'"):
+        event_yardstick("one-class", {"a": []}, classes=CLASSES, one_class="Card")
+
+
+def test_average_precision_leaves_out_absent_classes():
+    reference = np.array([[1, 0, 0], [0, 1, 0]], bool)
+    scores = np.array([[0.9, 0.8, 0.3], [0.1, 0.7, 0.2]])
+    found = average_precision(reference, scores, classes=CLASSES)
+    assert found.class_wise["Car"] == 1.0
+    assert found.class_wise["Bus"] == 0.5
+    assert math.isnan(found.class_wise["Train"])
+    assert (found.mean, found.n_undefined) == (0.75, 1)
+
+
+def test_bootstrap_is_seeded_and_holds_the_figure():
+    rng = np.random.default_rng(1)
+    reference, estimated = rng.random((300, 10, 3)) < 0.3, rng.random((300, 10, 3)) < 0.3
+    counts = segment_counts(reference, estimated | reference & (rng.random((300, 10, 3)) < 0.7))
+    found = bootstrap(counts, classes=CLASSES, n_resamples=400)
+    again = bootstrap(counts, classes=CLASSES, n_resamples=400)
+    other = bootstrap(counts, classes=CLASSES, n_resamples=400, seed=1)
+    assert found == again
+    assert found != other
+    value = 2 * counts.n_correct.sum() / (counts.n_reference.sum() + counts.n_estimated.sum())
+    assert found.overall["f_score"].low < value < found.overall["f_score"].high
+    assert set(found.class_wise) == set(CLASSES)
+
+
+def test_bootstrap_width_is_that_of_resampling_one_by_one():
+    rng = np.random.default_rng(2)
+    arrays = [rng.integers(0, 5, (40, 2)) for _ in range(3)]
+    counts = Counts(arrays[0] + arrays[2], arrays[1] + arrays[2], arrays[2])
+    found = bootstrap(counts, n_resamples=4000).overall["f_score"]
+    values = []
+    for _ in range(4000):
+        rows = rng.integers(0, 40, 40)
+        reference, estimated, correct = (
+            array[rows].sum() for array in (counts.n_reference, counts.n_estimated, counts.n_correct)
+        )
+        values.append(2 * correct / (reference + estimated))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), abs=0.01)
+
+
+def test_bootstrap_refuses_one_clip_and_bad_levels():
+    ones = np.ones((1, 1), dtype=int)
+    with pytest.raises(DataError, match="two or more"):
+        bootstrap(Counts(ones, ones, ones))
+    _, counts = count_tags({"a": ["Car"], "b": []}, {}, classes=CLASSES)
+    with pytest.raises(ConfigError, match="level"):
+        bootstrap(counts, level=1.0)
+    assert bootstrap(counts, n_resamples=50).overall["recall"].n_undefined > 0
