@@ -59,10 +59,12 @@ def test_overlapping_events_of_one_class_count_once():
 
 def test_clips_of_hours_beside_short_ones_are_counted_in_blocks(monkeypatch):
     rng = np.random.default_rng(3)
-    reference, estimated = (
-        {str(clip): [Event(float(t), float(t) + 3.3, "Car") for t in rng.integers(0, 50 * (clip + 1), 5)] for clip in range(7)}
-        for _ in range(2)
-    )  # fmt: skip
+
+    def made_up():
+        onsets = {str(clip): rng.integers(0, 50 * (clip + 1), 5).tolist() for clip in range(7)}
+        return {clip: [Event(float(t), t + 3.3, "Car") for t in times] for clip, times in onsets.items()}
+
+    reference, estimated = made_up(), made_up()
     _, whole = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
     monkeypatch.setattr("crnn_weak.metrics.segment._BLOCK_CELLS", 1)
     _, blocks = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
@@ -121,9 +123,7 @@ def test_impossible_collars_are_refused(settings):
 # --- 0/0 ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics]
-)
+@pytest.mark.parametrize("score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics])
 def test_nothing_estimated_scores_zero_and_is_left_out_of_class_averages(score):
     metrics = score({"a": [Event(0.0, 2.0, "Car")], "b": []}, {}, classes=CLASSES)
     assert (metrics.precision, metrics.recall, metrics.f_score) == (0.0, 0.0, 0.0)
@@ -134,9 +134,7 @@ def test_nothing_estimated_scores_zero_and_is_left_out_of_class_averages(score):
     assert metrics.class_average["recall"] == 0.0
 
 
-@pytest.mark.parametrize(
-    "score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics]
-)
+@pytest.mark.parametrize("score", [segment_metrics, event_metrics, official_segment_metrics, official_event_metrics])
 def test_empty_reference_has_no_value(score):
     metrics = score({"a": []}, {"a": [Event(0.0, 2.0, "Car")]}, classes=CLASSES)
     assert math.isnan(metrics.f_score)
