@@ -100,6 +100,7 @@ class Bidirectional(keras.layers.Bidirectional):
             and all(not layer.recurrent_dropout and not layer.stateful and not layer.unroll for layer in layers)
             and all(layer.activation is keras.activations.tanh for layer in layers)
             and all(layer.recurrent_activation is keras.activations.sigmoid for layer in layers)
+            and not self.forward_layer.go_backwards
             and self.return_sequences
             and not self.return_state
             and self.merge_mode is not None

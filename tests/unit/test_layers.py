@@ -1,0 +1,289 @@
+"""The faster layers are Keras' own layers: values, gradients, weights, moving statistics, files; and they fall back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnn_weak.model import layers as fast
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def _gru(units=5, **options):
+    return keras.layers.GRU(units, return_sequences=True, **options)
+
+
+def _data(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def _twins(fast_layer, stock_layer, inputs):
+    """Build both on the same input and give them the same, non-trivial weights."""
+    fast_layer.build(inputs.shape)
+    stock_layer.build(inputs.shape)
+    weights = [_data(*w.shape, seed=i + 1) * 0.5 for i, w in enumerate(stock_layer.get_weights())]
+    weights = [
+        np.abs(w) + 0.1 if "variance" in v.name else w for w, v in zip(weights, stock_layer.weights, strict=True)
+    ]
+    assert [w.shape for w in fast_layer.get_weights()] == [w.shape for w in weights]
+    assert [v.name for v in fast_layer.weights] == [v.name for v in stock_layer.weights]
+    fast_layer.set_weights(weights)
+    stock_layer.set_weights(weights)
+
+
+def _values_and_gradients(layer, inputs, *, in_graph, **options):
+    """Outputs, and the gradients by the inputs and by every weight of a sum whose terms all weigh differently."""
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x, **options)
+            upstream = tf.constant(_data(*outputs.shape, seed=99))
+            total = tf.reduce_sum(outputs * upstream)
+        variables = [v.value for v in layer.trainable_weights]
+        return outputs, tape.gradient(total, [x, *variables])
+
+    outputs, gradients = (tf.function(run) if in_graph else run)(tf.constant(inputs))
+    return np.asarray(outputs), [np.asarray(g) for g in gradients]
+
+
+def _assert_equal(fast_layer, stock_layer, inputs, *, in_graph=True, **options):
+    ours = _values_and_gradients(fast_layer, inputs, in_graph=in_graph, **options)
+    theirs = _values_and_gradients(stock_layer, inputs, in_graph=in_graph, **options)
+    np.testing.assert_allclose(ours[0], theirs[0], **CLOSE)
+    for mine, other in zip(ours[1], theirs[1], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.fixture
+def no_shortcut(monkeypatch):
+    """Make every shortcut fail, so that only the parent's own computation can answer."""
+
+    def fail(*_, **__):
+        raise AssertionError("the shortcut was taken")
+
+    monkeypatch.setattr("crnn_weak.model.fused_gru.bidirectional_gru", fail)
+    monkeypatch.setattr("tensorflow.raw_ops.FusedBatchNormV3", fail)
+
+
+class TestBidirectional:
+    @pytest.mark.parametrize("merge", ["concat", "mul", "sum", "ave"])
+    def test_equals_keras(self, merge):
+        inputs = _data(3, 7, 4)
+        ours, theirs = (
+            fast.Bidirectional(_gru(), merge_mode=merge),
+            keras.layers.Bidirectional(_gru(), merge_mode=merge),
+        )
+        _twins(ours, theirs, inputs)
+        _assert_equal(ours, theirs, inputs)
+
+    @pytest.mark.parametrize("in_graph", [False, True])
+    @pytest.mark.parametrize(("clips", "frames", "features", "units"), [(1, 1, 3, 2), (2, 33, 16, 32), (5, 12, 1, 1)])
+    def test_equals_keras_in_every_size(self, clips, frames, features, units, in_graph):
+        inputs = _data(clips, frames, features)
+        ours, theirs = fast.Bidirectional(_gru(units)), keras.layers.Bidirectional(_gru(units))
+        _twins(ours, theirs, inputs)
+        _assert_equal(ours, theirs, inputs, in_graph=in_graph)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_the_shortcut_is_taken(self):
+        inputs = _data(2, 3, 4)
+        with pytest.raises(AssertionError, match="shortcut"):
+            fast.Bidirectional(_gru())(inputs)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"reset_after": False},
+            {"use_bias": False},
+            {"activation": "relu"},
+            {"recurrent_activation": "hard_sigmoid"},
+            {"unroll": True},
+            {"dtype": "float64"},
+        ],
+        ids=str,
+    )
+    def test_falls_back_for_other_grus(self, options):
+        inputs = _data(2, 4, 3).astype(options.get("dtype", "float32"))
+        dtype = {"dtype": options["dtype"]} if "dtype" in options else {}
+        ours = fast.Bidirectional(_gru(**options), **dtype)
+        theirs = keras.layers.Bidirectional(_gru(**options), **dtype)
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(np.asarray(ours(inputs)), np.asarray(theirs(inputs)), **CLOSE)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_falls_back_for_directions_the_other_way_round(self):
+        inputs = _data(2, 4, 3)
+        ours, theirs = (m.Bidirectional(_gru(go_backwards=True), backward_layer=_gru()) for m in (fast, keras.layers))
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"recurrent_dropout": 0.5}], ids=str)
+    def test_falls_back_for_dropout(self, options):
+        outputs = fast.Bidirectional(_gru(**options))(_data(2, 4, 3), training=True)
+        assert outputs.shape == (2, 4, 10)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_falls_back_for_a_mask_a_state_and_the_last_output(self):
+        inputs, mask = _data(2, 4, 3), np.array([[True, True, False, False], [True] * 4])
+        ours, theirs = fast.Bidirectional(_gru()), keras.layers.Bidirectional(_gru())
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs, mask=mask), theirs(inputs, mask=mask), **CLOSE)
+        state = [_data(2, 5, seed=3), _data(2, 5, seed=4)]
+        np.testing.assert_allclose(ours(inputs, initial_state=state), theirs(inputs, initial_state=state), **CLOSE)
+        last = fast.Bidirectional(keras.layers.GRU(5))
+        assert last(inputs).shape == (2, 10)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_serves_no_other_recurrence(self):
+        assert fast.Bidirectional(keras.layers.LSTM(5, return_sequences=True))(_data(2, 4, 3)).shape == (2, 4, 10)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_falls_back_on_a_gpu(self, monkeypatch):
+        monkeypatch.setattr(fast, "has_gpu", lambda: True)
+        inputs = _data(2, 4, 3)
+        ours, theirs = fast.Bidirectional(_gru()), keras.layers.Bidirectional(_gru())
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_falls_back_in_half_precision(self):
+        layer = fast.Bidirectional(_gru(dtype="mixed_bfloat16"), dtype="mixed_bfloat16")
+        assert layer(_data(2, 4, 3)).dtype == "bfloat16"
+
+
+class TestBatchNormalization:
+    @pytest.mark.parametrize("training", [False, True])
+    @pytest.mark.parametrize("shape", [(3, 7, 5, 4), (1, 2, 1, 3), (16, 10, 8, 16)])
+    def test_equals_keras(self, shape, training):
+        inputs = _data(*shape) * 3 + 1
+        ours, theirs = fast.BatchNormalization(), keras.layers.BatchNormalization()
+        _twins(ours, theirs, inputs)
+        _assert_equal(ours, theirs, inputs, training=training)
+        for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
+            np.testing.assert_allclose(mine, other, err_msg=other.name, **CLOSE)
+
+    def test_moves_its_statistics_only_in_training(self):
+        layer = fast.BatchNormalization(momentum=0.5)
+        inputs = _data(4, 5, 6, 3) + 2
+        layer(inputs, training=False)
+        np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+        layer(inputs, training=True)
+        np.testing.assert_allclose(layer.moving_mean, 0.5 * inputs.mean((0, 1, 2)), **CLOSE)
+        np.testing.assert_allclose(layer.moving_variance, 0.5 + 0.5 * inputs.var((0, 1, 2)), **CLOSE)
+
+    def test_frozen_it_stays_as_it_is(self):
+        layer = fast.BatchNormalization()
+        layer.trainable = False
+        inputs = _data(4, 5, 6, 3) + 2
+        outputs = layer(inputs, training=True)
+        np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
+        np.testing.assert_allclose(outputs, inputs / np.sqrt(1 + 1e-3), **CLOSE)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    @pytest.mark.parametrize(
+        ("options", "shape"),
+        [
+            ({}, (3, 7, 4)),
+            ({"axis": 1}, (3, 4, 5, 6)),
+            ({"scale": False}, (3, 7, 5, 4)),
+            ({"center": False}, (3, 7, 5, 4)),
+            ({"renorm": True}, (3, 7, 5, 4)),
+            ({"dtype": "float64"}, (3, 7, 5, 4)),
+        ],
+        ids=str,
+    )
+    def test_falls_back(self, options, shape):
+        inputs = _data(*shape).astype(options.get("dtype", "float32"))
+        ours, theirs = fast.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs, training=True), theirs(inputs, training=True), **CLOSE)
+
+    @pytest.mark.usefixtures("no_shortcut")
+    def test_falls_back_on_a_gpu(self, monkeypatch):
+        monkeypatch.setattr(fast, "has_gpu", lambda: True)
+        assert fast.BatchNormalization()(_data(2, 3, 4, 5), training=True).shape == (2, 3, 4, 5)
+
+
+class TestTimeDistributed:
+    @pytest.mark.parametrize("activation", [None, "sigmoid"])
+    def test_equals_keras(self, activation):
+        inputs = _data(3, 7, 4)
+        ours = fast.TimeDistributed(keras.layers.Dense(5, activation=activation))
+        theirs = keras.layers.TimeDistributed(keras.layers.Dense(5, activation=activation))
+        _twins(ours, theirs, inputs)
+        _assert_equal(ours, theirs, inputs)
+
+    def test_the_graph_does_not_grow_with_the_time_axis(self):
+        """The parent's own graph holds a slice for each frame."""
+
+        def n_operations(frames):
+            layer = fast.TimeDistributed(keras.layers.Dense(5))
+            layer.build((2, frames, 4))
+            return len(tf.function(layer).get_concrete_function(tf.zeros((2, frames, 4))).graph.get_operations())
+
+        assert n_operations(200) == n_operations(2)
+
+    def test_other_layers_are_the_parents(self):
+        inputs = _data(2, 3, 6, 4, 1)
+        ours = fast.TimeDistributed(keras.layers.Conv2D(2, 3))
+        theirs = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3))
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
+
+    def test_a_mask_is_the_parents(self):
+        inputs, mask = _data(2, 3, 4), np.array([[True, False, False], [True, True, True]])
+        ours, theirs = (m.TimeDistributed(keras.layers.Dense(5)) for m in (fast, keras.layers))
+        _twins(ours, theirs, inputs)
+        np.testing.assert_allclose(ours(inputs, mask=mask), theirs(inputs, mask=mask), **CLOSE)
+
+
+def test_a_file_of_them_loads_in_safe_mode(tmp_path):
+    inputs = keras.Input((6, 4, 2))
+    x = fast.BatchNormalization()(inputs)
+    x = keras.layers.Reshape((6, 8))(x)
+    x = fast.Bidirectional(_gru(3), merge_mode="mul")(x)
+    model = keras.Model(inputs, fast.TimeDistributed(keras.layers.Dense(2))(x))
+    batch = _data(2, 6, 4, 2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
+    np.testing.assert_array_equal(loaded.predict(batch, verbose=0), model.predict(batch, verbose=0))
+
+
+_ON_TORCH = """
+import numpy as np
+from crnn_weak.config import preset
+from crnn_weak.model.crnn import build_model
+from crnn_weak.model.losses import compile_model
+import keras
+assert keras.backend.backend() == "torch"
+model = build_model("quick", n_frames=6)
+stock = build_model("quick", n_frames=6, fused=False)
+stock.set_weights(model.get_weights())
+x = np.random.default_rng(0).standard_normal((2, 6, 40)).astype("float32")
+for name in ("strong", "weak"):
+    np.testing.assert_allclose(model.predict(x, verbose=0)[name], stock.predict(x, verbose=0)[name], atol=1e-6)
+compile_model(model, preset("quick").loss_weights)
+model.train_on_batch(x, {"strong": np.zeros((2, 6, 17)), "weak": np.zeros((2, 17))})
+print("trained")
+"""
+
+
+@pytest.mark.slow
+def test_they_fall_back_under_another_backend():
+    pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'crnn-weak[benchmarks]'")
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    repository = Path(__file__).parents[2]
+    command = [sys.executable, "-c", _ON_TORCH]
+    done = subprocess.run(command, env=environment, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "trained", done.stderr

@@ -1,0 +1,166 @@
+"""The network: its counts, its outputs, that the faster form is Keras' own network, and the two losses."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import LossWeights, ModelConfig, preset
+from crnn_weak.errors import ConfigError
+from crnn_weak.model.crnn import build_model
+from crnn_weak.model.losses import compile_model
+
+keras = pytest.importorskip("keras")
+
+# reference arithmetic: 218,000 by the paper; by preset and head, trainable weights
+COUNTS = {
+    ("paper", "max"): 218_001,
+    ("paper", "max_dense"): 218_307,
+    ("sibling", "max"): 218_193,
+    ("sibling", "max_dense"): 218_499,
+    ("quick", "max"): 35_953,
+    ("quick", "max_dense"): 36_259,
+}
+
+
+def _trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+def _output_shapes(model):
+    return {name: output.shape for name, output in model.output.items()}
+
+
+def _small(**changes):
+    config = preset("quick")
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, n_filters=4, gru_units=(4, 3), dense_units=5, **changes)
+    )
+
+
+def _batch(n_clips=3, n_frames=9, n_classes=17, seed=0):
+    rng = np.random.default_rng(seed)
+    weak = (rng.random((n_clips, n_classes)) < 0.2).astype(np.float32)
+    strong = np.repeat(weak[:, None], n_frames, axis=1)
+    return rng.standard_normal((n_clips, n_frames, 40)).astype(np.float32), {"strong": strong, "weak": weak}
+
+
+@pytest.mark.parametrize(("name", "head"), COUNTS)
+@pytest.mark.parametrize("fused", [True, False])
+def test_trainable_weights(name, head, fused):
+    assert _trainable(build_model(name, head=head, fused=fused)) == COUNTS[name, head]
+
+
+def test_a_time_axis_of_any_length_has_the_same_weights():
+    model = build_model("paper", head="max", n_frames=None)
+    assert _trainable(model) == 218_001
+    assert _output_shapes(model) == {"strong": (None, None, 17), "weak": (None, 17)}
+
+
+def test_outputs():
+    config = preset("paper")
+    model = build_model(config)
+    assert model.input_shape == (None, 500, 40)
+    assert _output_shapes(model) == {"strong": (None, 500, 17), "weak": (None, 17)}
+    assert sorted(model.output_names) == ["strong", "weak"]
+
+
+def test_scores_are_probabilities():
+    scores = build_model(_small(), n_frames=9).predict(_batch()[0] * 50, verbose=0)
+    for values in scores.values():
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+def test_the_weak_output_sees_nothing_but_the_strong_one():
+    model = build_model(_small(weak_head="max"), n_frames=9)
+    scores = model.predict(_batch()[0], verbose=0)
+    np.testing.assert_array_equal(scores["weak"], scores["strong"].max(axis=1))
+
+
+def test_another_class_count_and_a_layer_more():
+    config = dataclasses.replace(
+        preset("quick"), model=ModelConfig(n_filters=4, gru_units=(4, 4, 4), pools=(2, 2, 2, 2), n_conv_layers=4)
+    )
+    model = build_model(config, n_classes=3)
+    assert _output_shapes(model)["strong"] == (None, 100, 3)
+    assert len([layer for layer in model.layers if layer.name.startswith("bidirectional")]) == 3
+
+
+@pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), ("mul", None)])
+def test_the_fused_network_is_keras_own(merge, n_frames):
+    """Same weights, same outputs; and after some steps of Adam still the same losses and statistics."""
+    config = _small(gru_merge=merge, dropout=0.0)
+    ours, theirs = build_model(config, n_frames=n_frames), build_model(config, n_frames=n_frames, fused=False)
+    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
+    rng = np.random.default_rng(5)
+    ours.set_weights([w + 0.1 * rng.random(w.shape).astype(np.float32) for w in ours.get_weights()])
+    theirs.set_weights(ours.get_weights())
+    inputs, targets = _batch()
+    expected = theirs(inputs)
+    for name, scores in ours(inputs).items():
+        np.testing.assert_allclose(scores, expected[name], rtol=1e-5, atol=1e-5)
+    for model in (ours, theirs):
+        compile_model(model, LossWeights(strong=1.0, weak=0.5), learning_rate=1e-3)
+    for step in range(3):
+        inputs, targets = _batch(seed=step)
+        losses = [model.train_on_batch(inputs, targets, return_dict=True) for model in (ours, theirs)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5, err_msg=other.path)
+
+
+def test_files_of_the_fused_network_open_and_agree(tmp_path):
+    model = build_model(_small(), n_frames=9)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    inputs, _ = _batch()
+    for name, scores in model.predict(inputs, verbose=0).items():
+        np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)[name], scores)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"config": "papper"}, "Did you mean 'paper'"),
+        ({"head": "max_dens"}, "Did you mean 'max_dense'"),
+        ({"n_classes": 0}, "1 or more"),
+    ],
+)
+def test_misspelt(options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_model(**options)
+
+
+def test_pools_that_leave_no_band():
+    config = dataclasses.replace(preset("quick"), model=ModelConfig(pools=(5, 4, 4)))
+    with pytest.raises(ConfigError, match="no band is left"):
+        build_model(config)
+
+
+@pytest.mark.parametrize(("strong", "weak"), [(1.0, 0.002), (0.2, 1.0), (0.0, 1.0)])
+def test_the_loss_is_the_weighted_sum_of_both(strong, weak):
+    model = build_model(_small(dropout=0.0), n_frames=9)
+    compile_model(model, LossWeights(strong=strong, weak=weak))
+    inputs, targets = _batch()
+    losses = model.test_on_batch(inputs, targets, return_dict=True)
+    scores = model.predict(inputs, verbose=0)
+    means = {}
+    for name, values in scores.items():
+        p = np.clip(values.astype(np.float64), 1e-7, 1 - 1e-7)
+        means[name] = float(-(targets[name] * np.log(p) + (1 - targets[name]) * np.log(1 - p)).mean())
+        assert losses[f"{name}_loss"] == pytest.approx(means[name], rel=1e-5)
+    assert losses["loss"] == pytest.approx(strong * means["strong"] + weak * means["weak"], rel=1e-5)
+    assert means["strong"] != pytest.approx(means["weak"], rel=1e-3)  # or a swap would go unseen
+
+
+def test_loss_weights_cannot_be_misspelt():
+    """Keras would pair {'strnog': 1, 'weak': 0} by alphabetical order, without a word."""
+    with pytest.raises(TypeError, match="strnog"):
+        LossWeights(strnog=1.0, weak=0.0)
+    model = build_model(_small(), n_frames=9)
+    renamed = keras.Model(
+        model.input, [keras.layers.Dense(1, name="strnog")(model.output["strong"]), model.output["weak"]]
+    )
+    with pytest.raises(ConfigError, match="strnog"):
+        compile_model(renamed, LossWeights())
