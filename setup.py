@@ -24,6 +24,7 @@ setup(
         "scipy>=1.13",
         "librosa>=0.11",
         "soundfile>=0.13",
+        "soxr>=0.5",
         "h5py>=3.11",
         "scikit-learn>=1.5",
         "dcase_util>=0.2.20",
