@@ -150,7 +150,12 @@ def train(
         compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
     else:
         model, metadata, state = restored
-    write_text(run_dir / "environment.json", json.dumps(environment(), indent=1))
+    around = environment()
+    write_text(run_dir / "environment.json", json.dumps(around, indent=1))
+    log.info(
+        "Keras %s on %s, %s, devices: %s", around["packages"].get("keras"), around["backend"], around["precision"],
+        ", ".join(around.get("devices", ())) or "not listed",
+    )  # fmt: skip
     _fit(model, metadata, state, config, store, (training, validation), run_dir, on_batch, tensorboard)
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
     write_text(run_dir / "state.json", json.dumps(done, indent=1))

@@ -1,0 +1,41 @@
+"""The same seed in two processes: with ``training.deterministic`` the weights are the same to the last bit."""
+
+import subprocess
+import sys
+
+from helpers import TINY, make_store
+
+from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
+
+CONFIG = Config(
+    features=TINY,
+    model=ModelConfig(n_filters=4, n_conv_layers=2, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.3),
+    training=TrainingConfig(epochs=2, batch_size=4, patience=0, validation_fraction=0.25, deterministic=True, seed=5),
+)
+
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+from crnn_weak.config import load_config
+from crnn_weak.experiments.cell import Cell, run_cell
+folder, name = Path(sys.argv[1]), sys.argv[2]
+store = str(folder / "features.h5")
+run_cell(Cell(load_config(folder / "config.toml"), store, store, str(folder / name)))
+from crnn_weak.model.files import load_model
+weights = load_model(folder / name / "last.keras")[0].get_weights()
+print(hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest())
+"""
+
+
+def test_two_processes_give_the_same_weights_to_the_last_bit(tmp_path):
+    make_store(tmp_path, 24).close()
+    (tmp_path / "config.toml").write_text(to_toml(CONFIG))
+    digests = set()
+    for name in ("first", "second"):
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout.split()[-1])
+    assert len(digests) == 1
+    scores = [(tmp_path / name / "metrics.json").read_text() for name in ("first", "second")]
+    assert scores[0] == scores[1]
