@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
     out.add_argument("--tags", action="store_true", help="what sounds anywhere in the recording, not when")
     out.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    out.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
+    out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
     decide = parser.add_argument_group("decisions (default: those stored with the model)")
     decide.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
     decide.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")

@@ -1,0 +1,109 @@
+"""A model file from Keras, loaded and used on a recording; damaged files; the starter model."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from detection_fakes import CLASSES, FEATURES, RATE, bursts
+
+import crnn_weak
+from crnn_weak.cli import main
+from crnn_weak.config import Config, ModelConfig, TrainingConfig
+from crnn_weak.detection import detector
+from crnn_weak.detection.postprocess import ClassDecisions
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.errors import ModelFileError, RunError
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.crnn import build_model
+    from crnn_weak.model.files import ModelMetadata, save_model
+
+    config = Config(
+        features=FEATURES,
+        model=ModelConfig(n_classes=2, n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=4),
+        training=TrainingConfig(batch_size=4),
+    )
+    decisions = ClassDecisions.from_config(config.decisions, CLASSES).replace(thresholds=(0.45, 0.55))
+    scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    folder.mkdir()
+    metadata = ModelMetadata(CLASSES, config, scaler, decisions.to_dict(), {"trained_on": "nothing"})
+    save_model(build_model(config), folder / "best.keras", metadata)
+    return folder
+
+
+def test_a_run_folder_and_its_file_are_one_model(run_folder):
+    found = crnn_weak.load(run_folder)
+    assert found.classes == CLASSES
+    assert found.decisions.thresholds == (0.45, 0.55)
+    audio = bursts(21.0)
+    scores = found.scores((audio, RATE))
+    assert scores.strong.shape == (420, 2)
+    again = crnn_weak.load(run_folder / "best.keras").scores((audio, RATE))
+    np.testing.assert_allclose(again.strong, scores.strong, atol=1e-6)
+    assert np.asarray(scores).shape == (420, 2)
+
+
+def test_scores_do_not_depend_on_the_batch(run_folder):
+    audio = bursts(33.0)
+    one, many = (crnn_weak.load(run_folder, batch_size=size).scores((audio, RATE)).strong for size in (1, 32))
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_the_command_with_a_real_model(run_folder, tmp_path, capsys):
+    soundfile.write(tmp_path / "street.wav", bursts(9.0), RATE)
+    assert main(["detect", str(tmp_path / "street.wav"), "--model", str(run_folder), "--format", "csv"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("filename,onset,offset,event_label,score")
+    assert "(nothing)" in err
+
+
+def test_damaged_or_missing_models_are_one_clear_line(run_folder, tmp_path):
+    whole = (run_folder / "best.keras").read_bytes()
+    for name, data in (("half.keras", whole[: len(whole) // 2]), ("text.keras", b"no"), ("empty.keras", b"")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ModelFileError, match=name):
+            crnn_weak.load(tmp_path / name)
+    with pytest.raises(ModelFileError, match="no such model"):
+        crnn_weak.load(tmp_path / "gone.keras")
+    with pytest.raises(RunError, match=r"Did you mean .*first"):
+        crnn_weak.load(run_folder.parent)
+
+
+def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(detector, "STARTER_MODEL", tmp_path / "starter.keras")
+    soundfile.write(tmp_path / "street.wav", bursts(1.0), RATE)
+    assert main(["detect", str(tmp_path / "street.wav")]) == 2
+    assert "python -m crnn_weak.experiments.starter_model" in capsys.readouterr().err
+
+
+def test_nothing_of_detection_imports_tensorflow_before_a_model_is_loaded():
+    code = (
+        "import sys; import crnn_weak.detection.detector, crnn_weak.detection.live, crnn_weak.commands.detect; "
+        "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not detector.STARTER_MODEL.is_file(), reason="no starter model has been made")
+def test_the_starter_model_hears_the_same_wherever_the_recording_is_cut(real_events):
+    # Ninety seconds of real recordings, cut at three arbitrary places: the real network's scores in the interior.
+    paths = sorted((real_events / "audio").rglob("*.ogg"))[:400:20]
+    audio = np.concatenate([soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1) for path in paths])
+    rate = soundfile.info(paths[0]).samplerate
+    found = crnn_weak.load()
+    n_hop = round(found.features.hop_seconds * rate)
+    audio = audio[: 90 * rate]
+    whole = found.scores((audio, rate)).strong
+    margin = found.plan.n_window // 2
+    for first in (57, 213, 404):
+        piece = found.detect_many([Recording("piece", (audio[first * n_hop :], rate))])
+        assert next(piece).error is None
+        scores = found.scores((audio[first * n_hop :], rate)).strong
+        difference = np.abs(whole[first + margin : -margin] - scores[margin:-margin])
+        assert np.quantile(difference, 0.99) < 0.05
