@@ -6,7 +6,11 @@ Functions at module level on plain values, so that they pickle to worker process
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import NamedTuple
 
@@ -15,8 +19,9 @@ import numpy as np
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.audio import load_clip
 from crnn_weak.data.datasets import Clip
-from crnn_weak.errors import CrnnWeakError
+from crnn_weak.errors import CrnnWeakError, RunError
 from crnn_weak.features.log_mel import log_mel
+from crnn_weak.features.worker import begin_worker
 
 __all__ = ["ClipFeatures", "MapChunks", "RowFeatures", "extract_chunk", "extract_clip", "map_in_processes"]
 
@@ -51,12 +56,18 @@ class RowFeatures(NamedTuple):
     features: ClipFeatures
 
 
+#: Rows of the store and their clips: what one task works through.
+Chunk = Sequence[tuple[int, Clip]]
+#: `extract_chunk` for one configuration, picklable.
+ChunkFunction = Callable[[Chunk], list[RowFeatures]]
 #: Runs a function on every chunk, anywhere, and gives the results back in any order. A chunk whose worker was lost
 #: may be run again: its rows are written twice with the same content.
-MapChunks = Callable[
-    [Callable[[Sequence[tuple[int, Clip]]], list[RowFeatures]], Sequence[Sequence[tuple[int, Clip]]]],
-    Iterable[list[RowFeatures]],
-]
+MapChunks = Callable[[ChunkFunction, Sequence[Chunk]], Iterable[list[RowFeatures]]]
+
+# Losses of workers in a row, with no chunk done between them, before it is given up.
+_ROUNDS = 3
+# Chunks per worker: one in work, one on its way there, one on its way back.
+_UNDER_WAY = 3
 
 
 def extract_clip(clip: Clip, features: FeatureConfig) -> ClipFeatures:
@@ -87,29 +98,65 @@ def extract_clip(clip: Clip, features: FeatureConfig) -> ClipFeatures:
     return ClipFeatures(values, "short" if short else "ok", float(duration), "")
 
 
-def extract_chunk(chunk: Sequence[tuple[int, Clip]], features: FeatureConfig) -> list[RowFeatures]:
+def extract_chunk(chunk: Chunk, features: FeatureConfig) -> list[RowFeatures]:
     """Extract a few clips: one task is some milliseconds of work, so they travel in chunks."""
     return [RowFeatures(row, extract_clip(clip, features)) for row, clip in chunk]
 
 
 def map_in_processes(jobs: int) -> MapChunks:
-    """Return the map of one machine: this process for one job, joblib's worker processes for more."""
+    """Return the map of one machine: this process for one job, worker processes for more.
 
-    def run(
-        function: Callable[[Sequence[tuple[int, Clip]]], list[RowFeatures]],
-        chunks: Sequence[Sequence[tuple[int, Clip]]],
-    ) -> Iterator[list[RowFeatures]]:
+    A few chunks for each worker are under way at a time: where writing is slower than computing, the workers wait
+    and nothing piles up. A worker that dies (out of memory, say) takes nothing with it but time: its chunks are run
+    again. Workers end with this process, however it ends.
+    """
+
+    def run(function: ChunkFunction, chunks: Sequence[Chunk]) -> Iterator[list[RowFeatures]]:
         if jobs == 1 or len(chunks) < 2:
             yield from map(function, chunks)
             return
-        import joblib
-
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(function)(chunk) for chunk in chunks)
+        left = dict(enumerate(chunks))
+        n_lost = 0
+        while left:
+            n_left = len(left)
+            try:
+                for index, result in _run_in_pool(function, left, jobs):
+                    del left[index]
+                    yield result
+            except BrokenProcessPool:
+                n_lost = n_lost + 1 if len(left) == n_left else 1
+                logger.warning("a worker process was lost; %d chunks of clips are run again", len(left))
+                if n_lost == _ROUNDS:
+                    raise RunError(
+                        f"worker processes ended without an answer, {_ROUNDS} times in a row. Was memory short (the "
+                        "kernel's log names a killed process)? Start again with fewer --jobs; what is done is kept."
+                    ) from None
 
     return run
 
 
-def chunk_function(features: FeatureConfig) -> Callable[[Sequence[tuple[int, Clip]]], list[RowFeatures]]:
+def _run_in_pool(
+    function: ChunkFunction, chunks: Mapping[int, Chunk], jobs: int
+) -> Iterator[tuple[int, list[RowFeatures]]]:
+    # Joblib's executor: unlike the standard library's it needs no `if __name__ == "__main__"` in the user's script.
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    waiting = deque(chunks.items())
+    running: dict[Future[list[RowFeatures]], int] = {}
+    pool = ProcessPoolExecutor(jobs, initializer=begin_worker, initargs=(os.getpid(),))
+    try:
+        while waiting or running:
+            while waiting and len(running) < _UNDER_WAY * jobs:
+                index, chunk = waiting.popleft()
+                running[pool.submit(function, chunk)] = index
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            # What has ended well first: the lost ones raise.
+            for future in sorted(done, key=lambda future: future.exception() is not None):
+                yield running.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, kill_workers=bool(running))
+
+
+def chunk_function(features: FeatureConfig) -> ChunkFunction:
     """Return `extract_chunk` for one configuration, picklable."""
     return partial(extract_chunk, features=features)

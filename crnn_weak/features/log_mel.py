@@ -17,7 +17,6 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
@@ -45,7 +44,7 @@ def mel_basis(config: FeatureConfig) -> np.ndarray:
     """Return the triangular mel filters.
 
     The same numbers as ``librosa.filters.mel(..., htk=False, norm="slaney")``, under test; made here because every
-    worker process would pay 0.8 s for that import.
+    worker process would pay 0.8 s for that import (and half a second for `scipy.signal`, whence the window below).
 
     Returns
     -------
@@ -83,7 +82,8 @@ class LogMelExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        self.window: np.ndarray = scipy.signal.get_window("hamming", config.n_window).astype(np.float32)
+        phase = 2 * np.pi * np.arange(config.n_window) / config.n_window
+        self.window: np.ndarray = (0.54 - 0.46 * np.cos(phase)).astype(np.float32)  # Hamming, periodic
         self.basis = mel_basis(config)
         self._groups = []  # (bands, bins, filters of those bands over those bins, transposed)
         for first in range(0, config.n_mels, _BANDS):
