@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crnn_weak.config import Config
+from crnn_weak.config import Config, load_config
 from crnn_weak.files import write_text
 
 __all__ = ["Cell", "cell_metrics", "is_complete", "run_cell"]
@@ -55,7 +55,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
         The content of ``metrics.json``.
     """
     run_dir = Path(cell.run_dir)
-    if is_complete(run_dir):
+    if is_complete(run_dir) and load_config(run_dir / "config.toml") == cell.config:
         return cell_metrics(run_dir)
     # Late, so that the parent process, which only waits, needs no TensorFlow.
     from crnn_weak.model.backend import set_threads
@@ -70,7 +70,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
     from crnn_weak.model.files import load_model
     from crnn_weak.training.fit import train
 
-    keras.backend.clear_session()
+    keras.utils.clear_session()
     with FeatureStore(cell.train_store, cell.config.features) as store:
         best = train(cell.config, store, run_dir, **options)
         model, metadata = load_model(best)

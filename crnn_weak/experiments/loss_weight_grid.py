@@ -24,7 +24,7 @@ from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights
 from crnn_weak.errors import ConfigError, RunError
-from crnn_weak.experiments.cell import Cell, is_complete, run_cell
+from crnn_weak.experiments.cell import Cell, cell_metrics, is_complete, run_cell
 from crnn_weak.experiments.prepare import prepare
 from crnn_weak.files import write_text
 from crnn_weak.parallel import run_tasks
@@ -97,9 +97,10 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     -------
     crnn_weak.report.tables.ResultsTable
     """
-    _claim(grid)
+    _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
     grid = dataclasses.replace(grid, config=prepared.config)
+    write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
     write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
     cells = grid.cells(prepared.train_store, prepared.test_store)
     waiting = [cell for cell in cells if not is_complete(cell.run_dir)]
@@ -112,16 +113,21 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     return write_outputs(grid, prepared.test_store, prepared.data)
 
 
-def _claim(grid: Grid) -> None:
-    """Keep the grid's configuration in its folder; refuse a folder of another one."""
-    grid.folder.mkdir(parents=True, exist_ok=True)
+def _refuse_another_grid(grid: Grid) -> None:
+    """Refuse a folder that holds a grid of another configuration."""
     path = grid.folder / "config.toml"
-    if path.exists() and configuration.load_config(path) != grid.config:
+    if not path.exists():
+        return
+    stored = configuration.load_config(path)
+    # The number of classes is the data's, and is not known before they are opened.
+    asked = dataclasses.replace(
+        grid.config, model=dataclasses.replace(grid.config.model, n_classes=stored.model.n_classes)
+    )
+    if stored != asked:
         raise RunError(
             f"{grid.folder}: holds a grid of another configuration (see its config.toml). "
             "Choose another folder with --out, or delete this one."
         )
-    write_text(path, configuration.to_toml(grid.config))
 
 
 class _GridProgress:
@@ -186,7 +192,7 @@ class _outside:
 
 def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
     """Write results.csv, the tables, the figure, the yardsticks and the environment of a finished grid."""
-    from crnn_weak.experiments.cell import cell_metrics
+    from crnn_weak.features.store import FeatureStore
     from crnn_weak.metrics.yardsticks import yardsticks
     from crnn_weak.report.tables import ResultsTable, results_of_cell, write_results
 
@@ -194,10 +200,8 @@ def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
     for seed in grid.seeds:
         for setting in grid.settings:
             metrics = cell_metrics(grid.cell_dir(setting, seed))
-            print_ = configuration.fingerprint(grid.cell_config(setting, seed))
-            lines += results_of_cell(grid.folder.name, setting, seed, metrics, print_)
-    from crnn_weak.features.store import FeatureStore
-
+            name = configuration.fingerprint(grid.cell_config(setting, seed))
+            lines += results_of_cell(grid.folder.name, setting, seed, metrics, name)
     with FeatureStore(test_store, grid.config.features) as store:
         tags = {
             clip_id: tuple(label for label, on in zip(store.classes, row, strict=True) if on)

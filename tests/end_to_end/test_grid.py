@@ -68,7 +68,7 @@ def test_a_finished_grid_is_not_run_again(place):
     before = model.stat().st_mtime_ns
     done = subprocess.run([*GRID, "--out", "runs/first"], cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:12] == place[1].splitlines()[:12]
+    assert done.stdout.splitlines()[:11] == place[1].splitlines()[:11]
     assert model.stat().st_mtime_ns == before
 
 
@@ -112,7 +112,7 @@ def test_a_killed_grid_goes_on(place):
         (["--set", "training.epoch=3"], "epochs"),
         (["--set", "loss_weights.weak=-1"], "0 or more"),
         (["--settings", "0:0"], "at least one weight"),
-        (["--settings", "-1:1"], "STRONG:WEAK"),
+        (["--settings", "-1:1"], "--settings"),
         (["--settings", "one"], "STRONG:WEAK"),
         (["--preset", "quik"], "quick"),
         (["--head", "mean"], "max_dense or max"),
