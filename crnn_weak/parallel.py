@@ -1,20 +1,30 @@
-"""Independent tasks on several processes of this machine.
+"""Independent tasks on several processes of this machine, or on the workers of a Dask cluster.
 
 A task is a picklable function of one picklable argument that writes its results to files of its own and returns
 something small. A worker that loses its parent ends itself: a grid that was killed and started again never has two
-processes in one run folder.
+processes in one run folder. A worker that dies takes nothing with it but the time: its tasks are run again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-__all__ = ["default_jobs", "run_tasks"]
+from crnn_weak.errors import RunError
+
+__all__ = ["dask_map", "default_jobs", "limit_threads", "run_tasks"]
+
+log = logging.getLogger(__name__)
+
+#: Rounds in which lost workers are replaced before a task is held to be what kills them.
+_ROUNDS = 3
 
 
 def default_jobs() -> int:
@@ -32,6 +42,8 @@ def run_tasks(
     n_threads: int = 1,
     on_poll: Callable[[], None] | None = None,
     poll_seconds: float = 1.0,
+    scheduler: str | None = None,
+    retries: int = 2,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends.
 
@@ -42,29 +54,99 @@ def run_tasks(
     tasks : sequence
         One argument for each call.
     jobs : int
-        Worker processes; each serves several tasks, so that imports and compilation are paid once.
+        Worker processes; each serves several tasks, so that imports and compilation are paid once. On a Dask cluster
+        that is there already, its workers count and not `jobs`.
     n_threads : int
         Threads for the numerical libraries of each worker.
     on_poll : callable, optional
         Called about every `poll_seconds` while waiting, to show progress.
+    scheduler : str, optional
+        Address of a Dask scheduler (``tcp://host:port``), or ``local`` for a Dask cluster of `jobs` processes on this
+        machine; None for processes without Dask.
+    retries : int
+        How often Dask runs a task again that raised something other than an error the user can mend.
 
     Raises
     ------
+    CrnnWeakError
+        What a task raised, for the user to mend.
+    RunError
+        Workers keep dying; or no scheduler answers.
+    DependencyError
+        `scheduler` is given and Dask is not installed.
     Exception
-        What a task raised; tasks that had not begun are given up.
+        Whatever else a task raised; tasks that had not begun are given up.
     """
     if not tasks:
         return
+    if scheduler is not None:
+        from crnn_weak.dask_tasks import run_on_dask
+
+        yield from run_on_dask(
+            function, tasks, scheduler=scheduler, jobs=jobs, n_threads=n_threads, on_poll=on_poll,
+            poll_seconds=poll_seconds, retries=retries,
+        )  # fmt: skip
+        return
+    waiting = dict(enumerate(tasks))
+    for left in reversed(range(_ROUNDS)):
+        with contextlib.suppress(BrokenProcessPool):
+            for index, result in _run_in_pool(function, waiting, jobs, n_threads, on_poll, poll_seconds):
+                del waiting[index]
+                yield index, result
+            return
+        log.warning("a worker process was lost; %d tasks %s", len(waiting), "start again" if left else "are undone")
+    raise RunError(
+        f"{len(waiting)} tasks: their worker processes ended without an answer, {_ROUNDS} times. Was memory short "
+        "(the kernel's log names a killed process)? Start again with fewer --jobs; what is done is kept."
+    )
+
+
+def dask_map(scheduler: str, *, jobs: int | None = None) -> Callable[[Callable[[Any], Any], Sequence[Any]], Any]:
+    """Return ``map_chunks(function, chunks)`` for `crnn_weak.features.store.build_store`, on a Dask cluster.
+
+    A few chunks for each worker are under way at a time, so that neither the cluster nor this process ever holds
+    more than those: 100 million clips are mapped in the memory of a thousand.
+
+    Parameters
+    ----------
+    scheduler : str
+        ``tcp://host:port``, or ``local`` for a cluster of `jobs` processes (by default one for each CPU).
+    """
+
+    def map_chunks(function: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
+        for _, result in run_tasks(function, chunks, jobs=jobs or default_jobs(), scheduler=scheduler):
+            yield result
+
+    return map_chunks
+
+
+def limit_threads(n_threads: int) -> None:
+    """Hold the numerical libraries of this process to `n_threads` threads, as far as they are not loaded yet."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(n_threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(n_threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = str(n_threads)
+
+
+def _run_in_pool(
+    function: Callable[[Any], Any],
+    tasks: dict[int, Any],
+    jobs: int,
+    n_threads: int,
+    on_poll: Callable[[], None] | None,
+    poll_seconds: float,
+) -> Iterator[tuple[int, Any]]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     with ProcessPoolExecutor(min(jobs, len(tasks)), context, _begin_worker, (n_threads,)) as pool:
-        futures: dict[Future[Any], int] = {pool.submit(function, task): index for index, task in enumerate(tasks)}
+        futures: dict[Future[Any], int] = {pool.submit(function, task): index for index, task in tasks.items()}
         pending = set(futures)
         try:
             while pending:
                 done, pending = wait(pending, timeout=poll_seconds, return_when=FIRST_COMPLETED)
                 if on_poll is not None:
                     on_poll()
-                for future in done:
+                # What has ended well first: the lost ones raise.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
                     yield futures[future], future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -74,10 +156,7 @@ def run_tasks(
 
 
 def _begin_worker(n_threads: int) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(n_threads)
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(n_threads)
-    os.environ["TF_NUM_INTEROP_THREADS"] = str(n_threads)
+    limit_threads(n_threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,0 +1,254 @@
+"""Tasks in processes and on Dask: results, errors, lost workers, one writer in a folder."""
+
+import math
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import helpers_tasks as tasks
+import numpy as np
+import pytest
+from helpers import TINY, ListDataset
+
+from crnn_weak.data.audio import write_audio
+from crnn_weak.data.datasets import Clip
+from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
+from crnn_weak.features.store import build_store
+from crnn_weak.owner import own
+from crnn_weak.parallel import dask_map, run_tasks
+
+
+def _folders(tmp_path, n, **options):
+    return [tasks.SlowTask(str(tmp_path / f"cell-{i}"), **options) for i in range(n)]
+
+
+def _assert_whole(folder, n_steps=5):
+    steps = [int(line.split()[0]) for line in (Path(folder) / "lines.txt").read_text().splitlines()]
+    assert steps == list(range(n_steps)), "a step is missing, or two processes wrote"
+
+
+class TestProcesses:
+    def test_results_and_progress(self):
+        polls = []
+        found = dict(run_tasks(tasks.square, [3, 4, 5], jobs=2, on_poll=lambda: polls.append(1)))
+        assert found == {0: 9, 1: 16, 2: 25}
+        assert polls
+
+    def test_no_tasks(self):
+        assert list(run_tasks(tasks.square, [], jobs=2)) == []
+
+    def test_an_error_comes_through(self):
+        with pytest.raises(DataError, match="clip 7: there is no such clip"):
+            list(run_tasks(tasks.refuse, [7], jobs=1))
+
+    def test_a_lost_worker_costs_nothing_but_time(self, tmp_path):
+        cells = _folders(tmp_path, 3)
+        cells[1] = tasks.SlowTask(cells[1].folder, n_kills=1)
+        found = dict(run_tasks(tasks.slow, cells, jobs=2))
+        assert sorted(found) == [0, 1, 2]
+        for cell in cells:
+            _assert_whole(cell.folder)
+
+    def test_a_task_that_kills_every_worker_is_named(self, tmp_path):
+        with pytest.raises(RunError, match="ended without an answer, 3 times"):
+            list(run_tasks(tasks.slow, _folders(tmp_path, 1, n_kills=9), jobs=1))
+
+
+class TestOwner:
+    def test_the_second_is_refused_and_told_by_whom(self, tmp_path):
+        with (
+            own(tmp_path),
+            pytest.raises(RunError, match=rf"process {os.getpid()} on .*is writing here"),
+            own(tmp_path),
+        ):
+            pass
+
+    def test_it_is_free_again_afterwards(self, tmp_path):
+        for _ in range(2):
+            with own(tmp_path):
+                pass
+        with pytest.raises(ZeroDivisionError), own(tmp_path):
+            1 / 0  # noqa: B018
+        with own(tmp_path):
+            pass
+
+    def test_a_killed_owner_leaves_it_free(self, tmp_path):
+        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 60))
+        process.start()
+        _wait_for(tmp_path / "held")
+        with pytest.raises(RunError, match=f"process {process.pid}"), own(tmp_path):
+            pass
+        process.kill()
+        process.join()
+        with own(tmp_path):
+            pass
+
+    def test_the_second_waits(self, tmp_path):
+        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 0.5))
+        process.start()
+        _wait_for(tmp_path / "held")
+        with own(tmp_path, wait_seconds=math.inf, poll_seconds=0.02):
+            process.join(timeout=5)
+            assert process.exitcode == 0
+
+    def test_waiting_has_an_end(self, tmp_path):
+        with own(tmp_path):
+            began = time.monotonic()
+            with pytest.raises(RunError), own(tmp_path, wait_seconds=0.2, poll_seconds=0.05):
+                pass
+            assert 0.2 <= time.monotonic() - began < 5
+
+
+def test_dask_is_an_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DependencyError, match=r"pip install 'crnn-weak\[dask\]'"):
+        list(run_tasks(tasks.square, [1], jobs=1, scheduler="local"))
+
+
+class _Cluster:
+    """A scheduler and workers as the documentation starts them, on the loopback interface."""
+
+    def __init__(self, n_workers):
+        pytest.importorskip("distributed", reason="Dask is an extra: pip install 'crnn-weak[dask]'")
+        environment = {**os.environ, "PYTHONPATH": str(Path(tasks.__file__).parent), "PYTHONWARNINGS": "ignore"}
+        options = {"env": environment, "text": True}
+        dask = [sys.executable, "-m", "dask"]
+        command = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        self.scheduler = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+        said = (re.search(r"Scheduler at:\s+(tcp://\S+)", line) for line in self.scheduler.stderr)
+        self.address = next(found[1] for found in said if found)
+        command = [*dask, "worker", self.address, "--nthreads", "1", "--no-dashboard"]
+        self.workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL, **options) for _ in range(n_workers)]
+
+    def close(self):
+        for process in (*self.workers, self.scheduler):
+            process.terminate()
+        for process in (*self.workers, self.scheduler):
+            process.wait(timeout=30)
+        self.scheduler.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = _Cluster(3)
+    yield cluster.address
+    cluster.close()
+
+
+def _wait_for(path, seconds=30):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} did not appear"
+        time.sleep(0.02)
+
+
+class TestDask:
+    def test_results_and_progress(self, cluster):
+        polls = []
+        found = dict(
+            run_tasks(tasks.square, list(range(40)), jobs=1, scheduler=cluster, on_poll=lambda: polls.append(1))
+        )
+        assert found == {i: i * i for i in range(40)}
+        assert polls
+
+    def test_map_chunks(self, cluster):
+        assert sorted(dask_map(cluster)(tasks.square, [1, 2, 3])) == [1, 4, 9]
+
+    def test_a_feature_store_is_the_same_byte_for_byte(self, cluster, tmp_path):
+        rng = np.random.default_rng(0)
+        clips = []
+        for i in range(30):
+            path = tmp_path / f"clip-{i}.wav"
+            write_audio(path, 0.1 * rng.standard_normal(16_000).astype(np.float32), 8_000)
+            clips.append(Clip(clip_id=path.stem, split="train", tags=("bell",), events=None, path=path))
+        clips.append(Clip(clip_id="gone", split="train", tags=("rain",), events=None, path=tmp_path / "gone.wav"))
+        dataset = ListDataset(clips)
+        with build_store(dataset, "train", TINY, tmp_path / "here.h5") as store:
+            assert store.counts["ok"] == 30
+        with build_store(dataset, "train", TINY, tmp_path / "dask.h5", map_chunks=dask_map(cluster)) as store:
+            assert store.counts["missing"] == 1
+        assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "dask.h5").read_bytes()
+
+    def test_workers_take_over_folder_and_threads(self, cluster, tmp_path, monkeypatch):
+        (tmp_path / "seen").touch()
+        monkeypatch.chdir(tmp_path)
+        (found,) = run_tasks(tasks.threads_and_folder, ["seen"], jobs=1, scheduler=cluster)
+        assert found == (0, ("1", str(tmp_path), True))
+
+    def test_a_folder_that_workers_do_not_see(self, cluster, tmp_path, monkeypatch):
+        monkeypatch.setattr("os.getcwd", lambda: str(tmp_path / "elsewhere"))
+        with pytest.raises(RunError, match=r"does not see the folder .*elsewhere"):
+            list(run_tasks(tasks.square, [1], jobs=1, scheduler=cluster))
+
+    def test_a_users_error_comes_through_at_once(self, cluster):
+        with pytest.raises(DataError, match=r"worker .*: clip 7: there is no such clip"):
+            list(run_tasks(tasks.refuse, [7], jobs=1, scheduler=cluster))
+
+    def test_another_error_is_tried_again(self, cluster, tmp_path):
+        assert dict(run_tasks(tasks.stumble, [str(tmp_path)], jobs=1, scheduler=cluster)) == {0: 1}
+
+    def test_a_killed_worker_loses_nothing(self, cluster, tmp_path):
+        """One task ends its worker in the middle, and one worker is killed from outside while it works."""
+        cells = _folders(tmp_path, 8, step_seconds=0.1)
+        cells[2] = tasks.SlowTask(cells[2].folder, n_kills=1, step_seconds=0.1)
+        found, killed = {}, None
+        for index, (name, pid) in run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster):
+            assert index not in found
+            found[index] = name
+            if killed is None:
+                killed = pid
+                os.kill(pid, signal.SIGKILL)
+        assert found == {i: f"cell-{i}" for i in range(8)}
+        for cell in cells:
+            _assert_whole(cell.folder)
+
+    def test_a_grid_that_is_started_again_waits_for_what_still_runs(self, cluster, tmp_path):
+        """The first caller gives up after one result; its other tasks run on, and nothing is written twice."""
+        cells = _folders(tmp_path, 3, step_seconds=0.2)
+        first = run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster)
+        next(first)
+        first.close()
+        found = dict(run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster))
+        assert sorted(found) == [0, 1, 2]
+        for cell in cells:
+            _assert_whole(cell.folder)
+
+    def test_a_lost_scheduler_is_an_error_and_no_loss(self, cluster, tmp_path):
+        other = _Cluster(1)
+        cells = _folders(tmp_path, 4, step_seconds=0.1)
+        try:
+            first = run_tasks(tasks.slow, cells, jobs=1, scheduler=other.address)
+            next(first)
+            other.scheduler.kill()
+            with pytest.raises(RunError, match="connection to the Dask scheduler was lost"):
+                list(first)
+            assert len(dict(run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster))) == 4
+        finally:
+            other.close()
+        for cell in cells:
+            _assert_whole(cell.folder)
+
+    def test_nobody_answers(self, monkeypatch):
+        pytest.importorskip("distributed")
+        monkeypatch.setattr("crnn_weak.dask_tasks._CONNECT_SECONDS", 0.5)
+        with pytest.raises(RunError, match="no Dask scheduler answers"):
+            list(run_tasks(tasks.square, [1], jobs=1, scheduler="tcp://127.0.0.1:9"))
+
+    def test_a_misspelt_address(self):
+        pytest.importorskip("distributed")
+        with pytest.raises(ConfigError, match="expected tcp://host:port"):
+            list(run_tasks(tasks.square, [1], jobs=1, scheduler="locl"))
+
+    def test_a_local_cluster(self, tmp_path):
+        pytest.importorskip("distributed")
+        cells = _folders(tmp_path, 4)
+        cells[0] = tasks.SlowTask(cells[0].folder, n_kills=1)
+        found = dict(run_tasks(tasks.slow, cells, jobs=2, scheduler="local"))
+        assert sorted(found) == [0, 1, 2, 3]
+        for cell in cells:
+            _assert_whole(cell.folder)
