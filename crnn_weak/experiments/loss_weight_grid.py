@@ -136,8 +136,9 @@ class _GridProgress:
     def __init__(self, cells: Sequence[Cell], epochs: int, progress: bool) -> None:
         self._cells, self._epochs = cells, epochs
         self._before = {cell.run_dir: self._done(cell) for cell in cells}
-        total = len(cells) * epochs - sum(self._before.values())
-        self._bar = tqdm(total=total, unit="epoch", desc="training", disable=not progress, smoothing=0.1)
+        self._total = len(cells) * epochs - sum(self._before.values())
+        self._done_now = 0
+        self._bar = tqdm(total=self._total, unit="epoch", desc="training", disable=not progress, smoothing=0.1)
         self._began = time.perf_counter()
         self._n_finished = 0
 
@@ -160,13 +161,15 @@ class _GridProgress:
         for cell in self._cells:
             epochs = self._epochs if is_complete(cell.run_dir) else self._done(cell)
             done += max(0, epochs - self._before[cell.run_dir])
-        self._bar.update(done - self._bar.n)
+        self._bar.update(done - self._done_now)
+        self._done_now = done
 
     def finished(self, cell: Cell, metrics: dict[str, Any]) -> None:
-        """Log a finished cell and an estimate of the time left."""
+        """Log a finished cell and an estimate of the time left, by the epochs done and to do."""
+        self.poll()
         self._n_finished += 1
         elapsed = time.perf_counter() - self._began
-        left = elapsed / self._n_finished * (len(self._cells) - self._n_finished)
+        left = elapsed / max(1, self._done_now) * (self._total - self._done_now)
         weights, tagging, segment = cell.config.loss_weights, metrics["tagging"], metrics["segment"]
         detection = "" if segment is None else f", SED ER {segment['error_rate']:.2f} F {100 * segment['f_score']:.1f}"
         with _outside(self._bar):
