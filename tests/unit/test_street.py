@@ -399,3 +399,26 @@ def test_what_street_cannot_make_is_refused(override, tmp_path):
     with pytest.raises(ConfigError, match="street"):
         open_dataset(config, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# --- experiments -----------------------------------------------------------------------------------------------------
+
+
+def test_the_baseline_learns_loud_scenes_and_says_what_it_did(capsys):
+    from crnn_weak.experiments import street_baseline
+
+    assert street_baseline.main(["--train", "60", "--test", "20", "--snr", "20", "30", "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("events 20 to 30 dB, 60 + 20 clips: tagging P ")
+    assert float(printed.split()[-1]) > 15  # one class for all clips gets 12
+
+
+def test_the_figure_has_a_panel_for_each_class(tmp_path, monkeypatch):
+    from crnn_weak.experiments import street_figure
+
+    drawn = []
+    draw = street_figure.street_figure
+    monkeypatch.setattr(street_figure, "street_figure", lambda **options: drawn.append(draw(**options)) or drawn[-1])
+    assert street_figure.main(["--output", str(tmp_path / "classes.png")]) == 0
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pdf", ".png"]
+    assert [ax.get_title(loc="left") for ax in drawn[0].axes if ax.axison] == list(DCASE2017_TASK4)

@@ -1,0 +1,55 @@
+"""Street clips stay what they were: what changes the audio of a seed must change `VERSION`, and with it every set.
+
+``python tests/golden/test_street_golden.py`` writes the file anew, after such a change.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crnn_weak.data.synthesis.scene import SOUNDS, VERSION, draw_scene, render
+
+GOLDEN = Path(__file__).parents[1] / "data" / "street_golden.json"
+RATE = 16_000
+
+
+def octave_levels(audio):
+    """Return decibels in the octaves from 62.5 Hz to 8 kHz, of each half of the clip."""
+    spectra = np.abs(np.fft.rfft(audio.reshape(2, -1).astype(float), axis=1)) ** 2
+    hertz = np.fft.rfftfreq(audio.size // 2, 1 / RATE)
+    bands = [(hertz >= low) & (hertz < 2 * low) for low in 62.5 * 2.0 ** np.arange(7)]
+    return [[round(float(10 * np.log10(half[band].sum() + 1e-9)), 2) for band in bands] for half in spectra]
+
+
+def describe():
+    clips = []
+    for split, indices in (("train", range(12)), ("test", range(12))):
+        for index in indices:
+            scene = draw_scene(2017, split, index)
+            events = [[event.onset, event.offset, event.label] for event in scene.events]
+            clips.append([split, index, scene.clip_id, events, octave_levels(render(scene, RATE))])
+    return {"version": VERSION, "clips": clips}
+
+
+def test_clips_are_what_they_were():
+    golden, now = json.loads(GOLDEN.read_text(encoding="utf-8")), describe()
+    assert now["version"] == golden["version"], f"VERSION has changed: run python {__file__}"
+    for (*drawn, levels), (*golden_drawn, golden_levels) in zip(now["clips"], golden["clips"], strict=True):
+        assert drawn == golden_drawn, "the layout of a seed has changed: raise VERSION in scene.py"
+        # Another processor rounds otherwise; a tenth of a decibel is far above that and far below any real change.
+        assert np.array(levels) == pytest.approx(np.array(golden_levels), abs=0.1), (
+            f"the sound of {drawn[:2]} has changed: raise VERSION in scene.py"
+        )
+
+
+def test_most_classes_are_among_the_golden_clips():
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert len({label for clip in golden["clips"] for _, _, label in clip[3]} & set(SOUNDS)) >= 12
+
+
+if __name__ == "__main__":
+    text = json.dumps(describe()).replace('["train"', '\n["train"').replace('["test"', '\n["test"')
+    GOLDEN.write_text(text + "\n", encoding="utf-8")
+    print(f"wrote {GOLDEN}")
