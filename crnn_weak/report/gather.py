@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnn_weak.errors import ClipError, CrnnWeakError, nearest_names
+from crnn_weak.errors import ClipError, ConfigError, CrnnWeakError, DataError, ModelFileError, nearest_names
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipView, build_clip_view, saliency_classes
 from crnn_weak.report.media import AUDIO_FORMATS, data_uri, encode_audio
 from crnn_weak.report.run_folder import Run
+from crnn_weak.saliency.targets import method as find_method
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -104,10 +105,15 @@ def gather_clips(run: Run, options: ClipOptions, *, sound_folder: Path) -> ClipS
 
     Raises
     ------
-    ClipError
-        A clip that was asked for is not among the run's.
+    ClipError, ConfigError
+        A clip that was asked for is not among the run's; an unknown sound format or saliency method.
     """
     section = ClipSection()
+    find_method(options.method)  # a misspelt option is refused before anything is computed
+    if options.audio_format not in AUDIO_FORMATS:
+        raise ConfigError(
+            f"audio format {options.audio_format!r} is not known. {nearest_names(options.audio_format, AUDIO_FORMATS)}"
+        )
     for clip_id in options.wanted:
         if clip_id not in run.scores.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the run. {nearest_names(clip_id, run.scores.clip_ids)}")
@@ -195,7 +201,6 @@ def _saliency(
     try:
         from crnn_weak.model.files import load_model
         from crnn_weak.saliency import Explainer, Target
-        from crnn_weak.saliency import method as find_method
 
         model, metadata = load_model(run.model_path)
         explainer = Explainer(
@@ -208,7 +213,7 @@ def _saliency(
             targets = [Target(output, name) for _, name in pairs]
             found[output] = explainer.explain(inputs, targets, method=method).maps
         section.caption = find_method(method).caption()
-    except (CrnnWeakError, ImportError) as error:
+    except (ModelFileError, DataError, ImportError) as error:
         section.notes.append(f"No saliency: {' '.join(str(error).split())}")
         log.warning("report: no saliency: %s", error)
         return nothing
@@ -233,8 +238,8 @@ def _add_sound(section: ClipSection, run: Run, options: ClipOptions, folder: Pat
                 sample_rate_hz=features.sample_rate_hz,
                 clip_seconds=view.duration,
             )
-        except CrnnWeakError as error:
-            view.audio_note = f"The recording cannot be read: {type(error).__name__}."
+        except DataError as error:
+            view.audio_note = "The recording cannot be read."
             log.warning("report: %s", error)
             n_missing += 1
             continue

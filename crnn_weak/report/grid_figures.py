@@ -138,7 +138,8 @@ def plot_loss_weight_grid(
             ax.set_xlabel("loss weights, strong : weak")
             ax.grid(axis="y")
             # Legends stand above: inside, they hide points in one experiment or another.
-            ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+            if ax.get_legend_handles_labels()[0]:
+                ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
         axes[0].set_ylim(0, 100)
         axes[0].set_ylabel("F-score / %")
         axes[1].set_ylim(bottom=0)

@@ -128,8 +128,8 @@ def _class_f(row: dict[str, Any]) -> float:
 
 
 def _drawings(run: Run, experiment: Experiment | None, scores: ClipScores | None) -> dict[str, str]:
-    """The page's figures as inline SVG, by name."""
-    drawn = {}
+    """The page's figures as inline SVG, by name; empty where there is nothing to draw."""
+    drawn = dict.fromkeys(("grid", "settings", "curves", "classes", "confusion", "network"), "")
     classes = run.classes
     if experiment is not None:
         figure, axes = figures.new_figure(9.8, 4.0, n_columns=2)

@@ -1,0 +1,173 @@
+"""Run and experiment folders made in a moment: the layout of real ones, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from helpers import TINY, make_store
+
+from crnn_weak import config as configuration
+from crnn_weak.config import Config, LossWeights
+from crnn_weak.data.annotations import write_events, write_tags
+from crnn_weak.data.audio import write_audio
+from crnn_weak.data.labels import event_roll
+from crnn_weak.detection.postprocess import ClassDecisions, score_set_events, score_set_tags
+from crnn_weak.detection.scores import ScoreSet, load_scores, save_scores
+from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.store import FeatureStore
+from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.segment import segment_metrics
+from crnn_weak.metrics.tagging import tagging_metrics
+from crnn_weak.report.tables import results_of_cell, write_results
+
+#: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
+NASTY = ("<script>alert(1)</script>", "Air horn, truck horn", 'cost $x_$ & "quotes"')
+PLAIN = ("bell", "drill", "rain")
+
+
+def tiny_config(*, classes: Sequence[str] = PLAIN, setting: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> Config:
+    """Return the configuration of a run on `helpers.TINY` features."""
+    quick = configuration.preset("quick")
+    return dataclasses.replace(
+        quick,
+        features=TINY,
+        model=dataclasses.replace(
+            quick.model, n_classes=len(classes), n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=6
+        ),
+        loss_weights=LossWeights(strong=setting[0], weak=setting[1]),
+        training=dataclasses.replace(quick.training, epochs=4, seed=seed),
+    )
+
+
+def make_scores(store: FeatureStore, *, quality: float, seed: int) -> ScoreSet:
+    """Return scores that follow the truth, blurred; at `quality` 0 they are noise."""
+    rng = np.random.default_rng(seed)
+    n_frames, n_classes = store.features.n_frames, len(store.classes)
+    strong = rng.uniform(0.0, 1.0, (len(store), n_frames, n_classes)) * (1.0 - 0.6 * quality)
+    for row, clip_id in enumerate(store.clip_ids):
+        events = store.events.get(clip_id, ())
+        roll = event_roll(events, store.classes, hop_seconds=store.features.hop_seconds, n_frames=n_frames)
+        strong[row] += quality * 0.55 * roll
+    strong = np.clip(strong, 0.0, 1.0).astype(np.float32)
+    return ScoreSet(store.clip_ids, store.classes, store.features.hop_seconds, strong, strong.max(axis=1))
+
+
+def make_history(n_epochs: int = 4) -> str:
+    """Return the text of a ``history.csv`` whose best epoch is the last but one."""
+    lines = ["epoch,loss,strong_loss,weak_loss,val_loss,val_strong_loss,val_weak_loss,seconds"]
+    for epoch in range(1, n_epochs + 1):
+        loss = 0.5 / epoch
+        val = loss + 0.05 + (0.2 if epoch == n_epochs else 0.0)
+        lines.append(f"{epoch},{2 * loss},{loss},{loss},{2 * val},{val},{val},1.5")
+    return "\n".join(lines) + "\n"
+
+
+def make_run(
+    folder: Path,
+    store: FeatureStore,
+    *,
+    setting: tuple[float, float] = (1.0, 1.0),
+    seed: int = 0,
+    quality: float = 0.8,
+    finished: bool = True,
+    model: bool = False,
+) -> dict:
+    """Fill a run's folder and return its metrics; `model` adds an untrained ``best.keras``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = tiny_config(classes=store.classes, setting=setting, seed=seed)
+    (folder / "config.toml").write_text(configuration.to_toml(config), encoding="utf-8")
+    (folder / "environment.json").write_text(json.dumps({"python": "3.11", "packages": {"keras": "3"}, "n_cpus": 2}))
+    (folder / "history.csv").write_text(make_history())
+    if not finished:
+        return {}
+    (folder / "state.json").write_text(json.dumps({"finished": True, "epoch": 4, "best_epoch": 3}))
+    save_scores(folder / "scores.h5", make_scores(store, quality=quality, seed=seed))
+    scores = load_scores(folder / "scores.h5")
+    decisions = ClassDecisions.from_config(config.decisions, store.classes)
+    events, tags = score_set_events(scores, decisions), score_set_tags(scores, decisions)
+    write_events(folder / "events.tsv", events)
+    write_tags(folder / "tags.tsv", tags)
+    truth = {
+        clip_id: tuple(c for c, on in zip(store.classes, row, strict=True) if on)
+        for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
+    }
+    known = {"classes": store.classes}
+    metrics = {
+        "split": "test",
+        "n_clips": len(store),
+        "n_listed": store.n_listed,
+        "decisions": decisions.to_dict(),
+        "tagging": tagging_metrics(truth, tags, **known).to_dict(),
+        "segment": None,
+        "event": None,
+    }
+    if store.has_events:
+        metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **known).to_dict()
+        metrics["event"] = event_metrics(store.events, events, **known).to_dict()
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    if model:
+        from crnn_weak.model.crnn import build_model
+        from crnn_weak.model.files import ModelMetadata, save_model
+
+        scaler = Scaler.fit(store)
+        save_model(build_model(config), folder / "best.keras", ModelMetadata(store.classes, config, scaler))
+    return metrics
+
+
+def write_sound(folder: Path, store: FeatureStore, n_clips: int | None = None) -> dict[str, str]:
+    """Write a short tone for each clip; return clip id -> path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds = np.arange(round(TINY.clip_seconds * TINY.sample_rate_hz)) / TINY.sample_rate_hz
+    paths = {}
+    for row, clip_id in enumerate(store.clip_ids[:n_clips]):
+        tone = 0.3 * np.sin(2 * np.pi * (300 + 40 * row) * seconds).astype(np.float32)
+        path = folder / f"{row}.wav"
+        write_audio(path, tone, TINY.sample_rate_hz)
+        paths[clip_id] = str(path)
+    return paths
+
+
+def make_experiment(
+    folder: Path,
+    *,
+    classes: Sequence[str] = PLAIN,
+    settings: Sequence[tuple[float, float]] = ((0.02, 1.0), (1.0, 1.0), (1.0, 0.02)),
+    seeds: Sequence[int] = (0,),
+    n_clips: int = 12,
+    with_events: bool = True,
+    sound: bool = True,
+    model: bool = False,
+) -> Path:
+    """Make a finished experiment under `folder` and return its path; the better settings have more strong weight."""
+    path = folder / "experiment"
+    path.mkdir(parents=True)
+    lines = []
+    with make_store(
+        folder, n_clips, classes, split="test", with_events=with_events, name="test.h5", unreadable=(3,), seed=5
+    ) as store:
+        for seed in seeds:
+            for index, setting in enumerate(settings):
+                name = LossWeights(strong=setting[0], weak=setting[1]).name
+                quality = 0.3 + 0.6 * index / max(1, len(settings) - 1)
+                run_dir = path / name / f"seed-{seed}"
+                metrics = make_run(run_dir, store, setting=setting, seed=seed, quality=quality, model=model)
+                lines += results_of_cell("experiment", setting, seed, metrics, "0123456789ab")
+        data = {
+            "provenance": f"made for tests, classes {', '.join(classes)}",
+            "classes": list(classes),
+            "coverage": {"test": {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}},
+            "test_store": os.path.relpath(store.path, path),
+            "audio": write_sound(folder / "audio", store) if sound else {},
+        }
+    (path / "config.toml").write_text(configuration.to_toml(tiny_config(classes=classes)), encoding="utf-8")
+    (path / "environment.json").write_text(json.dumps({"python": "3.11"}))
+    (path / "results.csv").write_text(write_results(lines), encoding="utf-8")
+    (path / "data.json").write_text(json.dumps(data), encoding="utf-8")
+    sticks = {"nothing": {"tagging/f_score": 0.0, "segment/error_rate": 1.0, "segment/f_score": None}}
+    (path / "yardsticks.json").write_text(json.dumps(sticks))
+    return path
