@@ -39,7 +39,7 @@ class Event:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.onset) and math.isfinite(self.offset) and 0 <= self.onset <= self.offset):
             raise DataError(
-                f"event {self.label!r} from {self.onset} to {self.offset} s: expected 0 <= onset <= offset, both finite."
+                f"event {self.label!r} from {self.onset} to {self.offset} s: expected finite 0 <= onset <= offset."
             )
 
     @property
@@ -121,5 +121,5 @@ class EventList(Sequence[Event]):
             f"<td>{'' if e.score is None else f'{e.score:.2f}'}</td></tr>"
             for e in self._events
         )
-        caption = html.escape(self.clip_id) or "events"
-        return f"<table><caption>{caption}: {len(self)} events</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption = f"<caption>{html.escape(self.clip_id) or 'events'}: {len(self)} events</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

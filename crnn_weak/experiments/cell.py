@@ -63,6 +63,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
     if cell.config.training.deterministic:
         set_threads(1, deterministic=True)
     import keras
+    import numpy as np
 
     from crnn_weak.detection.predict import predict_store
     from crnn_weak.detection.scores import save_scores
@@ -76,7 +77,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
         model, metadata = load_model(best)
         validation = json.loads((run_dir / "split.json").read_text(encoding="utf-8"))["validation"]
         position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
-        held_out = predict_store(model, metadata, store, [position[clip_id] for clip_id in validation])
+        held_out = predict_store(model, metadata, store, np.array([position[clip_id] for clip_id in validation]))
         save_scores(run_dir / "validation_scores.h5", held_out)
     with FeatureStore(cell.test_store, cell.config.features) as store:
         scores = predict_store(model, metadata, store)

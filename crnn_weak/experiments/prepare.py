@@ -86,6 +86,5 @@ def prepare(
         data[f"{split}_store"] = os.path.relpath(path, folder)
         seconds = time.perf_counter() - began
         log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
-    found = (clip for clip in dataset.clips("test") if clip.path is not None)
-    data["audio"] = {clip.clip_id: os.path.relpath(clip.path, folder) for clip in found}
+    data["audio"] = {c.clip_id: os.path.relpath(c.path, folder) for c in dataset.clips("test") if c.path is not None}
     return Prepared(config, stores / "train.h5", stores / "test.h5", data)

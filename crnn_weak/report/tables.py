@@ -189,7 +189,7 @@ class ResultsTable:
         """The titles of the columns."""
         return ["strong", "weak", *(text for column in COLUMNS for text in (column.title, "paper", "diff"))]
 
-    def foot(self, plus_minus: str = " ± ") -> list[list[str]]:
+    def foot(self) -> list[list[str]]:
         """Return the rows below the settings: yardsticks, and the rank correlation with the paper's column."""
         rows = []
         for name, values in (self.yardsticks or {}).items():
@@ -200,8 +200,8 @@ class ResultsTable:
             rows.append(row)
         row = ["rank correlation", ""]
         for column in COLUMNS:
-            value = self.rank_correlation(column)
-            row += ["-" if value is None else f"{value:+.2f}", "", ""]
+            correlation = self.rank_correlation(column)
+            row += ["-" if correlation is None else f"{correlation:+.2f}", "", ""]
         rows.append(row)
         return rows
 
