@@ -29,7 +29,7 @@ from common import alternate, environment, table
 from crnn_weak.config import PRESETS, FeatureConfig
 from crnn_weak.data.audio import load_clip
 from crnn_weak.data.datasets import Clip
-from crnn_weak.features.extract import chunk_function
+from crnn_weak.features.extract import chunk_function, map_in_processes
 from crnn_weak.features.log_mel import LogMelExtractor
 
 # name, preset, file format, sample rate of the file, channels
@@ -89,24 +89,18 @@ def largest_difference(path: Path, config: FeatureConfig, extractor: LogMelExtra
 
 
 def scaling(folder: Path, jobs: int, n_clips: int) -> dict[str, float]:
-    """Clips per second of decoding and log mel over 1 to `jobs` processes, started and warm; the median of 3."""
-    import joblib
-
-    config = PRESETS["paper"].features
+    """Clips per second of decoding and log mel over 1 and `jobs` processes, from the first result on; medians of 3."""
     path = folder / "scaling.wav"
     soundfile.write(path, make_sound(44_100, 1), 44_100)
     clip = Clip("clip", "train", path, ())
     chunks = [[(row, clip) for row in range(first, first + 8)] for first in range(0, n_clips, 8)]
-    function = chunk_function(config)
+    function = chunk_function(PRESETS["paper"].features)
     rates: dict[str, list[float]] = {}
     for _ in range(3):
         for n in sorted({1, jobs}):
-            with joblib.Parallel(n_jobs=n, return_as="generator_unordered", batch_size=1) as parallel:
-                list(parallel(joblib.delayed(function)(chunk) for chunk in chunks[: 2 * n]))
-                started = time.perf_counter()
-                for _ in parallel(joblib.delayed(function)(chunk) for chunk in chunks):
-                    pass
-                rates.setdefault(f"{n}", []).append(n_clips / (time.perf_counter() - started))
+            done = [time.perf_counter() for _ in map_in_processes(n)(function, chunks)]
+            steady = done[n:]  # every process has begun by then
+            rates.setdefault(f"{n}", []).append(8 * (len(steady) - 1) / (steady[-1] - steady[0]))
     return {n: round(statistics.median(values), 1) for n, values in rates.items()}
 
 
@@ -154,7 +148,7 @@ def main() -> None:
     rounds = 3 if args.quick else args.rounds
     with tempfile.TemporaryDirectory() as name:
         rows = [measure(case, Path(name), rounds) for case in CASES]
-        rates = {} if args.quick else scaling(Path(name), args.jobs, 240 * args.jobs)
+        rates = {} if args.quick else scaling(Path(name), args.jobs, 480 * args.jobs)
     print("CPU milliseconds per 10 s clip, one thread, medians of", rounds, "alternating rounds")
     shown = [[f"{value:.1e}" if key == "largest difference" else value for key, value in row.items()] for row in rows]
     print(table(shown, list(rows[0])))

@@ -8,6 +8,14 @@ Conventions
 * The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each
   of unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
 
+Precision
+---------
+Single precision throughout, in less than half the time of double. Against a calculation in double precision (which
+librosa's is, inside) the logarithms differ by less than 1e-5 where a band lies within some 40 dB of the frame's
+loudest; in emptier bands, such as those above a codec's cut-off, by up to some 1e-4: the rounding of the loud bands,
+heard in the quiet ones. On real recordings 0.1 % of the values differ by more than 1e-5, none by more than 1e-4.
+``dtype=np.float64`` removes that.
+
 Nothing is standardised here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.data.audio`).
 """
 
@@ -73,17 +81,19 @@ class LogMelExtractor:
     Parameters
     ----------
     config : FeatureConfig
+    dtype : np.float32 or np.float64
+        Of the window and the Fourier transform; the result is float32 in either case.
 
     Attributes
     ----------
-    window : np.ndarray of float32, shape (n_window,)
+    window : np.ndarray, shape (n_window,)
     basis : np.ndarray of float32, shape (n_mels, n_fft // 2 + 1)
     """
 
-    def __init__(self, config: FeatureConfig) -> None:
+    def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
         self.config = config
         phase = 2 * np.pi * np.arange(config.n_window) / config.n_window
-        self.window: np.ndarray = (0.54 - 0.46 * np.cos(phase)).astype(np.float32)  # Hamming, periodic
+        self.window: np.ndarray = (0.54 - 0.46 * np.cos(phase)).astype(dtype)  # Hamming, periodic
         self.basis = mel_basis(config)
         self._groups = []  # (bands, bins, filters of those bands over those bins, transposed)
         for first in range(0, config.n_mels, _BANDS):
@@ -121,12 +131,13 @@ class LogMelExtractor:
                 f"audio: {audio.size} samples are less than half a frame; expected at least {config.n_hop // 2 + 1}."
             )
         energies = np.empty((n_frames, config.n_mels), dtype=np.float32)
-        windowed = np.zeros((min(_BLOCK, n_frames), config.n_fft), dtype=np.float32)  # zeros behind the window stay
+        # What lies behind the window stays zero.
+        windowed = np.zeros((min(_BLOCK, n_frames), config.n_fft), dtype=self.window.dtype)
         for first in range(0, n_frames, _BLOCK):
             last = min(first + _BLOCK, n_frames)
             block = windowed[: last - first]
             self._cut(audio, first, last, block)
-            magnitude = np.abs(scipy.fft.rfft(block))  # (frames, bins)
+            magnitude = np.abs(scipy.fft.rfft(block)).astype(np.float32, copy=False)  # (frames, bins)
             for bands, bins, filters in self._groups:
                 np.matmul(magnitude[:, bins], filters, out=energies[first:last, bands])
         energies += np.float32(config.log_floor)

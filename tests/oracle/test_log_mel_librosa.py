@@ -1,13 +1,15 @@
-"""Log mel-band energies against librosa's primitives, to 1e-5."""
+"""Log mel-band energies against librosa's primitives, to 1e-5 (to 1e-3 in bands that hold next to nothing)."""
 
 import dataclasses
 
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 
 from crnn_weak.config import PRESETS, FeatureConfig
-from crnn_weak.features.log_mel import log_mel, mel_basis
+from crnn_weak.data.audio import load_clip
+from crnn_weak.features.log_mel import LogMelExtractor, log_mel, mel_basis
 
 CONFIGS = {
     "paper": PRESETS["paper"].features,
@@ -29,7 +31,9 @@ def _sounds(config: FeatureConfig, n_samples: int) -> dict[str, np.ndarray]:
     seconds = np.arange(n_samples) / config.sample_rate_hz
     noise = rng.standard_normal(n_samples)
     siren = np.sin(2 * np.pi * (900 * seconds + 300 / (2 * np.pi) * np.sin(2 * np.pi * 0.5 * seconds)))
+    muffled = scipy.signal.sosfilt(scipy.signal.butter(10, 0.2, output="sos"), noise)
     return {
+        "muffled": 0.2 * muffled,
         "noise": 0.1 * noise,
         "siren": 0.5 * siren + 0.01 * noise,
         "quiet": 1e-4 * noise,
@@ -71,7 +75,11 @@ def test_framing_filters_and_logarithm_are_librosas(name, share):
         want = _by_librosa(audio.astype(np.float64), config)
         got = log_mel(audio, config)
         assert got.shape == want.shape
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5, err_msg=sound)
+        # Bands that a low-pass emptied hold single precision's rounding of the others: see the module.
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-3 if sound == "muffled" else 1e-5, err_msg=sound)
+        double = LogMelExtractor(config, dtype=np.float64)(audio)
+        assert double.dtype == np.float32
+        np.testing.assert_allclose(double, want, rtol=0, atol=3e-6, err_msg=sound)
 
 
 @pytest.mark.parametrize("name", ["paper", "quick"])
@@ -98,3 +106,16 @@ def test_equality_would_notice_a_shift_of_one_sample():
     config = dataclasses.replace(CONFIGS["quick"], clip_seconds=1.0)
     audio = _sounds(config, config.n_clip_samples + 1)["noise"].astype(np.float32)
     assert np.abs(log_mel(audio[1:], config) - log_mel(audio[:-1], config)).max() > 1e-3
+
+
+def test_real_recordings(real_events):
+    """The paper's features of recorded sounds, many of them with empty high bands."""
+    config = CONFIGS["paper"]
+    differences = []
+    for path in sorted((real_events / "audio").rglob("*.ogg"))[::100]:
+        audio, _ = load_clip(path, config.sample_rate_hz, config.clip_seconds)
+        want = _by_librosa(audio.astype(np.float64), config)
+        differences.append(np.abs(log_mel(audio, config) - want))
+        np.testing.assert_allclose(LogMelExtractor(config, dtype=np.float64)(audio), want, rtol=0, atol=3e-6)
+    assert np.max(differences) < 2e-4
+    assert np.mean(np.array(differences) > 1e-5) < 0.005
