@@ -1,4 +1,4 @@
-"""Pictures of one clip: log mel, events, frame scores, saliency. Axes in, artists out.
+"""Pictures of one clip: log mel, events, frame scores. Axes in, artists out.
 
 Time runs in seconds on x, from the start of the clip; classes stand in the order of the class list, the first on top.
 """
@@ -19,18 +19,18 @@ from crnn_weak.report.style import COLOURS, hertz_axis, relative_decibels, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_event_roll", "plot_log_mel", "plot_saliency", "plot_scores"]
+__all__ = ["check_shape", "draw_bands", "plot_event_roll", "plot_log_mel", "plot_scores", "shorten"]
 
 _LOG_MEL_MAP = "magma"  # sequential, even in lightness, readable in grey
-_SALIENCY_MAP = "viridis"
-_SIGNED_MAP = "RdBu_r"  # diverging, centred on zero
 
 
-def _shorten(label: str, n_most: int = 32) -> str:
+def shorten(label: str, n_most: int = 32) -> str:
+    """Return a label that fits beside its lane."""
     return label if len(label) <= n_most else label[: n_most - 1].rstrip() + "…"
 
 
-def _check(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+def check_shape(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return the array if it has the shape (None is any length); otherwise raise DataError."""
     array = np.asarray(array)
     fits = array.ndim == len(shape) and all(
         want in (None, have) for want, have in zip(shape, array.shape, strict=False)
@@ -41,7 +41,7 @@ def _check(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.nd
     return array
 
 
-def _image(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
+def draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
     """Draw ``(n_frames, n_mels)`` with seconds on x and hertz on y."""
     extent = (0.0, array.shape[0] * features.hop_seconds, -0.5, features.n_mels - 0.5)
     image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, interpolation="nearest", **options)
@@ -77,10 +77,10 @@ def plot_log_mel(
     DataError
         The array has another number of bands.
     """
-    log_mel = _check("log_mel", log_mel, (None, features.n_mels))
+    log_mel = check_shape("log_mel", log_mel, (None, features.n_mels))
     with style():
         values, floor = relative_decibels(log_mel)
-        image = _image(values, features, ax, cmap=_LOG_MEL_MAP, vmin=floor, vmax=0.0)
+        image = draw_bands(values, features, ax, cmap=_LOG_MEL_MAP, vmin=floor, vmax=0.0)
         time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
         if colour_bar:
             bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.04)
@@ -93,7 +93,7 @@ def _lanes(classes: Sequence[str], ax: Axes) -> None:
     """One lane for each class, the first on top; class ``k`` covers ``[k - 0.5, k + 0.5)``, y runs downwards."""
     for row in range(0, len(classes), 2):
         ax.axhspan(row - 0.5, row + 0.5, color=COLOURS["lane"], linewidth=0, zorder=0)
-    ax.set_yticks(range(len(classes)), [_shorten(name) for name in classes])
+    ax.set_yticks(range(len(classes)), [shorten(name) for name in classes])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(classes) - 0.5, -0.5)
     for side in ("left", "right", "top"):
@@ -198,7 +198,7 @@ def plot_scores(
     list of matplotlib.lines.Line2D
         One for each class.
     """
-    strong = _check("strong", strong, (None, len(classes)))
+    strong = check_shape("strong", strong, (None, len(classes)))
     edges = np.arange(strong.shape[0] + 1) * hop_seconds
     lines = []
     with style():
@@ -240,97 +240,3 @@ def plot_scores(
         time_axis(ax, float(edges[-1]), label=time_label)
         ax.grid(axis="x", zorder=1)
     return lines
-
-
-def _mark_events(ax: Axes, reference: Iterable[Event], estimated: Iterable[Event]) -> None:
-    """Bars above the picture (truth above detection) and hairlines at onsets and offsets through it."""
-    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
-
-    top = blended_transform_factory(ax.transData, ax.transAxes)
-    for role, events, points in (("reference", reference, 8.5), ("estimated", estimated, 4.0)):
-        place = top + ScaledTranslation(0, points / 72, ax.figure.dpi_scale_trans)
-        for event in events:
-            ax.plot(
-                [event.onset, event.offset],
-                [1.0, 1.0],
-                transform=place,
-                color=COLOURS[role],
-                linewidth=3.0,
-                solid_capstyle="butt",
-                clip_on=False,
-            )
-            if role == "reference":
-                for moment in (event.onset, event.offset):
-                    ax.axvline(moment, color="white", linewidth=0.8, dashes=(4, 3), alpha=0.9)
-
-
-def plot_saliency(
-    strong: np.ndarray,
-    weak: np.ndarray,
-    log_mel: np.ndarray,
-    *,
-    features: FeatureConfig,
-    axes: Sequence[Axes],
-    label: str = "",
-    reference: Iterable[Event] = (),
-    estimated: Iterable[Event] = (),
-) -> list[Any]:
-    """Draw the talk's figure: gradients of the strong output, of the weak output, and the log mel.
-
-    Parameters
-    ----------
-    strong, weak : np.ndarray, shape (n_frames, n_mels)
-        Saliency of one class. Maps without negative values are scaled to their own maximum; signed maps are drawn
-        on a diverging scale that is centred on zero.
-    log_mel : np.ndarray, shape (n_frames, n_mels)
-    features : FeatureConfig
-    axes : sequence of three Axes
-        From the top; give axes that share x. Only the lowest carries the time label.
-    label : str
-        The class, for the titles.
-    reference, estimated : iterable of Event
-        Marked above each panel: the truth (upper bar, dashed lines through the picture) and the detections. With
-        a `label` given, only that class's.
-
-    Returns
-    -------
-    list of three matplotlib.image.AxesImage
-    """
-    if len(axes) != 3:
-        raise DataError(f"plot_saliency: expected three axes, received {len(axes)}.")
-    from matplotlib.lines import Line2D
-
-    reference = [event for event in reference if not label or event.label == label]
-    estimated = [event for event in estimated if not label or event.label == label]
-    images = []
-    suffix = f": {label}" if label else ""
-    with style():
-        for ax, values, title in zip(axes, (strong, weak), ("strong", "weak"), strict=False):
-            values = _check(title, values, (log_mel.shape[0], features.n_mels))
-            # The largest hundredth may saturate: single cells would otherwise blacken the rest.
-            peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
-            signed = float(values.min()) < 0
-            images.append(
-                _image(
-                    values,
-                    features,
-                    ax,
-                    cmap=_SIGNED_MAP if signed else _SALIENCY_MAP,
-                    vmin=-peak if signed else 0,
-                    vmax=peak,
-                )
-            )
-            time_axis(ax, values.shape[0] * features.hop_seconds, label=False)
-            ax.tick_params(axis="x", labelbottom=False)
-            ax.set_title(f"Gradients of the {title} output{suffix}", pad=13)
-        images.append(plot_log_mel(log_mel, features=features, ax=axes[2]))
-        axes[2].set_title("Log mel-band energies", pad=13)
-        for ax in axes:
-            _mark_events(ax, reference, estimated)
-        if reference or estimated:
-            handles = [
-                Line2D([], [], color=COLOURS[role], linewidth=3, solid_capstyle="butt", label=words)
-                for role, words in (("reference", "truth"), ("estimated", "detected"))
-            ]
-            axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=2, borderaxespad=0)
-    return images

@@ -14,9 +14,10 @@ module imports no matplotlib. A figure for a file:
 from __future__ import annotations
 
 from crnn_weak.report.architecture import draw_architecture
-from crnn_weak.report.clip_figures import plot_event_roll, plot_log_mel, plot_saliency, plot_scores
+from crnn_weak.report.clip_figures import plot_event_roll, plot_log_mel, plot_scores
 from crnn_weak.report.grid_figures import loss_weight_figure, plot_loss_weight_grid, plot_setting_curves
 from crnn_weak.report.result_figures import co_occurrence, plot_class_wise, plot_confusion, plot_training_curves
+from crnn_weak.report.saliency_figure import plot_saliency
 from crnn_weak.report.style import COLOURS, new_figure, save_figure, style
 
 __all__ = [

@@ -25,8 +25,10 @@ __all__ = ["ClipOptions", "ClipSection", "gather_clips", "true_tags"]
 
 log = logging.getLogger(__name__)
 
-# Bytes of text for sound in one file; the pictures need about 3 MB, and the page must stay below 15.
-_AUDIO_BUDGET = 10_500_000
+# Bytes of text: a page stays below 15 MB with its figures and tables, which are about half a megabyte. Where it
+# would not, saliency gives way before sound does, the last clips first.
+_BUDGET = 14_000_000
+_PICTURES = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +133,31 @@ def gather_clips(run: Run, options: ClipOptions, *, sound_folder: Path) -> ClipS
         return section
     with store:
         _fill(section, run, store, options)
+    _limit_pictures(section)
     _add_sound(section, run, options, sound_folder)
     return section
+
+
+def _size(view: ClipView) -> int:
+    """Bytes of a clip's pictures on the page."""
+    paths = sum(len(lane.path) + 400 for lane in view.lanes)
+    return len(view.mel) + paths + sum(len(overlay.strong) + len(overlay.weak) for overlay in view.overlays)
+
+
+def _limit_pictures(section: ClipSection) -> None:
+    n_over = 0
+    total = sum(map(_size, section.views))
+    for view in reversed(section.views):
+        if total <= _PICTURES:
+            break
+        total -= sum(len(overlay.strong) + len(overlay.weak) for overlay in view.overlays)
+        n_over += bool(view.overlays)
+        view.overlays = []
+    if n_over:
+        section.notes.append(
+            f"{n_over} of {len(section.views)} clips are without saliency, so that the page stays below 15 MB; "
+            "show fewer with --clips."
+        )
 
 
 def _fill(section: ClipSection, run: Run, store: FeatureStore, options: ClipOptions) -> None:
@@ -224,7 +249,8 @@ def _saliency(
 
 def _add_sound(section: ClipSection, run: Run, options: ClipOptions, folder: Path) -> None:
     features = run.config.features
-    spent = n_missing = n_over = 0
+    n_missing = n_over = 0
+    spent = sum(map(_size, section.views))
     for view in section.views:
         path = run.audio_path(view.clip_id)
         if path is None:
@@ -245,7 +271,7 @@ def _add_sound(section: ClipSection, run: Run, options: ClipOptions, folder: Pat
             continue
         _, _, media_type, suffix = AUDIO_FORMATS[name]
         if options.embed:
-            if spent + len(content) * 4 / 3 > _AUDIO_BUDGET:
+            if spent + len(content) * 4 / 3 > _BUDGET:
                 view.audio_note = "The sound is left out, so that the page stays below 15 MB."
                 n_over += 1
                 continue

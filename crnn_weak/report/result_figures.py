@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnn_weak.errors import DataError
-from crnn_weak.report.clip_figures import _check, _shorten
+from crnn_weak.report.clip_figures import check_shape, shorten
 from crnn_weak.report.style import COLOURS, style
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def plot_class_wise(
                     fontsize=7.0,
                     color=COLOURS["muted"],
                 )
-        labels = [_shorten(name) for name in classes]
+        labels = [shorten(name) for name in classes]
         if n_reference is not None:
             labels = [f"{name}  ({count:,})" for name, count in zip(labels, n_reference, strict=True)]
         ax.set_yticks(rows, labels)
@@ -186,13 +186,13 @@ def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes) -> A
     """
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    shares = _check("shares", shares, (len(classes), len(classes))) * 100.0
+    shares = check_shape("shares", shares, (len(classes), len(classes))) * 100.0
     blue = to_rgb(COLOURS["strong"])
     # Opacity, not lightness: the same picture on a light page and on a dark one.
     shades = LinearSegmentedColormap.from_list("share", [(*blue, 0.03), (*blue, 1.0)])
     with style():
         image = ax.imshow(np.ma.masked_invalid(shares), cmap=shades, vmin=0, vmax=100, aspect="equal")
-        names = [_shorten(name) for name in classes]
+        names = [shorten(name) for name in classes]
         ax.set_xticks(range(len(classes)), names, rotation=50, ha="left", rotation_mode="anchor")
         ax.set_yticks(range(len(classes)), names)
         ax.xaxis.tick_top()

@@ -230,3 +230,15 @@ def test_every_audio_format_is_written(experiment_path, tmp_path):
         )
         assert used in (name, "flac")
         assert len(content) > 1000
+
+
+def test_a_page_of_very_many_clips_stays_below_15_megabytes(experiment_path, monkeypatch, tmp_path):
+    from crnn_weak.report import gather
+
+    whole = write_report(experiment_path, out=tmp_path / "whole.html", options=WITHOUT_SALIENCY).stat().st_size
+    monkeypatch.setattr(gather, "_BUDGET", 40_000)
+    less = write_report(experiment_path, out=tmp_path / "less.html", options=WITHOUT_SALIENCY)
+    assert less.stat().st_size < whole
+    text = less.read_text(encoding="utf-8")
+    assert "below 15 MB" in text
+    assert text.count("<audio") < (tmp_path / "whole.html").read_text(encoding="utf-8").count("<audio")
