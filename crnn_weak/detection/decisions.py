@@ -136,18 +136,21 @@ class ClassDecisions:
     def summary(self) -> str:
         """Return one line that says what is done; per-class values as a range."""
 
-        def span(values: tuple[float, ...]) -> str:
+        def span(values: tuple[float, ...], unit: str = "") -> str:
             low, high = min(values, default=0), max(values, default=0)
-            return f"{low:g}" if low == high else f"{low:g} to {high:g} by class"
+            return f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit} by class"
 
         parts = [f"threshold {span(self.thresholds)}", f"tag threshold {span(self.tag_thresholds)}"]
+        if any(self.low_thresholds):
+            parts.append(f"low threshold {span(self.low_thresholds)}")
         names = {
-            "low_thresholds": "low threshold {}",
-            "median_seconds": "median filter {} s",
-            "min_gap_seconds": "gaps under {} s closed",
-            "min_duration_seconds": "events under {} s dropped",
+            "median_seconds": "median filter",
+            "min_gap_seconds": "gaps closed under",
+            "min_duration_seconds": "events dropped under",
         }
-        parts += [text.format(span(getattr(self, name))) for name, text in names.items() if any(getattr(self, name))]
+        parts += [
+            f"{text} {span(getattr(self, name), ' s')}" for name, text in names.items() if any(getattr(self, name))
+        ]
         return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
 
 

@@ -59,13 +59,13 @@ def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     [[0, 0], [0, 3], [2, 4]]
     """
     n_rows, n_frames = roll.shape
-    padded = np.zeros((n_rows, n_frames + 1), dtype=bool)
-    padded[:, :-1] = roll
-    flat = padded.ravel()
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    line = np.zeros(n_rows * (n_frames + 1) + 1, dtype=bool)  # all rows in one line, an inactive frame before each
+    line[:-1].reshape(n_rows, n_frames + 1)[:, 1:] = roll
+    edges = np.flatnonzero(line[1:] != line[:-1])
     first, last = edges[0::2], edges[1::2]
     rows = first // (n_frames + 1)
-    return rows, first - rows * (n_frames + 1), last - rows * (n_frames + 1)
+    begin = rows * (n_frames + 1)
+    return rows, first - begin, last - begin
 
 
 def by_class(frames: np.ndarray) -> np.ndarray:

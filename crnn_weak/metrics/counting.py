@@ -98,26 +98,26 @@ class EventTable(NamedTuple):
 def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], where: str) -> EventTable:
     """Flatten event lists; `where` names the list in the message of a LabelError."""
     column = {label: index for index, label in enumerate(classes)}
-    clip: list[int] = []
-    label: list[int] = []
-    onset: list[float] = []
-    offset: list[float] = []
-    for row, clip_id in enumerate(clip_ids):
-        for event in events.get(clip_id, ()):
-            if event.label not in column:
-                raise LabelError(
-                    f"{where}, clip {clip_id!r}: label {event.label!r} is not in the class list. "
-                    f"{nearest_names(event.label, classes)}"
-                )
-            clip.append(row)
-            label.append(column[event.label])
-            onset.append(event.onset)
-            offset.append(event.offset)
+    rows = [events.get(clip_id, ()) for clip_id in clip_ids]
+    flat = [event for clip_events in rows for event in clip_events]
+    try:
+        label = [column[event.label] for event in flat]
+    except KeyError:
+        clip_id, event = next(
+            (clip_id, event)
+            for clip_id, clip_events in zip(clip_ids, rows, strict=True)
+            for event in clip_events
+            if event.label not in column
+        )
+        raise LabelError(
+            f"{where}, clip {clip_id!r}: label {event.label!r} is not in the class list. "
+            f"{nearest_names(event.label, classes)}"
+        ) from None
     return EventTable(
-        np.array(clip, dtype=np.int64),
+        np.repeat(np.arange(len(rows)), [len(clip_events) for clip_events in rows]),
         np.array(label, dtype=np.int64),
-        np.array(onset, dtype=np.float64),
-        np.array(offset, dtype=np.float64),
+        np.array([event.onset for event in flat], dtype=np.float64),
+        np.array([event.offset for event in flat], dtype=np.float64),
     )
 
 

@@ -44,7 +44,7 @@ class EventMetrics(DetectionMetrics):
 def _near_pairs(
     reference: EventTable, estimated: EventTable, collar: float, fraction: float, onset_only: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (reference, estimated) rows within the collars, of any label, by reference row, then estimated."""
+    """Return the (reference, estimated) rows within the collars, of one clip, by reference row, then estimated."""
     if len(reference.clip) == 0 or len(estimated.clip) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     # One axis for all clips, far enough apart that no window reaches a neighbour: a sorted search then finds the
@@ -103,9 +103,10 @@ def matched_per_class(
     onset_only: bool = False,
 ) -> np.ndarray:
     """Return the number of matched events of each class, shape (n_classes,); for searches, which need no more."""
-    rows, columns = _near_pairs(reference, estimated, collar_seconds, offset_fraction, onset_only)
-    same = reference.label[rows] == estimated.label[columns]
-    rows, _ = _maximum_matching(rows[same], columns[same])
+    # One "clip" for each clip and label: pairs of other labels are of no use here, and most pairs are.
+    split = [table._replace(clip=table.clip * n_classes + table.label) for table in (reference, estimated)]
+    rows, columns = _near_pairs(split[0], split[1], collar_seconds, offset_fraction, onset_only)
+    rows, _ = _maximum_matching(rows, columns)
     return np.bincount(reference.label[rows], minlength=n_classes)
 
 

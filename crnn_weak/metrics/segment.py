@@ -69,18 +69,20 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
             f"rolls: expected two of one shape (clips, segments, classes), received {reference.shape} "
             f"and {estimated.shape}."
         )
-    correct = reference & estimated
-    n_reference = reference.sum(axis=2, dtype=np.int64)
-    n_estimated = estimated.sum(axis=2, dtype=np.int64)
-    n_correct = correct.sum(axis=2, dtype=np.int64)
+    rolls = (reference, estimated, reference & estimated)
+    n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
     return Counts(
-        reference.sum(axis=1, dtype=np.int64),
-        estimated.sum(axis=1, dtype=np.int64),
-        correct.sum(axis=1, dtype=np.int64),
+        *(_active(roll, axis=1) for roll in rolls),
         (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
         np.maximum(0, n_reference - n_estimated).sum(axis=1),
         np.maximum(0, n_estimated - n_reference).sum(axis=1),
     )
+
+
+def _active(roll: np.ndarray, axis: int) -> np.ndarray:
+    """Return the number of True along an axis; bytes are summed as bytes where they cannot overflow, much faster."""
+    kind = np.uint8 if roll.shape[axis] < 256 else np.int32
+    return roll.view(np.uint8).sum(axis=axis, dtype=kind).astype(np.int64)
 
 
 def segment_edges(table: EventTable, segment_seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -96,11 +98,14 @@ def segment_edges(table: EventTable, segment_seconds: float) -> tuple[np.ndarray
 def _roll(
     table: EventTable, first: np.ndarray, last: np.ndarray, *, n_clips: int, n_segments: int, n_classes: int
 ) -> np.ndarray:
-    first, last = np.minimum(first, n_segments), np.minimum(last, n_segments)
-    steps = np.zeros((n_clips, n_segments + 1, n_classes), dtype=np.int32)
-    np.add.at(steps, (table.clip, first, table.label), 1)
-    np.add.at(steps, (table.clip, last, table.label), -1)
-    return np.cumsum(steps, axis=1)[:, :-1] > 0
+    length = n_segments + 1
+    row = (table.clip * n_classes + table.label) * length
+    n_cells = n_clips * n_classes * length
+    # Beginnings minus ends, counted in one line with time fastest: the running sum never leaves a row open.
+    steps = np.bincount(row + np.minimum(first, n_segments), minlength=n_cells)
+    steps -= np.bincount(row + np.minimum(last, n_segments), minlength=n_cells)
+    active = (np.cumsum(steps) > 0).reshape(n_clips, n_classes, length)
+    return np.ascontiguousarray(np.moveaxis(active[:, :, :-1], 2, 1))
 
 
 def segment_roll(
