@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "blocks_of_config", "blocks_of_model", "draw_architecture"]
 
+# A page in the dark exchanges the figures' colours, but not these: text stands on them.
+_DARK, _LIGHT = "#16202B", "#FEFEFE"
 _TINTS = {
     "input": "#E5E7EB",
     "convolutional": "#CFE3F3",
     "recurrent": "#D3ECE2",
     "dense": "#EFE3F0",
-    "strong": "#0072B2",
-    "weak": "#E69F00",
+    "strong": "#0071B1",
+    "weak": "#E59E00",
 }
 
 
@@ -204,7 +206,7 @@ def _draw(blocks: Sequence[Block], ax: Axes) -> list[Any]:
             ax.text(x, -0.6, text, ha=align, va="center", fontsize=8, color=COLOURS["muted"])
         for row, block in enumerate(blocks):
             output = block.kind in ("strong", "weak")
-            ink = "white" if block.kind == "strong" else COLOURS["ink"]
+            ink = _LIGHT if block.kind == "strong" else _DARK
             box = FancyBboxPatch(
                 (0.5, row - 0.33),
                 70,

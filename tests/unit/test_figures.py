@@ -274,3 +274,12 @@ def test_every_figure_takes_the_seventeen_classes():
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
     tops = sorted((box.y0, box.y1) for box in boxes)
     assert all(upper[0] >= lower[1] - 1 for lower, upper in itertools.pairwise(tops))  # no label on another
+
+
+def test_text_on_fixed_colours_does_not_follow_the_page_into_the_dark():
+    figure, ax = one_axes(8, 5)
+    boxes = figures.draw_architecture(ModelConfig(), ax=ax)
+    fixed = {text.get_color() for text in ax.texts if text.get_text() in ("conv_1", "strong", "weak")}
+    svg = figure_svg(figure, name="network", label="network").lower()
+    assert len(boxes) == 9
+    assert all(colour.lower() in svg for colour in fixed)
