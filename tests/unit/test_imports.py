@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 #: From the ground up; a module may import from its own rung and from those above it in this list.
 RUNGS = (
     ("errors", "paper", "files"),
-    ("timing", "config", "parallel", "owner", "dask_tasks"),
+    ("timing", "settings", "config", "parallel", "owner", "dask_tasks"),
     ("data",),
     ("features",),
     ("model",),
