@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from crnn_weak.data.events import Event
+    from crnn_weak.detection.decisions import ClassDecisions
     from crnn_weak.detection.detector import Detector
     from crnn_weak.detection.formats import ResultWriter
-    from crnn_weak.detection.postprocess import ClassDecisions
     from crnn_weak.detection.recordings import Recording
     from crnn_weak.detection.results import Detection
 
@@ -103,7 +103,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
     decisions = _decisions(args, detector)
     class_indices(args.classes or (), detector.classes, where="--classes")
     if not getattr(args, "quiet", False):
-        trained = detector.provenance.get("trained_on")
+        trained = detector.provenance.get("trained_on") or detector.provenance.get("data")
         print(f"model: {args.model or 'starter'}{f' ({trained})' if trained else ''}", file=sys.stderr)
         print(f"decisions: {decisions.summary()}", file=sys.stderr)
     return detector, decisions
@@ -111,7 +111,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
 
 def _decisions(args: argparse.Namespace, detector: Detector) -> ClassDecisions:
     """Lay --decisions, --set and --threshold over what is stored with the model."""
-    from crnn_weak.detection.postprocess import ClassDecisions, as_class_decisions
+    from crnn_weak.detection.decisions import ClassDecisions, as_class_decisions
 
     decisions = detector.decisions
     if args.decisions:
@@ -119,7 +119,8 @@ def _decisions(args: argparse.Namespace, detector: Detector) -> ClassDecisions:
             content = json.loads(Path(args.decisions).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{args.decisions}: cannot be read as a JSON file of decisions ({error}).") from None
-        decisions = as_class_decisions(ClassDecisions.from_dict(content), detector.classes)
+        stored = content.get("decisions", content) if isinstance(content, dict) else {}
+        decisions = as_class_decisions(ClassDecisions.from_dict(stored), detector.classes)
     changes: dict[str, Any] = {}
     names = [override.partition("=")[0].strip() for override in args.set]
     for name in names:

@@ -22,8 +22,8 @@ import numpy as np
 from crnn_weak.config import DecisionConfig, FeatureConfig
 from crnn_weak.data.events import EventList
 from crnn_weak.data.labels import class_indices
+from crnn_weak.detection.decisions import ClassDecisions, as_class_decisions
 from crnn_weak.detection.engine import Engine
-from crnn_weak.detection.postprocess import ClassDecisions, as_class_decisions
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.results import Detection, FrameScores, Observer, Tag
 from crnn_weak.detection.stream import WindowPlan

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnn_weak.data.events import Event, EventList
+from crnn_weak.detection.decisions import ClassDecisions
 from crnn_weak.detection.incremental import EventStream
 from crnn_weak.detection.inputs import AudioBlocks
-from crnn_weak.detection.postprocess import ClassDecisions
 from crnn_weak.detection.prefetch import prefetched
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.results import Detection, Observer, Tag

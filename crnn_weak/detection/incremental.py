@@ -20,7 +20,8 @@ import numpy as np
 from crnn_weak import timing
 from crnn_weak.config import DecisionConfig
 from crnn_weak.data.events import Event
-from crnn_weak.detection.postprocess import ClassDecisions, as_class_decisions, binarize, median_frames, roll_runs
+from crnn_weak.detection.decisions import ClassDecisions, as_class_decisions
+from crnn_weak.detection.postprocess import binarize, median_frames, roll_runs
 
 __all__ = ["EventStream"]
 

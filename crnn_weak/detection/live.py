@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from crnn_weak.data.events import Event
+from crnn_weak.detection.decisions import ClassDecisions
 from crnn_weak.detection.detector import Detector
 from crnn_weak.detection.engine import within
 from crnn_weak.detection.incremental import EventStream
 from crnn_weak.detection.inputs import Resampler
-from crnn_weak.detection.postprocess import ClassDecisions
 from crnn_weak.detection.stream import FrameStream, ScoreJoiner, WindowPlan
 from crnn_weak.errors import ConfigError, DataError
 

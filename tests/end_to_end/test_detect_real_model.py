@@ -12,7 +12,7 @@ import crnn_weak
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.detection import detector
-from crnn_weak.detection.postprocess import ClassDecisions
+from crnn_weak.detection.decisions import ClassDecisions
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.errors import ModelFileError, RunError
 

@@ -11,7 +11,7 @@ from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
 from crnn_weak.data.annotations import read_events
-from crnn_weak.detection.postprocess import ClassDecisions
+from crnn_weak.detection.decisions import ClassDecisions
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,163 @@
+"""Detection in a long recording, against a loop over its windows, in one run.
+
+Both turn the same file into the same joined scores and events, with the same model and the same half-overlapping
+windows; the events are compared before they are timed.
+
+* naive: the whole file is decoded and resampled at once, then each window is cut, its features computed, and the model
+  called with it alone: the loop that one writes first;
+* ours: ``Detector.detect``: blocks, streamed features in a second thread, windows in batches.
+
+Run it as ``python benchmarks/detect.py``; ``--model RUN_OR_FILE`` takes a trained model, ``--preset paper`` the
+paper's size. Without a model the weights are random, which costs the same. ``--memory HOURS ...`` measures the
+largest resident memory of ``crnn-weak detect`` instead, one process for each length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from common import alternate, environment, report, table
+
+from crnn_weak.config import preset
+from crnn_weak.data.events import Event
+from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.detection.detector import Detector, load
+from crnn_weak.detection.postprocess import scores_to_events
+from crnn_weak.features.log_mel import LogMelExtractor
+
+RATE = 44_100
+
+
+def write_recording(path: Path, seconds: float, rate: int = RATE, seed: int = 0) -> None:
+    """Write noise that rises and falls, minute by minute, so that any length fits into memory."""
+    rng = np.random.default_rng(seed)
+    with soundfile.SoundFile(path, "w", rate, 1, subtype="PCM_16") as file:
+        left = round(seconds * rate)
+        while left > 0:
+            n = min(left, 60 * rate)
+            level = np.repeat(10 ** rng.uniform(-3, -0.7, n // rate + 1), rate)[:n]
+            file.write((level * rng.standard_normal(n)).clip(-1, 1))
+            left -= n
+
+
+def random_model(path: Path, name: str) -> None:
+    """Write an untrained model of a preset."""
+    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.crnn import build_model
+    from crnn_weak.model.files import ModelMetadata, save_model
+
+    config = preset(name)
+    n_mels = config.features.n_mels
+    scaler = Scaler(np.full(n_mels, -5.0, np.float32), np.full(n_mels, 2.0, np.float32))
+    save_model(build_model(config), path, ModelMetadata(DCASE2017_TASK4, config, scaler))
+
+
+def naive(detector: Detector, path: Path) -> list[Event]:
+    """Detect with one loop over windows, everything in memory."""
+    import soxr
+
+    features, plan = detector.features, detector.plan
+    audio, rate = soundfile.read(path, dtype="float32")
+    if rate != features.sample_rate_hz:
+        audio = soxr.resample(audio, rate, features.sample_rate_hz, quality="HQ")
+    n_frames = round(audio.size / features.n_hop)
+    extractor = LogMelExtractor(features)
+    context = 4
+    starts = [*range(0, n_frames - plan.n_window, plan.n_hop), n_frames - plan.n_window]
+    sums, weights = np.zeros((n_frames, len(detector.classes))), np.zeros((n_frames, 1))
+    for start in starts:
+        first = max(0, start - context)
+        cut = audio[first * features.n_hop : (start + plan.n_window + context) * features.n_hop]
+        window = extractor(cut)[start - first : start - first + plan.n_window]
+        outputs = detector.model.predict_on_batch(detector.scaler.transform(window)[None])
+        weight = plan.weights.copy()
+        weight[: plan.n_window // 2] = 1 if start == 0 else weight[: plan.n_window // 2]
+        weight[plan.n_window // 2 :] = 1 if start == starts[-1] else weight[plan.n_window // 2 :]
+        sums[start : start + plan.n_window] += weight[:, None] * np.asarray(outputs["strong"])[0]
+        weights[start : start + plan.n_window, 0] += weight
+    scores = (sums / weights).astype(np.float32)
+    return scores_to_events(
+        scores, classes=detector.classes, hop_seconds=features.hop_seconds, decisions=detector.decisions
+    )
+
+
+def speed(args: argparse.Namespace, folder: Path) -> None:
+    path = folder / "recording.wav"
+    seconds = 60.0 * args.minutes
+    write_recording(path, seconds)
+    detector = load(args.model)
+    ours, theirs = detector.detect(path), naive(detector, path)
+    shared = {(e.onset, e.offset, e.label) for e in ours} & {(e.onset, e.offset, e.label) for e in theirs}
+    if len(shared) < 0.99 * max(len(ours), len(theirs)):  # a score on its threshold may fall to either side
+        raise SystemExit(f"the two differ: {len(ours)} and {len(theirs)} events, {len(shared)} in common")
+    timings = alternate(
+        {"detect": lambda: detector.detect(path), "loop over windows": lambda: naive(detector, path)},
+        rounds=args.rounds,
+    )
+    report(
+        "detect", timings, n_items=seconds, unit="seconds of sound", ours="detect", packages=["keras"],
+        model=str(args.model) if args.given else f"{args.preset}, random weights", recording_seconds=seconds,
+        recording_rate_hz=RATE, n_events=len(ours), n_events_in_common=len(shared),
+    )  # fmt: skip
+
+
+def memory(args: argparse.Namespace, folder: Path) -> None:
+    code = (
+        "import resource, sys; from crnn_weak.cli import main; code = main(sys.argv[1:]); "
+        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    rows: list[list[Any]] = []
+    for hours in args.memory:
+        path = folder / "recording.wav"
+        write_recording(path, 3600 * hours, 16_000)
+        call = [
+            sys.executable,
+            "-c",
+            code,
+            "detect",
+            str(path),
+            "--model",
+            str(args.model),
+            "--out",
+            str(folder / "out"),
+        ]
+        done = subprocess.run([*call, "--overwrite"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        lines = done.stderr.splitlines()
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("PEAK"))
+        rate = next(line for line in lines if "times real time" in line).split(" times real")[0].split()[-1]
+        rows.append([f"{hours:g} h", peak / 1024, float(rate)])
+        path.unlink()
+    print(table(rows, ["recording", "peak memory, MB", "times real time"]))
+    lengths = {row[0]: {"peak_memory_mb": round(row[1]), "times_real_time": row[2]} for row in rows}
+    print(json.dumps({"benchmark": "detect-memory", "recordings": lengths, **environment(["tensorflow-cpu", "keras"])}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", metavar="RUN_OR_FILE")
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", type=float, nargs="+", metavar="HOURS")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        args.given = args.model is not None
+        if not args.given:
+            args.model = folder / "random.keras"
+            random_model(args.model, args.preset)
+        memory(args, folder) if args.memory else speed(args, folder)
+
+
+if __name__ == "__main__":
+    main()
