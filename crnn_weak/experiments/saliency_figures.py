@@ -45,6 +45,7 @@ class Options:
     space : {"standardised", "raw"}
     reduction : str
         Over the frames of the strong output.
+    scale : {"score", "logit"}
     span_seconds : tuple of two floats, optional
         Only these frames of the strong output, in the figures.
     setting : tuple of two floats, optional
@@ -59,6 +60,7 @@ class Options:
     methods: tuple[str, ...] = DEFAULT_METHODS
     space: Space = "standardised"
     reduction: str = ""
+    scale: str = "score"
     span_seconds: tuple[float, float] | None = None
     setting: tuple[float, float] | None = None
     seed: int | None = None
@@ -70,7 +72,7 @@ class Options:
     def __post_init__(self) -> None:
         for name in self.methods:
             find_method(name)
-        Target("strong", 0, reduction=self.reduction, span_seconds=self.span_seconds)
+        Target("strong", 0, reduction=self.reduction, span_seconds=self.span_seconds, scale=self.scale)
 
 
 def _check_labels(store: FeatureStore, options: Options) -> None:
@@ -115,7 +117,7 @@ def ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) ->
     pairs = event_pairs(store)
     found = measure(
         explainer, store, pairs, output="strong", method=options.methods[0], space=options.space,
-        reduction=options.reduction,
+        reduction=options.reduction, scale=options.scale,
     )  # fmt: skip
     chosen = found.usable & np.array([not options.labels or label in options.labels for label in pairs.labels])
     if not chosen.any():
@@ -154,10 +156,12 @@ def draw_clip(
     clip_id, label, why = shown
     log_mel = store.read([store.clip_ids.index(clip_id)])
     assert explainer.scaler is not None
-    strong_target = Target("strong", label, reduction=options.reduction, span_seconds=options.span_seconds)
+    strong_target = Target(
+        "strong", label, reduction=options.reduction, span_seconds=options.span_seconds, scale=options.scale
+    )
     found = explainer.explain(
         np.repeat(explainer.scaler.transform(log_mel), 2, axis=0),
-        [strong_target, Target("weak", label)],
+        [strong_target, Target("weak", label, scale=options.scale)],
         method=options.methods[0],
         space=options.space,
     )
@@ -172,10 +176,13 @@ def draw_clip(
         reference=store.events.get(clip_id, ()) if store.has_events else (),
         estimated=run.events.get(clip_id, ()),
     )
-    scores = f"score {found.values[0]:.2f} ({strong_target.reduction} of strong), {found.values[1]:.2f} (weak)"
+    scores = (
+        f"{options.scale} {found.values[0]:.2f} ({strong_target.reduction} of strong), {found.values[1]:.2f} (weak)"
+    )
     weights = "loss weights strong {:g}, weak {:g}, seed {}".format(*run.setting, run.seed)
     text = (
-        f"Clip {clip_id}{f' ({why})' if why else ''}; {weights}; {scores}. Top: {strong_target.caption()}. Middle: {found.targets[1].caption()}. "
+        f"Clip {clip_id}{f' ({why})' if why else ''}; {weights}; {scores}. "
+        f"Top: {strong_target.caption()}. Middle: {found.targets[1].caption()}. "
         f"Both: {find_method(options.methods[0]).caption(options.space)}; each panel on its own scale."
     )
     figure.supxlabel("\n".join(textwrap.wrap(text, 112)), fontsize=7.5, x=0.01, ha="left", linespacing=1.35)

@@ -126,8 +126,9 @@ def _write_table(
     else:
         runs = [found]
     rows = rows_of_cells(
-        runs, store, options.methods, space=options.space, reduction=options.reduction, progress=options.progress
-    )
+        runs, store, options.methods, space=options.space, reduction=options.reduction, scale=options.scale,
+        progress=options.progress,
+    )  # fmt: skip
     first = rows[0].summary
     provenance = str(shown.data.get("provenance") or shown.config.data.source)
     seeds = sorted({run.seed for run in runs})
@@ -146,8 +147,8 @@ def _write_table(
         f"{sum(row.summary.n_zero for row in rows)} over all rows",
         "loudness": "the clip's mel-band amplitudes instead of a map; untrained: mean over three networks with random "
         "weights",
-        "scalar": f"strong: {Target('strong', 0, reduction=options.reduction).reduction} over all frames of the true "
-        "class; weak: the true class",
+        "scalar": f"{options.scale} of the true class; strong: "
+        f"{Target('strong', 0, reduction=options.reduction).reduction} over all frames",
     }
     notes |= {name: find_method(name).caption(options.space) for name in options.methods}
     write_text(paths[0], to_csv(rows))
@@ -188,6 +189,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {' and '.join(DEFAULT_METHODS)}); the first draws the figures",
     )  # fmt: skip
     group.add_argument("--reduction", default="", metavar="NAME", help="over strong's frames: mean (default), max, sum")
+    group.add_argument(
+        "--scale", default="score", metavar="NAME", help="score (default), or logit, which does not vanish near 0 and 1"
+    )
     group.add_argument("--space", default="standardised", choices=sorted(SPACES), help="gradient with respect to what")
     group = parser.add_argument_group("output")
     group.add_argument("--out", metavar="FOLDER", help="default: saliency inside the folder")
@@ -206,6 +210,7 @@ def run(args: argparse.Namespace) -> int:
         methods=tuple(args.method or DEFAULT_METHODS),
         space=args.space,
         reduction=args.reduction,
+        scale=args.scale,
         span_seconds=None if args.span is None else (args.span[0], args.span[1]),
         setting=args.setting,
         seed=args.seed,

@@ -133,6 +133,7 @@ def measure(
     method: str,
     space: Space = "standardised",
     reduction: str = "",
+    scale: str = "score",
 ) -> Localisation:
     """Return the measures of one output's maps, in the order of the pairs."""
     reduction = reduction if output == "strong" else ""
@@ -140,7 +141,7 @@ def measure(
     parts = []
     for part in _blocks(len(pairs)):
         features = explainer.scaler.transform(store.read(pairs.rows[part]))
-        targets = [Target(output, label, reduction=reduction) for label in pairs.labels[part]]
+        targets = [Target(output, label, reduction=reduction, scale=scale) for label in pairs.labels[part]]
         maps = explainer.explain(features, targets, method=method, space=space).maps
         parts.append(localise(maps, pairs.inside[part]))
     return _joined(parts)
@@ -153,6 +154,7 @@ def rows_of_cells(
     *,
     space: Space = "standardised",
     reduction: str = "",
+    scale: str = "score",
     progress: bool = False,
 ) -> list[Row]:
     """Measure every run, with every method and both outputs, and the two yardsticks.
@@ -167,7 +169,7 @@ def rows_of_cells(
         [localise(np.exp(store.read(pairs.rows[part])), pairs.inside[part]) for part in _blocks(len(pairs))]
     )
     rows = [Row("loudness", None, None, "", "", "", summarise(loudness, pairs.clip_ids))]
-    options: dict[str, Any] = {"space": space, "reduction": reduction}
+    options: dict[str, Any] = {"space": space, "reduction": reduction, "scale": scale}
     networks = [(None, seed, _untrained(runs[0], store, seed)) for seed in range(_N_UNTRAINED)]
     found: dict[tuple[Setting | None, str, str], list[tuple[int, Localisation]]] = {}
     with tqdm(total=(len(runs) + len(networks)) * len(methods), unit="map set", disable=not progress) as bar:

@@ -9,7 +9,8 @@ Conventions
   gradient.
 * Every row of a batch carries its own scalar (class, frames), as data rather than as code: one traced graph serves
   all classes and spans of an output, and the last batch is padded so that it is not traced again.
-* The scores are the outputs as they are, in [0, 1]. Where a sigmoid saturates, its gradient vanishes.
+* The scores are the outputs as they are, in [0, 1], or their logits. Where a sigmoid saturates, the gradient of the
+  score vanishes: see `Target.scale`.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Explainer:
         self.scaler = scaler
         self.batch_size = batch_size
         self._dtype = np.dtype(model.inputs[0].dtype)
-        self._kernels: dict[tuple[tuple[str, str, str], tuple[int, int, int]], Callable] = {}
+        self._kernels: dict[tuple[tuple[str, str, str, str], tuple[int, int, int]], Callable] = {}
         self._shared: dict[tuple[tuple[Target, ...], int, str], Callable] = {}
 
     # --- the public ways in --------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Explainer:
         values = np.zeros(len(features), self._dtype)
         delta = np.zeros(len(features), self._dtype) if chosen.kind == "integrated_gradients" else None
         # Targets that share a graph go together.
-        keys = [(target.output, "max" if target.reduction == "max" else "sum") for target in targets]
+        keys = [(t.output, "max" if t.reduction == "max" else "sum", t.scale) for t in targets]
         for key in sorted(set(keys)):
             rows = [row for row, other in enumerate(keys) if other == key]
             index, weights = self._scalars([targets[row] for row in rows], features.shape[1])
@@ -232,24 +233,26 @@ class Explainer:
             weights[row, first:last] = 1 / (last - first) if target.reduction == "mean" else 1
         return index, weights
 
-    def _kernel(self, key: tuple[str, str, str], shape: tuple[int, int, int]) -> Callable:
-        output, reduction, relu = key
+    def _kernel(self, key: tuple[str, str, str, str], shape: tuple[int, int, int]) -> Callable:
+        output, reduction, scale, relu = key
         if (key, shape) not in self._kernels:
             model = replace_relu(self.model, relu)
-            self._kernels[key, shape] = build_kernel(model, output, reduction, shape=shape, dtype=self._dtype)
+            self._kernels[key, shape] = build_kernel(model, output, reduction, scale, shape=shape, dtype=self._dtype)
         return self._kernels[key, shape]
 
     def _shared_kernel(self, targets: tuple[Target, ...], n_frames: int, relu: str) -> Callable:
         key = (targets, n_frames, relu)
         if key not in self._shared:
             index, weights = self._scalars(targets, n_frames)
-            scalars = [(t.output, t.reduction, int(i), w) for t, i, w in zip(targets, index, weights, strict=True)]
+            scalars = [
+                (t.output, t.reduction, t.scale, int(i), w) for t, i, w in zip(targets, index, weights, strict=True)
+            ]
             # The last one only: these graphs are large.
             self._shared = {key: build_shared_kernel(replace_relu(self.model, relu), scalars)}
         return self._shared[key]
 
     def _batched(
-        self, key: tuple[str, str, str], x: np.ndarray, index: np.ndarray, weights: np.ndarray
+        self, key: tuple[str, str, str, str], x: np.ndarray, index: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         gradients, values = np.empty_like(x), np.empty(len(x), self._dtype)
         # Fewer rows than a batch get a pass of their own size; a last, shorter batch is filled up with its own

@@ -25,6 +25,7 @@ SPACES: dict[str, str] = {
 }
 _OUTPUTS = ("strong", "weak")
 _REDUCTIONS = ("mean", "max", "sum")
+_SCALES = ("score", "logit")
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,28 @@ class Target:
         Where several frames share the maximum, its gradient is divided evenly among them.
     span_seconds : tuple of two floats, optional
         Only the frames of ``strong`` whose cells overlap ``[start, end)``, in seconds of the clip; None is all.
+    scale : {"score", "logit"}
+        The score as it is, or its logit ``log(p / (1 - p))``, taken before the reduction. A sigmoid's slope is
+        ``p (1 - p)``: where the network is sure, the gradient of the score vanishes, and a map of scores then shows
+        where it is in doubt. The logit undoes the last sigmoid, and only that one.
 
     Raises
     ------
     ConfigError
-        An unknown output or reduction, an empty span, or a reduction or span for ``weak``.
+        An unknown output, reduction or scale, an empty span, or a reduction or span for ``weak``.
     """
 
     output: str
     label: str | int
     reduction: str = ""
     span_seconds: tuple[float, float] | None = None
+    scale: str = "score"
 
     def __post_init__(self) -> None:
         if self.output not in _OUTPUTS:
             raise ConfigError(f"saliency output {self.output!r} is not known. {nearest_names(self.output, _OUTPUTS)}")
+        if self.scale not in _SCALES:
+            raise ConfigError(f"saliency scale {self.scale!r} is not known. {nearest_names(self.scale, _SCALES)}")
         if self.output == "weak" and (self.reduction or self.span_seconds is not None):
             raise ConfigError(
                 "the weak output has one score per clip: expected no reduction and no span, "
@@ -118,7 +126,7 @@ class Target:
         "output 'strong', class 'Car', maximum over all frames"
         """
         label = self.label if isinstance(self.label, str) or classes is None else classes[self.index(classes)]
-        text = f"output '{self.output}', class {label!r}"
+        text = f"{'logit of ' if self.scale == 'logit' else ''}output '{self.output}', class {label!r}"
         if self.output == "weak":
             return text
         over = "all frames"

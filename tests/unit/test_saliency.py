@@ -84,6 +84,8 @@ def two_spaces(model, scaler):
 def scalars(model, target, clips):
     """The scalar of each clip, in plain NumPy from the model's outputs."""
     scores = np.asarray(model(clips, training=False)[target.output])[..., target.index(CLASSES)]
+    if target.scale == "logit":
+        scores = np.log(scores / (1 - scores))
     if target.output == "weak":
         return scores
     first, last = (0, FRAMES) if target.span_seconds is None else [round(t / HOP) for t in target.span_seconds]
@@ -100,6 +102,8 @@ TARGETS = [
     Target("strong", "Train", reduction="max"),
     Target("weak", "Car"),
     Target("weak", 2),
+    Target("strong", "Car", reduction="max", span_seconds=(0.0, 2.0), scale="logit"),
+    Target("weak", "Car", scale="logit"),
 ]
 
 
@@ -203,6 +207,22 @@ def test_bands_and_padding_that_the_model_ignores_are_zero(clips):
         maps = explainer(masked).explain(clips, [Target("strong", "Car")] * 3, method=name).maps
         assert not maps[:, mask == 0].any()
         assert (maps[:, mask == 1] != 0).all()
+
+
+def test_the_logit_does_not_vanish_where_the_score_does():
+    """A score of 1 to rounding: the score's gradient is zero, the logit's is the layer's own weight."""
+    log_mel = keras.Input((1, 2))
+    strong = layers.Dense(1, activation="sigmoid", name="strong")(log_mel)
+    sure = keras.Model(log_mel, {"strong": strong, "weak": layers.GlobalMaxPooling1D(name="weak")(strong)})
+    sure.get_layer("strong").set_weights([np.array([[3.0], [-2.0]]), np.zeros(1)])
+    one = Explainer(sure, classes=["a"], hop_seconds=HOP)
+    clip = np.array([[[4.0, 0.0]]])  # the score is 1 - 6e-6
+    score, logit = (one.explain(clip, [Target("strong", "a", scale=s)]).maps[0, 0] for s in ("score", "logit"))
+    assert np.abs(score).max() < 1e-4
+    np.testing.assert_allclose(logit, [3, -2], rtol=0.05)
+    beyond = one.explain(np.array([[[40.0, 0.0]]]), [Target("strong", "a", scale="logit")])
+    assert np.isfinite(beyond.maps).all()
+    assert np.isfinite(beyond.values).all()
 
 
 def test_maximum_reaches_one_frame_without_recurrence(clips):
@@ -411,6 +431,7 @@ def test_caption_names_output_class_reduction_method_and_sign(model, clips):
         (ConfigError, "space 'row'", lambda e, x: e.explain(x, [Target("weak", 0)], space="row")),
         (ConfigError, "output 'week'", lambda e, x: Target("week", 0)),
         (ConfigError, "one score per clip", lambda e, x: Target("weak", 0, reduction="max")),
+        (ConfigError, "scale 'logits'", lambda e, x: Target("weak", 0, scale="logits")),
         (ConfigError, "start < end", lambda e, x: Target("strong", 0, span_seconds=(2.0, 2.0))),
         (ConfigError, "reduction 'media'", lambda e, x: Target("strong", 0, reduction="media")),
         (ConfigError, "times_input", lambda e, x: Method(kind="integrated_gradients", times_input=True)),

@@ -1,0 +1,212 @@
+"""From a small trained grid to the talk's figure and the table, through the command line."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from helpers import TINY, make_store
+
+from crnn_weak.cli import main
+from crnn_weak.config import Config, ModelConfig, TrainingConfig
+from crnn_weak.errors import DataError, ModelFileError, RunError
+from crnn_weak.experiments.saliency_figures import Options, Shown, figure_stem
+from crnn_weak.experiments.saliency_maps import saliency_maps
+
+CONFIG = Config(
+    features=TINY,
+    model=ModelConfig(n_filters=4, n_conv_layers=1, pools=(2,), gru_units=(4,), dense_units=4, dropout=0.0),
+    training=TrainingConfig(epochs=12, batch_size=8, learning_rate=1e-2, patience=0, validation_fraction=0.1),
+)
+SETTINGS = ((1.0, 1.0), (1.0, 0.02))
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """Two trained and scored cells with their table, on clips whose classes raise known bands."""
+    from crnn_weak.experiments.cell import run_cell
+    from crnn_weak.experiments.loss_weight_grid import Grid, write_outputs
+    from crnn_weak.files import write_text
+
+    folder = tmp_path_factory.mktemp("saliency")
+    train = make_store(folder, 96, name="train.h5")
+    test = make_store(folder, 40, split="test", seed=1, name="test.h5")
+    made = Grid(CONFIG, folder / "runs", folder, SETTINGS)
+    data = {
+        "provenance": test.provenance,
+        "classes": list(test.classes),
+        "coverage": {"test": {"n_clips": 40, "n_listed": 40}},
+        "train_store": "../train.h5",
+        "test_store": "../test.h5",
+        "audio": {},
+    }
+    write_text(made.folder / "data.json", json.dumps(data))
+    from crnn_weak.config import to_toml
+
+    write_text(made.folder / "config.toml", to_toml(CONFIG))
+    for cell in made.cells(train.path, test.path):
+        run_cell(cell)
+    write_outputs(made, test.path, data)
+    return made.folder
+
+
+@pytest.fixture(scope="module")
+def written(grid):
+    return saliency_maps(grid, grid.parent / "whole", Options(methods=("talk", "integrated_gradients")))
+
+
+def rows_of(folder):
+    return list(csv.DictReader((folder / "localisation.csv").read_text().splitlines()))
+
+
+def test_figures_of_the_best_the_median_and_the_worst_and_the_table(written):
+    names = [path.name for path in written]
+    assert sum(name.endswith(".png") for name in names) == 3
+    assert sum(name.endswith(".pdf") for name in names) == 3
+    assert names[-2:] == ["localisation.csv", "localisation.md"]
+    assert all(path.stat().st_size > 0 for path in written)
+    assert not [path for path in written[0].parent.iterdir() if path not in written]  # nothing temporary is left
+
+
+def test_the_table_has_every_setting_output_and_method_and_the_yardsticks(written):
+    rows = rows_of(written[-1].parent)
+    cells = {
+        (row["strong_weight"], row["weak_weight"], row["output"], row["method"])
+        for row in rows
+        if row["source"] == "network"
+    }
+    methods = ("talk", "integrated_gradients")
+    assert cells == {("1", weak, o, m) for weak in ("1", "0.02") for o in ("strong", "weak") for m in methods}
+    assert [row["source"] for row in rows].count("untrained") == 4
+    assert [row["source"] for row in rows].count("loudness") == 1
+    assert len({row["n_pairs"] for row in rows}) == 1
+    text = written[-1].read_text()
+    assert "40 of 40 clips" in text
+    assert "talk: gradient with respect to the standardised" in text
+
+
+def test_a_trained_network_points_at_the_events(written):
+    """Trained from clip labels alone, on clips whose classes raise known bands: above chance.
+
+    By integrated gradients, for the clips are so easy that the network is sure of its events, where the gradient of
+    a score vanishes (`Target.scale`).
+    """
+    rows = rows_of(written[-1].parent)
+    judged = [row for row in rows if row["source"] == "network" and row["output"] == "strong"]
+    judged = [row for row in judged if row["method"] == "integrated_gradients"]
+    assert len(judged) == 2
+    for row in judged:
+        assert float(row["share_gain_low"]) > 0.05, row
+        assert float(row["hit_gain_low"]) > 0.05, row
+        assert float(row["share"]) <= 1
+
+
+def test_the_same_call_writes_the_same_table(grid, written):
+    again = saliency_maps(grid, grid.parent / "again", Options(methods=("talk",), figures=False))
+    assert [path.name for path in again] == ["localisation.csv", "localisation.md"]
+    # Rounding differs where several threads share a sum, so compare the printed figures.
+    whole = [row for row in rows_of(written[-1].parent) if row["method"] in ("", "talk")]
+    for first, second in zip(whole, rows_of(grid.parent / "again"), strict=True):
+        for column in ("share", "hit", "share_gain_low"):
+            assert float(first[column]) == pytest.approx(float(second[column]), abs=2e-3)
+
+
+def test_one_run_a_chosen_clip_and_class_from_the_command_line(grid, capsys, tmp_path):
+    run = grid / "1_0.02" / "seed-0"
+    call = ["saliency", str(run), "--clip=clip-00003", "--class", "bell", "--no-statistics", "--out", str(tmp_path)]
+    assert main([*call, "--method", "guided", "--span", "0.5", "1.0", "--space", "raw"]) == 0
+    printed = capsys.readouterr().out.split()
+    assert printed == [str(tmp_path / f"saliency_clip-00003_bell_guided.{suffix}") for suffix in ("png", "pdf")]
+    assert main([*call, "--method", "guided"]) == 2
+    assert "Pass --overwrite" in capsys.readouterr().err
+    assert main([*call, "--method", "guided", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--clip=--jc0NAxK8M_30.000_40.000"], "clip '--jc0NAxK8M_30.000_40.000' is not in the test split"),
+        (["--clip=clip-0003"], "Did you mean 'clip-000"),
+        (["--class", "bel"], "Did you mean 'bell'"),
+        (["--clip=clip-00003", "--class", "bel"], "Did you mean 'bell'"),
+        (["--method", "tak"], "Did you mean 'talk'"),
+        (["--reduction", "man"], "Did you mean 'mean'"),
+        (["--setting", "1:7"], "no run of strong 1, weak 7"),
+        (["--span", "2", "1"], "start < end"),
+        (["--scale", "logits"], "Did you mean 'logit'"),
+        (["--no-figures", "--clip=clip-00003"], "nothing to do"),
+    ],
+)
+def test_one_line_for_what_is_not_there(grid, capsys, tmp_path, arguments, words):
+    assert main(["saliency", str(grid), "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_run_is_refused(grid, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(grid / "1_1" / "seed-0", run)
+    (run / "metrics.json").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        saliency_maps(run)
+
+
+def _other_store(grid, tmp_path, **changes):
+    """A run whose test store was replaced by another one."""
+    run = tmp_path / "run"
+    shutil.copytree(grid / "1_1" / "seed-0", run)
+    other = make_store(tmp_path, 8, split="test", **changes)
+    (run / "data.json").write_text(json.dumps({"test_store": "../features.h5", "provenance": "other"}))
+    return run, other
+
+
+def test_a_model_of_other_classes_is_refused(grid, tmp_path):
+    run, _ = _other_store(grid, tmp_path, classes=("bell", "drill", "snow"))
+    with pytest.raises(ModelFileError, match="other ones"):
+        saliency_maps(run, tmp_path / "out")
+
+
+def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
+    from crnn_weak.experiments.saliency_statistics import open_explainer
+    from crnn_weak.report.runs import open_run
+
+    features = dataclasses.replace(TINY, hop_seconds=0.05)
+    run, store = _other_store(grid, tmp_path, features=features)
+    with pytest.raises(ModelFileError, match=r"20 frames and 8 mel bands.*40 and 8"):
+        open_explainer(open_run(run), store)
+
+
+def test_without_strong_labels_there_is_no_table_but_a_figure(grid, tmp_path):
+    run, _ = _other_store(grid, tmp_path, with_events=False)
+    with pytest.raises(DataError, match="--no-statistics"):
+        saliency_maps(run, tmp_path / "out")
+    options = Options(clips=("clip-00001",), labels=("rain",), statistics=False)
+    assert len(saliency_maps(run, tmp_path / "out", options)) == 2
+
+
+def test_a_missing_store_says_how_to_get_it_back(grid, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(grid / "1_1" / "seed-0", run)
+    with pytest.raises(RunError, match="store of its test split is gone"):
+        saliency_maps(run)
+
+
+def test_file_names_are_safe(tmp_path):
+    stem = figure_stem(tmp_path, Shown("--a/b", "Air horn, truck horn"), Options())
+    assert stem == tmp_path / "saliency_--a_b_Air_horn_truck_horn_talk"
+
+
+def test_pairs_hold_the_frames_of_the_truth(tmp_path):
+    from crnn_weak.experiments.saliency_statistics import event_pairs
+
+    store = make_store(tmp_path, 12)
+    pairs = event_pairs(store)
+    assert len(pairs) == sum(len(events) for events in store.events.values())
+    first = store.events[pairs.clip_ids[0]][0]
+    inside = np.flatnonzero(pairs.inside[0]) * TINY.hop_seconds
+    assert inside.min() == pytest.approx(first.onset, abs=TINY.hop_seconds)
+    assert inside.max() + TINY.hop_seconds == pytest.approx(first.offset, abs=TINY.hop_seconds)
