@@ -3,8 +3,8 @@
 By default the windows are those of files (`WindowPlan.crossfade`), so a stream gives exactly the events that
 `Detector.detect` gives of the same samples. A score is then final when the features behind it have gone on for seven
 eighths of a window (8.75 s of 10 s). With `delay_seconds` windows are laid closer together and each gives only the
-frames that lie so far before its end: sooner, at more computation and with less context to the right. Either way
-nothing comes before the first whole window has been heard, unless the stream ends.
+frames shortly before its end: sooner, at more computation and with less context to the right. Either way nothing
+comes before the first whole window has been heard, unless the stream ends.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class LiveDetector:
     classes : sequence of str, optional
         Only these.
     delay_seconds : float, optional
-        How far the scores may trail the sound; by default as long as it takes to give the events of a file.
+        How long after its end an event may be handed out, in seconds of sound; by default as long as it takes to
+        give the events of a file.
     block_seconds : float
         How much sound is taken at a time.
     """
@@ -115,27 +116,37 @@ class LiveDetector:
         features = detector.features
         self._detector, self._pcm, self._block_seconds = detector, pcm, block_seconds
         self._wanted = detector.classes if classes is None else tuple(classes)
-        self.plan = detector.plan
-        if delay_seconds is not None:
-            if not 0 < delay_seconds <= features.clip_seconds:
-                raise ConfigError(
-                    f"delay of {delay_seconds} s: expected above 0 and at most {features.clip_seconds:g} s."
-                )
-            # A third of the delay for waiting until the next window is due, the rest for context.
-            n_hop = max(1, round(delay_seconds / 3 / features.hop_seconds))
-            n_delay = max(0, math.floor(delay_seconds / features.hop_seconds) - n_hop)
-            self.plan = WindowPlan.low_delay(features.n_frames, n_delay=n_delay, n_hop=n_hop)
         self._frames = FrameStream(detector.extractor, features)
-        self._joiner = ScoreJoiner(self.plan)
         self._stream = EventStream(detector.classes, features.hop_seconds, decisions or detector.decisions)
+        self.plan = detector.plan if delay_seconds is None else self._early(delay_seconds)
+        self._joiner = ScoreJoiner(self.plan)
         self._resample = Resampler(pcm.sample_rate_hz, features.sample_rate_hz)
         self.duration_seconds = 0.0
 
     @property
+    def _fixed_seconds(self) -> float:
+        """What the windows cannot change of the delay: features, decisions, blocks, resampling."""
+        n_frames = self._frames.n_context + self._stream.n_delay + 1
+        return n_frames * self._detector.features.hop_seconds + self._block_seconds + _RESAMPLER_SECONDS
+
+    def _early(self, delay_seconds: float) -> WindowPlan:
+        features = self._detector.features
+        n_frames = math.floor((delay_seconds - self._fixed_seconds) / features.hop_seconds + 1e-6)
+        if not 1 <= n_frames <= features.n_frames:
+            least = self._fixed_seconds + features.hop_seconds
+            most = self._fixed_seconds + features.clip_seconds
+            raise ConfigError(
+                f"delay of {delay_seconds:g} s: expected {least:.2f} to {most:.2f} s with these decisions "
+                "(a median filter and gaps to be closed add theirs)."
+            )
+        # A third for waiting until the next window is due, the rest for context.
+        n_hop = max(1, round(n_frames / 3))
+        return WindowPlan.low_delay(features.n_frames, n_delay=n_frames - n_hop, n_hop=n_hop)
+
+    @property
     def delay_seconds(self) -> float:
         """The longest time from an event's end to its being handed out, computation aside, in seconds of sound."""
-        n_frames = self.plan.n_delay + self._frames.n_context + self._stream.n_delay + 1
-        return n_frames * self._detector.features.hop_seconds + self._block_seconds + _RESAMPLER_SECONDS
+        return self.plan.n_delay * self._detector.features.hop_seconds + self._fixed_seconds
 
     def events(self, stream: BinaryIO) -> Iterator[Event]:
         """Yield events as they become certain, until the stream ends."""

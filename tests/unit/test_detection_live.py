@@ -47,7 +47,7 @@ def test_the_events_of_a_stream_are_those_of_the_file():
     assert live.duration_seconds == pytest.approx(31.3)
 
 
-@pytest.mark.parametrize("delay", [None, 2.0, 0.5])
+@pytest.mark.parametrize("delay", [None, 2.0, 1.2])
 def test_events_come_within_the_stated_delay(delay):
     audio = bursts(60.0, 3)
     live = LiveDetector(
@@ -64,14 +64,14 @@ def test_events_come_within_the_stated_delay(delay):
             n_late += 1
     assert n_late > 10
     if delay is not None:
-        # Beside the delay of the scores: features, median filter, gap, one block.
-        assert live.delay_seconds < delay + 1.2
+        assert live.delay_seconds == pytest.approx(delay, abs=FEATURES.hop_seconds)
+        assert live.delay_seconds <= delay + 1e-6
 
 
 def test_a_shorter_delay_finds_the_same_events_nearly():
     audio = bursts(40.0, 4)
     found = detector()
-    early = rows(LiveDetector(found, PcmFormat(RATE), delay_seconds=1.0).events(io.BytesIO(s16(audio))))
+    early = rows(LiveDetector(found, PcmFormat(RATE), delay_seconds=1.5).events(io.BytesIO(s16(audio))))
     late = rows(found.detect((audio, RATE)))
     assert len(early) == len(late)
     np.testing.assert_allclose([row[:2] for row in early], [row[:2] for row in late], atol=0.051)
@@ -112,7 +112,7 @@ def test_an_impossible_format_is_refused(wrong):
         PcmFormat(**{"sample_rate_hz": RATE, **wrong})
 
 
-@pytest.mark.parametrize("delay", [0.0, -1.0, 4.1])
+@pytest.mark.parametrize("delay", [0.0, -1.0, 0.3, 6.0])
 def test_an_impossible_delay_is_refused(delay):
     with pytest.raises(ConfigError, match="delay"):
         LiveDetector(detector(), PcmFormat(RATE), delay_seconds=delay)
