@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crnn_weak.detection.postprocess import roll_runs
+
 __all__ = ["Curves", "best_error_rate", "best_f1", "counts_at_thresholds", "join"]
 
 
@@ -43,15 +45,24 @@ def counts_at_thresholds(index: np.ndarray, reference: np.ndarray, n_candidates:
     return Curves(reference.sum(axis=0, dtype=np.int64), estimated, correct)
 
 
-def _nearest_best(gain: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the row of the best gain in each column; among equals the first in `order`."""
-    ordered = gain[order]
-    best = ordered.max(axis=0)
-    tolerance = 1e-9 * np.maximum(1.0, np.abs(best))
-    return order[np.argmax(ordered >= best - tolerance, axis=0)]
+def _middle_best(gain: np.ndarray, n_candidates: int) -> np.ndarray:
+    """Return the row of the best gain in each column.
+
+    Among equals it is the middle of the longest run of neighbouring candidates: the furthest from where the result
+    changes, and so the safest on other clips.
+    """
+    best = gain.max(axis=0)
+    equal = gain >= best - 1e-9 * np.maximum(1.0, np.abs(best))
+    chosen = np.zeros(gain.shape[1], dtype=np.int64)
+    for column in range(gain.shape[1]):
+        # Sets of filters lie one behind the other; a gap between them ends a run.
+        rows, first, last = roll_runs(equal[:, column].reshape(-1, n_candidates))
+        longest = int(np.argmax(last - first))
+        chosen[column] = rows[longest] * n_candidates + (first[longest] + last[longest] - 1) // 2
+    return chosen
 
 
-def best_f1(curves: Curves, *, per_class: bool, order: np.ndarray) -> tuple[np.ndarray, float]:
+def best_f1(curves: Curves, *, per_class: bool, n_candidates: int) -> tuple[np.ndarray, float]:
     """Return the choice of each class that maximises micro F1, and its value; exact.
 
     Parameters
@@ -59,8 +70,8 @@ def best_f1(curves: Curves, *, per_class: bool, order: np.ndarray) -> tuple[np.n
     curves : Curves
         Rows are choices.
     per_class : bool
-    order : np.ndarray of int
-        All rows, the preferred one first: it wins among equals.
+    n_candidates : int
+        Thresholds under one set of filters; the rows are a multiple of it.
     """
     n_reference, estimated, correct = curves
     classes = np.arange(len(n_reference))
@@ -71,21 +82,21 @@ def best_f1(curves: Curves, *, per_class: bool, order: np.ndarray) -> tuple[np.n
 
     total = n_reference.sum() + estimated.sum(axis=1)
     common = 2 * correct.sum(axis=1) / np.maximum(total, 1)
-    chosen = np.repeat(_nearest_best(common[:, None], order), len(classes))
+    chosen = np.repeat(_middle_best(common[:, None], n_candidates), len(classes))
     if not per_class:
         return chosen, value(chosen)
     present = n_reference > 0
     best = value(chosen)
     while True:
         gain = 2.0 * correct - best * (n_reference + estimated)
-        trial = np.where(present, _nearest_best(gain, order), chosen)
+        trial = np.where(present, _middle_best(gain, n_candidates), chosen)
         if value(trial) <= best + 1e-12:
             return (trial if value(trial) >= best else chosen), max(best, value(trial))
         chosen, best = trial, value(trial)
 
 
 def best_error_rate(
-    indices: Sequence[np.ndarray], reference: np.ndarray, n_candidates: int, *, per_class: bool, order: np.ndarray
+    indices: Sequence[np.ndarray], reference: np.ndarray, n_candidates: int, *, per_class: bool
 ) -> tuple[np.ndarray, float]:
     """Return the choice of each class that minimises the error rate, and its value.
 
@@ -101,8 +112,6 @@ def best_error_rate(
     n_candidates : int
     per_class : bool
         Heuristic (see `crnn_weak.detection.thresholds`); one common choice is exact.
-    order : np.ndarray of int
-        All choices, the preferred one first.
     """
     n_classes = reference.shape[1]
     n_reference = reference.sum(axis=1)
@@ -115,7 +124,7 @@ def best_error_rate(
         correct = _at_or_above(index[reference], None, n_candidates)
         common.append(n_reference.sum() + inserted - correct)
     cost = np.concatenate(common)
-    first = int(_nearest_best(-cost[:, None], order)[0])
+    first = int(_middle_best(-cost[:, None], n_candidates)[0])
     start = np.full(n_classes, first)
     if not per_class:
         return start, float(cost[first] / total)
@@ -126,10 +135,10 @@ def best_error_rate(
         np.concatenate([c.n_estimated for c in stacked]),
         np.concatenate([c.n_correct for c in stacked]),
     )
-    alone = _nearest_best(2.0 * curves.n_correct - curves.n_estimated, order)  # fewest errors of the class alone
-    by_f1, _ = best_f1(curves, per_class=True, order=order)
+    alone = _middle_best(2.0 * curves.n_correct - curves.n_estimated, n_candidates)  # fewest errors of the class alone
+    by_f1, _ = best_f1(curves, per_class=True, n_candidates=n_candidates)
     found = [
-        _descend(np.where(reference.any(axis=0), begin, start), indices, reference, n_candidates, present, order)
+        _descend(np.where(reference.any(axis=0), begin, start), indices, reference, n_candidates, present)
         for begin in (start, alone, by_f1)
     ]
     chosen, errors = min(found, key=lambda pair: pair[1])
@@ -142,7 +151,6 @@ def _descend(
     reference: np.ndarray,
     n_candidates: int,
     present: np.ndarray,
-    order: np.ndarray,
 ) -> tuple[np.ndarray, float]:
     """Let one class after the other take its best choice until none improves; return choices and errors."""
 
@@ -160,7 +168,7 @@ def _descend(
             others = n_active - active[:, c]
             delta = (others >= n_reference).astype(float) - reference[:, c]
             cost = np.concatenate([_at_or_above(index[:, c], delta, n_candidates) for index in indices])
-            best = int(_nearest_best(-cost[:, None], order)[0])
+            best = int(_middle_best(-cost[:, None], n_candidates)[0])
             if cost[best] < cost[chosen[c]] - 1e-9:
                 chosen[c], changed = best, True
                 active[:, c] = activity(best, c)

@@ -23,7 +23,8 @@ metric                  one threshold   a threshold for each class
 
 "Exact" is over the candidates that are searched, and on the clips that are given. The search may also choose among
 median filters, minimum durations and minimum gaps; each class takes its own with `per_class`. A class that the
-reference does not hold keeps the best common choice. Among equal choices the one nearest to 0.5 wins.
+reference does not hold keeps the best common choice. Among equal choices the middle of the longest run of
+neighbouring thresholds wins.
 """
 
 from __future__ import annotations
@@ -236,15 +237,13 @@ def tune(
     if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
         raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
     sets = [start] if reference.tags is not None else _filters(start, medians, min_durations, min_gaps)
-    distance = np.abs(np.concatenate([grid] * len(sets)) - 0.5) + 10.0 * np.repeat(np.arange(len(sets)), len(grid))
-    order = np.argsort(distance, kind="stable")
     if reference.tags is not None:
         curves = counts_at_thresholds(candidate_index(scores.weak, grid), reference.tags, len(grid))
-        chosen, _ = best_f1(curves, per_class=per_class, order=order)
+        chosen, _ = best_f1(curves, per_class=per_class, n_candidates=len(grid))
     elif metric == "event_f1":
         assert reference.events is not None
         parts = [_event_curves(scores, reference.events, chosen_set, grid, settings) for chosen_set in sets]
-        chosen, _ = best_f1(join(parts), per_class=per_class, order=order)
+        chosen, _ = best_f1(join(parts), per_class=per_class, n_candidates=len(grid))
     else:
         assert reference.events is not None
         roll = _reference_roll(scores, reference.events, settings, clip_seconds)
@@ -256,10 +255,10 @@ def tune(
             for chosen_set in sets
         ]
         if metric == "error_rate":
-            chosen, _ = best_error_rate(indices, flat, len(grid), per_class=per_class, order=order)
+            chosen, _ = best_error_rate(indices, flat, len(grid), per_class=per_class)
         else:
             parts = [counts_at_thresholds(index, flat, len(grid)) for index in indices]
-            chosen, _ = best_f1(join(parts), per_class=per_class, order=order)
+            chosen, _ = best_f1(join(parts), per_class=per_class, n_candidates=len(grid))
     result = _chosen(start, sets, grid, chosen, tags_only=reference.tags is not None)
     options: dict[str, Any] = {
         "metric": metric, "tags": tags, "events": events, "evaluation": settings, "clip_seconds": clip_seconds,
@@ -272,7 +271,7 @@ def tune(
         after=value_of(scores, result, **options),
         exact=metric != "error_rate" or not per_class,
         n_clips=len(scores),
-        n_choices=len(order),
+        n_choices=len(sets) * len(grid),
     )
 
 

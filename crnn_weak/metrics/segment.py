@@ -71,8 +71,11 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
         )
     rolls = (reference, estimated, reference & estimated)
     n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
+    per_class = [_active(roll, axis=1) for roll in rolls]
     return Counts(
-        *(_active(roll, axis=1) for roll in rolls),
+        per_class[0],
+        per_class[1],
+        per_class[2],
         (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
         np.maximum(0, n_reference - n_estimated).sum(axis=1),
         np.maximum(0, n_estimated - n_reference).sum(axis=1),

@@ -141,11 +141,24 @@ def test_search_knows_its_own_value():
     start = ClassDecisions.from_config(DecisionConfig(), CLASSES)
     roll = segment_roll(events, clip_ids=scores.clip_ids, classes=CLASSES, clip_seconds=60 * HOP)
     index = segment_index(scores, start, candidates, n_segments=roll.shape[1], segment_seconds=1.0)
-    chosen, value = best_error_rate(
-        [index.reshape(-1, 3)], roll.reshape(-1, 3), len(candidates), per_class=True, order=np.arange(len(candidates))
-    )
+    chosen, value = best_error_rate([index.reshape(-1, 3)], roll.reshape(-1, 3), len(candidates), per_class=True)
     decisions = start.replace(thresholds=tuple(candidates[chosen].tolist()))
     assert value == pytest.approx(value_of(scores, decisions, metric="error_rate", events=events))
+
+
+def test_among_equals_the_middle_of_the_plateau_is_taken():
+    """Background below 0.2, events above 0.6: everything between is perfect, and 0.4 is furthest from both."""
+    scores, events = made_up(13)
+    strong = np.full_like(scores.strong, 0.2)
+    for row, clip in enumerate(scores.clip_ids):
+        for event in events[clip]:
+            column = CLASSES.index(event.label)
+            strong[row, int(np.ceil(event.onset / HOP)) : int(event.offset / HOP), column] = 0.6
+    perfect = ScoreSet(scores.clip_ids, CLASSES, HOP, strong, scores.weak)
+    for metric in ("segment_f1", "error_rate"):
+        for per_class in (False, True):
+            found = tune(perfect, metric=metric, events=events, per_class=per_class)
+            assert found.decisions.thresholds == pytest.approx((0.4,) * 3, abs=0.011)
 
 
 def test_filters_are_chosen_with_the_thresholds():

@@ -1,0 +1,202 @@
+"""Tuning a run on its validation clips, and what evaluating it says before and after."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from helpers import TINY, make_store
+
+from crnn_weak import config as configuration
+from crnn_weak.cli import main
+from crnn_weak.data.labels import event_roll
+from crnn_weak.detection.decisions import ClassDecisions
+from crnn_weak.detection.scores import ScoreSet, save_scores
+
+CLASSES = ("bell", "drill", "rain")
+
+
+def scores_of(store, rows, seed):
+    """Return scores that are right, but too low for a threshold of 0.5, and noisy."""
+    rng = np.random.default_rng(seed)
+    rolls = np.stack(
+        [
+            event_roll(store.events[store.clip_ids[row]], CLASSES, hop_seconds=0.1, n_frames=TINY.n_frames)
+            for row in rows
+        ]
+    )
+    strong = 0.1 + 0.25 * rolls + rng.uniform(-0.08, 0.08, rolls.shape)
+    return ScoreSet(
+        tuple(store.clip_ids[row] for row in rows),
+        CLASSES,
+        0.1,
+        strong.astype(np.float32),
+        strong.max(axis=1).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """A run as training leaves it, without its model; stores beside it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = configuration.preset("quick")
+    config = dataclasses.replace(
+        config, features=TINY, model=dataclasses.replace(config.model, n_classes=3, pools=(2, 2, 2))
+    )
+    (folder / "config.toml").write_text(configuration.to_toml(config))
+    with make_store(tmp_path, 30, name="train.h5") as store:
+        save_scores(folder / "validation_scores.h5", scores_of(store, range(3, 30, 2), seed=1))
+    with make_store(tmp_path, 20, name="test.h5", split="test", seed=5) as store:
+        save_scores(folder / "scores.h5", scores_of(store, range(20), seed=2))
+    (folder / "data.json").write_text(json.dumps({"train_store": "../train.h5", "test_store": "../test.h5"}))
+    (folder / "metrics.json").write_text(json.dumps({"n_clips": 20, "n_listed": 20, "tagging": {}, "segment": {}}))
+    return folder
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def evaluated(capsys, folder, *options):
+    code, out, err = run(capsys, "evaluate", folder, "--format", "json", *options)
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+@pytest.mark.parametrize(("metric", "figure"), [("segment_f1", "f_score"), ("error_rate", "error_rate")])
+def test_tuning_for_segments(capsys, run_folder, metric, figure, per_class):
+    before = evaluated(capsys, run_folder)["segment"]
+    assert (before["f_score"], before["error_rate"]) == (0.0, 1.0)
+    code, out, _ = run(capsys, "tune", run_folder, "--metric", metric, *["--per-class"] * per_class)
+    assert code == 0
+    assert "14 validation clips" in out
+    after = evaluated(capsys, run_folder, "--decisions", "tuned")["segment"]
+    assert after[figure] == pytest.approx(1.0 if figure == "f_score" else 0.0, abs=0.05)
+    assert evaluated(capsys, run_folder)["segment"] == before  # the run's own decisions stay
+
+
+def test_tuning_for_tags_and_events_keep_each_other(capsys, run_folder):
+    assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
+    tags = json.loads((run_folder / "decisions.json").read_text())["decisions"]["tag_thresholds"]
+    assert run(capsys, "tune", run_folder, "--metric", "event_f1", "--median", "0", "0.3")[0] == 0
+    content = json.loads((run_folder / "decisions.json").read_text())
+    assert content["decisions"]["tag_thresholds"] == tags
+    assert set(content["tuned"]) == {"tagging_f1", "event_f1"}
+    assert content["tuned"]["event_f1"]["after"] >= content["tuned"]["event_f1"]["before"]
+    assert ClassDecisions.from_dict(content["decisions"]).classes == CLASSES
+    after = evaluated(capsys, run_folder, "--decisions", "tuned", "--bootstrap", "20")
+    assert after["tagging"]["f_score"] > 0.95
+    assert after["header"]["decisions"].endswith("(tuned on validation for tagging_f1, event_f1)")
+    low, high = (after["tagging"]["intervals"]["overall"]["f_score"][end] for end in ("low", "high"))
+    assert low <= after["tagging"]["f_score"] <= high
+
+
+def test_an_earlier_choice_is_replaced_only_when_asked(capsys, run_folder):
+    assert run(capsys, "tune", run_folder, "--metric", "segment_f1")[0] == 0
+    before = (run_folder / "decisions.json").read_text()
+    code, _, err = run(capsys, "tune", run_folder, "--metric", "error_rate")
+    assert code == 2
+    assert "--overwrite" in err
+    assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--dry-run")[0] == 0
+    assert (run_folder / "decisions.json").read_text() == before
+    assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--overwrite")[0] == 0
+    assert set(json.loads((run_folder / "decisions.json").read_text())["tuned"]) == {"error_rate"}
+
+
+def test_filters_held_while_tuning_are_stored(capsys, run_folder):
+    options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
+    assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
+    decisions = json.loads((run_folder / "decisions.json").read_text())["decisions"]
+    assert decisions["weak_gate"] is True
+    assert decisions["min_gap_seconds"] == [0.2, 0.2, 0.2]
+    assert all(
+        low == min(0.15, high) for low, high in zip(decisions["low_thresholds"], decisions["thresholds"], strict=True)
+    )
+
+
+def test_all_scores_as_candidates(capsys, run_folder):
+    code, out, _ = run(capsys, "tune", run_folder, "--metric", "segment_f1", "--candidates", "all", "--per-class")
+    assert code == 0
+    assert "segment_f1 100.000 %" in out
+    code, _, err = run(capsys, "tune", run_folder, "--metric", "event_f1", "--candidates", "all", "--dry-run")
+    assert code == 2
+    assert "give a number" in err
+
+
+def test_threshold_free_figures(capsys, run_folder):
+    found = evaluated(capsys, run_folder, "--threshold-free")
+    segments = found["average_precision"]["segments of 1 s (strong output)"]
+    assert segments["mean"] == pytest.approx(1.0, abs=0.01)
+    pytest.importorskip("sed_scores_eval", reason="the optional extra psds is not installed")
+    assert found["psds"]["psds1"] > 0.8
+
+
+def test_without_the_extra_psds_the_cure_is_named(capsys, run_folder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sed_scores_eval", None)
+    code, out, err = run(capsys, "evaluate", run_folder, "--threshold-free")
+    assert code == 0
+    assert "pip install 'crnn-weak[psds]'" in err
+    assert "average precision" in out
+
+
+def test_clips_without_strong_labels(capsys, run_folder, tmp_path):
+    make_store(tmp_path, 30, name="train.h5", with_events=False).close()
+    make_store(tmp_path, 20, name="test.h5", split="test", seed=5, with_events=False).close()
+    code, _, err = run(capsys, "tune", run_folder, "--metric", "segment_f1")
+    assert code == 2
+    assert "tagging_f1 needs tags only" in err
+    assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
+    found = evaluated(capsys, run_folder, "--decisions", "tuned", "--threshold-free")
+    assert "segment" not in found
+    assert "no strong labels" in found["notes"][0]
+    assert list(found["average_precision"]) == ["clips (weak output)"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["tune", "{run}", "--metric", "segment_f"], "Did you mean 'segment_f1'"),
+        (["tune", "{run}x", "--metric", "segment_f1"], "no such run folder"),
+        (["evaluate", "{run}", "--decisions", "tuned"], "crnn-weak tune"),
+        (["evaluate", "{run}", "--decisions", "tunes"], "no decisions"),
+        (["evaluate", "{run}", "--decisions", "{run}/data.json"], "'train_store' is not known"),
+    ],
+)
+def test_wrong_arguments_give_one_line(capsys, run_folder, command, message):
+    code, out, err = run(capsys, *(word.format(run=run_folder) for word in command))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_store_that_is_gone_is_named(capsys, run_folder, tmp_path):
+    (tmp_path / "test.h5").unlink()
+    code, _, err = run(capsys, "evaluate", run_folder)
+    assert code == 2
+    assert "../test.h5" in err
+
+
+def test_choices_reach_the_model_file(capsys, run_folder):
+    """The model that `crnn-weak detect` loads carries the decisions; its weights stay."""
+    pytest.importorskip("keras")
+    from crnn_weak.config import load_config
+    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.crnn import build_model
+    from crnn_weak.model.files import ModelMetadata, load_model, save_model
+
+    config = load_config(run_folder / "config.toml")
+    model = build_model(config)
+    scaler = Scaler(np.zeros(TINY.n_mels, np.float32), np.ones(TINY.n_mels, np.float32))
+    save_model(model, run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
+    code, out, _ = run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")
+    assert code == 0
+    assert "best.keras" in out
+    loaded, metadata = load_model(run_folder / "best.keras")
+    stored = json.loads((run_folder / "decisions.json").read_text())["decisions"]
+    assert ClassDecisions.from_dict(metadata.decisions) == ClassDecisions.from_dict(stored)
+    for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        assert np.array_equal(before, after)
