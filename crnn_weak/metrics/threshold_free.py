@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.data.events import Events
+from crnn_weak.data.events import Event, Events
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.metrics.counting import plain
 
@@ -79,6 +79,19 @@ def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Seq
     return AveragePrecision(values, mean, micro, len(values) - len(defined))
 
 
+def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:
+    """Return onset, offset and label of what sounds: overlapping events of one label as one, cut at the clip's end."""
+    merged: list[tuple[float, float, str]] = []
+    for event in sorted(events, key=lambda event: (event.label, event.onset)):
+        onset, offset = event.onset, min(event.offset, length)
+        if offset <= onset:
+            continue
+        if merged and merged[-1][2] == event.label and onset <= merged[-1][1]:
+            onset, offset = merged[-1][0], max(offset, merged.pop()[1])
+        merged.append((onset, offset, event.label))
+    return sorted(merged)
+
+
 def psds(
     strong: np.ndarray,
     events: Events,
@@ -94,7 +107,7 @@ def psds(
     ----------
     strong : np.ndarray of float, shape (n_clips, n_frames, n_classes)
     events : mapping of clip id to sequence of Event
-        Zero-length rows are left out, they cannot be intersected.
+        Zero-length rows are left out, they cannot be intersected; overlapping events of one label are joined.
     clip_ids, classes : sequence of str
     hop_seconds : float
     durations : mapping of clip id to seconds, optional
@@ -112,21 +125,20 @@ def psds(
         from sed_scores_eval.base_modules.scores import create_score_dataframe
     except ImportError as error:
         raise DependencyError(f"PSDS needs sed_scores_eval ({error}): pip install 'crnn-weak[psds]'.") from None
-    heard = {clip: [event for event in events[clip] if event.offset > event.onset] for clip in clip_ids}
-    absent = set(classes) - {event.label for rows in heard.values() for event in rows}
+    length = strong.shape[1] * hop_seconds
+    lengths = {clip: float((durations or {}).get(clip, length)) for clip in clip_ids}
+    reference = {clip: _merged(events[clip], lengths[clip]) for clip in clip_ids}
+    absent = set(classes) - {label for rows in reference.values() for _, _, label in rows}
     if absent:
         raise DataError(
             f"PSDS is not defined: the reference has no event of {', '.join(sorted(absent)[:3])} "
             f"({len(absent)} of {len(classes)} classes). Score clips that hold every class."
         )
-    length = strong.shape[1] * hop_seconds
     times = np.round(np.arange(strong.shape[1] + 1) * hop_seconds, 6)
     frames = {
         clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
         for row, clip in enumerate(clip_ids)
     }
-    reference = {clip: [(event.onset, event.offset, event.label) for event in rows] for clip, rows in heard.items()}
-    lengths = {clip: float((durations or {}).get(clip, length)) for clip in clip_ids}
     return {
         name: float(
             intersection_based.psds(

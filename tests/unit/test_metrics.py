@@ -14,7 +14,7 @@ from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.metrics.segment import count_segments, segment_counts, segment_metrics, segment_roll
 from crnn_weak.metrics.tagging import count_tags, tagging_metrics
-from crnn_weak.metrics.threshold_free import average_precision
+from crnn_weak.metrics.threshold_free import average_precision, psds
 from crnn_weak.metrics.yardsticks import event_yardstick, tag_yardstick, yardsticks
 
 CLASSES = ("Car", "Bus", "Train")
@@ -228,6 +228,26 @@ def test_average_precision_leaves_out_absent_classes():
     assert found.class_wise["Bus"] == 0.5
     assert math.isnan(found.class_wise["Train"])
     assert (found.mean, found.n_undefined) == (0.75, 1)
+
+
+def test_psds_of_perfect_scores_is_one():
+    pytest.importorskip("sed_scores_eval", reason="the optional extra psds is not installed")
+    strong = np.full((3, 20, 3), 0.1)
+    events = {"a": [], "b": [], "c": [Event(0.0, 0.0, "Car")]}
+    for clip, label, first, last in (
+        ("a", "Car", 2, 9),
+        ("a", "Bus", 0, 20),
+        ("b", "Train", 5, 7),
+        ("b", "Car", 8, 16),
+    ):
+        strong["abc".index(clip), first:last, CLASSES.index(label)] = 0.9
+        events[clip].append(Event(0.5 * first, 0.5 * last, label))
+    events["b"] += [Event(4.5, 6.0, "Car"), Event(5.0, 30.0, "Bus")]  # overlap of one label; beyond the clip's end
+    strong[1, 10:, 1] = 0.9
+    options = {"clip_ids": ["a", "b", "c"], "classes": CLASSES, "hop_seconds": 0.5}
+    assert psds(strong, events, **options) == {"psds1": pytest.approx(1.0), "psds2": pytest.approx(1.0)}
+    with pytest.raises(DataError, match="no event of Train"):
+        psds(strong, {"a": events["a"], "b": [], "c": []}, **options)
 
 
 def test_bootstrap_is_seeded_and_holds_the_figure():
