@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explainer"]
 
-# Maps from which on one shared forward pass repays the seconds that its graph takes to trace (benchmarks/saliency.py).
-_SHARED_FROM = 2_000
+# Frames, of all maps together, from which on one shared forward pass repays the seconds that its graph takes to trace:
+# some 2,000 maps of preset quick, 400 of preset paper (benchmarks/saliency.py).
+_SHARED_FROM = 200_000
 
 
 class Explainer:
@@ -176,7 +177,8 @@ class Explainer:
         ----------
         shared : bool, optional
             Whether the targets share one forward pass. Faster once it runs, but its graph grows with the targets and
-            takes seconds to trace; by default it is used from 2,000 maps on. Plain gradients only.
+            takes seconds to trace; by default it is used for many maps (2,000 of preset quick). Not for SmoothGrad and
+            integrated gradients.
 
         Returns
         -------
@@ -185,7 +187,7 @@ class Explainer:
         chosen, features, targets = find_method(method), self._checked(features), tuple(targets)
         n_clips, n_targets = len(features), len(targets)
         if shared is None:
-            shared = n_clips * n_targets >= _SHARED_FROM
+            shared = n_clips * n_targets * features.shape[1] >= _SHARED_FROM
         tiled = np.repeat(features, n_targets, axis=0)
         if not (shared and chosen.kind == "gradient" and n_targets > 1):
             found = self.explain(tiled, targets * n_clips, method=chosen, space=space, baseline=baseline)
