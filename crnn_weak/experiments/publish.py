@@ -55,7 +55,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         shutil.copyfile(folder / name, target / name)
-    for path in sorted(folder.glob("saliency/statistics.*")):
+    for path in sorted(folder.glob("saliency/localisation.*")):
         shutil.copyfile(path, target / f"saliency_{path.name}")
     config = load_config(folder / "config.toml")
     # A folder's name says where somebody keeps recordings; the rest is the experiment.
