@@ -54,12 +54,14 @@ def test_a_clip_alone_is_decided_as_among_others(strong, chosen):
         assert np.array_equal(together[clip], binarize(strong[clip], chosen, hop_seconds=HOP, weak=weak[clip]))
 
 
+@settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(0, 30), st.just(2))), st.sampled_from([0.02, 0.1, 0.3, 1.0]))
 def test_roll_to_list_to_roll_is_the_identity(roll, hop):
     events = roll_events(roll, CLASSES, hop_seconds=hop)
     assert np.array_equal(event_roll(events, CLASSES, hop_seconds=hop, n_frames=len(roll)), roll)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(0, 4), st.integers(0, 30))))
 def test_runs_cover_what_is_active_and_nothing_else(roll):
     rows, first, last = roll_runs(roll)
@@ -103,6 +105,7 @@ def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segmen
     assert np.array_equal(highest > np.float32(0.5), want)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
 def test_a_perfect_estimate_scores_perfectly(roll):
     events = {"a": roll_events(roll, CLASSES, hop_seconds=0.4)}
