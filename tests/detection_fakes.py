@@ -40,7 +40,7 @@ class TwoSidedModel:
         return out
 
 
-def detector(model=None, *, decisions=None, batch_size=8):
+def detector(model=None, *, decisions=None, batch_size=8, window_hop_seconds=None):
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
     decisions = decisions or DecisionConfig()
     return Detector(
@@ -50,6 +50,7 @@ def detector(model=None, *, decisions=None, batch_size=8):
         scaler=scaler,
         decisions=decisions,
         batch_size=batch_size,
+        window_hop_seconds=window_hop_seconds,
     )
 
 

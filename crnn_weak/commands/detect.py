@@ -63,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     live.add_argument("--channels", type=int, default=1, metavar="N")
     live.add_argument("--sample-format", default="s16le", choices=("s16le", "f32le"))
     live.add_argument("--delay", type=float, metavar="SECONDS", help="print sooner, at more computation")
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one; 5 is fastest, and rougher)"
+    )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="windows per call of the model")
     parser.epilog = _EPILOG
 
@@ -99,7 +102,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
     from crnn_weak.data.labels import class_indices
     from crnn_weak.detection.detector import load
 
-    detector = load(args.model, batch_size=args.batch_size)
+    detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
     decisions = _decisions(args, detector)
     class_indices(args.classes or (), detector.classes, where="--classes")
     if not getattr(args, "quiet", False):

@@ -27,7 +27,7 @@ from crnn_weak.detection.engine import Engine
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.results import Detection, FrameScores, Observer, Tag
 from crnn_weak.detection.stream import WindowPlan
-from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.errors import ConfigError, ModelFileError, RunError
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
 
@@ -54,6 +54,10 @@ class Detector:
         Where the model comes from.
     batch_size : int
         Windows per call of the model; a batch that is not full is filled up, so that few shapes are compiled.
+    window_hop_seconds : float, optional
+        From one window to the next; by default a hundredth of the window, at least one frame. Computation is
+        inversely proportional to it; at one frame the scores of a long recording do not depend on where its windows
+        lie (`crnn_weak.detection.stream`).
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Detector:
         decisions: ClassDecisions | DecisionConfig | None = None,
         provenance: Mapping[str, Any] | None = None,
         batch_size: int = 32,
+        window_hop_seconds: float | None = None,
     ) -> None:
         self.model = model
         self.classes = tuple(classes)
@@ -74,7 +79,15 @@ class Detector:
         self.decisions = as_class_decisions(decisions or DecisionConfig(), self.classes)
         self.provenance = dict(provenance or {})
         self.batch_size = batch_size
-        self.plan = WindowPlan.crossfade(features.n_frames)
+        n_hop = None
+        if window_hop_seconds is not None:
+            if not 0 < window_hop_seconds <= features.clip_seconds / 2:
+                raise ConfigError(
+                    f"window hop of {window_hop_seconds:g} s: expected above 0, and at most half a window, "
+                    f"{features.clip_seconds / 2:g} s."
+                )
+            n_hop = max(1, round(window_hop_seconds / features.hop_seconds))
+        self.plan = WindowPlan.crossfade(features.n_frames, n_hop)
         self.extractor = LogMelExtractor(features)
 
     def __repr__(self) -> str:
@@ -239,7 +252,7 @@ def model_file(path: str | Path | None = None) -> Path:
     return best
 
 
-def load(path: str | Path | None = None, *, batch_size: int = 32) -> Detector:
+def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_seconds: float | None = None) -> Detector:
     """Load a model for use.
 
     Parameters
@@ -248,6 +261,8 @@ def load(path: str | Path | None = None, *, batch_size: int = 32) -> Detector:
         A ``.keras`` file or a run folder; by default the starter model.
     batch_size : int
         Windows per call of the model; memory grows with it.
+    window_hop_seconds : float, optional
+        See `Detector`.
 
     Raises
     ------
@@ -273,4 +288,5 @@ def load(path: str | Path | None = None, *, batch_size: int = 32) -> Detector:
         decisions=ClassDecisions.from_dict(stored) if stored else metadata.config.decisions,
         provenance=metadata.provenance,
         batch_size=batch_size,
+        window_hop_seconds=window_hop_seconds,
     )

@@ -13,13 +13,17 @@ the pieces were cut:
 
 Why there are no seams
 ----------------------
-The network looks both ways, so a score near the edge of a window lacks half of its context. In the plan
-`WindowPlan.crossfade` windows begin every half window; the outer eighth at each side does not count at all, and from
-there the weight rises linearly over a quarter of the window while the neighbour's falls. Every frame is thus scored
-with at least an eighth of a window (1.25 s of 10 s) of context at either side, and the score moves from one window's
-view to the next one's gradually. Only the recording's true beginning and end are scored at a window's edge, as in
-training. The last window is moved back to end with the recording; a recording shorter than one window is padded with
-zeros, as training clips are, so a clip of exactly one window gets exactly the scores that evaluation gives it.
+The network looks both ways, and as far as its clips are long: trained with clip labels on every frame, what it says of
+a frame may change when a sound enters or leaves the window seconds away. Where the windows lie therefore shows in the
+scores, and no fading of half-overlapping windows into each other hides it. Hence `WindowPlan.crossfade`: a window
+begins at every frame (or every hundredth of a window, where frames are finer), and a frame's score is the weighted mean
+of all windows that hold it. The mean over all places of the window does not depend on the place of any one: further
+than a window from its ends, a recording's scores are the same wherever it was cut from. The outer eighth of a window,
+where context lacks on one side, does not count; from there the weight rises over a quarter of the window.
+
+Only the recording's true beginning and end are scored at a window's edge, as in training. The last window ends with the
+recording; a recording shorter than one window is padded with zeros, as training clips are, so a clip of exactly one
+window gets exactly the scores that evaluation gives it.
 """
 
 from __future__ import annotations
@@ -125,13 +129,21 @@ class WindowPlan:
             )
 
     @classmethod
-    def crossfade(cls, n_window: int) -> WindowPlan:
-        """Return half-overlapping windows, faded into each other; their outer eighths count only at the ends."""
+    def crossfade(cls, n_window: int, n_hop: int | None = None) -> WindowPlan:
+        """Return windows that fade into each other; their outer eighths count only at a recording's ends.
+
+        Parameters
+        ----------
+        n_window : int
+        n_hop : int, optional
+            At most half a window. By default a hundredth of it, at least one frame: at one frame the scores do not
+            depend on where the windows lie, and computation is proportional to 1 / n_hop.
+        """
+        n_hop = max(1, min(n_window // 100 if n_hop is None else n_hop, n_window // 2))
         margin = n_window // 8
         distance = np.minimum(np.arange(n_window), np.arange(n_window)[::-1]) + 0.5  # from the nearer edge
         rise = max(n_window // 2 - 2 * margin, 1)
         weights = np.clip((distance - margin) / rise, 0.0, 1.0).astype(np.float32)
-        n_hop = max(n_window // 2, 1)
         return cls(n_window, n_hop, weights if n_window >= 8 else np.ones(n_window, np.float32))
 
     @classmethod
@@ -175,7 +187,8 @@ class ScoreJoiner:
         self._accepted = 0  # beginning of the next window whose scores are to come
         self._waiting = 0
         self._all_cut = False
-        self._sums: np.ndarray | None = None  # (frames, channels + 1): weighted scores, weights; from self._taken on
+        # Sums of weighted strong and weak scores, and of the weights, from frame self._taken on.
+        self._sums: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         self._taken = 0
 
     def push(self, frames: np.ndarray) -> None:
@@ -232,19 +245,26 @@ class ScoreJoiner:
                 weights[: used[-1] + 1] = weights.max()
             if first + plan.n_window == self._n_total:
                 weights[used[0] :] = weights.max()
-        scores = np.concatenate([strong, np.broadcast_to(weak, strong.shape)], axis=1)
         # Frames that have been handed out had all their windows; here they have no weight.
         skip = max(self._taken - first, 0)
         begin, end = first + skip - self._taken, first + plan.n_window - self._taken
-        if self._sums is None or len(self._sums) < end:
-            grown = np.zeros((end + plan.n_window, scores.shape[1] + 1), np.float32)
-            if self._sums is not None:
-                grown[: len(self._sums)] = self._sums
-            self._sums = grown
-        self._sums[begin:end, :-1] += weights[skip:, None] * scores[skip:]
-        self._sums[begin:end, -1] += weights[skip:]
+        sums_strong, sums_weak, sums_weight = self._sums = self._room(end, strong.shape[1])
+        counted = weights[skip:, None]
+        sums_strong[begin:end] += counted * strong[skip:]
+        sums_weak[begin:end] += counted * weak
+        sums_weight[begin:end] += counted
         self._accepted = first + plan.n_hop
         self._waiting -= 1
+
+    def _room(self, n_frames: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the sums, grown to hold so many frames and some more."""
+        if self._sums is not None and len(self._sums[0]) >= n_frames:
+            return self._sums
+        shapes = [(n_frames + 4 * self._plan.n_window, width) for width in (n_classes, n_classes, 1)]
+        grown = tuple(np.zeros(shape, np.float32) for shape in shapes)
+        for old, new in zip(self._sums or (), grown, strict=False):
+            new[: len(old)] = old
+        return grown[0], grown[1], grown[2]
 
     def take(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the scores that are final and not yet taken, in time order.
@@ -264,9 +284,10 @@ class ScoreJoiner:
             # which ends no earlier than what is known.
             until = min(self._accepted, self._n_known - plan.n_window) + plan.n_margin if self._accepted else 0
         n_ready = max(until - self._taken, 0)
-        ready = self._sums[:n_ready]
-        self._sums = self._sums[n_ready:].copy() if n_ready else self._sums
+        strong, weak, weight = (array[:n_ready] for array in self._sums)
+        weight = np.maximum(weight, np.float32(1e-12))
+        if n_ready:
+            rest = [array[n_ready:].copy() for array in self._sums]
+            self._sums = rest[0], rest[1], rest[2]
         self._taken += n_ready
-        joined = ready[:, :-1] / np.maximum(ready[:, -1:], np.float32(1e-12))
-        strong, weak = np.split(joined, 2, axis=1)
-        return strong, weak
+        return strong / weight, weak / weight

@@ -17,7 +17,7 @@ from crnn_weak.detection.decisions import ClassDecisions
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     found = detector()
-    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, batch_size=32: found)
+    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: found)
     return found
 
 

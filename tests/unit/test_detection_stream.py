@@ -55,8 +55,10 @@ def join(plan, frames, model, cuts=()):
 
 
 PLANS = [
+    WindowPlan.crossfade(80, 40),
     WindowPlan.crossfade(80),
-    WindowPlan.crossfade(33),
+    WindowPlan.crossfade(80, 7),
+    WindowPlan.crossfade(33, 16),
     WindowPlan.crossfade(7),
     WindowPlan.low_delay(80, n_delay=20, n_hop=9),
     WindowPlan.low_delay(80, n_delay=0, n_hop=80),
@@ -87,7 +89,7 @@ def test_joined_scores_do_not_depend_on_the_blocks(plan):
 
 def test_crossfade_has_no_seams():
     # A score that depends on the place in the window alone shows the joins: no step may exceed the ramp's.
-    plan = WindowPlan.crossfade(80)
+    plan = WindowPlan.crossfade(80, 40)
     joined = join(plan, np.zeros((800, 1), np.float32), lambda w: np.linspace(0, 1, 80, dtype=np.float32)[:, None])
     inner = joined[80:-80, 0]
     assert np.abs(np.diff(inner)).max() < 0.03
@@ -96,7 +98,7 @@ def test_crossfade_has_no_seams():
 
 
 def test_scores_come_within_the_stated_delay():
-    for plan in PLANS[:4]:
+    for plan in PLANS[:7]:
         joiner = ScoreJoiner(plan)
         taken = 0
         for n_known in range(1, plan.n_window * 4):
@@ -111,13 +113,13 @@ def test_scores_come_within_the_stated_delay():
 def test_memory_does_not_grow():
     plan = WindowPlan.crossfade(80)
     joiner = ScoreJoiner(plan)
-    for _ in range(500):
+    for _ in range(300):
         joiner.push(np.zeros((30, 1), np.float32))
         for first, window in joiner.windows():
             joiner.accept(first, window, window[0])
         joiner.take()
     assert len(joiner._frames) <= 2 * plan.n_window
-    assert len(joiner._sums) <= 4 * plan.n_window
+    assert all(len(array) <= 6 * plan.n_window for array in joiner._sums)
 
 
 def test_a_plan_that_leaves_frames_out_is_refused():
