@@ -49,15 +49,19 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+class _StderrHandler(logging.Handler):
+    """Writes to what ``sys.stderr`` is at the time, not to what it was when the handler was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def _log_to_stderr(level: int) -> None:
     """Show this package's own log lines, not those of every library."""
     logger = logging.getLogger("crnn_weak")
     logger.setLevel(level)
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        logger.addHandler(_StderrHandler())
 
 
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:

@@ -1,5 +1,6 @@
 """Shared fixtures. Material that is not in the repository is looked for and, where missing, skipped by name."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -35,3 +36,12 @@ def real_events() -> Path:
 def metric_oracle() -> Path:
     """Event lists with what sed_eval says of them."""
     return _shared_folder("metric-oracle")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before():
+    """Undo what a call of the command line sets up for its own log lines."""
+    yield
+    logger = logging.getLogger("crnn_weak")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
