@@ -26,9 +26,9 @@ def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
     The ReLU stands behind the pooling: the maximum commutes with it, and there are fewer values left.
     """
     number = index + 1
-    x = layers.Conv2D(config.n_filters, config.kernel_size, padding="same", name=f"conv_{number}")(x)
+    x = modules.Conv2D(config.n_filters, config.kernel_size, padding="same", name=f"conv_{number}")(x)
     x = modules.BatchNormalization(name=f"batch_norm_{number}")(x)
-    x = layers.MaxPooling2D((1, config.pools[index]), name=f"pool_{number}")(x)
+    x = modules.MaxPooling2D((1, config.pools[index]), name=f"pool_{number}")(x)
     x = layers.ReLU(name=f"relu_{number}")(x)
     return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
 

@@ -15,13 +15,31 @@ from keras import ops
 
 from crnn_weak.model.backend import has_gpu
 
-__all__ = ["BatchNormalization", "Bidirectional", "TimeDistributed"]
+__all__ = ["BatchNormalization", "Bidirectional", "Conv2D", "MaxPooling2D", "TimeDistributed"]
 
 _PACKAGE = "crnn_weak"
 
 
 def _tensorflow_on_cpu() -> bool:
     return keras.backend.backend() == "tensorflow" and not has_gpu()
+
+
+def _in_tensorflow_graph_on_cpu() -> bool:
+    """Where TensorFlow computes only what is asked for in the end."""
+    if not _tensorflow_on_cpu():
+        return False
+    import tensorflow as tf
+
+    return not tf.executing_eagerly()
+
+
+# A tensor carries what it is the output of, as Keras lets it carry its mask.
+def _remember(outputs: Any, convolution: Any) -> None:
+    outputs._crnn_weak_convolution = convolution
+
+
+def _remembered(inputs: Any) -> Any:
+    return getattr(inputs, "_crnn_weak_convolution", None)
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
@@ -40,6 +58,55 @@ class TimeDistributed(keras.layers.TimeDistributed):
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`; of a single channel it leaves word of itself with its output.
+
+    `BatchNormalization` and `MaxPooling2D` behind it can then take all three together
+    (`crnn_weak.model.fused_conv`), and TensorFlow drops the convolution itself from the graph, as nobody asks for it.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        outputs = super().call(inputs)
+        if self._fits(inputs):
+            from crnn_weak.model.fused_conv import OneChannelConvolution
+
+            kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
+            _remember(outputs, OneChannelConvolution(inputs, kernel, bias))
+        return outputs
+
+    def _fits(self, inputs: Any) -> bool:
+        return (
+            _in_tensorflow_graph_on_cpu()
+            and inputs.dtype == self.compute_dtype == "float32"
+            and self.data_format == "channels_last"
+            and inputs.shape[2] is not None
+            and (inputs.shape[3], self.groups, self.padding) == (1, 1, "same")
+            and (*self.strides, *self.dilation_rate) == (1, 1, 1, 1)
+            and self.use_bias
+            and self.activation is keras.activations.linear
+        )
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D`; over bands alone it computes the convolution in front of it as well."""
+
+    def call(self, inputs: Any) -> Any:
+        convolution = _remembered(inputs)
+        if convolution is None or not self._fits(inputs):
+            return super().call(inputs)
+        return convolution.largest(self.pool_size[1])
+
+    def _fits(self, inputs: Any) -> bool:
+        return (
+            self.pool_size[0] == 1
+            and tuple(self.strides) == tuple(self.pool_size)
+            and inputs.shape[2] % self.pool_size[1] == 0
+            and self.data_format == "channels_last"
+        )
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU)."""
 
@@ -47,10 +114,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
         if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
             return super().call(inputs, training=training, mask=mask)
+        training = bool(training and self.trainable)
+        convolution = _remembered(inputs)
+        if convolution is not None:
+            return self._through(convolution, inputs, training)
         import tensorflow as tf
 
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if not (training and self.trainable):
+        if not training:
             moving = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
             outputs, *_ = tf.raw_ops.FusedBatchNormV3(
                 x=inputs, scale=gamma, offset=beta, mean=moving[0], variance=moving[1],
@@ -64,11 +135,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )  # fmt: skip
         # The kernel reports the unbiased variance; Keras moves towards the biased one.
         n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-        variance = tf.stop_gradient(variance) * (n_values - 1.0) / n_values
-        rest = 1.0 - self.momentum
-        self.moving_mean.assign(self.moving_mean * self.momentum + tf.stop_gradient(mean) * rest)
-        self.moving_variance.assign(self.moving_variance * self.momentum + variance * rest)
+        self._move(mean, variance * (n_values - 1.0) / n_values)
         return outputs
+
+    def _through(self, convolution: Any, inputs: Any, training: bool) -> Any:
+        """Normalise a convolution that is not computed yet: scale and shift go into its kernel and bias."""
+        if training:
+            mean, variance = convolution.moments()
+            self._move(mean, variance)
+        else:
+            mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        shift = self.beta - mean * scale
+        outputs = inputs * scale + shift  # for whoever is no pooling layer; otherwise dropped from the graph
+        _remember(outputs, convolution.scaled(scale, shift))
+        return outputs
+
+    def _move(self, mean: Any, variance: Any) -> None:
+        rest = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + ops.stop_gradient(mean) * rest)
+        self.moving_variance.assign(self.moving_variance * self.momentum + ops.stop_gradient(variance) * rest)
 
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
