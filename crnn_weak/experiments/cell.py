@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crnn_weak.config import Config, load_config
 from crnn_weak.files import write_text
+from crnn_weak.owner import own
 
 __all__ = ["Cell", "cell_metrics", "is_complete", "run_cell"]
 
@@ -55,8 +57,14 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
         The content of ``metrics.json``.
     """
     run_dir = Path(cell.run_dir)
-    if is_complete(run_dir) and load_config(run_dir / "config.toml") == cell.config:
-        return cell_metrics(run_dir)
+    # A worker that was given up for lost may live: whoever comes second waits, and finds the work done.
+    with own(run_dir, wait_seconds=math.inf):
+        if is_complete(run_dir) and load_config(run_dir / "config.toml") == cell.config:
+            return cell_metrics(run_dir)
+        return _run_cell(cell, run_dir, options)
+
+
+def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     # Late, so that the parent process, which only waits, needs no TensorFlow.
     from crnn_weak.model.backend import set_threads
 

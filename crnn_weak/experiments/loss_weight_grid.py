@@ -27,6 +27,7 @@ from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.experiments.cell import Cell, cell_metrics, is_complete, run_cell
 from crnn_weak.experiments.prepare import prepare
 from crnn_weak.files import write_text
+from crnn_weak.owner import own
 from crnn_weak.parallel import run_tasks
 
 __all__ = ["SETTINGS", "Grid", "main", "run_grid"]
@@ -100,17 +101,18 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
     grid = dataclasses.replace(grid, config=prepared.config)
-    write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
-    write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-    cells = grid.cells(prepared.train_store, prepared.test_store)
-    waiting = [cell for cell in cells if not is_complete(cell.run_dir)]
-    if waiting:
-        log.info("training: %d of %d cells to do, %d at a time", len(waiting), len(cells), min(jobs, len(waiting)))
-        with _GridProgress(waiting, grid.config.training.epochs, progress) as shown:
-            options: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
-            for index, metrics in run_tasks(run_cell, waiting, jobs=jobs, on_poll=shown.poll, **options):
-                shown.finished(waiting[index], metrics)
-    return write_outputs(grid, prepared.test_store, prepared.data)
+    with own(grid.folder):
+        write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
+        write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
+        cells = grid.cells(prepared.train_store, prepared.test_store)
+        waiting = [cell for cell in cells if not is_complete(cell.run_dir)]
+        if waiting:
+            log.info("training: %d of %d cells to do, %d at a time", len(waiting), len(cells), min(jobs, len(waiting)))
+            with _GridProgress(waiting, grid.config.training.epochs, progress) as shown:
+                options: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
+                for index, metrics in run_tasks(run_cell, waiting, jobs=jobs, on_poll=shown.poll, **options):
+                    shown.finished(waiting[index], metrics)
+        return write_outputs(grid, prepared.test_store, prepared.data)
 
 
 def _refuse_another_grid(grid: Grid) -> None:
