@@ -1,0 +1,55 @@
+"""README's numbers are those of committed files."""
+
+import csv
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from crnn_weak.config import PRESETS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_the_committed_one():
+    table = (REPOSITORY / "experiments" / "results" / "street-max_dense" / "table.md").read_text(encoding="utf-8")
+    assert table[table.index("| strong") :].strip() in README
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
+)
+def test_every_table_follows_from_its_results(folder):
+    from crnn_weak.report.tables import ResultsTable, read_results
+
+    place = REPOSITORY / "experiments" / "results" / folder
+    assert (
+        ResultsTable(read_results(place / "results.csv")).to_csv().splitlines()[0]
+        == ((place / "table.csv").read_text().splitlines()[0])
+    )
+    made = list(csv.reader(ResultsTable(read_results(place / "results.csv")).to_csv().splitlines()))
+    kept = list(csv.reader((place / "table.csv").read_text().splitlines()))
+    for ours, theirs in zip(made[1:], kept[1:], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert a == b or float(a) == pytest.approx(float(b), abs=0.01)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_parameter_counts_are_those_of_the_models(preset):
+    from crnn_weak.model.crnn import build_model
+
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{preset}` |")]
+    counts = [int(text.replace(",", "")) for text in re.findall(r"\d{2,3},\d{3}", row)]
+    built = [
+        sum(math.prod(weight.shape) for weight in build_model(preset, head=head).trainable_weights)
+        for head in ("max", "max_dense")
+    ]
+    assert counts == built
+
+
+def test_every_link_leads_somewhere():
+    for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("experiments/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
