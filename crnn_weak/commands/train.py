@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
     group.add_argument("--from", dest="initial_model", metavar="FILE", help="fine-tune: start from this .keras file")
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
+    group.add_argument(
+        "--strategy", default="none", metavar="NAME", help="mirrored: all GPUs of this machine, one model"
+    )
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
 
@@ -53,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        metrics = run_cell(cell, on_batch=on_batch, initial_model=args.initial_model, tensorboard=args.tensorboard)
+        metrics = run_cell(
+            cell,
+            on_batch=on_batch,
+            initial_model=args.initial_model,
+            tensorboard=args.tensorboard,
+            strategy=args.strategy,
+        )
     tagging, segment = metrics["tagging"], metrics["segment"]
     print(f"{folder}/best.keras, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
     print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))

@@ -25,12 +25,22 @@ def _tensorflow_on_cpu() -> bool:
 
 
 def _in_tensorflow_graph_on_cpu() -> bool:
-    """Where TensorFlow computes only what is asked for in the end."""
-    if not _tensorflow_on_cpu():
+    """Where TensorFlow computes only what is asked for in the end, and on one device."""
+    if not _tensorflow_on_cpu() or _n_replicas() > 1:
         return False
     import tensorflow as tf
 
     return not tf.executing_eagerly()
+
+
+def _n_replicas() -> int:
+    """Return how many devices take a share of the batch under ``tf.distribute`` (1 without it)."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
 
 
 # A tensor carries what it is the output of, as Keras lets it carry its mask.
@@ -108,10 +118,15 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU)."""
+    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU).
+
+    Where several devices share a batch, the statistics are those of the whole batch, as they are on one device.
+    """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
+        if fits and mask is None and training and self.trainable and _n_replicas() > 1:
+            return self._over_devices(inputs)
         if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
             return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
@@ -150,6 +165,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         outputs = inputs * scale + shift  # for whoever is no pooling layer; otherwise dropped from the graph
         _remember(outputs, convolution.scaled(scale, shift))
         return outputs
+
+    def _over_devices(self, inputs: Any) -> Any:
+        mean, variance = ops.moments(inputs, axes=(0, 1, 2), synchronized=True)
+        self._move(mean, variance)
+        return ops.batch_normalization(inputs, mean, variance, -1, self.beta, self.gamma, self.epsilon)
 
     def _move(self, mean: Any, variance: Any) -> None:
         rest = 1.0 - self.momentum

@@ -46,6 +46,7 @@ from crnn_weak.model.files import ModelMetadata, load_model, save_model
 from crnn_weak.model.losses import compile_model
 from crnn_weak.training.batches import StoreBatches
 from crnn_weak.training.split import validation_split
+from crnn_weak.training.strategy import open_strategy
 
 __all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
 
@@ -87,6 +88,7 @@ def train(
     initial_model: str | Path | None = None,
     on_batch: Progress | None = None,
     tensorboard: bool = False,
+    strategy: str = "none",
 ) -> Path:
     """Fit one model and return the path of its best epoch.
 
@@ -105,6 +107,8 @@ def train(
         Called after every batch with (batches done, batches in all).
     tensorboard : bool
         Write TensorBoard logs to ``run_dir/tensorboard`` (needs the package ``tensorboard``).
+    strategy : {'none', 'mirrored'}
+        Several devices for this one model: `crnn_weak.training.strategy`.
 
     Returns
     -------
@@ -121,6 +125,7 @@ def train(
         The store's features are not those of the configuration.
     """
     run_dir = Path(run_dir)
+    devices = open_strategy(strategy)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
     if store.features != config.features:
@@ -139,17 +144,18 @@ def train(
     write_text(run_dir / "split.json", json.dumps(split, indent=0))
 
     keras.utils.set_random_seed(config.training.seed)
-    restored = _restore(run_dir, config)
-    if restored is None:
-        scaler = Scaler.fit(store, training)
-        provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
-        metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
-        model, state = build_model(config), _FitState()
-        if initial_model is not None:
-            _copy_weights(initial_model, model)
-        compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
-    else:
-        model, metadata, state = restored
+    with devices:
+        restored = _restore(run_dir, config)
+        if restored is None:
+            scaler = Scaler.fit(store, training)
+            provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
+            metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
+            model, state = build_model(config), _FitState()
+            if initial_model is not None:
+                _copy_weights(initial_model, model)
+            compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
+        else:
+            model, metadata, state = restored
     around = environment()
     write_text(run_dir / "environment.json", json.dumps(around, indent=1))
     log.info(
