@@ -1,7 +1,7 @@
 """Detection in a long recording, against a loop over its windows, in one run.
 
-Both turn the same file into the same joined scores and events, with the same model and the same half-overlapping
-windows; the events are compared before they are timed.
+Both turn the same file into the same joined scores and events, with the same model and the same windows; the
+events are compared before they are timed.
 
 * naive: the whole file is decoded and resampled at once, then each window is cut, its features computed, and the model
   called with it alone: the loop that one writes first;
@@ -93,7 +93,7 @@ def speed(args: argparse.Namespace, folder: Path) -> None:
     path = folder / "recording.wav"
     seconds = 60.0 * args.minutes
     write_recording(path, seconds)
-    detector = load(args.model)
+    detector = load(args.model, window_hop_seconds=args.hop)
     ours, theirs = detector.detect(path), naive(detector, path)
     shared = {(e.onset, e.offset, e.label) for e in ours} & {(e.onset, e.offset, e.label) for e in theirs}
     if len(shared) < 0.99 * max(len(ours), len(theirs)):  # a score on its threshold may fall to either side
@@ -105,6 +105,7 @@ def speed(args: argparse.Namespace, folder: Path) -> None:
     report(
         "detect", timings, n_items=seconds, unit="seconds of sound", ours="detect", packages=["keras"],
         model=str(args.model) if args.given else f"{args.preset}, random weights", recording_seconds=seconds,
+        window_hop_seconds=detector.plan.n_hop * detector.features.hop_seconds,
         recording_rate_hz=RATE, n_events=len(ours), n_events_in_common=len(shared),
     )  # fmt: skip
 
@@ -146,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", metavar="RUN_OR_FILE")
     parser.add_argument("--preset", default="quick")
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: the detector's)")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=float, nargs="+", metavar="HOURS")
