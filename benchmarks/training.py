@@ -139,14 +139,17 @@ def _asker(worker: Worker, clock: str, n_batches: int) -> Callable[[], Mapping[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="paper", choices=["paper", "sibling", "quick"])
-    parser.add_argument("--batch", type=int, default=32, help="clips in a batch")
-    parser.add_argument("--batches", type=int, default=2, help="in a round")
+    parser.add_argument("--batch", type=int, help="clips in a batch (default: 16 for preset quick, its own; else 32)")
+    parser.add_argument("--batches", type=int, help="in a round, which is an epoch (default: 100 for quick, else 3)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--only", nargs="+", choices=list(RIVALS.values()), default=list(RIVALS.values()))
     parser.add_argument("--worker", choices=[*RIVALS.values(), "sgemm"], help=argparse.SUPPRESS)
     args = parser.parse_args()
+    small = args.preset == "quick"
+    args.batch = args.batch or (16 if small else 32)
+    args.batches = args.batches or (100 if small else 3)  # an epoch of the quick grid has 112
     if args.worker:
         _work(args)
         return
