@@ -74,7 +74,7 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
     from crnn_weak.config import LossWeights
     from crnn_weak.model.crnn import build_model
     from crnn_weak.model.losses import compile_model
-    from crnn_weak.training.batches import StoreBatches
+    from crnn_weak.training.batches import StoreBatches, for_keras
 
     config = preset(name)
     model = build_model(config)
@@ -82,7 +82,7 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
     size = min(config.training.batch_size, 32)
     batches = StoreBatches(store, np.arange(len(store)), scaler, batch_size=size, seed=0)
     warm = StoreBatches(store, np.arange(2 * size), scaler, batch_size=size)
-    model.fit(warm, verbose=0)  # compilation is not what is timed here
+    model.fit(for_keras(warm), verbose=0)  # compilation is not what is timed here
     reading = 0.0
     read = type(batches).__getitem__
 
@@ -109,7 +109,7 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
                 raise StopIteration
 
     with contextlib.suppress(StopIteration):
-        model.fit(timed, shuffle=False, verbose=0, callbacks=[Clock()])
+        model.fit(for_keras(timed), shuffle=False, verbose=0, callbacks=[Clock()])
     elapsed = time.perf_counter() - began
     rate = done * size / elapsed
     return {

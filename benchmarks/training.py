@@ -10,6 +10,7 @@ with one thread that is what a quiet machine would need, and it can be measured 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -63,11 +64,17 @@ def _serve_keras(config: Any, batch_size: int, n_threads: int, fused: bool) -> N
     set_threads(n_threads)
     from crnn_weak.model.crnn import build_model
     from crnn_weak.model.losses import compile_model
+    from crnn_weak.training.batches import for_keras
 
     # A stock TimeDistributed on a static time axis unrolls into a slice for each frame; leave it that.
     model = build_model(config, fused=fused, n_frames="config" if fused else None)
     compile_model(model, config.loss_weights)
-    serve(lambda batches: _clocked(lambda: model.fit(_batches(config, batch_size, batches), verbose=0, shuffle=False)))
+
+    @functools.cache
+    def epoch(n_batches: int) -> Any:
+        return for_keras(_batches(config, batch_size, n_batches))
+
+    serve(lambda batches: _clocked(lambda: model.fit(epoch(batches), verbose=0, shuffle=False)))
 
 
 def _serve_torch(config: Any, batch_size: int, n_threads: int, channels_last: bool) -> None:
@@ -79,8 +86,12 @@ def _serve_torch(config: Any, batch_size: int, n_threads: int, channels_last: bo
     network = TorchNetwork(config, channels_last=channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate)
 
+    @functools.cache
+    def epoch(n_batches: int) -> Any:
+        return _batches(config, batch_size, n_batches)
+
     def fit(n_batches: int) -> None:
-        feeder = _batches(config, batch_size, n_batches)
+        feeder = epoch(n_batches)
         for index in range(len(feeder)):
             float(train_step(network, optimizer, *feeder[index]))
 

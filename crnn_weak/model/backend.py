@@ -14,8 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from crnn_weak.errors import DependencyError
+from crnn_weak.parallel import default_jobs
 
-__all__ = ["environment", "has_gpu", "prepare_environment", "set_threads"]
+__all__ = ["environment", "has_gpu", "n_threads", "prepare_environment", "set_threads"]
 
 _BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
@@ -93,6 +94,14 @@ def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
         pass
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def n_threads() -> int:
+    """Return how many operations TensorFlow may run side by side in this process."""
+    import tensorflow as tf
+
+    stated = tf.config.threading.get_inter_op_parallelism_threads() or os.environ.get("TF_NUM_INTEROP_THREADS", 0)
+    return int(stated) or default_jobs()
 
 
 def has_gpu() -> bool:

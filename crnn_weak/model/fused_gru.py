@@ -21,6 +21,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from crnn_weak.model.backend import n_threads
+
 __all__ = ["bidirectional_gru"]
 
 
@@ -75,21 +77,21 @@ def _both_directions(
         projected = tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
         return tf.reshape(projected, (n_frames, n_clips, 3 * units))
 
-    hidden_f, hidden_b, gates_f, gates_b = _forward(
-        project(kernel_f, bias_f), project(kernel_b, bias_b),
-        recurrent_f, recurrent_b, bias_f[1, 2 * units :], bias_b[1, 2 * units :],
-    )  # fmt: skip
+    projected = (project(kernel_f, bias_f), project(kernel_b, bias_b))
+    recurrent = (recurrent_f, recurrent_b)
+    inner_biases = (bias_f[1, 2 * units :], bias_b[1, 2 * units :])
+    loops = _loops()
+    hidden, gates = _in_loops(_forward, loops, projected, recurrent, inner_biases)
 
-    def gradient(upstream_f: tf.Tensor, upstream_b: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        loop = _backward(
-            _swap(upstream_f), _swap(upstream_b), hidden_f, hidden_b, gates_f, gates_b, recurrent_f, recurrent_b
-        )
-        d_projected_f, d_projected_b, d_inner_f, d_inner_b = (_rows(x, 3 * units) for x in loop)
+    def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        d_projected, d_inner = _in_loops(_backward, loops, [_swap(u) for u in upstream], hidden, gates, recurrent)
+        # The state before each step: of the frame before it, and of the frame after it backwards in time.
+        d_recurrent_f = tf.matmul(_rows(hidden[0][:-1], units), _rows(d_inner[0][1:], 3 * units), transpose_a=True)
+        d_recurrent_b = tf.matmul(_rows(hidden[1][1:], units), _rows(d_inner[1][:-1], 3 * units), transpose_a=True)
+        d_projected_f, d_projected_b = (_rows(x, 3 * units) for x in d_projected)
+        d_inner_f, d_inner_b = (_rows(x, 3 * units) for x in d_inner)
         d_inputs = tf.matmul(d_projected_f, kernel_f, transpose_b=True)
         d_inputs += tf.matmul(d_projected_b, kernel_b, transpose_b=True)
-        # The state before each step: of the frame before it, and of the frame after it backwards in time.
-        d_recurrent_f = tf.matmul(_rows(hidden_f[:-1], units), _rows(loop[2][1:], 3 * units), transpose_a=True)
-        d_recurrent_b = tf.matmul(_rows(hidden_b[1:], units), _rows(loop[3][:-1], 3 * units), transpose_a=True)
         return (
             _swap(tf.reshape(d_inputs, (n_frames, n_clips, n_features))),
             tf.matmul(inputs, d_projected_f, transpose_a=True),
@@ -100,7 +102,22 @@ def _both_directions(
             tf.concat([_sum_rows(d_projected_b), _sum_rows(d_inner_b)], axis=0),
         )
 
-    return (_swap(hidden_f), _swap(hidden_b)), gradient
+    return (_swap(hidden[0]), _swap(hidden[1])), gradient
+
+
+def _loops() -> tuple[tuple[int, ...], ...]:
+    """Return which directions (0 forwards, 1 backwards) share a loop.
+
+    With several threads each direction has its own, and TensorFlow runs the two side by side. On one thread a loop
+    for both costs less than two.
+    """
+    return ((0,), (1,)) if n_threads() > 1 else ((0, 1),)
+
+
+def _in_loops(function: Any, loops: tuple[tuple[int, ...], ...], *arguments: Any) -> list[list[tf.Tensor]]:
+    """Call `function` for the directions of each loop; each argument and each result is one tensor a direction."""
+    results = [function(*([a[d] for d in loop] for a in arguments), directions=loop) for loop in loops]
+    return [[tensor for result in results for tensor in result[i]] for i in range(2)]
 
 
 def _swap(x: tf.Tensor) -> tf.Tensor:
@@ -117,17 +134,16 @@ def _sum_rows(x: tf.Tensor) -> tf.Tensor:
     return tf.matmul(tf.ones((1, tf.shape(x)[0])), x)
 
 
+def _frame(step: tf.Tensor, n_frames: tf.Tensor, direction: int) -> tf.Tensor:
+    return n_frames - 1 - step if direction else step
+
+
 @tf.function(jit_compile=True, reduce_retracing=True)
 def _forward(
-    projected_f: tf.Tensor,
-    projected_b: tf.Tensor,
-    recurrent_f: tf.Tensor,
-    recurrent_b: tf.Tensor,
-    bias_f: tf.Tensor,
-    bias_b: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Run the loop; return both directions' states and, for the gradient, their gates z, r, c and m_c side by side."""
-    n_frames, n_clips, _ = tf.unstack(tf.shape(projected_f))
+    projected: list[tf.Tensor], recurrent: list[tf.Tensor], biases: list[tf.Tensor], *, directions: tuple[int, ...]
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Run the loop; return each direction's states and, for the gradient, its gates z, r, c and m_c side by side."""
+    n_frames, n_clips, _ = tf.unstack(tf.shape(projected[0]))
 
     def cell(x: tf.Tensor, state: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x_z, x_r, x_c = tf.split(x, 3, axis=-1)
@@ -138,33 +154,31 @@ def _forward(
         state = update * state + (1.0 - update) * candidate
         return state, tf.concat([update, reset, candidate, m_c], axis=-1)
 
-    def step(i: tf.Tensor, state_f: tf.Tensor, state_b: tf.Tensor, kept: list[Any]) -> Any:
-        j = n_frames - 1 - i  # the frame of the direction that runs backwards
-        state_f, gates_f = cell(projected_f[i], state_f, recurrent_f, bias_f)
-        state_b, gates_b = cell(projected_b[j], state_b, recurrent_b, bias_b)
-        written = zip(kept, (i, j, i, j), (state_f, state_b, gates_f, gates_b), strict=True)
-        return i + 1, state_f, state_b, [array.write(frame, value) for array, frame, value in written]
+    def step(i: tf.Tensor, states: list[tf.Tensor], hidden: list[Any], gates: list[Any]) -> Any:
+        for k, direction in enumerate(directions):
+            frame = _frame(i, n_frames, direction)
+            states[k], gate = cell(projected[k][frame], states[k], recurrent[k], biases[k])
+            hidden[k], gates[k] = hidden[k].write(frame, states[k]), gates[k].write(frame, gate)
+        return i + 1, states, hidden, gates
 
-    state = tf.zeros((n_clips, tf.shape(recurrent_f)[0]))
-    kept = [tf.TensorArray(tf.float32, size=n_frames) for _ in range(4)]
-    *_, kept = tf.while_loop(lambda i, *_: i < n_frames, step, (0, state, state, kept), maximum_iterations=n_frames)
-    return tuple(array.stack() for array in kept)
+    state = tf.zeros((n_clips, tf.shape(recurrent[0])[0]))
+    start = (0, [state for _ in directions], _arrays(n_frames, directions), _arrays(n_frames, directions))
+    *_, hidden, gates = tf.while_loop(lambda i, *_: i < n_frames, step, start, maximum_iterations=n_frames)
+    return [array.stack() for array in hidden], [array.stack() for array in gates]
 
 
 @tf.function(jit_compile=True, reduce_retracing=True)
 def _backward(
-    upstream_f: tf.Tensor,
-    upstream_b: tf.Tensor,
-    hidden_f: tf.Tensor,
-    hidden_b: tf.Tensor,
-    gates_f: tf.Tensor,
-    gates_b: tf.Tensor,
-    recurrent_f: tf.Tensor,
-    recurrent_b: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    upstream: list[tf.Tensor],
+    hidden: list[tf.Tensor],
+    gates: list[tf.Tensor],
+    recurrent: list[tf.Tensor],
+    *,
+    directions: tuple[int, ...],
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``."""
-    n_frames = tf.shape(hidden_f)[0]
-    transposed_f, transposed_b = tf.transpose(recurrent_f), tf.transpose(recurrent_b)
+    n_frames = tf.shape(hidden[0])[0]
+    transposed = [tf.transpose(r) for r in recurrent]
 
     def cell(
         upstream: tf.Tensor, previous: tf.Tensor, gates: tf.Tensor, carry: tf.Tensor, transposed: tf.Tensor
@@ -177,18 +191,22 @@ def _backward(
         inner = tf.concat([d_z, d_r, d_c * reset], axis=-1)
         return d_state * update + tf.matmul(inner, transposed), tf.concat([d_z, d_r, d_c], axis=-1), inner
 
-    def step(i: tf.Tensor, carry_f: tf.Tensor, carry_b: tf.Tensor, kept: list[Any]) -> Any:
-        j = n_frames - 1 - i
+    def step(i: tf.Tensor, carries: list[tf.Tensor], d_projected: list[Any], d_inner: list[Any]) -> Any:
         not_first = tf.cast(i > 0, tf.float32)
-        previous_f = hidden_f[tf.maximum(i - 1, 0)] * not_first
-        previous_b = hidden_b[tf.minimum(j + 1, n_frames - 1)] * not_first
-        carry_f, projected_f, inner_f = cell(upstream_f[i], previous_f, gates_f[i], carry_f, transposed_f)
-        carry_b, projected_b, inner_b = cell(upstream_b[j], previous_b, gates_b[j], carry_b, transposed_b)
-        written = zip(kept, (i, j, i, j), (projected_f, projected_b, inner_f, inner_b), strict=True)
-        return i - 1, carry_f, carry_b, [array.write(frame, value) for array, frame, value in written]
+        for k, direction in enumerate(directions):
+            frame, before = (_frame(n, n_frames, direction) for n in (i, tf.maximum(i - 1, 0)))
+            previous = hidden[k][before] * not_first
+            carries[k], projected, inner = cell(
+                upstream[k][frame], previous, gates[k][frame], carries[k], transposed[k]
+            )
+            d_projected[k], d_inner[k] = d_projected[k].write(frame, projected), d_inner[k].write(frame, inner)
+        return i - 1, carries, d_projected, d_inner
 
-    carry = tf.zeros_like(hidden_f[0])
-    kept = [tf.TensorArray(tf.float32, size=n_frames) for _ in range(4)]
-    start = (n_frames - 1, carry, carry, kept)
-    *_, kept = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
-    return tuple(array.stack() for array in kept)
+    carry = tf.zeros_like(hidden[0][0])
+    start = (n_frames - 1, [carry for _ in directions], _arrays(n_frames, directions), _arrays(n_frames, directions))
+    *_, d_projected, d_inner = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
+    return [array.stack() for array in d_projected], [array.stack() for array in d_inner]
+
+
+def _arrays(n_frames: tf.Tensor, directions: tuple[int, ...]) -> list[Any]:
+    return [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]

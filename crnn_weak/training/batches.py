@@ -7,6 +7,7 @@ second batch shape would be compiled for their sake.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import keras
@@ -15,7 +16,10 @@ import numpy as np
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.training.targets import targets
 
-__all__ = ["StoreBatches"]
+__all__ = ["StoreBatches", "for_keras"]
+
+# Batches made ahead of the one in work. The trainer needs a batch's features for one step of some milliseconds.
+_AHEAD = 2
 
 
 class _Store(Protocol):
@@ -79,3 +83,32 @@ class StoreBatches(keras.utils.PyDataset):
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         log_mel = self.scaler.transform(self.store.read(rows)).astype(np.float32, copy=False)
         return log_mel, targets(self.store.tags[rows], log_mel.shape[1])
+
+
+def for_keras(batches: StoreBatches) -> Any:
+    """Return what ``fit`` and ``evaluate`` are given to read `batches`; may be given again after `set_epoch`.
+
+    Under TensorFlow a ``tf.data`` pipeline without autotuning; elsewhere the batches themselves. Keras would make the
+    pipeline with autotuning, whose thread sleeps for ever longer times and can miss the word that its epoch has ended
+    (on one CPU it nearly always does: the word comes before the flag that it looks at). ``fit`` then waits for it: up
+    to as long again as the epoch took.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def generate() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        for index in range(len(batches)):
+            yield batches[index]
+
+    log_mel, outputs = batches[0]
+
+    def signature(array: np.ndarray) -> Any:
+        return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
+
+    dataset = tf.data.Dataset.from_generator(
+        generate, output_signature=(signature(log_mel), {name: signature(array) for name, array in outputs.items()})
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(_AHEAD).with_options(options)

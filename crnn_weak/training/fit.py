@@ -44,7 +44,7 @@ from crnn_weak.model.backend import environment
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.files import ModelMetadata, load_model, save_model
 from crnn_weak.model.losses import compile_model
-from crnn_weak.training.batches import StoreBatches
+from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.split import validation_split
 from crnn_weak.training.strategy import open_strategy
 
@@ -182,6 +182,7 @@ def _fit(
     settings = config.training
     batches = StoreBatches(store, rows[0], metadata.scaler, batch_size=settings.batch_size, seed=settings.seed)
     held_out = StoreBatches(store, rows[1], metadata.scaler, batch_size=settings.batch_size)
+    fit_input, held_out_input = for_keras(batches), for_keras(held_out)
     callbacks: list[keras.callbacks.Callback] = []
     if on_batch is not None:
         callbacks.append(_Batches(on_batch, state, len(batches), settings.epochs))
@@ -192,10 +193,10 @@ def _fit(
         batches.set_epoch(state.epoch)
         _seed_dropout(model, settings.seed, state.epoch)
         fitted = model.fit(
-            batches, initial_epoch=state.epoch, epochs=state.epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
+            fit_input, initial_epoch=state.epoch, epochs=state.epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
-        for name, value in model.evaluate(held_out, verbose=0, return_dict=True).items():
+        for name, value in model.evaluate(held_out_input, verbose=0, return_dict=True).items():
             row[f"val_{name}"] = float(value)
         row |= {"epoch": state.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
         if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):

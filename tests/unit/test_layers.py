@@ -86,8 +86,10 @@ class TestBidirectional:
         _assert_equal(ours, theirs, inputs)
 
     @pytest.mark.parametrize("in_graph", [False, True])
+    @pytest.mark.parametrize("n_threads", [1, 2], ids=["one loop for both directions", "a loop for each"])
     @pytest.mark.parametrize(("clips", "frames", "features", "units"), [(1, 1, 3, 2), (2, 33, 16, 32), (5, 12, 1, 1)])
-    def test_equals_keras_in_every_size(self, clips, frames, features, units, in_graph):
+    def test_equals_keras_in_every_size(self, clips, frames, features, units, in_graph, n_threads, monkeypatch):
+        monkeypatch.setattr("crnn_weak.model.fused_gru.n_threads", lambda: n_threads)
         inputs = _data(clips, frames, features)
         ours, theirs = fast.Bidirectional(_gru(units)), keras.layers.Bidirectional(_gru(units))
         _twins(ours, theirs, inputs)

@@ -81,6 +81,36 @@ def test_batches_come_in_an_order_of_seed_and_epoch(tmp_path):
         assert [len(in_order[i][0]) for i in range(len(in_order))] == [4, 4, 2]
 
 
+def test_keras_reads_the_batches_in_the_order_of_the_epoch(tmp_path):
+    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.training.batches import StoreBatches, for_keras
+
+    with make_store(tmp_path, 10) as store:
+        batches = StoreBatches(store, np.arange(10), Scaler.fit(store), batch_size=4, seed=7)
+        given = for_keras(batches)
+        assert given.cardinality() == 2
+        for epoch in (0, 3):
+            batches.set_epoch(epoch)
+            read = list(given.as_numpy_iterator())
+            assert len(read) == 2
+            for index, (log_mel, outputs) in enumerate(read):
+                expected, wanted = batches[index]
+                np.testing.assert_array_equal(log_mel, expected)
+                assert sorted(outputs) == ["strong", "weak"]
+                for name, values in wanted.items():
+                    np.testing.assert_array_equal(outputs[name], values)
+
+
+def test_an_epoch_waits_for_no_thread_that_tunes_its_input(tmp_path):
+    """Its end would be missed by a sleeper (see `for_keras`); nothing in it is left to tune either."""
+    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.training.batches import StoreBatches, for_keras
+
+    with make_store(tmp_path, 4) as store:
+        given = for_keras(StoreBatches(store, np.arange(4), Scaler.fit(store), batch_size=2))
+    assert given.options().autotune.enabled is False
+
+
 def test_the_loss_is_the_weighted_sum_of_the_two(tmp_path):
     import keras
 
