@@ -46,3 +46,11 @@ def compile_model(model: keras.Model, weights: LossWeights, *, learning_rate: fl
         loss_weights={"strong": weights.strong, "weak": weights.weak},
         **options,
     )
+    # What Keras would make within the first step is made now: TensorFlow traces a step that makes variables twice.
+    model.optimizer.build(model.trainable_variables)
+    nothing = {
+        name: keras.ops.zeros([size or 1 for size in output.shape])
+        for name, output in zip(model.output_names, model.outputs, strict=True)
+    }
+    model.compute_loss(y=nothing, y_pred=nothing)
+    model.reset_metrics()

@@ -130,6 +130,37 @@ def test_the_loss_is_the_weighted_sum_of_the_two(tmp_path):
     assert got["loss"] == pytest.approx(0.25 * loss["strong"] + 3.0 * loss["weak"], rel=1e-5)
 
 
+def test_the_first_step_is_traced_once():
+    """A second trace, of a step that makes its variables within, costs more than a second for each model."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("other backends do not trace")
+    from crnn_weak.model.crnn import build_model
+    from crnn_weak.model.losses import compile_model
+
+    model = build_model(CONFIG)
+    n_traces = 0
+    step = model.train_step
+
+    def counted(data):
+        nonlocal n_traces
+        n_traces += 1
+        return step(data)
+
+    model.train_step = counted
+    before = model.get_weights()
+    compile_model(model, LossWeights())
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert all(value == 0 for value in model.get_metrics_result().values())
+    n_frames, n_classes = TINY.n_frames, CONFIG.model.n_classes
+    inputs = np.random.default_rng(0).random((4, n_frames, TINY.n_mels), dtype=np.float32)
+    outputs = {"strong": np.zeros((4, n_frames, n_classes)), "weak": np.zeros((4, n_classes))}
+    model.fit(inputs, outputs, batch_size=2, epochs=2, verbose=0)
+    assert n_traces == 1
+
+
 def test_a_model_of_other_outputs_cannot_be_compiled():
     import keras
 

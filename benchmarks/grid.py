@@ -1,0 +1,136 @@
+"""A grid of loss weights: cells side by side in one-thread processes against one after another with all threads.
+
+    python benchmarks/grid.py [--cells 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
+
+Every rival runs the same cells (`crnn_weak.experiments.cell.run_cell`: train, score, count) on the same feature
+stores of synthesised sounds, each round in new processes and new folders, so that imports and compilation are
+counted. The naive loop is one process with all the machine's threads that does one cell after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from common import alternate, report
+from store import N_SOUNDS, make_sounds
+
+from crnn_weak.config import Config, preset
+from crnn_weak.data.events import Event
+from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.experiments.cell import Cell, run_cell
+from crnn_weak.experiments.loss_weight_grid import SETTINGS, Grid
+from crnn_weak.features.layout import StoreHeader
+from crnn_weak.features.store import StoreWriter
+from crnn_weak.parallel import run_tasks
+
+# The naive loop: what a user would write. Its process has all threads.
+_LOOP = """
+import pickle, sys
+from crnn_weak.experiments.cell import run_cell
+for cell in pickle.load(open(sys.argv[1], "rb")):
+    run_cell(cell)
+"""
+
+
+def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
+    """Write a store of synthesised sounds, one class a sound; each clip's sound is moved in time."""
+    sounds = make_sounds(config.features)
+    n_classes = len(DCASE2017_TASK4)
+    classes = np.arange(n_clips) % N_SOUNDS % n_classes
+    header = StoreHeader(
+        features=config.features,
+        classes=DCASE2017_TASK4,
+        clip_ids=tuple(f"{split}-{row}" for row in range(n_clips)),
+        tags=np.eye(n_classes, dtype=bool)[classes],
+        events=tuple((Event(0.0, config.features.clip_seconds, DCASE2017_TASK4[k]),) for k in classes),
+        split=split,
+        dataset="benchmark",
+        data_fingerprint="grid",
+        provenance="synthesised sounds",
+    )
+    writer = StoreWriter(path, header)
+    for row in range(n_clips):
+        sound = np.roll(sounds[row % N_SOUNDS], row % config.features.n_frames, axis=0)
+        writer.write(row, sound, status="ok", duration=config.features.clip_seconds)
+    writer.finish()
+
+
+def make_cells(folder: Path, runs: Path, n_cells: int, epochs: int) -> list[Cell]:
+    """Return the first cells of a grid: the paper's settings, seed after seed."""
+    base = preset("quick")
+    config = dataclasses.replace(base, training=dataclasses.replace(base.training, epochs=epochs, patience=0))
+    seeds = tuple(range(-(-n_cells // len(SETTINGS))))
+    return Grid(config, runs, folder, SETTINGS, seeds).cells(folder / "train.h5", folder / "test.h5")[:n_cells]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=2000, help="for training; a fifth as many for testing")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--dask", action="store_true", help="also the same cells on a local Dask cluster")
+    parser.add_argument("--new-processes", action="store_true", help="also a loop with a new process for each cell")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="grid-benchmark-"))
+    n_rounds = 0
+
+    def new_cells() -> list[Cell]:
+        nonlocal n_rounds
+        n_rounds += 1
+        return make_cells(folder, folder / f"round-{n_rounds}", args.cells, args.epochs)
+
+    def side_by_side(scheduler: str | None = None) -> None:
+        done = list(run_tasks(run_cell, new_cells(), jobs=args.jobs, scheduler=scheduler))
+        assert len(done) == args.cells
+
+    def alone(cells: Sequence[Cell]) -> None:
+        job = folder / "job.pickle"
+        job.write_bytes(pickle.dumps(list(cells)))
+        subprocess.run([sys.executable, "-c", _LOOP, str(job)], check=True)
+
+    rivals: dict[str, Callable[[], object]] = {
+        "side by side": side_by_side,
+        "one after another": lambda: alone(new_cells()),
+    }
+    if args.dask:
+        rivals["side by side, Dask"] = lambda: side_by_side("local")
+    if args.new_processes:
+        rivals["one after another, new processes"] = lambda: [alone([cell]) for cell in new_cells()]
+    try:
+        config = preset("quick")
+        make_store(folder / "train.h5", config, args.clips, "train")
+        make_store(folder / "test.h5", config, max(1, args.clips // 5), "test")
+        timings = alternate(rivals, rounds=args.rounds, warm_up=0)
+    finally:
+        shutil.rmtree(folder)
+    report(
+        "grid",
+        timings,
+        n_items=args.cells,
+        unit="cells",
+        ours="side by side",
+        packages=["tensorflow", "tensorflow-cpu", "keras", "distributed"],
+        preset="quick",
+        cells=args.cells,
+        epochs=args.epochs,
+        clips=args.clips,
+        jobs=args.jobs,
+        seconds=", ".join(f"{name} {timing.median:.0f}" for name, timing in timings.items()),
+        goal="1.5 times one after another",
+    )
+
+
+if __name__ == "__main__":
+    main()
