@@ -3,7 +3,8 @@
     python benchmarks/cost_model.py [--fit 500 1000] [--check 2000 4000] [--rounds 3]
 
 Stages, each through the package's own functions: decoding WAV files and log mel into a store (all CPUs), the scaler,
-an epoch of `fit`, scoring, opening the store (memory that grows with the clips). Each is timed at the two sizes of
+writing alone (a store has one writer), an epoch of `fit`, scoring, opening the store (memory that grows with the
+clips). Each is timed at the two sizes of
 ``--fit`` (medians of alternating rounds); a line through both gives a cost that is paid once and a cost for each clip.
 The line's prediction for the sizes of ``--check`` is set beside what they took. The table of large sets is those costs
 by multiplication and says so; only reading from a cold disk or a network is not in it.
@@ -32,7 +33,7 @@ from crnn_weak.data.audio import write_audio
 from crnn_weak.data.datasets import Clip
 from crnn_weak.data.labels import DCASE2017_TASK4
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.features.store import FeatureStore, build_store
+from crnn_weak.features.store import FeatureStore, StoreWriter, build_store, store_header
 from crnn_weak.parallel import default_jobs
 
 N_FILES = 64
@@ -108,6 +109,7 @@ class Pipeline:
                 files, "train", self.config.features, path, jobs=default_jobs(), overwrite=True
             ).close(),
         )
+        clocked("writing", lambda: self._write(n_clips, files))
         took["store bytes"] = path.stat().st_size
         tracemalloc.start()
         store = FeatureStore(path, self.config.features)
@@ -122,6 +124,17 @@ class Pipeline:
             clocked("scores", lambda: self._score(store))
         path.unlink()
         return took
+
+    def _write(self, n_clips: int, files: WavFiles) -> None:
+        """Write the rows of a store and nothing else: what its one writer can do at most."""
+        path, features = self.folder / "written.h5", self.config.features
+        header = store_header(files, "train", features, list(files.clips("train")))
+        sound = np.random.default_rng(0).random((features.n_frames, features.n_mels), dtype=np.float32)
+        writer = StoreWriter(path, header)
+        for row in range(n_clips):
+            writer.write(row, sound, status="ok", duration=features.clip_seconds)
+        writer.finish()
+        path.unlink()
 
     def _score(self, store: FeatureStore) -> None:
         for first in range(0, len(store), self.batch_size):
@@ -142,10 +155,8 @@ def measure(pipeline: Pipeline, sizes: Sequence[int], rounds: int) -> dict[int, 
 
 def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]:
     """Return the table of large sets: what is read off the costs, column by column."""
-    scale = (
-        args.cores / default_jobs()
-    )  # machines of `cores` such CPUs; near-linear over processes (features.py, grid.py)
-    cells = 7 * args.seeds
+    scale = args.cores / default_jobs()  # features and cells are near-linear over processes (features.py, grid.py)
+    cells, week = 7 * args.seeds, 7 * 24 * _HOUR
     lines: dict[str, list[object]] = {
         name: []
         for name in (
@@ -157,19 +168,22 @@ def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]
     audio_bytes = 2 * args.config.features.n_clip_samples
     for n_clips in SIZES.values():
         training = cells * args.epochs * (costs["epoch"].of(n_clips) + 0.1 * costs["scores"].of(n_clips))
-        features, store_memory = costs["features"].of(n_clips) / scale, costs["open store bytes"].of(n_clips)
-        machines = training / scale / (7 * 24 * _HOUR)
-        if n_clips * costs["features"].clip / scale < 60 and training / scale < 7 * 24 * _HOUR:
-            first = "training; nothing else comes near"
-        elif machines <= cells:
-            first = "training: cells spread over machines"
+        # Extraction spreads over cores; the rows of a store are written by one process.
+        features = max(costs["features"].of(n_clips) / scale, costs["writing"].of(n_clips))
+        store_memory = costs["open store bytes"].of(n_clips)
+        n_machines = f"{max(1, np.ceil(training / scale / week)):,.0f}"
+        if training / scale < week:
+            first = f"training ({training / scale / features:,.0f} times as long as the features)"
+        elif training / cells < week:
+            first = "training: cells must be spread over machines"
         else:
-            first = f"training: a cell takes {training / cells / 24 / _HOUR:,.0f} days on two cores"
+            first = f"training: one cell alone takes {_time(training / cells)}, which wants a GPU or fewer clips"
+            n_machines = "no number of them"
         if store_memory * args.cores / 2 > 64e9:
             first += "; ids and tags in the memory of every process: cut the set into stores"
         values = (
             _bytes(audio_bytes * n_clips), _bytes(costs["store bytes"].of(n_clips)), _time(features),
-            _time(costs["epoch"].of(n_clips)), _time(training / scale), f"{max(1, np.ceil(machines)):,.0f}",
+            _time(costs["epoch"].of(n_clips)), _time(training / scale), n_machines,
             _bytes(store_memory), first,
         )  # fmt: skip
         for line, value in zip(lines.values(), values, strict=True):
@@ -178,17 +192,17 @@ def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]
 
 
 def _time(seconds: float) -> str:
-    for unit, size in (("years", 365.25 * 24 * _HOUR), ("days", 24 * _HOUR), ("h", _HOUR), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.2g} {unit}" if seconds / size < 100 else f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.2g} s"
+    units = (("years", 365.25 * 24 * _HOUR), ("days", 24 * _HOUR), ("h", _HOUR), ("min", 60.0), ("s", 1.0))
+    return _in_units(seconds, units, "ms", 1e-3)
 
 
 def _bytes(n_bytes: float) -> str:
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.2g} {unit}" if n_bytes / size < 100 else f"{n_bytes / size:.0f} {unit}"
-    return f"{n_bytes / 1e3:.2g} kB"
+    return _in_units(n_bytes, (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)), "kB", 1e3)
+
+
+def _in_units(value: float, units: Sequence[tuple[str, float]], least: str, least_size: float) -> str:
+    unit, size = next(((unit, size) for unit, size in units if value >= size), (least, least_size))
+    return f"{value / size:,.0f} {unit}" if value >= 10 * size else f"{value / size:.1f} {unit}"
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.experiments.cell import Cell, cell_metrics, is_complete, run_cell
-from crnn_weak.experiments.prepare import prepare
 from crnn_weak.files import write_text
 from crnn_weak.owner import own
 from crnn_weak.parallel import run_tasks
@@ -98,6 +97,8 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     -------
     crnn_weak.report.tables.ResultsTable
     """
+    from crnn_weak.experiments.prepare import prepare  # not for --help: it brings NumPy and SciPy
+
     _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
     grid = dataclasses.replace(grid, config=prepared.config)
