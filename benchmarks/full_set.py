@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import statistics
 import tempfile
 import time
 import tracemalloc
@@ -131,8 +132,9 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
     }
     rounds = alternate(
         {name: lambda given=given: model.fit(given, verbose=0, shuffle=False) for name, given in inputs.items()},
-        rounds=5,
+        rounds=9,
     )
+    within = [held / drawn for held, drawn in zip(rounds["held"].seconds, rounds["store"].seconds, strict=True)]
     return {
         "batch": size,
         "steps_done": done,
@@ -141,7 +143,8 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
         "epoch_minutes": round(len(store) / rate / 60, 1),
         "epoch_is_extrapolated": done < len(timed),
         "share_of_time_making_batches": round(reading / elapsed, 4),
-        "share_of_time_waiting_for_batches": round(1 - rounds["held"].median / rounds["store"].median, 4),
+        "share_of_time_waiting_for_batches": round(1 - statistics.median(within), 4),
+        "share_of_time_waiting_in_each_round": [round(1 - share, 4) for share in within],
         "fit_heap_peak_mb": round(heap_peak / 1e6),
         "resident_mb_at_peak": round(peak),
         "resident_mb_above_keras_and_store": round(peak - base_mb),

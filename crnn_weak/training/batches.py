@@ -81,7 +81,8 @@ class StoreBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        log_mel = self.scaler.transform(self.store.read(rows)).astype(np.float32, copy=False)
+        log_mel = self.store.read(rows)  # our own copy, so it may be scaled where it lies
+        self.scaler.transform(log_mel, out=log_mel)
         return log_mel, targets(self.store.tags[rows], log_mel.shape[1])
 
 

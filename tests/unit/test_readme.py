@@ -3,6 +3,8 @@
 import csv
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def test_the_parameter_counts_are_those_of_the_models(preset):
         for head in ("max", "max_dense")
     ]
     assert counts == built
+
+
+def test_the_benchmarks_table_is_made_of_what_the_scripts_printed():
+    summary = [sys.executable, str(REPOSITORY / "benchmarks" / "summary.py")]
+    made = subprocess.run(summary, capture_output=True, text=True, check=True).stdout.strip()
+    assert len(made.splitlines()) > 10
+    assert made in (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_plan_is_what_the_cost_model_printed():
+    printed = (REPOSITORY / "benchmarks" / "results" / "cost_model.txt").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "scaling.md").read_text(encoding="utf-8")
+    rows = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(rows) > 20
+    assert [row for row in rows if row not in page] == []
 
 
 def test_every_link_leads_somewhere():
