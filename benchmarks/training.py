@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="paper", choices=["paper", "sibling", "quick"])
     parser.add_argument("--batch", type=int, help="clips in a batch (default: 16 for preset quick, its own; else 32)")
-    parser.add_argument("--batches", type=int, help="in a round, which is an epoch (default: 100 for quick, else 3)")
+    parser.add_argument("--batches", type=int, help="in a round, which is an epoch (default: 100 for quick, else 16)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -160,7 +160,9 @@ def main() -> None:
     args = parser.parse_args()
     small = args.preset == "quick"
     args.batch = args.batch or (16 if small else 32)
-    args.batches = args.batches or (100 if small else 3)  # an epoch of the quick grid has 112
+    args.batches = args.batches or (
+        100 if small else 16
+    )  # an epoch of the quick grid has 112, one of the full set 1,599
     if args.worker:
         _work(args)
         return

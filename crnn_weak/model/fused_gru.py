@@ -1,10 +1,10 @@
 """A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU.
 
 Keras runs each direction as a loop of some twenty small operations a step. Here the input's products with the kernels
-are taken for all steps at once, both directions advance in the same step, the loop alone is compiled by XLA, and the
-gradient is written out (XLA cannot differentiate a loop of its own on TensorFlow): a second loop for what must go
-step by step, and one product over all steps and clips for each weight. The mathematics is that of
-``keras.layers.GRU(reset_after=True)``; values and gradients are equal to rounding, under test.
+are taken for all steps at once, the loop alone is compiled by XLA (one for both directions, or one for each where there
+are threads to run them side by side), and the gradient is written out (XLA cannot differentiate a loop of its own on
+TensorFlow): a second loop for what must go step by step, and one product over all steps and clips for each weight. The
+mathematics is that of ``keras.layers.GRU(reset_after=True)``; values and gradients are equal to rounding, under test.
 
 With :math:`m = h R + b_r` and :math:`x = K^T i + b_i`:
 

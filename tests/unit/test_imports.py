@@ -50,7 +50,8 @@ def test_imports_go_one_way(path):
 
 def loaded(code):
     """Return which of the slow packages a fresh interpreter has loaded after running `code`."""
-    script = f"import sys\n{code}\nprint(*[m for m in ('tensorflow', 'keras', 'librosa', 'scipy', 'matplotlib') if m in sys.modules])"
+    slow = ("tensorflow", "keras", "librosa", "scipy", "matplotlib")
+    script = f"import sys\n{code}\nprint(*[m for m in {slow} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1].split()
 
