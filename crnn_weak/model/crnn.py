@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from crnn_weak.config import Config, ModelConfig, preset
@@ -17,7 +18,13 @@ from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.model import layers as fast_layers
 from crnn_weak.model.heads import WEAK_HEADS
 
-__all__ = ["build_model", "conv_block", "recurrent_block"]
+__all__ = ["build_model", "conv_block", "draw_weights", "recurrent_block"]
+
+#: Keras' defaults for what is drawn at all; all other weights begin at zero or one.
+_INITIALIZERS = {
+    "kernel": keras.initializers.GlorotUniform,
+    "recurrent_kernel": keras.initializers.OrthogonalInitializer,
+}
 
 
 def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
@@ -111,3 +118,20 @@ def build_model(
     strong = modules.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
     weak = WEAK_HEADS[head](strong, n_classes, "weak")  # (clips, classes)
     return keras.Model(log_mel, {"strong": strong, "weak": weak}, name="crnn_weak")
+
+
+def draw_weights(model: keras.Model, seed: int) -> None:
+    """Draw a new model's weights once more, as its layers drew them, but by `seed` alone.
+
+    Keras takes the seeds of its initialisers from Python's global generator, and so do other threads of the process (a
+    Dask worker's timers draw from it several times a second): the same seed then gives other weights, by chance.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of `build_model`: its layers have Keras' default initialisers.
+    seed : int
+    """
+    drawn = [w for w in model.trainable_weights if w.name in _INITIALIZERS]
+    for weight, state in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)), strict=True):
+        weight.assign(_INITIALIZERS[weight.name](seed=int(state >> 1))(weight.shape))

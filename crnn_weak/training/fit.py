@@ -41,7 +41,7 @@ from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import write_text
 from crnn_weak.model.backend import environment
-from crnn_weak.model.crnn import build_model
+from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.files import ModelMetadata, load_model, save_model
 from crnn_weak.model.losses import compile_model
 from crnn_weak.training.batches import StoreBatches, for_keras
@@ -151,6 +151,7 @@ def train(
             provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
             metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
             model, state = build_model(config), _FitState()
+            draw_weights(model, config.training.seed)
             if initial_model is not None:
                 _copy_weights(initial_model, model)
             compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)

@@ -164,3 +164,49 @@ def test_loss_weights_cannot_be_misspelt():
     )
     with pytest.raises(ConfigError, match="strnog"):
         compile_model(renamed, LossWeights())
+
+
+@pytest.mark.parametrize("preset", ["quick", "sibling"])
+def test_drawn_weights_are_those_of_the_layers_own_initialisers(preset):
+    """Other draws of the same distributions; what is not drawn stays as it was; nothing is shared."""
+    from crnn_weak.model.crnn import draw_weights
+
+    model = build_model(preset)
+    before = {w.path: np.asarray(w) for w in model.weights}
+    draw_weights(model, 3)
+    drawn = []
+    for weight in model.weights:
+        now, then = np.asarray(weight), before[weight.path]
+        if weight.name == "kernel":
+            drawn.append(now)
+            assert now.std() == pytest.approx(then.std(), rel=0.2)
+            assert np.abs(now).max() <= np.sqrt(3) * 1.2 * then.std()  # uniform, and not normal
+        elif weight.name == "recurrent_kernel":
+            drawn.append(now)
+            np.testing.assert_allclose(now @ now.T, np.eye(len(now)), atol=1e-5)
+            np.testing.assert_allclose(then @ then.T, np.eye(len(then)), atol=1e-5)
+        else:
+            np.testing.assert_array_equal(now, then)
+    corners = [tuple(values.ravel()[:4]) for values in drawn]
+    assert len(set(corners)) == len(corners)
+    assert all((values != before[w.path]).any() for values, w in zip(drawn, _drawn(model), strict=True))
+
+
+def _drawn(model):
+    return [w for w in model.weights if w.name in ("kernel", "recurrent_kernel")]
+
+
+def test_drawn_weights_depend_on_the_seed_alone():
+    import random
+
+    from crnn_weak.model.crnn import draw_weights
+
+    found = []
+    for seed, disturbance in ((5, 1), (5, 2), (6, 1)):
+        random.seed(disturbance)
+        model = build_model("quick")
+        draw_weights(model, seed)
+        found.append(model.get_weights())
+    for one, other in zip(found[0], found[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any((one != other).any() for one, other in zip(found[0], found[2], strict=True))
