@@ -91,8 +91,8 @@ def for_keras(batches: StoreBatches) -> Any:
 
     Under TensorFlow a ``tf.data`` pipeline without autotuning; elsewhere the batches themselves. Keras would make the
     pipeline with autotuning, whose thread sleeps for ever longer times and can miss the word that its epoch has ended
-    (on one CPU it nearly always does: the word comes before the flag that it looks at). ``fit`` then waits for it: up
-    to as long again as the epoch took.
+    (on one CPU it nearly always does: the word comes before the flag that it looks at; ``Model::OptimizeLoop`` in
+    TensorFlow's ``core/framework/model.cc``). ``fit`` then waits for it: up to as long again as the epoch took.
     """
     if keras.backend.backend() != "tensorflow":
         return batches
