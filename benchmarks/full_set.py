@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 import psutil
 from common import alternate, environment, table
-from store import N_SOUNDS, make_sounds
+from store import make_sounds, write_store
 
 from crnn_weak.config import PRESETS, FeatureConfig, preset
 from crnn_weak.data.labels import DCASE2017_TASK4, tag_array
 from crnn_weak.features.layout import StoreHeader
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.features.store import FeatureStore, StoreWriter
+from crnn_weak.features.store import FeatureStore
 
 _STEPS_OF_A_ROUND = 30  # ten seconds of preset `paper`
 
@@ -62,13 +62,7 @@ def build(path: Path, features: FeatureConfig, ids: tuple[str, ...], tags: np.nd
         data_fingerprint="full-set",
         provenance="synthesised sounds under the real label file",
     )
-    sounds = make_sounds(features)
-    writer = StoreWriter(path, header)
-    for row in range(len(ids)):
-        sound = np.roll(sounds[row % N_SOUNDS], row % features.n_frames, axis=0)
-        writer.write(row, sound, status="ok", duration=features.clip_seconds)
-    writer.finish()
-    return FeatureStore(path, features)
+    return write_store(path, header, make_sounds(features), moved=True)
 
 
 def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb: float) -> dict[str, Any]:

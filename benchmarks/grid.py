@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import pickle
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from common import alternate, report
-from store import N_SOUNDS, make_sounds
+from store import N_SOUNDS, make_sounds, write_store
 
 from crnn_weak.config import Config, preset
 from crnn_weak.data.events import Event
@@ -30,8 +29,7 @@ from crnn_weak.data.labels import DCASE2017_TASK4
 from crnn_weak.experiments.cell import Cell, run_cell
 from crnn_weak.experiments.loss_weight_grid import SETTINGS, Grid
 from crnn_weak.features.layout import StoreHeader
-from crnn_weak.features.store import StoreWriter
-from crnn_weak.parallel import run_tasks
+from crnn_weak.parallel import default_jobs, run_tasks
 
 # The naive loop: what a user would write. Its process has all threads.
 _LOOP = """
@@ -44,7 +42,6 @@ for cell in pickle.load(open(sys.argv[1], "rb")):
 
 def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
     """Write a store of synthesised sounds, one class a sound; each clip's sound is moved in time."""
-    sounds = make_sounds(config.features)
     n_classes = len(DCASE2017_TASK4)
     classes = np.arange(n_clips) % N_SOUNDS % n_classes
     header = StoreHeader(
@@ -58,11 +55,7 @@ def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
         data_fingerprint="grid",
         provenance="synthesised sounds",
     )
-    writer = StoreWriter(path, header)
-    for row in range(n_clips):
-        sound = np.roll(sounds[row % N_SOUNDS], row % config.features.n_frames, axis=0)
-        writer.write(row, sound, status="ok", duration=config.features.clip_seconds)
-    writer.finish()
+    write_store(path, header, make_sounds(config.features), moved=True)
 
 
 def make_cells(folder: Path, runs: Path, n_cells: int, epochs: int) -> list[Cell]:
@@ -78,7 +71,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--clips", type=int, default=2000, help="for training; a fifth as many for testing")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--jobs", type=int, default=default_jobs())
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--dask", action="store_true", help="also the same cells on a local Dask cluster")
     parser.add_argument("--new-processes", action="store_true", help="also a loop with a new process for each cell")

@@ -43,8 +43,8 @@ def make_sounds(features: FeatureConfig) -> np.ndarray:
     return np.stack(made)
 
 
-def write_store(path: Path, n_clips: int, features: FeatureConfig, sounds: np.ndarray) -> FeatureStore:
-    header = StoreHeader(
+def make_header(n_clips: int, features: FeatureConfig) -> StoreHeader:
+    return StoreHeader(
         features=features,
         classes=tuple(f"class {index}" for index in range(17)),
         clip_ids=tuple(f"clip {row}" for row in range(n_clips)),
@@ -55,9 +55,17 @@ def write_store(path: Path, n_clips: int, features: FeatureConfig, sounds: np.nd
         data_fingerprint="0",
         provenance="synthesised sounds",
     )
+
+
+def write_store(path: Path, header: StoreHeader, sounds: np.ndarray, *, moved: bool = False) -> FeatureStore:
+    """Write the sounds in turn through the package's own writer; `moved` shifts each clip's in time by its row."""
+    features = header.features
     writer = StoreWriter(path, header)
-    for row in range(n_clips):
-        writer.write(row, sounds[row % N_SOUNDS], status="ok", duration=features.clip_seconds)
+    for row in range(len(header.clip_ids)):
+        sound = sounds[row % N_SOUNDS]
+        if moved:
+            sound = np.roll(sound, row % features.n_frames, axis=0)
+        writer.write(row, sound, status="ok", duration=features.clip_seconds)
     writer.finish()
     return FeatureStore(path, features)
 
@@ -122,7 +130,7 @@ def compare_layouts(folder: Path, n_clips: int, features: FeatureConfig, rounds:
     sounds = make_sounds(features)
     order = np.arange(n_clips) % N_SOUNDS
     started = time.perf_counter()
-    store = write_store(folder / "store.h5", n_clips, features, sounds)
+    store = write_store(folder / "store.h5", make_header(n_clips, features), sounds)
     facts: dict[str, tuple[float, float]] = {}
     readers: dict[str, Read] = {"store": store.read}
     facts["store"] = (store.path.stat().st_size / 1e6, time.perf_counter() - started)
@@ -173,7 +181,7 @@ def large(folder: Path, n_clips: int, features: FeatureConfig) -> dict[str, obje
         return result
 
     path = folder / "large.h5"
-    store = step("write", lambda: write_store(path, n_clips, features, sounds))
+    store = step("write", lambda: write_store(path, make_header(n_clips, features), sounds))
     assert isinstance(store, FeatureStore)
     facts["gigabytes"] = round(path.stat().st_size / 1e9, 3)
     order = np.random.default_rng(0).permutation(n_clips)

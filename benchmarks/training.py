@@ -160,9 +160,8 @@ def main() -> None:
     args = parser.parse_args()
     small = args.preset == "quick"
     args.batch = args.batch or (16 if small else 32)
-    args.batches = args.batches or (
-        100 if small else 16
-    )  # an epoch of the quick grid has 112, one of the full set 1,599
+    # An epoch of the quick grid has 112 batches, one of the full set 1,599.
+    args.batches = args.batches or (100 if small else 16)
     if args.worker:
         _work(args)
         return
