@@ -28,13 +28,13 @@ import numpy as np
 from common import environment, table
 from features import make_sound
 
+from crnn_weak.audio import write_audio
 from crnn_weak.config import PRESETS, Config, FeatureConfig, LossWeights
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import Clip
-from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.data.base import Clip
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore, StoreWriter, build_store, store_header
-from crnn_weak.parallel import default_jobs
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.parallel.local import default_jobs
 
 N_FILES = 64
 #: The sizes of the plan: the paper's set, AudioSet, and one beyond both.
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="in the plan")
     parser.add_argument("--cores", type=int, default=16, help="of a machine, in the plan")
     args = parser.parse_args()
-    from crnn_weak.model.flops import forward_flops, training_flops
+    from flops import forward_flops, training_flops
 
     args.config = PRESETS[args.preset]
     folder = Path(tempfile.mkdtemp(prefix="cost-model-"))

@@ -27,11 +27,11 @@ import soundfile
 from common import alternate, environment, report, table
 
 from crnn_weak.config import preset
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
-from crnn_weak.detection.detector import Detector, load
-from crnn_weak.detection.postprocess import scores_to_events
+from crnn_weak.events.decode import scores_to_events
 from crnn_weak.features.log_mel import LogMelExtractor
+from crnn_weak.inference.detector import Detector, load
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
 
 RATE = 44_100
 
@@ -51,8 +51,8 @@ def write_recording(path: Path, seconds: float, rate: int = RATE, seed: int = 0)
 def random_model(path: Path, name: str) -> None:
     """Write an untrained model of a preset."""
     from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
-    from crnn_weak.model.files import ModelMetadata, save_model
 
     config = preset(name)
     n_mels = config.features.n_mels

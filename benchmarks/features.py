@@ -26,9 +26,9 @@ import numpy as np
 import soundfile
 from common import alternate, environment, table
 
+from crnn_weak.audio import load_clip
 from crnn_weak.config import PRESETS, FeatureConfig
-from crnn_weak.data.audio import load_clip
-from crnn_weak.data.datasets import Clip
+from crnn_weak.data.base import Clip
 from crnn_weak.features.extract import chunk_function, map_in_processes
 from crnn_weak.features.log_mel import LogMelExtractor
 

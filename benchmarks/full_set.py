@@ -30,10 +30,10 @@ from common import alternate, environment, table
 from store import make_sounds, write_store
 
 from crnn_weak.config import PRESETS, FeatureConfig, preset
-from crnn_weak.data.labels import DCASE2017_TASK4, tag_array
 from crnn_weak.features.layout import StoreHeader
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
 
 _STEPS_OF_A_ROUND = 30  # ten seconds of preset `paper`
 
@@ -43,7 +43,7 @@ def read_labels(folder: str | None, n_clips: int) -> tuple[tuple[str, ...], np.n
     if folder is None:
         tags = np.eye(len(DCASE2017_TASK4), dtype=bool)[np.arange(n_clips) % len(DCASE2017_TASK4)]
         return tuple(f"clip-{row}" for row in range(n_clips)), tags
-    from crnn_weak.data.datasets.dcase2017_task4 import Task4Dataset
+    from crnn_weak.data.task4 import Task4Dataset
 
     clips = list(Task4Dataset(folder, None, name="labels", provenance="labels").clips("train"))[:n_clips]
     return tuple(clip.clip_id for clip in clips), tag_array([clip.tags for clip in clips], DCASE2017_TASK4)

@@ -2,7 +2,7 @@
 
     python benchmarks/grid.py [--cells 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
 
-Every rival runs the same cells (`crnn_weak.experiments.cell.run_cell`: train, score, count) on the same feature
+Every rival runs the same cells (`crnn_weak.runs.train_and_score.run_cell`: train, score, count) on the same feature
 stores of synthesised sounds, each round in new processes and new folders, so that imports and compilation are
 counted. The naive loop is one process with all the machine's threads that does one cell after the other.
 """
@@ -24,17 +24,17 @@ from common import alternate, report
 from store import N_SOUNDS, make_sounds, write_store
 
 from crnn_weak.config import Config, preset
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
-from crnn_weak.experiments.cell import Cell, run_cell
 from crnn_weak.experiments.loss_weight_grid import SETTINGS, Grid
 from crnn_weak.features.layout import StoreHeader
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
 from crnn_weak.parallel import default_jobs, run_tasks
+from crnn_weak.runs.train_and_score import Cell, run_cell
 
 # The naive loop: what a user would write. Its process has all threads.
 _LOOP = """
 import pickle, sys
-from crnn_weak.experiments.cell import run_cell
+from crnn_weak.runs.train_and_score import run_cell
 for cell in pickle.load(open(sys.argv[1], "rb")):
     run_cell(cell)
 """

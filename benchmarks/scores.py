@@ -23,15 +23,15 @@ import numpy as np
 from common import alternate, report
 
 from crnn_weak.config import DecisionConfig
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4 as CLASSES
-from crnn_weak.detection.postprocess import score_set_events
-from crnn_weak.detection.scores import ScoreSet
-from crnn_weak.detection.thresholds import tune
+from crnn_weak.events.decode import score_set_events
+from crnn_weak.events.scores import ScoreSet
+from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
+from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
+from crnn_weak.tuning.tune import tune
 
 HOP = 0.02
 N_THRESHOLDS = 99

@@ -59,7 +59,7 @@ def _clocked(work: Callable[[], Any]) -> dict[str, float]:
 
 
 def _serve_keras(config: Any, batch_size: int, n_threads: int, fused: bool) -> None:
-    from crnn_weak.model.backend import set_threads
+    from crnn_weak.model.environment import set_threads
 
     set_threads(n_threads)
     from crnn_weak.model.crnn import build_model
@@ -165,8 +165,9 @@ def main() -> None:
     if args.worker:
         _work(args)
         return
+    from flops import training_flops
+
     from crnn_weak.config import preset
-    from crnn_weak.model.flops import training_flops
 
     flops = training_flops(preset(args.preset))
     command = [__file__, "--preset", args.preset, "--batch", str(args.batch), "--threads", str(args.threads)]

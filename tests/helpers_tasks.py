@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
-from crnn_weak.owner import own
+from crnn_weak.storage import own
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,18 @@ import numpy as np
 from helpers import TINY, make_store
 
 from crnn_weak import config as configuration
+from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, LossWeights
-from crnn_weak.data.annotations import write_events, write_tags
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.labels import event_roll
-from crnn_weak.detection.postprocess import ClassDecisions, score_set_events, score_set_tags
-from crnn_weak.detection.scores import ScoreSet, load_scores, save_scores
+from crnn_weak.events.decode import ClassDecisions, score_set_events, score_set_tags
+from crnn_weak.events.scores import ScoreSet, load_scores, save_scores
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.labels.classes import event_roll
+from crnn_weak.labels.files import write_events, write_tags
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
-from crnn_weak.report.tables import results_of_cell, write_results
+from crnn_weak.runs.results import results_of_cell, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
 NASTY = ("<script>alert(1)</script>", "Air horn, truck horn", 'cost $x_$ & "quotes"')
@@ -111,8 +111,8 @@ def make_run(
         metrics["event"] = event_metrics(store.events, events, **known).to_dict()
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     if model:
+        from crnn_weak.model.archive import ModelMetadata, save_model
         from crnn_weak.model.crnn import build_model
-        from crnn_weak.model.files import ModelMetadata, save_model
 
         scaler = Scaler.fit(store)
         save_model(build_model(config), folder / "best.keras", ModelMetadata(store.classes, config, scaler))

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak.commands import options
+from crnn_weak import options
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from crnn_weak.data.base import Dataset
     from crnn_weak.data.check import CheckReport
-    from crnn_weak.data.datasets import Dataset
 
 _FORMATS = ("dcase", "csv", "audacity")
 
@@ -79,8 +79,8 @@ def _check(args: argparse.Namespace) -> int:
         elif args.metadata or args.events:
             args.data = "folder"
     config = options.read_config(args)
+    from crnn_weak.data.base import open_dataset
     from crnn_weak.data.check import check_dataset
-    from crnn_weak.data.datasets import open_dataset
 
     if args.out and not args.overwrite and any(Path(args.out).glob("clips.tsv")):
         raise DataError(f"{args.out}: lists are there already; give --overwrite or another folder.")
@@ -140,7 +140,7 @@ def _make(args: argparse.Namespace) -> int:
         raise ConfigError(f"data make {args.source} --data {args.data}: name one source.")
     args.data = args.source
     config = options.read_config(args)
-    from crnn_weak.data.datasets import open_dataset
+    from crnn_weak.data.base import open_dataset
 
     started = time.monotonic()
     dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=options.shows_progress(args))
@@ -155,7 +155,7 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from crnn_weak.data import annotations
+    from crnn_weak.labels import files as annotations
 
     source, target = Path(args.input), Path(args.output)
     form = args.to or {".tsv": "dcase", ".csv": "csv"}.get(target.suffix.lower(), "audacity")

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from crnn_weak.commands import options
+from crnn_weak import options
 from crnn_weak.config import DecisionConfig, apply_overrides, preset
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from crnn_weak.data.events import Event
-    from crnn_weak.detection.decisions import ClassDecisions
-    from crnn_weak.detection.detector import Detector
-    from crnn_weak.detection.formats import ResultWriter
-    from crnn_weak.detection.recordings import Recording
-    from crnn_weak.detection.results import Detection
+    from crnn_weak.events.operating_point import ClassDecisions
+    from crnn_weak.inference.detector import Detector
+    from crnn_weak.inference.recordings import Recording
+    from crnn_weak.inference.results import Detection
+    from crnn_weak.inference.writers import ResultWriter
+    from crnn_weak.labels.events import Event
 
 _FORMATS = ("dcase", "audacity", "jsonl", "csv", "rttm", "scores", "scores-h5")
 _EPILOG = """\
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.follow:
         return _follow(args)
-    from crnn_weak.detection.recordings import find_recordings
+    from crnn_weak.inference.recordings import find_recordings
 
     recordings = find_recordings(args.paths)
     detector, decisions = _prepare(args)
@@ -99,8 +99,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
-    from crnn_weak.data.labels import class_indices
-    from crnn_weak.detection.detector import load
+    from crnn_weak.inference.detector import load
+    from crnn_weak.labels.classes import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
     decisions = _decisions(args, detector)
@@ -114,7 +114,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
 
 def _decisions(args: argparse.Namespace, detector: Detector) -> ClassDecisions:
     """Lay --decisions, --set and --threshold over what is stored with the model."""
-    from crnn_weak.detection.decisions import ClassDecisions, as_class_decisions
+    from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
 
     decisions = detector.decisions
     if args.decisions:
@@ -147,7 +147,7 @@ def _process(
 ) -> int:
     import contextlib
 
-    from crnn_weak.detection.formats import ResultWriter
+    from crnn_weak.inference.writers import ResultWriter
 
     quiet = getattr(args, "quiet", False)
     started, seconds, n_events, failed = time.perf_counter(), 0.0, 0, []
@@ -235,7 +235,7 @@ class _Printer:
     """Standard output: a table, or one of the text formats."""
 
     def __init__(self, args: argparse.Namespace, *, n_recordings: int) -> None:
-        from crnn_weak.detection.formats import TEXT_FORMATS
+        from crnn_weak.inference.writers import TEXT_FORMATS
 
         self._tags = args.tags
         self._many = n_recordings > 1
@@ -280,7 +280,7 @@ def _fields(event: Event) -> list[str]:
 
 
 def _figure(detection: Detection, detector: Detector, writer: ResultWriter) -> None:
-    from crnn_weak.commands.detection_figure import save_figure
+    from crnn_weak.figures.detection import save_figure
 
     try:
         save_figure(detection, detector, writer.path(detection.recording.name, "figures"))
@@ -289,8 +289,8 @@ def _figure(detection: Detection, detector: Detector, writer: ResultWriter) -> N
 
 
 def _follow(args: argparse.Namespace) -> int:
-    from crnn_weak.detection.formats import TEXT_FORMATS
-    from crnn_weak.detection.live import LiveDetector, PcmFormat
+    from crnn_weak.inference.live import LiveDetector, PcmFormat
+    from crnn_weak.inference.writers import TEXT_FORMATS
 
     detector, decisions = _prepare(args)
     pcm = PcmFormat(args.rate, args.channels, args.sample_format)

@@ -10,7 +10,7 @@ from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
     from crnn_weak.config import EvaluationConfig
-    from crnn_weak.metrics.evaluation import Evaluation
+    from crnn_weak.metrics.summary import Evaluation
 
 _EPILOG = """examples:
   crnn-weak evaluate --reference strong.tsv --estimated events.tsv --class-wise --bootstrap 1000
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Score and print."""
     from pathlib import Path
 
-    from crnn_weak.files import write_text
+    from crnn_weak.storage import write_text
 
     if args.json and Path(args.json).exists() and not args.overwrite:
         raise DataError(f"{args.json} is there already; give --overwrite or another name.")
@@ -117,8 +117,8 @@ def _describe(path: str, lists: dict[str, tuple[Any, ...]], kind: str) -> str:
 
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
-    from crnn_weak.metrics.lists import class_list, drop_zero_length, labels_of, read_classes, read_pair
+    from crnn_weak.labels.lists import class_list, drop_zero_length, labels_of, read_classes, read_pair
+    from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
 
     if bool(args.estimated) == bool(args.yardstick):
         raise ConfigError("give --estimated FILE, or --yardstick NAME in its place.")
@@ -152,8 +152,8 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
 def _true_tags(args: argparse.Namespace, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]] | None:
     if not args.tags_reference:
         return None
-    from crnn_weak.data.annotations import read_tags
-    from crnn_weak.data.labels import DCASE2017_TASK4
+    from crnn_weak.labels.classes import DCASE2017_TASK4
+    from crnn_weak.labels.files import read_tags
 
     return read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
 
@@ -161,7 +161,7 @@ def _true_tags(args: argparse.Namespace, classes: tuple[str, ...]) -> dict[str, 
 def _yardstick(
     args: argparse.Namespace, kind: str, reference: dict[str, tuple[Any, ...]], classes: tuple[str, ...]
 ) -> dict[str, tuple[Any, ...]]:
-    from crnn_weak.metrics.yardsticks import event_yardstick, tag_yardstick
+    from crnn_weak.metrics.baselines import event_yardstick, tag_yardstick
 
     if kind == "tags":
         return dict(tag_yardstick(args.yardstick, reference, classes=classes, one_class=args.one_class))
@@ -181,10 +181,10 @@ def _yardstick_table(args: argparse.Namespace) -> int:
     """Print the three yardsticks side by side."""
     import json
 
-    from crnn_weak.files import write_text
+    from crnn_weak.labels.lists import class_list, drop_zero_length, read_classes, read_pair
+    from crnn_weak.metrics.baselines import yardsticks
     from crnn_weak.metrics.counting import plain
-    from crnn_weak.metrics.lists import class_list, drop_zero_length, read_classes, read_pair
-    from crnn_weak.metrics.yardsticks import yardsticks
+    from crnn_weak.storage import write_text
 
     classes = read_classes(args.classes) if args.classes else ()
     pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y)
@@ -227,9 +227,9 @@ def _yardstick_table(args: argparse.Namespace) -> int:
 
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.commands.run_scores import open_scores, run_decisions
-    from crnn_weak.detection.postprocess import score_set_events, score_set_tags
-    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.events.decode import score_set_events, score_set_tags
+    from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.runs.scores import open_scores, run_decisions
 
     scored = open_scores(args.run, "test")
     scores, config = scored.scores, scored.run.config

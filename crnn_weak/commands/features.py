@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak.commands import options
+from crnn_weak import options
 
 if TYPE_CHECKING:
     from crnn_weak.features.reader import FeatureStore
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     config = options.read_config(args)
-    from crnn_weak.data.datasets import open_dataset
+    from crnn_weak.data.base import open_dataset
     from crnn_weak.features.store import build_store
 
     progress = options.shows_progress(args)

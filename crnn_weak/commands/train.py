@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from crnn_weak.commands import options
+from crnn_weak import options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
     group.add_argument("--from", dest="initial_model", metavar="FILE", help="fine-tune: start from this .keras file")
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
-    group.add_argument(
-        "--strategy", default="none", metavar="NAME", help="mirrored: all GPUs of this machine, one model"
-    )
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
 
 
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the testing clips, print the scores."""
-    from crnn_weak.experiments.cell import Cell, run_cell
-    from crnn_weak.experiments.prepare import prepare
-    from crnn_weak.files import write_text
+    from crnn_weak.runs.prepare import prepare
+    from crnn_weak.runs.train_and_score import Cell, run_cell
+    from crnn_weak.storage import write_text
 
     for name, section in (
         ("strong", "loss_weights"),
@@ -61,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
             on_batch=on_batch,
             initial_model=args.initial_model,
             tensorboard=args.tensorboard,
-            strategy=args.strategy,
         )
     tagging, segment = metrics["tagging"], metrics["segment"]
     print(f"{folder}/best.keras, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")

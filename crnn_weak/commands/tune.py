@@ -71,10 +71,10 @@ def _grid(choice: int | str, scores: Any, metric: str, filters: bool) -> Any:
 
 def run(args: argparse.Namespace) -> int:
     """Search, print before and after on the validation clips, store."""
-    from crnn_weak.commands.run_scores import DECISIONS_FILE, open_scores, run_decisions, write_decisions
-    from crnn_weak.detection.thresholds import METRICS, tune
     from crnn_weak.errors import nearest_names
-    from crnn_weak.report.run_folder import read_json
+    from crnn_weak.runs.run import read_json
+    from crnn_weak.runs.scores import DECISIONS_FILE, open_scores, run_decisions, write_decisions
+    from crnn_weak.tuning.tune import METRICS, tune
 
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r} is not known. {nearest_names(args.metric, METRICS)}")
@@ -166,7 +166,7 @@ def _store_in_model(path: Any, decisions: dict[str, Any]) -> str:
         return f" ({path.name} is not there: nothing stored in a model)"
     import dataclasses
 
-    from crnn_weak.model.files import read_metadata, update_metadata
+    from crnn_weak.model.archive import read_metadata, update_metadata
 
     update_metadata(path, dataclasses.replace(read_metadata(path), decisions=decisions))
     return f" and {path.name}"

@@ -16,11 +16,11 @@ from pathlib import Path
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from crnn_weak.data.audio import load_clip, read_header
-from crnn_weak.data.datasets import Clip, Dataset
+from crnn_weak.audio import load_clip, read_header
+from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.data.splits import SplitRow, write_split_list
-from crnn_weak.data.tables import write_rows
 from crnn_weak.errors import DataError
+from crnn_weak.labels.tables import write_rows
 
 __all__ = ["CheckReport", "CheckRow", "CheckedClip", "check_dataset"]
 

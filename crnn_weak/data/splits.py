@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak.data.tables import read_rows, write_rows
 from crnn_weak.errors import DataError
+from crnn_weak.labels.tables import read_rows, write_rows
 
 __all__ = ["STATUSES", "SplitRow", "read_split_list", "stratified_part", "write_split_list"]
 

@@ -24,10 +24,9 @@ from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights
 from crnn_weak.errors import ConfigError, RunError
-from crnn_weak.experiments.cell import Cell, cell_metrics, is_complete, run_cell
-from crnn_weak.files import write_text
-from crnn_weak.owner import own
 from crnn_weak.parallel import run_tasks
+from crnn_weak.runs.train_and_score import Cell, cell_metrics, is_complete, run_cell
+from crnn_weak.storage import own, write_text
 
 __all__ = ["SETTINGS", "Grid", "main", "run_grid"]
 
@@ -95,9 +94,9 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
 
     Returns
     -------
-    crnn_weak.report.tables.ResultsTable
+    crnn_weak.runs.results.ResultsTable
     """
-    from crnn_weak.experiments.prepare import prepare  # not for --help: it brings NumPy and SciPy
+    from crnn_weak.runs.prepare import prepare  # not for --help: it brings NumPy and SciPy
 
     _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
@@ -199,8 +198,8 @@ class _outside:
 def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
     """Write results.csv, the tables, the figure, the yardsticks and the environment of a finished grid."""
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.metrics.yardsticks import yardsticks
-    from crnn_weak.report.tables import ResultsTable, results_of_cell, write_results
+    from crnn_weak.metrics.baselines import yardsticks
+    from crnn_weak.runs.results import ResultsTable, results_of_cell, write_results
 
     lines = []
     for seed in grid.seeds:
@@ -249,7 +248,7 @@ def caption(grid: Grid, data: dict[str, Any]) -> str:
 
 
 def _figure(grid: Grid, table: Any) -> None:
-    from crnn_weak.report.figures import loss_weight_figure, save_figure
+    from crnn_weak.figures import loss_weight_figure, save_figure
 
     save_figure(loss_weight_figure(table), grid.folder / "figure")
 
@@ -268,7 +267,7 @@ def _setting(text: str) -> tuple[float, float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the grid's options."""
-    from crnn_weak.commands import options
+    from crnn_weak import options
 
     options.add_config(parser, preset="quick")
     options.add_work(parser)
@@ -286,7 +285,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and print the table."""
-    from crnn_weak.commands import options
+    from crnn_weak import options
 
     config = options.read_config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"

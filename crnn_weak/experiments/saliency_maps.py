@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crnn_weak.errors import ConfigError, RunError
-from crnn_weak.experiments.saliency_figures import (
+from crnn_weak.runs.open import Experiment, Run, open_any
+from crnn_weak.saliency.figures import (
     DEFAULT_METHODS,
     Options,
     Shown,
@@ -25,7 +26,6 @@ from crnn_weak.experiments.saliency_figures import (
     ranked_pairs,
     wanted_pairs,
 )
-from crnn_weak.report.runs import Experiment, Run, open_any
 from crnn_weak.saliency.targets import METHODS, SPACES, Target
 from crnn_weak.saliency.targets import method as find_method
 
@@ -78,7 +78,7 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         _refuse_existing(table, options)
         _refuse_existing(_pictures(out, wanted, options), options)
         if options.figures:
-            from crnn_weak.experiments.saliency_statistics import open_explainer
+            from crnn_weak.saliency.statistics import open_explainer
 
             explainer = open_explainer(shown, store)
             pairs = wanted or ranked_pairs(explainer, store, options)
@@ -112,9 +112,9 @@ def _refuse_existing(paths: Sequence[Path], options: Options) -> None:
 def _write_table(
     found: Run | Experiment, shown: Run, store: FeatureStore, paths: Sequence[Path], options: Options
 ) -> list[Path]:
-    from crnn_weak.experiments.saliency_statistics import rows_of_cells
-    from crnn_weak.experiments.saliency_table import to_csv, to_markdown
-    from crnn_weak.files import write_text
+    from crnn_weak.saliency.statistics import rows_of_cells
+    from crnn_weak.saliency.table import to_csv, to_markdown
+    from crnn_weak.storage import write_text
 
     if isinstance(found, Experiment):
         runs = [

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crnn_weak.audio import load_clip
 from crnn_weak.config import FeatureConfig
-from crnn_weak.data.audio import load_clip
-from crnn_weak.data.datasets import Clip
+from crnn_weak.data.base import Clip
 from crnn_weak.errors import CrnnWeakError, RunError
 from crnn_weak.features.log_mel import log_mel
 from crnn_weak.features.worker import begin_worker

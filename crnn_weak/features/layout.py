@@ -46,9 +46,9 @@ import h5py
 import numpy as np
 
 from crnn_weak.config import FeatureConfig, fingerprint
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import class_indices
 from crnn_weak.errors import DataError, FeatureStoreError
+from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.events import Event
 
 __all__ = ["KIND", "READABLE", "SCHEMA", "STATUS", "RawRows", "StoreHeader", "create", "read_header", "row_crc"]
 

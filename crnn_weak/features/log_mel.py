@@ -16,7 +16,7 @@ loudest; in emptier bands, such as those above a codec's cut-off, by up to some 
 heard in the quiet ones. On real recordings 0.1 % of the values differ by more than 1e-5, none by more than 1e-4.
 ``dtype=np.float64`` removes that.
 
-Nothing is standardised here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.data.audio`).
+Nothing is standardised here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.audio`).
 """
 
 from __future__ import annotations

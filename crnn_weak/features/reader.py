@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.config import FeatureConfig, fingerprint
-from crnn_weak.data.events import Event
 from crnn_weak.errors import ClipError, FeatureStoreError, nearest_names
 from crnn_weak.features.layout import READABLE, STATUS, RawRows, read_header, row_crc
+from crnn_weak.labels.events import Event
 
 __all__ = ["FeatureStore", "StoreReport", "verify_store"]
 

@@ -21,12 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.config import FeatureConfig
-from crnn_weak.data.datasets import Clip, Dataset
-from crnn_weak.data.labels import tag_array
+from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
 from crnn_weak.features.extract import MapChunks, chunk_function, map_in_processes
 from crnn_weak.features.layout import READABLE, STATUS, RawRows, StoreHeader, create, read_header, row_crc
 from crnn_weak.features.reader import FeatureStore, StoreReport, verify_store
+from crnn_weak.labels.classes import tag_array
 
 try:
     import fcntl

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from crnn_weak.parallel import limit_threads
+from crnn_weak.parallel.local import limit_threads
 
 __all__ = ["begin_worker"]
 

@@ -35,8 +35,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak.data.events import Events
 from crnn_weak.errors import ClipError, DataError, LabelError, nearest_names
+from crnn_weak.labels.events import Events
 
 __all__ = [
     "ClassFigures",

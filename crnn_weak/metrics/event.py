@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crnn_weak.data.events import Events
 from crnn_weak.errors import DataError
+from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import Counts, DetectionMetrics, EventTable, check_clips, check_lengths, event_table
 
 __all__ = ["EventCounts", "EventMetrics", "count_events", "event_counts", "event_metrics", "matched_per_class"]
@@ -81,7 +81,7 @@ def _maximum_matching(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray
     alone = (row_count[row_index] == 1) & (column_count[column_index] == 1)
     if alone.all():
         return rows, columns
-    from crnn_weak.metrics.official import bipartite_match
+    from sed_eval.util import bipartite_match
 
     graph: dict[int, list[int]] = {}
     for row, column in zip(rows[~alone].tolist(), columns[~alone].tolist(), strict=True):
@@ -213,7 +213,7 @@ def event_metrics(
 
     Examples
     --------
-    >>> from crnn_weak.data.events import Event
+    >>> from crnn_weak.labels.events import Event
     >>> reference = {"a": [Event(1.0, 5.0, "Car")]}
     >>> event_metrics(reference, {"a": [Event(1.1, 6.9, "Car")]}, classes=["Car"]).f_score  # 1.9 s off, 2 s allowed
     1.0

@@ -16,8 +16,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from crnn_weak.data.events import Events
 from crnn_weak.errors import DependencyError
+from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import (
     CLASS_FIGURES,
     RATES,
@@ -30,7 +30,7 @@ from crnn_weak.metrics.counting import (
 from crnn_weak.metrics.event import EventMetrics
 from crnn_weak.metrics.segment import SegmentMetrics
 
-__all__ = ["bipartite_match", "official_event_metrics", "official_segment_metrics", "sed_eval_version"]
+__all__ = ["official_event_metrics", "official_segment_metrics", "sed_eval_version"]
 
 
 @functools.cache
@@ -52,12 +52,6 @@ def sed_eval_version() -> str:
     from importlib.metadata import version
 
     return version("sed_eval")
-
-
-def bipartite_match(graph: dict[int, list[int]]) -> dict[int, int]:
-    """Return sed_eval's maximum matching of a graph: left -> [right] in, right -> left out."""
-    sed_eval, _ = _modules()
-    return sed_eval.util.bipartite_match(graph)
 
 
 def _evaluate(metrics: Any, reference: Events, estimated: Events, classes: Sequence[str], **settings: Any) -> int:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crnn_weak.data.events import Events
 from crnn_weak.errors import DataError
+from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import Counts, DetectionMetrics, EventTable, check_clips, check_lengths, event_table
 
 __all__ = ["SegmentCounts", "SegmentMetrics", "count_segments", "segment_counts", "segment_metrics", "segment_roll"]
@@ -208,7 +208,7 @@ def segment_metrics(
 
     Examples
     --------
-    >>> from crnn_weak.data.events import Event
+    >>> from crnn_weak.labels.events import Event
     >>> reference = {"a": [Event(0.0, 4.0, "Car")]}
     >>> metrics = segment_metrics(reference, {"a": [Event(1.0, 5.0, "Car")]}, classes=["Car"])
     >>> metrics.f_score, metrics.error_rate

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.data.labels import tag_array
 from crnn_weak.errors import DataError, LabelError
+from crnn_weak.labels.classes import tag_array
 from crnn_weak.metrics.counting import (
     OVERALL,
     ClassFigures,

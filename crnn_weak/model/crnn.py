@@ -15,7 +15,7 @@ from keras import layers
 
 from crnn_weak.config import Config, ModelConfig, preset
 from crnn_weak.errors import ConfigError, nearest_names
-from crnn_weak.model import layers as fast_layers
+from crnn_weak.model.fast import layers as fast_layers
 from crnn_weak.model.heads import WEAK_HEADS
 
 __all__ = ["build_model", "conv_block", "draw_weights", "recurrent_block"]
@@ -69,8 +69,8 @@ def build_model(
     n_frames : int, None or 'config'
         Length of the time axis; None for a time axis of any length; by default the frames of the configuration's clip.
     fused : bool
-        Use the faster forms of three layers (`crnn_weak.model.layers`) where they apply; the weights and the values
-        are those of Keras' own layers, which False gives.
+        Use the faster forms of some layers (`crnn_weak.model.fast.layers`) where they apply; the weights and the
+        values are those of Keras' own layers, which False gives.
 
     Returns
     -------

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.data.events import Events
-from crnn_weak.data.labels import event_roll
+from crnn_weak.labels.classes import event_roll
+from crnn_weak.labels.events import Events
 
 __all__ = ["ClipScores", "choose_clips", "score_clips"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.config import FeatureConfig
-from crnn_weak.data.events import Event
+from crnn_weak.figures.style import hertz_ticks
+from crnn_weak.labels.events import Event
 from crnn_weak.report.media import data_uri, log_mel_png, overlay_png
-from crnn_weak.report.style import hertz_ticks
 
 __all__ = ["Bar", "ClipView", "Lane", "Overlay", "build_clip_view", "saliency_classes"]
 

@@ -15,7 +15,7 @@ from crnn_weak.errors import ClipError, ConfigError, CrnnWeakError, DataError, M
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipView, build_clip_view, saliency_classes
 from crnn_weak.report.media import AUDIO_FORMATS, data_uri, encode_audio
-from crnn_weak.report.run_folder import Run
+from crnn_weak.runs.run import Run
 from crnn_weak.saliency.targets import method as find_method
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def true_tags(store: FeatureStore) -> dict[str, tuple[str, ...]]:
 
 
 def _tag_scores(clip_ids: Sequence[str], run: Run, truth: Mapping[str, Sequence[str]]) -> ClipScores:
-    from crnn_weak.data.labels import tag_array
+    from crnn_weak.labels.classes import tag_array
 
     classes = run.scores.classes
     reference = tag_array([truth.get(clip_id, ()) for clip_id in clip_ids], classes)
@@ -224,7 +224,7 @@ def _saliency(
     """Return for each clip the maps of its classes: name -> (strong, weak); empty where there is no model."""
     nothing: list[dict[str, Any]] = [{} for _ in wanted]
     try:
-        from crnn_weak.model.files import load_model
+        from crnn_weak.model.archive import load_model
         from crnn_weak.saliency import Explainer, Target
 
         model, metadata = load_model(run.model_path)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crnn_weak.data.audio import load_clip
+from crnn_weak.audio import load_clip
 from crnn_weak.errors import ConfigError, nearest_names
-from crnn_weak.report.style import COLOURS, relative_decibels, style
+from crnn_weak.figures.style import COLOURS, relative_decibels, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,8 +15,8 @@ from typing import Any
 
 from crnn_weak import __version__, paper
 from crnn_weak.errors import RunError
-from crnn_weak.report.architecture import blocks_of_config
-from crnn_weak.report.run_folder import Run
+from crnn_weak.figures.network import blocks_of_config
+from crnn_weak.runs.run import Run
 
 __all__ = ["model_card", "write_model_card"]
 

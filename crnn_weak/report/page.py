@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak import __version__, paper
+from crnn_weak import __version__, figures, paper
 from crnn_weak.config import to_toml
 from crnn_weak.errors import DependencyError, RunError
-from crnn_weak.report import figures, page_views
+from crnn_weak.figures.grid import loss_weight_values
+from crnn_weak.report import page_views
 from crnn_weak.report.clip_choice import ClipScores
 from crnn_weak.report.gather import ClipOptions, ClipSection, gather_clips
-from crnn_weak.report.grid_figures import loss_weight_values
 from crnn_weak.report.media import figure_svg
 from crnn_weak.report.model_card import write_model_card
-from crnn_weak.report.runs import Experiment, Run, open_any, open_run
+from crnn_weak.runs.open import Experiment, Run, open_any, open_run
 
 __all__ = ["render_page", "write_report"]
 

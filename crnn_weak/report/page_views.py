@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from crnn_weak import paper
 from crnn_weak.config import PRESETS, Config
-from crnn_weak.report.experiment_folder import Experiment
-from crnn_weak.report.run_folder import Run
-from crnn_weak.report.tables import COLUMNS, ResultsTable
+from crnn_weak.runs.grid import Experiment
+from crnn_weak.runs.results import COLUMNS, ResultsTable
+from crnn_weak.runs.run import Run
 
 __all__ = [
     "Cell",

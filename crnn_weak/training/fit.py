@@ -39,14 +39,13 @@ from crnn_weak.config import Config
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.files import write_text
-from crnn_weak.model.backend import environment
+from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
-from crnn_weak.model.files import ModelMetadata, load_model, save_model
+from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
+from crnn_weak.storage import write_text
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.split import validation_split
-from crnn_weak.training.strategy import open_strategy
 
 __all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
 
@@ -88,7 +87,6 @@ def train(
     initial_model: str | Path | None = None,
     on_batch: Progress | None = None,
     tensorboard: bool = False,
-    strategy: str = "none",
 ) -> Path:
     """Fit one model and return the path of its best epoch.
 
@@ -107,8 +105,6 @@ def train(
         Called after every batch with (batches done, batches in all).
     tensorboard : bool
         Write TensorBoard logs to ``run_dir/tensorboard`` (needs the package ``tensorboard``).
-    strategy : {'none', 'mirrored'}
-        Several devices for this one model: `crnn_weak.training.strategy`.
 
     Returns
     -------
@@ -125,7 +121,6 @@ def train(
         The store's features are not those of the configuration.
     """
     run_dir = Path(run_dir)
-    devices = open_strategy(strategy)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
     if store.features != config.features:
@@ -144,19 +139,18 @@ def train(
     write_text(run_dir / "split.json", json.dumps(split, indent=0))
 
     keras.utils.set_random_seed(config.training.seed)
-    with devices:
-        restored = _restore(run_dir, config)
-        if restored is None:
-            scaler = Scaler.fit(store, training)
-            provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
-            metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
-            model, state = build_model(config), _FitState()
-            draw_weights(model, config.training.seed)
-            if initial_model is not None:
-                _copy_weights(initial_model, model)
-            compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
-        else:
-            model, metadata, state = restored
+    restored = _restore(run_dir, config)
+    if restored is None:
+        scaler = Scaler.fit(store, training)
+        provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
+        metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
+        model, state = build_model(config), _FitState()
+        draw_weights(model, config.training.seed)
+        if initial_model is not None:
+            _copy_weights(initial_model, model)
+        compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
+    else:
+        model, metadata, state = restored
     around = environment()
     write_text(run_dir / "environment.json", json.dumps(around, indent=1))
     log.info(

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from crnn_weak.config import load_config
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.model.files import load_model
+from crnn_weak.model.archive import load_model
 from crnn_weak.training.fit import train
 import keras
 folder, backend = Path(sys.argv[1]), sys.argv[2]
@@ -41,7 +41,7 @@ def test_another_backend_loads_the_model_and_trains(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     from crnn_weak.config import to_toml
-    from crnn_weak.model.files import load_model
+    from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
     (tmp_path / "config.toml").write_text(to_toml(CONFIG))

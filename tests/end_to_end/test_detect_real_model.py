@@ -11,16 +11,16 @@ from detection_fakes import CLASSES, FEATURES, RATE, bursts
 import crnn_weak
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
-from crnn_weak.detection import detector
-from crnn_weak.detection.decisions import ClassDecisions
 from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.inference import detector
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
-    from crnn_weak.model.files import ModelMetadata, save_model
 
     config = Config(
         features=FEATURES,
@@ -78,12 +78,12 @@ def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys
     monkeypatch.setattr(detector, "STARTER_MODEL", tmp_path / "starter.keras")
     soundfile.write(tmp_path / "street.wav", bursts(1.0), RATE)
     assert main(["detect", str(tmp_path / "street.wav")]) == 2
-    assert "python -m crnn_weak.experiments.starter_model" in capsys.readouterr().err
+    assert "python scripts/starter_model.py" in capsys.readouterr().err
 
 
 def test_nothing_of_detection_imports_tensorflow_before_a_model_is_loaded():
     code = (
-        "import sys; import crnn_weak.detection.detector, crnn_weak.detection.live, crnn_weak.commands.detect; "
+        "import sys; import crnn_weak.inference.detector, crnn_weak.inference.live, crnn_weak.commands.detect; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

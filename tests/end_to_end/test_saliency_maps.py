@@ -12,8 +12,8 @@ from helpers import TINY, make_store
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import DataError, ModelFileError, RunError
-from crnn_weak.experiments.saliency_figures import Options, Shown, figure_stem
 from crnn_weak.experiments.saliency_maps import saliency_maps
+from crnn_weak.saliency.figures import Options, Shown, figure_stem
 
 CONFIG = Config(
     features=TINY,
@@ -26,9 +26,9 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     """Two trained and scored cells with their table, on clips whose classes raise known bands."""
-    from crnn_weak.experiments.cell import run_cell
     from crnn_weak.experiments.loss_weight_grid import Grid, write_outputs
-    from crnn_weak.files import write_text
+    from crnn_weak.runs.train_and_score import run_cell
+    from crnn_weak.storage import write_text
 
     folder = tmp_path_factory.mktemp("saliency")
     train = make_store(folder, 96, name="train.h5")
@@ -171,8 +171,8 @@ def test_a_model_of_other_classes_is_refused(grid, tmp_path):
 
 
 def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
-    from crnn_weak.experiments.saliency_statistics import open_explainer
-    from crnn_weak.report.runs import open_run
+    from crnn_weak.runs.open import open_run
+    from crnn_weak.saliency.statistics import open_explainer
 
     features = dataclasses.replace(TINY, hop_seconds=0.05)
     run, store = _other_store(grid, tmp_path, features=features)
@@ -201,7 +201,7 @@ def test_file_names_are_safe(tmp_path):
 
 
 def test_pairs_hold_the_frames_of_the_truth(tmp_path):
-    from crnn_weak.experiments.saliency_statistics import event_pairs
+    from crnn_weak.saliency.statistics import event_pairs
 
     store = make_store(tmp_path, 12)
     pairs = event_pairs(store)

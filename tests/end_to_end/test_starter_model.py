@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from starter_model import main
 
 import crnn_weak
-from crnn_weak.experiments.starter_model import main
 
 
 @pytest.mark.slow

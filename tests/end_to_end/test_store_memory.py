@@ -7,7 +7,7 @@ import numpy as np
 from helpers import ListDataset
 
 from crnn_weak.config import PRESETS
-from crnn_weak.data.datasets import Clip
+from crnn_weak.data.base import Clip
 from crnn_weak.features.extract import ClipFeatures, RowFeatures
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import build_store, verify_store

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from helpers import TINY, ListDataset
 
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import Clip
-from crnn_weak.data.events import Event
+from crnn_weak.audio import write_audio
+from crnn_weak.data.base import Clip
 from crnn_weak.errors import FeatureStoreError
 from crnn_weak.features.layout import STATUS
 from crnn_weak.features.store import build_store, verify_store
+from crnn_weak.labels.events import Event
 
 N_CLIPS = 120
 # Builds the store in a process of its own; each chunk takes its time, so that there is a middle to be killed in.

@@ -9,9 +9,9 @@ from helpers import TINY, make_store
 
 from crnn_weak import config as configuration
 from crnn_weak.cli import main
-from crnn_weak.data.labels import event_roll
-from crnn_weak.detection.decisions import ClassDecisions
-from crnn_weak.detection.scores import ScoreSet, save_scores
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.scores import ScoreSet, save_scores
+from crnn_weak.labels.classes import event_roll
 
 CLASSES = ("bell", "drill", "rain")
 
@@ -185,8 +185,8 @@ def test_choices_reach_the_model_file(capsys, run_folder):
     pytest.importorskip("keras")
     from crnn_weak.config import load_config
     from crnn_weak.features.scaler import Scaler
+    from crnn_weak.model.archive import ModelMetadata, load_model, save_model
     from crnn_weak.model.crnn import build_model
-    from crnn_weak.model.files import ModelMetadata, load_model, save_model
 
     config = load_config(run_folder / "config.toml")
     model = build_model(config)

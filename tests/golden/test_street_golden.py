@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnn_weak.data.synthesis.scene import SOUNDS, VERSION, draw_scene, render
+from crnn_weak.synthesis.scene import SOUNDS, VERSION, draw_scene, render
 
 GOLDEN = Path(__file__).parents[1] / "data" / "street_golden.json"
 RATE = 16_000

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.signal
 
+from crnn_weak.audio import load_clip
 from crnn_weak.config import PRESETS, FeatureConfig
-from crnn_weak.data.audio import load_clip
 from crnn_weak.features.log_mel import LogMelExtractor, log_mel, mel_basis
 
 CONFIGS = {

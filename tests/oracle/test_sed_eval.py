@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn_weak.data.annotations import read_events, read_tags
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.files import read_events, read_tags
+from crnn_weak.labels.lists import class_list, drop_zero_length, read_pair
+from crnn_weak.metrics.baselines import yardsticks
 from crnn_weak.metrics.event import event_metrics
-from crnn_weak.metrics.lists import class_list, drop_zero_length, read_pair
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
-from crnn_weak.metrics.yardsticks import yardsticks
 
 F_NAMES = {"f_score": "f_measure", "precision": "precision", "recall": "recall"}
 ER_NAMES = ("error_rate", "deletion_rate", "insertion_rate")

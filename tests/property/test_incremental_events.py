@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn_weak.detection.decisions import ClassDecisions
-from crnn_weak.detection.incremental import EventStream
-from crnn_weak.detection.postprocess import scores_to_events
+from crnn_weak.events.decode import scores_to_events
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.stream import EventStream
 
 HOP = 0.05
 CLASSES = ("Bus", "Car", "Train")

@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crnn_weak.data import annotations, task4_files
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.labels import files as annotations
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
 
 plain = st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters='/\\"')
 ids = st.text(plain, min_size=1, max_size=12).map(lambda text: "-" + text)

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crnn_weak.data.labels import event_roll, roll_events
-from crnn_weak.detection.activity import FrameActivity, segment_maximum
-from crnn_weak.detection.decisions import ClassDecisions
-from crnn_weak.detection.postprocess import binarize, roll_runs, score_set_events
-from crnn_weak.detection.scores import ScoreSet
+from crnn_weak.events.decode import binarize, roll_runs, score_set_events
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.scores import ScoreSet
+from crnn_weak.labels.classes import event_roll, roll_events
 from crnn_weak.metrics.segment import segment_metrics, segment_roll
+from crnn_weak.tuning.curves import FrameActivity, segment_maximum
 
 CLASSES = ("Car", "Bus")
 HOP = 0.3

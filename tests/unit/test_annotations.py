@@ -2,7 +2,9 @@
 
 import pytest
 
-from crnn_weak.data.annotations import (
+from crnn_weak.errors import DataError, LabelError
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.files import (
     clip_id,
     read_audacity,
     read_audacity_folder,
@@ -13,8 +15,6 @@ from crnn_weak.data.annotations import (
     write_events,
     write_tags,
 )
-from crnn_weak.data.events import Event
-from crnn_weak.errors import DataError, LabelError
 
 HORN = "Air horn, truck horn"
 

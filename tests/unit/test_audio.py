@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from crnn_weak.data.audio import index_audio, load_clip, read_header, write_audio
+from crnn_weak.audio import index_audio, load_clip, read_header, write_audio
 from crnn_weak.errors import DataError
 
 RATE = 8_000

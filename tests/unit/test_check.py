@@ -5,13 +5,13 @@ import hashlib
 import numpy as np
 import pytest
 
-from crnn_weak.data import task4_files
-from crnn_weak.data.audio import write_audio
+from crnn_weak.audio import write_audio
 from crnn_weak.data.check import check_dataset
-from crnn_weak.data.datasets.dcase2017_task4 import Task4Dataset
 from crnn_weak.data.splits import read_split_list
-from crnn_weak.data.tables import read_rows
+from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import DataError
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.tables import read_rows
 
 RATE = 8_000
 IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crnn_weak.data.events import Event
+from crnn_weak.labels.events import Event
 from crnn_weak.report.clip_choice import choose_clips, score_clips
 from crnn_weak.report.clip_views import saliency_classes, score_path
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
-from crnn_weak.data import task4_files
-from crnn_weak.data.audio import write_audio
+from crnn_weak.labels import task4 as task4_files
 
 STRONG = "--a_0.000_1.000.wav\t0.1\t0.5\tCar\n--a_0.000_1.000.wav\t0\t0\tAir horn, truck horn\nb_0.000_1.000.wav\n"
 

@@ -10,14 +10,14 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.data.annotations import read_events
-from crnn_weak.detection.decisions import ClassDecisions
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.labels.files import read_events
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     found = detector()
-    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: found)
+    monkeypatch.setattr("crnn_weak.inference.detector.load", lambda path=None, **options: found)
     return found
 
 

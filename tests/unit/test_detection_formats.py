@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from detection_fakes import CLASSES, RATE, bursts, detector
 
-from crnn_weak.data.annotations import read_audacity_folder, read_events
-from crnn_weak.data.events import Event, EventList
-from crnn_weak.detection.formats import FORMATS, TEXT_FORMATS, ResultWriter, file_stems
-from crnn_weak.detection.recordings import Recording
-from crnn_weak.detection.results import Detection
-from crnn_weak.detection.score_archive import read_recording_scores
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.inference.recordings import Recording
+from crnn_weak.inference.results import Detection
+from crnn_weak.inference.score_archive import read_recording_scores
+from crnn_weak.inference.writers import FORMATS, TEXT_FORMATS, ResultWriter, file_stems
+from crnn_weak.labels.events import Event, EventList
+from crnn_weak.labels.files import read_audacity_folder, read_events
 
 LABELS = ("Air horn, truck horn", "Car")
 

@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from detection_fakes import RATE, bursts, detector
 
-from crnn_weak.data.audio import load_clip
-from crnn_weak.detection.inputs import AudioBlocks
-from crnn_weak.detection.recordings import Recording, find_recordings
+from crnn_weak.audio import load_clip
 from crnn_weak.errors import DataError
+from crnn_weak.inference.inputs import AudioBlocks
+from crnn_weak.inference.recordings import Recording, find_recordings
 
 
 def read(source, rate=RATE):

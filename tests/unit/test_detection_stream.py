@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from detection_fakes import FEATURES, RATE, TwoSidedModel, bursts, detector
 
-from crnn_weak.detection.stream import FrameStream, ScoreJoiner, WindowPlan
 from crnn_weak.errors import ConfigError
 from crnn_weak.features.log_mel import LogMelExtractor
+from crnn_weak.inference.windows import FrameStream, ScoreJoiner, WindowPlan
 
 
 def pieces(array, cuts):

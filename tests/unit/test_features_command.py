@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from helpers import TINY, ListDataset, make_store
 
+from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import Clip
+from crnn_weak.data.base import Clip
 from crnn_weak.features.store import FeatureStore
 
 SETTINGS = [
@@ -36,7 +36,7 @@ def opened(tmp_path, monkeypatch):
         seen.update(source=config.data.source, jobs=jobs, progress=progress)
         return ListDataset(clips)
 
-    monkeypatch.setattr("crnn_weak.data.datasets.open_dataset", open_dataset)
+    monkeypatch.setattr("crnn_weak.data.base.open_dataset", open_dataset)
     return seen
 
 

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from helpers import TINY
 
-from crnn_weak import paper, preset
+from crnn_weak import figures, paper, preset
 from crnn_weak.config import FeatureConfig, ModelConfig
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
 from crnn_weak.errors import DataError, LabelError
-from crnn_weak.report import figures
-from crnn_weak.report.architecture import blocks_of_config, blocks_of_model
+from crnn_weak.figures.network import blocks_of_config, blocks_of_model
+from crnn_weak.figures.style import hertz_ticks, relative_decibels
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
 from crnn_weak.report.media import figure_svg
-from crnn_weak.report.style import hertz_ticks, relative_decibels
 
 CLASSES = ("bell", "drill", "rain")
 
@@ -27,7 +26,7 @@ def one_axes(width=5, height=3):
 
 
 def test_importing_figures_imports_no_matplotlib():
-    code = "import sys, crnn_weak.report.figures; print('matplotlib' in sys.modules, 'tensorflow' in sys.modules)"
+    code = "import sys, crnn_weak.figures; print('matplotlib' in sys.modules, 'tensorflow' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["False", "False"]
 

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from flops import count_flops, forward_flops, training_flops
 
 from crnn_weak.config import preset
 from crnn_weak.model.crnn import build_model
-from crnn_weak.model.flops import count_flops, forward_flops, training_flops
 
 tf = pytest.importorskip("tensorflow")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from crnn_weak.audio import load_clip, write_audio
 from crnn_weak.config import Config, DataConfig, FeatureConfig
-from crnn_weak.data.audio import load_clip, write_audio
-from crnn_weak.data.datasets import open_dataset
-from crnn_weak.data.events import Event
+from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import ConfigError, DataError, LabelError
+from crnn_weak.labels.events import Event
 
 RATE = 8_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crnn_weak.model import layers as fast
+from crnn_weak.model.fast import layers as fast
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -70,7 +70,7 @@ def no_shortcut(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("the shortcut was taken")
 
-    monkeypatch.setattr("crnn_weak.model.fused_gru.bidirectional_gru", fail)
+    monkeypatch.setattr("crnn_weak.model.fast.gru.bidirectional_gru", fail)
     monkeypatch.setattr("tensorflow.raw_ops.FusedBatchNormV3", fail)
 
 
@@ -89,7 +89,7 @@ class TestBidirectional:
     @pytest.mark.parametrize("n_threads", [1, 2], ids=["one loop for both directions", "a loop for each"])
     @pytest.mark.parametrize(("clips", "frames", "features", "units"), [(1, 1, 3, 2), (2, 33, 16, 32), (5, 12, 1, 1)])
     def test_equals_keras_in_every_size(self, clips, frames, features, units, in_graph, n_threads, monkeypatch):
-        monkeypatch.setattr("crnn_weak.model.fused_gru.n_threads", lambda: n_threads)
+        monkeypatch.setattr("crnn_weak.model.fast.gru.n_threads", lambda: n_threads)
         inputs = _data(clips, frames, features)
         ours, theirs = fast.Bidirectional(_gru(units)), keras.layers.Bidirectional(_gru(units))
         _twins(ours, theirs, inputs)
@@ -298,7 +298,7 @@ class TestFirstBlock:
 
     def test_the_shortcut_is_taken_in_a_graph_and_not_outside(self, monkeypatch):
         taken = []
-        largest = "crnn_weak.model.fused_conv.OneChannelConvolution.largest"
+        largest = "crnn_weak.model.fast.conv.OneChannelConvolution.largest"
         monkeypatch.setattr(largest, lambda self, pool: taken.append(pool) or self.inputs[:, :, ::pool])
         inputs = _data(2, 4, 10, 1)
         ours, _ = self._blocks(inputs)
@@ -330,7 +330,7 @@ class TestFirstBlock:
         ids=str,
     )
     def test_falls_back(self, shape, options, pool, monkeypatch):
-        monkeypatch.setattr("crnn_weak.model.fused_conv.OneChannelConvolution.largest", None)
+        monkeypatch.setattr("crnn_weak.model.fast.conv.OneChannelConvolution.largest", None)
         inputs = _data(*shape)
         ours, theirs = self._blocks(inputs, pool, **options)
         _assert_equal(ours, theirs, inputs, training=True)

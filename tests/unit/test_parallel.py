@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from helpers import TINY, ListDataset
 
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import Clip
+from crnn_weak.audio import write_audio
+from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.store import build_store
-from crnn_weak.owner import own
 from crnn_weak.parallel import dask_map, run_tasks
+from crnn_weak.storage import own
 
 
 def _folders(tmp_path, n, **options):
@@ -235,7 +235,7 @@ class TestDask:
 
     def test_nobody_answers(self, monkeypatch):
         pytest.importorskip("distributed")
-        monkeypatch.setattr("crnn_weak.dask_tasks._CONNECT_SECONDS", 0.5)
+        monkeypatch.setattr("crnn_weak.parallel.dask._CONNECT_SECONDS", 0.5)
         with pytest.raises(RunError, match="no Dask scheduler answers"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler="tcp://127.0.0.1:9"))
 

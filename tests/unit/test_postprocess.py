@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import DecisionConfig
-from crnn_weak.detection.decisions import ClassDecisions
-from crnn_weak.detection.postprocess import (
+from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.events.decode import (
     binarize,
     median_frames,
     score_set_events,
     score_set_tags,
     scores_to_events,
 )
-from crnn_weak.detection.scores import ScoreSet
-from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.scores import ScoreSet
 
 HOP = 0.3  # no whole number of frames in a second, so that frames and seconds cannot be mixed up
 

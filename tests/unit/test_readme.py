@@ -26,7 +26,7 @@ def test_the_table_is_the_committed_one():
     "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
 )
 def test_every_table_follows_from_its_results(folder):
-    from crnn_weak.report.tables import ResultsTable, read_results
+    from crnn_weak.runs.results import ResultsTable, read_results
 
     place = REPOSITORY / "experiments" / "results" / folder
     assert (

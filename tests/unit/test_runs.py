@@ -7,7 +7,7 @@ from run_factory import NASTY, make_experiment, make_run, tiny_config
 
 from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
-from crnn_weak.report.runs import Experiment, Run, open_any, open_experiment, open_run
+from crnn_weak.runs.open import Experiment, Run, open_any, open_experiment, open_run
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from crnn_weak.audio import load_clip, write_audio
 from crnn_weak.config import Config, DataConfig, FeatureConfig
-from crnn_weak.data import mixing
-from crnn_weak.data.audio import load_clip, write_audio
-from crnn_weak.data.datasets import open_dataset
-from crnn_weak.data.datasets.scenes import plan_scenes
-from crnn_weak.data.mixing import PlacedSound, ScenePlan, render_scene
-from crnn_weak.data.recordings import Recording, active_regions, read_recordings
+from crnn_weak.data.base import open_dataset
+from crnn_weak.data.scenes import plan_scenes
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.synthesis import mixing
+from crnn_weak.synthesis.mixing import PlacedSound, ScenePlan, render_scene
+from crnn_weak.synthesis.recordings import Recording, active_regions, read_recordings
 
 RATE = 8_000
 HEADER = "filename,fold,category,role,texture,segments,author\n"

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from helpers import TINY, ListDataset, make_store
 
+from crnn_weak.audio import write_audio
 from crnn_weak.config import fingerprint
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import Clip
-from crnn_weak.data.events import Event
+from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, ConfigError, DataError, FeatureStoreError, LabelError
 from crnn_weak.features.extract import RowFeatures, extract_clip
 from crnn_weak.features.log_mel import log_mel
 from crnn_weak.features.store import FeatureStore, build_store, verify_store
+from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz
 

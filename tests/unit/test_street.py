@@ -9,16 +9,16 @@ import pytest
 import soundfile
 
 from crnn_weak.config import apply_overrides, preset
-from crnn_weak.data.datasets import open_dataset
-from crnn_weak.data.datasets.street import StreetSet, make_set
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4, tag_array
-from crnn_weak.data.synthesis import primitives, statistics
-from crnn_weak.data.synthesis.backgrounds import BACKGROUNDS
-from crnn_weak.data.synthesis.layout import TRAIN_TEMPER, draw_layout, tag_set_weights
-from crnn_weak.data.synthesis.primitives import Studio, curve
-from crnn_weak.data.synthesis.scene import SNR_DB, SOUNDS, Scene, draw_scene, loudness, render
+from crnn_weak.data.base import open_dataset
+from crnn_weak.data.street import StreetSet, make_set
 from crnn_weak.errors import ConfigError
+from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
+from crnn_weak.labels.events import Event
+from crnn_weak.synthesis import primitives, statistics
+from crnn_weak.synthesis.backgrounds import BACKGROUNDS
+from crnn_weak.synthesis.layout import TRAIN_TEMPER, draw_layout, tag_set_weights
+from crnn_weak.synthesis.primitives import Studio, curve
+from crnn_weak.synthesis.scene import SNR_DB, SOUNDS, Scene, draw_scene, loudness, render
 
 RATE = 16_000
 TINY = StreetSet(seed=3, n_train=5, n_test=3, sample_rate_hz=RATE)
@@ -346,7 +346,7 @@ def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_left(tmp_path)
 
 
 def test_a_set_that_was_interrupted_is_completed(tmp_path, monkeypatch):
-    from crnn_weak.data.datasets import street
+    from crnn_weak.data import street
 
     made_clips = []
 

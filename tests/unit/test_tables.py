@@ -7,7 +7,7 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.errors import RunError
-from crnn_weak.report.tables import COLUMNS, Result, ResultsTable, read_results, results_of_cell, write_results
+from crnn_weak.runs.results import COLUMNS, Result, ResultsTable, read_results, results_of_cell, write_results
 
 
 def line(strong, weak, seed, output, metric, value):

@@ -5,14 +5,14 @@ import logging
 import numpy as np
 import pytest
 
+from crnn_weak.audio import write_audio
 from crnn_weak.config import apply_overrides, preset
-from crnn_weak.data import task4_files
-from crnn_weak.data.audio import write_audio
-from crnn_weak.data.datasets import open_dataset
-from crnn_weak.data.datasets.dcase2017_task4 import Task4Dataset
-from crnn_weak.data.events import Event
-from crnn_weak.data.labels import DCASE2017_TASK4
+from crnn_weak.data.base import open_dataset
+from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError, LabelError
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import Event
 
 
 def opened(metadata, audio=None, **options):

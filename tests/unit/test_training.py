@@ -29,7 +29,7 @@ def history_of(run):
 
 
 def weights_of(path):
-    from crnn_weak.model.files import load_model
+    from crnn_weak.model.archive import load_model
 
     return load_model(path)[0].get_weights()
 
@@ -180,7 +180,7 @@ def test_loss_weights_that_mean_nothing_are_refused(weights):
 
 def test_a_run_leaves_its_whole_record(tmp_path):
     from crnn_weak.config import load_config
-    from crnn_weak.model.files import load_model
+    from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import is_finished, train
 
     done = []
@@ -295,7 +295,7 @@ def test_a_store_of_other_features_is_refused(tmp_path):
 
 
 def test_fine_tuning_takes_every_layer_that_fits(tmp_path):
-    from crnn_weak.model.files import load_model
+    from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
     with make_store(tmp_path, 24) as store:
@@ -310,7 +310,7 @@ def test_fine_tuning_takes_every_layer_that_fits(tmp_path):
 
 
 def test_a_damaged_model_file_gives_one_line(tmp_path):
-    from crnn_weak.model.files import load_model
+    from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
     with make_store(tmp_path, 24) as store:

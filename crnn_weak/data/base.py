@@ -1,0 +1,101 @@
+"""Data sets: one protocol, and a registry of the sources that fulfil it.
+
+A data set lists clips. Each clip has an id, a split, tags, perhaps events, and a file that may or may not be
+there. Nothing is decoded here: `crnn_weak.audio.load_clip` does that, clip by clip.
+
+A new source is one module with one class that has the members of `Dataset`, and one line in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from crnn_weak.config import Config
+from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.labels.events import Event
+
+__all__ = ["SOURCES", "Clip", "Dataset", "open_dataset"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One audio excerpt and what was said about it.
+
+    Attributes
+    ----------
+    clip_id : str
+        Without extension and without the organisers' leading ``Y``; may begin with dashes.
+    split : str
+        ``"train"`` or ``"test"`` (a source may have more, e.g. ``"evaluation"``).
+    path : Path or None
+        The audio file; None when it was not found.
+    tags : tuple of str
+        The classes that sound somewhere in the clip (weak labels), sorted in the order of the class list.
+    events : tuple of Event or None
+        When they sound (strong labels); None when that is not known.
+    """
+
+    clip_id: str
+    split: str
+    path: Path | None
+    tags: tuple[str, ...]
+    events: tuple[Event, ...] | None = None
+
+
+class Dataset(Protocol):
+    """What every source offers."""
+
+    name: str
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    clip_seconds: float
+
+    def clips(self, split: str) -> Sequence[Clip]:
+        """Return the clips that the label files list, in a stable order, found or not."""
+        ...
+
+    @property
+    def provenance(self) -> str:
+        """One line for every table: what the data are and where they come from."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content (label files, seeds, sizes), not the place it lies in."""
+        ...
+
+
+#: source name -> (module, factory); the factory takes the whole configuration and a folder for what it makes.
+SOURCES: dict[str, tuple[str, str]] = {
+    "dcase2017_task4": ("crnn_weak.data.task4", "open_dcase2017_task4"),
+    "street": ("crnn_weak.data.street", "open_street"),
+    "scenes": ("crnn_weak.data.scenes", "open_scenes"),
+    "folder": ("crnn_weak.data.folder", "open_folder"),
+}
+
+
+def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
+    """Open the source that ``config.data.source`` names; make its clips first if they are made rather than recorded.
+
+    Parameters
+    ----------
+    config : Config
+    cache : path
+        Folder for made clips (``street``, ``scenes``); what is already there is reused, what is missing is made.
+    jobs : int
+        Worker processes for making clips.
+    progress : bool
+        Show a bar.
+    """
+    if config.data.source not in SOURCES:
+        raise ConfigError(
+            f"data.source = {config.data.source!r} is not known. {nearest_names(config.data.source, SOURCES)}"
+        )
+    module, factory = SOURCES[config.data.source]
+    opener = getattr(importlib.import_module(module), factory)
+    dataset: Dataset = opener(config, Path(cache), jobs=jobs, progress=progress)
+    return dataset

@@ -1,0 +1,246 @@
+"""A user's own recordings: a folder of audio, a file of tags, optionally events.
+
+Files
+-----
+``data.root``
+    The audio, any suffix that libsndfile reads, in any subfolder. Names must differ without their suffix.
+``data.metadata``
+    The tag file, in any form that `crnn_weak.labels.tags` reads: one pair of file and label a row, or several labels
+    joined. May be left out when there are events: tags are then the labels that occur.
+``data.events``
+    The event list (`crnn_weak.labels.files.read_events`), or a folder of Audacity label tracks, one ``.txt`` per
+    recording. Without it there are tags only. A recording that it does not mention has unknown events; one that it
+    names without events (a row of the name only, an empty label track) has none.
+``classes.txt``
+    Beside the tag file, in the folder of audio, or beside the events: one label a line, in the order wanted; another
+    label in the files is then an error. Without it the classes are the labels that occur, sorted.
+
+Splits
+------
+A column ``split`` of the tag file (train or test; training, testing, validation, evaluation and the like are
+understood; validation clips are trained with, for each run holds out its own), or else a fifth of the recordings by
+chance for testing, stratified by label, drawn with ``data.seed``.
+
+Length
+------
+Clips are ``features.clip_seconds`` long; shorter ones are padded. A longer recording whose events are known is cut
+into consecutive clips (``<name>_<start>_<end>``, kept as 16-bit FLAC in the cache; events are cut at the borders;
+all cuts of a recording stay in one split). One whose events are not known is an error, because its tags do not say
+which part they belong to.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from crnn_weak.audio import index_audio, load_clip, read_header, write_audio
+from crnn_weak.config import Config, fingerprint
+from crnn_weak.data.base import Clip
+from crnn_weak.data.splits import stratified_part
+from crnn_weak.errors import ConfigError, DataError, nearest_names
+from crnn_weak.labels.classes import tag_array
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.folder import ListedRecording, read_labels
+
+__all__ = ["TEST_FRACTION", "FolderDataset", "open_folder"]
+
+logger = logging.getLogger(__name__)
+
+#: Share of the recordings for testing where no column says it.
+TEST_FRACTION = 0.2
+#: A recording may be so much longer than a clip before it counts as longer (encoders pad).
+_SLACK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class FolderDataset:
+    """Clips of a user's folder; made by `open_folder`."""
+
+    name: str
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    clip_seconds: float
+    provenance: str
+    fingerprint: str
+    all_clips: tuple[Clip, ...]
+
+    def clips(self, split: str) -> Sequence[Clip]:
+        """Return the clips of a split, found or not."""
+        if split not in self.splits:
+            raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
+        return tuple(clip for clip in self.all_clips if clip.split == split)
+
+
+def _index(root: Path, wanted: Sequence[ListedRecording]) -> dict[str, Path]:
+    audio = index_audio(root)
+    n_found = sum(recording.name in audio for recording in wanted)
+    if not n_found:
+        there = f"there is {next(iter(audio.values())).name}" if audio else "there is no audio file"
+        raise DataError(f"{root}: none of the {len(wanted)} listed recordings, e.g. {wanted[0].name!r}; {there}.")
+    if n_found < len(wanted):
+        logger.warning("%s: %d of %d listed recordings found.", root, n_found, len(wanted))
+    if len(audio) > n_found:
+        logger.info("%s: %d audio files are not in the label files and are not used.", root, len(audio) - n_found)
+    return audio
+
+
+def _duration(path: Path) -> float:
+    try:
+        return read_header(path).duration_seconds
+    except DataError:
+        return 0.0  # counted as unreadable where it is read
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A clip that is a part of a longer recording."""
+
+    clip: Clip
+    source: Path
+    start: float
+    end: float
+
+
+def _in_order(labels: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(labels, key=classes.index))
+
+
+def _check_times(clip: Clip, duration: float) -> None:
+    late = next((event for event in clip.events or () if event.onset > duration + 1.0), None)
+    if duration and late is not None:
+        raise DataError(
+            f"{clip.path}: event {late.label!r} begins at {late.onset:g} s, the recording has {duration:.1f} s; "
+            "event times are seconds from its start."
+        )
+
+
+def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[_Cut]:
+    """Plan the consecutive clips of a long recording; a rest within the slack belongs to the last."""
+    assert clip.path is not None  # it has a duration
+    if clip.events is None:
+        raise DataError(
+            f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s, and only tags are known, not "
+            f"when they sound; --set features.clip_seconds={math.ceil(duration)}, or give data.events."
+        )
+    n_cuts = math.ceil((duration - _SLACK_SECONDS) / clip_seconds)
+    cuts = []
+    for k in range(n_cuts):
+        start, end = k * clip_seconds, min((k + 1) * clip_seconds, duration)
+        name = f"{clip.clip_id}_{start:.3f}_{end:.3f}"
+        events = _cut_events(clip.events, start, end)
+        tags = _in_order({event.label for event in events}, classes)
+        cuts.append(_Cut(Clip(name, clip.split, folder / f"{name}.flac", tags, events), clip.path, start, end))
+    return cuts
+
+
+def _cut_events(events: Iterable[Event], start: float, end: float) -> tuple[Event, ...]:
+    """Events of a part, in its own time; a point (zero length) belongs to the part in which it lies."""
+    cut = []
+    for event in events:
+        onset, offset = max(event.onset, start), min(event.offset, end)
+        if offset > onset or (event.duration == 0 and start <= event.onset < end):
+            cut.append(Event(round(onset - start, 6), round(offset - start, 6), event.label, event.score))
+    return tuple(sorted(cut, key=lambda event: (event.onset, event.offset, event.label)))
+
+
+def _write_cut(cut: _Cut) -> None:
+    assert cut.clip.path is not None
+    if cut.clip.path.is_file():
+        return
+    try:
+        rate = read_header(cut.source).sample_rate_hz
+        audio, _ = load_clip(cut.source, rate, cut.end - cut.start, start_seconds=cut.start)
+    except DataError as error:
+        logger.warning("%s", error)  # the clip has no file then, and counts as unreadable
+    else:
+        write_audio(cut.clip.path, audio, rate)
+
+
+def _split_by_chance(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
+    if len(recordings) < 2:
+        raise DataError("one recording only: expected at least two, to train and to test with.")
+    tested = stratified_part(tag_array([recording.tags for recording in recordings], classes), TEST_FRACTION, seed)
+    return {
+        recording.name: "test" if chosen else "train"
+        for recording, chosen in zip(recordings, tested.tolist(), strict=True)
+    }
+
+
+def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> FolderDataset:
+    """Open a user's folder; recordings that are longer than a clip are cut first, where their events are known.
+
+    Raises
+    ------
+    ConfigError
+        ``data.root`` is not set, or neither ``data.metadata`` nor ``data.events`` is.
+    DataError, LabelError
+        A file is missing or malformed (with file and line), a label is not in ``classes.txt``, no recording is
+        found, or a recording is longer than a clip and has tags only.
+    """
+    data, clip_seconds = config.data, config.features.clip_seconds
+    if not data.root or not (data.metadata or data.events):
+        lacking = "data.root (the folder of audio)" if not data.root else "data.metadata (tags) or data.events"
+        raise ConfigError(
+            f"{lacking} is not set: source 'folder' needs audio and a label file, e.g. --set data.root=FOLDER "
+            "--set data.metadata=TAGS.csv."
+        )
+    root = Path(data.root)
+    classes, recordings = read_labels(
+        root, Path(data.metadata) if data.metadata else None, Path(data.events) if data.events else None
+    )
+    audio = _index(root, recordings)
+    if recordings[0].split:
+        split_of = {recording.name: recording.split for recording in recordings}
+    else:
+        split_of = _split_by_chance(recordings, classes, data.seed)
+    found = [recording.name for recording in recordings if recording.name in audio]
+    durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name]) for name in found)
+    seconds = dict(zip(found, durations, strict=True))
+    content = [
+        (
+            r.name,
+            split_of[r.name],
+            r.tags,
+            None if r.events is None else [(e.onset, e.offset, e.label) for e in r.events],
+        )
+        for r in recordings
+    ]
+    identity = fingerprint(classes, clip_seconds, content, [(name, audio[name].stat().st_size) for name in found])
+    clips: list[Clip] = []
+    cuts: list[_Cut] = []
+    for recording in recordings:
+        clip = Clip(
+            recording.name,
+            split_of[recording.name],
+            audio.get(recording.name),
+            _in_order(recording.tags, classes),
+            recording.events,
+        )
+        duration = seconds.get(recording.name, 0.0)
+        _check_times(clip, duration)
+        if duration <= clip_seconds + _SLACK_SECONDS:
+            clips.append(clip)
+        else:
+            of_clip = _cut(clip, duration, clip_seconds, classes, Path(cache) / f"folder-{identity}")
+            cuts += of_clip
+            clips += [cut.clip for cut in of_clip]
+    if cuts:
+        logger.info("folder: recordings longer than %g s are cut into %d clips.", clip_seconds, len(cuts))
+        bar = tqdm(cuts, desc="cutting", unit="clip", disable=not progress)
+        Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(cut) for cut in bar)
+    return FolderDataset(
+        "folder",
+        classes,
+        tuple(split for split in ("train", "test") if any(clip.split == split for clip in clips)),
+        clip_seconds,
+        f"own recordings: {len(recordings)} listed, {len(found)} found, {len(classes)} classes",
+        identity,
+        tuple(clips),
+    )

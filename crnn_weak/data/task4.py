@@ -1,0 +1,207 @@
+"""DCASE 2017 task 4 from the organisers' own label files, with whatever part of the audio is there.
+
+* Splits: ``train`` (``training_set.csv``), ``test`` (``testing_set.csv``), and ``evaluation`` where the released
+  ground truth lies in the metadata folder or in its ``groundtruth_release``. A split whose list file is missing is
+  read from its weak file instead; a split without either is left out.
+* Events come from ``groundtruth_strong_label_<set>_set.csv``; a split without that file has none (``events=None``).
+  Rows ``0 0 label`` (tagged, but not heard) are kept as zero-length events.
+* Audio: any suffix that libsndfile reads, with or without the organisers' ``Y`` before the id, in any subfolder; the
+  folder is read once. A clip without a file has ``path=None``.
+* Tags are in the order of the class list, clips in the order of the list file.
+
+`Task4Dataset` serves any folder of that layout; the made data sets are written in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from crnn_weak.audio import index_audio
+from crnn_weak.config import Config, fingerprint
+from crnn_weak.data.base import Clip
+from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
+from crnn_weak.labels import classes as labels
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.events import Event
+
+__all__ = ["Task4Dataset", "open_dcase2017_task4"]
+
+logger = logging.getLogger(__name__)
+
+#: split -> the organisers' word for it in their file names.
+_SET_NAMES = {"train": "training", "test": "testing", "evaluation": "evaluation"}
+
+
+class Task4Dataset:
+    """A folder of label files in the organisers' layout and a folder of audio.
+
+    Parameters
+    ----------
+    metadata_folder : path
+        Holds ``training_set.csv`` and its kin.
+    audio_folder : path or None
+        Holds the audio; None where there is none (every clip is then missing).
+    name : str
+        The source's name.
+    provenance : str
+        One line: what the data are.
+    classes : tuple of str
+        The class list; its order is that of every array.
+    audioset_ids : mapping, optional
+        AudioSet id -> label, for the last column of the set files. By default the task's own; a data set of other
+        classes has no set files and is read from its weak files.
+    clip_seconds : float
+        The clips' nominal length; shorter files are padded by `crnn_weak.audio.load_clip`.
+    identity : object
+        Anything that, beside the label files' content, the fingerprint should name (seeds, versions).
+
+    Raises
+    ------
+    DataError
+        A folder is missing, or holds no label file of any split; a label file is malformed.
+    """
+
+    def __init__(
+        self,
+        metadata_folder: str | Path,
+        audio_folder: str | Path | None,
+        *,
+        name: str,
+        provenance: str,
+        classes: tuple[str, ...] = labels.DCASE2017_TASK4,
+        audioset_ids: Mapping[str, str] = labels.AUDIOSET_IDS,
+        clip_seconds: float = 10.0,
+        identity: object = None,
+    ) -> None:
+        self.metadata_folder = Path(metadata_folder)
+        self.audio_folder = None if audio_folder is None else Path(audio_folder)
+        self.name = name
+        self.classes = tuple(classes)
+        self.clip_seconds = float(clip_seconds)
+        self._provenance = provenance
+        self._audioset_ids = dict(audioset_ids)
+        self._identity = identity
+        self._clips: dict[str, tuple[Clip, ...]] = {}
+        if not self.metadata_folder.is_dir():
+            raise DataError(f"{self.metadata_folder}: no such folder of label files.")
+        self.splits = tuple(split for split in _SET_NAMES if self._list_file(split) is not None)
+        if not self.splits:
+            raise DataError(
+                f"{self.metadata_folder}: no label files here; expected training_set.csv, testing_set.csv or "
+                "groundtruth_weak_label_*_set.csv of DCASE 2017 task 4."
+            )
+        if self.audio_folder is not None and not self.audio_folder.is_dir():
+            raise DataError(f"{self.audio_folder}: no such folder of audio files.")
+
+    def __repr__(self) -> str:
+        return f"Task4Dataset({str(self.metadata_folder)!r}, {self.name!r}, splits={self.splits})"
+
+    def _find(self, *names: str) -> Path | None:
+        folders = (self.metadata_folder, self.metadata_folder / "groundtruth_release")
+        return next((path for name in names for path in (f / name for f in folders) if path.is_file()), None)
+
+    def _list_file(self, split: str) -> Path | None:
+        word = _SET_NAMES[split]
+        return self._find(f"{word}_set.csv", f"groundtruth_weak_label_{word}_set.csv")
+
+    def _strong_file(self, split: str) -> Path | None:
+        return self._find(f"groundtruth_strong_label_{_SET_NAMES[split]}_set.csv")
+
+    @property
+    def provenance(self) -> str:
+        return self._provenance
+
+    @cached_property
+    def fingerprint(self) -> str:
+        files = [path for split in self.splits for path in (self._list_file(split), self._strong_file(split)) if path]
+        contents = [(path.name, fingerprint(path.read_text(encoding="utf-8"))) for path in files]
+        return fingerprint(self.name, self.classes, self.clip_seconds, contents, self._identity)
+
+    @cached_property
+    def _audio(self) -> dict[str, Path]:
+        """Files by clip id in the canonical form; the file's own name, with a ``Y``, is an entry as well."""
+        if self.audio_folder is None:
+            return {}
+        return {task4_files.canonical_id(stem): path for stem, path in index_audio(self.audio_folder).items()}
+
+    def unlisted_audio(self) -> list[Path]:
+        """Return the audio files that no split lists."""
+        used = {clip.path for split in self.splits for clip in self.clips(split)}
+        return [path for path in self._audio.values() if path not in used]
+
+    def clips(self, split: str) -> Sequence[Clip]:
+        """Return the clips of a split, found or not.
+
+        Raises
+        ------
+        DataError
+            There is no such split, or a label file is malformed.
+        """
+        if split not in self.splits:
+            raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
+        if split not in self._clips:
+            self._clips[split] = tuple(self._read(split))
+        return self._clips[split]
+
+    def _read(self, split: str) -> list[Clip]:
+        list_file = self._list_file(split)
+        assert list_file is not None  # by self.splits
+        if list_file.name.startswith("groundtruth_weak"):
+            tags: Mapping[str, tuple[str, ...]] = task4_files.read_weak_tsv(list_file)
+        else:
+            tags = {row.clip_id: row.labels for row in task4_files.read_set_csv(list_file, self._audioset_ids)}
+        if not tags:
+            raise DataError(f"{list_file}: lists no clip.")
+        strong_file = self._strong_file(split)
+        events: Mapping[str, tuple[Event, ...]] = {}
+        if strong_file is None:
+            logger.debug("%s: no strong labels of split %s; its clips have tags only.", self.metadata_folder, split)
+        else:
+            events = task4_files.read_strong_tsv(strong_file)
+            stray = next((clip for clip in events if clip not in tags), None)
+            if stray is not None:
+                raise DataError(f"{strong_file}: clip {stray!r} is not listed in {list_file.name}.")
+        audio = self._audio
+        order = {label: index for index, label in enumerate(self.classes)}
+        clips = []
+        for clip_id, found in tags.items():
+            for label in (*found, *(event.label for event in events.get(clip_id, ()))):
+                if label not in order:
+                    raise LabelError(
+                        f"{list_file if label in found else strong_file}: clip {clip_id!r} has the label {label!r}, "
+                        f"which is not in the class list. {nearest_names(label, self.classes)}"
+                    )
+            clips.append(
+                Clip(
+                    clip_id,
+                    split,
+                    audio.get(clip_id) or audio.get(f"Y{clip_id}"),
+                    tuple(sorted(found, key=order.__getitem__)),
+                    None if strong_file is None else events.get(clip_id, ()),
+                )
+            )
+        return clips
+
+
+def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Task4Dataset:
+    """Open the organisers' data: ``data.metadata`` has the label files, ``data.root`` the audio.
+
+    Without ``data.metadata`` the label files are looked for in ``data.root``; without ``data.root`` every clip
+    counts as missing.
+    """
+    metadata = config.data.metadata or config.data.root
+    if not metadata:
+        raise ConfigError(
+            "data.metadata is not set: expected the folder with the organisers' training_set.csv and testing_set.csv, "
+            "e.g. --set data.metadata=FOLDER --set data.root=FOLDER_OF_AUDIO."
+        )
+    return Task4Dataset(
+        metadata,
+        config.data.root or None,
+        name="dcase2017_task4",
+        provenance="DCASE 2017 task 4 (AudioSet excerpts), the organisers' label files",
+        clip_seconds=config.features.clip_seconds,
+    )

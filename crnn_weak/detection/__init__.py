@@ -1,1 +1,0 @@
-"""From scores to events: thresholds, post-processing, recordings of any length."""

@@ -1,0 +1,1 @@
+"""From scores to events: the operating point and the decoder."""

@@ -1,0 +1,118 @@
+"""Which recordings are meant: files, folders, patterns, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crnn_weak.audio import AUDIO_SUFFIXES
+from crnn_weak.errors import DataError
+
+__all__ = ["STDIN", "Recording", "find_recordings"]
+
+#: The path that means "a WAV on standard input".
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording to process.
+
+    Attributes
+    ----------
+    name : str
+        How it is listed: the file's name, or its path below the folder that was given.
+    source : path, ``"-"``, binary file, or (array, sample_rate_hz)
+        The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
+    """
+
+    name: str
+    source: Any
+
+
+def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
+    """Expand files, folders (with their subfolders), glob patterns and ``-``.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        A folder stands for the files in it whose suffix is one of `crnn_weak.audio.AUDIO_SUFFIXES`, hidden ones
+        excepted; a file that is named itself may have any suffix.
+
+    Returns
+    -------
+    list of Recording
+        In the order of `paths`, each file once. A path that does not exist is in the list (opening it will fail), so
+        that one missing name among thousands is reported like one broken file.
+
+    Raises
+    ------
+    DataError
+        Nothing at all is found, or a folder or a pattern holds no audio.
+    """
+    found: dict[str, Recording] = {}
+
+    def add(name: str, path: str) -> None:
+        found.setdefault(path if path == STDIN else os.path.abspath(path), Recording(name, path))
+
+    missing = []
+    for entry in (os.fspath(path) for path in paths):
+        if entry == STDIN:
+            add("stdin", STDIN)
+        elif os.path.isdir(entry):
+            _add_folder(entry, add)
+        elif os.path.exists(entry):
+            add(os.path.basename(entry), entry)
+        elif glob.has_magic(entry):
+            matches = sorted(glob.glob(entry, recursive=True))
+            if not matches:
+                raise DataError(f"{entry}: no file matches this pattern.")
+            for match in matches:
+                if os.path.isdir(match):
+                    _add_folder(match, add, strict=False)
+                else:
+                    add(os.path.basename(match), match)
+        else:
+            missing.append(entry)
+            add(os.path.basename(entry) or entry, entry)
+    if missing and len(missing) == len(found):
+        raise DataError(f"{missing[0]}: no such file or folder.")
+    return _distinct(list(found.values()))
+
+
+def _add_folder(folder: str, add: Any, *, strict: bool = True) -> None:
+    n_found = 0
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
+                path = os.path.join(base, name)
+                add(Path(os.path.relpath(path, folder)).as_posix(), path)
+                n_found += 1
+    if strict and not n_found:
+        raise DataError(f"{folder}: the folder holds no audio files (looked for {' '.join(AUDIO_SUFFIXES)}).")
+
+
+def _distinct(recordings: list[Recording]) -> list[Recording]:
+    """Give recordings of one name (``a/x.wav b/x.wav``) longer names, from the ends of their paths."""
+    by_name: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        by_name.setdefault(recording.name, []).append(recording)
+    if len(by_name) == len(recordings):
+        return recordings
+    longer = []
+    for recording in recordings:
+        name = recording.name
+        if len(by_name[name]) > 1:
+            parts = Path(os.path.abspath(recording.source)).parts[1:]
+            others = [Path(os.path.abspath(other.source)).parts for other in by_name[name] if other is not recording]
+            n_parts = next(
+                (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
+            )
+            name = "/".join(parts[-n_parts:])
+        longer.append(Recording(name, recording.source))
+    return longer

@@ -1,0 +1,1 @@
+"""Class lists, events, tags, and the files that hold them."""

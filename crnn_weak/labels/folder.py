@@ -1,0 +1,134 @@
+"""A user's own label files, put together: class list, tags with an optional split column, events.
+
+Used by `crnn_weak.data.folder`, whose docstring says which files are understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crnn_weak.errors import DataError, nearest_names
+from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.files import read_audacity, read_events
+from crnn_weak.labels.tables import clip_id, read_text
+from crnn_weak.labels.tags import read_tag_rows
+
+__all__ = ["ListedRecording", "read_labels"]
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "dev", "development", "validation", "valid", "val"), "train"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class ListedRecording:
+    """What the label files say of one recording; ``split`` is empty where no column says it."""
+
+    name: str
+    tags: tuple[str, ...]
+    events: tuple[Event, ...] | None
+    split: str = ""
+
+
+def _class_file(folders: Iterable[Path]) -> Path | None:
+    return next((path for path in (folder / "classes.txt" for folder in folders) if path.is_file()), None)
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    classes = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    double = next((label for label in classes if classes.count(label) > 1), None)
+    if double is not None:
+        raise DataError(f"{path}: label {double!r} is listed twice.")
+    if not classes:
+        raise DataError(f"{path}: lists no class; expected one label a line.")
+    return classes
+
+
+def _read_tags(path: Path, classes: tuple[str, ...]) -> dict[str, ListedRecording]:
+    found: dict[str, ListedRecording] = {}
+    for row in read_tag_rows(path, classes=classes, strict=bool(classes)):
+        split = _SPLITS.get(row.split.lower(), "") if row.split else ""
+        if row.split and not split:
+            raise DataError(
+                f"{path}, line {row.line}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}"
+            )
+        name = clip_id(row.name)
+        before = found.get(name, ListedRecording(name, (), None, split))
+        if before.split != split:
+            raise DataError(f"{path}, line {row.line}: {row.name} is in two splits, or has a row without one.")
+        found[name] = ListedRecording(name, tuple(dict.fromkeys((*before.tags, *row.labels))), None, split)
+    if not found:
+        raise DataError(f"{path}: lists no clip; expected rows of file name and label.")
+    if len({bool(recording.split) for recording in found.values()}) == 2:
+        lacking = next(recording.name for recording in found.values() if not recording.split)
+        raise DataError(f"{path}: {lacking} has no split, others have; fill the column or leave it out.")
+    return found
+
+
+def _read_event_files(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[Event, ...]]:
+    if not path.is_dir():
+        events = read_events(path, classes=classes or None)
+        if not events:
+            raise DataError(f"{path}: lists no event; expected filename, onset, offset, event_label.")
+        return events
+    tracks = sorted(track for track in path.glob("*.txt") if track.name != "classes.txt")
+    if not tracks:
+        raise DataError(f"{path}: no label tracks (*.txt) in this folder.")
+    events = {clip_id(track.stem): read_audacity(track) for track in tracks}
+    for track in tracks if classes else ():
+        class_indices((event.label for event in events[clip_id(track.stem)]), classes, where=str(track))
+    return events
+
+
+def _unite(
+    tags: dict[str, ListedRecording], events: Mapping[str, tuple[Event, ...]], where: str
+) -> list[ListedRecording]:
+    """Tags and events of one list of recordings; a label that has an event is a tag as well."""
+    if not tags:
+        tags = {name: ListedRecording(name, (), None) for name in events}
+    stray = next((name for name in events if name not in tags), None)
+    if stray is not None:
+        raise DataError(f"{where}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
+    united = []
+    for name, recording in tags.items():
+        found = events.get(name)
+        labels = dict.fromkeys((*recording.tags, *(event.label for event in found or ())))
+        united.append(ListedRecording(name, tuple(labels), found, recording.split))
+    return united
+
+
+def read_labels(
+    root: Path, tag_file: Path | None, event_file: Path | None
+) -> tuple[tuple[str, ...], list[ListedRecording]]:
+    """Read the label files of a folder of recordings.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of audio.
+    tag_file : Path or None
+    event_file : Path or None
+        An event list, or a folder of Audacity label tracks. One of the two must be given.
+
+    Returns
+    -------
+    classes : tuple of str
+    recordings : list of ListedRecording
+        In the order of the tag file.
+    """
+    given = [path for path in (tag_file, event_file) if path is not None]
+    class_file = _class_file([*(path if path.is_dir() else path.parent for path in given), root])
+    classes = _read_classes(class_file) if class_file else ()
+    if tag_file is not None and tag_file.is_dir():
+        raise DataError(f"{tag_file}: is a folder; data.metadata is the tag file, e.g. {tag_file / 'tags.csv'}.")
+    tags = _read_tags(tag_file, classes) if tag_file is not None else {}
+    events = _read_event_files(event_file, classes) if event_file is not None else {}
+    recordings = _unite(tags, events, str(event_file))
+    classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
+    if not classes:
+        raise DataError(f"{given[0]}: no clip has a label.")
+    return classes, recordings

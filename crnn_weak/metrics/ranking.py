@@ -1,0 +1,154 @@
+"""Metrics that need no threshold: average precision, and PSDS through the optional extra ``psds``.
+
+Average precision is scikit-learn's, per class, on clips (weak scores against tags) and on segments (the highest
+strong score of a segment against the reference's activity); the mean over classes leaves out those that the
+reference does not hold and says how many. PSDS is that of `sed_scores_eval`, exact over all thresholds, in the two
+settings of DCASE 2021 and later: PSDS1 asks for times, PSDS2 for the right class.
+
+References: Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020;
+Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from crnn_weak.errors import DataError, DependencyError
+from crnn_weak.labels.events import Event, Events
+from crnn_weak.metrics.counting import plain
+
+__all__ = ["PSDS_SETTINGS", "AveragePrecision", "average_precision", "psds"]
+
+PSDS_SETTINGS: dict[str, dict[str, float | None]] = {
+    "psds1": {
+        "dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 1.0,
+    },
+    "psds2": {
+        "dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Average precision by class, NaN where the reference lacks the class; the mean over the others; all pairs."""
+
+    class_wise: dict[str, float]
+    mean: float
+    micro: float
+    n_undefined: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is undefined is None."""
+        return plain(asdict(self))
+
+
+def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> AveragePrecision:
+    """Return the average precision of every class.
+
+    Parameters
+    ----------
+    reference : np.ndarray of bool, shape (n, n_classes)
+        Clips, or clips times segments.
+    scores : np.ndarray of float, shape (n, n_classes)
+    classes : sequence of str, length n_classes
+
+    Examples
+    --------
+    >>> average_precision(np.array([[1], [0]], bool), np.array([[0.9], [0.1]]), classes=["Car"]).mean
+    1.0
+    """
+    from sklearn.metrics import average_precision_score
+
+    if reference.shape != scores.shape or reference.shape[1:] != (len(classes),):
+        raise DataError(
+            f"average precision: reference {reference.shape} and scores {scores.shape}, expected (n, {len(classes)})."
+        )
+    values = {
+        label: float(average_precision_score(reference[:, c], scores[:, c])) if reference[:, c].any() else math.nan
+        for c, label in enumerate(classes)
+    }
+    defined = [value for value in values.values() if not math.isnan(value)]
+    micro = float(average_precision_score(reference.ravel(), scores.ravel())) if defined else math.nan
+    mean = float(np.mean(defined)) if defined else math.nan
+    return AveragePrecision(values, mean, micro, len(values) - len(defined))
+
+
+def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:
+    """Return onset, offset and label of what sounds: overlapping events of one label as one, cut at the clip's end."""
+    merged: list[tuple[float, float, str]] = []
+    for event in sorted(events, key=lambda event: (event.label, event.onset)):
+        onset, offset = event.onset, min(event.offset, length)
+        if offset <= onset:
+            continue
+        if merged and merged[-1][2] == event.label and onset <= merged[-1][1]:
+            onset, offset = merged[-1][0], max(offset, merged.pop()[1])
+        merged.append((onset, offset, event.label))
+    return sorted(merged)
+
+
+def psds(
+    strong: np.ndarray,
+    events: Events,
+    *,
+    clip_ids: Sequence[str],
+    classes: Sequence[str],
+    hop_seconds: float,
+    durations: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Return PSDS1 and PSDS2 through `sed_scores_eval`.
+
+    Parameters
+    ----------
+    strong : np.ndarray of float, shape (n_clips, n_frames, n_classes)
+    events : mapping of clip id to sequence of Event
+        Zero-length rows are left out, they cannot be intersected; overlapping events of one label are joined.
+    clip_ids, classes : sequence of str
+    hop_seconds : float
+    durations : mapping of clip id to seconds, optional
+        That of the scores by default.
+
+    Raises
+    ------
+    DependencyError
+        `sed_scores_eval` is not installed.
+    DataError
+        A class occurs in no reference event; PSDS is not defined then.
+    """
+    try:
+        from sed_scores_eval import intersection_based
+        from sed_scores_eval.base_modules.scores import create_score_dataframe
+    except ImportError as error:
+        raise DependencyError(f"PSDS needs sed_scores_eval ({error}): pip install 'crnn-weak[psds]'.") from None
+    length = strong.shape[1] * hop_seconds
+    lengths = {clip: float((durations or {}).get(clip, length)) for clip in clip_ids}
+    reference = {clip: _merged(events[clip], lengths[clip]) for clip in clip_ids}
+    absent = set(classes) - {label for rows in reference.values() for _, _, label in rows}
+    if absent:
+        raise DataError(
+            f"PSDS is not defined: the reference has no event of {', '.join(sorted(absent)[:3])} "
+            f"({len(absent)} of {len(classes)} classes). Score clips that hold every class."
+        )
+    times = np.round(np.arange(strong.shape[1] + 1) * hop_seconds, 6)
+    frames = {
+        clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
+        for row, clip in enumerate(clip_ids)
+    }
+    return {
+        name: float(
+            intersection_based.psds(
+                scores=frames,
+                ground_truth=reference,
+                audio_durations=lengths,
+                max_efpr=100.0,
+                unit_of_time="hour",
+                **settings,
+            )[0]
+        )
+        for name, settings in PSDS_SETTINGS.items()
+    }

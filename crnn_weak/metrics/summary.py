@@ -1,0 +1,284 @@
+"""All figures of an estimate against a reference, and their text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from crnn_weak.config import EvaluationConfig
+from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.labels.events import Events
+from crnn_weak.metrics.bootstrap import Interval, Intervals, bootstrap
+from crnn_weak.metrics.counting import DetectionMetrics, plain
+from crnn_weak.metrics.event import count_events, event_metrics
+from crnn_weak.metrics.ranking import AveragePrecision
+from crnn_weak.metrics.segment import count_segments, segment_metrics
+from crnn_weak.metrics.tagging import TaggingMetrics, count_tags, tagging_metrics
+
+__all__ = ["BACKENDS", "Evaluation", "Part", "evaluate_events", "evaluate_tags"]
+
+BACKENDS = ("sed_eval", "numpy")
+_TITLES = {"precision": "precision", "recall": "recall", "f_score": "F1", "error_rate": "ER"}
+_RATE_TITLES = {
+    "substitution_rate": "substitutions",
+    "deletion_rate": "deletions",
+    "insertion_rate": "insertions",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One family of figures: ``segment``, ``event``, ``event_onset`` or ``tagging``."""
+
+    name: str
+    title: str
+    metrics: DetectionMetrics | TaggingMetrics
+    intervals: Intervals | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one estimate.
+
+    Attributes
+    ----------
+    header : dict
+        What was scored: name -> text.
+    parts : tuple of Part
+    notes : tuple of str
+    average_precisions : dict of str to AveragePrecision
+        Threshold-free figures, by title.
+    psds : dict of str to float
+    """
+
+    header: Mapping[str, str]
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+    average_precisions: Mapping[str, AveragePrecision] = field(default_factory=dict)
+    psds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what is undefined is None."""
+        content: dict[str, Any] = {"header": dict(self.header), "notes": list(self.notes)}
+        for part in self.parts:
+            content[part.name] = part.metrics.to_dict()
+            if part.intervals is not None:
+                content[part.name]["intervals"] = part.intervals.to_dict()
+        if self.average_precisions:
+            content["average_precision"] = {name: ap.to_dict() for name, ap in self.average_precisions.items()}
+        if self.psds:
+            content["psds"] = plain(dict(self.psds))
+        return content
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def rows(self) -> list[tuple[str, str, str, float, float, float]]:
+        """Return (output, label, metric, value, low, high) in long form; the label is empty for overall figures."""
+        found: list[tuple[str, str, str, float, float, float]] = []
+
+        def add(part: Part, label: str, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> None:
+            for name, value in values.items():
+                interval = intervals.get(name, Interval(math.nan, math.nan))
+                found.append((part.name, label, name, value, interval.low, interval.high))
+
+        for part in self.parts:
+            spans = part.intervals
+            overall = {name: getattr(part.metrics, name) for name in (*_TITLES, *_RATE_TITLES) if _has(part, name)}
+            add(part, "", overall, spans.overall if spans else {})
+            add(part, "class average", part.metrics.class_average, spans.class_average if spans else {})
+            for label, row in part.metrics.class_wise.items():
+                names = [*part.metrics.class_average, "n_reference", "n_estimated", "n_correct"]
+                values = {name: getattr(row, name) for name in names}
+                add(part, label, values, spans.class_wise.get(label, {}) if spans else {})
+        for title, ap in self.average_precisions.items():
+            values = {"": ap.mean, **ap.class_wise}
+            found += [(title, label, "average_precision", value, math.nan, math.nan) for label, value in values.items()]
+        found += [("psds", "", name, value, math.nan, math.nan) for name, value in self.psds.items()]
+        return found
+
+    def to_csv(self, *, class_wise: bool = False) -> str:
+        """Return the rows as CSV; what is undefined is empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["output", "label", "metric", "value", "low", "high"])
+        for output, label, metric, *values in self.rows():
+            if class_wise or label in ("", "class average"):
+                writer.writerow([output, label, metric, *("" if math.isnan(v) else f"{v:.10g}" for v in values)])
+        return text.getvalue()
+
+    def to_text(self, *, class_wise: bool = False) -> str:
+        """Return the figures for a terminal: F, precision and recall in percent, error rates as fractions."""
+        width = max((len(name) for name in self.header), default=0)
+        lines = [f"{name:<{width}}  {text}" for name, text in self.header.items()]
+        lines += [f"note: {note}" for note in self.notes]
+        for part in self.parts:
+            lines += ["", part.title, *_overall_lines(part), *_average_lines(part)]
+            if class_wise:
+                lines += ["", *_class_table(part)]
+        for title, ap in self.average_precisions.items():
+            undefined = f" ({ap.n_undefined} classes undefined)" if ap.n_undefined else ""
+            lines += ["", f"average precision, {title}", f"  mean {_percent(ap.mean)}{undefined}"]
+            lines += [f"  all pairs {_percent(ap.micro)}"]
+            if class_wise:
+                name_width = max(map(len, ap.class_wise), default=0)
+                lines += [f"    {label:<{name_width}}  {_percent(v):>6}" for label, v in ap.class_wise.items()]
+        if self.psds:
+            lines += ["", "PSDS", "  " + "   ".join(f"{name.upper()} {v:.4f}" for name, v in self.psds.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _has(part: Part, name: str) -> bool:
+    return hasattr(part.metrics, name)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _rate(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _with_interval(value: float, interval: Interval | None, style: Callable[[float], str]) -> str:
+    text = style(value)
+    return text if interval is None else f"{text} [{style(interval.low)}, {style(interval.high)}]"
+
+
+def _overall_lines(part: Part) -> list[str]:
+    spans = part.intervals.overall if part.intervals else {}
+    shown = [
+        f"{_TITLES[name]} {_with_interval(getattr(part.metrics, name), spans.get(name), _percent)}"
+        for name in ("f_score", "precision", "recall")
+    ]
+    lines = ["  " + "   ".join(shown)]
+    if _has(part, "error_rate"):
+        names = {"error_rate": "ER", **_RATE_TITLES}
+        shown = [
+            f"{title} {_with_interval(getattr(part.metrics, name), spans.get(name), _rate)}"
+            for name, title in names.items()
+        ]
+        lines.append("  " + "   ".join(shown))
+    return lines
+
+
+def _average_lines(part: Part) -> list[str]:
+    average, undefined = part.metrics.class_average, part.metrics.n_undefined
+    n_classes = len(part.metrics.class_wise)
+    spans = part.intervals.class_average if part.intervals else {}
+    shown = []
+    for name, style in (("f_score", _percent), ("precision", _percent), ("recall", _percent), ("error_rate", _rate)):
+        if name in average:
+            left_out = f" ({n_classes - undefined[name]} of {n_classes})" if undefined[name] else ""
+            shown.append(f"{_TITLES[name]} {_with_interval(average[name], spans.get(name), style)}{left_out}")
+    counted = any(undefined.get(name) for name in average)
+    hint = "; in brackets: classes where it is defined" if counted else ""
+    return [f"  class average ({n_classes} classes{hint}): " + "   ".join(shown)]
+
+
+def _class_table(part: Part) -> list[str]:
+    detection = _has(part, "error_rate")
+    head = ["class", "N ref", "N est", "precision", "recall", "F1"] + (["ER", "deletions", "insertions"] * detection)
+    body = []
+    for label, row in part.metrics.class_wise.items():
+        cells = [label, str(row.n_reference), str(row.n_estimated)]
+        cells += [_percent(value) for value in (row.precision, row.recall, row.f_score)]
+        if detection:
+            cells += [_rate(value) for value in (row.error_rate, row.deletion_rate, row.insertion_rate)]
+        body.append(cells)
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    lines = []
+    for label, *cells in [head, *body]:
+        right = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("    " + "  ".join([f"{label:<{widths[0]}}", *right]))
+    return lines
+
+
+def evaluate_events(
+    reference: Events,
+    estimated: Events,
+    *,
+    classes: Sequence[str],
+    clip_seconds: float | None = None,
+    evaluation: EvaluationConfig | None = None,
+    backend: str = "sed_eval",
+    n_resamples: int = 0,
+    seed: int = 0,
+) -> tuple[Part, ...]:
+    """Return segment-based figures, and event-based ones with and without offsets.
+
+    Parameters
+    ----------
+    reference, estimated : mapping of clip id to sequence of Event
+    classes : sequence of str
+    clip_seconds : float, optional
+        See `crnn_weak.metrics.segment.segment_metrics`.
+    evaluation : EvaluationConfig, optional
+    backend : {"sed_eval", "numpy"}
+        Who counts; the figures are equal.
+    n_resamples : int
+        Of the bootstrap; 0 gives no intervals.
+    seed : int
+        Of the bootstrap.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend {backend!r} is not known. {nearest_names(backend, BACKENDS)}")
+    settings = evaluation or EvaluationConfig()
+    collar, fraction, length = settings.collar_seconds, settings.offset_fraction, settings.segment_seconds
+    score_segments: Callable[..., Any] = segment_metrics
+    score_events: Callable[..., Any] = event_metrics
+    by = "NumPy"
+    if backend == "sed_eval":
+        from crnn_weak.metrics import official
+
+        score_segments, score_events = official.official_segment_metrics, official.official_event_metrics
+        by = f"sed_eval {official.sed_eval_version()}"
+    segment_options: dict[str, Any] = {
+        "classes": classes, "clip_seconds": clip_seconds, "segment_seconds": length,
+    }  # fmt: skip
+    spans: Callable[[Any], Intervals | None] = lambda counts: (  # noqa: E731
+        bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed) if n_resamples else None
+    )
+    counts = count_segments(reference, estimated, **segment_options)[1] if n_resamples else None
+    parts = [
+        Part(
+            "segment",
+            f"detection on segments of {length:g} s ({by})",
+            score_segments(reference, estimated, **segment_options),
+            spans(counts),
+        )
+    ]
+    for name, onset_only in (("event", False), ("event_onset", True)):
+        options: dict[str, Any] = {
+            "classes": classes, "collar_seconds": collar, "offset_fraction": fraction, "onset_only": onset_only,
+        }  # fmt: skip
+        counts = count_events(reference, estimated, **options)[1] if n_resamples else None
+        offsets = (
+            "onsets only" if onset_only else f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
+        )
+        title = f"detection of events, onsets within {collar:g} s, {offsets} ({by})"
+        parts.append(Part(name, title, score_events(reference, estimated, **options), spans(counts)))
+    return tuple(parts)
+
+
+def evaluate_tags(
+    reference: Mapping[str, Iterable[str]],
+    estimated: Mapping[str, Iterable[str]],
+    *,
+    classes: Sequence[str],
+    n_resamples: int = 0,
+    seed: int = 0,
+) -> tuple[Part, ...]:
+    """Return the figures of tagging; see `evaluate_events` for the bootstrap's parameters."""
+    intervals = None
+    if n_resamples:
+        _, counts = count_tags(reference, estimated, classes=classes)
+        intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
+    metrics = tagging_metrics(reference, estimated, classes=classes)
+    return (Part("tagging", "tagging, micro average over clips and classes", metrics, intervals),)

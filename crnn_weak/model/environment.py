@@ -1,0 +1,162 @@
+"""What must be set before Keras is imported, and what can be asked of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from crnn_weak.errors import DependencyError
+from crnn_weak.parallel.local import default_jobs
+
+__all__ = ["environment", "has_gpu", "n_threads", "prepare_environment", "set_threads"]
+
+_BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def prepare_environment() -> None:
+    """Set what TensorFlow reads at its import; what the user has set stays.
+
+    oneDNN is off by default on many CPUs and is the largest single switch for speed there.
+
+    Raises
+    ------
+    DependencyError
+        The backend that Keras is to use is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    package = _BACKEND_PACKAGES.get(backend, backend)
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise DependencyError(
+            f"the Keras backend {backend!r} is not installed: pip install 'crnn-weak[cpu]' for TensorFlow, "
+            "or set KERAS_BACKEND to an installed one (jax, torch)."
+        )
+    if backend == "tensorflow" and "tensorflow" not in sys.modules:
+        with _held_back_stderr():
+            importlib.import_module("tensorflow")
+
+
+@contextlib.contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Keep TensorFlow's native lines off the terminal while it is imported; show them if the import fails.
+
+    They are written before its own log level is read, so no environment variable stops them.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error to keep clean
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
+    """Give the backend `n_threads` threads in this process; call before the first operation.
+
+    With one thread training is repeatable. With more, oneDNN sums in varying order, deterministic operations or
+    not; hence ``deterministic`` asks for one thread as well.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(n_threads)
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(n_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(n_threads)
+    except RuntimeError:
+        # The runtime has started; its thread count stays what it was.
+        pass
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def n_threads() -> int:
+    """Return how many operations TensorFlow may run side by side in this process."""
+    import tensorflow as tf
+
+    stated = tf.config.threading.get_inter_op_parallelism_threads() or os.environ.get("TF_NUM_INTEROP_THREADS", 0)
+    return int(stated) or default_jobs()
+
+
+def has_gpu() -> bool:
+    """Return whether TensorFlow sees a GPU (False under other backends: they need no choice of layer here)."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def environment() -> dict[str, Any]:
+    """Return what a result depends on beside its configuration: versions, machine, devices."""
+    packages = (
+        "crnn-weak",
+        "keras",
+        "tensorflow",
+        "tensorflow-cpu",
+        "jax",
+        "torch",
+        "numpy",
+        "scipy",
+        "librosa",
+        "h5py",
+    )
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    description: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "n_cpus": os.cpu_count(),
+        "packages": versions,
+    }
+    if "keras" in sys.modules:
+        import keras
+
+        description["backend"] = keras.backend.backend()
+        description["precision"] = str(keras.config.dtype_policy().name)
+        with contextlib.suppress(AttributeError):  # Keras cannot list the devices of every backend
+            description["devices"] = [str(device) for device in keras.distribution.list_devices()]
+    return description
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

@@ -1,0 +1,223 @@
+"""Keras layers with the weights, the values and the names of their parents, computed faster.
+
+Each class here *is* its Keras parent (same weights, same configuration, same mathematics, proven equal under test)
+and falls back to the parent's own computation wherever its shortcut does not hold: another backend, a GPU (where
+cuDNN is the better way), a mask, other activations. They are registered with Keras, so that a saved model loads in
+safe mode once `crnn_weak.model` is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from crnn_weak.model.environment import has_gpu
+
+__all__ = ["BatchNormalization", "Bidirectional", "Conv2D", "MaxPooling2D", "TimeDistributed"]
+
+_PACKAGE = "crnn_weak"
+
+
+def _tensorflow_on_cpu() -> bool:
+    return keras.backend.backend() == "tensorflow" and not has_gpu()
+
+
+def _in_tensorflow_graph_on_cpu() -> bool:
+    """Where TensorFlow computes only what is asked for in the end, and on one device."""
+    if not _tensorflow_on_cpu() or _n_replicas() > 1:
+        return False
+    import tensorflow as tf
+
+    return not tf.executing_eagerly()
+
+
+def _n_replicas() -> int:
+    """Return how many devices take a share of the batch under ``tf.distribute`` (1 without it)."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
+# A tensor carries what it is the output of, as Keras lets it carry its mask.
+def _remember(outputs: Any, convolution: Any) -> None:
+    outputs._crnn_weak_convolution = convolution
+
+
+def _remembered(inputs: Any) -> Any:
+    return getattr(inputs, "_crnn_weak_convolution", None)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class TimeDistributed(keras.layers.TimeDistributed):
+    """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once.
+
+    Dense acts on the last axis alone, so one call on ``(clips, frames, features)`` is what the parent computes frame
+    by frame. The parent unrolls a static time axis into one slice per frame: 500 of them take half the speed and
+    several times the memory (keras-team/keras#21179).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if isinstance(self.layer, keras.layers.Dense) and mask is None:
+            return self.layer.call(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`; of a single channel it leaves word of itself with its output.
+
+    `BatchNormalization` and `MaxPooling2D` behind it can then take all three together
+    (`crnn_weak.model.fast.conv`), and TensorFlow drops the convolution itself from the graph, as nobody asks for it.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        outputs = super().call(inputs)
+        if self._fits(inputs):
+            from crnn_weak.model.fast.conv import OneChannelConvolution
+
+            kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
+            _remember(outputs, OneChannelConvolution(inputs, kernel, bias))
+        return outputs
+
+    def _fits(self, inputs: Any) -> bool:
+        return (
+            _in_tensorflow_graph_on_cpu()
+            and inputs.dtype == self.compute_dtype == "float32"
+            and self.data_format == "channels_last"
+            and inputs.shape[2] is not None
+            and (inputs.shape[3], self.groups, self.padding) == (1, 1, "same")
+            and (*self.strides, *self.dilation_rate) == (1, 1, 1, 1)
+            and self.use_bias
+            and self.activation is keras.activations.linear
+        )
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D`; over bands alone it computes the convolution in front of it as well."""
+
+    def call(self, inputs: Any) -> Any:
+        convolution = _remembered(inputs)
+        if convolution is None or not self._fits(inputs):
+            return super().call(inputs)
+        return convolution.largest(self.pool_size[1])
+
+    def _fits(self, inputs: Any) -> bool:
+        return (
+            self.pool_size[0] == 1
+            and tuple(self.strides) == tuple(self.pool_size)
+            and inputs.shape[2] % self.pool_size[1] == 0
+            and self.data_format == "channels_last"
+        )
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU).
+
+    Where several devices share a batch, the statistics are those of the whole batch, as they are on one device.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
+        if fits and mask is None and training and self.trainable and _n_replicas() > 1:
+            return self._over_devices(inputs)
+        if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
+            return super().call(inputs, training=training, mask=mask)
+        training = bool(training and self.trainable)
+        convolution = _remembered(inputs)
+        if convolution is not None:
+            return self._through(convolution, inputs, training)
+        import tensorflow as tf
+
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        if not training:
+            moving = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+            outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs, scale=gamma, offset=beta, mean=moving[0], variance=moving[1],
+                epsilon=self.epsilon, is_training=False,
+            )  # fmt: skip
+            return outputs
+        nothing = tf.zeros((0,), tf.float32)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing,
+            epsilon=self.epsilon, is_training=True,
+        )  # fmt: skip
+        # The kernel reports the unbiased variance; Keras moves towards the biased one.
+        n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+        self._move(mean, variance * (n_values - 1.0) / n_values)
+        return outputs
+
+    def _through(self, convolution: Any, inputs: Any, training: bool) -> Any:
+        """Normalise a convolution that is not computed yet: scale and shift go into its kernel and bias."""
+        if training:
+            mean, variance = convolution.moments()
+            self._move(mean, variance)
+        else:
+            mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        shift = self.beta - mean * scale
+        outputs = inputs * scale + shift  # for whoever is no pooling layer; otherwise dropped from the graph
+        _remember(outputs, convolution.scaled(scale, shift))
+        return outputs
+
+    def _over_devices(self, inputs: Any) -> Any:
+        mean, variance = ops.moments(inputs, axes=(0, 1, 2), synchronized=True)
+        self._move(mean, variance)
+        return ops.batch_normalization(inputs, mean, variance, -1, self.beta, self.gamma, self.epsilon)
+
+    def _move(self, mean: Any, variance: Any) -> None:
+        rest = 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * self.momentum + ops.stop_gradient(mean) * rest)
+        self.moving_variance.assign(self.moving_variance * self.momentum + ops.stop_gradient(variance) * rest)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class Bidirectional(keras.layers.Bidirectional):
+    """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
+
+    The shortcut serves ``GRU(reset_after=True, return_sequences=True)`` without dropout: `crnn_weak.model.fast.gru`.
+    """
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+        if mask is not None or initial_state is not None or not self._fits() or not _tensorflow_on_cpu():
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        from crnn_weak.model.fast.gru import bidirectional_gru
+
+        forward, backward = (self.forward_layer.cell, self.backward_layer.cell)
+        outputs = bidirectional_gru(
+            sequences,
+            kernels=(forward.kernel, backward.kernel),
+            recurrent_kernels=(forward.recurrent_kernel, backward.recurrent_kernel),
+            biases=(forward.bias, backward.bias),
+        )
+        return _merge(*outputs, self.merge_mode)
+
+    def _fits(self) -> bool:
+        layers = (self.forward_layer, self.backward_layer)
+        return (
+            all(isinstance(layer, keras.layers.GRU) for layer in layers)
+            and all(layer.reset_after and layer.use_bias and not layer.dropout for layer in layers)
+            and all(not layer.recurrent_dropout and not layer.stateful and not layer.unroll for layer in layers)
+            and all(layer.activation is keras.activations.tanh for layer in layers)
+            and all(layer.recurrent_activation is keras.activations.sigmoid for layer in layers)
+            and not self.forward_layer.go_backwards
+            and self.return_sequences
+            and not self.return_state
+            and self.merge_mode is not None
+            and self.compute_dtype == "float32"
+        )
+
+
+def _merge(forward: Any, backward: Any, mode: str) -> Any:
+    if mode == "concat":
+        return ops.concatenate([forward, backward], axis=-1)
+    if mode == "mul":
+        return forward * backward
+    total = forward + backward
+    return total / 2 if mode == "ave" else total

@@ -1,0 +1,1 @@
+"""Run and grid folders: prepare, train and score, results."""

@@ -1,0 +1,154 @@
+"""The folder of an experiment, as an object: a grid of runs, ``<strong>_<weak>/seed-<n>``, and a table over them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crnn_weak.config import Config, load_config
+from crnn_weak.errors import RunError
+from crnn_weak.runs.results import ResultsTable, read_results
+from crnn_weak.runs.run import Run, Setting, check_folder, open_run, read_json
+
+__all__ = ["Experiment", "cell_folders", "open_experiment"]
+
+_CELL = re.compile(r"^[0-9.e+-]+_[0-9.e+-]+$")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid of runs and the table over them; made by `open_experiment`.
+
+    Attributes
+    ----------
+    path : Path
+    config : Config
+        Of every cell, but for its loss weights and seed.
+    environment, data : dict
+    table : ResultsTable
+    cells : dict of (strong, weak, seed) to Path
+        Run folders; those of the table that are there.
+    """
+
+    path: Path
+    config: Config
+    environment: dict[str, Any] = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
+    table: ResultsTable = field(repr=False)
+    cells: dict[tuple[float, float, int], Path] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The (strong, weak) weights, in the order of their ratio."""
+        return self.table.settings
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that occur."""
+        return sorted({line.seed for line in self.table.lines})
+
+    def run(self, setting: Setting, seed: int | None = None) -> Run:
+        """Open one cell's run; by default that of the first seed.
+
+        Raises
+        ------
+        RunError
+            There is no such cell.
+        """
+        seed = self.seeds[0] if seed is None else seed
+        folder = self.cells.get((*setting, seed))
+        if folder is None:
+            known = ", ".join(f"{strong:g}:{weak:g} seed {number}" for strong, weak, number in self.cells)
+            raise RunError(
+                f"{self.path}: no run of strong {setting[0]:g}, weak {setting[1]:g}, seed {seed}. Known: {known}."
+            )
+        return open_run(folder)
+
+    def best_setting(self) -> Setting:
+        """Return the setting with the best mean detection F (tagging F where there is no detection)."""
+        output = "segment" if any(line.output == "segment" for line in self.table.lines) else "tagging"
+
+        def mean(setting: Setting) -> float:
+            values = self.table.values(setting, output, "f_score")
+            return sum(values) / len(values) if values else -1.0
+
+        return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.cells), key=mean)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def _parse_yardsticks(content: Mapping[str, Any]) -> dict[str, dict[tuple[str, str], float]]:
+    sticks: dict[str, dict[tuple[str, str], float]] = {}
+    for name, row in content.items():
+        sticks[name] = {}
+        for key, value in row.items():
+            output, _, metric = key.partition("/")
+            if metric:
+                sticks[name][output, metric] = float("nan") if value is None else float(value)
+    return sticks
+
+
+def _caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    clips = "; ".join(
+        f"{split}: {count['n_clips']:,} of {count['n_listed']:,} clips"
+        for split, count in data.get("coverage", {}).items()
+    )
+    provenance = str(data.get("provenance") or config.data.source).rstrip(".")
+    other = config.data.source != "dcase2017_task4"
+    note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
+    seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return f"{provenance}. {clips}. Preset {config.preset}, head {config.model.weak_head}, {seeds_text}.{note}"
+
+
+def cell_folders(path: Path) -> dict[tuple[float, float, int], Path]:
+    cells = {}
+    for folder in sorted(path.glob("*_*/seed-*")):
+        strong, _, weak = folder.parent.name.partition("_")
+        if _CELL.match(folder.parent.name) and folder.is_dir():
+            try:
+                cells[float(strong), float(weak), int(folder.name.removeprefix("seed-"))] = folder
+            except ValueError:
+                continue
+    return cells
+
+
+def open_experiment(path: str | Path) -> Experiment:
+    """Open an experiment's folder.
+
+    Raises
+    ------
+    RunError
+        There is no such folder, it holds no experiment, or the experiment is not finished.
+    """
+    path = Path(path)
+    check_folder(path)
+    cells = cell_folders(path)
+    if not (path / "config.toml").is_file():
+        raise RunError(f"{path}: holds no config.toml: not an experiment. Expected a folder of crnn-weak grid.")
+    if not (path / "results.csv").is_file():
+        n_done = sum((folder / "metrics.json").is_file() for folder in cells.values())
+        raise RunError(
+            f"{path}: the experiment is not finished ({n_done} of {len(cells)} cells scored, no results.csv). "
+            "Start the same grid command again; it goes on where it stopped."
+        )
+    config, data = load_config(path / "config.toml"), read_json(path / "data.json")
+    lines = read_results(path / "results.csv")
+    if not lines:
+        raise RunError(f"{path / 'results.csv'}: holds no results. Delete it and start the same grid command again.")
+    counted = {(line.strong_weight, line.weak_weight, line.seed) for line in lines}
+    table = ResultsTable(
+        lines,
+        _caption(config, data, sorted({line.seed for line in lines})),
+        _parse_yardsticks(read_json(path / "yardsticks.json")),
+    )
+    kept = {key: folder for key, folder in cells.items() if key in counted}
+    return Experiment(path, config, read_json(path / "environment.json"), data, table, kept)

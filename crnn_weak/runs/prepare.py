@@ -1,0 +1,90 @@
+"""Clips and feature stores for an experiment: made if they are not there, reused if they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crnn_weak import config as configuration
+from crnn_weak.config import Config
+from crnn_weak.data.base import open_dataset
+from crnn_weak.features.store import build_store
+
+__all__ = ["Prepared", "prepare"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an experiment starts from.
+
+    Attributes
+    ----------
+    config : Config
+        With the data set's number of classes.
+    train_store, test_store : Path
+    data : dict
+        What ``data.json`` holds: provenance, classes, coverage ("n of N clips"), where stores and recordings are.
+    """
+
+    config: Config
+    train_store: Path
+    test_store: Path
+    data: dict[str, Any]
+
+
+def prepare(
+    config: Config,
+    cache: str | Path,
+    folder: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: bool = False,
+) -> Prepared:
+    """Make clips and stores as far as they are missing.
+
+    Parameters
+    ----------
+    config : Config
+    cache : path
+        Of made clips and stores, shared by experiments.
+    folder : path
+        Of the experiment; paths in ``data.json`` are relative to it.
+    jobs : int
+        Processes.
+    scheduler : str, optional
+        Of Dask, for the features.
+    progress : bool
+        Show bars.
+    """
+    cache, folder = Path(cache), Path(folder)
+    began = time.perf_counter()
+    dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
+    log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, n_classes=len(dataset.classes)))
+    stores = cache / f"features-{dataset.name}-{configuration.fingerprint(config.features, dataset.fingerprint)}"
+    stores.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {}
+    if scheduler is not None:
+        from crnn_weak.parallel import dask_map
+
+        options["map_chunks"] = dask_map(scheduler)
+    data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
+    for split in ("train", "test"):
+        began = time.perf_counter()
+        path = stores / f"{split}.h5"
+        with build_store(dataset, split, config.features, path, jobs=jobs, progress=progress, **options) as store:
+            coverage = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
+        data["coverage"][split] = coverage
+        data[f"{split}_store"] = os.path.relpath(path, folder)
+        seconds = time.perf_counter() - began
+        log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
+    data["audio"] = {c.clip_id: os.path.relpath(c.path, folder) for c in dataset.clips("test") if c.path is not None}
+    return Prepared(config, stores / "train.h5", stores / "test.h5", data)

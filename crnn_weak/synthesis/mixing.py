@@ -1,0 +1,266 @@
+"""Scenes out of recordings: the plan of one scene, and its samples.
+
+A plan is drawn from ``(seed, split, index)`` alone and says everything; the samples follow from it. So the labels of
+a set are known without a sample made, and a scene can be made in any process, or again.
+
+Choices
+-------
+Number of events
+    1, 2 or 3 with probabilities 0.5, 0.3, 0.2, of different classes; every class is equally likely, and then every
+    recording of the class in the split's folds.
+Placement
+    A recording's active regions from the first onset to the last offset, gaps included, at a random onset, whole
+    inside the scene. Each region is an event of its own. A recording longer than the scene is cut to a random part.
+Textures
+    (steady or quickly repeating; one region) get a random length from 2 s to the whole scene, because real events
+    are long: shorter than the region they are cut at a random place, longer ones are repeated within the region
+    with cross-fades of 50 ms.
+Background
+    One background recording from a random start, repeated with cross-fades of 0.5 s; its level is uniform in
+    -45 to -25 dB of full scale (RMS).
+Signal-to-noise ratio
+    Uniform in 3 to 20 dB: the event's power over its active parts relative to the background's over the same parts
+    (at least the background's mean power less 20 dB, where the background pauses).
+Edges
+    Up to 10 ms of the recording on both sides of what is taken are kept and faded, so that nothing clicks; labels
+    are the active regions, on a grid of 1 ms.
+Peak
+    Beyond 0.95 of full scale the whole scene is turned down: no ratio changes.
+Bandwidth
+    Everything is mixed at 20 kHz or the configured rate, whichever is less, so that sources of different rate and
+    coding cannot be told by what they hold above 10 kHz. Files keep that rate; features resample them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crnn_weak import timing
+from crnn_weak.audio import load_clip
+from crnn_weak.labels.events import Event
+from crnn_weak.synthesis.recordings import Recording
+
+__all__ = ["MAX_RATE_HZ", "PlacedSound", "ScenePlan", "plan_scene", "render_scene"]
+
+#: Bumped whenever a change here alters scenes; part of every made set's fingerprint.
+MIXING_VERSION = 1
+MAX_RATE_HZ = 20_000
+_N_EVENTS = (0.5, 0.3, 0.2)
+_SNR_DB = (3.0, 20.0)
+_BACKGROUND_DB = (-45.0, -25.0)
+_TEXTURE_MIN_SECONDS = 2.0
+_FADE_SECONDS = 0.010
+_TEXTURE_FADE_SECONDS = 0.050
+_BACKGROUND_FADE_SECONDS = 0.5
+_PEAK = 0.95
+
+
+@dataclass(frozen=True)
+class PlacedSound:
+    """One recording in a scene.
+
+    Attributes
+    ----------
+    recording : Recording
+    take_seconds : float
+        Where in the recording the part that is taken begins.
+    onset_seconds, length_seconds : float
+        Where it goes in the scene.
+    snr_db : float
+    regions : tuple of (float, float)
+        Active parts, seconds of the scene.
+    """
+
+    recording: Recording
+    take_seconds: float
+    onset_seconds: float
+    length_seconds: float
+    snr_db: float
+    regions: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class ScenePlan:
+    """Everything that is to be heard in one scene."""
+
+    clip_seconds: float
+    background: Recording
+    background_start: float
+    background_db: float
+    sounds: tuple[PlacedSound, ...]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The strong labels, sorted."""
+        return tuple(sorted(Event(on, off, s.recording.category) for s in self.sounds for on, off in s.regions))
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+def plan_scene(
+    by_class: Mapping[str, Sequence[Recording]],
+    backgrounds: Sequence[Recording],
+    *,
+    clip_seconds: float,
+    seed: Sequence[int],
+) -> ScenePlan:
+    """Draw one scene.
+
+    Parameters
+    ----------
+    by_class : mapping of str to sequence of Recording
+        The recordings that this split may use; no class is empty.
+    backgrounds : sequence of Recording
+    clip_seconds : float
+    seed : sequence of int
+        Seed, split, index.
+    """
+    rng = np.random.default_rng(list(seed))
+    background = backgrounds[int(rng.integers(len(backgrounds)))]
+    start, level = float(rng.uniform(0.0, 1.0)), float(rng.uniform(*_BACKGROUND_DB))
+    n_events = min(1 + int(rng.choice(len(_N_EVENTS), p=_N_EVENTS)), len(by_class))
+    labels = sorted(by_class)
+    sounds = []
+    for column in rng.choice(len(labels), n_events, replace=False):
+        candidates = by_class[labels[column]]
+        recording = candidates[int(rng.integers(len(candidates)))]
+        sounds.append(_place(recording, clip_seconds, rng))
+    return ScenePlan(clip_seconds, background, start, level, tuple(sounds))
+
+
+def _place(recording: Recording, clip_seconds: float, rng: np.random.Generator) -> PlacedSound:
+    first, last = recording.regions[0][0], recording.regions[-1][1]
+    span = last - first
+    looped = recording.texture and len(recording.regions) == 1
+    if looped:
+        length = _milliseconds(rng.uniform(min(_TEXTURE_MIN_SECONDS, clip_seconds), clip_seconds))
+    else:
+        length = min(span, clip_seconds)
+    take = _milliseconds(first + rng.uniform(0.0, 1.0) * max(span - length, 0.0))
+    onset = _milliseconds(rng.uniform(0.0, 1.0) * (clip_seconds - length))
+    end = min(onset + length, clip_seconds)
+    snr_db = float(rng.uniform(*_SNR_DB))
+    if looped:
+        regions = [(onset, end)]
+    else:
+        shifted = ((on - take + onset, off - take + onset) for on, off in recording.regions)
+        regions = [(max(on, onset), min(off, end)) for on, off in shifted]
+    exact = tuple((_milliseconds(on), _milliseconds(off)) for on, off in regions if off - on >= 0.001)
+    return PlacedSound(recording, take, onset, _milliseconds(length), snr_db, exact)
+
+
+# --- samples -------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=128)
+def _samples(path: str, rate: int) -> np.ndarray:
+    audio, _ = load_clip(path, rate)
+    audio.setflags(write=False)
+    return audio
+
+
+def _crossfaded_loop(audio: np.ndarray, n_wanted: int, n_fade: int) -> np.ndarray:
+    """Repeat `audio` until it has `n_wanted` samples; the joints are faded at constant power."""
+    n_fade = min(n_fade, len(audio) // 2)
+    if len(audio) >= n_wanted or n_fade == 0:
+        return np.resize(audio, n_wanted)
+    ramp = np.sin(0.5 * np.pi * (np.arange(n_fade) + 0.5) / n_fade).astype(np.float32)
+    piece = audio.copy()
+    piece[:n_fade] *= ramp
+    piece[-n_fade:] *= ramp[::-1]
+    step = len(audio) - n_fade
+    out = np.zeros(n_wanted + len(audio), dtype=np.float32)
+    for begin in range(0, n_wanted, step):
+        out[begin : begin + len(audio)] += piece
+    out[:n_fade] = audio[:n_fade]  # nothing to fade from at the very beginning
+    return out[:n_wanted]
+
+
+def _faded(samples: np.ndarray, n_before: int, n_after: int) -> np.ndarray:
+    out = samples.astype(np.float32, copy=True)
+    if n_before:
+        out[:n_before] *= (np.arange(n_before, dtype=np.float32) + 0.5) / n_before
+    if n_after:
+        out[-n_after:] *= ((np.arange(n_after, dtype=np.float32) + 0.5) / n_after)[::-1]
+    return out
+
+
+def _sound(placed: PlacedSound, root: Path, rate: int, n_clip: int) -> np.ndarray:
+    """The placed recording in a scene of silence, at its own level."""
+    audio = _samples(str(root / placed.recording.name), rate)
+    n_fade = timing.n_samples(_FADE_SECONDS, rate)
+    first = timing.n_samples(placed.take_seconds, rate)
+    n_length = timing.n_samples(placed.length_seconds, rate)
+    end_of_region = min(timing.n_samples(placed.recording.regions[-1][1], rate), len(audio))
+    at = timing.n_samples(placed.onset_seconds, rate)
+    out = np.zeros(n_clip, dtype=np.float32)
+    if placed.recording.texture and n_length > end_of_region - first:
+        part = _crossfaded_loop(audio[first:end_of_region], n_length, timing.n_samples(_TEXTURE_FADE_SECONDS, rate))
+        part = _faded(part, min(n_fade, n_length // 2), min(n_fade, n_length // 2))
+        n_before = 0
+    else:
+        n_before = min(n_fade, first, at)
+        n_after = max(0, min(n_fade, len(audio) - first - n_length))
+        part = _faded(audio[first - n_before : first + n_length + n_after], n_before, n_after)
+    begin = at - n_before
+    part = part[: n_clip - begin]
+    out[begin : begin + len(part)] = part
+    return out
+
+
+def _power(samples: np.ndarray) -> float:
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def render_scene(plan: ScenePlan, root: str | Path, sample_rate_hz: int) -> np.ndarray:
+    """Make the samples of a scene.
+
+    Parameters
+    ----------
+    plan : ScenePlan
+    root : path
+        The recordings' folder.
+    sample_rate_hz : int
+        At most `MAX_RATE_HZ`.
+
+    Returns
+    -------
+    np.ndarray of float32, shape (n_samples,)
+        Peak at most 0.95.
+    """
+    root, rate = Path(root), sample_rate_hz
+    n_clip = timing.n_samples(plan.clip_seconds, rate)
+    background = _background(plan, root, rate, n_clip)
+    scene = background.copy()
+    floor = 0.01 * _power(background)
+    for placed in plan.sounds:
+        sound = _sound(placed, root, rate, n_clip)
+        active = np.zeros(n_clip, dtype=bool)
+        for on, off in placed.regions:
+            active[timing.n_samples(on, rate) : timing.n_samples(off, rate)] = True
+        loudness = _power(sound[active])
+        if loudness > 0:
+            wanted = max(_power(background[active]), floor) * 10 ** (placed.snr_db / 10)
+            scene += sound * np.float32(math.sqrt(wanted / loudness))
+    peak = float(np.abs(scene).max())
+    return scene * np.float32(_PEAK / peak) if peak > _PEAK else scene
+
+
+def _background(plan: ScenePlan, root: Path, rate: int, n_clip: int) -> np.ndarray:
+    audio = _samples(str(root / plan.background.name), rate)
+    on, off = plan.background.regions[0][0], plan.background.regions[-1][1]
+    audio = audio[timing.n_samples(on, rate) : timing.n_samples(off, rate)]
+    room = len(audio) - n_clip  # a longer recording is cut anywhere, a shorter one begins anywhere and goes on
+    begin = int(plan.background_start * (room if room > 0 else len(audio)))
+    looped = _crossfaded_loop(audio, begin + n_clip, timing.n_samples(_BACKGROUND_FADE_SECONDS, rate))
+    part = looped[begin : begin + n_clip]
+    level = math.sqrt(_power(part))
+    return part * np.float32(10 ** (plan.background_db / 20) / level) if level > 0 else np.zeros(n_clip, np.float32)

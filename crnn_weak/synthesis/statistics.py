@@ -1,0 +1,159 @@
+"""What the task's label files say about real clips, as one small JSON file in the package.
+
+``python -m crnn_weak.synthesis.statistics METADATA_FOLDER`` derives ``street_statistics.json`` from the
+organisers' lists of DCASE 2017 task 4 (folder as in their repository). It holds numbers only, no clip ids:
+
+* ``tag_sets``: how many clips of the training and of the testing list carry which set of tags. Class priors, tags
+  per clip and co-occurrence all follow from it.
+* ``layouts``: per class, from the strong labels of the testing list (the training clips have none): events per
+  clip, quantiles of event lengths, the share that begins with the clip or ends with it.
+
+Rows ``0 0`` (labelled, but not heard) are counted as ``not_heard`` and left out of everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crnn_weak.errors import CrnnWeakError
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.tables import write_text
+
+__all__ = ["QUANTILES", "STATISTICS_PATH", "derive", "load_statistics", "main"]
+
+#: Levels of every list of quantiles in the file.
+QUANTILES = np.linspace(0.0, 1.0, 21)
+STATISTICS_PATH = Path(__file__).parent / "street_statistics.json"
+
+_WEAK = {"train": "groundtruth_weak_label_training_set.csv", "test": "groundtruth_weak_label_testing_set.csv"}
+_STRONG = "groundtruth_strong_label_testing_set.csv"
+# An event this near to an edge of the clip goes on beyond it, for all that an annotator can tell.
+_EDGE_SECONDS = 0.1
+_CLIP_SECONDS = 10.0
+
+
+def _quantiles(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 3) for value in np.quantile(values, QUANTILES)]
+
+
+def _layout(clips: list[list[tuple[float, float]]]) -> dict[str, Any]:
+    """Describe the events of one class; `clips` has one list of (onset, offset) for each clip that carries the tag."""
+    heard = [[event for event in events if event != (0.0, 0.0)] for events in clips]
+    heard = [sorted(events) for events in heard if events]
+    single = [events[0] for events in heard if len(events) == 1]
+    short = [(onset, offset) for onset, offset in single if offset - onset < _CLIP_SECONDS - _EDGE_SECONDS]
+    repeated = [events for events in heard if len(events) > 1]
+    return {
+        "clips": len(clips),
+        "not_heard": len(clips) - len(heard),
+        "events_per_clip": {str(n): count for n, count in sorted(Counter(map(len, heard)).items())},
+        "event_seconds": _quantiles([offset - onset for events in heard for onset, offset in events]),
+        "single_event_seconds": _quantiles([offset - onset for onset, offset in single]),
+        "single_from_start": round(float(np.mean([onset < _EDGE_SECONDS for onset, _ in short] or [False])), 3),
+        "single_to_end": round(
+            float(np.mean([offset > _CLIP_SECONDS - _EDGE_SECONDS for _, offset in short] or [False])), 3
+        ),
+        "covered_seconds": _quantiles([sum(offset - onset for onset, offset in events) for events in heard]),
+        "repeated_covered_seconds": (
+            _quantiles([sum(offset - onset for onset, offset in events) for events in repeated])
+            if len(repeated) >= 5
+            else None
+        ),
+    }
+
+
+def derive(folder: str | Path) -> dict[str, Any]:
+    """Return the statistics of the organisers' label files.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``groundtruth_weak_label_{training,testing}_set.csv`` and
+        ``groundtruth_strong_label_testing_set.csv``.
+
+    Raises
+    ------
+    DataError
+        A file is missing, or a row is not of the organisers' form.
+    """
+    folder = Path(folder)
+    tag_sets = {}
+    for split, name in _WEAK.items():
+        tags = task4_files.read_weak_tsv(folder / name)
+        counts = Counter(tuple(sorted(map(DCASE2017_TASK4.index, labels))) for labels in tags.values())
+        tag_sets[split] = [
+            [count, list(key)] for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+    events: dict[str, dict[str, list[tuple[float, float]]]] = {label: defaultdict(list) for label in DCASE2017_TASK4}
+    for clip, found in task4_files.read_strong_tsv(folder / _STRONG).items():
+        for event in found:
+            events[event.label][clip].append((event.onset, event.offset))
+    repeated = [
+        sum(offset - onset for onset, offset in clip)
+        for clips in events.values()
+        for clip in clips.values()
+        if len(clip) > 1
+    ]
+    return {
+        "source": {
+            "name": "DCASE 2017 task 4, label files of the organisers (Apache License 2.0, (c) 2017 CMU and INRIA)",
+            "cite": "A. Mesaros et al., DCASE 2017 challenge setup: Tasks, datasets and baseline system, DCASE 2017",
+            "command": "python -m crnn_weak.synthesis.statistics METADATA_FOLDER",
+            "sha256": {
+                name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (*_WEAK.values(), _STRONG)
+            },
+        },
+        "classes": list(DCASE2017_TASK4),
+        "tag_sets": tag_sets,
+        "layouts": {label: _layout(list(clips.values())) for label, clips in events.items()},
+        "repeated_covered_seconds": _quantiles(repeated),
+    }
+
+
+@cache
+def load_statistics() -> dict[str, Any]:
+    """Return the statistics that the package carries (one object for all callers: do not change it)."""
+    statistics: dict[str, Any] = json.loads(STATISTICS_PATH.read_text(encoding="utf-8"))
+    return statistics
+
+
+def to_json(statistics: dict[str, Any]) -> str:
+    """Return the file's text: one line per innermost list, so that a change shows as a line."""
+    text = json.dumps(statistics, indent=1, ensure_ascii=False)
+    inner = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
+    text = inner.sub(lambda match: "[" + re.sub(r"\s*\n\s*", " ", match[1]) + "]", text)
+    pairs = re.compile(r"\[\s+(\d+),\s+(\[[^\[\]]*\])\s+\]")
+    return pairs.sub(r"[\1, \2]", text) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write ``street_statistics.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the organisers' label files")
+    parser.add_argument("--output", type=Path, default=STATISTICS_PATH)
+    args = parser.parse_args(argv)
+    try:
+        text = to_json(derive(args.folder))
+    except CrnnWeakError as error:
+        print(f"statistics: error: {error}", file=sys.stderr)
+        return 2
+    write_text(args.output, text)
+    print(f"wrote {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

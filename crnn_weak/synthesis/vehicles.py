@@ -1,0 +1,265 @@
+"""Vehicles on tyres: engines that fire pulse by pulse, tyre noise, gears, hisses, and a pass with Doppler shift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from crnn_weak.synthesis.primitives import (
+    CONTROL_HZ,
+    Curve,
+    Play,
+    Studio,
+    chance,
+    controls,
+    crossings,
+    curve,
+    layered,
+    log_uniform,
+    uniform,
+    unit,
+    wander,
+)
+
+__all__ = ["bus", "car", "car_passing_by", "engine", "motorcycle", "truck"]
+
+Engine = Callable[[Studio, float, np.ndarray, np.random.Generator], np.ndarray]
+
+_HISS = curve((800, -30), (2_500, -4), (5_000, 0), (8_000, 0), (16_000, -8))
+
+
+def engine(
+    rng: np.random.Generator, *, cylinders: int, exhaust: tuple[float, float], clatter: float, unevenness: float
+) -> Engine:
+    """Draw an engine.
+
+    Parameters
+    ----------
+    cylinders : int
+        The pattern of loudness and timing repeats after so many firings.
+    exhaust : (float, float)
+        Range of the exhaust's lowest resonance, hertz.
+    clatter : float
+        Loudness of the mechanical knock (a diesel's nailing) against the exhaust.
+    unevenness : float
+        Spread of the firings in time, as a share of their distance.
+
+    Returns
+    -------
+    callable
+        ``run(studio, seconds, firings_hz, rng) -> np.ndarray``, firings_hz a control.
+    """
+    low = log_uniform(rng, *exhaust)
+    modes = [
+        (low * ratio, uniform(rng, 0.05, 0.16) / ratio**0.5, uniform(rng, 0.3, 1.0) / ratio**0.7)
+        for ratio in (1, 2.1, 3.3, 5.2, 8.1)
+    ]
+    loudness = rng.uniform(0.7, 1.3, cylinders)
+    delay = rng.uniform(-unevenness, unevenness, cylinders)
+    knock = curve((300, -18), (uniform(rng, 900, 1_800), 0), (uniform(rng, 2_500, 3_500), -2), (8_000, -20))
+    rasp = curve((80, -6), (200, 0), (700, -6), (2_500, -20), (8_000, -40))
+
+    def run(studio: Studio, seconds: float, firings_hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        times = crossings(firings_hz, rng.random())
+        order = (np.arange(len(times)) + int(rng.integers(cylinders))) % cylinders
+        distance = 1 / np.interp(times, np.arange(len(firings_hz)) / CONTROL_HZ, firings_hz)
+        times = times + distance * (delay[order] + 0.02 * rng.standard_normal(len(times)))
+        amplitudes = loudness[order] * (1 + 0.12 * rng.standard_normal(len(times)))
+        kernel = layered(
+            studio.ring(modes),
+            studio.burst(rng, rasp, 0.09, 0.002, 0.35),
+            studio.burst(rng, knock, 0.02, 0.0004, clatter),
+        )
+        return studio.pulses(times, amplitudes, kernel, seconds)
+
+    return run
+
+
+def _tyres(rng: np.random.Generator) -> Curve:
+    """Tyres on asphalt: a hump near 1 kHz, flat below, falling above."""
+    hump = log_uniform(rng, 700, 1_300)
+    return curve((60, -14), (250, -10), (hump, 0), (2 * hump, -5), (4_500, -18), (8_000, -27), (16_000, -38))
+
+
+def _gears(rng: np.random.Generator, time: np.ndarray, low: float, high: float, shift: float) -> np.ndarray:
+    """Engine speed that climbs from `low` to `high` and drops at each change of gear, about every `shift` seconds."""
+    place = (time + uniform(rng, 0, shift)) / shift
+    part = place % 1.0
+    climb = low + (high - low) * (1 - np.exp(-2 * part)) / (1 - np.exp(-2))
+    n = int(0.15 * CONTROL_HZ)
+    return np.convolve(np.pad(climb, (n // 2, n - 1 - n // 2), mode="edge"), np.full(n, 1 / n), mode="valid")
+
+
+def car(rng: np.random.Generator) -> Play:
+    """A car heard from near or inside: a petrol engine's even hum, tyres, speed that wanders or climbs."""
+    motor = engine(rng, cylinders=4, exhaust=(70, 130), clatter=uniform(rng, 0.05, 0.2), unevenness=0.015)
+    manner = int(rng.integers(3))  # idling, cruising, accelerating
+    speed = (uniform(rng, 24, 32), uniform(rng, 55, 95), uniform(rng, 40, 60))[manner]
+    road = (0.08, uniform(rng, 0.5, 1.4), uniform(rng, 0.2, 0.6))[manner]
+    rolling = _tyres(rng)
+    starts = manner == 0 and chance(rng, 0.4)
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        if manner == 2:
+            firings = _gears(rng, time, speed, speed * uniform(rng, 1.7, 2.3), uniform(rng, 2.5, 4.5))
+        else:
+            firings = speed * (1 + (0.02, 0.1)[manner] * wander(rng, time, 0.5))
+        signal = unit(motor(studio, seconds, firings, rng))
+        signal = signal + road * studio.noise(rng, seconds, rolling) * studio.audio(
+            10 ** (wander(rng, time, 0.8, -3, 3) / 20), seconds
+        )
+        if starts and seconds > 3:  # starter motor, then the engine catches
+            crank = studio.pulses(
+                np.arange(0.1, 0.8, 0.075),
+                1.0,
+                studio.burst(rng, curve((200, 0), (900, 0), (3_000, -12)), 0.07),
+                seconds,
+            )
+            signal = signal * studio.audio(np.clip((time - 0.7) / 0.15, 0.05, 1), seconds) + 3 * crank
+        return studio.faded(signal.astype(np.float32), 0.3, 0.4)
+
+    return play
+
+
+def car_passing_by(rng: np.random.Generator) -> Play:
+    """Cars that come, pass and go: a swell of tyre noise, bright when near, with an engine hum that drops in pitch."""
+    motor = engine(rng, cylinders=4, exhaust=(80, 150), clatter=0.08, unevenness=0.015)
+    rolling = _tyres(rng)
+    distance, fast = uniform(rng, 3.0, 9.0), uniform(rng, 10.0, 24.0)  # metres, metres per second
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        n_passes = max(1, round(seconds / uniform(rng, 3.0, 6.0)))
+        share = seconds / n_passes
+        signal = np.zeros(studio.length(seconds), dtype=np.float32)
+        dull = studio.noise(rng, seconds, rolling * curve((300, 0), (1_000, -4), (4_000, -18), (8_000, -30)))
+        bright = studio.noise(rng, seconds, rolling * curve((500, 0), (3_000, 4), (8_000, 6)))
+        for number in range(n_passes):
+            moment = (number + uniform(rng, 0.35, 0.65)) * share
+            speed, loud = fast * uniform(rng, 0.8, 1.25), 10 ** (uniform(rng, -4, 0) / 20)
+            along = speed * (time - moment)
+            reach = np.sqrt(along**2 + distance**2)
+            near = distance / reach
+            closing = along * speed / reach  # metres per second, away from the listener
+            firings = uniform(rng, 55, 95) / (1 + closing / 343)
+            swell = loud * near
+            signal += (studio.audio(swell, seconds) * dull).astype(np.float32)
+            signal += (0.8 * studio.audio(swell * near, seconds) * bright).astype(np.float32)
+            signal += (0.5 * studio.audio(swell, seconds) * unit(motor(studio, seconds, firings, rng))).astype(
+                np.float32
+            )
+        return studio.faded(signal, min(0.5, seconds / 5), min(0.6, seconds / 5))
+
+    return play
+
+
+def _puffs(
+    studio: Studio, rng: np.random.Generator, seconds: float, every: float, length: tuple[float, float], sharp: float
+) -> np.ndarray:
+    """Air let off now and then: hisses with a sharp start."""
+    time = controls(seconds)
+    loudness = np.zeros(len(time))
+    moment = uniform(rng, 0.1, every)
+    while moment < seconds:
+        lasts = uniform(rng, *length)
+        since = time - moment
+        loudness += np.where(since > 0, np.minimum(since / sharp, 1) * np.exp(-5 * np.maximum(since, 0) / lasts), 0)
+        moment += lasts + uniform(rng, 0.6, 1.4) * every
+    return studio.noise(rng, seconds, _HISS) * studio.audio(loudness, seconds).astype(np.float32)
+
+
+def bus(rng: np.random.Generator) -> Play:
+    """A city bus: an even diesel idle, the doors' long soft hiss, and a gearbox whine that climbs as it pulls away."""
+    motor = engine(rng, cylinders=6, exhaust=(60, 90), clatter=uniform(rng, 0.5, 1.0), unevenness=0.02)
+    idle = uniform(rng, 28, 36)
+    whine_from, whine_to = log_uniform(rng, 220, 320), log_uniform(rng, 700, 1_100)
+    fan = curve((100, -12), (400, 0), (900, -2), (2_500, -16), (8_000, -36))
+    leaves = chance(rng, 0.6)
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        firings = idle * (1 + 0.01 * wander(rng, time, 1.0))
+        pull = np.zeros(len(time))
+        if leaves and seconds > 3:
+            pull = np.clip((time - uniform(rng, 0.1, 0.6) * seconds) / uniform(rng, 3.0, 5.0), 0, 1)
+            firings = firings * (1 + 1.3 * pull**0.7)
+        signal = unit(motor(studio, seconds, firings, rng)) + 0.35 * studio.noise(rng, seconds, fan)
+        whine = studio.tone(whine_from * (whine_to / whine_from) ** pull, seconds, [1.0, 0.4, 0.15])
+        signal = signal + studio.audio(np.where(pull > 0, 0.55 * np.minimum(pull * 6, 1), 0.03), seconds) * whine
+        signal = signal + 0.5 * _puffs(studio, rng, seconds, 4.5, (0.7, 1.6), 0.08)
+        return studio.faded(signal.astype(np.float32), 0.3, 0.4)
+
+    return play
+
+
+def truck(rng: np.random.Generator) -> Play:
+    """A heavy lorry: a deep uneven diesel under load, gear by gear, turbo whistle, rattles and sharp air brakes."""
+    motor = engine(rng, cylinders=6, exhaust=(35, 60), clatter=uniform(rng, 0.2, 0.5), unevenness=0.06)
+    idle, load = uniform(rng, 18, 26), uniform(rng, 1.7, 2.4)
+    shift = uniform(rng, 2.0, 3.5)
+    whistle = log_uniform(rng, 2_600, 4_500)
+    rumble = curve((30, 0), (120, 0), (500, -10), (2_000, -24), (8_000, -40))
+    rattle = [
+        (log_uniform(rng, 250, 500), 0.12, 1.0),
+        (log_uniform(rng, 700, 1_400), 0.08, 0.7),
+        (log_uniform(rng, 2_000, 3_500), 0.05, 0.4),
+    ]
+    works = chance(rng, 0.65)
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        firings = (
+            _gears(rng, time, idle * 1.2, idle * load, shift) if works else idle * (1 + 0.02 * wander(rng, time, 1))
+        )
+        effort = np.clip(firings / idle - 1, 0, 1.4)
+        signal = unit(motor(studio, seconds, firings, rng)) + 0.6 * studio.noise(rng, seconds, rumble)
+        turbo = studio.tone(whistle * (0.7 + 0.35 * effort), seconds, [1.0])
+        signal = signal + 0.12 * studio.audio(effort, seconds) * turbo
+        bumps = np.cumsum(rng.exponential(0.45, int(seconds / 0.3) + 2))
+        signal = signal + 0.4 * unit(
+            studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
+        )
+        signal = signal + 1.1 * _puffs(studio, rng, seconds, 3.0, (0.2, 0.5), 0.005)
+        return studio.faded(signal.astype(np.float32), 0.3, 0.4)
+
+    return play
+
+
+def motorcycle(rng: np.random.Generator) -> Play:
+    """A motorcycle: strong pulses, blips or long pulls through the gears; a lumpy twin or a screaming four."""
+    twin = chance(rng, 0.55)
+    motor = engine(
+        rng,
+        cylinders=2 if twin else 4,
+        exhaust=(90, 160) if twin else (160, 320),
+        clatter=uniform(rng, 0.2, 0.4),
+        unevenness=uniform(rng, 0.12, 0.2) if twin else 0.02,
+    )
+    low = uniform(rng, 16, 26) if twin else uniform(rng, 55, 85)
+    high = low * (uniform(rng, 3.5, 6.0) if twin else uniform(rng, 3.0, 4.5))
+    blips = chance(rng, 0.45)
+    bark = curve((60, -10), (150, 0), (600, 3), (2_000, 0), (5_000, -12), (8_000, -22))
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        if blips:
+            throttle = np.zeros(len(time))
+            moment = uniform(rng, 0, 1.0)
+            while moment < seconds:
+                since = np.maximum(time - moment, 0)
+                throttle = np.maximum(
+                    throttle,
+                    uniform(rng, 0.4, 1) * (1 - np.exp(-since / 0.12)) * np.exp(-since / uniform(rng, 0.25, 0.5)) * 1.8,
+                )
+                moment += uniform(rng, 0.8, 2.2)
+            throttle = np.minimum(throttle, 1.0)
+        else:
+            throttle = _gears(rng, time, 0.35, 1.0, uniform(rng, 1.6, 3.2))
+        firings = low * (high / low) ** throttle
+        signal = unit(studio.shaped(motor(studio, seconds, firings, rng), bark))
+        loud = studio.audio(0.35 + 0.65 * throttle, seconds)
+        return studio.faded((signal * loud).astype(np.float32), 0.2, 0.35)
+
+    return play

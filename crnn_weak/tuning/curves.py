@@ -1,0 +1,155 @@
+"""At how many of a list of thresholds is a frame or segment active? The ground of `crnn_weak.tuning.tune`.
+
+Each step from scores to decisions keeps order (`crnn_weak.events.decode`): what is active at one threshold is
+active at every lower one. One small integer per cell then stands for its decision at all thresholds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crnn_weak.events.decode import (
+    keep_rising,
+    low_decisions,
+    median_decisions,
+    median_frames,
+    roll_runs,
+    smooth,
+)
+from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.scores import ScoreSet
+
+__all__ = ["FrameActivity", "candidate_index", "segment_frames", "segment_index", "segment_maximum"]
+
+
+def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Return how many of the sorted candidates each score is above.
+
+    >>> candidate_index(np.array([0.05, 0.5, 0.51]), np.array([0.1, 0.5])).tolist()
+    [0, 1, 2]
+    """
+    n = len(candidates)
+    kind = np.uint8 if n < 256 else np.uint16 if n < 65536 else np.int32
+    # Compared in the scores' own precision, as `binarize` compares them.
+    return np.searchsorted(candidates.astype(scores.dtype), scores, side="left").astype(kind)
+
+
+def segment_frames(
+    n_frames: int, hop_seconds: float, *, n_segments: int, segment_seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames ``[first, last)`` that touch each segment, by the metric's own arithmetic.
+
+    An active frame becomes (part of) an event with onset and offset rounded to microseconds; the onset is floored
+    and the offset ceiled. A frame may touch two segments where the hop does not divide the segment.
+
+    >>> [array.tolist() for array in segment_frames(4, 0.5, n_segments=2, segment_seconds=1.0)]
+    [[0, 2], [2, 4]]
+    """
+    edges = np.round(np.arange(n_frames + 1) * hop_seconds, 6) / segment_seconds
+    onset, offset = np.floor(edges[:-1]), np.ceil(edges[1:])
+    segments = np.arange(n_segments)
+    return np.searchsorted(offset, segments, "right"), np.searchsorted(onset, segments, "right")
+
+
+def _highest(frames: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Return the maximum over the frames ``[first, last)`` of each segment; the last axis is time."""
+    highest = np.zeros((*frames.shape[:-1], len(first)), dtype=frames.dtype)
+    for segment, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        if begin < end:
+            frames[..., begin:end].max(axis=-1, out=highest[..., segment])
+    return highest
+
+
+def segment_maximum(frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float) -> np.ndarray:
+    """Return the highest score of each segment (it is active at every threshold below), or whether any is True.
+
+    Parameters
+    ----------
+    frames : np.ndarray of float or bool, shape (n_clips, n_frames, n_classes)
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, n_segments, n_classes)
+    """
+    first, last = segment_frames(frames.shape[1], hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
+    return np.moveaxis(_highest(np.moveaxis(frames, 1, 2), first, last), 2, 1)
+
+
+class FrameActivity:
+    """The frames of many clips, decided at any of a list of thresholds, with filters and gate.
+
+    Parameters
+    ----------
+    scores : ScoreSet
+    decisions : ClassDecisions
+        Its thresholds are left out of account, low thresholds, filters and gate are used.
+    candidates : np.ndarray of float, sorted, shape (n_candidates,)
+    """
+
+    def __init__(self, scores: ScoreSet, decisions: ClassDecisions, candidates: np.ndarray) -> None:
+        self.decisions, self.hop_seconds, self.n_candidates = decisions, scores.hop_seconds, len(candidates)
+        strong = np.ascontiguousarray(np.moveaxis(scores.strong, 1, 2))  # (clips, classes, frames)
+        lengths = [median_frames(seconds, scores.hop_seconds) for seconds in decisions.median_seconds]
+        self.index = _median_index(candidate_index(strong, candidates).reshape(-1, strong.shape[2]), lengths)
+        self.low = None
+        if any(decisions.low_thresholds):
+            self.low = median_decisions(low_decisions(strong, decisions), lengths)
+        if decisions.weak_gate:
+            gate = scores.weak > np.asarray(decisions.tag_thresholds, dtype=scores.weak.dtype)
+            self.index[~gate.ravel()] = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the index alone decides, without runs."""
+        return self.low is None and not any((*self.decisions.min_gap_seconds, *self.decisions.min_duration_seconds))
+
+    def active(self, j: int) -> np.ndarray:
+        """Return the decisions at candidate j, one row for each clip and class, classes fastest."""
+        active = self.index > j
+        if self.low is not None:
+            active = keep_rising(self.low | active, active)
+        return smooth(active, self.decisions, self.hop_seconds)
+
+    def runs(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return rows, first and last frames of the events at candidate j."""
+        return roll_runs(self.active(j))
+
+
+def _median_index(index: np.ndarray, lengths: list[int]) -> np.ndarray:
+    """Median-filter an index along time, zeros beyond the ends; a median keeps order, so this commutes."""
+    from scipy import ndimage
+
+    for n in sorted(set(lengths) - {1}):
+        rows = np.flatnonzero(np.tile(np.asarray(lengths) == n, len(index) // len(lengths)))
+        # All rows in one line, zeros between: SciPy's filter of one dimension is far faster than that of two.
+        line = np.zeros((len(rows), index.shape[1] + n // 2), dtype=index.dtype)
+        line[:, : index.shape[1]] = index[rows]
+        filtered = ndimage.median_filter(line.ravel(), size=n, mode="constant", cval=0)
+        index[rows] = filtered.reshape(line.shape)[:, : index.shape[1]]
+    return index
+
+
+def segment_index(
+    scores: ScoreSet,
+    decisions: ClassDecisions,
+    candidates: np.ndarray,
+    *,
+    n_segments: int,
+    segment_seconds: float,
+) -> np.ndarray:
+    """Return at how many of the candidates each segment is active, shape (n_clips, n_segments, n_classes)."""
+    n_clips, n_frames, n_classes = scores.strong.shape
+    first, last = segment_frames(n_frames, scores.hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
+    if not any((*decisions.median_seconds, decisions.weak_gate)) and decisions.plain_threshold:
+        return candidate_index(
+            segment_maximum(scores.strong, scores.hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds),
+            candidates,
+        )
+    frames = FrameActivity(scores, decisions, candidates)
+    if frames.plain:
+        found = _highest(frames.index, first, last)
+    else:
+        found = np.zeros((n_clips * n_classes, n_segments), dtype=frames.index.dtype)
+        for j in range(frames.n_candidates):
+            found += _highest(frames.active(j), first, last)
+    return np.moveaxis(found.reshape(n_clips, n_classes, n_segments), 2, 1)

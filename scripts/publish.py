@@ -1,0 +1,143 @@
+"""Take what is worth keeping of a finished grid into a folder of results that is committed.
+
+``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies tables,
+figures, configuration and environment, writes what of the data was used (with checksums of the clip lists), and adds
+one table of its own: the same cells with one threshold per class, tuned on the validation clips. No recordings, no
+models, no paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from crnn_weak.cli import run_guarded
+from crnn_weak.config import Config, load_config
+from crnn_weak.errors import RunError
+from crnn_weak.storage import write_text
+
+__all__ = ["main", "publish", "tuned_row"]
+
+_COPIED = (
+    "table.txt", "table.csv", "table.md", "table.tex", "figure.png", "figure.pdf", "results.csv", "environment.json",
+    "yardsticks.json",
+)  # fmt: skip
+_TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
+
+
+def publish(folder: str | Path, target: str | Path) -> Path:
+    """Copy a finished grid's results and tune its thresholds.
+
+    Parameters
+    ----------
+    folder : path
+        Of the grid.
+    target : path
+        Made if it is not there; files of the same names are replaced.
+
+    Raises
+    ------
+    RunError
+        The grid is not finished.
+    """
+    folder, target = Path(folder), Path(target)
+    missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]
+    if missing:
+        raise RunError(f"{folder}: not a finished grid, {missing[0]} is not there. Start the grid again to finish it.")
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _COPIED:
+        shutil.copyfile(folder / name, target / name)
+    for path in sorted(folder.glob("saliency/localisation.*")):
+        shutil.copyfile(path, target / f"saliency_{path.name}")
+    config = load_config(folder / "config.toml")
+    # A folder's name says where somebody keeps recordings; the rest is the experiment.
+    text = (folder / "config.toml").read_text(encoding="utf-8")
+    for value in (config.data.root, config.data.metadata, config.data.events):
+        if value:
+            text = text.replace(json.dumps(value, ensure_ascii=False), json.dumps(Path(value).name, ensure_ascii=False))
+    write_text(target / "config.toml", text)
+    write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
+    write_text(target / "tuned.csv", _tuned(folder, config))
+    return target
+
+
+def _data(folder: Path, config: Config) -> dict[str, Any]:
+    from crnn_weak.features.store import FeatureStore
+
+    data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    kept = {name: data[name] for name in ("provenance", "classes", "coverage")}
+    for split in ("train", "test"):
+        with FeatureStore(folder / data[f"{split}_store"], config.features) as store:
+            listed = "\n".join(sorted(store.clip_ids))
+            kept["coverage"][split]["clip_ids_sha256"] = hashlib.sha256(listed.encode()).hexdigest()
+    return kept
+
+
+def _tuned(folder: Path, config: Config) -> str:
+    rows = [tuned_row(run) for run in sorted(folder.glob("*_*/seed-*")) if (run / "metrics.json").exists()]
+    rows.sort(key=lambda row: (row["seed"], row["strong"] / row["weak"] if row["weak"] else float("inf")))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _TUNED, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: f"{row[name]:g}" for name in _TUNED} for row in rows)
+    return text.getvalue()
+
+
+def tuned_row(run: str | Path) -> dict[str, float]:
+    """Return a run's scores on the testing clips at its own decisions and with thresholds tuned on validation clips.
+
+    One threshold per class: for tagging the one with the best micro F1, for detection the one with the best segment
+    F1 (its error rate is reported, not searched). Percent, but for the error rate.
+    """
+    from crnn_weak.runs.scores import open_scores
+    from crnn_weak.tuning.tune import tune, value_of
+
+    config = load_config(Path(run) / "config.toml")
+    metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))
+    held_out, testing = open_scores(str(run), "validation"), open_scores(str(run), "test")
+    options: dict[str, Any] = {"evaluation": config.evaluation, "clip_seconds": config.features.clip_seconds}
+    row = {
+        "strong": config.loss_weights.strong,
+        "weak": config.loss_weights.weak,
+        "seed": config.training.seed,
+        "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
+    }
+    tags = tune(held_out.scores, metric="tagging_f1", tags=held_out.tags, per_class=True, **options)
+    found = value_of(testing.scores, tags.decisions, metric="tagging_f1", tags=testing.tags, **options)
+    row["tag_F_tuned"] = round(100 * found, 2)
+    nan = float("nan")
+    row |= {"SED_ER": nan, "SED_ER_tuned": nan, "SED_F": nan, "SED_F_tuned": nan}
+    if metrics["segment"] is not None and held_out.events is not None:
+        row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
+        row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
+        chosen = tune(held_out.scores, metric="segment_f1", events=held_out.events, per_class=True, **options).decisions
+        options["events"] = testing.events
+        row["SED_F_tuned"] = round(100 * value_of(testing.scores, chosen, metric="segment_f1", **options), 2)
+        row["SED_ER_tuned"] = round(value_of(testing.scores, chosen, metric="error_rate", **options), 4)
+    return row
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python scripts/publish.py``."""
+    parser = argparse.ArgumentParser(prog="publish", description="Keep the results of a finished grid.")
+    parser.add_argument("grid", metavar="GRID", help="folder of the grid")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="e.g. experiments/results/street")
+    args = parser.parse_args(argv)
+
+    def call() -> int:
+        print(publish(args.grid, args.to))
+        return 0
+
+    return run_guarded("publish", call)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
