@@ -5,7 +5,7 @@ module imports no matplotlib. A figure for a file:
 
 >>> import io
 >>> from crnn_weak import preset
->>> from crnn_weak.report import figures
+>>> from crnn_weak import figures
 >>> figure, (ax,) = figures.new_figure(7, 6)
 >>> boxes = figures.draw_architecture(preset("paper"), ax=ax)
 >>> figure.savefig(io.BytesIO())        # or figures.save_figure(figure, "network"), which writes PNG and PDF

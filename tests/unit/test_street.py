@@ -405,7 +405,7 @@ def test_what_street_cannot_make_is_refused(override, tmp_path):
 
 
 def test_the_baseline_learns_loud_scenes_and_says_what_it_did(capsys):
-    from crnn_weak.experiments import street_baseline
+    import street_baseline
 
     assert street_baseline.main(["--train", "60", "--test", "20", "--snr", "20", "30", "--jobs", "1"]) == 0
     printed = capsys.readouterr().out
@@ -414,7 +414,7 @@ def test_the_baseline_learns_loud_scenes_and_says_what_it_did(capsys):
 
 
 def test_the_figure_has_a_panel_for_each_class(tmp_path, monkeypatch):
-    from crnn_weak.experiments import street_figure
+    import street_figure
 
     drawn = []
     draw = street_figure.street_figure
