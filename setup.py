@@ -33,6 +33,9 @@ setup(
         "joblib>=1.4",
         "tqdm>=4.66",
         "Jinja2>=3.1",
+        "msgspec>=0.18",
+        "filelock>=3.12",
+        "tomli-w>=1.0",
         "setuptools<82",
     ],
     extras_require={
