@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["frame_edges", "frames_to_seconds", "n_frames", "n_samples", "n_segments", "seconds_to_frames"]
+__all__ = ["frame_edges", "frames_to_seconds", "n_frames", "n_samples"]
 
 # Event times are written with three to six decimals; a quotient this close to a whole number is that number.
 _SLACK = 1e-6
@@ -54,15 +54,6 @@ def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, i
     return math.floor(onset / hop_seconds + _SLACK), math.ceil(offset / hop_seconds - _SLACK)
 
 
-def seconds_to_frames(seconds: float, hop_seconds: float) -> int:
-    """Return the number of whole frames nearest to a duration.
-
-    >>> seconds_to_frames(0.2, 0.02)
-    10
-    """
-    return round(seconds / hop_seconds)
-
-
 def frames_to_seconds(frame: float, hop_seconds: float) -> float:
     """Return the time at which a frame begins, in seconds.
 
@@ -70,12 +61,3 @@ def frames_to_seconds(frame: float, hop_seconds: float) -> float:
     1.0
     """
     return frame * hop_seconds
-
-
-def n_segments(clip_seconds: float, segment_seconds: float) -> int:
-    """Return the number of evaluation segments that a clip touches.
-
-    >>> n_segments(9.3, 1.0)
-    10
-    """
-    return math.ceil(clip_seconds / segment_seconds - _SLACK)

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from crnn_weak import timing
+from crnn_weak.activity import roll_runs, runs_roll
 from crnn_weak.config import DecisionConfig
 from crnn_weak.errors import DataError
 from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
@@ -31,7 +32,6 @@ __all__ = [
     "ClassDecisions",
     "as_class_decisions",
     "binarize",
-    "roll_runs",
     "score_set_events",
     "score_set_tags",
     "scores_to_events",
@@ -41,44 +41,10 @@ __all__ = [
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
-def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the runs of True in each row.
-
-    Parameters
-    ----------
-    roll : np.ndarray of bool, shape (n_rows, n_frames)
-
-    Returns
-    -------
-    rows, first, last : np.ndarray of int, shape (n_runs,)
-        Frames ``[first, last)`` of row ``rows``; by row, then by time.
-
-    Examples
-    --------
-    >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
-    [[0, 0], [0, 3], [2, 4]]
-    """
-    n_rows, n_frames = roll.shape
-    line = np.zeros(n_rows * (n_frames + 1) + 1, dtype=bool)  # all rows in one line, an inactive frame before each
-    line[:-1].reshape(n_rows, n_frames + 1)[:, 1:] = roll
-    edges = np.flatnonzero(line[1:] != line[:-1])
-    first, last = edges[0::2], edges[1::2]
-    rows = first // (n_frames + 1)
-    begin = rows * (n_frames + 1)
-    return rows, first - begin, last - begin
-
-
 def by_class(frames: np.ndarray) -> np.ndarray:
     """Return (clips, frames, classes) as rows of frames, one for each clip and class, classes fastest."""
-    return np.ascontiguousarray(np.moveaxis(frames, 1, 2)).reshape(-1, frames.shape[1])
-
-
-def _from_runs(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the roll of runs that may touch but not overlap."""
-    steps = np.zeros((shape[0], shape[1] + 1), dtype=np.int8)
-    np.add.at(steps, (rows, first), 1)
-    np.add.at(steps, (rows, last), -1)
-    return np.cumsum(steps, axis=1, dtype=np.int8)[:, :-1] > 0
+    n_clips, n_frames, n_classes = frames.shape
+    return np.ascontiguousarray(np.moveaxis(frames, 1, 2)).reshape(n_clips * n_classes, n_frames)
 
 
 def _frames(seconds: Sequence[float], hop_seconds: float) -> np.ndarray:
@@ -185,7 +151,7 @@ def keep_rising(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     counted = np.zeros((low.shape[0], low.shape[1] + 1), dtype=np.int32)
     np.cumsum(high, axis=1, out=counted[:, 1:])
     keep = counted[rows, last] > counted[rows, first]
-    return _from_runs(rows[keep], first[keep], last[keep], low.shape)
+    return runs_roll(rows[keep], first[keep], last[keep], low.shape)
 
 
 def smooth(active: np.ndarray, decisions: ClassDecisions, hop_seconds: float) -> np.ndarray:
@@ -195,11 +161,11 @@ def smooth(active: np.ndarray, decisions: ClassDecisions, hop_seconds: float) ->
         n_closed = _frames(decisions.min_gap_seconds, hop_seconds)
         rows, first, last = roll_runs(active)
         short = (rows[1:] == rows[:-1]) & (first[1:] - last[:-1] < n_closed[rows[1:] % n_classes])
-        active = active | _from_runs(rows[1:][short], last[:-1][short], first[1:][short], active.shape)
+        active = active | runs_roll(rows[1:][short], last[:-1][short], first[1:][short], active.shape)
     if any(decisions.min_duration_seconds):
         rows, first, last = roll_runs(active)
         keep = last - first >= _frames(decisions.min_duration_seconds, hop_seconds)[rows % n_classes]
-        active = _from_runs(rows[keep], first[keep], last[keep], active.shape)
+        active = runs_roll(rows[keep], first[keep], last[keep], active.shape)
     return active
 
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from crnn_weak import timing
+from crnn_weak.activity import roll_runs
 from crnn_weak.config import DecisionConfig
-from crnn_weak.events.decode import binarize, median_frames, roll_runs
+from crnn_weak.events.decode import binarize, median_frames
 from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
 from crnn_weak.labels.events import Event
 

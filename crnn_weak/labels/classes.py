@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.errors import LabelError, nearest_names
-from crnn_weak.labels.events import Event
 
-__all__ = ["AUDIOSET_IDS", "DCASE2017_TASK4", "class_indices", "event_roll", "roll_events", "tag_array"]
+__all__ = ["AUDIOSET_IDS", "DCASE2017_TASK4", "class_indices", "tag_array"]
 
 
 class _Class(NamedTuple):
@@ -87,51 +85,3 @@ def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarr
     for row, labels in enumerate(tags):
         array[row, class_indices(labels, classes)] = True
     return array
-
-
-def event_roll(
-    events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int, where: str = ""
-) -> np.ndarray:
-    """Mark the cells of a grid in time that each class overlaps.
-
-    With ``hop_seconds=1.0`` the cells are the task's segments: onset floored, offset ceiled (sed_eval's rule).
-    Zero-length events mark nothing; what lies beyond ``n_frames`` is cut off.
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_frames, n_classes)
-
-    Examples
-    --------
-    >>> event_roll([Event(0.4, 1.2, "car")], ["car"], hop_seconds=1.0, n_frames=3)[:, 0].tolist()
-    [True, True, False]
-    """
-    roll = np.zeros((n_frames, len(classes)), dtype=bool)
-    for event in events:
-        (column,) = class_indices([event.label], classes, where=where)
-        first, last = timing.frame_edges(event.onset, event.offset, hop_seconds)
-        roll[first:last, column] = True
-    return roll
-
-
-def roll_events(roll: np.ndarray, classes: Sequence[str], *, hop_seconds: float) -> list[Event]:
-    """Return the runs of a roll as events; the inverse of `event_roll` for events on frame edges.
-
-    Parameters
-    ----------
-    roll : np.ndarray of bool, shape (n_frames, n_classes)
-
-    Examples
-    --------
-    >>> roll_events(np.array([[1], [1], [0]], bool), ["car"], hop_seconds=0.5)
-    [Event(onset=0.0, offset=1.0, label='car', score=None)]
-    """
-    padded = np.zeros((roll.shape[0] + 2, roll.shape[1]), dtype=np.int8)
-    padded[1:-1] = roll
-    steps = np.diff(padded, axis=0).T  # (classes, frames + 1): +1 where a run begins, -1 behind its end
-    columns, onsets = np.nonzero(steps == 1)
-    _, offsets = np.nonzero(steps == -1)
-    return sorted(
-        Event(round(first * hop_seconds, 6), round(last * hop_seconds, 6), classes[column])
-        for column, first, last in zip(columns.tolist(), onsets.tolist(), offsets.tolist(), strict=True)
-    )

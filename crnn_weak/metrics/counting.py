@@ -31,22 +31,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from crnn_weak.errors import ClipError, DataError, LabelError, nearest_names
-from crnn_weak.labels.events import Events
+from crnn_weak.errors import ClipError, DataError, nearest_names
 
 __all__ = [
     "ClassFigures",
     "Counts",
     "DetectionMetrics",
-    "EventTable",
     "check_clips",
     "check_lengths",
     "class_figures",
-    "event_table",
     "overall_figures",
     "plain",
 ]
@@ -84,41 +81,6 @@ def check_lengths(**seconds: float | None) -> None:
     for name, value in seconds.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise DataError(f"{name} = {value!r}: expected seconds above 0.")
-
-
-class EventTable(NamedTuple):
-    """Events of many clips as arrays, one row an event, in the order of the lists."""
-
-    clip: np.ndarray  #: int, index into the clip list
-    label: np.ndarray  #: int, index into the class list
-    onset: np.ndarray  #: float64, seconds
-    offset: np.ndarray  #: float64, seconds
-
-
-def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], where: str) -> EventTable:
-    """Flatten event lists; `where` names the list in the message of a LabelError."""
-    column = {label: index for index, label in enumerate(classes)}
-    rows = [events.get(clip_id, ()) for clip_id in clip_ids]
-    flat = [event for clip_events in rows for event in clip_events]
-    try:
-        label = [column[event.label] for event in flat]
-    except KeyError:
-        clip_id, event = next(
-            (clip_id, event)
-            for clip_id, clip_events in zip(clip_ids, rows, strict=True)
-            for event in clip_events
-            if event.label not in column
-        )
-        raise LabelError(
-            f"{where}, clip {clip_id!r}: label {event.label!r} is not in the class list. "
-            f"{nearest_names(event.label, classes)}"
-        ) from None
-    return EventTable(
-        np.repeat(np.arange(len(rows)), [len(clip_events) for clip_events in rows]),
-        np.array(label, dtype=np.int64),
-        np.array([event.onset for event in flat], dtype=np.float64),
-        np.array([event.offset for event in flat], dtype=np.float64),
-    )
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnn_weak.activity import EventTable, event_table
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.counting import Counts, DetectionMetrics, EventTable, check_clips, check_lengths, event_table
+from crnn_weak.metrics.counting import Counts, DetectionMetrics, check_clips, check_lengths
 
-__all__ = ["EventCounts", "EventMetrics", "count_events", "event_counts", "event_metrics", "matched_per_class"]
-
-EventCounts = Counts
+__all__ = ["EventMetrics", "count_events", "event_counts", "event_metrics", "matched_per_class"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from crnn_weak.activity import event_table
 from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import (
@@ -25,7 +26,6 @@ from crnn_weak.metrics.counting import (
     check_clips,
     check_lengths,
     class_average,
-    event_table,
 )
 from crnn_weak.metrics.event import EventMetrics
 from crnn_weak.metrics.segment import SegmentMetrics

@@ -20,13 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnn_weak.activity import EventTable, event_table, n_segments, table_roll
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.counting import Counts, DetectionMetrics, EventTable, check_clips, check_lengths, event_table
+from crnn_weak.metrics.counting import Counts, DetectionMetrics, check_clips, check_lengths
 
-__all__ = ["SegmentCounts", "SegmentMetrics", "count_segments", "segment_counts", "segment_metrics", "segment_roll"]
-
-SegmentCounts = Counts
+__all__ = ["SegmentMetrics", "count_segments", "segment_counts", "segment_metrics"]
 
 # Cells of a roll that are held at once: recordings of hours are counted in blocks of clips.
 _BLOCK_CELLS = 50_000_000
@@ -88,57 +87,6 @@ def _active(roll: np.ndarray, axis: int) -> np.ndarray:
     return roll.view(np.uint8).sum(axis=axis, dtype=kind).astype(np.int64)
 
 
-def segment_edges(table: EventTable, segment_seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the segments ``[first, last)`` of each event.
-
-    No slack is given to quotients here, other than for frames in `crnn_weak.timing`: sed_eval gives none.
-    """
-    first = np.floor(table.onset / segment_seconds).astype(np.int64)
-    last = np.ceil(table.offset / segment_seconds).astype(np.int64)
-    return first, last
-
-
-def _roll(
-    table: EventTable, first: np.ndarray, last: np.ndarray, *, n_clips: int, n_segments: int, n_classes: int
-) -> np.ndarray:
-    length = n_segments + 1
-    row = (table.clip * n_classes + table.label) * length
-    n_cells = n_clips * n_classes * length
-    # Beginnings minus ends, counted in one line with time fastest: the running sum never leaves a row open.
-    steps = np.bincount(row + np.minimum(first, n_segments), minlength=n_cells)
-    steps -= np.bincount(row + np.minimum(last, n_segments), minlength=n_cells)
-    active = (np.cumsum(steps) > 0).reshape(n_clips, n_classes, length)
-    return np.ascontiguousarray(np.moveaxis(active[:, :, :-1], 2, 1))
-
-
-def segment_roll(
-    events: Events,
-    *,
-    clip_ids: Sequence[str],
-    classes: Sequence[str],
-    clip_seconds: float,
-    segment_seconds: float = 1.0,
-    where: str = "events",
-) -> np.ndarray:
-    """Mark the segments that each class touches, for many clips.
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_clips, n_segments, n_classes)
-        ``n_segments`` is ``ceil(clip_seconds / segment_seconds)``.
-
-    Raises
-    ------
-    LabelError
-        A label is not in `classes`; `where` names the list in the message.
-    """
-    check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
-    table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
-    first, last = segment_edges(table, segment_seconds)
-    n_segments = int(np.ceil(clip_seconds / segment_seconds))
-    return _roll(table, first, last, n_clips=len(clip_ids), n_segments=n_segments, n_classes=len(classes))
-
-
 def count_segments(
     reference: Events,
     estimated: Events,
@@ -150,26 +98,21 @@ def count_segments(
     """Return the reference's clips and the counts of each; see `segment_metrics` for the parameters."""
     check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
     clip_ids = check_clips(reference, estimated)
-    tables, edges = [], []
-    for events, where in ((reference, "reference"), (estimated, "estimate")):
-        table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
-        tables.append(table)
-        edges.append(segment_edges(table, segment_seconds))
-    longest = max((int(last.max(initial=0)) for _, last in edges), default=0)
-    n_segments = longest if clip_seconds is None else int(np.ceil(clip_seconds / segment_seconds))
-    block = max(1, _BLOCK_CELLS // max(1, n_segments * len(classes)))
+    tables = [
+        event_table(events, clip_ids=clip_ids, classes=classes, where=where)
+        for events, where in ((reference, "reference"), (estimated, "estimate"))
+    ]
+    length = max(float(table.offset.max(initial=0.0)) for table in tables) if clip_seconds is None else clip_seconds
+    shape = {"n_segments": n_segments(length, segment_seconds), "n_classes": len(classes)}
+    block = max(1, _BLOCK_CELLS // max(1, shape["n_segments"] * len(classes)))
     parts = []
     for start in range(0, len(clip_ids), block):
         stop = min(start + block, len(clip_ids))
         rolls = []
-        for table, (first, last) in zip(tables, edges, strict=True):
+        for table in tables:
             rows = slice(*np.searchsorted(table.clip, (start, stop)))
             part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
-            rolls.append(
-                _roll(
-                    part, first[rows], last[rows], n_clips=stop - start, n_segments=n_segments, n_classes=len(classes)
-                )
-            )
+            rolls.append(table_roll(part, segment_seconds, n_clips=stop - start, **shape))
         parts.append(segment_counts(*rolls))
     joined = [
         np.concatenate([getattr(part, name) for part in parts])

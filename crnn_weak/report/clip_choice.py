@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crnn_weak import timing
-from crnn_weak.labels.classes import event_roll
+from crnn_weak.activity import segment_roll
 from crnn_weak.labels.events import Events
 
 __all__ = ["ClipScores", "choose_clips", "score_clips"]
@@ -67,16 +66,17 @@ def score_clips(
         A clip that is not there has no events.
     clip_seconds, segment_seconds : float
     """
-    n_segments = timing.n_segments(clip_seconds, segment_seconds)
-    shape = (len(clip_ids), n_segments, len(classes))
-    rolls = {"reference": np.zeros(shape, bool), "estimated": np.zeros(shape, bool)}
-    for name, events in (("reference", reference), ("estimated", estimated)):
-        for row, clip_id in enumerate(clip_ids):
-            listed = events.get(clip_id, ())
-            rolls[name][row] = event_roll(
-                listed, classes, hop_seconds=segment_seconds, n_frames=n_segments, where=f"{name}, clip {clip_id}"
-            )
-    truth, guess = rolls["reference"], rolls["estimated"]
+    truth, guess = (
+        segment_roll(
+            events,
+            clip_ids=clip_ids,
+            classes=classes,
+            clip_seconds=clip_seconds,
+            segment_seconds=segment_seconds,
+            where=where,
+        )
+        for events, where in ((reference, "reference"), (estimated, "estimated"))
+    )
     return ClipScores(
         tuple(clip_ids), tuple(classes), truth.sum(axis=1), guess.sum(axis=1), (truth & guess).sum(axis=1)
     )

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crnn_weak.activity import segment_maximum, segment_roll
 from crnn_weak.errors import ClipError, ConfigError, RunError, nearest_names
 from crnn_weak.events.operating_point import ClassDecisions
 from crnn_weak.events.scores import ScoreSet, load_scores
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
-from crnn_weak.metrics.segment import segment_roll
 from crnn_weak.runs.run import Run, open_run, read_json
-from crnn_weak.tuning.curves import segment_maximum
 
 __all__ = ["DECISIONS_FILE", "ScoredRun", "open_scores", "run_decisions"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from crnn_weak.activity import event_roll
 from crnn_weak.errors import DataError, ModelFileError
-from crnn_weak.labels.classes import event_roll
 from crnn_weak.runs.run import Run, Setting
 from crnn_weak.saliency.localisation import Localisation, localise, summarise
 from crnn_weak.saliency.table import Row

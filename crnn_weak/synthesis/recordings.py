@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
+from crnn_weak.activity import roll_runs
 from crnn_weak.audio import load_clip
 from crnn_weak.errors import DataError
 from crnn_weak.labels.tables import number, read_rows, read_text, write_text
@@ -128,8 +129,8 @@ def active_regions(
     if reference < -100:
         return ()
     high, low = level > reference - high_db, level > reference - low_db
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], low.astype(np.int8), [0]])))
-    runs = [(first, last) for first, last in edges.reshape(-1, 2).tolist() if high[first:last].any()]
+    _, starts, ends = roll_runs(low[None])
+    runs = [(first, last) for first, last in zip(starts.tolist(), ends.tolist(), strict=True) if high[first:last].any()]
     closed: list[tuple[int, int]] = []
     for first, last in runs:
         if closed and (first - closed[-1][1]) * n_frame < gap_seconds * sample_rate_hz:

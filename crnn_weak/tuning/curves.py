@@ -6,20 +6,22 @@ active at every lower one. One small integer per cell then stands for its decisi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from crnn_weak.activity import roll_runs, segment_maximum
 from crnn_weak.events.decode import (
     keep_rising,
     low_decisions,
     median_decisions,
     median_frames,
-    roll_runs,
     smooth,
 )
 from crnn_weak.events.operating_point import ClassDecisions
 from crnn_weak.events.scores import ScoreSet
 
-__all__ = ["FrameActivity", "candidate_index", "segment_frames", "segment_index", "segment_maximum"]
+__all__ = ["FrameActivity", "candidate_index", "segment_index"]
 
 
 def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -32,47 +34,6 @@ def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     kind = np.uint8 if n < 256 else np.uint16 if n < 65536 else np.int32
     # Compared in the scores' own precision, as `binarize` compares them.
     return np.searchsorted(candidates.astype(scores.dtype), scores, side="left").astype(kind)
-
-
-def segment_frames(
-    n_frames: int, hop_seconds: float, *, n_segments: int, segment_seconds: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the frames ``[first, last)`` that touch each segment, by the metric's own arithmetic.
-
-    An active frame becomes (part of) an event with onset and offset rounded to microseconds; the onset is floored
-    and the offset ceiled. A frame may touch two segments where the hop does not divide the segment.
-
-    >>> [array.tolist() for array in segment_frames(4, 0.5, n_segments=2, segment_seconds=1.0)]
-    [[0, 2], [2, 4]]
-    """
-    edges = np.round(np.arange(n_frames + 1) * hop_seconds, 6) / segment_seconds
-    onset, offset = np.floor(edges[:-1]), np.ceil(edges[1:])
-    segments = np.arange(n_segments)
-    return np.searchsorted(offset, segments, "right"), np.searchsorted(onset, segments, "right")
-
-
-def _highest(frames: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return the maximum over the frames ``[first, last)`` of each segment; the last axis is time."""
-    highest = np.zeros((*frames.shape[:-1], len(first)), dtype=frames.dtype)
-    for segment, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        if begin < end:
-            frames[..., begin:end].max(axis=-1, out=highest[..., segment])
-    return highest
-
-
-def segment_maximum(frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float) -> np.ndarray:
-    """Return the highest score of each segment (it is active at every threshold below), or whether any is True.
-
-    Parameters
-    ----------
-    frames : np.ndarray of float or bool, shape (n_clips, n_frames, n_classes)
-
-    Returns
-    -------
-    np.ndarray, shape (n_clips, n_segments, n_classes)
-    """
-    first, last = segment_frames(frames.shape[1], hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
-    return np.moveaxis(_highest(np.moveaxis(frames, 1, 2), first, last), 2, 1)
 
 
 class FrameActivity:
@@ -138,18 +99,17 @@ def segment_index(
     segment_seconds: float,
 ) -> np.ndarray:
     """Return at how many of the candidates each segment is active, shape (n_clips, n_segments, n_classes)."""
-    n_clips, n_frames, n_classes = scores.strong.shape
-    first, last = segment_frames(n_frames, scores.hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
+    n_clips, _, n_classes = scores.strong.shape
+    segments: dict[str, Any] = {
+        "hop_seconds": scores.hop_seconds, "n_segments": n_segments, "segment_seconds": segment_seconds,
+    }  # fmt: skip
     if not any((*decisions.median_seconds, decisions.weak_gate)) and decisions.plain_threshold:
-        return candidate_index(
-            segment_maximum(scores.strong, scores.hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds),
-            candidates,
-        )
+        return candidate_index(segment_maximum(scores.strong, **segments), candidates)
     frames = FrameActivity(scores, decisions, candidates)
     if frames.plain:
-        found = _highest(frames.index, first, last)
+        found = segment_maximum(frames.index, axis=-1, **segments)
     else:
         found = np.zeros((n_clips * n_classes, n_segments), dtype=frames.index.dtype)
         for j in range(frames.n_candidates):
-            found += _highest(frames.active(j), first, last)
+            found += segment_maximum(frames.active(j), axis=-1, **segments)
     return np.moveaxis(found.reshape(n_clips, n_classes, n_segments), 2, 1)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak.events.decode import roll_runs
+from crnn_weak.activity import roll_runs
 
 __all__ = ["Curves", "best_error_rate", "best_f1", "counts_at_thresholds", "join"]
 

@@ -36,18 +36,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crnn_weak.activity import EventTable, event_table, roll_runs, segment_maximum, segment_roll
 from crnn_weak.config import DecisionConfig, EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
-from crnn_weak.events.decode import binarize, by_class, roll_runs
+from crnn_weak.events.decode import binarize, by_class
 from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
 from crnn_weak.events.scores import ScoreSet
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.counting import Counts, EventTable, event_table, overall_figures
+from crnn_weak.metrics.counting import Counts, overall_figures
 from crnn_weak.metrics.event import event_counts, matched_per_class
-from crnn_weak.metrics.segment import segment_counts, segment_roll
+from crnn_weak.metrics.segment import segment_counts
 from crnn_weak.metrics.tagging import tagging_counts
-from crnn_weak.tuning.curves import FrameActivity, candidate_index, segment_index, segment_maximum
+from crnn_weak.tuning.curves import FrameActivity, candidate_index, segment_index
 from crnn_weak.tuning.search import Curves, best_error_rate, best_f1, counts_at_thresholds, join
 
 __all__ = ["METRICS", "Tuning", "tune", "value_of"]

@@ -8,10 +8,10 @@ import pytest
 from helpers import TINY, make_store
 
 from crnn_weak import config as configuration
+from crnn_weak.activity import event_roll
 from crnn_weak.cli import main
 from crnn_weak.events.operating_point import ClassDecisions
 from crnn_weak.events.scores import ScoreSet, save_scores
-from crnn_weak.labels.classes import event_roll
 
 CLASSES = ("bell", "drill", "rain")
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from crnn_weak.activity import segment_roll
 from crnn_weak.config import DecisionConfig, EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError
 from crnn_weak.events.decode import score_set_events
@@ -12,7 +13,6 @@ from crnn_weak.events.operating_point import ClassDecisions
 from crnn_weak.events.scores import ScoreSet
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
-from crnn_weak.metrics.segment import segment_roll
 from crnn_weak.tuning.curves import segment_index
 from crnn_weak.tuning.search import best_error_rate, counts_at_thresholds
 from crnn_weak.tuning.tune import METRICS, tune, value_of

@@ -5,12 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crnn_weak.events.decode import binarize, roll_runs, score_set_events
+from crnn_weak.activity import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
+from crnn_weak.config import DecisionConfig
+from crnn_weak.events.decode import binarize, score_set_events, scores_to_events
 from crnn_weak.events.operating_point import ClassDecisions
 from crnn_weak.events.scores import ScoreSet
-from crnn_weak.labels.classes import event_roll, roll_events
-from crnn_weak.metrics.segment import segment_metrics, segment_roll
-from crnn_weak.tuning.curves import FrameActivity, segment_maximum
+from crnn_weak.metrics.segment import segment_metrics
+from crnn_weak.tuning.curves import FrameActivity
 
 CLASSES = ("Car", "Bus")
 HOP = 0.3
@@ -57,7 +58,7 @@ def test_a_clip_alone_is_decided_as_among_others(strong, chosen):
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(0, 30), st.just(2))), st.sampled_from([0.02, 0.1, 0.3, 1.0]))
 def test_roll_to_list_to_roll_is_the_identity(roll, hop):
-    events = roll_events(roll, CLASSES, hop_seconds=hop)
+    events = scores_to_events(roll.astype(float), classes=CLASSES, hop_seconds=hop, decisions=DecisionConfig())
     assert np.array_equal(event_roll(events, CLASSES, hop_seconds=hop, n_frames=len(roll)), roll)
 
 
@@ -70,6 +71,7 @@ def test_runs_cover_what_is_active_and_nothing_else(roll):
         assert not again[row, max(begin - 1, 0) : end + 1].any()  # runs do not touch
         again[row, begin:end] = True
     assert np.array_equal(again, roll)
+    assert np.array_equal(runs_roll(rows, first, last, roll.shape), roll)
 
 
 @settings(max_examples=200, deadline=None)
@@ -108,7 +110,8 @@ def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segmen
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
 def test_a_perfect_estimate_scores_perfectly(roll):
-    events = {"a": roll_events(roll, CLASSES, hop_seconds=0.4)}
+    found = scores_to_events(roll.astype(float), classes=CLASSES, hop_seconds=0.4, decisions=DecisionConfig())
+    events = {"a": found}
     metrics = segment_metrics(events, events, classes=CLASSES)
     if metrics.n_reference:
         assert (metrics.f_score, metrics.error_rate) == (1.0, 0.0)

@@ -15,6 +15,7 @@ RUNGS = (
     ("config", "settings", "config_file"),
     ("parallel",),
     ("labels", "audio"),
+    ("activity",),
     ("synthesis", "data"),
     ("features",),
     ("model",),

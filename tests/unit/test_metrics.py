@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from crnn_weak.activity import segment_roll
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.baselines import event_yardstick, tag_yardstick, yardsticks
@@ -14,7 +15,7 @@ from crnn_weak.metrics.counting import Counts
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.metrics.ranking import average_precision, psds
-from crnn_weak.metrics.segment import count_segments, segment_counts, segment_metrics, segment_roll
+from crnn_weak.metrics.segment import count_segments, segment_counts, segment_metrics
 from crnn_weak.metrics.tagging import count_tags, tagging_metrics
 
 CLASSES = ("Car", "Bus", "Train")

@@ -1,0 +1,293 @@
+"""Event activity in time: event lists to rolls and segments, and rolls back to runs.
+
+A *roll* is a boolean array that marks where each class is active; a *run* is a maximal stretch ``[first, last)`` of
+active frames. Frames follow `crnn_weak.timing.frame_edges`. Segments follow sed_eval exactly: an onset is floored and
+an offset ceiled without a rounding tolerance, an event that ends on a boundary does not touch the next segment, and a
+zero-length row marks nothing on a boundary and its segment elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from crnn_weak import timing
+from crnn_weak.errors import LabelError, nearest_names
+from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.events import Event, Events
+
+__all__ = [
+    "EventTable",
+    "event_roll",
+    "event_table",
+    "n_segments",
+    "roll_runs",
+    "runs_roll",
+    "segment_edges",
+    "segment_frames",
+    "segment_maximum",
+    "segment_roll",
+    "table_roll",
+]
+
+
+class EventTable(NamedTuple):
+    """Events of many clips as arrays, one row per event, in the order of the lists."""
+
+    clip: np.ndarray  #: int, index into the clip list
+    label: np.ndarray  #: int, index into the class list
+    onset: np.ndarray  #: float64, seconds
+    offset: np.ndarray  #: float64, seconds
+
+
+def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], where: str) -> EventTable:
+    """Flatten event lists into arrays.
+
+    Parameters
+    ----------
+    events : mapping of clip id to sequence of Event
+        A clip that is missing has no events.
+    clip_ids, classes : sequence of str
+    where : str
+        Names the list in the message of a LabelError.
+
+    Raises
+    ------
+    LabelError
+        A label is not in `classes`.
+    """
+    column = {label: index for index, label in enumerate(classes)}
+    rows = [events.get(clip_id, ()) for clip_id in clip_ids]
+    flat = [event for clip_events in rows for event in clip_events]
+    try:
+        label = [column[event.label] for event in flat]
+    except KeyError:
+        clip_id, event = next(
+            (clip_id, event)
+            for clip_id, clip_events in zip(clip_ids, rows, strict=True)
+            for event in clip_events
+            if event.label not in column
+        )
+        raise LabelError(
+            f"{where}, clip {clip_id!r}: label {event.label!r} is not in the class list. "
+            f"{nearest_names(event.label, classes)}"
+        ) from None
+    return EventTable(
+        np.repeat(np.arange(len(rows)), [len(clip_events) for clip_events in rows]),
+        np.array(label, dtype=np.int64),
+        np.array([event.onset for event in flat], dtype=np.float64),
+        np.array([event.offset for event in flat], dtype=np.float64),
+    )
+
+
+# --- frames --------------------------------------------------------------------------------------------------------
+
+
+def event_roll(
+    events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int, where: str = ""
+) -> np.ndarray:
+    """Mark the frames of one clip that each class overlaps.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        Zero-length events mark nothing; what lies beyond `n_frames` is cut off.
+    classes : sequence of str, length n_classes
+    hop_seconds : float
+    n_frames : int
+    where : str
+        Prefix of the message of a LabelError.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (n_frames, n_classes)
+
+    Examples
+    --------
+    >>> event_roll([Event(0.4, 1.2, "car")], ["car"], hop_seconds=1.0, n_frames=3)[:, 0].tolist()
+    [True, True, False]
+    """
+    roll = np.zeros((n_frames, len(classes)), dtype=bool)
+    for event in events:
+        (column,) = class_indices([event.label], classes, where=where)
+        first, last = timing.frame_edges(event.onset, event.offset, hop_seconds)
+        roll[first:last, column] = True
+    return roll
+
+
+def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the runs of True in each row.
+
+    Parameters
+    ----------
+    roll : np.ndarray of bool, shape (n_rows, n_frames)
+
+    Returns
+    -------
+    rows, first, last : np.ndarray of int, shape (n_runs,)
+        Frames ``[first, last)`` of row ``rows``; by row, then by time.
+
+    See Also
+    --------
+    runs_roll : The inverse.
+
+    Examples
+    --------
+    >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
+    [[0, 0], [0, 3], [2, 4]]
+    """
+    n_rows, n_frames = roll.shape
+    line = np.zeros(n_rows * (n_frames + 1) + 1, dtype=bool)  # all rows in one line, an inactive frame before each
+    line[:-1].reshape(n_rows, n_frames + 1)[:, 1:] = roll
+    edges = np.flatnonzero(line[1:] != line[:-1])
+    first, last = edges[0::2], edges[1::2]
+    rows = first // (n_frames + 1)
+    begin = rows * (n_frames + 1)
+    return rows, first - begin, last - begin
+
+
+def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the roll of runs ``[first, last)``, which may overlap; the inverse of `roll_runs`.
+
+    Parameters
+    ----------
+    rows, first, last : np.ndarray of int, shape (n_runs,)
+        ``0 <= first <= last``; what lies beyond the last frame is cut off.
+    shape : (n_rows, n_frames)
+
+    Returns
+    -------
+    np.ndarray of bool, of the given shape
+    """
+    n_rows, n_frames = shape
+    begin = rows * (n_frames + 1)
+    # Starts minus ends, summed over one line of all rows: every run ends within its row.
+    steps = np.zeros(n_rows * (n_frames + 1), dtype=np.int32)
+    np.add.at(steps, begin + np.minimum(first, n_frames), 1)
+    np.add.at(steps, begin + np.minimum(last, n_frames), -1)
+    return (np.cumsum(steps, out=steps) > 0).reshape(n_rows, n_frames + 1)[:, :-1]
+
+
+# --- segments ------------------------------------------------------------------------------------------------------
+
+
+def n_segments(clip_seconds: float, segment_seconds: float) -> int:
+    """Return the number of evaluation segments that a clip touches.
+
+    >>> n_segments(9.3, 1.0)
+    10
+    """
+    return math.ceil(clip_seconds / segment_seconds)
+
+
+def segment_edges(onset: np.ndarray, offset: np.ndarray, segment_seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the segments ``[first, last)`` that each event touches.
+
+    >>> [edge.tolist() for edge in segment_edges(np.array([0.4]), np.array([1.2]), 1.0)]
+    [[0], [2]]
+    """
+    first = np.floor(onset / segment_seconds).astype(np.int64)
+    last = np.ceil(offset / segment_seconds).astype(np.int64)
+    return first, last
+
+
+def table_roll(
+    table: EventTable, segment_seconds: float, *, n_clips: int, n_segments: int, n_classes: int
+) -> np.ndarray:
+    """Mark the segments that each class touches, shape (n_clips, n_segments, n_classes)."""
+    first, last = segment_edges(table.onset, table.offset, segment_seconds)
+    roll = runs_roll(table.clip * n_classes + table.label, first, last, (n_clips * n_classes, n_segments))
+    return np.ascontiguousarray(np.moveaxis(roll.reshape(n_clips, n_classes, n_segments), 2, 1))
+
+
+def segment_roll(
+    events: Events,
+    *,
+    clip_ids: Sequence[str],
+    classes: Sequence[str],
+    clip_seconds: float,
+    segment_seconds: float = 1.0,
+    where: str = "events",
+) -> np.ndarray:
+    """Mark the segments that each class touches, for many clips.
+
+    Parameters
+    ----------
+    events : mapping of clip id to sequence of Event
+    clip_ids, classes : sequence of str
+    clip_seconds, segment_seconds : float > 0
+    where : str
+        Names the list in the message of a LabelError.
+
+    Returns
+    -------
+    np.ndarray of bool, shape (n_clips, n_segments, n_classes)
+        ``n_segments`` is ``ceil(clip_seconds / segment_seconds)``.
+
+    Raises
+    ------
+    LabelError
+        A label is not in `classes`.
+
+    See Also
+    --------
+    segment_maximum : The segments of frame scores.
+    """
+    table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
+    count = n_segments(clip_seconds, segment_seconds)
+    return table_roll(table, segment_seconds, n_clips=len(clip_ids), n_segments=count, n_classes=len(classes))
+
+
+def segment_frames(
+    n_frames: int, hop_seconds: float, *, n_segments: int, segment_seconds: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames ``[first, last)`` that touch each segment, by the arithmetic of the metric.
+
+    An active frame becomes (part of) an event with onset and offset rounded to microseconds; the onset is floored
+    and the offset ceiled. A frame may touch two segments where the hop does not divide the segment.
+
+    >>> [array.tolist() for array in segment_frames(4, 0.5, n_segments=2, segment_seconds=1.0)]
+    [[0, 2], [2, 4]]
+    """
+    times = np.round(np.arange(n_frames + 1) * hop_seconds, 6)
+    first, last = segment_edges(times[:-1], times[1:], segment_seconds)
+    segments = np.arange(n_segments)
+    return np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")
+
+
+def segment_maximum(
+    frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float, axis: int = 1
+) -> np.ndarray:
+    """Return the highest score of each segment, or whether any of its frames is True.
+
+    A segment is active at every threshold below its highest score.
+
+    Parameters
+    ----------
+    frames : np.ndarray of float or bool, shape (n_clips, n_frames, n_classes)
+        Scores, 0 or more.
+    hop_seconds : float
+    n_segments : int
+    segment_seconds : float
+    axis : int
+        The axis of time, for another order of axes.
+
+    Returns
+    -------
+    np.ndarray, shape (n_clips, n_segments, n_classes)
+        In the order of axes of `frames`; 0 or False for a segment without frames.
+
+    See Also
+    --------
+    segment_roll : The segments of event lists.
+    """
+    frames = np.moveaxis(frames, axis, -1)
+    first, last = segment_frames(frames.shape[-1], hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
+    highest = np.zeros((*frames.shape[:-1], n_segments), dtype=frames.dtype)
+    for segment, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        if begin < end:
+            frames[..., begin:end].max(axis=-1, out=highest[..., segment])
+    return np.moveaxis(highest, -1, axis)
