@@ -1,7 +1,7 @@
 """Safe writes: files that appear under their name only when they are whole, and a lock on a folder.
 
-A grid cell can be started twice, e.g. when a worker is presumed dead but is still running. The second one waits for
-the lock of its run folder, and then finds the work done.
+A setting of a grid can be started twice, e.g. when a worker is presumed dead but still runs. The second one waits for
+the lock of the run folder and then finds the work done.
 """
 
 from __future__ import annotations
@@ -9,99 +9,131 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from crnn_weak.errors import RunError
 
-try:
-    import fcntl
-except ImportError:  # Windows: two writers go unnoticed there
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["own", "write_text"]
+__all__ = ["lock", "replace_file", "write_json", "write_text"]
 
 log = logging.getLogger(__name__)
 
-_NAME = ".owner"
-# Seconds between two lines that say for whom we wait.
-_LOG_EVERY = 60.0
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file to a temporary name in the same folder, then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+_LOCK = ".lock"
+_HOLDER = ".lock-holder.json"
 
 
 @contextlib.contextmanager
-def own(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float = 0.5) -> Iterator[None]:
-    """Hold a folder as its only writer.
+def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
+    """Give a temporary path whose file takes the place of `path` when the block ends without an error.
 
-    The lock is the operating system's, on the file ``.owner``: it goes with its process, however that ends, and
-    leaves nothing to clean up. It reaches over machines on file systems that lock (NFS 4, Lustre with ``flock``, GPFS);
-    on one that does not, a line in the log says so and the folder is held by nobody.
+    The temporary file lies in the same folder, has an unpredictable name and is created exclusively, so nobody can
+    place a link there. An error removes it and leaves `path` as it was. A link at `path` is replaced, not followed.
+
+    Parameters
+    ----------
+    path : path
+        The file to write; its folder is created.
+    suffix : str
+        Of the temporary name, where a library insists on one (``.keras``).
+
+    Yields
+    ------
+    Path
+        An empty file to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{suffix}"
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all; line ends stay as they are in `text`."""
+    with replace_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON document whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float = 0.5) -> Iterator[None]:
+    """Hold the lock of a folder: one process writes there at a time.
+
+    The lock is the operating system's, on the file ``.lock``: it ends with its process, however that ends.
 
     Parameters
     ----------
     folder : path
-        Made if it is not there.
+        Created if it does not exist.
     wait_seconds : float
-        How long to wait for another owner; ``math.inf`` waits until it has ended.
+        How long to wait for another process; ``math.inf`` waits until it ends.
+    poll_seconds : float
+        Pause between two tries.
 
     Raises
     ------
     RunError
-        Another process still owns the folder.
+        Another process still holds the lock, or the lock file is a link.
 
     Examples
     --------
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, own(folder):
-    ...     pass  # nobody else is in here
+    >>> with tempfile.TemporaryDirectory() as folder, lock(folder):
+    ...     pass  # no other process writes here
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield
-        return
-    # Opened for appending: the file's content is the present owner's until the lock is ours.
-    with (folder / _NAME).open("a+", encoding="utf-8") as file:
-        began = logged = time.monotonic()
-        while not _locked(file.fileno(), folder):
-            now = time.monotonic()
-            if now - began >= wait_seconds:
-                raise RunError(f"{folder}: {_owner(folder)} is writing here. Wait for it, end it, or choose another.")
-            if now - logged >= _LOG_EVERY or logged == began:
-                logged = now + 1e-9
-                log.info("%s: waiting for %s", folder, _owner(folder))
-            time.sleep(poll_seconds)
-        file.seek(0)
-        file.truncate()
-        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}, file)
-        file.flush()
-        yield
-
-
-def _locked(descriptor: int, folder: Path) -> bool:
+    path = folder / _LOCK
+    if path.is_symlink():
+        raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
+    held = filelock.FileLock(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
+        held.acquire(timeout=0)
+    except NotImplementedError as error:
         log.warning("%s: this file system has no locks (%s); keep other processes out of the folder", folder, error)
-    return True
-
-
-def _owner(folder: Path) -> str:
+    except filelock.Timeout:
+        if wait_seconds <= 0:
+            raise RunError(_is_writing(folder)) from None
+        log.info("%s: waiting for %s", folder, _holder(folder))
+        try:
+            held.acquire(timeout=-1 if math.isinf(wait_seconds) else wait_seconds, poll_interval=poll_seconds)
+        except filelock.Timeout:
+            raise RunError(_is_writing(folder)) from None
     try:
-        content = json.loads((folder / _NAME).read_text(encoding="utf-8"))
+        write_json(
+            folder / _HOLDER,
+            {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")},
+        )
+        yield
+    finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
+        held.release()
+
+
+def _is_writing(folder: Path) -> str:
+    return f"{folder}: {_holder(folder)} is writing here. Wait for it, end it, or choose another folder."
+
+
+def _holder(folder: Path) -> str:
+    try:
+        content = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
         return f"process {content['pid']} on {content['host']} (since {content['since']})"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
-from crnn_weak.storage import own
+from crnn_weak.storage import lock
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SlowTask:
 def slow(task: SlowTask) -> tuple[str, int]:
     """Do the steps of a task that are not done; return its folder's name and the process that ended it."""
     folder = Path(task.folder)
-    with own(folder, wait_seconds=math.inf, poll_seconds=0.05):
+    with lock(folder, wait_seconds=math.inf, poll_seconds=0.05):
         lines = folder / "lines.txt"
         done = len(lines.read_text().splitlines()) if lines.exists() else 0
         for step in range(done, task.n_steps):
@@ -63,6 +63,6 @@ def stumble(folder: str) -> int:
 
 def hold(folder: str, seconds: float) -> None:
     """Own a folder for a while; the file ``held`` appears when it is ours."""
-    with own(folder):
+    with lock(folder):
         (Path(folder) / "held").touch()
         time.sleep(seconds)

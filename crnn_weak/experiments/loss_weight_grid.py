@@ -26,7 +26,7 @@ from crnn_weak.config import Config, LossWeights
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.runs.train_and_score import Cell, cell_metrics, is_complete, run_cell
-from crnn_weak.storage import own, write_text
+from crnn_weak.storage import lock, write_text
 
 __all__ = ["SETTINGS", "Grid", "main", "run_grid"]
 
@@ -101,7 +101,7 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
     grid = dataclasses.replace(grid, config=prepared.config)
-    with own(grid.folder):
+    with lock(grid.folder):
         write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
         write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
         cells = grid.cells(prepared.train_store, prepared.test_store)

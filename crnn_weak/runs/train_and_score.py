@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crnn_weak.config import Config, load_config
-from crnn_weak.storage import own, write_text
+from crnn_weak.storage import lock, write_text
 
 __all__ = ["Cell", "cell_metrics", "is_complete", "run_cell"]
 
@@ -57,7 +57,7 @@ def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
     """
     run_dir = Path(cell.run_dir)
     # A worker that was given up for lost may live: whoever comes second waits, and finds the work done.
-    with own(run_dir, wait_seconds=math.inf):
+    with lock(run_dir, wait_seconds=math.inf):
         if is_complete(run_dir) and load_config(run_dir / "config.toml") == cell.config:
             return cell_metrics(run_dir)
         return _run_cell(cell, run_dir, options)
