@@ -21,9 +21,14 @@ def test_a_file_appears_whole(tmp_path):
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(ZeroDivisionError), replace_file(tmp_path / "a.txt") as temporary:
-        temporary.write_text("new")
-        1 / 0  # noqa: B018
+
+    def fail():
+        with replace_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
 
