@@ -28,8 +28,10 @@ from common import alternate, environment, report, table
 
 from crnn_weak.config import preset
 from crnn_weak.events.decode import scores_to_events
+from crnn_weak.events.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.inference.detector import Detector, load
+from crnn_weak.inference.predict import predict
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 
@@ -77,16 +79,15 @@ def naive(detector: Detector, path: Path) -> list[Event]:
         first = max(0, start - context)
         cut = audio[first * features.n_hop : (start + plan.n_window + context) * features.n_hop]
         window = extractor(cut)[start - first : start - first + plan.n_window]
-        outputs = detector.model.predict_on_batch(detector.scaler.transform(window)[None])
+        strong, _ = predict(detector.model, detector.scaler.transform(window)[None])
         weight = plan.weights.copy()
         weight[: plan.n_window // 2] = 1 if start == 0 else weight[: plan.n_window // 2]
         weight[plan.n_window // 2 :] = 1 if start == starts[-1] else weight[plan.n_window // 2 :]
-        sums[start : start + plan.n_window] += weight[:, None] * np.asarray(outputs["strong"])[0]
+        sums[start : start + plan.n_window] += weight[:, None] * strong[0]
         weights[start : start + plan.n_window, 0] += weight
     scores = (sums / weights).astype(np.float32)
-    return scores_to_events(
-        scores, classes=detector.classes, hop_seconds=features.hop_seconds, decisions=detector.decisions
-    )
+    whole = Scores(("",), detector.classes, features.hop_seconds, scores[None], np.zeros((1, len(detector.classes))))
+    return list(scores_to_events(whole, detector.operating_point)[""])
 
 
 def speed(args: argparse.Namespace, folder: Path) -> None:

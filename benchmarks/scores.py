@@ -23,8 +23,8 @@ import numpy as np
 from common import alternate, report
 
 from crnn_weak.config import DecisionConfig
-from crnn_weak.events.decode import score_set_events
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.events.decode import scores_to_events
+from crnn_weak.events.scores import Scores
 from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
@@ -37,7 +37,7 @@ HOP = 0.02
 N_THRESHOLDS = 99
 
 
-def made_up(n_clips: int, seed: int = 0) -> tuple[ScoreSet, dict[str, tuple[Event, ...]]]:
+def made_up(n_clips: int, seed: int = 0) -> tuple[Scores, dict[str, tuple[Event, ...]]]:
     """Return scores that know something of the events, and the events."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-3.0, 0.8, (n_clips, 10, len(CLASSES))).repeat(50, axis=1).astype(np.float32)
@@ -52,7 +52,7 @@ def made_up(n_clips: int, seed: int = 0) -> tuple[ScoreSet, dict[str, tuple[Even
         events[f"clip-{clip:04d}"] = tuple(rows)
     logits += rng.normal(0, 0.15, logits.shape).astype(np.float32)
     strong = 1 / (1 + np.exp(-logits))
-    return ScoreSet(tuple(events), CLASSES, HOP, strong, strong.max(axis=1)), events
+    return Scores(tuple(events), CLASSES, HOP, strong, strong.max(axis=1)), events
 
 
 def sed_eval_tags(reference: Mapping[str, list[str]], estimated: Mapping[str, list[str]]) -> float:
@@ -87,14 +87,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     scores, events = made_up(args.clips)
-    estimated = score_set_events(scores, DecisionConfig())
+    estimated = scores_to_events(scores, DecisionConfig())
     options: dict[str, Any] = {"classes": CLASSES}
     tags = {clip: sorted({event.label for event in rows}) for clip, rows in events.items()}
     few = dict(list(tags.items())[:100])
     guessed = {clip: sorted({event.label for event in estimated[clip]}) for clip in few}
 
     def at_threshold(threshold: float) -> float:
-        found = score_set_events(scores, DecisionConfig(threshold=threshold))
+        found = scores_to_events(scores, DecisionConfig(threshold=threshold))
         return official_segment_metrics(events, found, **options).f_score
 
     def search(metric: str, per_class: bool = False) -> float:

@@ -111,14 +111,16 @@ def tuned_row(run: str | Path) -> dict[str, float]:
         "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
     }
     tags = tune(held_out.scores, metric="tagging_f1", tags=held_out.tags, per_class=True, **options)
-    found = value_of(testing.scores, tags.decisions, metric="tagging_f1", tags=testing.tags, **options)
+    found = value_of(testing.scores, tags.operating_point, metric="tagging_f1", tags=testing.tags, **options)
     row["tag_F_tuned"] = round(100 * found, 2)
     nan = float("nan")
     row |= {"SED_ER": nan, "SED_ER_tuned": nan, "SED_F": nan, "SED_F_tuned": nan}
     if metrics["segment"] is not None and held_out.events is not None:
         row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
         row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
-        chosen = tune(held_out.scores, metric="segment_f1", events=held_out.events, per_class=True, **options).decisions
+        chosen = tune(
+            held_out.scores, metric="segment_f1", events=held_out.events, per_class=True, **options
+        ).operating_point
         options["events"] = testing.events
         row["SED_F_tuned"] = round(100 * value_of(testing.scores, chosen, metric="segment_f1", **options), 2)
         row["SED_ER_tuned"] = round(value_of(testing.scores, chosen, metric="error_rate", **options), 4)

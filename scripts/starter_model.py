@@ -65,11 +65,13 @@ def make_starter(run: str | Path, out: str | Path, *, per_class: bool = False) -
         "evaluation": config.evaluation,
         "clip_seconds": config.features.clip_seconds,
     }
-    result = tune(scored.scores, metric="tagging_f1", decisions=config.decisions, **common)
+    result = tune(scored.scores, metric="tagging_f1", operating_point=config.decisions, **common)
     tuned["tagging_f1"] = [result.before, result.after]
     if scored.events is not None:
         medians = [0.0, 3 * config.features.hop_seconds, 5 * config.features.hop_seconds]
-        result = tune(scored.scores, metric="segment_f1", decisions=result.decisions, medians=medians, **common)
+        result = tune(
+            scored.scores, metric="segment_f1", operating_point=result.operating_point, medians=medians, **common
+        )
         tuned["segment_f1"] = [result.before, result.after]
     metadata = read_metadata(source)
     data = str(metadata.provenance.get("data") or scored.run.data.get("provenance") or config.data.source)
@@ -83,7 +85,7 @@ def make_starter(run: str | Path, out: str | Path, *, per_class: bool = False) -
     out.parent.mkdir(parents=True, exist_ok=True)
     # Loaded and saved anew: without the optimizer's state the file is half as large.
     model, _ = load_model(source)
-    decisions = result.decisions.to_dict()
+    decisions = result.operating_point.to_dict()
     save_model(model, out, dataclasses.replace(metadata, decisions=decisions, provenance=provenance))
     return provenance
 

@@ -40,15 +40,14 @@ class TwoSidedModel:
         return out
 
 
-def detector(model=None, *, decisions=None, batch_size=8, window_hop_seconds=None):
+def detector(model=None, *, operating_point=None, batch_size=8, window_hop_seconds=None):
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
-    decisions = decisions or DecisionConfig()
     return Detector(
         model or TwoSidedModel(),
         classes=CLASSES,
         features=FEATURES,
         scaler=scaler,
-        decisions=decisions,
+        operating_point=operating_point or DecisionConfig(),
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

@@ -15,8 +15,9 @@ from crnn_weak import config as configuration
 from crnn_weak.activity import event_roll
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, LossWeights
-from crnn_weak.events.decode import ClassDecisions, score_set_events, score_set_tags
-from crnn_weak.events.scores import ScoreSet, load_scores, save_scores
+from crnn_weak.events.decode import scores_to_events, scores_to_tags
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores, load_scores, save_scores
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.files import write_events, write_tags
@@ -44,7 +45,7 @@ def tiny_config(*, classes: Sequence[str] = PLAIN, setting: tuple[float, float] 
     )
 
 
-def make_scores(store: FeatureStore, *, quality: float, seed: int) -> ScoreSet:
+def make_scores(store: FeatureStore, *, quality: float, seed: int) -> Scores:
     """Return scores that follow the truth, blurred; at `quality` 0 they are noise."""
     rng = np.random.default_rng(seed)
     n_frames, n_classes = store.features.n_frames, len(store.classes)
@@ -54,7 +55,7 @@ def make_scores(store: FeatureStore, *, quality: float, seed: int) -> ScoreSet:
         roll = event_roll(events, store.classes, hop_seconds=store.features.hop_seconds, n_frames=n_frames)
         strong[row] += quality * 0.55 * roll
     strong = np.clip(strong, 0.0, 1.0).astype(np.float32)
-    return ScoreSet(store.clip_ids, store.classes, store.features.hop_seconds, strong, strong.max(axis=1))
+    return Scores(store.clip_ids, store.classes, store.features.hop_seconds, strong, strong.max(axis=1))
 
 
 def make_history(n_epochs: int = 4) -> str:
@@ -88,8 +89,8 @@ def make_run(
     (folder / "state.json").write_text(json.dumps({"finished": True, "epoch": 4, "best_epoch": 3}))
     save_scores(folder / "scores.h5", make_scores(store, quality=quality, seed=seed))
     scores = load_scores(folder / "scores.h5")
-    decisions = ClassDecisions.from_config(config.decisions, store.classes)
-    events, tags = score_set_events(scores, decisions), score_set_tags(scores, decisions)
+    decisions = OperatingPoint.from_config(config.decisions, store.classes)
+    events, tags = scores_to_events(scores, decisions), scores_to_tags(scores, decisions)
     write_events(folder / "events.tsv", events)
     write_tags(folder / "tags.tsv", tags)
     truth = {

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from crnn_weak import options
 from crnn_weak.config import DecisionConfig, apply_overrides, preset
-from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from crnn_weak.events.operating_point import ClassDecisions
+    from crnn_weak.events.operating_point import OperatingPoint
     from crnn_weak.inference.detector import Detector
+    from crnn_weak.inference.job import Detection
     from crnn_weak.inference.recordings import Recording
-    from crnn_weak.inference.results import Detection
-    from crnn_weak.inference.writers import ResultWriter
     from crnn_weak.labels.events import Event
 
-_FORMATS = ("dcase", "audacity", "jsonl", "csv", "rttm", "scores", "scores-h5")
+_TEXT_FORMATS = ("dcase", "audacity", "raven", "jsonl", "csv")
+_FORMATS = (*_TEXT_FORMATS, "scores", "scores-h5")
 _EPILOG = """\
 examples:
   crnn-weak detect street.wav
@@ -47,14 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it one text --format goes to stdout")
     out.add_argument("--format", action="append", default=[], choices=_FORMATS, help="repeatable (default: a table)")
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
-    out.add_argument("--tags", action="store_true", help="what sounds anywhere in the recording, not when")
+    out.add_argument("--tags", action="store_true", help="the classes that sound anywhere in the recording")
     out.add_argument("--overwrite", action="store_true", help="replace files that are there")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
-    decide = parser.add_argument_group("decisions (default: those stored with the model)")
-    decide.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
-    decide.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
-    decide.add_argument("--decisions", metavar="FILE", help="JSON file of decisions, as crnn-weak tune writes it")
-    decide.add_argument(
+    point = parser.add_argument_group("operating point (default: the one stored with the model)")
+    point.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
+    point.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
+    point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
+    point.add_argument(
         "--set", action="append", default=[], metavar="decisions.NAME=VALUE", help="e.g. decisions.median_seconds=0.3"
     )
     live = parser.add_argument_group("live")
@@ -78,8 +77,21 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.inference.recordings import find_recordings
 
     recordings = find_recordings(args.paths)
-    detector, decisions = _prepare(args)
-    return _process(args, recordings, detector, decisions)
+    detector, point = _prepare(args)
+    try:
+        with _Output(args, recordings, detector) as output:
+            for detection in detector.detect_many(
+                recordings, operating_point=point, classes=args.classes, on_scores=output.add_scores
+            ):
+                output.add(detection)
+    except (CrnnWeakError, BrokenPipeError):
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{args.out or 'standard output'}: cannot be written ({error.strerror or error}). Free space or choose "
+            "another --out, and give the same command again."
+        ) from None
+    return output.finish()
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -89,41 +101,38 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--follow prints events: --out, --figure and --tags do not go with it.")
     if not args.follow and not args.paths:
         raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
-    text = [name for name in args.format if not name.startswith("scores")]
-    if not args.out and (args.figure or len(args.format) > 1 or len(text) != len(args.format)):
+    n_text = sum(name in _TEXT_FORMATS for name in args.format)
+    if not args.out and (args.figure or len(args.format) > 1 or n_text != len(args.format)):
         raise ConfigError("score files, figures and more than one --format need --out FOLDER.")
-    if args.follow and args.format not in ([], ["jsonl"], ["csv"], ["dcase"], ["rttm"], ["audacity"]):
-        raise ConfigError("--follow prints one text format.")
+    if args.follow and args.format == ["raven"]:
+        raise ConfigError("a Raven selection table holds a whole recording: --follow prints the other text formats.")
     if args.batch_size < 1:
         raise ConfigError(f"--batch-size {args.batch_size}: expected 1 or more.")
+    if (args.follow or "-" in args.paths) and sys.stdin is None:
+        raise DataError("standard input is closed; name a file, or pipe a recording into the command.")
 
 
-def _prepare(args: argparse.Namespace) -> tuple[Detector, ClassDecisions]:
+def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     from crnn_weak.inference.detector import load
     from crnn_weak.labels.classes import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
-    decisions = _decisions(args, detector)
+    point = _operating_point(args, detector)
     class_indices(args.classes or (), detector.classes, where="--classes")
     if not getattr(args, "quiet", False):
         trained = detector.provenance.get("trained_on") or detector.provenance.get("data")
         print(f"model: {args.model or 'starter'}{f' ({trained})' if trained else ''}", file=sys.stderr)
-        print(f"decisions: {decisions.summary()}", file=sys.stderr)
-    return detector, decisions
+        print(f"operating point: {point.summary()}", file=sys.stderr)
+    return detector, point
 
 
-def _decisions(args: argparse.Namespace, detector: Detector) -> ClassDecisions:
-    """Lay --decisions, --set and --threshold over what is stored with the model."""
-    from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
+def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
+    """Lay --operating-point, --set and --threshold over the one stored with the model."""
+    from crnn_weak.events.operating_point import StoredPoint, as_operating_point
 
-    decisions = detector.decisions
-    if args.decisions:
-        try:
-            content = json.loads(Path(args.decisions).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{args.decisions}: cannot be read as a JSON file of decisions ({error}).") from None
-        stored = content.get("decisions", content) if isinstance(content, dict) else {}
-        decisions = as_class_decisions(ClassDecisions.from_dict(stored), detector.classes)
+    point = detector.operating_point
+    if args.operating_point:
+        point = as_operating_point(StoredPoint.read(args.operating_point).operating_point, detector.classes)
     changes: dict[str, Any] = {}
     names = [override.partition("=")[0].strip() for override in args.set]
     for name in names:
@@ -139,96 +148,94 @@ def _decisions(args: argparse.Namespace, detector: Detector) -> ClassDecisions:
         changes |= dict.fromkeys(fields.get(name, (name,)), getattr(given, name))
     if args.threshold is not None:
         changes |= {"thresholds": args.threshold, "tag_thresholds": args.threshold}
-    return decisions.replace(**changes) if changes else decisions
+    return point.replace(**changes) if changes else point
 
 
-def _process(
-    args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, decisions: ClassDecisions
-) -> int:
-    import contextlib
+class _Output:
+    """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
-    from crnn_weak.inference.writers import ResultWriter
+    def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
+        from crnn_weak.inference.writers import ResultWriter
 
-    quiet = getattr(args, "quiet", False)
-    started, seconds, n_events, failed = time.perf_counter(), 0.0, 0, []
-    with contextlib.ExitStack() as stack:
-        writer = None
+        self._args, self._detector, self._n = args, detector, len(recordings)
+        self._stack = contextlib.ExitStack()
+        self._writer = None
         if args.out:
-            writer = stack.enter_context(
-                ResultWriter(
-                    args.out,
-                    args.format or (["dcase"] if not args.tags else []),
-                    recordings=recordings,
-                    classes=detector.classes,
-                    hop_seconds=detector.features.hop_seconds,
-                    tags=args.tags,
-                    overwrite=args.overwrite,
-                )
+            self._writer = ResultWriter(
+                args.out,
+                args.format or ([] if args.tags else ["dcase"]),
+                recordings=recordings,
+                classes=detector.classes,
+                hop_seconds=detector.features.hop_seconds,
+                tags=args.tags,
+                overwrite=args.overwrite,
             )
-        watch = stack.enter_context(_Watch(recordings, writer, show=options.shows_progress(args)))
-        printer = _Printer(args, n_recordings=len(recordings))
-        results = detector.detect_many(recordings, decisions=decisions, classes=args.classes, observer=watch)
-        for detection in results:
-            name = detection.recording.name
-            if writer is not None:
-                writer.write(detection)
-            if detection.error is not None:
-                failed.append(detection)
-            else:
-                seconds += detection.duration_seconds
-                n_events += len(detection.events)
-                watch.clear()
-                for warning in detection.warnings:
-                    print(f"warning: {name}: {warning}", file=sys.stderr)
-                printer.show(detection)
-                if args.figure and writer is not None:
-                    _figure(detection, detector, writer)
-            watch.done()
-    took = time.perf_counter() - started
-    if not quiet:
-        rate = f", {seconds / took:.0f} times real time" if seconds > 60 else ""
-        print(
-            f"{len(recordings) - len(failed)} of {len(recordings)} recordings, {seconds:.1f} s of sound in {took:.1f} s"
-            f"{rate}: {n_events} events{f', written to {args.out}' if args.out else ''}",
-            file=sys.stderr,
-        )
-    for detection in failed:
-        print(f"failed: {' '.join(str(detection.error).split())}", file=sys.stderr)
-    return 1 if failed else 0
+        self._printer = _Printer(args, n_recordings=self._n)
+        self._failed: list[Detection] = []
+        self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
+        # One recording shows its seconds, many are counted.
+        unit, total = ("s", None) if self._n == 1 else ("recording", self._n)
+        show = options.shows_progress(args)
+        self._bar = tqdm(total=total, unit=unit, unit_scale=self._n == 1, desc="detecting", disable=not show)
 
-
-class _Watch:
-    """An observer that shows a bar, of seconds for one recording and of recordings for many."""
-
-    def __init__(self, recordings: Sequence[Recording], writer: ResultWriter | None, *, show: bool) -> None:
-        self._single = len(recordings) == 1
-        total = None if self._single else len(recordings)
-        unit = "s" if self._single else "recording"
-        self._bar = tqdm(total=total, unit=unit, unit_scale=self._single, desc="detecting", disable=not show)
-        self._writer = writer
-
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _Output:
+        self._stack.enter_context(self._bar)
+        if self._writer is not None:
+            self._stack.enter_context(self._writer)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
-    def frames(self, recording: Recording, first_frame: int, strong: np.ndarray) -> None:
+    def add_scores(self, recording: Recording, strong: np.ndarray) -> None:
         if self._writer is not None:
-            self._writer.frames(recording, first_frame, strong)
+            self._writer.add_scores(recording, strong)
+        if self._n == 1:
+            self._bar.update(len(strong) * self._detector.features.hop_seconds)
 
-    def progress(self, recording: Recording, seconds: float) -> None:
-        if self._single:
-            self._bar.update(seconds)
-
-    def done(self) -> None:
-        if not self._single:
-            self._bar.update()
-
-    def clear(self) -> None:
-        """Make room on the terminal for a line of output."""
+    def add(self, detection: Detection) -> None:
+        if self._writer is not None:
+            self._writer.write(detection)
         if not self._bar.disable:
             self._bar.clear()
+        if detection.error is not None:
+            self._failed.append(detection)
+        else:
+            self._seconds += detection.duration_seconds
+            self._n_events += len(detection.events)
+            for warning in detection.warnings:
+                print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
+            self._printer.show(detection)
+            if self._args.figure:
+                self._figure(detection)
+        if self._n > 1:
+            self._bar.update()
+
+    def _figure(self, detection: Detection) -> None:
+        from crnn_weak.figures.detection import save_figure
+
+        assert self._writer is not None
+        try:
+            save_figure(detection, self._detector, self._writer.path(detection.recording.name, "figures"))
+        except DataError as error:  # standard input cannot be read twice
+            print(f"warning: no figure: {error}", file=sys.stderr)
+
+    def finish(self) -> int:
+        """Print the summary and the failures; return the exit code."""
+        from crnn_weak.inference.recordings import listed_name
+
+        took = time.perf_counter() - self._began
+        if not getattr(self._args, "quiet", False):
+            rate = f", {self._seconds / took:.0f} times real time" if self._seconds > 60 else ""
+            written = f", written to {listed_name(self._args.out)}" if self._args.out else ""
+            print(
+                f"{self._n - len(self._failed)} of {self._n} recordings, {self._seconds:.1f} s of sound in "
+                f"{took:.1f} s{rate}: {self._n_events} events{written}",
+                file=sys.stderr,
+            )
+        for detection in self._failed:
+            print(f"failed: {listed_name(' '.join(str(detection.error).split()))}", file=sys.stderr)
+        return 1 if self._failed else 0
 
 
 class _Printer:
@@ -244,7 +251,7 @@ class _Printer:
         if self._format is not None and self._tags:
             raise ConfigError("--tags prints a table; with --format it needs --out FOLDER.")
         if self._format is not None and self._many and not self._format.file:
-            raise ConfigError("an Audacity label track holds one recording: give --out FOLDER for many.")
+            raise ConfigError(f"a file of --format {args.format[0]} holds one recording: give --out FOLDER for many.")
         if self._format is not None and self._format.header:
             print(self._format.header)
         self._begun = self._format is not None
@@ -254,18 +261,16 @@ class _Printer:
             return
         name = detection.recording.name
         if self._format is not None:
-            for event in detection.events:
-                print(self._format.line(name, event))
+            for line in self._format.lines(name, detection.events):
+                print(line)
         elif self._tags:
-            self._row(name, ["score", "tag"], [[f"{t.score:5.2f}", t.label] for t in detection.tags], "no tags")
+            rows = [[f"{tag.score:5.2f}", tag.label] for tag in detection.tags]
+            self._rows(name, ["score", "tag"], rows, "no tags")
         else:
-            rows = [
-                [f"{e.onset:10.3f}", f"{e.offset:10.3f}", f"{e.score or 0:5.2f}", e.label] for e in detection.events
-            ]
-            self._row(name, ["   onset/s", "  offset/s", "score", "label"], rows, "no events")
+            self._rows(name, _EVENT_HEADER, [_fields(event) for event in detection.events], "no events")
         sys.stdout.flush()
 
-    def _row(self, name: str, header: list[str], rows: list[list[str]], nothing: str) -> None:
+    def _rows(self, name: str, header: Sequence[str], rows: list[list[str]], nothing: str) -> None:
         if not self._begun:
             print("  ".join([*header[:-1], f"{header[-1]:<32}  recording" if self._many else header[-1]]))
             self._begun = True
@@ -275,27 +280,21 @@ class _Printer:
             print("  ".join([*row[:-1], f"{row[-1]:<32}  {name}" if self._many else row[-1]]))
 
 
+_EVENT_HEADER = ("   onset/s", "  offset/s", "score", "label")
+
+
 def _fields(event: Event) -> list[str]:
     return [f"{event.onset:10.3f}", f"{event.offset:10.3f}", f"{event.score or 0:5.2f}", event.label]
-
-
-def _figure(detection: Detection, detector: Detector, writer: ResultWriter) -> None:
-    from crnn_weak.figures.detection import save_figure
-
-    try:
-        save_figure(detection, detector, writer.path(detection.recording.name, "figures"))
-    except DataError as error:  # standard input cannot be read twice
-        print(f"warning: no figure: {error}", file=sys.stderr)
 
 
 def _follow(args: argparse.Namespace) -> int:
     from crnn_weak.inference.live import LiveDetector, PcmFormat
     from crnn_weak.inference.writers import TEXT_FORMATS
 
-    detector, decisions = _prepare(args)
+    detector, point = _prepare(args)
     pcm = PcmFormat(args.rate, args.channels, args.sample_format)
-    live = LiveDetector(detector, pcm, decisions=decisions, classes=args.classes, delay_seconds=args.delay)
-    detector.predict(detector.silence())  # compiled now, not when the first window is due
+    live = LiveDetector(detector, pcm, operating_point=point, classes=args.classes, delay_seconds=args.delay)
+    live.warm_up()
     quiet = getattr(args, "quiet", False)
     if not quiet:
         print(
@@ -305,14 +304,13 @@ def _follow(args: argparse.Namespace) -> int:
             flush=True,
         )
     chosen = TEXT_FORMATS[args.format[0]] if args.format else None
-    header = chosen.header if chosen else "   onset/s    offset/s  score  label"
+    header = chosen.header if chosen else "  ".join(_EVENT_HEADER)
     if header:
         print(header, flush=True)
     for event in live.events(sys.stdin.buffer):
-        if chosen:
-            print(chosen.line("stdin", event), flush=True)
-        else:
-            print("  ".join(_fields(event)), flush=True)
+        lines = chosen.lines("stdin", [event]) if chosen else ["  ".join(_fields(event))]
+        for line in lines:
+            print(line, flush=True)
     if not live.duration_seconds:
         raise DataError("standard input: it ended without a sample.")
     if not quiet:

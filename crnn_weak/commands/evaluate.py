@@ -16,7 +16,7 @@ _EPILOG = """examples:
   crnn-weak evaluate --reference strong.tsv --estimated events.tsv --class-wise --bootstrap 1000
   crnn-weak evaluate --reference weak.tsv --estimated tags.tsv --tags
   crnn-weak evaluate --yardsticks --reference strong.tsv --tags-reference weak.tsv
-  crnn-weak evaluate runs/train/street-quick-max_dense --decisions tuned --threshold-free
+  crnn-weak evaluate runs/train/street-quick-max_dense --threshold-free
 
 F, precision and recall are printed in percent, error rates as fractions. Overall figures are micro averages; class
 averages leave out classes where a figure is 0/0 and say how many are left."""
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
     runs = parser.add_argument_group("runs")
     runs.add_argument(
-        "--decisions", default="run", metavar="WHICH", help="run (its configuration), tuned, or a JSON file"
+        "--operating-point",
+        metavar="WHICH",
+        help="configured (the run's configuration) or a file (default: its operating_point.json, else configured)",
     )
     runs.add_argument("--threshold-free", action="store_true", help="average precision; PSDS with the extra psds")
     output = parser.add_argument_group("output")
@@ -227,27 +229,27 @@ def _yardstick_table(args: argparse.Namespace) -> int:
 
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.events.decode import score_set_events, score_set_tags
+    from crnn_weak.events.decode import scores_to_events, scores_to_tags
     from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
-    from crnn_weak.runs.scores import open_scores, run_decisions
+    from crnn_weak.runs.scores import open_scores, run_operating_point
 
     scored = open_scores(args.run, "test")
     scores, config = scored.scores, scored.run.config
-    decisions, source = run_decisions(scored.run, scores.classes, args.decisions)
+    point, source = run_operating_point(scored.run, scores.classes, args.operating_point)
     header = {
         "run": scored.run.name,
         "clips": scored.coverage,
-        "decisions": f"{decisions.summary()} ({source})",
+        "operating point": f"{point.summary()} ({source})",
     }
     options: dict[str, Any] = {"classes": scores.classes, "n_resamples": args.bootstrap, "seed": args.seed}
-    parts = evaluate_tags(scored.tags, score_set_tags(scores, decisions), **options)
+    parts = evaluate_tags(scored.tags, scores_to_tags(scores, point), **options)
     notes, aps, psds = [], {}, {}
     if scored.events is None:
         notes.append("the clips have no strong labels, so there are no detection scores")
     else:
         parts += evaluate_events(
             scored.events,
-            score_set_events(scores, decisions),
+            scores_to_events(scores, point),
             clip_seconds=args.clip_seconds or config.features.clip_seconds,
             evaluation=_settings(args, config.evaluation),
             backend=args.backend,

@@ -1,20 +1,25 @@
-"""``crnn-weak tune``: choose thresholds and filters on a run's validation clips, and store them with the run."""
+"""``crnn-weak tune``: choose a run's operating point on its validation clips, and store it with the run."""
 
 from __future__ import annotations
 
 import argparse
-import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from crnn_weak import options
 from crnn_weak.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
+    from crnn_weak.runs.scores import ScoredRun
+    from crnn_weak.tuning.tune import Tuning
 
 _EPILOG = """examples:
   crnn-weak tune runs/train/street-quick-max_dense --metric segment_f1 --per-class --median 0 0.3 0.6
   crnn-weak tune runs/train/street-quick-max_dense --metric tagging_f1
-  crnn-weak evaluate runs/train/street-quick-max_dense --decisions tuned
+  crnn-weak evaluate runs/train/street-quick-max_dense
 
-Only validation clips are used. The choices are stored in decisions.json and in best.keras, so that `crnn-weak detect`
-uses them. Tuning for tags and tuning for events keep each other's choices."""
+Only validation clips are used. The result is stored in the run's operating_point.json, which `crnn-weak evaluate` and
+`crnn-weak detect` use from then on. Tuning for tags and tuning for events keep each other's choices."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric", required=True, metavar="NAME", help="segment_f1, error_rate, event_f1 or tagging_f1"
     )
     parser.add_argument("--per-class", action="store_true", help="a threshold (and filters) for each class")
-    search = parser.add_argument_group("what to search")
+    search = parser.add_argument_group("search")
     search.add_argument(
-        "--candidates", type=_candidates, default=99, metavar="N", help="thresholds, evenly spaced in (0, 1), or all"
+        "--candidates", type=_candidates, default=99, metavar="N", help="thresholds, evenly spaced in (0, 1)"
     )
     search.add_argument("--median", type=float, nargs="+", metavar="S", help="median filters to choose among, seconds")
     search.add_argument("--min-duration", type=float, nargs="+", metavar="S", help="minimum durations")
     search.add_argument("--min-gap", type=float, nargs="+", metavar="S", help="minimum gaps")
-    fixed = parser.add_argument_group("what to hold")
+    fixed = parser.add_argument_group("fixed while searching")
     fixed.add_argument("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
     fixed.add_argument(
         "--weak-gate", action=argparse.BooleanOptionalAction, help="events only where the clip is tagged"
@@ -45,128 +50,138 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
 
 
-def _candidates(text: str) -> int | str:
-    if text == "all":
-        return text
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more, or all")
+def _candidates(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 10000")
     return int(text)
-
-
-def _grid(choice: int | str, scores: Any, metric: str, filters: bool) -> Any:
-    """Return the thresholds to search; ``all`` are those at which a decision changes."""
-    import numpy as np
-
-    if choice != "all":
-        return np.arange(1, int(choice) + 1) / (int(choice) + 1)
-    if metric == "event_f1" or filters:
-        raise ConfigError("--candidates all: for segment_f1, error_rate and tagging_f1 without filters; give a number.")
-    values = np.unique(scores.weak if metric == "tagging_f1" else scores.strong.max(axis=1))
-    values = np.unique(np.concatenate([values, scores.strong.ravel()])) if metric != "tagging_f1" else values
-    values = values[(values > 0) & (values < 1)]
-    if len(values) > 100_000:  # a float16 file holds some 15,000 at most
-        values = values[:: math.ceil(len(values) / 100_000)]
-    return values if len(values) else np.array([0.5])
 
 
 def run(args: argparse.Namespace) -> int:
     """Search, print before and after on the validation clips, store."""
     from crnn_weak.errors import nearest_names
-    from crnn_weak.runs.run import read_json
-    from crnn_weak.runs.scores import DECISIONS_FILE, open_scores, run_decisions, write_decisions
-    from crnn_weak.tuning.tune import METRICS, tune
+    from crnn_weak.runs.scores import open_scores
+    from crnn_weak.storage import lock
+    from crnn_weak.tuning.tune import METRICS
 
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r} is not known. {nearest_names(args.metric, METRICS)}")
     scored = open_scores(args.run, "validation")
-    scores, config = scored.scores, scored.run.config
-    path = scored.run.path / DECISIONS_FILE
-    stored = {} if args.reset else read_json(path)
-    which = "tuned" if stored else "run"
-    start, source = run_decisions(scored.run, scores.classes, which)
-    earlier = stored.get("tuned", {})
-    output = METRICS[args.metric]
-    same = [metric for metric in earlier if METRICS.get(metric) == output]
-    if same and not args.overwrite and not args.dry_run:
-        raise DataError(f"{path}: tuned for {', '.join(same)} already; give --overwrite to choose anew, or --reset.")
-    if args.reset and path.exists() and not args.overwrite and not args.dry_run:
-        raise DataError(f"{path} is there already; --reset needs --overwrite.")
-    if output == "events" and scored.events is None:
+    if METRICS[args.metric] == "events" and scored.events is None:
         raise DataError(
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
             "tagging_f1 needs tags only."
         )
+    if args.dry_run:
+        _tune(args, scored)
+        return 0
+    with lock(scored.run.path, wait_seconds=float("inf")):  # what another process tunes meanwhile is kept
+        _tune(args, scored)
+    return 0
+
+
+def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
+    from crnn_weak.events.operating_point import FILE_NAME, OperatingPoint, stored_point
+
+    path = scored.run.path / FILE_NAME
+    stored = stored_point(scored.run.path)
+    _refuse_to_overwrite(args, stored, path)
+    source = "the run's configuration"
+    start = OperatingPoint.from_config(scored.run.config.decisions, scored.scores.classes)
+    if stored is not None and not args.reset:
+        start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
+    begin = _held(args, start)
+    result = _search(args, scored, begin)
+    scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
+    print(f"run        {scored.run.name}, {scored.coverage}")
+    print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {begin.summary()} ({source})")
+    print(f"after      {args.metric} {scale * result.after:.3f}{unit}: {result.operating_point.summary()}")
+    how = "the best of" if result.exact else "no change of one class improves it; a heuristic over"
+    each = " for each class" if args.per_class else ""
+    print(f"search     {how} {result.n_choices:,} choices{each}, on validation clips only")
+    if args.per_class:
+        _print_classes(result.operating_point, tags=args.metric == "tagging_f1")
+    if not args.dry_run:
+        _stored(args, stored, result).write(path)
+        print(f"stored     {path}")
+        print(f"now        crnn-weak evaluate {args.run}")
+
+
+def _same_output(args: argparse.Namespace, stored: StoredPoint | None) -> list[str]:
+    """Return the metrics of the same output, tags or events, for which the run is tuned already."""
+    from crnn_weak.tuning.tune import METRICS
+
+    tuned = () if stored is None else stored.tuned
+    return [metric for metric in tuned if METRICS.get(metric) == METRICS[args.metric]]
+
+
+def _refuse_to_overwrite(args: argparse.Namespace, stored: StoredPoint | None, path: Any) -> None:
+    if args.overwrite or args.dry_run or stored is None:
+        return
+    if args.reset:
+        raise DataError(f"{path} is there already; --reset needs --overwrite.")
+    if same := _same_output(args, stored):
+        raise DataError(f"{path}: tuned for {', '.join(same)} already; give --overwrite to choose anew, or --reset.")
+
+
+def _held(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
+    """Return the start with what the command line holds fixed."""
     changes: dict[str, Any] = {}
     if args.low_threshold is not None:
         changes["low_thresholds"] = args.low_threshold
         changes["thresholds"] = tuple(max(args.low_threshold, value) for value in start.thresholds)
     if args.weak_gate is not None:
         changes["weak_gate"] = args.weak_gate
-    begin = start.replace(**changes) if changes else start
-    filters = bool(args.median or args.min_duration or args.min_gap or not begin.plain_threshold)
-    result = tune(
-        scores,
+    return start.replace(**changes) if changes else start
+
+
+def _search(args: argparse.Namespace, scored: ScoredRun, begin: OperatingPoint) -> Tuning:
+    import numpy as np
+
+    from crnn_weak.tuning.tune import tune
+
+    config = scored.run.config
+    return tune(
+        scored.scores,
         metric=args.metric,
         tags=scored.tags,
         events=scored.events,
         per_class=args.per_class,
-        decisions=begin,
-        candidates=_grid(args.candidates, scores, args.metric, filters),
+        operating_point=begin,
+        candidates=np.arange(1, args.candidates + 1) / (args.candidates + 1),
         medians=args.median,
         min_durations=args.min_duration,
         min_gaps=args.min_gap,
         evaluation=config.evaluation,
         clip_seconds=config.features.clip_seconds,
+        show_progress=options.shows_progress(args),
     )
-    scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
-    print(f"run        {scored.run.name}, {scored.coverage}")
-    print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {begin.summary()} ({source})")
-    print(f"after      {args.metric} {scale * result.after:.3f}{unit}: {result.decisions.summary()}")
-    how = "the best of" if result.exact else "no change of one class improves it; a heuristic over"
-    each = " for each class" if args.per_class else ""
-    print(f"search     {how} {result.n_choices:,} choices{each}, on validation clips only")
-    if args.per_class:
-        _print_classes(result.decisions, tags=output == "tags")
-    if args.dry_run:
-        return 0
-    kept = {metric: record for metric, record in earlier.items() if metric not in same}
-    record = {
-        "per_class": result.per_class, "before": result.before, "after": result.after, "exact": result.exact,
-        "n_clips": result.n_clips, "n_choices": result.n_choices,
-    }  # fmt: skip
-    decisions = result.decisions.to_dict()
-    write_decisions(path, {"decisions": decisions, "tuned": kept | {args.metric: record}})
-    print(f"stored     {path}{_store_in_model(scored.run.model_path, decisions)}")
-    print(f"now        crnn-weak evaluate {args.run} --decisions tuned")
-    return 0
 
 
-def _print_classes(decisions: Any, *, tags: bool) -> None:
-    width = max(map(len, decisions.classes))
-    for index, label in enumerate(decisions.classes):
+def _stored(args: argparse.Namespace, stored: StoredPoint | None, result: Tuning) -> StoredPoint:
+    from crnn_weak.events.operating_point import StoredPoint, TuningRecord
+
+    same = _same_output(args, stored)
+    earlier = {} if stored is None or args.reset else stored.tuned
+    record = TuningRecord(
+        per_class=result.per_class,
+        before=result.before,
+        after=result.after,
+        exact=result.exact,
+        n_clips=result.n_clips,
+        n_choices=result.n_choices,
+    )
+    kept = {metric: other for metric, other in earlier.items() if metric not in same}
+    return StoredPoint(operating_point=result.operating_point, tuned=kept | {args.metric: record})
+
+
+def _print_classes(point: OperatingPoint, *, tags: bool) -> None:
+    width = max(map(len, point.classes))
+    names = {"median_seconds": "median", "min_gap_seconds": "gap", "min_duration_seconds": "duration"}
+    for index, label in enumerate(point.classes):
         if tags:
-            print(f"  {label:<{width}}  tag threshold {decisions.tag_thresholds[index]:.3f}")
+            print(f"  {label:<{width}}  tag threshold {point.tag_thresholds[index]:.3f}")
             continue
-        parts = [f"threshold {decisions.thresholds[index]:.3f}"]
-        parts += [
-            f"{text} {getattr(decisions, name)[index]:g} s"
-            for name, text in (
-                ("median_seconds", "median"),
-                ("min_gap_seconds", "gap"),
-                ("min_duration_seconds", "duration"),
-            )
-            if any(getattr(decisions, name))
-        ]
+        used = [name for name in names if any(getattr(point, name))]
+        parts = [f"threshold {point.thresholds[index]:.3f}"]
+        parts += [f"{names[name]} {getattr(point, name)[index]:g} s" for name in used]
         print(f"  {label:<{width}}  " + "  ".join(parts))
-
-
-def _store_in_model(path: Any, decisions: dict[str, Any]) -> str:
-    """Put the decisions into the model file where there is one; return what to add to the message."""
-    if not path.is_file():
-        return f" ({path.name} is not there: nothing stored in a model)"
-    import dataclasses
-
-    from crnn_weak.model.archive import read_metadata, update_metadata
-
-    update_metadata(path, dataclasses.replace(read_metadata(path), decisions=decisions))
-    return f" and {path.name}"

@@ -1,22 +1,30 @@
-"""How scores become events and tags, class by class: the choices, without the work.
+"""The operating point: thresholds and post-processing, class by class, and its file.
 
-`crnn_weak.events.decode` carries them out, `crnn_weak.tuning.tune` tunes them, and they are stored
-with the run and in the model file.
+`crnn_weak.events.decode` applies it and `crnn_weak.tuning.tune` chooses it. Its one home is ``operating_point.json``
+beside the model, which ``crnn-weak tune`` writes and ``evaluate RUN`` and ``detect --model RUN`` use by default. Where
+there is none, a model file's own metadata and then the run's configuration apply.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from crnn_weak.config import DecisionConfig
-from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.documents import convert, read_json
+from crnn_weak.errors import ConfigError
+from crnn_weak.storage import write_json
 
-__all__ = ["ClassDecisions", "as_class_decisions"]
+__all__ = ["FILE_NAME", "OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
+
+FILE_NAME = "operating_point.json"
+# Of earlier versions; the point stood under "decisions".
+_OLD_FILE_NAME = "decisions.json"
 
 _PER_CLASS = (
     "thresholds",
@@ -28,9 +36,8 @@ _PER_CLASS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassDecisions:
-    """How scores become events and tags, class by class; every tuple has one entry per class.
+class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds and post-processing for each class; every tuple has one entry per class.
 
     Attributes
     ----------
@@ -45,6 +52,11 @@ class ClassDecisions:
         A clip is tagged above it (weak output).
     weak_gate : bool
         Keep a class's events only where the clip is tagged.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range, or a tuple has another length than `classes`.
     """
 
     classes: tuple[str, ...]
@@ -57,30 +69,22 @@ class ClassDecisions:
     weak_gate: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
         for name in _PER_CLASS:
-            try:
-                values = tuple(float(value) for value in getattr(self, name))
-            except (TypeError, ValueError):
-                raise ConfigError(
-                    f"decisions.{name} = {getattr(self, name)!r}: expected a list with one number per class."
-                ) from None
-            object.__setattr__(self, name, values)
+            values = getattr(self, name)
             if len(values) != len(self.classes):
-                raise ConfigError(f"decisions.{name}: {len(values)} values for {len(self.classes)} classes.")
+                raise ConfigError(f"{name}: {len(values)} values for {len(self.classes)} classes.")
             if not all(math.isfinite(value) and value >= 0 for value in values):
-                raise ConfigError(f"decisions.{name} = {values!r}: expected numbers of 0 or more.")
+                raise ConfigError(f"{name} = {values!r}: expected numbers of 0 or more.")
         for name in ("thresholds", "tag_thresholds"):
             wrong = [value for value in getattr(self, name) if not 0 < value < 1]
             if wrong:
-                raise ConfigError(f"decisions.{name}: {wrong[0]!r}, expected scores in (0, 1).")
+                raise ConfigError(f"{name}: {wrong[0]!r}, expected scores in (0, 1).")
         for label, low, high in zip(self.classes, self.low_thresholds, self.thresholds, strict=True):
             if low > high:
-                raise ConfigError(f"decisions of {label!r}: low threshold {low:g} is above the threshold {high:g}.")
-        object.__setattr__(self, "weak_gate", bool(self.weak_gate))
+                raise ConfigError(f"low_thresholds: {low:g} of {label!r} is above its threshold {high:g}.")
 
     @classmethod
-    def from_config(cls, config: DecisionConfig, classes: Sequence[str]) -> ClassDecisions:
+    def from_config(cls, config: DecisionConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
         n = len(classes)
         return cls(
@@ -96,27 +100,20 @@ class ClassDecisions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reads them back unchanged."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in msgspec.structs.asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ClassDecisions:
-        """Return the decisions in a dictionary of `to_dict`.
+    def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
+        """Return the operating point in a dictionary of `to_dict`.
 
         Raises
         ------
         ConfigError
-            A name is missing or unknown, or a value is out of range.
+            A name is missing or unknown, or a value is of the wrong type or out of range.
         """
-        names = [item.name for item in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ConfigError(f"decisions: {name!r} is not known. {nearest_names(name, names)}")
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise ConfigError(f"decisions: {', '.join(missing)} missing.")
-        return cls(**values)
+        return convert(values, cls, "operating point", error=ConfigError)
 
-    def replace(self, **changes: Any) -> ClassDecisions:
+    def replace(self, **changes: Any) -> OperatingPoint:
         """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
         n = len(self.classes)
         for name in _PER_CLASS:
@@ -125,7 +122,7 @@ class ClassDecisions:
         if "thresholds" in changes:
             low = changes.get("low_thresholds", self.low_thresholds)
             changes["low_thresholds"] = tuple(min(a, b) for a, b in zip(low, changes["thresholds"], strict=True))
-        return replace(self, **changes)
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def plain_threshold(self) -> bool:
@@ -154,13 +151,85 @@ class ClassDecisions:
         return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
 
 
-def as_class_decisions(decisions: DecisionConfig | ClassDecisions, classes: Sequence[str]) -> ClassDecisions:
-    """Return decisions per class; a ConfigError where they are of other classes."""
-    if isinstance(decisions, DecisionConfig):
-        return ClassDecisions.from_config(decisions, classes)
-    if tuple(decisions.classes) != tuple(classes):
+def as_operating_point(point: DecisionConfig | OperatingPoint, classes: Sequence[str]) -> OperatingPoint:
+    """Return an operating point for the given classes.
+
+    Raises
+    ------
+    ConfigError
+        It is of other classes.
+    """
+    if isinstance(point, DecisionConfig):
+        return OperatingPoint.from_config(point, classes)
+    if point.classes != tuple(classes):
         raise ConfigError(
-            f"the decisions are of {len(decisions.classes)} classes ({', '.join(decisions.classes[:3])}, ...), the "
+            f"the operating point is of {len(point.classes)} classes ({', '.join(point.classes[:3])}, ...), the "
             f"scores of {len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
         )
-    return decisions
+    return point
+
+
+# --- its file --------------------------------------------------------------------------------------------------------
+
+
+class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a metric was tuned: its value before and after on the validation clips, and the size of the search."""
+
+    per_class: bool
+    before: float | None
+    after: float | None
+    exact: bool
+    n_clips: int
+    n_choices: int
+
+
+class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of ``operating_point.json``.
+
+    Attributes
+    ----------
+    operating_point : OperatingPoint
+    tuned : dict of metric to TuningRecord
+        The metrics it was tuned for.
+    """
+
+    operating_point: OperatingPoint
+    tuned: dict[str, TuningRecord] = {}
+
+    @classmethod
+    def read(cls, path: str | Path) -> StoredPoint:
+        """Read a file of this version, ``decisions.json`` of an earlier one, or a bare `OperatingPoint.to_dict`.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read, or holds no valid operating point; the message says where in it.
+        """
+        content = read_json(path, dict[str, Any], advice=_ADVICE, error=ConfigError)
+        if "decisions" in content:
+            content["operating_point"] = content.pop("decisions")
+        elif "operating_point" not in content:
+            content = {"operating_point": content}
+        return convert(content, cls, str(path), advice=_ADVICE, error=ConfigError)
+
+    def write(self, path: str | Path) -> None:
+        """Write the file; its name appears only when it is whole."""
+        write_json(path, msgspec.to_builtins(self))
+
+
+_ADVICE = "Expected a file that crnn-weak tune has written."
+
+
+def stored_point(folder: str | Path) -> StoredPoint | None:
+    """Return the operating point that is stored in a run folder, or None where there is none.
+
+    Raises
+    ------
+    ConfigError
+        Its file is damaged.
+    """
+    for name in (FILE_NAME, _OLD_FILE_NAME):
+        path = Path(folder) / name
+        if path.is_file():
+            return StoredPoint.read(path)
+    return None

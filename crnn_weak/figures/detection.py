@@ -16,7 +16,7 @@ from crnn_weak.inference.windows import FrameStream
 
 if TYPE_CHECKING:
     from crnn_weak.inference.detector import Detector
-    from crnn_weak.inference.results import Detection
+    from crnn_weak.inference.job import Detection
 
 __all__ = ["save_figure"]
 

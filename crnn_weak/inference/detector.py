@@ -6,28 +6,32 @@ EventList(3 events of street.wav)
 
 A recording may be of any length, rate and channel count: it is read in blocks, scored in overlapping windows of the
 model's own clip length (`crnn_weak.inference.windows` says how they join), and its scores become events as they come
-(`crnn_weak.events.stream`), so that ten hours take the memory of ten minutes. Windows of many short
-recordings share a batch.
+(`crnn_weak.events.decode`), so that ten hours take the memory of ten minutes. Windows of many short recordings share a
+batch, and reading runs beside the model.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from crnn_weak.config import DecisionConfig, FeatureConfig
-from crnn_weak.errors import ConfigError, ModelFileError, RunError
-from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
+from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
+from crnn_weak.events.operating_point import OperatingPoint, as_operating_point, stored_point
+from crnn_weak.events.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.inference.engine import Engine
+from crnn_weak.inference.inputs import AudioBlocks
+from crnn_weak.inference.job import Detection, Job, OnScores, Tag
+from crnn_weak.inference.predict import predict
 from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.results import Detection, FrameScores, Observer, Tag
-from crnn_weak.inference.windows import WindowPlan
+from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import EventList
 
@@ -37,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 #: The model that comes with the package, where it was made.
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
+
+# Blocks that wait between the reading thread and the model.
+_DEPTH = 4
 
 
 class Detector:
@@ -49,7 +56,8 @@ class Detector:
     classes : sequence of str
     features : FeatureConfig
     scaler : Scaler
-    decisions : ClassDecisions
+    operating_point : OperatingPoint or DecisionConfig, optional
+        The paper's by default.
     provenance : mapping
         Where the model comes from.
     batch_size : int
@@ -58,6 +66,11 @@ class Detector:
         From one window to the next; by default a hundredth of the window, at least one frame. Computation is
         inversely proportional to it; at one frame the scores of a long recording do not depend on where its windows
         lie (`crnn_weak.inference.windows`).
+
+    See Also
+    --------
+    load : make a detector from a model file or run folder.
+    crnn_weak.inference.live.LiveDetector : detect in a stream that has no end.
     """
 
     def __init__(
@@ -67,7 +80,7 @@ class Detector:
         classes: Sequence[str],
         features: FeatureConfig,
         scaler: Scaler,
-        decisions: ClassDecisions | DecisionConfig | None = None,
+        operating_point: OperatingPoint | DecisionConfig | None = None,
         provenance: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         window_hop_seconds: float | None = None,
@@ -76,7 +89,7 @@ class Detector:
         self.classes = tuple(classes)
         self.features = features
         self.scaler = scaler
-        self.decisions = as_class_decisions(decisions or DecisionConfig(), self.classes)
+        self.operating_point = as_operating_point(operating_point or DecisionConfig(), self.classes)
         self.provenance = dict(provenance or {})
         self.batch_size = batch_size
         n_hop = None
@@ -99,7 +112,7 @@ class Detector:
         self,
         source: Any,
         *,
-        decisions: ClassDecisions | DecisionConfig | None = None,
+        operating_point: OperatingPoint | DecisionConfig | None = None,
         threshold: float | None = None,
         classes: Sequence[str] | None = None,
     ) -> EventList:
@@ -109,10 +122,10 @@ class Detector:
         ----------
         source : path, binary file, or (array, sample_rate_hz)
             Of any length; the array has shape (n_samples,) or (n_samples, n_channels).
-        decisions : ClassDecisions or DecisionConfig, optional
-            By default those stored with the model.
+        operating_point : OperatingPoint or DecisionConfig, optional
+            By default the one stored with the model.
         threshold : float, optional
-            One threshold for all classes, in place of the decisions' own.
+            One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
             Only these classes.
 
@@ -126,87 +139,152 @@ class Detector:
         DataError
             The recording cannot be read to its end (see `crnn_weak.inference.inputs`).
         LabelError
-            The model does not know a class.
+            The model does not have a class.
+
+        See Also
+        --------
+        tag, scores
+        detect_many : for more than one recording.
         """
-        return self._one(source, self.decide(decisions, threshold=threshold), classes).events
+        point = self.operating_point if operating_point is None else as_operating_point(operating_point, self.classes)
+        return self._one(source, _at(point, threshold), classes).events
 
     def tag(self, source: Any, *, threshold: float | None = None) -> tuple[Tag, ...]:
         """Return the classes that sound somewhere in a recording, the likeliest first, with the weak output's scores.
 
         Of a recording longer than one window each class's score is the largest of the windows'.
         """
-        return self._one(source, self.decide(None, threshold=threshold), None).tags
+        return self._one(source, _at(self.operating_point, threshold)).tags
 
-    def scores(self, source: Any) -> FrameScores:
-        """Return the frame scores of a recording, whole in memory (10 h of 20 ms frames, 17 classes: 122 MB)."""
+    def scores(self, source: Any) -> Scores:
+        """Return the scores of a recording as one clip, whole in memory (10 h of 20 ms frames, 17 classes: 122 MB)."""
         parts: list[np.ndarray] = []
-
-        class Keep:
-            def frames(self, recording: Recording, first_frame: int, strong: np.ndarray) -> None:
-                parts.append(strong)
-
-            def progress(self, recording: Recording, seconds: float) -> None:
-                pass
-
-        result = self._one(source, self.decisions, None, Keep())
-        return FrameScores(
-            self.classes,
-            self.features.hop_seconds,
-            np.concatenate(parts),
-            result.weak,
-            result.recording.name,
-            result.duration_seconds,
-        )
+        result = self._one(source, self.operating_point, on_scores=lambda _, strong: parts.append(strong))
+        strong, hop_seconds = np.concatenate(parts), self.features.hop_seconds
+        return Scores((result.recording.name,), self.classes, hop_seconds, strong[None], result.weak[None])
 
     def _one(
-        self, source: Any, decisions: ClassDecisions, classes: Sequence[str] | None, observer: Observer | None = None
+        self,
+        source: Any,
+        point: OperatingPoint,
+        classes: Sequence[str] | None = None,
+        on_scores: OnScores | None = None,
     ) -> Detection:
-        name = Path(source).name if isinstance(source, str | Path) else ""
-        recording = source if isinstance(source, Recording) else Recording(name, source)
-        (result,) = self.detect_many([recording], decisions=decisions, classes=classes, observer=observer)
+        recording = source if isinstance(source, Recording) else Recording.of(source)
+        (result,) = self.detect_many([recording], operating_point=point, classes=classes, on_scores=on_scores)
         if result.error is not None:
             raise result.error
         for warning in result.warnings:
-            logger.warning("%s: %s", name or "recording", warning)
+            logger.warning("%s: %s", recording.name or "recording", warning)
         return result
 
-    def decide(
-        self, decisions: ClassDecisions | DecisionConfig | None = None, *, threshold: float | None = None
-    ) -> ClassDecisions:
-        """Return the decisions to use: those given or stored, with one threshold laid over them where given."""
-        chosen = self.decisions if decisions is None else as_class_decisions(decisions, self.classes)
-        return chosen if threshold is None else chosen.replace(thresholds=threshold, tag_thresholds=threshold)
+    # --- many recordings --------------------------------------------------------------------------------------------
 
     def detect_many(
         self,
         recordings: Iterable[Recording],
         *,
-        decisions: ClassDecisions | None = None,
+        operating_point: OperatingPoint | None = None,
         classes: Sequence[str] | None = None,
-        observer: Observer | None = None,
+        on_scores: OnScores | None = None,
     ) -> Iterator[Detection]:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
 
-        Reading and features run in a second thread while the model works.
+        Parameters
+        ----------
+        recordings : iterable of Recording
+        operating_point : OperatingPoint, optional
+            By default the one stored with the model.
+        classes : sequence of str, optional
+            Only these classes.
+        on_scores : callable, optional
+            Called with a recording and its next frame scores, as they come; for results that no memory holds.
 
         Raises
         ------
         LabelError
-            The model does not know one of `classes`.
+            The model does not have one of `classes`.
         """
         wanted = self.classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
-        return Engine(self, decisions or self.decisions, wanted, observer).run(recordings)
+        point = operating_point or self.operating_point
+        options = {"point": point, "hop_seconds": self.features.hop_seconds, "plan": self.plan, "wanted": wanted}
+        jobs = (
+            Job(recording, AudioBlocks(recording, self.features.sample_rate_hz), on_scores=on_scores, **options)
+            for recording in recordings
+        )
+        return self._run(_prefetched(self._read(jobs), depth=_DEPTH))
 
-    def standardised(self, frames: np.ndarray) -> np.ndarray:
-        """Return log mel frames as the model takes them."""
+    def _read(self, jobs: Iterable[Job]) -> Iterator[_Piece]:
+        """Read and compute features; this runs in the second thread."""
+        for job in jobs:
+            try:
+                for frames, n_valid in self.frames(job.audio):
+                    yield _Piece(job, frames, n_valid)
+            except DataError as error:
+                yield _Piece(job, error=error)
+
+    def _run(self, pieces: Generator[_Piece, None, None]) -> Iterator[Detection]:
+        """Score windows batch by batch, and finish the recordings in order."""
+        jobs: deque[Job] = deque()
+        queue: list[tuple[Job, int, np.ndarray]] = []
+        try:
+            for job, frames, n_valid, error in pieces:
+                if not jobs or jobs[-1] is not job:
+                    jobs.append(job)
+                if error is not None:
+                    job.error = error
+                    queue = [entry for entry in queue if entry[0] is not job]
+                else:
+                    queue += [(job, first, window) for first, window in job.push(frames, n_valid)]
+                while len(queue) >= self.batch_size:
+                    self.score(queue[: self.batch_size])
+                    del queue[: self.batch_size]
+                while jobs and jobs[0].done:
+                    yield jobs.popleft().result()
+            self.score(queue)
+            while jobs:
+                yield jobs.popleft().result()
+        finally:
+            pieces.close()
+
+    # --- the steps, for files and live streams ----------------------------------------------------------------------
+
+    def frames(self, audio: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int | None]]:
+        """Yield standardised log mel frames of mono blocks at the model's rate.
+
+        Parameters
+        ----------
+        audio : iterable of np.ndarray of float32, shape (n_samples,)
+
+        Yields
+        ------
+        frames : np.ndarray of float32, shape (n_frames, n_mels)
+            A recording shorter than a window is padded to one.
+        n_valid : int or None
+            With the last frames, the number of all that are not padding.
+        """
+        stream, n_samples = FrameStream(self.extractor, self.features), 0
+        for block in audio:
+            n_samples += block.size
+            yield self._standardised(stream.push(block)), None
+        if n_samples:
+            n_valid = max(1, round(n_samples / self.features.n_hop))
+            yield self._standardised(stream.finish(at_least=self.plan.n_window)), n_valid
+
+    def _standardised(self, frames: np.ndarray) -> np.ndarray:
         scaled: np.ndarray = self.scaler.transform(frames).astype(np.float32, copy=False)
         return scaled
 
-    def silence(self) -> np.ndarray:
-        """Return one window of silence, shape (1, n_frames, n_mels): to compile the model before it is needed."""
-        audio = np.zeros(self.plan.n_window * self.features.n_hop, np.float32)
-        return self.standardised(self.extractor(audio))[None]
+    def score(self, windows: Sequence[tuple[Job, int, np.ndarray]]) -> None:
+        """Score windows of recordings, each with its first frame, and hand the scores to their jobs."""
+        if not windows:
+            return
+        strong, weak = self.predict(np.stack([frames for _, _, frames in windows]))
+        for (job, first, _), strong_scores, weak_scores in zip(windows, strong, weak, strict=True):
+            job.accept(first, strong_scores, weak_scores)
+        for job in dict.fromkeys(job for job, _, _ in windows):  # each once, in the order of first appearance
+            job.collect()
 
     def predict(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (strong (n, n_frames, n_classes), weak (n, n_classes)) of windows (n, n_frames, n_mels)."""
@@ -214,9 +292,41 @@ class Detector:
         size = next((size for size in (1, 4) if n_windows <= size < self.batch_size), self.batch_size)
         if n_windows < size:
             windows = np.concatenate([windows, np.zeros((size - n_windows, *windows.shape[1:]), np.float32)])
-        call = getattr(self.model, "predict_on_batch", None) or self.model
-        outputs = call(windows)
-        return np.asarray(outputs["strong"])[:n_windows], np.asarray(outputs["weak"])[:n_windows]
+        strong, weak = predict(self.model, windows)
+        return strong[:n_windows], weak[:n_windows]
+
+
+def _at(point: OperatingPoint, threshold: float | None) -> OperatingPoint:
+    """Return the operating point with one threshold for all frames and tags, where it is given."""
+    return point if threshold is None else point.replace(thresholds=threshold, tag_thresholds=threshold)
+
+
+class _Piece(NamedTuple):
+    """Frames of a job on their way from the reading thread, or the reason why there are no more."""
+
+    job: Job
+    frames: np.ndarray = np.zeros((0, 0), np.float32)
+    n_valid: int | None = None
+    error: DataError | None = None
+
+
+_Item = TypeVar("_Item")
+
+
+def _prefetched(items: Iterator[_Item], *, depth: int) -> Generator[_Item, None, None]:
+    """Yield the items in order, from a second thread that is at most `depth` of them ahead.
+
+    Reading, resampling and features spend their time outside Python's lock, so they run beside the model.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, "crnn-weak-reader") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 # --- loading ---------------------------------------------------------------------------------------------------------
@@ -258,7 +368,8 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     Parameters
     ----------
     path : path, optional
-        A ``.keras`` file or a run folder; by default the starter model.
+        A ``.keras`` file or a run folder; by default the starter model. Its operating point is the one in
+        ``operating_point.json`` beside the model file, or else the model's own.
     batch_size : int
         Windows per call of the model; memory grows with it.
     window_hop_seconds : float, optional
@@ -278,14 +389,19 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     file = model_file(path)
     from crnn_weak.model.archive import load_model  # TensorFlow: only once the file is known to be there
 
+    stored = stored_point(file.parent)
     model, metadata = load_model(file)
-    stored = metadata.decisions
+    point: OperatingPoint | DecisionConfig = metadata.config.decisions
+    if stored is not None:
+        point = stored.operating_point
+    elif metadata.decisions:
+        point = OperatingPoint.from_dict(metadata.decisions)
     return Detector(
         model,
         classes=metadata.classes,
         features=metadata.config.features,
         scaler=metadata.scaler,
-        decisions=ClassDecisions.from_dict(stored) if stored else metadata.config.decisions,
+        operating_point=point,
         provenance=metadata.provenance,
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,

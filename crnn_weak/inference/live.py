@@ -10,22 +10,23 @@ comes before the first whole window has been heard, unless the stream ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.stream import EventStream
+from crnn_weak.events.decode import Decoder
+from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.inference.detector import Detector
-from crnn_weak.inference.engine import within
 from crnn_weak.inference.inputs import Resampler
-from crnn_weak.inference.windows import FrameStream, ScoreJoiner, WindowPlan
+from crnn_weak.inference.job import Job
+from crnn_weak.inference.recordings import Recording
+from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.events import Event
 
-__all__ = ["SAMPLE_FORMATS", "LiveDetector", "PcmFormat", "pcm_blocks"]
+__all__ = ["SAMPLE_FORMATS", "LiveDetector", "PcmBlocks", "PcmFormat"]
 
 #: name -> (NumPy type, value of full scale)
 SAMPLE_FORMATS: dict[str, tuple[str, float]] = {"s16le": ("<i2", 32768.0), "f32le": ("<f4", 1.0)}
@@ -35,7 +36,7 @@ _RESAMPLER_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class PcmFormat:
-    """What raw samples mean: nothing in the stream says it."""
+    """What raw samples mean; nothing in the stream says it."""
 
     sample_rate_hz: int
     n_channels: int = 1
@@ -55,34 +56,65 @@ class PcmFormat:
         return np.dtype(SAMPLE_FORMATS[self.sample_format][0]).itemsize * self.n_channels
 
 
-def pcm_blocks(stream: BinaryIO, pcm: PcmFormat, *, block_seconds: float = 0.25) -> Iterator[np.ndarray]:
-    """Yield mono blocks, float32 of shape (n_samples,), as soon as `block_seconds` of sound are there.
+@dataclass
+class PcmBlocks:
+    """The samples of a stream: iterate once, for float32 blocks of shape (n_samples,) at `to_hz`, as they arrive.
 
     An incomplete last sample is dropped.
+
+    Parameters
+    ----------
+    stream : binary file
+    pcm : PcmFormat
+    to_hz : int
+        The rate to deliver.
+    block_seconds : float
+        How much sound is taken at a time.
+
+    Attributes
+    ----------
+    duration_seconds : float
+        What has been read so far.
 
     Raises
     ------
     DataError
-        NaN or infinite samples.
+        While iterating: NaN or infinite samples.
     """
-    kind, scale = SAMPLE_FORMATS[pcm.sample_format]
-    n_wanted = max(1, round(block_seconds * pcm.sample_rate_hz)) * pcm.n_bytes
-    read = getattr(stream, "read1", stream.read)  # what is there, rather than all that was asked for
-    held, n_done, ended = bytearray(), 0, False
-    while not ended:
-        data = read(max(n_wanted - len(held), 1))
-        ended = not data
-        held += data or b""
-        if len(held) < n_wanted and not ended:
-            continue
-        n_whole = len(held) // pcm.n_bytes * pcm.n_bytes
-        samples = np.frombuffer(bytes(held[:n_whole]), kind).astype(np.float32).reshape(-1, pcm.n_channels) / scale
-        del held[:n_whole]
-        if not np.isfinite(samples).all():
-            raise DataError(f"standard input: NaN or infinite samples after {n_done / pcm.sample_rate_hz:.2f} s.")
-        n_done += len(samples)
-        if len(samples):
-            yield samples.mean(axis=1, dtype=np.float32)
+
+    stream: BinaryIO
+    pcm: PcmFormat
+    to_hz: int
+    block_seconds: float = 0.25
+    duration_seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        resample = Resampler(self.pcm.sample_rate_hz, self.to_hz)
+        for audio in self._mono():
+            self.duration_seconds += len(audio) / self.pcm.sample_rate_hz
+            yield resample(audio)
+        if self.duration_seconds:
+            yield resample(np.zeros(0, np.float32), last=True)
+
+    def _mono(self) -> Iterator[np.ndarray]:
+        pcm, (kind, scale) = self.pcm, SAMPLE_FORMATS[self.pcm.sample_format]
+        n_wanted = max(1, round(self.block_seconds * pcm.sample_rate_hz)) * pcm.n_bytes
+        read = getattr(self.stream, "read1", self.stream.read)  # what is there, rather than all that was asked for
+        held, ended = bytearray(), False
+        while not ended:
+            data = read(max(n_wanted - len(held), 1))
+            ended = not data
+            held += data or b""
+            if len(held) < n_wanted and not ended:
+                continue
+            n_whole = len(held) // pcm.n_bytes * pcm.n_bytes
+            samples = np.frombuffer(bytes(held[:n_whole]), kind).astype(np.float32).reshape(-1, pcm.n_channels) / scale
+            del held[:n_whole]
+            if not np.isfinite(samples).all():
+                raise DataError(f"standard input: NaN or infinite samples after {self.duration_seconds:.2f} s.")
+            if len(samples):
+                yield samples.mean(axis=1, dtype=np.float32)
 
 
 class LiveDetector:
@@ -92,7 +124,7 @@ class LiveDetector:
     ----------
     detector : Detector
     pcm : PcmFormat
-    decisions : ClassDecisions, optional
+    operating_point : OperatingPoint, optional
         By default the detector's.
     classes : sequence of str, optional
         Only these.
@@ -101,6 +133,10 @@ class LiveDetector:
         give the events of a file.
     block_seconds : float
         How much sound is taken at a time.
+
+    See Also
+    --------
+    crnn_weak.inference.detector.Detector : detect in recordings.
     """
 
     def __init__(
@@ -108,26 +144,21 @@ class LiveDetector:
         detector: Detector,
         pcm: PcmFormat,
         *,
-        decisions: ClassDecisions | None = None,
-        classes: Any = None,
+        operating_point: OperatingPoint | None = None,
+        classes: Sequence[str] | None = None,
         delay_seconds: float | None = None,
         block_seconds: float = 0.25,
     ) -> None:
         features = detector.features
         self._detector, self._pcm, self._block_seconds = detector, pcm, block_seconds
+        self._point = operating_point or detector.operating_point
         self._wanted = detector.classes if classes is None else tuple(classes)
-        self._frames = FrameStream(detector.extractor, features)
-        self._stream = EventStream(detector.classes, features.hop_seconds, decisions or detector.decisions)
+        n_fixed = FrameStream(detector.extractor, features).n_context + 1
+        n_fixed += Decoder(self._point, features.hop_seconds, classes=detector.classes).n_delay
+        # The part of the delay that does not come from windows.
+        self._fixed_seconds = n_fixed * features.hop_seconds + block_seconds + _RESAMPLER_SECONDS
         self.plan = detector.plan if delay_seconds is None else self._early(delay_seconds)
-        self._joiner = ScoreJoiner(self.plan)
-        self._resample = Resampler(pcm.sample_rate_hz, features.sample_rate_hz)
         self.duration_seconds = 0.0
-
-    @property
-    def _fixed_seconds(self) -> float:
-        """What the windows cannot change of the delay: features, decisions, blocks, resampling."""
-        n_frames = self._frames.n_context + self._stream.n_delay + 1
-        return n_frames * self._detector.features.hop_seconds + self._block_seconds + _RESAMPLER_SECONDS
 
     def _early(self, delay_seconds: float) -> WindowPlan:
         features = self._detector.features
@@ -136,7 +167,7 @@ class LiveDetector:
             least = self._fixed_seconds + features.hop_seconds
             most = self._fixed_seconds + features.clip_seconds
             raise ConfigError(
-                f"delay of {delay_seconds:g} s: expected {least:.2f} to {most:.2f} s with these decisions "
+                f"delay of {delay_seconds:g} s: expected {least:.2f} to {most:.2f} s with this operating point "
                 "(a median filter and gaps to be closed add theirs)."
             )
         # A third for waiting until the next window is due, the rest for context.
@@ -148,33 +179,24 @@ class LiveDetector:
         """The longest time from an event's end to its being handed out, computation aside, in seconds of sound."""
         return self.plan.n_delay * self._detector.features.hop_seconds + self._fixed_seconds
 
+    def warm_up(self) -> None:
+        """Score one empty window, so that the model is compiled before the first window is due."""
+        self._detector.predict(np.zeros((1, self.plan.n_window, self._detector.features.n_mels), np.float32))
+
     def events(self, stream: BinaryIO) -> Iterator[Event]:
         """Yield events as they become certain, until the stream ends."""
-        features, joiner = self._detector.features, self._joiner
-        n_samples = 0
-        for audio in pcm_blocks(stream, self._pcm, block_seconds=self._block_seconds):
-            self.duration_seconds += len(audio) / self._pcm.sample_rate_hz
-            resampled = self._resample(audio)
-            n_samples += len(resampled)
-            joiner.push(self._detector.standardised(self._frames.push(resampled)))
-            yield from self._scored()
-        if not self.duration_seconds:
-            return
-        rest = self._resample(np.zeros(0, np.float32), last=True)
-        n_samples += len(rest)
-        joiner.push(self._detector.standardised(self._frames.push(rest)))
-        joiner.push(self._detector.standardised(self._frames.finish(at_least=features.n_frames)))
-        joiner.finish(max(1, round(n_samples / features.n_hop)))
-        yield from self._scored()
-        yield from self._kept(self._stream.finish())
-
-    def _scored(self) -> Iterator[Event]:
-        windows = self._joiner.windows()
-        if windows:
-            strong, weak = self._detector.predict(np.stack([frames for _, frames in windows]))
-            for (first, _), strong_scores, weak_scores in zip(windows, strong, weak, strict=True):
-                self._joiner.accept(first, strong_scores, weak_scores)
-        yield from self._kept(self._stream.push(*self._joiner.take()))
-
-    def _kept(self, events: list[Event]) -> Iterator[Event]:
-        yield from within(events, self.duration_seconds, self._wanted)
+        features = self._detector.features
+        audio = PcmBlocks(stream, self._pcm, features.sample_rate_hz, self._block_seconds)
+        job = Job(
+            Recording("stdin", stream),
+            audio,
+            point=self._point,
+            hop_seconds=features.hop_seconds,
+            plan=self.plan,
+            wanted=self._wanted,
+        )
+        for frames, n_valid in self._detector.frames(audio):
+            self.duration_seconds = audio.duration_seconds
+            self._detector.score([(job, first, window) for first, window in job.push(frames, n_valid)])
+            job.collect()
+            yield from job.take()

@@ -1,26 +1,48 @@
-"""Scores of the clips of a feature store."""
+"""The one place where a model gives scores."""
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from crnn_weak.errors import ModelFileError
-from crnn_weak.events.scores import ScoreSet
-from crnn_weak.features.store import FeatureStore
-from crnn_weak.model.archive import ModelMetadata
+from crnn_weak.events.scores import Scores
 
-__all__ = ["predict_store"]
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
+    from crnn_weak.model.archive import ModelMetadata
+
+__all__ = ["predict", "predict_store"]
+
+
+def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a model's scores of one batch.
+
+    Frame scores are rounded to float16 here, by at most 0.0003, and nowhere else, so that all that is done with them
+    later (thresholds, events, files) starts from the same numbers.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Or anything with ``predict_on_batch``, or a callable.
+    windows : np.ndarray of float32, shape (n, n_frames, n_mels)
+        Standardised log mel frames.
+
+    Returns
+    -------
+    strong : np.ndarray of float32, shape (n, n_frames, n_classes)
+    weak : np.ndarray of float32, shape (n, n_classes)
+    """
+    call = getattr(model, "predict_on_batch", None) or model
+    outputs = call(windows)
+    strong = np.asarray(outputs["strong"]).astype(np.float16).astype(np.float32)
+    return strong, np.asarray(outputs["weak"], dtype=np.float32)
 
 
 def predict_store(
-    model: keras.Model,
-    metadata: ModelMetadata,
-    store: FeatureStore,
-    rows: np.ndarray | None = None,
-    *,
-    batch_size: int = 32,
-) -> ScoreSet:
+    model: Any, metadata: ModelMetadata, store: FeatureStore, rows: np.ndarray | None = None, *, batch_size: int = 32
+) -> Scores:
     """Return the scores of a store's clips.
 
     Parameters
@@ -48,14 +70,12 @@ def predict_store(
         )
     rows = np.arange(len(store)) if rows is None else np.asarray(rows)
     batch_size = min(batch_size, len(rows))
-    strong, weak = [], []
+    batches = []
     for first in range(0, len(rows), batch_size):
         wanted = rows[first : first + batch_size]
         filled = np.resize(wanted, batch_size)
-        outputs = model.predict_on_batch(metadata.scaler.transform(store.read(filled)).astype(np.float32, copy=False))
-        strong.append(np.asarray(outputs["strong"])[: len(wanted)])
-        weak.append(np.asarray(outputs["weak"])[: len(wanted)])
-    ids = np.asarray(store.clip_ids)[rows]
-    return ScoreSet(
-        tuple(ids.tolist()), metadata.classes, store.features.hop_seconds, np.concatenate(strong), np.concatenate(weak)
-    )
+        windows = metadata.scaler.transform(store.read(filled)).astype(np.float32, copy=False)
+        batches.append(tuple(scores[: len(wanted)] for scores in predict(model, windows)))
+    strong, weak = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    clip_ids = np.asarray(store.clip_ids)[rows]
+    return Scores(tuple(clip_ids.tolist()), metadata.classes, store.features.hop_seconds, strong, weak)

@@ -1,10 +1,11 @@
-"""Which recordings are meant: files, folders, patterns, standard input."""
+"""Find the recordings that files, folders, patterns and standard input stand for."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from crnn_weak.audio import AUDIO_SUFFIXES
 from crnn_weak.errors import DataError
 
-__all__ = ["STDIN", "Recording", "find_recordings"]
+__all__ = ["STDIN", "Recording", "find_recordings", "listed_name", "unique_names"]
 
 #: The path that means "a WAV on standard input".
 STDIN = "-"
@@ -25,13 +26,33 @@ class Recording:
     Attributes
     ----------
     name : str
-        How it is listed: the file's name, or its path below the folder that was given.
+        How it is listed: the file's name, or its path below the folder that was given; see `listed_name`.
     source : path, ``"-"``, binary file, or (array, sample_rate_hz)
         The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
     """
 
     name: str
     source: Any
+
+    @classmethod
+    def of(cls, source: Any) -> Recording:
+        """Return a source as a recording, listed under its file name where it is a path."""
+        return cls(listed_name(Path(source).name) if isinstance(source, str | Path) else "", source)
+
+
+def listed_name(path: str) -> str:
+    """Return a path as text that every list and terminal can hold: NFC, one line, no control characters.
+
+    What cannot be listed as it is (line feeds, escape sequences, marks that turn the writing direction, bytes that are
+    not UTF-8) is written as a Python escape.
+
+    Examples
+    --------
+    >>> listed_name("street\\nnight.wav")
+    'street\\\\nnight.wav'
+    """
+    text = unicodedata.normalize("NFC", path)
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
@@ -57,7 +78,7 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     found: dict[str, Recording] = {}
 
     def add(name: str, path: str) -> None:
-        found.setdefault(path if path == STDIN else os.path.abspath(path), Recording(name, path))
+        found.setdefault(path if path == STDIN else os.path.abspath(path), Recording(listed_name(name), path))
 
     missing = []
     for entry in (os.fspath(path) for path in paths):
@@ -102,17 +123,36 @@ def _distinct(recordings: list[Recording]) -> list[Recording]:
     by_name: dict[str, list[Recording]] = {}
     for recording in recordings:
         by_name.setdefault(recording.name, []).append(recording)
-    if len(by_name) == len(recordings):
-        return recordings
-    longer = []
-    for recording in recordings:
-        name = recording.name
-        if len(by_name[name]) > 1:
-            parts = Path(os.path.abspath(recording.source)).parts[1:]
-            others = [Path(os.path.abspath(other.source)).parts for other in by_name[name] if other is not recording]
-            n_parts = next(
-                (n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts)
-            )
-            name = "/".join(parts[-n_parts:])
-        longer.append(Recording(name, recording.source))
-    return longer
+    longer = [_longer(recording, by_name[recording.name]) for recording in recordings]
+    names = unique_names([recording.name for recording in longer])
+    return [Recording(name, recording.source) for name, recording in zip(names, longer, strict=True)]
+
+
+def _longer(recording: Recording, of_one_name: list[Recording]) -> Recording:
+    if len(of_one_name) == 1:
+        return recording
+    parts = Path(os.path.abspath(recording.source)).parts[1:]
+    others = [Path(os.path.abspath(other.source)).parts for other in of_one_name if other is not recording]
+    n_parts = next((n for n in range(1, len(parts)) if all(o[-n:] != parts[-n:] for o in others)), len(parts))
+    return Recording(listed_name("/".join(parts[-n_parts:])), recording.source)
+
+
+def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> list[str]:
+    """Return the names, with a number behind those that came before; names are equal where their keys are.
+
+    Examples
+    --------
+    >>> unique_names(["a", "b", "A"], key=str.casefold)
+    ['a', 'b', 'A (2)']
+    """
+    found: list[str] = []
+    taken = {key(name) for name in names}
+    seen: set[str] = set()
+    for name in names:
+        chosen, number = name, 1
+        while key(chosen) in seen or (number > 1 and key(chosen) in taken):
+            number += 1
+            chosen = f"{name} ({number})"
+        seen.add(key(chosen))
+        found.append(chosen)
+    return found

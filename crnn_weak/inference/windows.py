@@ -1,7 +1,6 @@
 """A recording of any length, window by window: features that arrive in blocks, scores that join without seams.
 
-Three machines, each fed in pieces of any size and each with bounded memory; what they give does not depend on how
-the pieces were cut:
+Three parts, each fed in pieces of any size and each with bounded memory; their results do not depend on the pieces:
 
 `FrameStream`
     audio -> log mel frames. Blocks carry the context that an analysis window needs, so the frames are those of the
@@ -13,13 +12,13 @@ the pieces were cut:
 
 Why there are no seams
 ----------------------
-The network looks both ways, and as far as its clips are long: trained with clip labels on every frame, what it says of
-a frame may change when a sound enters or leaves the window seconds away. Where the windows lie therefore shows in the
-scores, and no fading of half-overlapping windows into each other hides it. Hence `WindowPlan.crossfade`: a window
-begins at every frame (or every hundredth of a window, where frames are finer), and a frame's score is the weighted mean
-of all windows that hold it. The mean over all places of the window does not depend on the place of any one: further
-than a window from its ends, a recording's scores are the same wherever it was cut from. The outer eighth of a window,
-where context lacks on one side, does not count; from there the weight rises over a quarter of the window.
+The network looks both ways, over its whole clip: trained with clip labels on every frame, its score of a frame may
+change when a sound enters or leaves the window seconds away. The places of the windows therefore show in the scores,
+and a crossfade of half-overlapping windows does not hide them. Hence `WindowPlan.crossfade`: a window begins at every
+frame (or every hundredth of a window, where frames are finer), and a frame's score is the weighted mean of all windows
+that hold it. This mean does not depend on the place of any one window: further than a window from its ends, a
+recording's scores are the same wherever it was cut from. The outer eighth of a window, which lacks context on one side,
+does not count; from there the weight rises over a quarter of the window.
 
 Only the recording's true beginning and end are scored at a window's edge, as in training. The last window ends with the
 recording; a recording shorter than one window is padded with zeros, as training clips are, so a clip of exactly one
@@ -185,7 +184,7 @@ class ScoreJoiner:
         self._n_valid: int | None = None  # without padding
         self._next = 0  # beginning of the next window on the grid
         self._accepted = 0  # beginning of the next window whose scores are to come
-        self._waiting = 0
+        self.n_waiting = 0  # windows whose scores are to come
         self._all_cut = False
         # Sums of weighted strong and weak scores, and of the weights, from frame self._taken on.
         self._sums: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -227,7 +226,7 @@ class ScoreJoiner:
             # Where the grid does not end with the recording, one more window does.
             if last > 0 and last % plan.n_hop:
                 found.append(self._cut(last))
-        self._waiting += len(found)
+        self.n_waiting += len(found)
         return found
 
     def _cut(self, first: int) -> tuple[int, np.ndarray]:
@@ -254,7 +253,7 @@ class ScoreJoiner:
         sums_weak[begin:end] += counted * weak
         sums_weight[begin:end] += counted
         self._accepted = first + plan.n_hop
-        self._waiting -= 1
+        self.n_waiting -= 1
 
     def _room(self, n_frames: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sums, grown to hold so many frames and some more."""
@@ -277,7 +276,7 @@ class ScoreJoiner:
         plan = self._plan
         if self._sums is None:
             return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
-        if self._n_total is not None and self._all_cut and not self._waiting:
+        if self._n_total is not None and self._all_cut and not self.n_waiting:
             until = self._n_valid if self._n_valid is not None else self._n_total
         else:
             # The earliest frame that a window to come can touch: the next on the grid, or the recording's last one,

@@ -1,104 +1,104 @@
-"""Results out: the formats that the field's tools open.
+"""Write results in the formats that the field's tools open.
 
 ========== ============================ ==============================================================================
 format     files in the output folder   content
 ========== ============================ ==============================================================================
 dcase      ``events.tsv``               ``filename onset offset event_label``, tab separated, header, 3 decimals
 audacity   ``audacity/<name>.txt``      a label track per recording: onset, offset, label, 6 decimals, no header
+raven      ``raven/<name>.txt``         a selection table per recording, tab separated, header, 6 decimals
 jsonl      ``events.jsonl``             one object per event: filename, onset, offset, label, score
 csv        ``events.csv``               ``filename,onset,offset,event_label,score``, quoted where needed
-rttm       ``events.rttm``              ``SPEAKER <file> 1 <onset> <duration> <NA> <NA> <label> <score> <NA>``
 scores     ``scores/<name>.tsv``        ``onset offset <class> ...``, 6 decimals, gapless: what sed_scores_eval reads
-scores-h5  ``scores.h5``                a group per recording: ``strong`` (frames, classes), ``weak`` (classes,)
+scores-h5  ``scores.h5``                see `crnn_weak.events.scores`
 ========== ============================ ==============================================================================
 
-RTTM is a format of speaker diarization, and its fields hold no blanks: label and file name have theirs replaced by
-``_``; the class stands where a speaker's name would.
-
-Scores are written as they come, so that their length costs no memory. Every file bears a temporary name until it is
-whole; what belongs to a recording that fails half-way is taken out again. After an interrupt the lists of the
-recordings that were finished stay, as ``<file>.partial``.
+Scores are written as they come, so that their length costs no memory. Every file appears under its name when it is
+whole; nothing is written of a recording that fails half-way. After an interrupt the lists of the recordings that were
+finished stay, as ``<file>.partial``. No two recordings share a file, and no file lies outside the folder, whatever the
+recordings are called.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
-from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.results import Detection
-from crnn_weak.inference.score_archive import ScoreArchive
+from crnn_weak.events.scores import ScoreWriter
+from crnn_weak.inference.job import Detection
+from crnn_weak.inference.recordings import Recording, listed_name, unique_names
 from crnn_weak.labels.events import Event
+from crnn_weak.storage import replace_file
 
 __all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "tag_lines"]
+
+# Bytes of a part of an output file's path; file systems allow 255, and a suffix is to come.
+_MAX_BYTES = 200
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """An event list as text: the file for all recordings ("" for one file each), its header, an event's line."""
+    """An event list as text: the file for all recordings ("" for one file each), its header, a recording's lines."""
 
     file: str
     header: str
-    line: Callable[[str, Event], str]
+    lines: Callable[[str, Sequence[Event]], Iterable[str]]
 
 
-def _csv_line(*fields: object) -> str:
+def _row(*fields: str, delimiter: str = "\t") -> str:
+    """Return one line of a table, with a field quoted where it would break the table."""
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="").writerow(fields)
+    csv.writer(buffer, delimiter=delimiter, lineterminator="").writerow(fields)
     return buffer.getvalue()
 
 
-def _tab_line(*fields: str) -> str:
-    # Quoted only where a field would break the table (a file name may hold a tab).
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, delimiter="\t", lineterminator="").writerow(fields)
-    return buffer.getvalue()
+def _dcase_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
+    return (_row(name, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label) for event in events)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _csv_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
+    for event in events:
+        score = "" if event.score is None else f"{event.score:.4f}"
+        yield _row(name, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label, score, delimiter=",")
 
 
-def _json_line(name: str, event: Event) -> str:
-    score = None if event.score is None else round(event.score, 4)
-    content = {"filename": name, "onset": event.onset, "offset": event.offset, "label": event.label, "score": score}
-    return json.dumps(content, ensure_ascii=False)
+def _audacity_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
+    return (f"{event.onset:.6f}\t{event.offset:.6f}\t{' '.join(event.label.split())}" for event in events)
 
 
-def _rttm_line(name: str, event: Event) -> str:
-    file, label = ("_".join(text.split()) for text in (name, event.label))
-    score = _number(event.score, 3) or "<NA>"
-    return f"SPEAKER {file} 1 {event.onset:.3f} {event.duration:.3f} <NA> <NA> {label} {score} <NA>"
+def _raven_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
+    for number, event in enumerate(events, start=1):
+        score = "" if event.score is None else f"{event.score:.4f}"
+        times = (f"{event.onset:.6f}", f"{event.offset:.6f}")
+        yield _row(str(number), "Spectrogram 1", "1", *times, name, event.label, score)
 
+
+def _json_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
+    for event in events:
+        score = None if event.score is None else round(event.score, 4)
+        content = {"filename": name, "onset": event.onset, "offset": event.offset, "label": event.label, "score": score}
+        yield json.dumps(content, ensure_ascii=False)
+
+
+_RAVEN_HEADER = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\tScore"
 
 TEXT_FORMATS: dict[str, TextFormat] = {
-    "dcase": TextFormat(
-        "events.tsv",
-        "filename\tonset\toffset\tevent_label",
-        lambda name, event: _tab_line(name, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label),
-    ),
-    "audacity": TextFormat(
-        "", "", lambda name, event: f"{event.onset:.6f}\t{event.offset:.6f}\t{' '.join(event.label.split())}"
-    ),
-    "jsonl": TextFormat("events.jsonl", "", _json_line),
-    "csv": TextFormat(
-        "events.csv",
-        "filename,onset,offset,event_label,score",
-        lambda name, event: _csv_line(
-            name, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label, _number(event.score, 4)
-        ),
-    ),
-    "rttm": TextFormat("events.rttm", "", _rttm_line),
+    "dcase": TextFormat("events.tsv", "filename\tonset\toffset\tevent_label", _dcase_lines),
+    "audacity": TextFormat("", "", _audacity_lines),
+    "raven": TextFormat("", _RAVEN_HEADER, _raven_lines),
+    "jsonl": TextFormat("events.jsonl", "", _json_lines),
+    "csv": TextFormat("events.csv", "filename,onset,offset,event_label,score", _csv_lines),
 }
 FORMATS: tuple[str, ...] = (*TEXT_FORMATS, "scores", "scores-h5")
 
@@ -106,11 +106,11 @@ FORMATS: tuple[str, ...] = (*TEXT_FORMATS, "scores", "scores-h5")
 def tag_lines(detection: Detection) -> list[str]:
     """Return a recording's tags as ``filename event_label score`` lines; one with an empty label where it has none."""
     name = detection.recording.name
-    return [_tab_line(name, tag.label, f"{tag.score:.4f}") for tag in detection.tags] or [_tab_line(name, "", "")]
+    return [_row(name, tag.label, f"{tag.score:.4f}") for tag in detection.tags] or [_row(name, "", "")]
 
 
 def file_stems(recordings: Iterable[Recording]) -> dict[str, str]:
-    """Return, per recording name, the name without suffix that its own output files get; no two are the same.
+    """Return, per recording name, the name of its own output files without their suffix; no two are the same.
 
     Examples
     --------
@@ -118,45 +118,77 @@ def file_stems(recordings: Iterable[Recording]) -> dict[str, str]:
     {'a.wav': 'a', 'b.wav': 'b.wav', 'b.flac': 'b.flac'}
     """
     names = [recording.name for recording in recordings]
-    stems = [name.removesuffix(Path(name).suffix) for name in names]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[stem.casefold()] = counts.get(stem.casefold(), 0) + 1
-    chosen = [stem if counts[stem.casefold()] == 1 else name for name, stem in zip(names, stems, strict=True)]
-    # Nothing leaves the output folder, whatever the recordings are called.
-    return {
-        name: "/".join(part for part in stem.split("/") if part not in ("", ".", "..")) or "recording"
-        for name, stem in zip(names, chosen, strict=True)
-    }
+    plain = [_inside(name.removesuffix(Path(name).suffix)) for name in names]
+    whole = [_inside(name) for name in names]
+    # A name without its suffix may be another's name with it: b.wav.mp3 and b.wav.
+    n_claims: dict[str, int] = {}
+    for key in [stem.casefold() for stem in (*plain, *whole)]:
+        n_claims[key] = n_claims.get(key, 0) + 1
+    chosen = [
+        stem if n_claims[stem.casefold()] == 1 or (stem == full and n_claims[stem.casefold()] == 2) else full
+        for stem, full in zip(plain, whole, strict=True)
+    ]
+    return dict(zip(names, unique_names(chosen, key=str.casefold), strict=True))
 
 
-class _TextFile:
-    """A text file under a temporary name, renamed when closed as whole."""
+def _inside(name: str) -> str:
+    """Return a relative path that stays in its folder, and whose parts a file system can hold."""
+    parts = [part for part in name.replace("\\", "_").split("/") if part not in ("", ".", "..")]
+    return "/".join(_short(part) for part in parts) or "recording"
+
+
+def _short(part: str) -> str:
+    data = part.encode("utf-8")
+    if len(data) <= _MAX_BYTES:
+        return part
+    return data[: _MAX_BYTES - 9].decode("utf-8", "ignore") + "~" + hashlib.sha256(data).hexdigest()[:8]
+
+
+class _Discarded(Exception):
+    """Ends the writing of a file that is not to appear."""
+
+
+class _File:
+    """A file that appears when it is closed as whole.
+
+    Parameters
+    ----------
+    path : Path
+    header : str
+        First line; "" for none.
+    """
 
     def __init__(self, path: Path, header: str = "") -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = path.with_name(f".{path.name}.tmp")
-        self._file: IO[str] = self._temporary.open("w", encoding="utf-8", newline="\n")
+        self._path, self._stack = path, contextlib.ExitStack()
+        self._temporary = self._stack.enter_context(replace_file(path))
+        self._file = self._temporary.open("w", encoding="utf-8", newline="\n")
         if header:
-            self._file.write(header + "\n")
+            self.write([header])
 
     def write(self, lines: Iterable[str]) -> None:
         self._file.writelines(line + "\n" for line in lines)
 
-    def close(self, *, keep: bool, partial: bool = False) -> None:
+    def close(self) -> None:
         self._file.close()
-        remains = self.path.with_name(self.path.name + ".partial")
-        if keep:
-            os.replace(self._temporary, remains if partial else self.path)
-            if not partial:
-                remains.unlink(missing_ok=True)  # of an earlier, interrupted run
-        else:
-            self._temporary.unlink(missing_ok=True)
+        self._stack.close()
+        self._partial.unlink(missing_ok=True)  # of an earlier, interrupted run
+
+    def discard(self, *, partial: bool = False) -> None:
+        """Remove the file; with `partial`, what it holds stays beside its name."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+            if partial:
+                with replace_file(self._partial) as copy:
+                    shutil.copyfile(self._temporary, copy)
+        self._stack.__exit__(_Discarded, _Discarded(), None)
+
+    @property
+    def _partial(self) -> Path:
+        return self._path.with_name(self._path.name + ".partial")
 
 
 class ResultWriter:
-    """Write the results of many recordings to a folder; a context manager, and an observer of `detect_many`.
+    """Write the results of many recordings to a folder; a context manager.
 
     Parameters
     ----------
@@ -197,93 +229,106 @@ class ResultWriter:
                 raise ConfigError(f"format {name!r} is not known. {nearest_names(name, FORMATS)}")
         self.folder = Path(folder)
         self.classes, self.hop_seconds = tuple(classes), hop_seconds
-        self.stems = file_stems(recordings)
-        self._formats = tuple(dict.fromkeys(formats))
-        if not overwrite:
-            self._refuse_to_overwrite(tags)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lists = [name for name in self._formats if name in TEXT_FORMATS and TEXT_FORMATS[name].file]
-        self._lists = {n: _TextFile(self.folder / TEXT_FORMATS[n].file, TEXT_FORMATS[n].header) for n in lists}
-        self._tags = _TextFile(self.folder / "tags.tsv", "filename\tevent_label\tscore") if tags else None
-        self._status = _TextFile(self.folder / "recordings.csv", "filename,duration,n_events,status,message")
-        self._tables: dict[str, _TextFile] = {}
-        self._h5 = ScoreArchive(self.folder / "scores.h5", classes, hop_seconds) if "scores-h5" in formats else None
+        self._stems = file_stems(recordings)
+        self._formats, self._tags, self._overwrite = tuple(dict.fromkeys(formats)), tags, overwrite
+        self._shared: dict[str, _File] = {}
+        self._tables: dict[str, _File] = {}  # frame scores of recordings in progress
+        self._n_frames: dict[str, int] = {}
+        self._archive: ScoreWriter | None = None
+        self._stack = contextlib.ExitStack()
 
     def path(self, name: str, kind: str) -> Path:
         """Return where a recording's own file of a format goes."""
-        suffix = {"audacity": ".txt", "scores": ".tsv", "figures": ".png"}[kind]
-        return self.folder / kind / (self.stems[name] + suffix)
+        suffix = {"scores": ".tsv", "figures": ".png"}.get(kind, ".txt")
+        return self.folder / kind / (self._stems[name] + suffix)
 
-    def _refuse_to_overwrite(self, tags: bool) -> None:
-        wanted = [
-            self.folder / TEXT_FORMATS[n].file for n in self._formats if n in TEXT_FORMATS and TEXT_FORMATS[n].file
-        ]
-        wanted += [self.folder / "tags.tsv"] if tags else []
+    def _shared_files(self) -> dict[str, tuple[Path, str]]:
+        """Return name -> (path, header) of the text files for all recordings."""
+        chosen = [name for name in self._formats if name in TEXT_FORMATS and TEXT_FORMATS[name].file]
+        files = {name: (self.folder / TEXT_FORMATS[name].file, TEXT_FORMATS[name].header) for name in chosen}
+        if self._tags:
+            files["tags"] = (self.folder / "tags.tsv", "filename\tevent_label\tscore")
+        return files | {"status": (self.folder / "recordings.csv", "filename,duration,n_events,status,message")}
+
+    def _refuse_to_overwrite(self) -> None:
+        wanted = [path for path, _ in self._shared_files().values()]
         wanted += [self.folder / "scores.h5"] if "scores-h5" in self._formats else []
-        for kind in ("audacity", "scores"):
+        for kind in ("audacity", "raven", "scores"):
             if kind in self._formats and (self.folder / kind).is_dir():
-                wanted += [self.path(name, kind) for name in self.stems]
-        for path in (*wanted, self.folder / "recordings.csv"):
-            if path.exists():
+                wanted += [self.path(name, kind) for name in self._stems]
+        for path in wanted:
+            if os.path.lexists(path):
                 raise DataError(f"{path}: is there already; choose another --out, or pass --overwrite.")
 
     def __enter__(self) -> ResultWriter:
+        if not self._overwrite:
+            self._refuse_to_overwrite()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DataError(f"{self.folder}: is a file; --out needs a folder.")
+        with contextlib.ExitStack() as stack:
+            for name, (path, header) in self._shared_files().items():
+                self._shared[name] = _File(path, header)
+                stack.callback(self._shared[name].discard)
+            if "scores-h5" in self._formats:
+                temporary = self._stack.enter_context(replace_file(self.folder / "scores.h5"))
+                self._archive = ScoreWriter(temporary, self.classes, self.hop_seconds)
+            stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(whole=kind is None)
+        for table in self._tables.values():
+            table.discard()
+        if self._archive is not None:
+            with contextlib.suppress(*(() if kind is None else (OSError, RuntimeError))):
+                self._archive.close()
+        if kind is not None:
+            for file in self._shared.values():
+                file.discard(partial=True)
+            self._stack.__exit__(kind, error, trace)
+            return
+        for file in self._shared.values():
+            file.close()
+        self._stack.close()
 
-    # --- as an observer ---------------------------------------------------------------------------------------------
-
-    def frames(self, recording: Recording, first_frame: int, strong: np.ndarray) -> None:
-        """Append frame scores."""
+    def add_scores(self, recording: Recording, strong: np.ndarray) -> None:
+        """Append frame scores; recordings come one after the other, see `Detector.detect_many`."""
+        name = recording.name
         if "scores" in self._formats:
-            if recording.name not in self._tables:
-                header = "\t".join(("onset", "offset", *self.classes))
-                self._tables[recording.name] = _TextFile(self.path(recording.name, "scores"), header)
-            self._tables[recording.name].write(_score_lines(first_frame, strong, self.hop_seconds))
-        if self._h5 is not None:
-            self._h5.append(recording.name, strong)
-
-    def progress(self, recording: Recording, seconds: float) -> None:
-        """Nothing to do."""
-
-    # --- results ----------------------------------------------------------------------------------------------------
+            if name not in self._tables:
+                self._tables[name] = _File(self.path(name, "scores"), _row("onset", "offset", *self.classes))
+            first = self._n_frames.get(name, 0)
+            self._tables[name].write(_score_lines(first, strong, self.hop_seconds))
+            self._n_frames[name] = first + len(strong)
+        if self._archive is not None:
+            self._archive.append(name, strong)
 
     def write(self, detection: Detection) -> None:
         """Write one recording's events; of a failed one only its line in ``recordings.csv``."""
         name, failed = detection.recording.name, detection.error is not None
         if (table := self._tables.pop(name, None)) is not None:
-            table.close(keep=not failed)
-        if self._h5 is not None:
-            self._h5.end(name, None if failed else detection.weak, detection.duration_seconds)
-        message = str(detection.error) if failed else "; ".join(detection.warnings)
-        status = "failed" if failed else "ok"
+            table.discard() if failed else table.close()
+        if self._archive is not None and failed:
+            self._archive.drop_clip(name)
+        elif self._archive is not None:
+            self._archive.end_clip(name, detection.weak, detection.duration_seconds)
+        message = listed_name(" ".join(str(detection.error).split()) if failed else "; ".join(detection.warnings))
         duration = "" if failed else f"{detection.duration_seconds:.3f}"
-        count = "" if failed else len(detection.events)
-        self._status.write([_csv_line(name, duration, count, status, " ".join(message.split()))])
+        count = "" if failed else str(len(detection.events))
+        status = _row(name, duration, count, "failed" if failed else "ok", message, delimiter=",")
+        self._shared["status"].write([status])
         if failed:
             return
-        for kind, file in self._lists.items():
-            file.write(TEXT_FORMATS[kind].line(name, event) for event in detection.events)
-        if self._tags is not None:
-            self._tags.write(tag_lines(detection))
-        if "audacity" in self._formats:
-            track = _TextFile(self.path(name, "audacity"))
-            track.write(TEXT_FORMATS["audacity"].line(name, event) for event in detection.events)
-            track.close(keep=True)
-
-    def close(self, *, whole: bool = True) -> None:
-        """Give the files their names; where not `whole`, ``.partial`` behind them."""
-        for table in self._tables.values():
-            table.close(keep=False)
-        for file in (*self._lists.values(), self._tags, self._status):
-            if file is not None:
-                file.close(keep=True, partial=not whole)
-        if self._h5 is not None:
-            self._h5.close(keep=whole)
+        for kind in self._formats:
+            if kind in self._shared:
+                self._shared[kind].write(TEXT_FORMATS[kind].lines(name, detection.events))
+            elif kind in TEXT_FORMATS:
+                own = _File(self.path(name, kind), TEXT_FORMATS[kind].header)
+                own.write(TEXT_FORMATS[kind].lines(name, detection.events))
+                own.close()
+        if self._tags:
+            self._shared["tags"].write(tag_lines(detection))
 
 
 def _score_lines(first_frame: int, strong: np.ndarray, hop_seconds: float) -> Iterable[str]:

@@ -43,7 +43,7 @@ class ModelMetadata:
     scaler : Scaler
         Standardises the log mel input.
     decisions : mapping
-        How scores become events, as `crnn_weak.events.decode.ClassDecisions.to_dict` writes it; empty for
+        How scores become events, as `crnn_weak.events.decode.OperatingPoint.to_dict` writes it; empty for
         the configuration's own.
     provenance : mapping
         Trained on what, when, with which versions.

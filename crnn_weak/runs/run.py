@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError, nearest_names
-from crnn_weak.events.scores import ScoreSet, load_scores
+from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
 
@@ -125,7 +125,7 @@ class Run:
         return read_json(self.data_folder / "data.json")
 
     @cached_property
-    def scores(self) -> ScoreSet:
+    def scores(self) -> Scores:
         """Scores of the testing clips."""
         return load_scores(self.path / "scores.h5")
 

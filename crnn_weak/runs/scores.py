@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crnn_weak.activity import segment_maximum, segment_roll
-from crnn_weak.errors import ClipError, ConfigError, RunError, nearest_names
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet, load_scores
+from crnn_weak.errors import ClipError, RunError, nearest_names
+from crnn_weak.events.operating_point import OperatingPoint, StoredPoint, as_operating_point, stored_point
+from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
-from crnn_weak.runs.run import Run, open_run, read_json
+from crnn_weak.runs.run import Run, open_run
 
-__all__ = ["DECISIONS_FILE", "ScoredRun", "open_scores", "run_decisions"]
+__all__ = ["ScoredRun", "open_scores", "run_operating_point"]
 
-DECISIONS_FILE = "decisions.json"
 #: split of the scores -> (score file, split of the store that holds the reference)
 _FILES = {"test": ("scores.h5", "test"), "validation": ("validation_scores.h5", "train")}
 
@@ -31,7 +28,7 @@ class ScoredRun:
     Attributes
     ----------
     run : Run
-    scores : ScoreSet
+    scores : Scores
     tags : dict of clip id to tuple of str
     events : dict of clip id to tuple of Event, or None
         None where the clips have no strong labels.
@@ -41,7 +38,7 @@ class ScoredRun:
     """
 
     run: Run
-    scores: ScoreSet
+    scores: Scores
     tags: dict[str, tuple[str, ...]]
     events: dict[str, tuple[Event, ...]] | None
     durations: dict[str, float]
@@ -120,35 +117,31 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     return ScoredRun(run, scores, tags, events, durations, coverage)
 
 
-def run_decisions(run: Run, classes: Sequence[str], which: str) -> tuple[ClassDecisions, str]:
-    """Return decisions and where they come from.
+def run_operating_point(
+    run: Run, classes: Sequence[str], which: str | Path | None = None
+) -> tuple[OperatingPoint, str]:
+    """Return a run's operating point and where it comes from.
 
     Parameters
     ----------
-    which : str
-        ``run`` for the run's configuration, ``tuned`` for its ``decisions.json``, or the path of such a file.
+    run : Run
+    classes : sequence of str
+        Of the scores.
+    which : str or path, optional
+        ``configured`` for the run's configuration, or the path of a file; by default the run's
+        ``operating_point.json``, and its configuration where there is none.
+
+    Raises
+    ------
+    ConfigError
+        The file is damaged, or of other classes.
     """
-    if which == "run":
-        return ClassDecisions.from_config(run.config.decisions, classes), "the run's configuration"
-    path = run.path / DECISIONS_FILE if which == "tuned" else Path(which)
-    content: dict[str, Any] = read_json(path)
-    if not content:
-        hint = f"Run `crnn-weak tune {run.path} --metric segment_f1` first." if which == "tuned" else (
-            "Expected run, tuned, or a JSON file."
-        )  # fmt: skip
-        raise ConfigError(f"{path}: no decisions there. {hint}")
-    try:
-        decisions = ClassDecisions.from_dict(content.get("decisions", content))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if decisions.classes != tuple(classes):
-        raise ConfigError(f"{path}: decisions of other classes than the run's. Tune this run.")
-    metrics = ", ".join(content.get("tuned", {})) or "file"
-    return decisions, f"tuned on validation for {metrics}" if which == "tuned" else f"from {path}: {metrics}"
-
-
-def write_decisions(path: Path, content: dict[str, Any]) -> None:
-    """Write ``decisions.json``."""
-    from crnn_weak.storage import write_text
-
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    stored = None
+    if which is None:
+        stored = stored_point(run.path)
+    elif which != "configured":
+        stored = StoredPoint.read(which)
+    if stored is None:
+        return OperatingPoint.from_config(run.config.decisions, classes), "the run's configuration"
+    source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
+    return as_operating_point(stored.operating_point, classes), source if which is None else f"{source}, {which}"

@@ -96,7 +96,8 @@ def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, A
 
 
 def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
-    from crnn_weak.events.decode import ClassDecisions, score_set_events, score_set_tags
+    from crnn_weak.events.decode import scores_to_events, scores_to_tags
+    from crnn_weak.events.operating_point import OperatingPoint
     from crnn_weak.events.scores import load_scores
     from crnn_weak.labels.files import write_events, write_tags
     from crnn_weak.metrics.event import event_metrics
@@ -104,10 +105,10 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
     from crnn_weak.metrics.tagging import tagging_metrics
 
     scores = load_scores(run_dir / "scores.h5")
-    decisions = ClassDecisions.from_config(config.decisions, scores.classes)
+    decisions = OperatingPoint.from_config(config.decisions, scores.classes)
     classes = scores.classes
-    estimated_tags = score_set_tags(scores, decisions)
-    estimated = score_set_events(scores, decisions)
+    estimated_tags = scores_to_tags(scores, decisions)
+    estimated = scores_to_events(scores, decisions)
     write_events(run_dir / "events.tsv", estimated)
     write_tags(run_dir / "tags.tsv", estimated_tags)
     reference_tags = {

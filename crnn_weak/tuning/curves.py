@@ -10,16 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.activity import roll_runs, segment_maximum
-from crnn_weak.events.decode import (
-    keep_rising,
-    low_decisions,
-    median_decisions,
-    median_frames,
-    smooth,
-)
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.activity import segment_maximum
+from crnn_weak.events.decode import Runs, Steps, by_class
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores
 
 __all__ = ["FrameActivity", "candidate_index", "segment_index"]
 
@@ -41,39 +35,39 @@ class FrameActivity:
 
     Parameters
     ----------
-    scores : ScoreSet
-    decisions : ClassDecisions
-        Its thresholds are left out of account, low thresholds, filters and gate are used.
+    scores : Scores
+    point : OperatingPoint
+        Its low thresholds, filters and gate; its thresholds do not count.
     candidates : np.ndarray of float, sorted, shape (n_candidates,)
     """
 
-    def __init__(self, scores: ScoreSet, decisions: ClassDecisions, candidates: np.ndarray) -> None:
-        self.decisions, self.hop_seconds, self.n_candidates = decisions, scores.hop_seconds, len(candidates)
-        strong = np.ascontiguousarray(np.moveaxis(scores.strong, 1, 2))  # (clips, classes, frames)
-        lengths = [median_frames(seconds, scores.hop_seconds) for seconds in decisions.median_seconds]
-        self.index = _median_index(candidate_index(strong, candidates).reshape(-1, strong.shape[2]), lengths)
-        self.low = None
-        if any(decisions.low_thresholds):
-            self.low = median_decisions(low_decisions(strong, decisions), lengths)
-        if decisions.weak_gate:
-            gate = scores.weak > np.asarray(decisions.tag_thresholds, dtype=scores.weak.dtype)
+    def __init__(self, scores: Scores, point: OperatingPoint, candidates: np.ndarray) -> None:
+        self.point, self.n_candidates = point, len(candidates)
+        self._steps = Steps(point, scores.hop_seconds)
+        strong = by_class(scores.strong)
+        self.index = _median_index(candidate_index(strong, candidates), self._steps.medians)
+        self._low = None
+        if any(point.low_thresholds):
+            # A class without hysteresis has no frames between two thresholds.
+            has_low = np.tile(np.asarray(point.low_thresholds) > 0, len(scores))
+            self._low = self._steps.above(strong, point.low_thresholds) & has_low[:, None]
+        if point.weak_gate:
+            gate = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
             self.index[~gate.ravel()] = 0
 
     @property
     def plain(self) -> bool:
         """Whether the index alone decides, without runs."""
-        return self.low is None and not any((*self.decisions.min_gap_seconds, *self.decisions.min_duration_seconds))
+        return self._low is None and not any((*self.point.min_gap_seconds, *self.point.min_duration_seconds))
+
+    def runs(self, j: int) -> Runs:
+        """Return the events at candidate j as runs of frames."""
+        high = self.index > j
+        return self._steps.settle(Runs.of(high if self._low is None else self._low | high, high))[0]
 
     def active(self, j: int) -> np.ndarray:
-        """Return the decisions at candidate j, one row for each clip and class, classes fastest."""
-        active = self.index > j
-        if self.low is not None:
-            active = keep_rising(self.low | active, active)
-        return smooth(active, self.decisions, self.hop_seconds)
-
-    def runs(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return rows, first and last frames of the events at candidate j."""
-        return roll_runs(self.active(j))
+        """Return the active frames at candidate j, one row for each clip and class, classes fastest."""
+        return self.index > j if self.plain else self.runs(j).roll(*self.index.shape)
 
 
 def _median_index(index: np.ndarray, lengths: list[int]) -> np.ndarray:
@@ -91,8 +85,8 @@ def _median_index(index: np.ndarray, lengths: list[int]) -> np.ndarray:
 
 
 def segment_index(
-    scores: ScoreSet,
-    decisions: ClassDecisions,
+    scores: Scores,
+    point: OperatingPoint,
     candidates: np.ndarray,
     *,
     n_segments: int,
@@ -103,9 +97,9 @@ def segment_index(
     segments: dict[str, Any] = {
         "hop_seconds": scores.hop_seconds, "n_segments": n_segments, "segment_seconds": segment_seconds,
     }  # fmt: skip
-    if not any((*decisions.median_seconds, decisions.weak_gate)) and decisions.plain_threshold:
+    if not any((*point.median_seconds, point.weak_gate)) and point.plain_threshold:
         return candidate_index(segment_maximum(scores.strong, **segments), candidates)
-    frames = FrameActivity(scores, decisions, candidates)
+    frames = FrameActivity(scores, point, candidates)
     if frames.plain:
         found = segment_maximum(frames.index, axis=-1, **segments)
     else:

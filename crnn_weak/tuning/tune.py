@@ -35,13 +35,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from crnn_weak.activity import EventTable, event_table, roll_runs, segment_maximum, segment_roll
+from crnn_weak.activity import EventTable, event_table, segment_maximum, segment_roll
 from crnn_weak.config import DecisionConfig, EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
-from crnn_weak.events.decode import binarize, by_class
-from crnn_weak.events.operating_point import ClassDecisions, as_class_decisions
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.events.decode import Decoder, Runs, binarize
+from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
+from crnn_weak.events.scores import Scores
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import Counts, overall_figures
@@ -72,10 +73,10 @@ class Tuning:
     ----------
     metric : str
     per_class : bool
-    decisions : ClassDecisions
+    operating_point : OperatingPoint
         The start's, with what was chosen laid over it.
     before, after : float
-        The metric on the searched clips, a fraction, with the start's decisions and with the chosen ones.
+        The metric on the searched clips, a fraction, at the start and at the chosen point.
     exact : bool
         False for the error rate with a threshold for each class (see the module's docstring).
     n_clips, n_choices : int
@@ -84,7 +85,7 @@ class Tuning:
 
     metric: str
     per_class: bool
-    decisions: ClassDecisions
+    operating_point: OperatingPoint
     before: float
     after: float
     exact: bool
@@ -100,7 +101,7 @@ class _Reference(NamedTuple):
     events: Events | None
 
 
-def _reference(scores: ScoreSet, metric: str, tags: Tags | None, events: Events | None) -> _Reference:
+def _reference(scores: Scores, metric: str, tags: Tags | None, events: Events | None) -> _Reference:
     if metric not in METRICS:
         raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
     if not len(scores):
@@ -118,8 +119,8 @@ def _reference(scores: ScoreSet, metric: str, tags: Tags | None, events: Events 
 
 
 def value_of(
-    scores: ScoreSet,
-    decisions: DecisionConfig | ClassDecisions,
+    scores: Scores,
+    operating_point: DecisionConfig | OperatingPoint,
     *,
     metric: str,
     tags: Tags | None = None,
@@ -127,10 +128,10 @@ def value_of(
     evaluation: EvaluationConfig | None = None,
     clip_seconds: float | None = None,
 ) -> float:
-    """Return one metric of scores under given decisions, as a fraction; see `tune` for the parameters."""
+    """Return one metric of scores at an operating point, as a fraction; see `tune` for the parameters."""
     settings = evaluation or EvaluationConfig()
     reference = _reference(scores, metric, tags, events)
-    chosen = as_class_decisions(decisions, scores.classes)
+    chosen = as_operating_point(operating_point, scores.classes)
     if reference.tags is not None:
         estimated = scores.weak > np.asarray(chosen.tag_thresholds, dtype=scores.weak.dtype)
         counts = tagging_counts(reference.tags, estimated)
@@ -144,19 +145,19 @@ def value_of(
 
 
 def _detection_counts(
-    scores: ScoreSet,
-    decisions: ClassDecisions,
+    scores: Scores,
+    point: OperatingPoint,
     metric: str,
     events: Events,
     settings: EvaluationConfig,
     clip_seconds: float | None,
 ) -> Counts:
     """Count as the metrics do on event lists, without making the lists."""
-    roll = binarize(scores.strong, decisions, hop_seconds=scores.hop_seconds, weak=scores.weak)
     if metric == "event_f1":
+        decoder = Decoder(point, scores.hop_seconds, classes=scores.classes, n_clips=len(scores))
         return event_counts(
             event_table(events, clip_ids=scores.clip_ids, classes=scores.classes, where="reference"),
-            _runs_table(*roll_runs(by_class(roll)), scores),
+            _runs_table(decoder.finish_runs(scores.strong, scores.weak), scores),
             n_clips=len(scores),
             n_classes=len(scores.classes),
             collar_seconds=settings.collar_seconds,
@@ -164,13 +165,16 @@ def _detection_counts(
         )
     reference = _reference_roll(scores, events, settings, clip_seconds)
     estimated = segment_maximum(
-        roll, scores.hop_seconds, n_segments=reference.shape[1], segment_seconds=settings.segment_seconds
+        binarize(scores.strong, point, hop_seconds=scores.hop_seconds, weak=scores.weak),
+        scores.hop_seconds,
+        n_segments=reference.shape[1],
+        segment_seconds=settings.segment_seconds,
     )
     return segment_counts(reference, estimated)
 
 
 def _reference_roll(
-    scores: ScoreSet, events: Events, settings: EvaluationConfig, clip_seconds: float | None
+    scores: Scores, events: Events, settings: EvaluationConfig, clip_seconds: float | None
 ) -> np.ndarray:
     return segment_roll(
         events,
@@ -182,26 +186,27 @@ def _reference_roll(
     )
 
 
-def _runs_table(rows: np.ndarray, first: np.ndarray, last: np.ndarray, scores: ScoreSet) -> EventTable:
-    """Return runs of frames as events; rows are clips and classes, classes fastest."""
+def _runs_table(runs: Runs, scores: Scores) -> EventTable:
+    """Return runs of frames as events."""
     n_classes, hop = len(scores.classes), scores.hop_seconds
-    return EventTable(rows // n_classes, rows % n_classes, np.round(first * hop, 6), np.round(last * hop, 6))
+    return EventTable(*np.divmod(runs.row, n_classes), np.round(runs.first * hop, 6), np.round(runs.last * hop, 6))
 
 
 def tune(
-    scores: ScoreSet,
+    scores: Scores,
     *,
     metric: str,
     tags: Tags | None = None,
     events: Events | None = None,
     per_class: bool = False,
-    decisions: DecisionConfig | ClassDecisions | None = None,
+    operating_point: DecisionConfig | OperatingPoint | None = None,
     candidates: Sequence[float] | np.ndarray | None = None,
     medians: Sequence[float] | None = None,
     min_durations: Sequence[float] | None = None,
     min_gaps: Sequence[float] | None = None,
     evaluation: EvaluationConfig | None = None,
     clip_seconds: float | None = None,
+    show_progress: bool = False,
 ) -> Tuning:
     """Choose thresholds, and filters where several are given, for the best value of a metric.
 
@@ -209,13 +214,13 @@ def tune(
 
     Parameters
     ----------
-    scores : ScoreSet
+    scores : Scores
     metric : {"segment_f1", "error_rate", "event_f1", "tagging_f1"}
     tags, events : mapping of clip id to labels, to events
         The reference of every clip that has scores; only the one that the metric needs.
     per_class : bool
         A choice of its own for each class.
-    decisions : DecisionConfig or ClassDecisions, optional
+    operating_point : DecisionConfig or OperatingPoint, optional
         What is not searched stays as it is here; the paper's by default.
     candidates : sequence of float in (0, 1), optional
         Thresholds; 0.01, 0.02, ... 0.99 by default.
@@ -225,6 +230,8 @@ def tune(
         Segment length and collars.
     clip_seconds : float, optional
         Length of the clips; that of the scores by default.
+    show_progress : bool
+        Show a bar over the sets of filters.
 
     Raises
     ------
@@ -233,7 +240,7 @@ def tune(
     """
     settings = evaluation or EvaluationConfig()
     reference = _reference(scores, metric, tags, events)
-    start = as_class_decisions(decisions or DecisionConfig(), scores.classes)
+    start = as_operating_point(operating_point or DecisionConfig(), scores.classes)
     grid = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
     if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
         raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
@@ -241,25 +248,18 @@ def tune(
     if reference.tags is not None:
         curves = counts_at_thresholds(candidate_index(scores.weak, grid), reference.tags, len(grid))
         chosen, _ = best_f1(curves, per_class=per_class, n_candidates=len(grid))
-    elif metric == "event_f1":
-        assert reference.events is not None
-        parts = [_event_curves(scores, reference.events, chosen_set, grid, settings) for chosen_set in sets]
-        chosen, _ = best_f1(join(parts), per_class=per_class, n_candidates=len(grid))
     else:
-        assert reference.events is not None
-        roll = _reference_roll(scores, reference.events, settings, clip_seconds)
-        n_segments, flat = roll.shape[1], roll.reshape(-1, roll.shape[2])
-        indices = [
-            segment_index(
-                scores, chosen_set, grid, n_segments=n_segments, segment_seconds=settings.segment_seconds
-            ).reshape(flat.shape)
-            for chosen_set in sets
-        ]
-        if metric == "error_rate":
-            chosen, _ = best_error_rate(indices, flat, len(grid), per_class=per_class)
-        else:
-            parts = [counts_at_thresholds(index, flat, len(grid)) for index in indices]
-            chosen, _ = best_f1(join(parts), per_class=per_class, n_candidates=len(grid))
+        shown = tqdm(sets, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress)
+        chosen = _best_choice(
+            scores,
+            reference,
+            shown,
+            grid,
+            metric=metric,
+            settings=settings,
+            clip_seconds=clip_seconds,
+            per_class=per_class,
+        )
     result = _chosen(start, sets, grid, chosen, tags_only=reference.tags is not None)
     options: dict[str, Any] = {
         "metric": metric, "tags": tags, "events": events, "evaluation": settings, "clip_seconds": clip_seconds,
@@ -267,7 +267,7 @@ def tune(
     return Tuning(
         metric=metric,
         per_class=per_class,
-        decisions=result,
+        operating_point=result,
         before=value_of(scores, start, **options),
         after=value_of(scores, result, **options),
         exact=metric != "error_rate" or not per_class,
@@ -276,12 +276,38 @@ def tune(
     )
 
 
+def _best_choice(
+    scores: Scores,
+    reference: _Reference,
+    sets: Iterable[OperatingPoint],
+    grid: np.ndarray,
+    *,
+    metric: str,
+    settings: EvaluationConfig,
+    clip_seconds: float | None,
+    per_class: bool,
+) -> np.ndarray:
+    """Return each class's best choice for a detection metric, shape (n_classes,)."""
+    assert reference.events is not None
+    if metric == "event_f1":
+        parts = [_event_curves(scores, reference.events, point, grid, settings) for point in sets]
+        return best_f1(join(parts), per_class=per_class, n_candidates=len(grid))[0]
+    roll = _reference_roll(scores, reference.events, settings, clip_seconds)
+    n_segments, flat = roll.shape[1], roll.reshape(-1, roll.shape[2])
+    options = {"n_segments": n_segments, "segment_seconds": settings.segment_seconds}
+    indices = [segment_index(scores, point, grid, **options).reshape(flat.shape) for point in sets]
+    if metric == "error_rate":
+        return best_error_rate(indices, flat, len(grid), per_class=per_class)[0]
+    parts = [counts_at_thresholds(index, flat, len(grid)) for index in indices]
+    return best_f1(join(parts), per_class=per_class, n_candidates=len(grid))[0]
+
+
 def _filters(
-    start: ClassDecisions,
+    start: OperatingPoint,
     medians: Sequence[float] | None,
     min_durations: Sequence[float] | None,
     min_gaps: Sequence[float] | None,
-) -> list[ClassDecisions]:
+) -> list[OperatingPoint]:
     """Return the start with every combination of filters; None keeps the start's."""
     names = ("median_seconds", "min_duration_seconds", "min_gap_seconds")
     given = {name: values for name, values in zip(names, (medians, min_durations, min_gaps), strict=True) if values}
@@ -289,8 +315,8 @@ def _filters(
 
 
 def _chosen(
-    start: ClassDecisions, sets: Sequence[ClassDecisions], grid: np.ndarray, chosen: np.ndarray, *, tags_only: bool
-) -> ClassDecisions:
+    start: OperatingPoint, sets: Sequence[OperatingPoint], grid: np.ndarray, chosen: np.ndarray, *, tags_only: bool
+) -> OperatingPoint:
     thresholds = tuple(float(grid[row % len(grid)]) for row in chosen)
     if tags_only:
         return start.replace(tag_thresholds=thresholds)
@@ -303,16 +329,16 @@ def _chosen(
 
 
 def _event_curves(
-    scores: ScoreSet, events: Events, decisions: ClassDecisions, grid: np.ndarray, settings: EvaluationConfig
+    scores: Scores, events: Events, point: OperatingPoint, grid: np.ndarray, settings: EvaluationConfig
 ) -> Curves:
     """Count events at every threshold, one pass each: runs split and merge, no histogram holds them."""
     n_classes = len(scores.classes)
     reference = event_table(events, clip_ids=scores.clip_ids, classes=scores.classes, where="reference")
-    frames = FrameActivity(scores, decisions, grid)
+    frames = FrameActivity(scores, point, grid)
     estimated = np.zeros((len(grid), n_classes), dtype=np.int64)
     correct = np.zeros_like(estimated)
     for j in range(len(grid)):
-        table = _runs_table(*frames.runs(j), scores)
+        table = _runs_table(frames.runs(j), scores)
         estimated[j] = np.bincount(table.label, minlength=n_classes)
         correct[j] = matched_per_class(
             reference,

@@ -12,7 +12,7 @@ import crnn_weak
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import ModelFileError, RunError
-from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.inference import detector
 
 
@@ -27,7 +27,7 @@ def run_folder(tmp_path_factory):
         model=ModelConfig(n_classes=2, n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=4),
         training=TrainingConfig(batch_size=4),
     )
-    decisions = ClassDecisions.from_config(config.decisions, CLASSES).replace(thresholds=(0.45, 0.55))
+    decisions = OperatingPoint.from_config(config.decisions, CLASSES).replace(thresholds=(0.45, 0.55))
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
@@ -39,13 +39,12 @@ def run_folder(tmp_path_factory):
 def test_a_run_folder_and_its_file_are_one_model(run_folder):
     found = crnn_weak.load(run_folder)
     assert found.classes == CLASSES
-    assert found.decisions.thresholds == (0.45, 0.55)
+    assert found.operating_point.thresholds == (0.45, 0.55)
     audio = bursts(21.0)
     scores = found.scores((audio, RATE))
-    assert scores.strong.shape == (420, 2)
+    assert scores.strong.shape == (1, 420, 2)
     again = crnn_weak.load(run_folder / "best.keras").scores((audio, RATE))
     np.testing.assert_allclose(again.strong, scores.strong, atol=1e-6)
-    assert np.asarray(scores).shape == (420, 2)
 
 
 def test_scores_do_not_depend_on_the_batch(run_folder):
@@ -98,7 +97,7 @@ def test_the_starter_model_hears_the_same_wherever_the_recording_is_cut(real_eve
     # At the model's own rate, so that a cut on a frame's edge leaves the frames as they are.
     rate, n_hop, margin = found.features.sample_rate_hz, found.features.n_hop, found.plan.n_window
     audio = audio[: 60 * rate]
-    whole = found.scores((audio, rate)).strong
+    whole = found.scores((audio, rate)).strong[0]
     for first in (57, 204):
-        piece = found.scores((audio[first * n_hop :], rate)).strong
+        piece = found.scores((audio[first * n_hop :], rate)).strong[0]
         np.testing.assert_allclose(piece[margin:-margin], whole[first + margin : -margin], atol=1e-3)

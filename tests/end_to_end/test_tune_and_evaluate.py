@@ -10,8 +10,8 @@ from helpers import TINY, make_store
 from crnn_weak import config as configuration
 from crnn_weak.activity import event_roll
 from crnn_weak.cli import main
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet, save_scores
+from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
+from crnn_weak.events.scores import Scores, save_scores
 
 CLASSES = ("bell", "drill", "rain")
 
@@ -26,7 +26,7 @@ def scores_of(store, rows, seed):
         ]
     )
     strong = 0.1 + 0.25 * rolls + rng.uniform(-0.08, 0.08, rolls.shape)
-    return ScoreSet(
+    return Scores(
         tuple(store.clip_ids[row] for row in rows),
         CLASSES,
         0.1,
@@ -74,57 +74,48 @@ def test_tuning_for_segments(capsys, run_folder, metric, figure, per_class):
     code, out, _ = run(capsys, "tune", run_folder, "--metric", metric, *["--per-class"] * per_class)
     assert code == 0
     assert "14 validation clips" in out
-    after = evaluated(capsys, run_folder, "--decisions", "tuned")["segment"]
+    after = evaluated(capsys, run_folder)["segment"]
     assert after[figure] == pytest.approx(1.0 if figure == "f_score" else 0.0, abs=0.05)
-    assert evaluated(capsys, run_folder)["segment"] == before  # the run's own decisions stay
+    assert evaluated(capsys, run_folder, "--operating-point", "configured")["segment"] == before
 
 
 def test_tuning_for_tags_and_events_keep_each_other(capsys, run_folder):
     assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
-    tags = json.loads((run_folder / "decisions.json").read_text())["decisions"]["tag_thresholds"]
+    tags = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]["tag_thresholds"]
     assert run(capsys, "tune", run_folder, "--metric", "event_f1", "--median", "0", "0.3")[0] == 0
-    content = json.loads((run_folder / "decisions.json").read_text())
-    assert content["decisions"]["tag_thresholds"] == tags
+    content = json.loads((run_folder / "operating_point.json").read_text())
+    assert content["operating_point"]["tag_thresholds"] == tags
     assert set(content["tuned"]) == {"tagging_f1", "event_f1"}
     assert content["tuned"]["event_f1"]["after"] >= content["tuned"]["event_f1"]["before"]
-    assert ClassDecisions.from_dict(content["decisions"]).classes == CLASSES
-    after = evaluated(capsys, run_folder, "--decisions", "tuned", "--bootstrap", "20")
+    assert OperatingPoint.from_dict(content["operating_point"]).classes == CLASSES
+    after = evaluated(capsys, run_folder, "--bootstrap", "20")
     assert after["tagging"]["f_score"] > 0.95
-    assert after["header"]["decisions"].endswith("(tuned on validation for tagging_f1, event_f1)")
+    assert after["header"]["operating point"].endswith("(tuned on validation clips for tagging_f1, event_f1)")
     low, high = (after["tagging"]["intervals"]["overall"]["f_score"][end] for end in ("low", "high"))
     assert low <= after["tagging"]["f_score"] <= high
 
 
 def test_an_earlier_choice_is_replaced_only_when_asked(capsys, run_folder):
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1")[0] == 0
-    before = (run_folder / "decisions.json").read_text()
+    before = (run_folder / "operating_point.json").read_text()
     code, _, err = run(capsys, "tune", run_folder, "--metric", "error_rate")
     assert code == 2
     assert "--overwrite" in err
     assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--dry-run")[0] == 0
-    assert (run_folder / "decisions.json").read_text() == before
+    assert (run_folder / "operating_point.json").read_text() == before
     assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--overwrite")[0] == 0
-    assert set(json.loads((run_folder / "decisions.json").read_text())["tuned"]) == {"error_rate"}
+    assert set(json.loads((run_folder / "operating_point.json").read_text())["tuned"]) == {"error_rate"}
 
 
 def test_filters_held_while_tuning_are_stored(capsys, run_folder):
     options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
-    decisions = json.loads((run_folder / "decisions.json").read_text())["decisions"]
+    decisions = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]
     assert decisions["weak_gate"] is True
     assert decisions["min_gap_seconds"] == [0.2, 0.2, 0.2]
     assert all(
         low == min(0.15, high) for low, high in zip(decisions["low_thresholds"], decisions["thresholds"], strict=True)
     )
-
-
-def test_all_scores_as_candidates(capsys, run_folder):
-    code, out, _ = run(capsys, "tune", run_folder, "--metric", "segment_f1", "--candidates", "all", "--per-class")
-    assert code == 0
-    assert "segment_f1 100.000 %" in out
-    code, _, err = run(capsys, "tune", run_folder, "--metric", "event_f1", "--candidates", "all", "--dry-run")
-    assert code == 2
-    assert "give a number" in err
 
 
 def test_threshold_free_figures(capsys, run_folder):
@@ -150,7 +141,7 @@ def test_clips_without_strong_labels(capsys, run_folder, tmp_path):
     assert code == 2
     assert "tagging_f1 needs tags only" in err
     assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
-    found = evaluated(capsys, run_folder, "--decisions", "tuned", "--threshold-free")
+    found = evaluated(capsys, run_folder, "--threshold-free")
     assert "segment" not in found
     assert "no strong labels" in found["notes"][0]
     assert list(found["average_precision"]) == ["clips (weak output)"]
@@ -161,9 +152,8 @@ def test_clips_without_strong_labels(capsys, run_folder, tmp_path):
     [
         (["tune", "{run}", "--metric", "segment_f"], "Did you mean 'segment_f1'"),
         (["tune", "{run}x", "--metric", "segment_f1"], "no such run folder"),
-        (["evaluate", "{run}", "--decisions", "tuned"], "crnn-weak tune"),
-        (["evaluate", "{run}", "--decisions", "tunes"], "no decisions"),
-        (["evaluate", "{run}", "--decisions", "{run}/data.json"], "'train_store' is not known"),
+        (["evaluate", "{run}", "--operating-point", "tuned"], "cannot be read"),
+        (["evaluate", "{run}", "--operating-point", "{run}/data.json"], "crnn-weak tune"),
     ],
 )
 def test_wrong_arguments_give_one_line(capsys, run_folder, command, message):
@@ -180,23 +170,50 @@ def test_a_store_that_is_gone_is_named(capsys, run_folder, tmp_path):
     assert "../test.h5" in err
 
 
-def test_choices_reach_the_model_file(capsys, run_folder):
-    """The model that `crnn-weak detect` loads carries the decisions; its weights stay."""
+def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
     pytest.importorskip("keras")
     from crnn_weak.config import load_config
     from crnn_weak.features.scaler import Scaler
-    from crnn_weak.model.archive import ModelMetadata, load_model, save_model
+    from crnn_weak.inference.detector import load
+    from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
 
     config = load_config(run_folder / "config.toml")
-    model = build_model(config)
     scaler = Scaler(np.zeros(TINY.n_mels, np.float32), np.ones(TINY.n_mels, np.float32))
-    save_model(model, run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
-    code, out, _ = run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")
-    assert code == 0
-    assert "best.keras" in out
-    loaded, metadata = load_model(run_folder / "best.keras")
-    stored = json.loads((run_folder / "decisions.json").read_text())["decisions"]
-    assert ClassDecisions.from_dict(metadata.decisions) == ClassDecisions.from_dict(stored)
-    for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
-        assert np.array_equal(before, after)
+    save_model(build_model(config), run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
+    assert load(run_folder).operating_point.thresholds == (0.5,) * 3
+    assert run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")[0] == 0
+    tuned = StoredPoint.read(run_folder / "operating_point.json").operating_point
+    assert load(run_folder).operating_point == tuned
+    assert load(run_folder / "best.keras").operating_point == tuned
+
+
+def test_an_operating_point_of_an_earlier_version_is_used(capsys, run_folder):
+    point = OperatingPoint.from_config(configuration.DecisionConfig(threshold=0.25), CLASSES)
+    old = {"decisions": point.to_dict(), "tuned": {}}
+    (run_folder / "decisions.json").write_text(json.dumps(old))
+    assert evaluated(capsys, run_folder)["segment"]["f_score"] > 0.9
+    assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
+    kept = StoredPoint.read(run_folder / "operating_point.json")
+    assert kept.operating_point.thresholds == (0.25,) * 3
+    assert list(kept.tuned) == ["tagging_f1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "truncated"),
+        ("[" * 100_000, "Expected"),
+        ('{"operating_point": {"classes": ["bell"]}}', "missing required field `thresholds`"),
+        ('{"operating_point": 3}', "operating_point: expected `object`"),
+        ("1e999999", "Expected"),
+    ],
+)
+def test_a_damaged_operating_point_is_one_line(capsys, run_folder, text, message):
+    (run_folder / "operating_point.json").write_text(text)
+    for command in (["evaluate", run_folder], ["tune", run_folder, "--metric", "tagging_f1"]):
+        code, out, err = run(capsys, *command)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert "operating_point.json" in err
+        assert err.count("\n") == 1

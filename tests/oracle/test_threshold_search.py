@@ -8,9 +8,9 @@ import pytest
 from crnn_weak.activity import segment_roll
 from crnn_weak.config import DecisionConfig, EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError
-from crnn_weak.events.decode import score_set_events
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.events.decode import scores_to_events
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.tuning.curves import segment_index
@@ -36,7 +36,7 @@ def made_up(seed, n_clips=12, n_frames=60, classes=CLASSES):
         events[str(clip)] = tuple(rows)
     strong = (1 / (1 + np.exp(-strong - rng.normal(0, 0.5, len(classes))))).astype(np.float32)
     weak = np.clip(strong.max(axis=1) + rng.normal(0, 0.1, (n_clips, len(classes))), 0, 1).astype(np.float32)
-    return ScoreSet(tuple(events), tuple(classes), HOP, strong, weak), events
+    return Scores(tuple(events), tuple(classes), HOP, strong, weak), events
 
 
 def tags_of(events):
@@ -44,7 +44,7 @@ def tags_of(events):
 
 
 def official_value(scores, events, decisions, metric):
-    estimated = score_set_events(scores, decisions)
+    estimated = scores_to_events(scores, decisions)
     if metric == "event_f1":
         return official_event_metrics(events, estimated, classes=scores.classes).f_score
     length = scores.strong.shape[1] * scores.hop_seconds
@@ -65,7 +65,7 @@ FILTERS = {
 def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
     scores, events = made_up(1)
     for threshold in (0.2, 0.35, 0.5, 0.8, 0.97):
-        decisions = ClassDecisions.from_config(DecisionConfig(**(FILTERS[filters] | {"threshold": threshold})), CLASSES)
+        decisions = OperatingPoint.from_config(DecisionConfig(**(FILTERS[filters] | {"threshold": threshold})), CLASSES)
         ours = value_of(scores, decisions, metric=metric, events=events)
         assert ours == pytest.approx(official_value(scores, events, decisions, metric), abs=1e-9)
 
@@ -74,12 +74,12 @@ def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
 def test_counts_at_every_threshold_are_those_of_the_metric(filters):
     scores, events = made_up(2)
     candidates = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-    start = ClassDecisions.from_config(DecisionConfig(threshold=0.9, **FILTERS[filters]), CLASSES)
+    start = OperatingPoint.from_config(DecisionConfig(threshold=0.9, **FILTERS[filters]), CLASSES)
     roll = segment_roll(events, clip_ids=scores.clip_ids, classes=CLASSES, clip_seconds=60 * HOP)
     index = segment_index(scores, start, candidates, n_segments=roll.shape[1], segment_seconds=1.0)
     curves = counts_at_thresholds(index.reshape(-1, 3), roll.reshape(-1, 3), len(candidates))
     for j, threshold in enumerate(candidates):
-        estimated = score_set_events(scores, start.replace(thresholds=threshold))
+        estimated = scores_to_events(scores, start.replace(thresholds=threshold))
         rows = official_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP).class_wise
         assert curves.n_estimated[j].tolist() == [rows[label].n_estimated for label in CLASSES]
         assert curves.n_correct[j].tolist() == [rows[label].n_correct for label in CLASSES]
@@ -89,10 +89,10 @@ def test_counts_at_every_threshold_are_those_of_the_metric(filters):
 @pytest.mark.parametrize("filters", ["plain", "hysteresis, gap, duration"])
 def test_common_threshold_is_the_best_of_all(metric, filters):
     scores, events = made_up(3)
-    start = ClassDecisions.from_config(DecisionConfig(**FILTERS[filters]), CLASSES)
+    start = OperatingPoint.from_config(DecisionConfig(**FILTERS[filters]), CLASSES)
     candidates = np.arange(1, 20) / 20
     reference = {"tags": tags_of(events), "events": events}
-    found = tune(scores, metric=metric, decisions=start, candidates=candidates, **reference)
+    found = tune(scores, metric=metric, operating_point=start, candidates=candidates, **reference)
     name = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
     values = [value_of(scores, start.replace(**{name: float(t)}), metric=metric, **reference) for t in candidates]
     best = min(values) if metric == "error_rate" else max(values)
@@ -108,7 +108,7 @@ def test_per_class_f1_is_the_best_of_all_combinations(metric, seed):
     candidates = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
     reference = {"tags": tags_of(events), "events": events}
     found = tune(scores, metric=metric, per_class=True, candidates=candidates, **reference)
-    start = ClassDecisions.from_config(DecisionConfig(), CLASSES)
+    start = OperatingPoint.from_config(DecisionConfig(), CLASSES)
     name = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
     best = max(
         value_of(scores, start.replace(**{name: combination}), metric=metric, **reference)
@@ -127,10 +127,10 @@ def test_per_class_error_rate_cannot_be_improved_by_one_class(seed):
     assert not found.exact
     assert found.after <= common.after
     for c, threshold in itertools.product(range(3), candidates.tolist()):
-        thresholds = list(found.decisions.thresholds)
+        thresholds = list(found.operating_point.thresholds)
         thresholds[c] = threshold
         other = value_of(
-            scores, found.decisions.replace(thresholds=tuple(thresholds)), metric="error_rate", events=events
+            scores, found.operating_point.replace(thresholds=tuple(thresholds)), metric="error_rate", events=events
         )
         assert other >= found.after - 1e-12
 
@@ -138,7 +138,7 @@ def test_per_class_error_rate_cannot_be_improved_by_one_class(seed):
 def test_search_knows_its_own_value():
     scores, events = made_up(7)
     candidates = np.arange(1, 50) / 50
-    start = ClassDecisions.from_config(DecisionConfig(), CLASSES)
+    start = OperatingPoint.from_config(DecisionConfig(), CLASSES)
     roll = segment_roll(events, clip_ids=scores.clip_ids, classes=CLASSES, clip_seconds=60 * HOP)
     index = segment_index(scores, start, candidates, n_segments=roll.shape[1], segment_seconds=1.0)
     chosen, value = best_error_rate([index.reshape(-1, 3)], roll.reshape(-1, 3), len(candidates), per_class=True)
@@ -154,11 +154,11 @@ def test_among_equals_the_middle_of_the_plateau_is_taken():
         for event in events[clip]:
             column = CLASSES.index(event.label)
             strong[row, int(np.ceil(event.onset / HOP)) : int(event.offset / HOP), column] = 0.6
-    perfect = ScoreSet(scores.clip_ids, CLASSES, HOP, strong, scores.weak)
+    perfect = Scores(scores.clip_ids, CLASSES, HOP, strong, scores.weak)
     for metric in ("segment_f1", "error_rate"):
         for per_class in (False, True):
             found = tune(perfect, metric=metric, events=events, per_class=per_class)
-            assert found.decisions.thresholds == pytest.approx((0.4,) * 3, abs=0.011)
+            assert found.operating_point.thresholds == pytest.approx((0.4,) * 3, abs=0.011)
 
 
 def test_filters_are_chosen_with_the_thresholds():
@@ -171,7 +171,7 @@ def test_filters_are_chosen_with_the_thresholds():
         for m in medians
     ]
     assert found.after >= max(alone) - 1e-12
-    assert set(found.decisions.median_seconds) <= set(medians)
+    assert set(found.operating_point.median_seconds) <= set(medians)
     assert found.n_choices == 27
 
 
@@ -187,17 +187,17 @@ def test_all_scores_as_candidates_are_at_least_as_good_as_a_grid():
 def test_a_class_without_reference_keeps_the_common_threshold():
     scores, events = made_up(10)
     events = {clip: tuple(e for e in rows if e.label != "Bus") for clip, rows in events.items()}
-    common = tune(scores, metric="segment_f1", events=events).decisions.thresholds[1]
-    assert tune(scores, metric="segment_f1", per_class=True, events=events).decisions.thresholds[1] == common
-    common = tune(scores, metric="error_rate", events=events).decisions.thresholds[1]
-    assert tune(scores, metric="error_rate", per_class=True, events=events).decisions.thresholds[1] == common
+    common = tune(scores, metric="segment_f1", events=events).operating_point.thresholds[1]
+    assert tune(scores, metric="segment_f1", per_class=True, events=events).operating_point.thresholds[1] == common
+    common = tune(scores, metric="error_rate", events=events).operating_point.thresholds[1]
+    assert tune(scores, metric="error_rate", per_class=True, events=events).operating_point.thresholds[1] == common
 
 
 def test_segment_length_of_the_evaluation_is_used():
     scores, events = made_up(11)
     settings = EvaluationConfig(segment_seconds=0.5)
     found = tune(scores, metric="segment_f1", events=events, evaluation=settings)
-    estimated = score_set_events(scores, found.decisions)
+    estimated = scores_to_events(scores, found.operating_point)
     metrics = official_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP, segment_seconds=0.5)
     assert found.after == pytest.approx(metrics.f_score)
 

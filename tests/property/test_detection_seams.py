@@ -96,10 +96,10 @@ class ClipWideModel:
 def test_a_window_at_every_frame_leaves_no_seam_whatever_the_model(seed, cuts):
     found = detector(ClipWideModel(), window_hop_seconds=HOP)
     audio = bursts(40.0, seed)
-    scores = found.scores((audio, RATE)).strong
+    scores = found.scores((audio, RATE)).strong[0]
     margin = FEATURES.n_frames
     for first, last in zip([0, *sorted(cuts)], [*sorted(cuts), 800], strict=True):
-        piece = found.scores((audio[first * FEATURES.n_hop : last * FEATURES.n_hop], RATE)).strong
+        piece = found.scores((audio[first * FEATURES.n_hop : last * FEATURES.n_hop], RATE)).strong[0]
         begin = margin if first else 0
         end = len(piece) - (margin if last < 800 else 0)
         if end > begin:
@@ -113,7 +113,7 @@ def test_half_overlapping_windows_show_where_they_lie():
     largest = {}
     for hop in (FEATURES.clip_seconds / 2, HOP):
         found = detector(ClipWideModel(), window_hop_seconds=hop)
-        whole, piece = (found.scores((audio[first * FEATURES.n_hop :], RATE)).strong for first in (0, 17))
+        whole, piece = (found.scores((audio[first * FEATURES.n_hop :], RATE)).strong[0] for first in (0, 17))
         largest[hop] = np.abs(whole[17 + margin : -margin] - piece[margin:-margin]).max()
     assert largest[HOP] < 1e-5
     assert largest[FEATURES.clip_seconds / 2] > 0.1
@@ -122,9 +122,9 @@ def test_half_overlapping_windows_show_where_they_lie():
 def test_the_scores_of_a_piece_are_those_of_the_whole():
     # A window at every other frame (the paper's preset: every fifth), with a memory of 0.2 s in windows of 4 s.
     audio, found = bursts(60.0, 5), detector(TwoSidedModel(memory_seconds=0.2), window_hop_seconds=2 * HOP)
-    scores = found.scores((audio, RATE)).strong
+    scores = found.scores((audio, RATE)).strong[0]
     margin = round(MARGIN / HOP)
     for first in (21, 133, 340, 801):
-        piece = found.scores((audio[first * FEATURES.n_hop :], RATE)).strong
+        piece = found.scores((audio[first * FEATURES.n_hop :], RATE)).strong[0]
         difference = np.abs(scores[first + margin : -margin] - piece[margin:-margin])
         assert difference.max() < 0.005, first

@@ -7,9 +7,9 @@ from hypothesis.extra import numpy as hnp
 
 from crnn_weak.activity import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.config import DecisionConfig
-from crnn_weak.events.decode import binarize, score_set_events, scores_to_events
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.events.decode import binarize, scores_to_events
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.tuning.curves import FrameActivity
 
@@ -21,10 +21,15 @@ threshold = st.integers(1, 19).map(lambda n: n / 20)
 seconds = st.sampled_from([0.0, 0.3, 0.6, 0.7, 1.0, 2.0])
 
 
+def events_of(roll, hop):
+    scores = Scores(("a",), CLASSES, hop, roll[None].astype(float), np.ones((1, 2)))
+    return scores_to_events(scores, DecisionConfig())["a"]
+
+
 @st.composite
-def decisions(draw):
+def operating_points(draw):
     thresholds = draw(st.tuples(threshold, threshold))
-    return ClassDecisions(
+    return OperatingPoint(
         classes=CLASSES,
         thresholds=thresholds,
         low_thresholds=tuple(draw(st.sampled_from([0.0, 0.05, high / 2, high])) for high in thresholds),
@@ -37,7 +42,7 @@ def decisions(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(scores, decisions(), st.tuples(threshold, threshold))
+@given(scores, operating_points(), st.tuples(threshold, threshold))
 def test_a_higher_threshold_never_adds_an_active_frame(strong, chosen, other):
     higher = chosen.replace(thresholds=tuple(map(max, chosen.thresholds, other)))
     weak = strong.max(axis=1)
@@ -47,7 +52,7 @@ def test_a_higher_threshold_never_adds_an_active_frame(strong, chosen, other):
 
 
 @settings(max_examples=200, deadline=None)
-@given(scores, decisions())
+@given(scores, operating_points())
 def test_a_clip_alone_is_decided_as_among_others(strong, chosen):
     weak = strong.max(axis=1)
     together = binarize(strong, chosen, hop_seconds=HOP, weak=weak)
@@ -58,7 +63,7 @@ def test_a_clip_alone_is_decided_as_among_others(strong, chosen):
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(0, 30), st.just(2))), st.sampled_from([0.02, 0.1, 0.3, 1.0]))
 def test_roll_to_list_to_roll_is_the_identity(roll, hop):
-    events = scores_to_events(roll.astype(float), classes=CLASSES, hop_seconds=hop, decisions=DecisionConfig())
+    events = events_of(roll, hop)
     assert np.array_equal(event_roll(events, CLASSES, hop_seconds=hop, n_frames=len(roll)), roll)
 
 
@@ -75,10 +80,10 @@ def test_runs_cover_what_is_active_and_nothing_else(roll):
 
 
 @settings(max_examples=200, deadline=None)
-@given(scores, decisions())
+@given(scores, operating_points())
 def test_frame_activity_is_binarize_at_every_threshold(strong, chosen):
     candidates = np.arange(1, 20) / 20
-    score_set = ScoreSet(tuple(map(str, range(len(strong)))), CLASSES, HOP, strong, strong.max(axis=1))
+    score_set = Scores(tuple(map(str, range(len(strong)))), CLASSES, HOP, strong, strong.max(axis=1))
     frames = FrameActivity(score_set, chosen, candidates)
     for j in (0, 7, 18):
         at = chosen.replace(thresholds=float(candidates[j]))
@@ -90,14 +95,14 @@ def test_frame_activity_is_binarize_at_every_threshold(strong, chosen):
 @given(scores, st.sampled_from([0.02, 0.1, 0.25, 0.3]), st.sampled_from([0.1, 0.3, 1.0]))
 def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segment_seconds):
     """The search never makes event lists; it must see the segments that the metric makes of them."""
-    decisions_05 = ClassDecisions(
+    decisions_05 = OperatingPoint(
         classes=CLASSES, thresholds=(0.5, 0.5), low_thresholds=(0, 0), median_seconds=(0, 0),
         min_duration_seconds=(0, 0), min_gap_seconds=(0, 0), tag_thresholds=(0.5, 0.5),
     )  # fmt: skip
-    score_set = ScoreSet(tuple(map(str, range(len(strong)))), CLASSES, hop, strong, strong.max(axis=1))
+    score_set = Scores(tuple(map(str, range(len(strong)))), CLASSES, hop, strong, strong.max(axis=1))
     clip_seconds = strong.shape[1] * hop
     want = segment_roll(
-        score_set_events(score_set, decisions_05),
+        scores_to_events(score_set, decisions_05),
         clip_ids=score_set.clip_ids,
         classes=CLASSES,
         clip_seconds=clip_seconds,
@@ -110,7 +115,7 @@ def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segmen
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
 def test_a_perfect_estimate_scores_perfectly(roll):
-    found = scores_to_events(roll.astype(float), classes=CLASSES, hop_seconds=0.4, decisions=DecisionConfig())
+    found = events_of(roll, 0.4)
     events = {"a": found}
     metrics = segment_metrics(events, events, classes=CLASSES)
     if metrics.n_reference:

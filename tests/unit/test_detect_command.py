@@ -10,7 +10,7 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.events.operating_point import ClassDecisions
+from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
 from crnn_weak.labels.files import read_events
 
 
@@ -39,7 +39,7 @@ def test_a_table_of_one_recording(street, fake, capsys):
     assert lines[0].split() == ["onset/s", "offset/s", "score", "label"]
     rows = [(float(row[0]), float(row[1]), row[3]) for row in map(str.split, lines[1:])]
     assert rows == [(round(e.onset, 3), round(e.offset, 3), e.label) for e in fake.detect(street)]
-    assert "decisions: threshold 0.5" in err
+    assert "operating point: threshold 0.5" in err
     assert "1 of 1 recordings, 12.0 s of sound" in err
 
 
@@ -50,12 +50,12 @@ def test_quiet_prints_the_table_alone(street, capsys):
     assert "Low" in out
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv", "dcase", "rttm", "audacity"])
+@pytest.mark.parametrize("name", ["jsonl", "csv", "dcase", "raven", "audacity"])
 def test_one_format_to_standard_output(street, fake, capsys, name):
     assert detect(street, "--format", name, "-q") == 0
     lines = capsys.readouterr().out.splitlines()
     n_events = len(fake.detect(street))
-    assert len(lines) == n_events + (name in ("csv", "dcase"))
+    assert len(lines) == n_events + (name in ("csv", "dcase", "raven"))
     if name == "jsonl":
         assert json.loads(lines[0])["filename"] == "street.wav"
 
@@ -120,15 +120,15 @@ def test_a_failure_between_others_disturbs_none(tmp_path, fake):
     assert {name: len(found) for name, found in events.items()} == {name: len(found) for name, found in alone.items()}
 
 
-def test_decisions_from_the_command_line(street, tmp_path, fake, capsys):
+def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
     detect(
         street, "--set", "decisions.median_seconds=0.3", "--set", "decisions.low_threshold=0.4", "--threshold", "0.8"
     )
     err = capsys.readouterr().err
     assert "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s" in err
-    chosen = ClassDecisions.from_dict(fake.decisions.to_dict()).replace(thresholds=(0.3, 0.6))
-    (tmp_path / "decisions.json").write_text(json.dumps(chosen.to_dict()))
-    detect(street, "--decisions", tmp_path / "decisions.json")
+    chosen = OperatingPoint.from_dict(fake.operating_point.to_dict()).replace(thresholds=(0.3, 0.6))
+    StoredPoint(operating_point=chosen).write(tmp_path / "point.json")
+    detect(street, "--operating-point", tmp_path / "point.json")
     assert "threshold 0.3 to 0.6 by class" in capsys.readouterr().err
 
 
@@ -146,7 +146,7 @@ def test_classes(street, capsys):
         (["STREET", "--set", "training.epochs=3"], "decisions."),
         (["STREET", "--set", "decisions.median=3"], "median_seconds"),
         (["STREET", "--threshold", "1.5"], "scores in (0, 1)"),
-        (["STREET", "--decisions", "nowhere.json"], "nowhere.json"),
+        (["STREET", "--operating-point", "nowhere.json"], "nowhere.json"),
         (["STREET", "--figure"], "--out"),
         (["STREET", "--format", "scores"], "--out"),
         (["STREET", "--batch-size", "0"], "--batch-size"),

@@ -3,15 +3,18 @@
 import csv
 import json
 
+import h5py
 import numpy as np
 import pytest
 from detection_fakes import CLASSES, RATE, bursts, detector
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.errors import ClipError, ConfigError, DataError
+from crnn_weak.events.scores import Scores, load_scores, save_scores
+from crnn_weak.inference.job import Detection
 from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.results import Detection
-from crnn_weak.inference.score_archive import read_recording_scores
-from crnn_weak.inference.writers import FORMATS, TEXT_FORMATS, ResultWriter, file_stems
+from crnn_weak.inference.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.files import read_audacity_folder, read_events
 
@@ -33,8 +36,8 @@ def write(folder, results, formats=FORMATS, **options):
         folder, formats, recordings=recordings, classes=LABELS, hop_seconds=0.02, **options
     ) as writer:  # fmt: skip
         for result in results:
-            writer.frames(result.recording, 0, strong[:4])
-            writer.frames(result.recording, 4, strong[4:])
+            writer.add_scores(result.recording, strong[:4])
+            writer.add_scores(result.recording, strong[4:])
             writer.write(result)
     return strong
 
@@ -43,8 +46,9 @@ def test_every_format_to_the_letter(tmp_path):
     write(tmp_path, [detection("my street.wav", EVENTS), detection("quiet.wav", [])])
     text = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.*")}
     assert sorted(text) == [
-        "audacity/my street.txt", "audacity/quiet.txt", "events.csv", "events.jsonl", "events.rttm", "events.tsv",
-        "recordings.csv", "scores.h5", "scores/my street.tsv", "scores/quiet.tsv",
+        "audacity/my street.txt", "audacity/quiet.txt", "events.csv", "events.jsonl", "events.tsv",
+        "raven/my street.txt", "raven/quiet.txt", "recordings.csv", "scores.h5",
+        "scores/my street.tsv", "scores/quiet.tsv",
     ]  # fmt: skip
     assert text["events.tsv"].read_text() == (
         "filename\tonset\toffset\tevent_label\n"
@@ -55,9 +59,10 @@ def test_every_format_to_the_letter(tmp_path):
         "0.020000\t1.500000\tAir horn, truck horn\n2.000000\t3.250000\tCar\n"
     )
     assert text["audacity/quiet.txt"].read_text() == ""
-    assert text["events.rttm"].read_text().splitlines()[0] == (
-        "SPEAKER my_street.wav 1 0.020 1.480 <NA> <NA> Air_horn,_truck_horn 0.750 <NA>"
-    )
+    assert text["raven/my street.txt"].read_text().splitlines()[:2] == [
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\tScore",
+        "1\tSpectrogram 1\t1\t0.020000\t1.500000\tmy street.wav\tAir horn, truck horn\t0.7500",
+    ]
     assert [json.loads(line) for line in text["events.jsonl"].read_text().splitlines()][1] == {
         "filename": "my street.wav", "onset": 2.0, "offset": 3.25, "label": "Car", "score": 0.5,
     }  # fmt: skip
@@ -85,10 +90,10 @@ def test_scores_read_back_as_sed_scores_eval_wants_them(tmp_path):
     table = np.array([[float(value) for value in line.split("\t")] for line in lines[1:]])
     np.testing.assert_allclose(table[1:, 0], table[:-1, 1])  # gapless
     np.testing.assert_allclose(table[:, 2:], strong, atol=5e-7)
-    (scores,) = read_recording_scores(tmp_path / "scores.h5").values()
-    np.testing.assert_array_equal(scores.strong, strong)
-    np.testing.assert_array_equal(scores.weak, np.array([0.9, 0.1], np.float32))
-    assert (scores.classes, scores.hop_seconds, scores.duration_seconds) == (LABELS, 0.02, 10.0)
+    scores = load_scores(tmp_path / "scores.h5")
+    np.testing.assert_array_equal(scores.strong, strong[None])
+    np.testing.assert_array_equal(scores.weak, np.array([[0.9, 0.1]], np.float32))
+    assert (scores.clip_ids, scores.classes, scores.hop_seconds) == (("street.wav",), LABELS, 0.02)
 
 
 def test_a_failed_recording_leaves_its_line_and_nothing_else(tmp_path):
@@ -97,7 +102,7 @@ def test_a_failed_recording_leaves_its_line_and_nothing_else(tmp_path):
         [detection("broken.wav", [], DataError("broken.wav: truncated, at\nthe end")), detection("b.wav", EVENTS)],
     )
     assert not (tmp_path / "scores" / "broken.tsv").exists()
-    assert list(read_recording_scores(tmp_path / "scores.h5")) == ["b.wav"]
+    assert load_scores(tmp_path / "scores.h5").clip_ids == ("b.wav",)
     assert "broken" not in (tmp_path / "events.tsv").read_text()
     assert '"broken.wav: truncated, at the end"' in (tmp_path / "recordings.csv").read_text().splitlines()[1]
     assert not [path for path in tmp_path.rglob("*tmp*") if path.is_file()]
@@ -109,9 +114,9 @@ def test_an_interrupt_leaves_what_was_finished_as_partial(tmp_path):
         pytest.raises(KeyboardInterrupt),
         ResultWriter(tmp_path, FORMATS, recordings=recordings, classes=LABELS, hop_seconds=0.02) as writer,
     ):
-        writer.frames(recordings[0], 0, np.zeros((2, 2), np.float32))
+        writer.add_scores(recordings[0], np.zeros((2, 2), np.float32))
         writer.write(detection("a.wav", EVENTS))
-        writer.frames(recordings[1], 0, np.zeros((2, 2), np.float32))
+        writer.add_scores(recordings[1], np.zeros((2, 2), np.float32))
         raise KeyboardInterrupt
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert "events.tsv.partial" in left
@@ -134,23 +139,93 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 
 def test_own_files_never_collide_nor_leave_the_folder():
-    names = ["a.wav", "a.flac", "A.ogg", "../up.wav", "deep/a.wav"]
+    names = [
+        "a.wav",
+        "a.flac",
+        "A.ogg",
+        "../up.wav",
+        "deep/a.wav",
+        "b.wav",
+        "b.flac",
+        "b.wav.mp3",
+        "c.wav.mp3",
+        "C.wav",
+    ]
     stems = file_stems(Recording(name, name) for name in names)
-    assert list(stems.values()) == ["a.wav", "a.flac", "A.ogg", "up", "deep/a"]
+    assert list(stems.values())[:5] == ["a.wav", "a.flac", "A.ogg", "up", "deep/a"]
+    assert list(stems.values())[5:] == ["b.wav", "b.flac", "b.wav.mp3", "c.wav.mp3", "C"]
 
 
-def test_rttm_fields_hold_no_blanks():
-    line = TEXT_FORMATS["rttm"].line("a b.wav", Event(0.0, 1.0, "Fire engine, fire truck (siren)"))
-    assert len(line.split(" ")) == 10
-    assert line.split(" ")[8] == "<NA>"
+@given(st.lists(st.text("aAbB./ \u00e4\u0308-\\", min_size=1, max_size=8), min_size=1, max_size=8, unique=True))
+def test_no_two_recordings_share_a_file_whatever_their_names(names):
+    stems = list(file_stems(Recording(name, name) for name in names).values())
+    assert len({stem.casefold() for stem in stems}) == len(names)
+    for stem in stems:
+        assert stem.strip("/") == stem != ""
+        assert not {"", ".", ".."} & set(stem.split("/"))
+
+
+def test_names_too_long_for_the_file_system_are_cut_and_stay_apart():
+    names = ["x" * 251 + ".wav", "x" * 250 + "y.wav", "\u00e4" * 130 + ".wav"]
+    stems = list(file_stems(Recording(name, name) for name in names).values())
+    assert len(set(stems)) == 3
+    assert all(len(stem.encode()) <= 200 for stem in stems)
 
 
 def test_scores_written_as_they_come_are_those_of_the_api(tmp_path):
     found, audio = detector(), bursts(30.0)
     recording = Recording("a", (audio, RATE))
     with ResultWriter(tmp_path, ["scores-h5"], recordings=[recording], classes=CLASSES, hop_seconds=0.05) as writer:
-        for result in found.detect_many([recording], observer=writer):
+        for result in found.detect_many([recording], on_scores=writer.add_scores):
             writer.write(result)
-    np.testing.assert_array_equal(
-        read_recording_scores(tmp_path / "scores.h5")["a"].strong, found.scores((audio, RATE)).strong
-    )
+    np.testing.assert_array_equal(load_scores(tmp_path / "scores.h5").strong, found.scores((audio, RATE)).strong)
+
+
+def test_scores_of_recordings_of_many_lengths_are_read_one_by_one(tmp_path):
+    found = detector()
+    recordings = [Recording(f"{seconds}", (bursts(seconds), RATE)) for seconds in (1.0, 9.0, 2.5)]
+    options = {"recordings": recordings, "classes": CLASSES, "hop_seconds": 0.05}
+    with ResultWriter(tmp_path, ["scores-h5"], **options) as writer:
+        for result in found.detect_many(recordings, on_scores=writer.add_scores):
+            writer.write(result)
+    path = tmp_path / "scores.h5"
+    for recording in recordings:
+        want = found.scores(recording)
+        got = load_scores(path, [recording.name])
+        np.testing.assert_array_equal(got.strong, want.strong)
+        np.testing.assert_array_equal(got.weak, want.weak)
+    with pytest.raises(DataError, match="one by one"):
+        load_scores(path)
+    with pytest.raises(ClipError, match="no scores"):
+        load_scores(path, ["3.0"])
+
+
+def test_score_files_of_earlier_versions_are_read(tmp_path):
+    rng = np.random.default_rng(0)
+    strong, weak = rng.random((2, 6, 2)).astype(np.float16), rng.random((2, 2)).astype(np.float32)
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file.attrs["hop_seconds"] = 0.02
+        file["classes"], file["clip_ids"] = list(LABELS), ["a", "b"]
+        file["strong"], file["weak"] = strong, weak
+    with h5py.File(tmp_path / "detect.h5", "w") as file:
+        file.attrs["hop_seconds"] = 0.02
+        file["classes"], file["order"] = list(LABELS), ["0", "2"]
+        for key, name, row in (("0", "a", 0), ("2", "b", 1)):
+            group = file.create_group(key)
+            group.attrs["name"], group.attrs["duration_seconds"] = name, 0.12
+            group["strong"], group["weak"] = strong[row].astype(np.float32), weak[row]
+    for name in ("run.h5", "detect.h5"):
+        scores = load_scores(tmp_path / name)
+        assert (scores.clip_ids, scores.classes, scores.hop_seconds) == (("a", "b"), LABELS, 0.02)
+        np.testing.assert_array_equal(scores.strong, strong.astype(np.float32))
+        np.testing.assert_array_equal(scores.weak, weak)
+        np.testing.assert_array_equal(load_scores(tmp_path / name, ["b"]).strong, strong[1:].astype(np.float32))
+
+
+def test_saving_and_loading_changes_no_score(tmp_path):
+    rng = np.random.default_rng(1)
+    strong, weak = rng.random((3, 7, 2)).astype(np.float32), rng.random((3, 2)).astype(np.float32)
+    save_scores(tmp_path / "s.h5", Scores(("a", "b", "c"), LABELS, 0.02, strong, weak))
+    again = load_scores(tmp_path / "s.h5")
+    np.testing.assert_array_equal(again.strong, strong)
+    np.testing.assert_array_equal(again.weak, weak)

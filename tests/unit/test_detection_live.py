@@ -8,7 +8,7 @@ from detection_fakes import CLASSES, FEATURES, RATE, bursts, detector
 
 from crnn_weak.config import DecisionConfig
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.inference.live import LiveDetector, PcmFormat, pcm_blocks
+from crnn_weak.inference.live import LiveDetector, PcmBlocks, PcmFormat
 
 
 class Dribble(io.RawIOBase):
@@ -39,7 +39,7 @@ def rows(events):
 def test_the_events_of_a_stream_are_those_of_the_file():
     audio = np.round(bursts(31.3) * 32767).astype(np.int16)
     decisions = DecisionConfig(low_threshold=0.3, median_seconds=0.15, min_gap_seconds=0.2, min_duration_seconds=0.2)
-    found = detector(decisions=decisions)
+    found = detector(operating_point=decisions)
     live = LiveDetector(found, PcmFormat(RATE))
     events = list(live.events(Dribble(audio.tobytes())))
     assert rows(events) == rows(found.detect((audio, RATE)))
@@ -51,7 +51,7 @@ def test_the_events_of_a_stream_are_those_of_the_file():
 def test_events_come_within_the_stated_delay(delay):
     audio = bursts(60.0, 3)
     live = LiveDetector(
-        detector(decisions=DecisionConfig(median_seconds=0.15, min_gap_seconds=0.2)),
+        detector(operating_point=DecisionConfig(median_seconds=0.15, min_gap_seconds=0.2)),
         PcmFormat(RATE),
         delay_seconds=delay,
     )
@@ -103,7 +103,7 @@ def test_an_empty_stream_has_no_events():
 def test_nan_in_a_stream_is_an_error():
     data = np.full(RATE, np.nan, "<f4").tobytes()
     with pytest.raises(DataError, match="NaN"):
-        list(pcm_blocks(io.BytesIO(data), PcmFormat(RATE, 1, "f32le")))
+        list(PcmBlocks(io.BytesIO(data), PcmFormat(RATE, 1, "f32le"), RATE))
 
 
 @pytest.mark.parametrize("wrong", [{"sample_rate_hz": 0}, {"n_channels": 0}, {"sample_format": "u8"}])

@@ -1,4 +1,4 @@
-"""From scores to events: every step on a few frames, and the decisions' own form."""
+"""From scores to events: every step on a few frames, and the form of the operating point."""
 
 import json
 
@@ -10,19 +10,18 @@ from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.events.decode import (
     binarize,
     median_frames,
-    score_set_events,
-    score_set_tags,
     scores_to_events,
+    scores_to_tags,
 )
-from crnn_weak.events.operating_point import ClassDecisions
-from crnn_weak.events.scores import ScoreSet
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores
 
 HOP = 0.3  # no whole number of frames in a second, so that frames and seconds cannot be mixed up
 
 
 def decide(scores, weak=None, **options):
     """Return the active frames of one class as a string of 0 and 1."""
-    decisions = ClassDecisions.from_config(DecisionConfig(**options), ["Car"])
+    decisions = OperatingPoint.from_config(DecisionConfig(**options), ["Car"])
     strong = np.array(scores, dtype=np.float32)[:, None]
     weak = None if weak is None else np.array([weak], dtype=np.float32)
     return "".join("01"[int(on)] for on in binarize(strong, decisions, hop_seconds=HOP, weak=weak)[:, 0])
@@ -74,7 +73,7 @@ def test_weak_gate_without_weak_scores_is_refused():
 
 
 def test_each_class_has_its_own_settings():
-    base = ClassDecisions.from_config(DecisionConfig(), ["Car", "Bus"])
+    base = OperatingPoint.from_config(DecisionConfig(), ["Car", "Bus"])
     decisions = base.replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
     strong = np.array([[0.5, 0.8], [0.2, 0.1], [0.5, 0.8], [0.2, 0.9]], dtype=np.float32)
     assert binarize(strong, decisions, hop_seconds=HOP).astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
@@ -82,8 +81,9 @@ def test_each_class_has_its_own_settings():
 
 def test_an_event_carries_the_mean_of_its_frames():
     strong = np.array([[0.1, 0.2], [0.6, 0.1], [0.9, 0.7]])
-    events = scores_to_events(strong, classes=["Car", "Bus"], hop_seconds=HOP, decisions=DecisionConfig())
-    assert [(e.onset, e.offset, e.label, e.score) for e in events] == [
+    scores = Scores(("a",), ("Car", "Bus"), HOP, strong[None], np.zeros((1, 2)))
+    events = scores_to_events(scores, DecisionConfig())
+    assert [(e.onset, e.offset, e.label, e.score) for e in events["a"]] == [
         (0.3, 0.9, "Car", pytest.approx(0.75)),
         (0.6, 0.9, "Bus", pytest.approx(0.7)),
     ]
@@ -92,20 +92,20 @@ def test_an_event_carries_the_mean_of_its_frames():
 def test_score_sets_keep_clips_without_events():
     strong = np.zeros((2, 4, 1), dtype=np.float32)
     strong[1, 1:3] = 0.8
-    scores = ScoreSet(("a", "b"), ("Car",), HOP, strong, np.array([[0.2], [0.9]], dtype=np.float32))
-    events = score_set_events(scores, DecisionConfig())
+    scores = Scores(("a", "b"), ("Car",), HOP, strong, np.array([[0.2], [0.9]], dtype=np.float32))
+    events = scores_to_events(scores, DecisionConfig())
     assert events["a"] == ()
     assert [(e.onset, e.offset) for e in events["b"]] == [(0.3, 0.9)]
-    assert score_set_tags(scores, DecisionConfig()) == {"a": (), "b": ("Car",)}
+    assert scores_to_tags(scores, DecisionConfig()) == {"a": (), "b": ("Car",)}
 
 
-# --- the decisions' own form ----------------------------------------------------------------------------------------
+# --- the operating point --------------------------------------------------------------------------------------------
 
 
-def test_decisions_survive_json():
+def test_an_operating_point_survives_json():
     config = DecisionConfig(threshold=0.35, low_threshold=0.1, median_seconds=0.7, weak_gate=True)
-    decisions = ClassDecisions.from_config(config, ["Air horn, truck horn", "Car"])
-    assert ClassDecisions.from_dict(json.loads(json.dumps(decisions.to_dict()))) == decisions
+    decisions = OperatingPoint.from_config(config, ["Air horn, truck horn", "Car"])
+    assert OperatingPoint.from_dict(json.loads(json.dumps(decisions.to_dict()))) == decisions
 
 
 @pytest.mark.parametrize(
@@ -113,33 +113,33 @@ def test_decisions_survive_json():
     [
         ({"thresholds": [0.5]}, "1 values for 2 classes"),
         ({"thresholds": [0.5, 1.0]}, r"\(0, 1\)"),
-        ({"thresholds": [0.5, "high"]}, "one number per class"),
-        ({"thresholds": None}, "one number per class"),
-        ({"low_thresholds": [0.6, 0.1]}, "above the threshold"),
+        ({"thresholds": [0.5, "high"]}, r"thresholds\[1\]: expected `float`, got `str`"),
+        ({"thresholds": None}, "thresholds: expected `array`"),
+        ({"low_thresholds": [0.6, 0.1]}, "above its threshold"),
         ({"median_seconds": [-1.0, 0.0]}, "0 or more"),
-        ({"threshold": 0.5}, "Did you mean 'thresholds'"),
+        ({"threshold": 0.5}, "unknown field `threshold`"),
     ],
 )
-def test_damaged_decisions_are_refused(change, message):
-    values = ClassDecisions.from_config(DecisionConfig(), ["Car", "Bus"]).to_dict() | change
+def test_a_damaged_operating_point_is_refused(change, message):
+    values = OperatingPoint.from_config(DecisionConfig(), ["Car", "Bus"]).to_dict() | change
     with pytest.raises(ConfigError, match=message):
-        ClassDecisions.from_dict(values)
+        OperatingPoint.from_dict(values)
 
 
-def test_missing_decisions_are_named():
-    values = ClassDecisions.from_config(DecisionConfig(), ["Car"]).to_dict()
-    del values["weak_gate"]
-    with pytest.raises(ConfigError, match="weak_gate missing"):
-        ClassDecisions.from_dict(values)
+def test_missing_fields_are_named():
+    values = OperatingPoint.from_config(DecisionConfig(), ["Car"]).to_dict()
+    del values["thresholds"]
+    with pytest.raises(ConfigError, match="missing required field `thresholds`"):
+        OperatingPoint.from_dict(values)
 
 
-def test_decisions_of_other_classes_are_refused():
-    decisions = ClassDecisions.from_config(DecisionConfig(), ["Car"])
+def test_an_operating_point_of_other_classes_is_refused():
+    decisions = OperatingPoint.from_config(DecisionConfig(), ["Car"])
     with pytest.raises(ConfigError, match="tune again"):
-        scores_to_events(np.zeros((3, 1)), classes=["Bus"], hop_seconds=HOP, decisions=decisions)
+        scores_to_events(Scores(("a",), ("Bus",), HOP, np.zeros((1, 3, 1)), np.zeros((1, 1))), decisions)
 
 
 def test_scores_of_another_shape_are_refused():
-    decisions = ClassDecisions.from_config(DecisionConfig(), ["Car"])
+    decisions = OperatingPoint.from_config(DecisionConfig(), ["Car"])
     with pytest.raises(DataError, match="expected"):
         binarize(np.zeros((3, 2)), decisions, hop_seconds=HOP)
