@@ -80,7 +80,7 @@ class Runs(NamedTuple):
             sums = np.zeros((0, len(low), low.shape[1] + 1))
         return cls(row, first + begin, last + begin, rises, sums[:, row, first].T, sums[:, row, last].T)
 
-    def where(self, chosen: np.ndarray) -> Runs:
+    def where(self, chosen: np.ndarray | slice) -> Runs:
         """Return the runs that a mask or an index chooses."""
         return Runs(*(array[chosen] for array in self))
 
@@ -234,7 +234,8 @@ class Decoder:
         self._scores = np.zeros((n_tracks, n_rows, 0), np.float32)  # the frames from self._first on
         self._first = self._done = 0  # frames before self._done are decided
         self._sums = np.zeros((n_tracks, n_rows))  # up to frame self._done
-        self._pending = Runs.of(*[np.zeros((n_rows, 0), dtype=bool)] * 2, self._sums[..., None])
+        nothing = np.zeros((n_rows, 0), dtype=bool)
+        self._pending = Runs.of(nothing, nothing, self._sums[..., None])
 
     def push(self, strong: np.ndarray, weak: np.ndarray | None = None) -> list[list[Event]]:
         """Take the next frames; return the events that have become certain, for each clip.

@@ -215,7 +215,7 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
         if clip not in rows:
             raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, known)}")
     if "order" in file:
-        arrays = [groups[rows[clip]]["strong"][:] for clip in chosen]
+        arrays: Sequence[np.ndarray] = [groups[rows[clip]]["strong"][:] for clip in chosen]
         weak = np.stack([groups[rows[clip]]["weak"][:] for clip in chosen]) if chosen else np.zeros((0, len(classes)))
     else:
         arrays = _frames(file, [rows[clip] for clip in chosen], whole=wanted is None)

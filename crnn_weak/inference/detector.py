@@ -208,7 +208,12 @@ class Detector:
         wanted = self.classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
-        options = {"point": point, "hop_seconds": self.features.hop_seconds, "plan": self.plan, "wanted": wanted}
+        options: dict[str, Any] = {
+            "point": point,
+            "hop_seconds": self.features.hop_seconds,
+            "plan": self.plan,
+            "wanted": wanted,
+        }
         jobs = (
             Job(recording, AudioBlocks(recording, self.features.sample_rate_hz), on_scores=on_scores, **options)
             for recording in recordings
