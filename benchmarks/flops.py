@@ -40,7 +40,7 @@ class LayerFlops:
         return self.forward + self.input_gradient + self.weight_gradient
 
 
-def count_flops(config: Config) -> list[LayerFlops]:
+def count_flops(config: Config, n_classes: int = 17) -> list[LayerFlops]:
     """Return the operations of each layer that has weights, for one clip.
 
     Parameters
@@ -68,9 +68,9 @@ def count_flops(config: Config) -> list[LayerFlops]:
         forward.append((f"bidirectional_{index + 1}", 2 * weights * n_frames))
         width = 2 * units if model.gru_merge == "concat" else units
     forward.append(("time_dense", 2 * width * model.dense_units * n_frames))
-    forward.append(("strong", 2 * model.dense_units * model.n_classes * n_frames))
+    forward.append(("strong", 2 * model.dense_units * n_classes * n_frames))
     if model.weak_head == "max_dense":
-        forward.append(("weak", 2 * model.n_classes**2))
+        forward.append(("weak", 2 * n_classes**2))
     return [LayerFlops(name, n, 0 if index == 0 else n, n) for index, (name, n) in enumerate(forward)]
 
 

@@ -34,7 +34,7 @@ def main() -> None:
 
     config = preset(args.preset)
     model = build_model(config)
-    n_classes, n_frames, n_mels = config.model.n_classes, config.features.n_frames, config.features.n_mels
+    n_classes, n_frames, n_mels = 17, config.features.n_frames, config.features.n_mels
     clips = np.random.default_rng(0).standard_normal((args.clips, n_frames, n_mels)).astype(np.float32)
     classes = [str(index) for index in range(n_classes)]
     explainer = Explainer(model, classes=classes, hop_seconds=config.features.hop_seconds, batch_size=args.batch_size)

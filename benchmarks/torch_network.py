@@ -41,8 +41,9 @@ class TorchNetwork(nn.Module):
             self.recurrent.append(nn.GRU(width, units, batch_first=True, bidirectional=True))
             width = 2 * units
         self.dense = nn.Linear(width, model.dense_units)
-        self.strong = nn.Linear(model.dense_units, model.n_classes)
-        self.weak = nn.Linear(model.n_classes, model.n_classes) if model.weak_head == "max_dense" else None
+        n_classes = 17
+        self.strong = nn.Linear(model.dense_units, n_classes)
+        self.weak = nn.Linear(n_classes, n_classes) if model.weak_head == "max_dense" else None
         if channels_last:
             self.blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -46,7 +46,7 @@ def _batches(config: Any, batch_size: int, n_batches: int) -> Any:
     from crnn_weak.training.batches import StoreBatches
 
     features = config.features
-    clips = _Clips(batch_size * min(n_batches, 4), features.n_frames, features.n_mels, config.model.n_classes)
+    clips = _Clips(batch_size * min(n_batches, 4), features.n_frames, features.n_mels, 17)
     rows = np.arange(batch_size * n_batches) % len(clips.tags)
     scaler = Scaler(mean=np.zeros(features.n_mels, np.float32), std=np.ones(features.n_mels, np.float32))
     return StoreBatches(clips, rows, scaler, batch_size=batch_size, seed=0)

@@ -6,22 +6,29 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import tomli_w
+
+from crnn_weak.documents import read_toml
 from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.settings import (
+    DATA_SETTINGS,
     Config,
     DataConfig,
     DecisionConfig,
     EvaluationConfig,
     FeatureConfig,
+    FolderData,
     LossWeights,
     ModelConfig,
+    ScenesData,
+    StreetData,
+    Task4Data,
     TrainingConfig,
+    hints_of,
 )
 
 __all__ = [
@@ -31,8 +38,12 @@ __all__ = [
     "DecisionConfig",
     "EvaluationConfig",
     "FeatureConfig",
+    "FolderData",
     "LossWeights",
     "ModelConfig",
+    "ScenesData",
+    "StreetData",
+    "Task4Data",
     "TrainingConfig",
     "apply_overrides",
     "fidelity_markdown",
@@ -41,10 +52,10 @@ __all__ = [
     "from_dict",
     "load_config",
     "preset",
+    "source_and_note",
+    "to_dict",
     "to_toml",
 ]
-
-PresetName = Literal["paper", "sibling", "quick"]
 
 PRESETS: dict[str, Config] = {
     "paper": Config(preset="paper"),
@@ -82,39 +93,56 @@ def preset(name: str) -> Config:
     return PRESETS[name]
 
 
-# --- overrides, TOML ---------------------------------------------------------------------------------------------
+# --- overrides and files -------------------------------------------------------------------------------------------
+
+#: Settings of earlier versions that follow from others; a file may hold them as long as they agree.
+_DROPPED = {("features", "centre"), ("model", "n_classes"), ("model", "n_conv_layers")}
+#: Earlier versions wrote the data settings of all sources into every file, those of other sources at these values.
+_UNUSED_DATA = {"root": "", "metadata": "", "events": "", "n_train": 2000, "n_test": 400, "seed": 2017}
 
 
-def _convert(value: Any, annotation: Any, where: str) -> Any:
-    """Check a value from TOML or the command line against a field's type; whole numbers pass as floats."""
-    if isinstance(annotation, types.UnionType):
-        raise AssertionError(f"{where}: no setting has a union type")
-    if typing.get_origin(annotation) is tuple:
-        (item, _) = typing.get_args(annotation)
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} = {value!r}: expected a list, e.g. [5, 4, 2].")
-        return tuple(_convert(entry, item, where) for entry in value)
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (annotation in (int, float) and isinstance(value, bool)) or not isinstance(value, annotation):
-        raise ConfigError(f"{where} = {value!r}: expected {annotation.__name__}.")
+def _agrees(section: str, name: str, value: object, settings: Any) -> bool:
+    if name == "centre":
+        return value == "cell"
+    # The number of classes is checked against the class list, where a model or a store is opened.
+    return name == "n_classes" or value == len(settings.pools)
+
+
+def _check_table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} = {value!r}: expected a table of settings, e.g. {where}.NAME=VALUE.")
     return value
 
 
-def _replace(section: Any, values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(type(section))
-    changes: dict[str, Any] = {}
+def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
+    where, known = section.name_in_file, hints_of(type(section))
+    changes = {name: value for name, value in values.items() if (where, name) not in _DROPPED}
+    for name in changes:
+        if name not in known:
+            raise ConfigError(f"setting {f'{where}.{name}'!r} is not known. {nearest_names(name, known)}")
+    changed = dataclasses.replace(section, **changes)
+    for name in values.keys() - changes.keys():
+        if not _agrees(where, name, values[name], changed):
+            raise ConfigError(f"{where}.{name} = {values[name]!r}: contradicts the other settings. Delete it.")
+    return changed
+
+
+def _replace_data(data: DataConfig, values: Mapping[str, Any]) -> DataConfig:
+    """Lay `values` over the data settings; another source keeps the settings that it shares with the present one."""
+    source = values.get("source", data.source)
+    if source not in DATA_SETTINGS:
+        raise ConfigError(f"data.source = {source!r} is not known. {nearest_names(str(source), DATA_SETTINGS)}")
+    kind = DATA_SETTINGS[source]
+    known = hints_of(kind)
+    changes = {name: getattr(data, name) for name in known if hasattr(data, name)}
     for name, value in values.items():
-        path = f"{where}.{name}" if where else name
-        if name not in hints:
-            raise ConfigError(f"setting {path!r} is not known. {nearest_names(name, hints)}")
-        if dataclasses.is_dataclass(hints[name]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{path} = {value!r}: expected a table of settings, e.g. {path}.NAME=VALUE.")
-            changes[name] = _replace(getattr(section, name), value, path)
-        else:
-            changes[name] = _convert(value, hints[name], path)
-    return dataclasses.replace(section, **changes)
+        if name in known:
+            changes[name] = value
+        elif name != "source" and not (name in _UNUSED_DATA and value == _UNUSED_DATA[name]):
+            having = [other for other, settings in DATA_SETTINGS.items() if name in hints_of(settings)]
+            hint = f"Sources that have it: {', '.join(having)}." if having else nearest_names(name, known)
+            raise ConfigError(f"setting {f'data.{name}'!r} is not one of source {source!r}. {hint}")
+    return kind(**changes)
 
 
 def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
@@ -126,9 +154,19 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
         A name is unknown (the message offers the nearest), a type does not fit, or a value is out of range.
     """
     if base is None:
-        name = values.get("preset", "paper")
-        base = preset(name if isinstance(name, str) else str(name))
-    return _replace(base, values, "")
+        base = preset(str(values.get("preset", "paper")))
+    sections = [item.name for item in dataclasses.fields(base)]
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in sections:
+            raise ConfigError(f"setting {name!r} is not known. {nearest_names(name, sections)}")
+        if name == "preset":
+            changes[name] = str(value)
+        elif name == "data":
+            changes[name] = _replace_data(base.data, _check_table(value, name))
+        else:
+            changes[name] = _replace_section(getattr(base, name), _check_table(value, name))
+    return dataclasses.replace(base, **changes)
 
 
 def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
@@ -146,7 +184,7 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
             raise ConfigError(f"--set {override!r}: expected section.name=value, e.g. training.epochs=3.")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # TOML's errors are ValueErrors, as is a number of too many digits
             value = text.strip()
         *sections, last = name.strip().split(".")
         table = values
@@ -161,61 +199,68 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
 
 def load_config(path: str | Path, base: Config | None = None) -> Config:
     """Read a TOML file of settings (only those that differ from the preset need be there)."""
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file ({error}).") from None
+    values = read_toml(path, error=ConfigError)
     try:
         return from_dict(values, None if "preset" in values else base)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+def to_dict(section: Any) -> dict[str, Any]:
+    """Return a configuration, or one section of it, as plain values for TOML or JSON."""
+    values: dict[str, Any] = {"source": section.source} if isinstance(section, DataConfig) else {}
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        values[item.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
+    return values
 
 
 def to_toml(config: Config) -> str:
     """Return the whole configuration as TOML; `load_config` reads it back unchanged."""
-    lines = [f"preset = {_toml_value(config.preset)}"]
-    for section in dataclasses.fields(config):
-        value = getattr(config, section.name)
-        if dataclasses.is_dataclass(value):
-            lines += ["", f"[{section.name}]"]
-            lines += [f"{item.name} = {_toml_value(getattr(value, item.name))}" for item in dataclasses.fields(value)]
-    return "\n".join(lines) + "\n"
+    return tomli_w.dumps(to_dict(config))
 
 
 def fingerprint(*sections: Any) -> str:
     """Return 12 hexadecimal digits that name the content of dataclasses or plain values."""
-    plain = [dataclasses.asdict(s) if dataclasses.is_dataclass(s) and not isinstance(s, type) else s for s in sections]
+    plain = [to_dict(s) if dataclasses.is_dataclass(s) and not isinstance(s, type) else s for s in sections]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]
+
+
+# --- the Fidelity table --------------------------------------------------------------------------------------------
+
+
+def source_and_note(hint: Any) -> tuple[str, str]:
+    """Return the source and the note of a setting's annotation."""
+    extra = next(meta.extra for meta in hint.__metadata__ if meta.extra)
+    return extra["source"], extra["note"]
 
 
 def fidelity_rows() -> list[tuple[str, str, str, str]]:
     """Return (setting, default of preset `paper`, mark, note) for every setting, in reading order."""
-    rows = []
     config = PRESETS["paper"]
-    for section in dataclasses.fields(config):
-        value = getattr(config, section.name)
-        if dataclasses.is_dataclass(value):
-            for item in dataclasses.fields(value):
-                text = _toml_value(getattr(value, item.name))
-                rows.append((f"{section.name}.{item.name}", text, item.metadata["source"], item.metadata["note"]))
+    rows = []
+    for item in dataclasses.fields(config):
+        section = getattr(config, item.name)
+        if dataclasses.is_dataclass(section) and item.name != "data":
+            rows += [
+                (f"{item.name}.{name}", json.dumps(getattr(section, name)), *source_and_note(hint))
+                for name, hint in hints_of(type(section)).items()
+            ]
+    known: dict[str, list[str]] = {}
+    for source, kind in DATA_SETTINGS.items():
+        for name in hints_of(kind):
+            known.setdefault(name, []).append(source)
+    note = "dcase2017_task4 is the paper's data; street needs no download"
+    rows.append(("data.source", json.dumps(config.data.source), "chosen", note))
+    for name, sources in known.items():
+        kind = DATA_SETTINGS[sources[0]]
+        mark, note = source_and_note(hints_of(kind)[name])
+        rows.append((f"data.{name}", json.dumps(getattr(kind(), name)), mark, f"{note} ({', '.join(sources)})"))
     return rows
 
 
 def fidelity_markdown() -> str:
-    """Return README's Fidelity table; ``python -m crnn_weak.config`` prints it."""
+    """Return the Fidelity table as Markdown; ``python -m crnn_weak.config`` prints it."""
     lines = ["| setting | preset `paper` | mark | why |", "|---|---|---|---|"]
     lines += [f"| `{name}` | `{value}` | {mark} | {note} |" for name, value, mark, note in fidelity_rows()]
     return "\n".join(lines) + "\n"

@@ -1,96 +1,137 @@
-"""Every setting, in physical units, with its source: one frozen dataclass per concern.
+"""Every setting, in physical units, with its range and its source: one frozen dataclass per concern.
 
 Every field names where its default comes from:
 
 ``known``
-    the paper's abstract, the authors' talk, or the organisers' files;
+    the paper's abstract, the authors' slides, or the organizers' files;
 ``derived``
     arithmetic on known numbers;
 ``sibling``
-    the authors' published code for neighbouring papers;
+    the authors' published code for neighboring papers;
 ``chosen``
     ours, where nothing is known; the note says why.
 
-The README's Fidelity table is written from these marks (`crnn_weak.config.fidelity_rows`) and a test keeps the two
-equal. A number that follows from others (the frame count, say) is a property and never a second setting.
+The Fidelity table is written from these marks (`crnn_weak.config.fidelity_rows`), and a test keeps the two equal. A
+number that follows from others (the frame count, say) is a property and never a second setting. Ranges are wide; they
+keep a typing error from allocating the machine's memory.
 """
 
 from __future__ import annotations
 
-import math
+import functools
+import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
 
 from crnn_weak import timing
-from crnn_weak.errors import ConfigError
+from crnn_weak.errors import ConfigError, nearest_names
 
 __all__ = [
+    "DATA_SETTINGS",
     "Config",
     "DataConfig",
     "DecisionConfig",
     "EvaluationConfig",
     "FeatureConfig",
+    "FolderData",
     "LossWeights",
     "ModelConfig",
+    "ScenesData",
+    "StreetData",
+    "Task4Data",
     "TrainingConfig",
+    "hints_of",
 ]
 
 
-def _setting(source: str, default: Any, note: str) -> Any:
-    return field(default=default, metadata={"source": source, "note": note})
+def _mark(source: str) -> Any:
+    def mark(note: str, **limits: Any) -> msgspec.Meta:
+        return msgspec.Meta(**limits, extra={"source": source, "note": note})
+
+    return mark
 
 
-def known(default: Any, note: str) -> Any:
-    return _setting("known", default, note)
+known, derived, sibling, chosen = map(_mark, ("known", "derived", "sibling", "chosen"))
 
 
-def derived(default: Any, note: str) -> Any:
-    return _setting("derived", default, note)
+@functools.cache
+def hints_of(section: type) -> dict[str, Any]:
+    """Return the annotated type of every setting of a section, in reading order."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
 
 
-def sibling(default: Any, note: str) -> Any:
-    return _setting("sibling", default, note)
+class _Section:
+    """Checks each setting against its annotation, in the constructor and in every `dataclasses.replace`."""
+
+    name_in_file: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, hint in hints_of(type(self)).items():
+            object.__setattr__(self, name, _checked(getattr(self, name), hint, f"{self.name_in_file}.{name}"))
+        self._check()
+
+    def _check(self) -> None:
+        """Check what several settings must fulfill together."""
+
+    def _require(self, condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            raise ConfigError(f"{self.name_in_file}.{name} = {getattr(self, name)!r}: expected {expected}.")
 
 
-def chosen(default: Any, note: str) -> Any:
-    return _setting("chosen", default, note)
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    kind = typing.get_args(hint)[0]
+    if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+        raise ConfigError(f"{where} = {value!r} is not known. {nearest_names(str(value), typing.get_args(kind))}")
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        reason = str(error).partition(" - at ")[0].replace("`", "").replace("Expected array", "expected a list")
+        raise ConfigError(f"{where} = {_short(value)}: {reason[:1].lower()}{reason[1:]}.") from None
 
 
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name} = {value!r}: expected {expected}.")
+def _short(value: object) -> str:
+    # Python refuses to print whole numbers of thousands of digits.
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a whole number of more than 30 digits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
-    """Log mel-band energies of one clip, shape ``(n_frames, n_mels)``."""
+class FeatureConfig(_Section):
+    """Log mel-band energies of one clip, shape ``(n_frames, n_mels)``.
 
-    clip_seconds: float = known(10.0, "the task's clips; shorter ones are zero padded")
-    sample_rate_hz: int = sibling(44_100, "mono")
-    window_seconds: float = sibling(0.040, "Hamming window")
-    hop_seconds: float = sibling(0.020, "half the window: 500 frames, as in the talk")
-    n_fft: int = sibling(2048, "the next power of two above the window's 1,764 samples")
-    n_mels: int = sibling(40, "mel bands")
-    fmin_hz: float = sibling(0.0, "lower edge of the lowest band")
-    fmax_hz: float = sibling(22_050.0, "upper edge of the highest band: half the sample rate")
-    log_floor: float = chosen(1e-8, "added to the energies: the siblings' bare logarithm is -inf on padded frames")
-    centre: str = chosen("cell", "each window is centred on its own frame's cell, so that 10 s give 500 frames")
+    Each window is centered on its own frame's cell, so that 10 s give 500 frames.
+    """
 
-    def __post_init__(self) -> None:
-        for name in ("clip_seconds", "sample_rate_hz", "window_seconds", "hop_seconds", "n_fft", "n_mels", "log_floor"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value > 0, f"features.{name}", value, "a number above 0")
-        _require(
-            self.n_window <= self.n_fft, "features.n_fft", self.n_fft, f"at least the window, {self.n_window} samples"
-        )
-        _require(
-            0 <= self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2,
-            "features.fmax_hz",
-            self.fmax_hz,
+    name_in_file = "features"
+
+    clip_seconds: Annotated[float, known("the task's clips; shorter ones are zero padded", gt=0, le=3600)] = 10.0
+    sample_rate_hz: Annotated[int, sibling("mono", ge=100, le=768_000)] = 44_100
+    window_seconds: Annotated[float, sibling("Hamming window", gt=0, le=60)] = 0.040
+    hop_seconds: Annotated[float, sibling("half the window: 500 frames, as on the slides", gt=0, le=60)] = 0.020
+    n_fft: Annotated[int, sibling("the next power of two above the window's 1,764 samples", ge=2, le=2**22)] = 2048
+    n_mels: Annotated[int, sibling("mel bands", ge=1, le=4096)] = 40
+    fmin_hz: Annotated[float, sibling("lower edge of the lowest band", ge=0, le=384_000)] = 0.0
+    fmax_hz: Annotated[float, sibling("upper edge of the highest band: half the sample rate", gt=0, le=384_000)] = (
+        22_050.0
+    )
+    log_floor: Annotated[
+        float, chosen("added to the energies: the siblings' bare logarithm is -inf on padded frames", gt=0, le=1e6)
+    ] = 1e-8
+
+    def _check(self) -> None:
+        self._require(self.n_window <= self.n_fft, "n_fft", f"at least the window, {self.n_window} samples")
+        self._require(
+            self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2,
+            "fmax_hz",
             f"above fmin_hz ({self.fmin_hz:g}) and at most half the sample rate ({self.sample_rate_hz / 2:g})",
         )
-        _require(self.centre == "cell", "features.centre", self.centre, "'cell'")
-        _require(self.n_frames >= 1, "features.hop_seconds", self.hop_seconds, "at most clip_seconds")
+        self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
+        self._require(self.n_frames >= 1, "hop_seconds", "at most clip_seconds")
 
     @property
     def n_window(self) -> int:
@@ -113,63 +154,59 @@ class FeatureConfig:
         return timing.n_samples(self.clip_seconds, self.sample_rate_hz)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The network: convolutional, recurrent, fully connected, `strong`, `weak`."""
-
-    n_classes: int = known(17, "the task's classes")
-    n_filters: int = chosen(64, "by the count of 218,000 trainable weights")
-    n_conv_layers: int = chosen(3, "by the count of 218,000 trainable weights")
-    kernel_size: int = sibling(3, "3 x 3")
-    pools: tuple[int, ...] = chosen((5, 4, 2), "over frequency only: all 500 frames are kept (known)")
-    dropout: float = chosen(0.2, "after each block; the rate is not known")
-    gru_units: tuple[int, ...] = chosen((64, 64), "at least two bidirectional GRU layers are known; units by the count")
-    gru_merge: str = chosen("concat", "by the count; 'mul' is the siblings' habit and learnt slower here")
-    gru_reset_after: bool = chosen(True, "today's GRU, the cuDNN form; 2017's is False")
-    dense_units: int = chosen(128, "by the count of 218,000 trainable weights")
-    weak_head: str = derived("max_dense", "the published rows exclude a parameter-free maximum at one threshold")
-
-    def __post_init__(self) -> None:
-        for name in ("n_classes", "n_filters", "n_conv_layers", "kernel_size", "dense_units"):
-            _require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "a whole number of 1 or more")
-        _require(
-            len(self.pools) == self.n_conv_layers and min(self.pools) >= 1,
-            "model.pools",
-            self.pools,
-            f"one whole number of 1 or more for each of the {self.n_conv_layers} convolutional layers",
-        )
-        _require(
-            len(self.gru_units) >= 1 and min(self.gru_units) >= 1,
-            "model.gru_units",
-            self.gru_units,
-            "units of each layer",
-        )
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "a rate in [0, 1)")
-        _require(
-            self.gru_merge in ("concat", "mul", "sum", "ave"),
-            "model.gru_merge",
-            self.gru_merge,
-            "concat, mul, sum or ave",
-        )
-        _require(self.weak_head in ("max_dense", "max"), "model.weak_head", self.weak_head, "max_dense or max")
+_Pool = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+_Units = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights:
+class ModelConfig(_Section):
+    """The network: convolutional, recurrent, fully connected, `strong`, `weak`; its classes are those of the data."""
+
+    name_in_file = "model"
+
+    n_filters: Annotated[int, chosen("by the count of 218,000 trainable weights", ge=1, le=8192)] = 64
+    kernel_size: Annotated[int, sibling("3 x 3", ge=1, le=63)] = 3
+    pools: Annotated[
+        tuple[_Pool, ...],
+        chosen(
+            "one convolutional block each, three by the count of 218,000 trainable weights; "
+            "over frequency only: all 500 frames are kept (known)",
+            min_length=1,
+            max_length=16,
+        ),
+    ] = (5, 4, 2)
+    dropout: Annotated[float, chosen("after each block; the rate is not known", ge=0, lt=1)] = 0.2
+    gru_units: Annotated[
+        tuple[_Units, ...],
+        chosen("at least two bidirectional GRU layers are known; units by the count", min_length=1, max_length=16),
+    ] = (64, 64)
+    gru_merge: Annotated[
+        Literal["concat", "mul", "sum", "ave"],
+        chosen("by the count; 'mul' is the siblings' habit and learned slower here"),
+    ] = "concat"
+    gru_reset_after: Annotated[bool, chosen("today's GRU, the cuDNN form; 2017's is False")] = True
+    dense_units: Annotated[int, chosen("by the count of 218,000 trainable weights", ge=1, le=65_536)] = 128
+    weak_head: Annotated[
+        Literal["max_dense", "max"],
+        derived("the published rows exclude a parameter-free maximum at one threshold"),
+    ] = "max_dense"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights(_Section):
     """The weights of the two losses, the paper's control.
 
     Both losses are *means*: the strong one over frames and classes, the weak one over classes. 1 to 1 is therefore a
     statement about means, not about sums.
     """
 
-    strong: float = known(1.0, "the best published setting: equal weights")
-    weak: float = known(1.0, "the best published setting: equal weights")
+    name_in_file = "loss_weights"
 
-    def __post_init__(self) -> None:
-        for name in ("strong", "weak"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, f"loss_weights.{name}", value, "a number of 0 or more")
-        _require(self.strong + self.weak > 0, "loss_weights", (self.strong, self.weak), "at least one weight above 0")
+    strong: Annotated[float, known("the best published setting: equal weights", ge=0, le=1e6)] = 1.0
+    weak: Annotated[float, known("the best published setting: equal weights", ge=0, le=1e6)] = 1.0
+
+    def _check(self) -> None:
+        self._require(self.strong + self.weak > 0, "strong", "at least one of the two weights above 0")
 
     @property
     def name(self) -> str:
@@ -178,91 +215,118 @@ class LossWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(_Section):
     """How a model is fitted."""
 
-    epochs: int = chosen(100, "an upper limit; early stopping ends it")
-    batch_size: int = sibling(128, "clips")
-    learning_rate: float = sibling(1e-3, "Adam at its default rate")
-    patience: int = chosen(10, "epochs without a better validation loss; 0 never stops early")
-    validation_fraction: float = chosen(0.1, "of the training clips, stratified and seeded; never of the testing clips")
-    seed: int = chosen(0, "weights, order of clips, dropout and validation split")
-    deterministic: bool = chosen(False, "one thread and deterministic operations: repeatable, slower")
+    name_in_file = "training"
 
-    def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "training.epochs", self.epochs, "a whole number of 1 or more")
-        _require(self.batch_size >= 1, "training.batch_size", self.batch_size, "a whole number of 1 or more")
-        _require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            "training.learning_rate",
-            self.learning_rate,
-            "a number above 0",
-        )
-        _require(self.patience >= 0, "training.patience", self.patience, "a whole number of 0 or more")
-        _require(
-            0 < self.validation_fraction < 1,
-            "training.validation_fraction",
-            self.validation_fraction,
-            "a share in (0, 1)",
-        )
-        _require(self.seed >= 0, "training.seed", self.seed, "a whole number of 0 or more")
+    epochs: Annotated[int, chosen("an upper limit; early stopping ends it", ge=1, le=1_000_000)] = 100
+    batch_size: Annotated[int, sibling("clips", ge=1, le=65_536)] = 128
+    learning_rate: Annotated[float, sibling("Adam at its default rate", gt=0, le=100)] = 1e-3
+    patience: Annotated[
+        int, chosen("epochs without a better validation loss; 0 never stops early", ge=0, le=1_000_000)
+    ] = 10
+    validation_fraction: Annotated[
+        float, chosen("of the training clips, stratified and seeded; never of the testing clips", gt=0, lt=1)
+    ] = 0.1
+    seed: Annotated[int, chosen("weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)] = 0
+    deterministic: Annotated[bool, chosen("one thread and deterministic operations: repeatable, slower")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionConfig:
+class DecisionConfig(_Section):
     """From scores to events and tags. The defaults are the paper's: one threshold, nothing smoothed."""
 
-    threshold: float = sibling(0.5, "for frames and tags")
-    low_threshold: float = chosen(0.0, "hysteresis: an event goes on above it; 0 turns hysteresis off")
-    median_seconds: float = chosen(0.0, "median filter over frame scores' decisions; 0 turns it off")
-    min_duration_seconds: float = chosen(0.0, "shorter events are dropped")
-    min_gap_seconds: float = chosen(0.0, "shorter gaps are closed")
-    weak_gate: bool = chosen(False, "keep the events of a class only where the weak output tags it")
+    name_in_file = "decisions"
 
-    def __post_init__(self) -> None:
-        _require(0 < self.threshold < 1, "decisions.threshold", self.threshold, "a score in (0, 1)")
-        _require(
-            0 <= self.low_threshold <= self.threshold,
-            "decisions.low_threshold",
-            self.low_threshold,
-            "at most threshold",
-        )
-        for name in ("median_seconds", "min_duration_seconds", "min_gap_seconds"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, f"decisions.{name}", value, "seconds, 0 or more")
+    threshold: Annotated[float, sibling("for frames and tags", gt=0, lt=1)] = 0.5
+    low_threshold: Annotated[
+        float, chosen("hysteresis: an event goes on above it; 0 turns hysteresis off", ge=0, lt=1)
+    ] = 0.0
+    median_seconds: Annotated[float, chosen("median filter over the active frames; 0 turns it off", ge=0, le=3600)] = (
+        0.0
+    )
+    min_duration_seconds: Annotated[float, chosen("shorter events are dropped", ge=0, le=3600)] = 0.0
+    min_gap_seconds: Annotated[float, chosen("shorter gaps are closed", ge=0, le=3600)] = 0.0
+    weak_gate: Annotated[bool, chosen("keep the events of a class only where the weak output tags it")] = False
+
+    def _check(self) -> None:
+        self._require(self.low_threshold <= self.threshold, "low_threshold", f"at most threshold ({self.threshold:g})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """What is counted."""
+class EvaluationConfig(_Section):
+    """How events are counted."""
 
-    segment_seconds: float = known(1.0, "the task's segment-based metrics")
-    collar_seconds: float = chosen(0.2, "event-based metrics: sed_eval's default")
-    offset_fraction: float = chosen(0.5, "event-based metrics: the offset's collar is at least this share of the event")
+    name_in_file = "evaluation"
 
-    def __post_init__(self) -> None:
-        for name in ("segment_seconds", "collar_seconds"):
-            _require(getattr(self, name) > 0, f"evaluation.{name}", getattr(self, name), "seconds above 0")
-        _require(
-            0 <= self.offset_fraction <= 1, "evaluation.offset_fraction", self.offset_fraction, "a share in [0, 1]"
-        )
+    segment_seconds: Annotated[float, known("the task's segment-based metrics", gt=0, le=3600)] = 1.0
+    collar_seconds: Annotated[float, chosen("event-based metrics: sed_eval's default", gt=0, le=3600)] = 0.2
+    offset_fraction: Annotated[
+        float, chosen("event-based metrics: the offset's collar is at least this share of the event", ge=0, le=1)
+    ] = 0.5
+
+
+_Count = Annotated[int, chosen("clips to synthesize", ge=1, le=10_000_000)]
+_Seed = Annotated[int, chosen("of the synthetic clips, or of a random split (folder)", ge=0, le=2**53)]
+_Root = Annotated[str, chosen("folder of the recordings")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which clips. The default needs no download: procedural street scenes."""
+class StreetData(_Section):
+    """Synthetic street scenes; they need no recordings."""
 
-    source: str = chosen("street", "dcase2017_task4 is the paper's data; street needs no download")
-    root: str = chosen("", "folder of the recordings (dcase2017_task4: audio; scenes, folder: the user's)")
-    metadata: str = chosen("", "folder of the label files (dcase2017_task4), or the tag file (folder)")
-    events: str = chosen("", "event file with onsets and offsets (folder); without it there are no detection scores")
-    n_train: int = chosen(2000, "clips to make (street, scenes)")
-    n_test: int = chosen(400, "clips to make (street, scenes)")
-    seed: int = chosen(2017, "of the made clips (street, scenes) and of a split by chance (folder)")
+    name_in_file = "data"
+    source: ClassVar[str] = "street"
 
-    def __post_init__(self) -> None:
-        _require(self.n_train >= 1, "data.n_train", self.n_train, "a whole number of 1 or more")
-        _require(self.n_test >= 1, "data.n_test", self.n_test, "a whole number of 1 or more")
+    n_train: _Count = 2000
+    n_test: _Count = 400
+    seed: _Seed = 2017
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesData(_Section):
+    """Scenes mixed of the user's isolated recordings."""
+
+    name_in_file = "data"
+    source: ClassVar[str] = "scenes"
+
+    root: _Root = ""
+    n_train: _Count = 2000
+    n_test: _Count = 400
+    seed: _Seed = 2017
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task4Data(_Section):
+    """The paper's data, DCASE 2017 task 4."""
+
+    name_in_file = "data"
+    source: ClassVar[str] = "dcase2017_task4"
+
+    root: _Root = ""
+    metadata: Annotated[str, chosen("the organizers' label files, or the tag file (folder)")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderData(_Section):
+    """The user's clips with tags, events or both."""
+
+    name_in_file = "data"
+    source: ClassVar[str] = "folder"
+
+    root: _Root = ""
+    metadata: Annotated[str, chosen("the organizers' label files, or the tag file (folder)")] = ""
+    events: Annotated[str, chosen("event file with onsets and offsets; without it there are no detection scores")] = ""
+    seed: _Seed = 2017
+
+
+DataConfig = StreetData | ScenesData | Task4Data | FolderData
+
+#: name of a source -> its settings; the first one is the default, because it needs no download
+DATA_SETTINGS: dict[str, type[DataConfig]] = {
+    kind.source: kind for kind in (StreetData, ScenesData, Task4Data, FolderData)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,4 +340,4 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     decisions: DecisionConfig = field(default_factory=DecisionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=StreetData)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from crnn_weak.cli import run_guarded
-from crnn_weak.config import Config, load_config
+from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.storage import write_text
 
@@ -60,8 +60,8 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     config = load_config(folder / "config.toml")
     # A folder's name says where somebody keeps recordings; the rest is the experiment.
     text = (folder / "config.toml").read_text(encoding="utf-8")
-    for value in (config.data.root, config.data.metadata, config.data.events):
-        if value:
+    for value in to_dict(config.data).values():
+        if isinstance(value, str) and Path(value).name != value:
             text = text.replace(json.dumps(value, ensure_ascii=False), json.dumps(Path(value).name, ensure_ascii=False))
     write_text(target / "config.toml", text)
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))

@@ -103,7 +103,7 @@ def _train(args: argparse.Namespace) -> Path:
     progress = options.shows_progress(args)
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-    run_cell(Cell(prepared.config, str(prepared.train_store), str(prepared.test_store), str(folder)))
+    run_cell(Cell(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
     return folder
 
 

@@ -37,9 +37,7 @@ def tiny_config(*, classes: Sequence[str] = PLAIN, setting: tuple[float, float] 
     return dataclasses.replace(
         quick,
         features=TINY,
-        model=dataclasses.replace(
-            quick.model, n_classes=len(classes), n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=6
-        ),
+        model=dataclasses.replace(quick.model, n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=6),
         loss_weights=LossWeights(strong=setting[0], weak=setting[1]),
         training=dataclasses.replace(quick.training, epochs=4, seed=seed),
     )

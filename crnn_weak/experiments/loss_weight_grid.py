@@ -100,7 +100,6 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
 
     _refuse_another_grid(grid)
     prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
-    grid = dataclasses.replace(grid, config=prepared.config)
     with lock(grid.folder):
         write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
         write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
@@ -121,11 +120,7 @@ def _refuse_another_grid(grid: Grid) -> None:
     if not path.exists():
         return
     stored = configuration.load_config(path)
-    # The number of classes is the data's, and is not known before they are opened.
-    asked = dataclasses.replace(
-        grid.config, model=dataclasses.replace(grid.config.model, n_classes=stored.model.n_classes)
-    )
-    if stored != asked:
+    if stored != grid.config:
         raise RunError(
             f"{grid.folder}: holds a grid of another configuration (see its config.toml). "
             "Choose another folder with --out, or delete this one."

@@ -45,7 +45,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from crnn_weak.config import FeatureConfig, fingerprint
+from crnn_weak.config import FeatureConfig, fingerprint, from_dict
 from crnn_weak.errors import DataError, FeatureStoreError
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
@@ -107,13 +107,18 @@ class StoreHeader:
     def seal(self) -> str:
         """Names the content of the header; two builds with the same seal make the same file."""
         digest = hashlib.sha256()
-        facts = [SCHEMA, dataclasses.asdict(self.features), self.classes, self.clip_ids]
+        facts = [SCHEMA, _stored_features(self.features), self.classes, self.clip_ids]
         facts += [self.split, self.dataset, self.data_fingerprint, self.provenance]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.tags, dtype=np.uint8).tobytes())
         for array in _event_table(self).values():
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
+
+
+def _stored_features(config: FeatureConfig) -> dict[str, Any]:
+    # Earlier versions had a setting of one legal value; with it, their stores keep their digest.
+    return dataclasses.asdict(config) | {"centre": "cell"}
 
 
 def _event_table(header: StoreHeader) -> dict[str, np.ndarray]:
@@ -142,7 +147,7 @@ def create(path: Path, header: StoreHeader) -> None:
     attributes = {
         "kind": KIND,
         "schema": SCHEMA,
-        "features": json.dumps(dataclasses.asdict(config)),
+        "features": json.dumps(_stored_features(config)),
         "fingerprint": fingerprint(config),
         "dataset": header.dataset,
         "data_fingerprint": header.data_fingerprint,
@@ -197,7 +202,7 @@ def read_header(path: Path) -> tuple[StoreHeader, dict[str, int], dict[str, Any]
             for row, onset, offset, label in zip(*columns, strict=True):
                 events[row].append(Event(onset, offset, classes[label]))  # type: ignore[union-attr]
             header = StoreHeader(
-                features=FeatureConfig(**json.loads(attributes["features"])),
+                features=from_dict({"features": json.loads(attributes["features"])}).features,
                 classes=classes,
                 clip_ids=tuple(file["clip_ids"].asstr()[:]),
                 tags=file["tags"][:].astype(bool),

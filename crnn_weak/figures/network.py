@@ -40,12 +40,16 @@ class Block(NamedTuple):
     n_weights: int
 
 
-def blocks_of_config(config: ModelConfig, *, n_frames: int | None = 500, n_mels: int = 40) -> list[Block]:
+def blocks_of_config(
+    config: ModelConfig, *, n_classes: int = 17, n_frames: int | None = 500, n_mels: int = 40
+) -> list[Block]:
     """Return the boxes of a configuration; the counts are arithmetic and equal those of the built model.
 
     Parameters
     ----------
     config : ModelConfig
+    n_classes : int
+        Of the outputs; by default the paper's 17.
     n_frames, n_mels : int
         Of the input.
 
@@ -77,13 +81,13 @@ def blocks_of_config(config: ModelConfig, *, n_frames: int | None = 500, n_mels:
     blocks.append(
         Block("time_dense", "dense", f"dense {config.dense_units}, each frame", (n_frames, config.dense_units), weights)
     )
-    weights = config.dense_units * config.n_classes + config.n_classes
-    blocks.append(Block("strong", "strong", "dense, sigmoid, each frame", (n_frames, config.n_classes), weights))
+    weights = config.dense_units * n_classes + n_classes
+    blocks.append(Block("strong", "strong", "dense, sigmoid, each frame", (n_frames, n_classes), weights))
     if config.weak_head == "max":
-        blocks.append(Block("weak", "weak", "maximum over frames", (config.n_classes,), 0))
+        blocks.append(Block("weak", "weak", "maximum over frames", (n_classes,), 0))
     else:
-        weights = config.n_classes * (config.n_classes + 1)
-        blocks.append(Block("weak", "weak", "maximum over frames, dense, sigmoid", (config.n_classes,), weights))
+        weights = n_classes * (n_classes + 1)
+        blocks.append(Block("weak", "weak", "maximum over frames, dense, sigmoid", (n_classes,), weights))
     return blocks
 
 

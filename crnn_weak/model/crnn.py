@@ -52,7 +52,7 @@ def build_model(
     config: str | Config = "paper",
     *,
     head: str | None = None,
-    n_classes: int | None = None,
+    n_classes: int = 17,
     n_frames: int | str | None = "config",
     fused: bool = True,
 ) -> keras.Model:
@@ -64,8 +64,8 @@ def build_model(
         A preset's name (``paper``, ``sibling``, ``quick``) or a whole configuration.
     head : {'max_dense', 'max'}, optional
         The weak head; by default that of the configuration.
-    n_classes : int, optional
-        By default that of the configuration.
+    n_classes : int
+        Of the data; by default the paper's 17.
     n_frames : int, None or 'config'
         Length of the time axis; None for a time axis of any length; by default the frames of the configuration's clip.
     fused : bool
@@ -92,7 +92,6 @@ def build_model(
     head = config.model.weak_head if head is None else head
     if head not in WEAK_HEADS:
         raise ConfigError(f"weak head {head!r} is not known. {nearest_names(head, WEAK_HEADS)}")
-    n_classes = config.model.n_classes if n_classes is None else n_classes
     if n_classes < 1:
         raise ConfigError(f"n_classes = {n_classes}: expected a whole number of 1 or more.")
     frames = config.features.n_frames if n_frames == "config" else n_frames

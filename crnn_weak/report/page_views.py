@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from crnn_weak import paper
-from crnn_weak.config import PRESETS, Config
+from crnn_weak.config import PRESETS, Config, source_and_note
 from crnn_weak.runs.grid import Experiment
 from crnn_weak.runs.results import COLUMNS, ResultsTable
 from crnn_weak.runs.run import Run
+from crnn_weak.settings import hints_of
 
 __all__ = [
     "Cell",
@@ -196,18 +197,18 @@ def config_sections(config: Config) -> list[dict[str, Any]]:
     sections = []
     for item in dataclasses.fields(config):
         section, standard = getattr(config, item.name), getattr(default, item.name)
-        if not dataclasses.is_dataclass(section) or isinstance(section, type):
+        if not dataclasses.is_dataclass(section):
             continue
         rows = []
-        for setting in dataclasses.fields(section):
-            value = getattr(section, setting.name)
+        for name, hint in hints_of(type(section)).items():
+            value, (source, note) = getattr(section, name), source_and_note(hint)
             rows.append(
                 {
-                    "name": setting.name,
+                    "name": name,
                     "value": _text(value) if value != "" else _NONE,
-                    "changed": value != getattr(standard, setting.name),
-                    "source": setting.metadata.get("source", ""),
-                    "note": setting.metadata.get("note", ""),
+                    "changed": value != getattr(standard, name, None),
+                    "source": source,
+                    "note": note,
                 }
             )
         sections.append({"name": item.name, "rows": rows})

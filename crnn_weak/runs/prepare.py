@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
@@ -26,14 +25,11 @@ class Prepared:
 
     Attributes
     ----------
-    config : Config
-        With the data set's number of classes.
     train_store, test_store : Path
     data : dict
         What ``data.json`` holds: provenance, classes, coverage ("n of N clips"), where stores and recordings are.
     """
 
-    config: Config
     train_store: Path
     test_store: Path
     data: dict[str, Any]
@@ -68,7 +64,6 @@ def prepare(
     began = time.perf_counter()
     dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, n_classes=len(dataset.classes)))
     stores = cache / f"features-{dataset.name}-{configuration.fingerprint(config.features, dataset.fingerprint)}"
     stores.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {}
@@ -87,4 +82,4 @@ def prepare(
         seconds = time.perf_counter() - began
         log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
     data["audio"] = {c.clip_id: os.path.relpath(c.path, folder) for c in dataset.clips("test") if c.path is not None}
-    return Prepared(config, stores / "train.h5", stores / "test.h5", data)
+    return Prepared(stores / "train.h5", stores / "test.h5", data)

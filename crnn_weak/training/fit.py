@@ -128,7 +128,6 @@ def train(
             f"{store.path}: its features differ from the run's configuration. "
             "Rebuild with `crnn-weak features build --overwrite`, or pass the configuration stored in the file."
         )
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, n_classes=len(store.classes)))
     _open_run(run_dir, config, resume)
     if is_finished(run_dir):
         return run_dir / "best.keras"
@@ -144,7 +143,7 @@ def train(
         scaler = Scaler.fit(store, training)
         provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
         metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
-        model, state = build_model(config), _FitState()
+        model, state = build_model(config, n_classes=len(store.classes)), _FitState()
         draw_weights(model, config.training.seed)
         if initial_model is not None:
             _copy_weights(initial_model, model)

@@ -14,7 +14,7 @@ from crnn_weak.config import Config, ModelConfig, TrainingConfig
 
 CONFIG = Config(
     features=TINY,
-    model=ModelConfig(n_filters=4, n_conv_layers=2, pools=(2, 2), gru_units=(4,), dense_units=4),
+    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4),
     training=TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3, patience=0, validation_fraction=0.25),
 )
 

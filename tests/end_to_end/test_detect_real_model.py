@@ -24,7 +24,7 @@ def run_folder(tmp_path_factory):
 
     config = Config(
         features=FEATURES,
-        model=ModelConfig(n_classes=2, n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=4),
+        model=ModelConfig(n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=4),
         training=TrainingConfig(batch_size=4),
     )
     decisions = OperatingPoint.from_config(config.decisions, CLASSES).replace(thresholds=(0.45, 0.55))

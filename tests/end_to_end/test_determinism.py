@@ -9,7 +9,7 @@ from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
 
 CONFIG = Config(
     features=TINY,
-    model=ModelConfig(n_filters=4, n_conv_layers=2, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.3),
+    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.3),
     training=TrainingConfig(epochs=2, batch_size=4, patience=0, validation_fraction=0.25, deterministic=True, seed=5),
 )
 

@@ -17,7 +17,7 @@ from crnn_weak.saliency.figures import Options, Shown, figure_stem
 
 CONFIG = Config(
     features=TINY,
-    model=ModelConfig(n_filters=4, n_conv_layers=1, pools=(2,), gru_units=(4,), dense_units=4, dropout=0.0),
+    model=ModelConfig(n_filters=4, pools=(2,), gru_units=(4,), dense_units=4, dropout=0.0),
     training=TrainingConfig(epochs=12, batch_size=8, learning_rate=1e-2, patience=0, validation_fraction=0.1),
 )
 SETTINGS = ((1.0, 1.0), (1.0, 0.02))

@@ -41,9 +41,7 @@ def run_folder(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     config = configuration.preset("quick")
-    config = dataclasses.replace(
-        config, features=TINY, model=dataclasses.replace(config.model, n_classes=3, pools=(2, 2, 2))
-    )
+    config = dataclasses.replace(config, features=TINY, model=dataclasses.replace(config.model, pools=(2, 2, 2)))
     (folder / "config.toml").write_text(configuration.to_toml(config))
     with make_store(tmp_path, 30, name="train.h5") as store:
         save_scores(folder / "validation_scores.h5", scores_of(store, range(3, 30, 2), seed=1))

@@ -36,7 +36,7 @@ def test_toml_round_trip_is_exact(name, tmp_path):
         ("model.weak_head=max", "model", "weak_head", "max"),
         ('model.weak_head="max"', "model", "weak_head", "max"),
         ("decisions.weak_gate=true", "decisions", "weak_gate", True),
-        ("data.root=some/folder with blanks", "data", "root", "some/folder with blanks"),
+        ("data.n_train=7", "data", "n_train", 7),
     ],
 )
 def test_an_override_changes_one_setting(override, section, name, value):
@@ -54,16 +54,21 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("training.epochs", "section.name=value"),
         ("training.epochs=many", "expected int"),
         ("training.epochs=true", "expected int"),
-        ("training.epochs=0", "1 or more"),
+        ("training.epochs=0", "training.epochs = 0: expected int >= 1"),
         ("training=3", "table of settings"),
         ("model.pools=5", "a list"),
-        ("model.pools=[5, 4]", "3 convolutional layers"),
-        ("model.weak_head=maximum", "max_dense or max"),
-        ("loss_weights.strong=-1", "0 or more"),
+        ("model.pools=[]", "length >= 1"),
+        ("model.pools=[5, 0]", "expected int >= 1"),
+        ("features.sample_rate_hz=1000000000", "<= 768000"),
+        ("training.epochs=" + "9" * 400, "a whole number of more than 30 digits"),
+        ("data.root=folder", "not one of source 'street'. Sources that have it: scenes"),
+        ("data.source=sreet", "'street'"),
+        ("model.weak_head=maxdense", "'max_dense'"),
+        ("loss_weights.strong=-1", ">= 0"),
         ("features.fmax_hz=30000", "half the sample rate"),
         ("features.n_fft=1024", "at least the window"),
-        ("training.learning_rate=nan", "above 0"),
-        ("decisions.threshold=1.5", "(0, 1)"),
+        ("training.learning_rate=nan", "> 0"),
+        ("decisions.threshold=1.5", "< 1"),
     ],
 )
 def test_a_bad_override_is_one_clear_line(override, message):
@@ -72,11 +77,40 @@ def test_a_bad_override_is_one_clear_line(override, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_file_of_an_earlier_version_still_loads(name):
+    values = configuration.to_dict(preset(name))
+    values["model"] |= {"n_classes": 17, "n_conv_layers": len(values["model"]["pools"])}
+    values["features"] |= {"centre": "cell"}
+    values["data"] |= {"root": "", "metadata": "", "events": ""}
+    assert configuration.from_dict(values) == preset(name)
+    with pytest.raises(ConfigError, match="n_conv_layers = 7: contradicts"):
+        configuration.from_dict({"model": {"n_conv_layers": 7}})
+
+
+def test_another_source_keeps_the_settings_that_both_have():
+    street = apply_overrides(preset("quick"), ["data.n_train=7"])
+    scenes = apply_overrides(street, ["data.source=scenes", "data.root=some/folder with blanks"])
+    assert scenes.data == configuration.ScenesData(root="some/folder with blanks", n_train=7)
+    assert apply_overrides(scenes, ["data.source=street"]) == street
+
+
+def test_the_constructor_checks_too():
+    with pytest.raises(ConfigError, match=r"^features\.n_mels = 0: expected int >= 1\.$"):
+        FeatureConfig(n_mels=0)
+
+
+def test_every_source_has_settings_and_a_module():
+    from crnn_weak.data.base import SOURCES
+
+    assert set(SOURCES) == set(configuration.DATA_SETTINGS)
+
+
 def test_a_file_that_is_not_toml_is_named(tmp_path):
     (tmp_path / "bad.toml").write_text("epochs: 3")
     with pytest.raises(ConfigError, match=r"bad\.toml"):
         load_config(tmp_path / "bad.toml")
-    with pytest.raises(ConfigError, match="no such"):
+    with pytest.raises(ConfigError, match="No such"):
         load_config(tmp_path / "missing.toml")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crnn_weak.audio import load_clip, write_audio
-from crnn_weak.config import Config, DataConfig, FeatureConfig
+from crnn_weak.config import Config, FeatureConfig, FolderData
 from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
@@ -34,7 +34,7 @@ def opened(folder, tags=None, events=None, *, clip_seconds=2.0, seed=1, **files)
             paths[setting] = str(text) if not isinstance(text, str) else str(folder / f"{setting}.tsv")
             if isinstance(text, str):
                 (folder / f"{setting}.tsv").write_text(text)
-    data = DataConfig(source="folder", root=str(folder / "audio"), seed=seed, **paths)
+    data = FolderData(root=str(folder / "audio"), seed=seed, **paths)
     return open_dataset(Config(features=features(clip_seconds), data=data), folder / "cache")
 
 
@@ -198,8 +198,8 @@ def test_bad_label_files_are_one_clear_line(own, tags, events, says):
 
 def test_bad_settings(own, tmp_path):
     for data, says in (
-        (DataConfig(source="folder"), r"data\.root"),
-        (DataConfig(source="folder", root=str(own / "audio")), r"data\.metadata"),
+        (FolderData(), r"data\.root"),
+        (FolderData(root=str(own / "audio")), r"data\.metadata"),
     ):
         with pytest.raises(ConfigError, match=says):
             open_dataset(Config(data=data), tmp_path / "cache")

@@ -80,7 +80,7 @@ def test_the_weak_output_sees_nothing_but_the_strong_one():
 
 def test_another_class_count_and_a_layer_more():
     config = dataclasses.replace(
-        preset("quick"), model=ModelConfig(n_filters=4, gru_units=(4, 4, 4), pools=(2, 2, 2, 2), n_conv_layers=4)
+        preset("quick"), model=ModelConfig(n_filters=4, gru_units=(4, 4, 4), pools=(2, 2, 2, 2))
     )
     model = build_model(config, n_classes=3)
     assert _output_shapes(model)["strong"] == (None, 100, 3)

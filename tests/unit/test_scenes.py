@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crnn_weak.audio import load_clip, write_audio
-from crnn_weak.config import Config, DataConfig, FeatureConfig
+from crnn_weak.config import Config, FeatureConfig, ScenesData
 from crnn_weak.data.base import open_dataset
 from crnn_weak.data.scenes import plan_scenes
 from crnn_weak.errors import ConfigError, DataError
@@ -45,7 +45,7 @@ def config(root, n_train=6, n_test=3, seed=5, clip_seconds=4.0):
     features = FeatureConfig(
         clip_seconds=clip_seconds, sample_rate_hz=RATE, fmax_hz=4000.0, n_fft=512, window_seconds=0.04
     )
-    data = DataConfig(source="scenes", root=str(root), n_train=n_train, n_test=n_test, seed=seed)
+    data = ScenesData(root=str(root), n_train=n_train, n_test=n_test, seed=seed)
     return Config(features=features, data=data)
 
 
@@ -179,7 +179,7 @@ def test_nothing_above_10_khz(tmp_path):
             write_audio(tmp_path / "in" / f"{fold}{category}.wav", rng.uniform(-0.5, 0.5, 44_100), 44_100)
             rows.append(f"{fold}{category}.wav,{fold},{category},{role},1,0-1,me\n")
     (tmp_path / "in" / "meta.csv").write_text(HEADER + "".join(rows))
-    data = DataConfig(source="scenes", root=str(tmp_path / "in"), n_train=1, n_test=1)
+    data = ScenesData(root=str(tmp_path / "in"), n_train=1, n_test=1)
     made = open_dataset(Config(data=data), tmp_path / "cache")  # 44.1 kHz
     audio, _ = load_clip(made.clips("train")[0].path, 44_100)
     power = np.abs(np.fft.rfft(audio)) ** 2
