@@ -21,7 +21,7 @@ COMMANDS: dict[str, str] = {
     "data": "make, read and check clips and labels",
     "features": "compute and verify HDF5 feature stores",
     "train": "train one model",
-    "evaluate": "score event lists, tags or a run; yardsticks",
+    "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",
     "tune": "choose thresholds on the validation clips of a run",
     "detect": "onsets and offsets for any recording",

@@ -28,7 +28,7 @@ __all__ = ["main", "publish", "tuned_row"]
 
 _COPIED = (
     "table.txt", "table.csv", "table.md", "table.tex", "figure.png", "figure.pdf", "results.csv", "environment.json",
-    "yardsticks.json",
+    "baselines.json",
 )  # fmt: skip
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 

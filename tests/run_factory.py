@@ -167,6 +167,6 @@ def make_experiment(
     (path / "environment.json").write_text(json.dumps({"python": "3.11"}))
     (path / "results.csv").write_text(write_results(lines), encoding="utf-8")
     (path / "data.json").write_text(json.dumps(data), encoding="utf-8")
-    sticks = {"nothing": {"tagging/f_score": 0.0, "segment/error_rate": 1.0, "segment/f_score": None}}
-    (path / "yardsticks.json").write_text(json.dumps(sticks))
+    baselines = {"nothing": {"tagging/f_score": 0.0, "segment/error_rate": 1.0, "segment/f_score": None}}
+    (path / "baselines.json").write_text(json.dumps(baselines))
     return path

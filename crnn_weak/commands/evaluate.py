@@ -1,4 +1,4 @@
-"""``crnn-weak evaluate``: label files against each other, yardsticks, or a run's scores."""
+"""``crnn-weak evaluate``: scores of label files, of baselines, or of a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   crnn-weak evaluate --reference strong.tsv --estimated events.tsv --class-wise --bootstrap 1000
   crnn-weak evaluate --reference weak.tsv --estimated tags.tsv --tags
-  crnn-weak evaluate --yardsticks --reference strong.tsv --tags-reference weak.tsv
+  crnn-weak evaluate --baselines --reference strong.tsv --tags-reference weak.tsv
   crnn-weak evaluate runs/train/street-quick-max_dense --threshold-free
 
-F, precision and recall are printed in percent, error rates as fractions. Overall figures are micro averages; class
-averages leave out classes where a figure is 0/0 and say how many are left."""
+F, precision and recall are printed in percent, error rates as fractions. Overall metrics are micro averages; class
+averages skip the classes where a metric is 0/0 and say how many remain. Detection is scored by sed_eval, tagging by
+scikit-learn."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,23 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists.add_argument("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
     lists.add_argument("--strip-y", action="store_true", help="names carry the organisers' Y before the id")
     lists.add_argument(
-        "--drop-zero-length", action="store_true", help="leave out reference rows of length 0 (labelled, not heard)"
+        "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labelled, not heard)"
     )
-    stick = parser.add_argument_group("yardsticks")
-    stick.add_argument("--yardstick", metavar="NAME", help="score nothing, tags or one-class as the estimate")
-    stick.add_argument("--yardsticks", action="store_true", help="a table of all three")
-    stick.add_argument("--tags-reference", metavar="FILE", help="true tags (default: those that the events imply)")
-    stick.add_argument("--one-class", metavar="LABEL", help="of the yardstick (default: the most frequent)")
+    base = parser.add_argument_group("baselines")
+    base.add_argument("--baseline", metavar="NAME", help="score nothing, tags or one-class as the estimate")
+    base.add_argument("--baselines", action="store_true", help="a table of all three")
+    base.add_argument("--yardstick", dest="baseline", help=argparse.SUPPRESS)  # former names
+    base.add_argument("--yardsticks", dest="baselines", action="store_true", help=argparse.SUPPRESS)
+    base.add_argument("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
+    base.add_argument("--one-class", metavar="LABEL", help="class of one-class (default: the most frequent)")
     settings = parser.add_argument_group("metrics")
-    settings.add_argument("--clip-seconds", type=float, metavar="S", help="cut at S (default: each clip's last offset)")
+    settings.add_argument(
+        "--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)"
+    )
     settings.add_argument("--segment-seconds", type=float, metavar="S", help="default: 1, or the run's")
     settings.add_argument("--collar", type=float, metavar="S", help="default: 0.2, or the run's")
     settings.add_argument("--offset-fraction", type=float, metavar="SHARE", help="default: 0.5, or the run's")
-    settings.add_argument("--backend", default="sed_eval", metavar="NAME", help="sed_eval (default), numpy; equal")
     settings.add_argument(
         "--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals over clips, N resamples"
     )
-    settings.add_argument("--seed", type=int, default=0, metavar="N", help="of the bootstrap")
+    settings.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap")
     runs = parser.add_argument_group("runs")
     runs.add_argument(
         "--operating-point",
@@ -77,13 +81,13 @@ def run(args: argparse.Namespace) -> int:
     if args.bootstrap < 0:
         raise ConfigError(f"--bootstrap {args.bootstrap}: expected a number of resamples, 0 or more.")
     if args.run is not None:
-        if args.reference or args.estimated or args.yardstick or args.yardsticks:
+        if args.reference or args.estimated or args.baseline or args.baselines:
             raise ConfigError("give either a run folder or label files, not both.")
         result = _evaluate_run(args)
     elif not args.reference:
         raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
-    elif args.yardsticks:
-        return _yardstick_table(args)
+    elif args.baselines:
+        return _print_baselines(args)
     else:
         result = _evaluate_lists(args)
     if args.json:
@@ -122,8 +126,8 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.lists import class_list, drop_zero_length, labels_of, read_classes, read_pair
     from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
 
-    if bool(args.estimated) == bool(args.yardstick):
-        raise ConfigError("give --estimated FILE, or --yardstick NAME in its place.")
+    if bool(args.estimated) == bool(args.baseline):
+        raise ConfigError("give --estimated FILE, or --baseline NAME in its place.")
     classes = read_classes(args.classes) if args.classes else ()
     pair = read_pair(args.reference, args.estimated, kind=args.kind, classes=classes, strip_y=args.strip_y)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
@@ -131,23 +135,23 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     if pair.kind == "events" and args.drop_zero_length:
         reference = drop_zero_length(reference)
         notes = [note for note in notes if "zero-length" not in note]
-    if args.yardstick:
+    if args.baseline:
         classes = classes or class_list(reference)
-        estimated = _yardstick(args, pair.kind, reference, classes)
-        header["yardstick"] = args.yardstick
+        estimated = _baseline(args, pair.kind, reference, classes)
+        header["baseline"] = args.baseline
     else:
         header["estimated"] = _describe(args.estimated, estimated, pair.kind)
         foreign = sorted(labels_of(estimated) - labels_of(reference) - set(class_list(reference)))
         if foreign and not classes:
             notes.append(
-                f"{len(foreign)} label(s) stand in the estimate only and count as false: {', '.join(foreign[:4])}"
+                f"{len(foreign)} label(s) occur only in the estimate and count as errors: {', '.join(foreign[:4])}"
                 f"{', ...' if len(foreign) > 4 else ''}"
             )
         classes = classes or class_list(reference, estimated)
     options: dict[str, Any] = {"classes": classes, "n_resamples": args.bootstrap, "seed": args.seed}
     if pair.kind == "tags":
         return Evaluation(header, evaluate_tags(reference, estimated, **options), tuple(notes))
-    options |= {"clip_seconds": args.clip_seconds, "evaluation": _settings(args), "backend": args.backend}
+    options |= {"clip_seconds": args.clip_seconds, "evaluation": _settings(args)}
     return Evaluation(header, evaluate_events(reference, estimated, **options), tuple(notes))
 
 
@@ -160,16 +164,16 @@ def _true_tags(args: argparse.Namespace, classes: tuple[str, ...]) -> dict[str, 
     return read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
 
 
-def _yardstick(
+def _baseline(
     args: argparse.Namespace, kind: str, reference: dict[str, tuple[Any, ...]], classes: tuple[str, ...]
 ) -> dict[str, tuple[Any, ...]]:
-    from crnn_weak.metrics.baselines import event_yardstick, tag_yardstick
+    from crnn_weak.metrics.baselines import baseline_events, baseline_tags
 
     if kind == "tags":
-        return dict(tag_yardstick(args.yardstick, reference, classes=classes, one_class=args.one_class))
+        return dict(baseline_tags(args.baseline, reference, classes=classes, one_class=args.one_class))
     return dict(
-        event_yardstick(
-            args.yardstick,
+        baseline_events(
+            args.baseline,
             reference,
             classes=classes,
             tags=_true_tags(args, classes),
@@ -179,22 +183,24 @@ def _yardstick(
     )
 
 
-def _yardstick_table(args: argparse.Namespace) -> int:
-    """Print the three yardsticks side by side."""
+def _print_baselines(args: argparse.Namespace) -> int:
+    """Print the three baselines side by side."""
     import json
 
     from crnn_weak.labels.lists import class_list, drop_zero_length, read_classes, read_pair
-    from crnn_weak.metrics.baselines import yardsticks
-    from crnn_weak.metrics.counting import plain
+    from crnn_weak.metrics.baselines import baselines_csv, baselines_text, score_baselines, to_plain
+    from crnn_weak.metrics.official import sources
     from crnn_weak.storage import write_text
 
+    if args.estimated or args.baseline:
+        raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
     classes = read_classes(args.classes) if args.classes else ()
     pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y)
     reference = drop_zero_length(pair.reference) if args.drop_zero_length else pair.reference
     is_tags = pair.kind == "tags"
     tags = dict(pair.reference) if is_tags else _true_tags(args, classes)
     lists = [reference] if tags is None else [reference, tags]
-    found = yardsticks(
+    scores = score_baselines(
         tags,
         None if is_tags else reference,
         classes=classes or class_list(*lists),
@@ -202,26 +208,17 @@ def _yardstick_table(args: argparse.Namespace) -> int:
         segment_seconds=_settings(args).segment_seconds,
         one_class=args.one_class,
     )
-    plain_rows = plain({name: {"/".join(key): value for key, value in row.items()} for name, row in found.items()})
+    as_json = json.dumps(to_plain(scores), indent=1, ensure_ascii=False) + "\n"
     if args.json:
-        write_text(args.json, json.dumps(plain_rows, indent=1, ensure_ascii=False) + "\n")
+        write_text(args.json, as_json)
     if args.format == "json":
-        print(json.dumps(plain_rows, indent=1, ensure_ascii=False))
-        return 0
-    columns = [key for key in next(iter(found.values())) if key[1] in ("f_score", "error_rate")]
-    if args.format == "csv":
-        print("yardstick,output,metric,value")
-        for name, row in found.items():
-            for (output, metric), value in row.items():
-                print(f'"{name}",{output},{metric},{value:.10g}')
-        return 0
-    print(f"{_describe(args.reference, dict(reference), pair.kind)}")
-    width = max(map(len, found))
-    titles = [f"{output} {'F1' if metric == 'f_score' else 'ER'}" for output, metric in columns]
-    print(f"{'':<{width}}  " + "  ".join(titles))
-    for name, row in found.items():
-        cells = [f"{100 * row[key]:.1f}" if key[1] == "f_score" else f"{row[key]:.3f}" for key in columns]
-        print(f"{name:<{width}}  " + "  ".join(f"{c:>{len(t)}}" for c, t in zip(cells, titles, strict=True)))
+        print(as_json, end="")
+    elif args.format == "csv":
+        print(baselines_csv(scores), end="")
+    else:
+        print(_describe(args.reference, dict(reference), pair.kind))
+        print(baselines_text(scores), end="")
+        print(f"tagging by {sources()['tagging']}, detection by {sources()['detection']}")
     return 0
 
 
@@ -252,7 +249,6 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
             scores_to_events(scores, point),
             clip_seconds=args.clip_seconds or config.features.clip_seconds,
             evaluation=_settings(args, config.evaluation),
-            backend=args.backend,
             **options,
         )
     if args.threshold_free:

@@ -191,9 +191,9 @@ class _outside:
 
 
 def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
-    """Write results.csv, the tables, the figure, the yardsticks and the environment of a finished grid."""
+    """Write results.csv, the tables, the figure, the baselines and the environment of a finished grid."""
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.metrics.baselines import yardsticks
+    from crnn_weak.metrics.baselines import score_baselines, to_plain
     from crnn_weak.runs.results import ResultsTable, results_of_cell, write_results
 
     lines = []
@@ -207,19 +207,16 @@ def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
             clip_id: tuple(label for label, on in zip(store.classes, row, strict=True) if on)
             for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
         }
-        sticks = yardsticks(
+        baselines = score_baselines(
             tags,
             store.events if store.has_events else None,
             classes=store.classes,
             clip_seconds=grid.config.features.clip_seconds,
             segment_seconds=grid.config.evaluation.segment_seconds,
         )
-    table = ResultsTable(lines, caption(grid, data), sticks)
+    table = ResultsTable(lines, caption(grid, data), baselines)
     write_text(grid.folder / "results.csv", write_results(lines))
-    write_text(
-        grid.folder / "yardsticks.json",
-        json.dumps({name: {"/".join(k): v for k, v in row.items()} for name, row in sticks.items()}, indent=1),
-    )
+    write_text(grid.folder / "baselines.json", json.dumps(to_plain(baselines), indent=1, ensure_ascii=False))
     for suffix, text in (
         ("txt", table.to_text()), ("csv", table.to_csv()), ("md", table.to_markdown()), ("tex", table.to_latex()),
     ):  # fmt: skip

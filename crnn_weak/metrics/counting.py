@@ -1,24 +1,24 @@
-"""Counts per clip and class, and the figures made of them: the one definition behind every metric here.
+"""Counts per clip and class, and the rates computed from them.
 
 Conventions
 -----------
-* All rates are fractions, not percent. The reference's clips are the universe; a clip that the estimate lacks counts
-  as empty, a clip that only the estimate has is an error.
-* *Overall* figures are micro averages: counts are summed over clips and classes first. *Class averages* are means
-  over the classes whose figure is defined; how many are not is given beside them.
+* All rates are fractions, not percent. The reference defines the clips; a clip that the estimate lacks counts as
+  empty, a clip that only the estimate has is an error.
+* *Overall* values are micro averages: counts are summed over clips and classes first. *Class averages* are means
+  over the classes for which a value is defined; `n_undefined` counts the others.
 
-What 0/0 means
---------------
-sed_eval is followed where it defines a value; the rest is stated here:
+Edge cases (0/0)
+----------------
+sed_eval is followed where it defines a value:
 
 ==================  =====================  ==========================================================
-figure              case                   value
+value               case                   result
 ==================  =====================  ==========================================================
 overall precision   nothing estimated      0 (sed_eval: NaN, or 0 with its option ``zero_score``)
 overall F           nothing estimated      0 (the same)
-any figure          nothing in reference   NaN: recall, F and error rate have no denominator (sed_eval
+any value           nothing in reference   NaN: recall, F and error rate have no denominator (sed_eval
                                            divides the error rate by 2e-16 there)
-class precision, F  class not estimated    NaN, as sed_eval
+class precision, F  class not estimated    NaN, as sed_eval (scikit-learn: F is 0)
 ==================  =====================  ==========================================================
 
 References
@@ -31,26 +31,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, nearest_names
 
 __all__ = [
-    "ClassFigures",
+    "ClassMetrics",
     "Counts",
     "DetectionMetrics",
+    "EventMetrics",
+    "Metrics",
+    "SegmentMetrics",
     "check_clips",
     "check_lengths",
-    "class_figures",
-    "overall_figures",
+    "class_average",
+    "class_rates",
+    "overall_rates",
     "plain",
 ]
 
-OVERALL = ("precision", "recall", "f_score")
-CLASS_FIGURES = ("precision", "recall", "f_score", "error_rate", "deletion_rate", "insertion_rate")
-RATES = ("error_rate", "substitution_rate", "deletion_rate", "insertion_rate")
+#: Rates of every task, and those that only detection has.
+RATES = ("precision", "recall", "f_score")
+ERROR_RATES = ("error_rate", "substitution_rate", "deletion_rate", "insertion_rate")
+CLASS_ERROR_RATES = ("error_rate", "deletion_rate", "insertion_rate")
 
 
 def check_clips(reference: Iterable[str], estimated: Iterable[str]) -> tuple[str, ...]:
@@ -85,33 +90,38 @@ def check_lengths(**seconds: float | None) -> None:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted in each clip; every figure and every confidence interval follows from it.
+    """Counts of each clip; every rate and every confidence interval follows from them.
 
     Attributes
     ----------
     n_reference, n_estimated, n_correct : np.ndarray of int, shape (n_clips, n_classes)
         Active segments, events or tags.
-    substitutions, deletions, insertions : np.ndarray of int, shape (n_clips,), or None
-        Of detection; tagging has none.
+    errors : tuple of three np.ndarray of int, shape (n_clips,), or None
+        Substitutions, deletions and insertions of detection; tagging has none.
     """
 
     n_reference: np.ndarray
     n_estimated: np.ndarray
     n_correct: np.ndarray
-    substitutions: np.ndarray | None = None
-    deletions: np.ndarray | None = None
-    insertions: np.ndarray | None = None
+    errors: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @property
     def n_clips(self) -> int:
-        """Clips that were counted."""
+        """Number of clips."""
         return int(self.n_reference.shape[0])
 
-    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return substitutions, deletions, insertions; a DataError for counts of tags."""
-        if self.substitutions is None or self.deletions is None or self.insertions is None:
-            raise DataError("these counts are of tags: they hold no substitutions, deletions and insertions.")
-        return self.substitutions, self.deletions, self.insertions
+    @classmethod
+    def concatenate(cls, parts: Sequence[Counts]) -> Counts:
+        """Return the counts of all parts, clip after clip."""
+        columns = [
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("n_reference", "n_estimated", "n_correct")
+        ]
+        errors = [part.errors for part in parts if part.errors is not None]
+        if not errors:
+            return cls(*columns)
+        first, second, third = (np.concatenate(arrays) for arrays in zip(*errors, strict=True))
+        return cls(*columns, (first, second, third))
 
 
 def _divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
@@ -121,10 +131,10 @@ def _divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray
     return np.divide(numerator, denominator, out=result, where=denominator > 0)
 
 
-def overall_figures(
+def overall_rates(
     n_reference: Any, n_estimated: Any, n_correct: Any, errors: tuple[Any, Any, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the micro-averaged figures of sums of counts; arrays give arrays.
+    """Return the micro-averaged rates of summed counts; arrays give arrays.
 
     Parameters
     ----------
@@ -134,31 +144,31 @@ def overall_figures(
     Returns
     -------
     dict of str to np.ndarray of float
-        ``precision, recall, f_score`` and, with `errors`, the four rates.
+        ``precision, recall, f_score`` and, with `errors`, the four error rates.
 
     Examples
     --------
-    >>> float(overall_figures(4, 0, 0)["f_score"])
+    >>> float(overall_rates(4, 0, 0)["f_score"])
     0.0
     """
     undefined = np.where(np.asarray(n_reference) > 0, 0.0, np.nan)
     recall = _divide(n_correct, n_reference)
-    figures = {
+    f_score = _divide(2 * np.asarray(n_correct), n_reference + n_estimated)
+    rates = {
         "precision": _divide(n_correct, n_estimated, undefined),
         "recall": recall,
-        "f_score": np.where(np.isnan(recall), np.nan, _divide(2 * np.asarray(n_correct), n_reference + n_estimated)),
+        "f_score": np.where(np.isnan(recall), np.nan, f_score),
     }
     if errors is not None:
-        substitution, deletion, insertion = (_divide(count, n_reference) for count in errors)
-        figures["error_rate"] = substitution + deletion + insertion
-        figures |= {"substitution_rate": substitution, "deletion_rate": deletion, "insertion_rate": insertion}
-    return figures
+        parts = [_divide(count, n_reference) for count in errors]
+        rates |= dict(zip(ERROR_RATES, [parts[0] + parts[1] + parts[2], *parts], strict=True))
+    return rates
 
 
-def class_figures(n_reference: np.ndarray, n_estimated: np.ndarray, n_correct: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the figures of each class, the last axis being classes; 0/0 is NaN.
+def class_rates(n_reference: np.ndarray, n_estimated: np.ndarray, n_correct: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the rates of each class, classes on the last axis; 0/0 is NaN.
 
-    A class alone has no substitutions: what is wrong is deleted or inserted.
+    One class alone has no substitutions: its errors are deletions and insertions.
     """
     precision, recall = _divide(n_correct, n_estimated), _divide(n_correct, n_reference)
     f_score = _divide(2 * n_correct, n_reference + n_estimated)
@@ -174,8 +184,8 @@ def class_figures(n_reference: np.ndarray, n_estimated: np.ndarray, n_correct: n
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """One class: counts, and rates as fractions; NaN where 0/0."""
+class ClassMetrics:
+    """Counts of one class, and its rates as fractions; NaN where 0/0."""
 
     n_reference: int
     n_estimated: int
@@ -188,19 +198,21 @@ class ClassFigures:
     insertion_rate: float = math.nan
 
 
-def class_rows(counts: Counts, classes: Sequence[str]) -> dict[str, ClassFigures]:
-    """Return every class's counts and figures, by label."""
+def class_rows(counts: Counts, classes: Sequence[str]) -> dict[str, ClassMetrics]:
+    """Return the counts and rates of every class, by label."""
     sums = [array.sum(axis=0) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-    figures = class_figures(*sums)
-    rows = {}
-    for index, label in enumerate(classes):
-        rates = [float(figures[name][index]) for name in CLASS_FIGURES]
-        rows[label] = ClassFigures(int(sums[0][index]), int(sums[1][index]), int(sums[2][index]), *rates)
-    return rows
+    rates = class_rates(*sums)
+    return {
+        label: ClassMetrics(
+            int(sums[0][index]), int(sums[1][index]), int(sums[2][index]),
+            **{name: float(values[index]) for name, values in rates.items()},
+        )
+        for index, label in enumerate(classes)
+    }  # fmt: skip
 
 
-def class_average(rows: Mapping[str, ClassFigures], names: Sequence[str]) -> tuple[dict[str, float], dict[str, int]]:
-    """Return the mean over the classes where a figure is defined, and the number of those where it is not."""
+def class_average(rows: Mapping[str, ClassMetrics], names: Sequence[str]) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the mean over the classes for which a rate is defined, and the number of the other classes."""
     average, undefined = {}, {}
     for name in names:
         values = np.array([getattr(row, name) for row in rows.values()], dtype=float)
@@ -224,44 +236,38 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionMetrics:
-    """Figures of detection, as fractions; `class_average` leaves out the classes counted in `n_undefined`."""
+class Metrics:
+    """Metrics of tagging, as fractions; `class_average` skips the classes counted in `n_undefined`."""
 
     n_clips: int
     n_reference: int
     n_estimated: int
     n_correct: int
-    n_substitutions: int
-    n_deletions: int
-    n_insertions: int
     precision: float
     recall: float
     f_score: float
-    error_rate: float
-    substitution_rate: float
-    deletion_rate: float
-    insertion_rate: float
-    class_wise: dict[str, ClassFigures]
+    class_wise: dict[str, ClassMetrics]
     class_average: dict[str, float]
     n_undefined: dict[str, int]
 
     @classmethod
-    def from_counts(cls, counts: Counts, classes: Sequence[str], **settings: Any) -> Any:
-        """Make the figures of counts; `settings` are the fields that a subclass adds."""
+    def from_counts(cls, counts: Counts, classes: Sequence[str], **settings: Any) -> Self:
+        """Compute the metrics of counts; `settings` are the fields that a subclass adds."""
         sums = [int(array.sum()) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-        errors = [int(array.sum()) for array in counts.errors()]
-        figures = overall_figures(sums[0], sums[1], sums[2], errors=(errors[0], errors[1], errors[2]))
+        names = RATES
+        errors: tuple[int, int, int] | None = None
+        if counts.errors is not None:
+            substitutions, deletions, insertions = errors = tuple(int(array.sum()) for array in counts.errors)
+            settings |= {"n_substitutions": substitutions, "n_deletions": deletions, "n_insertions": insertions}
+            names += CLASS_ERROR_RATES
         rows = class_rows(counts, classes)
-        average, undefined = class_average(rows, CLASS_FIGURES)
+        average, undefined = class_average(rows, names)
         return cls(
             n_clips=counts.n_clips,
             n_reference=sums[0],
             n_estimated=sums[1],
             n_correct=sums[2],
-            n_substitutions=errors[0],
-            n_deletions=errors[1],
-            n_insertions=errors[2],
-            **{name: float(value) for name, value in figures.items()},
+            **{name: float(value) for name, value in overall_rates(*sums, errors).items()},
             class_wise=rows,
             class_average=average,
             n_undefined=undefined,
@@ -269,5 +275,34 @@ class DetectionMetrics:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what is undefined is None."""
+        """Return plain values for JSON; undefined values are None."""
         return plain(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionMetrics(Metrics):
+    """Metrics of detection: those of tagging, and the error rate with its substitutions, deletions and insertions."""
+
+    n_substitutions: int
+    n_deletions: int
+    n_insertions: int
+    error_rate: float
+    substitution_rate: float
+    deletion_rate: float
+    insertion_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentMetrics(DetectionMetrics):
+    """Segment-based metrics and the length of the segments."""
+
+    segment_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventMetrics(DetectionMetrics):
+    """Event-based metrics and their collars."""
+
+    collar_seconds: float
+    offset_fraction: float
+    onset_only: bool

@@ -1,43 +1,33 @@
-"""Event-based detection metrics: is each event found, with its onset and offset within a collar?
+"""Event-based detection metrics: events found with onset and offset within a collar.
 
 Equal to ``sed_eval.sound_event.EventBasedMetrics`` with its default, optimal matching. An estimated event may match
 a reference event of its own clip and label when::
 
     |onset - onset_ref|   <= collar
-    |offset - offset_ref| <= max(collar, fraction * (offset_ref - onset_ref))     (left out for onsets only)
+    |offset - offset_ref| <= max(collar, fraction * (offset_ref - onset_ref))     (skipped for onsets only)
 
-so that a long event's end may be missed by up to half its length. Among the allowed pairs a maximum matching is
-taken: each event is used once, and as many as possible are used (a greedy first match can find fewer). Reference
-and estimated events that stay over, of different labels but within the collars, pair up as substitutions, first
-come first served in the order of the lists; the other leftovers are deletions and insertions, and
+so that a long event's end may be missed by up to half its length. The allowed pairs are matched by
+`scipy.sparse.csgraph.maximum_bipartite_matching`: each event is used once, and as many as possible are used (a greedy
+first match can find fewer). Unmatched reference and estimated events of different labels within the collars pair up as
+substitutions, in the order of the lists; the other unmatched events are deletions and insertions, and
 ER = (S + D + I) / N_ref.
 
-Zero-length rows count as reference events (the organisers' ``0 0`` rows too): drop them before, where "labelled but
-not heard" should not be looked for. Nothing is cut off at a clip's end. See `crnn_weak.metrics.counting` for 0/0.
+Zero-length rows count as reference events (the organisers' ``0 0`` rows too): drop them first if events that were
+labelled but not heard should not count. Nothing is cut off at a clip's end. See `crnn_weak.metrics.counting` for 0/0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from crnn_weak.activity import EventTable, event_table
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.counting import Counts, DetectionMetrics, check_clips, check_lengths
+from crnn_weak.metrics.counting import Counts, EventMetrics, check_clips, check_lengths
 
-__all__ = ["EventMetrics", "count_events", "event_counts", "event_metrics", "matched_per_class"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventMetrics(DetectionMetrics):
-    """Event-based figures and the collars that they rest on."""
-
-    collar_seconds: float
-    offset_fraction: float
-    onset_only: bool
+__all__ = ["count_events", "event_counts", "event_metrics", "matched_per_class"]
 
 
 def _near_pairs(
@@ -70,26 +60,18 @@ def _near_pairs(
 
 
 def _maximum_matching(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a maximum matching of the graph with edges (rows, columns), as two arrays of partners.
-
-    Nearly all edges stand alone and match at once. The rest goes to sed_eval's own matcher: which of several maximum
-    matchings is taken decides what is left over for substitutions, so that equal results need equal choices.
-    """
-    _, row_index, row_count = np.unique(rows, return_inverse=True, return_counts=True)
-    _, column_index, column_count = np.unique(columns, return_inverse=True, return_counts=True)
-    alone = (row_count[row_index] == 1) & (column_count[column_index] == 1)
-    if alone.all():
+    """Return a maximum matching of the graph with edges (rows, columns), as two arrays of partners."""
+    if not len(rows):
         return rows, columns
-    from sed_eval.util import bipartite_match
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    graph: dict[int, list[int]] = {}
-    for row, column in zip(rows[~alone].tolist(), columns[~alone].tolist(), strict=True):
-        graph.setdefault(column, []).append(row)
-    matching = bipartite_match(graph)
-    return (
-        np.concatenate([rows[alone], np.fromiter(matching.keys(), np.int64, len(matching))]),
-        np.concatenate([columns[alone], np.fromiter(matching.values(), np.int64, len(matching))]),
-    )
+    left, row = np.unique(rows, return_inverse=True)
+    right, column = np.unique(columns, return_inverse=True)
+    graph = csr_array((np.ones(len(rows), dtype=np.int8), (row, column)), shape=(len(left), len(right)))
+    partner = maximum_bipartite_matching(graph, perm_type="column")
+    matched = partner >= 0
+    return left[matched], right[partner[matched]]
 
 
 def matched_per_class(
@@ -101,19 +83,31 @@ def matched_per_class(
     offset_fraction: float = 0.5,
     onset_only: bool = False,
 ) -> np.ndarray:
-    """Return the number of matched events of each class, shape (n_classes,); for searches, which need no more."""
-    # One "clip" for each clip and label: pairs of other labels are of no use here, and most pairs are.
+    """Return the number of matched events of each class, shape (n_classes,), for threshold searches."""
+    # One "clip" for each clip and label, since pairs of different labels cannot match.
     split = [table._replace(clip=table.clip * n_classes + table.label) for table in (reference, estimated)]
     rows, columns = _near_pairs(split[0], split[1], collar_seconds, offset_fraction, onset_only)
     rows, _ = _maximum_matching(rows, columns)
     return np.bincount(reference.label[rows], minlength=n_classes)
 
 
-def _substitutions(rows: np.ndarray, columns: np.ndarray) -> list[int]:
-    """Return the reference rows that pair up with a leftover estimate; edges come sorted by row, then column."""
+def _substituted(clip: np.ndarray, rows: np.ndarray, columns: np.ndarray, same: np.ndarray) -> list[int]:
+    """Return the reference rows that pair up with an unmatched estimate of another label.
+
+    Which events stay unmatched depends on which of several maximum matchings is taken, so sed_eval's own is taken in
+    the clips where other labels are near.
+    """
+    other = np.isin(clip[rows], clip[rows[~same]])
+    if not other.any():
+        return []
+    from crnn_weak.metrics.official import sed_eval_matching
+
+    rows, columns, same = rows[other], columns[other], same[other]
+    matched_rows, matched_columns = sed_eval_matching(rows[same], columns[same])
+    free = ~(np.isin(rows, matched_rows) | np.isin(columns, matched_columns))
     used: set[int] = set()
     paired: list[int] = []
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+    for row, column in zip(rows[free].tolist(), columns[free].tolist(), strict=True):
         if column not in used and (not paired or paired[-1] != row):
             used.add(column)
             paired.append(row)
@@ -136,24 +130,22 @@ def event_counts(
         raise DataError(f"offset_fraction = {offset_fraction!r}: expected a share in [0, 1].")
     rows, columns = _near_pairs(reference, estimated, collar_seconds, offset_fraction, onset_only)
     same = reference.label[rows] == estimated.label[columns]
-    matched_rows, matched_columns = _maximum_matching(rows[same], columns[same])
-    over = ~(np.isin(rows, matched_rows) | np.isin(columns, matched_columns))
-    substituted = _substitutions(rows[over], columns[over])
+    matched, _ = _maximum_matching(rows[same], columns[same])
+    substituted = np.array(_substituted(reference.clip, rows, columns, same), dtype=np.int64)
 
     def per_class(table: EventTable, chosen: slice | np.ndarray) -> np.ndarray:
         flat = np.bincount(table.clip[chosen] * n_classes + table.label[chosen], minlength=n_clips * n_classes)
         return flat.reshape(n_clips, n_classes)
 
     n_reference, n_estimated = per_class(reference, slice(None)), per_class(estimated, slice(None))
-    n_correct = per_class(reference, matched_rows)
-    substitutions = np.bincount(reference.clip[np.array(substituted, dtype=np.int64)], minlength=n_clips)
+    n_correct = per_class(reference, matched)
+    substitutions = np.bincount(reference.clip[substituted], minlength=n_clips)
+    n_paired = n_correct.sum(axis=1) + substitutions
     return Counts(
         n_reference,
         n_estimated,
         n_correct,
-        substitutions,
-        n_reference.sum(axis=1) - n_correct.sum(axis=1) - substitutions,
-        n_estimated.sum(axis=1) - n_correct.sum(axis=1) - substitutions,
+        (substitutions, n_reference.sum(axis=1) - n_paired, n_estimated.sum(axis=1) - n_paired),
     )
 
 
@@ -191,7 +183,7 @@ def event_metrics(
     offset_fraction: float = 0.5,
     onset_only: bool = False,
 ) -> EventMetrics:
-    """Score event lists event by event.
+    """Score event lists event by event, counted with NumPy and SciPy.
 
     Parameters
     ----------
@@ -203,12 +195,16 @@ def event_metrics(
     offset_fraction : float in [0, 1]
         The offset's collar is ``max(collar_seconds, offset_fraction * length of the reference event)``.
     onset_only : bool
-        Leave the offset out of the test.
+        Compare onsets only.
 
     Raises
     ------
     ClipError, LabelError, DataError
         A clip only in the estimate, a label that is not in `classes`, an empty reference, a collar of 0 or less.
+
+    See Also
+    --------
+    crnn_weak.metrics.official.official_event_metrics : The same metrics, by sed_eval.
 
     Examples
     --------

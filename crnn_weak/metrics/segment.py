@@ -1,4 +1,4 @@
-"""Segment-based detection metrics: error rate and F on a fixed grid in time (1 s in the task).
+"""Segment-based detection metrics: error rate and F on segments of fixed length (1 s in the task).
 
 Equal to ``sed_eval.sound_event.SegmentBasedMetrics``, counted for all clips at once. In each segment, over the
 classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estimate and ``N_correct`` in both::
@@ -7,35 +7,26 @@ classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estima
 
 and ER = (S + D + I) / N_ref over all segments.
 
-Edge cases, decided as sed_eval does: an onset is floored and an offset ceiled; an event that ends on a segment's
-boundary does not touch the next segment; a zero-length row marks nothing if it lies on a boundary (the organisers'
-``0 0`` rows do) and its segment otherwise; overlapping events of one class count once; what lies beyond
-`clip_seconds` is cut off. See `crnn_weak.metrics.counting` for 0/0.
+Edge cases follow sed_eval: events touch segments as `crnn_weak.activity` describes (the organisers' ``0 0`` rows mark
+nothing); overlapping events of one class count once; what lies beyond `clip_seconds` is cut off. See
+`crnn_weak.metrics.counting` for 0/0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from crnn_weak.activity import EventTable, event_table, n_segments, table_roll
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.counting import Counts, DetectionMetrics, check_clips, check_lengths
+from crnn_weak.metrics.counting import Counts, SegmentMetrics, check_clips, check_lengths
 
 __all__ = ["SegmentMetrics", "count_segments", "segment_counts", "segment_metrics"]
 
-# Cells of a roll that are held at once: recordings of hours are counted in blocks of clips.
+# Size of the rolls in memory: long recordings are counted in blocks of clips.
 _BLOCK_CELLS = 50_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentMetrics(DetectionMetrics):
-    """Segment-based figures and the length of the segments that they rest on."""
-
-    segment_seconds: float
 
 
 def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Counts:
@@ -59,7 +50,7 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
     >>> reference = np.array([[[1, 1], [1, 0]]], bool)
     >>> estimated = np.array([[[1, 0], [0, 1]]], bool)
     >>> counts = segment_counts(reference, estimated)
-    >>> [int(array[0]) for array in counts.errors()]
+    >>> [int(array[0]) for array in counts.errors]
     [1, 1, 0]
     """
     reference, estimated = np.asarray(reference_roll, dtype=bool), np.asarray(estimated_roll, dtype=bool)
@@ -75,14 +66,16 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
         per_class[0],
         per_class[1],
         per_class[2],
-        (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
-        np.maximum(0, n_reference - n_estimated).sum(axis=1),
-        np.maximum(0, n_estimated - n_reference).sum(axis=1),
+        (
+            (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
+            np.maximum(0, n_reference - n_estimated).sum(axis=1),
+            np.maximum(0, n_estimated - n_reference).sum(axis=1),
+        ),
     )
 
 
 def _active(roll: np.ndarray, axis: int) -> np.ndarray:
-    """Return the number of True along an axis; bytes are summed as bytes where they cannot overflow, much faster."""
+    """Return the number of True along an axis, summed as bytes (much faster) where they cannot overflow."""
     kind = np.uint8 if roll.shape[axis] < 256 else np.int32
     return roll.view(np.uint8).sum(axis=axis, dtype=kind).astype(np.int64)
 
@@ -114,11 +107,7 @@ def count_segments(
             part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
             rolls.append(table_roll(part, segment_seconds, n_clips=stop - start, **shape))
         parts.append(segment_counts(*rolls))
-    joined = [
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("n_reference", "n_estimated", "n_correct", "substitutions", "deletions", "insertions")
-    ]
-    return clip_ids, Counts(*joined)
+    return clip_ids, Counts.concatenate(parts)
 
 
 def segment_metrics(
@@ -129,7 +118,7 @@ def segment_metrics(
     clip_seconds: float | None = 10.0,
     segment_seconds: float = 1.0,
 ) -> SegmentMetrics:
-    """Score event lists on segments.
+    """Score event lists on segments, counted with NumPy.
 
     Parameters
     ----------
@@ -148,6 +137,10 @@ def segment_metrics(
     ------
     ClipError, LabelError, DataError
         A clip only in the estimate, a label that is not in `classes`, an empty reference, a length of 0 or less.
+
+    See Also
+    --------
+    crnn_weak.metrics.official.official_segment_metrics : The same metrics, by sed_eval.
 
     Examples
     --------

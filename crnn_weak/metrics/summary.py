@@ -1,4 +1,4 @@
-"""All figures of an estimate against a reference, and their text, JSON and CSV."""
+"""The metrics of an estimate against a reference, as text, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crnn_weak.config import EvaluationConfig
-from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.bootstrap import Interval, Intervals, bootstrap
-from crnn_weak.metrics.counting import DetectionMetrics, plain
-from crnn_weak.metrics.event import count_events, event_metrics
+from crnn_weak.metrics.counting import Counts, DetectionMetrics, Metrics, plain
+from crnn_weak.metrics.event import count_events
+from crnn_weak.metrics.official import (
+    official_event_metrics,
+    official_segment_metrics,
+    official_tagging_metrics,
+    sources,
+)
 from crnn_weak.metrics.ranking import AveragePrecision
-from crnn_weak.metrics.segment import count_segments, segment_metrics
-from crnn_weak.metrics.tagging import TaggingMetrics, count_tags, tagging_metrics
+from crnn_weak.metrics.segment import count_segments
+from crnn_weak.metrics.tagging import count_tags
 
-__all__ = ["BACKENDS", "Evaluation", "Part", "evaluate_events", "evaluate_tags"]
+__all__ = ["Evaluation", "Part", "evaluate_events", "evaluate_tags"]
 
-BACKENDS = ("sed_eval", "numpy")
 _TITLES = {"precision": "precision", "recall": "recall", "f_score": "F1", "error_rate": "ER"}
 _RATE_TITLES = {
     "substitution_rate": "substitutions",
@@ -33,27 +37,39 @@ _RATE_TITLES = {
 
 @dataclass(frozen=True)
 class Part:
-    """One family of figures: ``segment``, ``event``, ``event_onset`` or ``tagging``."""
+    """One family of metrics: ``segment``, ``event``, ``event_onset`` or ``tagging``."""
 
     name: str
     title: str
-    metrics: DetectionMetrics | TaggingMetrics
+    metrics: Metrics
     intervals: Intervals | None = None
+
+    @property
+    def is_detection(self) -> bool:
+        """Whether the metrics include error rates."""
+        return isinstance(self.metrics, DetectionMetrics)
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """Names of the overall rates."""
+        return (*_TITLES, *_RATE_TITLES) if self.is_detection else ("precision", "recall", "f_score")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one estimate.
+    """The metrics of one estimate.
 
     Attributes
     ----------
     header : dict
-        What was scored: name -> text.
+        Name and text of each line above the metrics: files, clips, operating point.
     parts : tuple of Part
     notes : tuple of str
+        Remarks on the files.
     average_precisions : dict of str to AveragePrecision
-        Threshold-free figures, by title.
+        Metrics that need no threshold, by title.
     psds : dict of str to float
+        PSDS1 and PSDS2, if computed.
     """
 
     header: Mapping[str, str]
@@ -63,7 +79,7 @@ class Evaluation:
     psds: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what is undefined is None."""
+        """Return plain values for JSON; undefined values are None."""
         content: dict[str, Any] = {"header": dict(self.header), "notes": list(self.notes)}
         for part in self.parts:
             content[part.name] = part.metrics.to_dict()
@@ -80,7 +96,7 @@ class Evaluation:
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def rows(self) -> list[tuple[str, str, str, float, float, float]]:
-        """Return (output, label, metric, value, low, high) in long form; the label is empty for overall figures."""
+        """Return (output, label, metric, value, low, high) in long form; the label is empty for overall metrics."""
         found: list[tuple[str, str, str, float, float, float]] = []
 
         def add(part: Part, label: str, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> None:
@@ -90,7 +106,7 @@ class Evaluation:
 
         for part in self.parts:
             spans = part.intervals
-            overall = {name: getattr(part.metrics, name) for name in (*_TITLES, *_RATE_TITLES) if _has(part, name)}
+            overall = {name: getattr(part.metrics, name) for name in part.rates}
             add(part, "", overall, spans.overall if spans else {})
             add(part, "class average", part.metrics.class_average, spans.class_average if spans else {})
             for label, row in part.metrics.class_wise.items():
@@ -104,7 +120,7 @@ class Evaluation:
         return found
 
     def to_csv(self, *, class_wise: bool = False) -> str:
-        """Return the rows as CSV; what is undefined is empty."""
+        """Return the rows as CSV; undefined values are empty."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["output", "label", "metric", "value", "low", "high"])
@@ -114,7 +130,7 @@ class Evaluation:
         return text.getvalue()
 
     def to_text(self, *, class_wise: bool = False) -> str:
-        """Return the figures for a terminal: F, precision and recall in percent, error rates as fractions."""
+        """Return the metrics for a terminal: F, precision and recall in percent, error rates as fractions."""
         width = max((len(name) for name in self.header), default=0)
         lines = [f"{name:<{width}}  {text}" for name, text in self.header.items()]
         lines += [f"note: {note}" for note in self.notes]
@@ -132,10 +148,6 @@ class Evaluation:
         if self.psds:
             lines += ["", "PSDS", "  " + "   ".join(f"{name.upper()} {v:.4f}" for name, v in self.psds.items())]
         return "\n".join(lines) + "\n"
-
-
-def _has(part: Part, name: str) -> bool:
-    return hasattr(part.metrics, name)
 
 
 def _percent(value: float) -> str:
@@ -158,7 +170,7 @@ def _overall_lines(part: Part) -> list[str]:
         for name in ("f_score", "precision", "recall")
     ]
     lines = ["  " + "   ".join(shown)]
-    if _has(part, "error_rate"):
+    if part.is_detection:
         names = {"error_rate": "ER", **_RATE_TITLES}
         shown = [
             f"{title} {_with_interval(getattr(part.metrics, name), spans.get(name), _rate)}"
@@ -175,15 +187,15 @@ def _average_lines(part: Part) -> list[str]:
     shown = []
     for name, style in (("f_score", _percent), ("precision", _percent), ("recall", _percent), ("error_rate", _rate)):
         if name in average:
-            left_out = f" ({n_classes - undefined[name]} of {n_classes})" if undefined[name] else ""
-            shown.append(f"{_TITLES[name]} {_with_interval(average[name], spans.get(name), style)}{left_out}")
+            defined = f" ({n_classes - undefined[name]} of {n_classes})" if undefined[name] else ""
+            shown.append(f"{_TITLES[name]} {_with_interval(average[name], spans.get(name), style)}{defined}")
     counted = any(undefined.get(name) for name in average)
-    hint = "; in brackets: classes where it is defined" if counted else ""
+    hint = "; in brackets: number of classes where defined" if counted else ""
     return [f"  class average ({n_classes} classes{hint}): " + "   ".join(shown)]
 
 
 def _class_table(part: Part) -> list[str]:
-    detection = _has(part, "error_rate")
+    detection = part.is_detection
     head = ["class", "N ref", "N est", "precision", "recall", "F1"] + (["ER", "deletions", "insertions"] * detection)
     body = []
     for label, row in part.metrics.class_wise.items():
@@ -200,6 +212,10 @@ def _class_table(part: Part) -> list[str]:
     return lines
 
 
+def _intervals(counts: Counts, classes: Sequence[str], n_resamples: int, seed: int) -> Intervals | None:
+    return bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed) if n_resamples else None
+
+
 def evaluate_events(
     reference: Events,
     estimated: Events,
@@ -207,11 +223,10 @@ def evaluate_events(
     classes: Sequence[str],
     clip_seconds: float | None = None,
     evaluation: EvaluationConfig | None = None,
-    backend: str = "sed_eval",
     n_resamples: int = 0,
     seed: int = 0,
 ) -> tuple[Part, ...]:
-    """Return segment-based figures, and event-based ones with and without offsets.
+    """Return segment-based metrics, and event-based ones with and without offsets, by sed_eval.
 
     Parameters
     ----------
@@ -220,50 +235,46 @@ def evaluate_events(
     clip_seconds : float, optional
         See `crnn_weak.metrics.segment.segment_metrics`.
     evaluation : EvaluationConfig, optional
-    backend : {"sed_eval", "numpy"}
-        Who counts; the figures are equal.
+        Segment length and collars.
     n_resamples : int
-        Of the bootstrap; 0 gives no intervals.
+        Number of bootstrap resamples; 0 gives no intervals.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
+
+    See Also
+    --------
+    evaluate_tags : The same for clip tags.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend {backend!r} is not known. {nearest_names(backend, BACKENDS)}")
     settings = evaluation or EvaluationConfig()
     collar, fraction, length = settings.collar_seconds, settings.offset_fraction, settings.segment_seconds
-    score_segments: Callable[..., Any] = segment_metrics
-    score_events: Callable[..., Any] = event_metrics
-    by = "NumPy"
-    if backend == "sed_eval":
-        from crnn_weak.metrics import official
-
-        score_segments, score_events = official.official_segment_metrics, official.official_event_metrics
-        by = f"sed_eval {official.sed_eval_version()}"
-    segment_options: dict[str, Any] = {
-        "classes": classes, "clip_seconds": clip_seconds, "segment_seconds": length,
-    }  # fmt: skip
-    spans: Callable[[Any], Intervals | None] = lambda counts: (  # noqa: E731
-        bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed) if n_resamples else None
-    )
-    counts = count_segments(reference, estimated, **segment_options)[1] if n_resamples else None
+    by = sources()["detection"]
+    options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "segment_seconds": length}
+    metrics = official_segment_metrics(reference, estimated, **options)
+    counts = count_segments(reference, estimated, **options)[1]
     parts = [
         Part(
             "segment",
             f"detection on segments of {length:g} s ({by})",
-            score_segments(reference, estimated, **segment_options),
-            spans(counts),
+            metrics,
+            _intervals(counts, classes, n_resamples, seed),
         )
     ]
     for name, onset_only in (("event", False), ("event_onset", True)):
-        options: dict[str, Any] = {
+        options = {
             "classes": classes, "collar_seconds": collar, "offset_fraction": fraction, "onset_only": onset_only,
         }  # fmt: skip
-        counts = count_events(reference, estimated, **options)[1] if n_resamples else None
         offsets = (
             "onsets only" if onset_only else f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
         )
-        title = f"detection of events, onsets within {collar:g} s, {offsets} ({by})"
-        parts.append(Part(name, title, score_events(reference, estimated, **options), spans(counts)))
+        counts = count_events(reference, estimated, **options)[1]
+        parts.append(
+            Part(
+                name,
+                f"detection of events, onsets within {collar:g} s, {offsets} ({by})",
+                official_event_metrics(reference, estimated, **options),
+                _intervals(counts, classes, n_resamples, seed),
+            )
+        )
     return tuple(parts)
 
 
@@ -275,10 +286,13 @@ def evaluate_tags(
     n_resamples: int = 0,
     seed: int = 0,
 ) -> tuple[Part, ...]:
-    """Return the figures of tagging; see `evaluate_events` for the bootstrap's parameters."""
-    intervals = None
-    if n_resamples:
-        _, counts = count_tags(reference, estimated, classes=classes)
-        intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-    metrics = tagging_metrics(reference, estimated, classes=classes)
-    return (Part("tagging", "tagging, micro average over clips and classes", metrics, intervals),)
+    """Return the metrics of tagging, by scikit-learn; see `evaluate_events` for the parameters."""
+    counts = count_tags(reference, estimated, classes=classes)[1]
+    return (
+        Part(
+            "tagging",
+            f"tagging, micro average over clips and classes ({sources()['tagging']})",
+            official_tagging_metrics(reference, estimated, classes=classes),
+            _intervals(counts, classes, n_resamples, seed),
+        ),
+    )

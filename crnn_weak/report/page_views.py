@@ -63,7 +63,7 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
                 )
             )
         rows.append({"strong": f"{setting[0]:g}", "weak": f"{setting[1]:g}", "cells": cells})
-    sticks = [
+    baselines = [
         {
             "name": name,
             "cells": [
@@ -72,7 +72,7 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
                 for value in [values.get((column.output, column.metric))]
             ],
         }
-        for name, values in (table.yardsticks or {}).items()
+        for name, values in (table.baselines or {}).items()
     ]
     ranks = [table.rank_correlation(column) for column in COLUMNS]
     return {
@@ -81,7 +81,7 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
             for column in COLUMNS
         ],
         "rows": rows,
-        "yardsticks": sticks,
+        "baselines": baselines,
         "ranks": [_NONE if value is None else _signed(value, 2) for value in ranks],
         "caption": sentence(table.caption),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError
+from crnn_weak.metrics.baselines import from_plain
 from crnn_weak.runs.results import ResultsTable, read_results
 from crnn_weak.runs.run import Run, Setting, check_folder, open_run, read_json
 
@@ -86,15 +87,10 @@ class Experiment:
         return self.table._repr_html_()
 
 
-def _parse_yardsticks(content: Mapping[str, Any]) -> dict[str, dict[tuple[str, str], float]]:
-    sticks: dict[str, dict[tuple[str, str], float]] = {}
-    for name, row in content.items():
-        sticks[name] = {}
-        for key, value in row.items():
-            output, _, metric = key.partition("/")
-            if metric:
-                sticks[name][output, metric] = float("nan") if value is None else float(value)
-    return sticks
+def _baselines(path: Path) -> dict[str, Any]:
+    """Return the content of ``baselines.json``, which was ``yardsticks.json`` before."""
+    new, old = path / "baselines.json", path / "yardsticks.json"
+    return read_json(old if old.exists() and not new.exists() else new)
 
 
 def _caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
@@ -148,7 +144,7 @@ def open_experiment(path: str | Path) -> Experiment:
     table = ResultsTable(
         lines,
         _caption(config, data, sorted({line.seed for line in lines})),
-        _parse_yardsticks(read_json(path / "yardsticks.json")),
+        from_plain(_baselines(path)),
     )
     kept = {key: folder for key, folder in cells.items() if key in counted}
     return Experiment(path, config, read_json(path / "environment.json"), data, table, kept)

@@ -117,13 +117,13 @@ class ResultsTable:
     lines : sequence of Result
     caption : str
         What the figures are of: data, clips, preset, head, seeds.
-    yardsticks : mapping
+    baselines : mapping
         Name -> {(output, metric): value}, to read the results against.
     """
 
     lines: Sequence[Result]
     caption: str = ""
-    yardsticks: Mapping[str, Mapping[tuple[str, str], float]] | None = None
+    baselines: Mapping[str, Mapping[tuple[str, str], float]] | None = None
 
     @property
     def settings(self) -> list[tuple[float, float]]:
@@ -190,9 +190,9 @@ class ResultsTable:
         return ["strong", "weak", *(text for column in COLUMNS for text in (column.title, "paper", "diff"))]
 
     def foot(self) -> list[list[str]]:
-        """Return the rows below the settings: yardsticks, and the rank correlation with the paper's column."""
+        """Return the rows below the settings: baselines, and the rank correlation with the paper's column."""
         rows = []
-        for name, values in (self.yardsticks or {}).items():
+        for name, values in (self.baselines or {}).items():
             row = [name, ""]
             for column in COLUMNS:
                 value = values.get((column.output, column.metric), math.nan)

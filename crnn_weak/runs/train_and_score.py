@@ -100,9 +100,7 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
     from crnn_weak.events.operating_point import OperatingPoint
     from crnn_weak.events.scores import load_scores
     from crnn_weak.labels.files import write_events, write_tags
-    from crnn_weak.metrics.event import event_metrics
-    from crnn_weak.metrics.official import official_segment_metrics
-    from crnn_weak.metrics.tagging import tagging_metrics
+    from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics, official_tagging_metrics
 
     scores = load_scores(run_dir / "scores.h5")
     decisions = OperatingPoint.from_config(config.decisions, scores.classes)
@@ -120,7 +118,7 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
         "n_clips": len(store),
         "n_listed": store.n_listed,
         "decisions": decisions.to_dict(),
-        "tagging": tagging_metrics(reference_tags, estimated_tags, classes=classes).to_dict(),
+        "tagging": official_tagging_metrics(reference_tags, estimated_tags, classes=classes).to_dict(),
         "segment": None,
         "event": None,
     }
@@ -133,7 +131,7 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
             clip_seconds=config.features.clip_seconds,
             segment_seconds=evaluation.segment_seconds,
         ).to_dict()
-        metrics["event"] = event_metrics(
+        metrics["event"] = official_event_metrics(
             store.events,
             estimated,
             classes=classes,

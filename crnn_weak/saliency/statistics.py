@@ -1,6 +1,6 @@
 """How much of each output's saliency lies inside the true events, over a test split, for every cell of a grid.
 
-Beside the networks stand two yardsticks: the *loudness* of the clip itself (mel-band amplitudes, no network), and
+Beside the networks stand two baselines: the *loudness* of the clip itself (mel-band amplitudes, no network), and
 *untrained* networks of the same shape. A map that does no better than loudness points at what is loud.
 """
 
@@ -157,12 +157,12 @@ def rows_of_cells(
     scale: str = "score",
     progress: bool = False,
 ) -> list[Row]:
-    """Measure every run, with every method and both outputs, and the two yardsticks.
+    """Measure every run, with every method and both outputs, and the two baselines.
 
     Returns
     -------
     list of Row
-        The yardsticks first; of several seeds each by itself, then their mean.
+        The baselines first; of several seeds each by itself, then their mean.
     """
     pairs = event_pairs(store)
     loudness = _joined(

@@ -19,9 +19,9 @@ class Row:
     Attributes
     ----------
     source : str
-        ``network``, or a yardstick: ``untrained``, ``loudness``.
+        ``network``, or a baseline: ``untrained``, ``loudness``.
     strong, weak : float or None
-        Loss weights; None for a yardstick.
+        Loss weights; None for a baseline.
     seed : str
         A number, or ``all``: the mean over the seeds of each pair.
     output, method : str

@@ -44,7 +44,7 @@ def test_the_grid_leaves_its_record(place):
     folder = place[0] / "runs" / "first"
     names = {path.name for path in folder.iterdir()}
     assert names >= {
-        "config.toml", "data.json", "environment.json", "results.csv", "yardsticks.json", "table.txt", "table.csv",
+        "config.toml", "data.json", "environment.json", "results.csv", "baselines.json", "table.txt", "table.csv",
         "table.md", "table.tex", "figure.png", "figure.pdf", "report.html", "1_1", "1_0.002",
     }  # fmt: skip
     cell = folder / "1_0.002" / "seed-0"

@@ -70,7 +70,7 @@ def test_figures_of_the_best_the_median_and_the_worst_and_the_table(written):
     assert not [path for path in written[0].parent.iterdir() if path not in written]  # nothing temporary is left
 
 
-def test_the_table_has_every_setting_output_and_method_and_the_yardsticks(written):
+def test_the_table_has_every_setting_output_and_method_and_the_baselines(written):
     rows = rows_of(written[-1].parent)
     cells = {
         (row["strong_weight"], row["weak_weight"], row["output"], row["method"])

@@ -9,7 +9,7 @@ import pytest
 from crnn_weak.activity import segment_roll
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.baselines import event_yardstick, tag_yardstick, yardsticks
+from crnn_weak.metrics.baselines import baseline_events, baseline_tags, score_baselines
 from crnn_weak.metrics.bootstrap import bootstrap
 from crnn_weak.metrics.counting import Counts
 from crnn_weak.metrics.event import event_metrics
@@ -69,7 +69,7 @@ def test_clips_of_hours_beside_short_ones_are_counted_in_blocks(monkeypatch):
     _, whole = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
     monkeypatch.setattr("crnn_weak.metrics.segment._BLOCK_CELLS", 1)
     _, blocks = count_segments(reference, estimated, classes=CLASSES, clip_seconds=None)
-    for name in ("n_reference", "n_estimated", "n_correct", "substitutions", "deletions", "insertions"):
+    for name in ("n_reference", "n_estimated", "n_correct", "errors"):
         assert np.array_equal(getattr(whole, name), getattr(blocks, name))
 
 
@@ -200,12 +200,12 @@ def test_tags_agree_with_scikit_learn():
     assert tuple(metrics.class_average.values()) == pytest.approx(macro[:3])
 
 
-# --- yardsticks, average precision, bootstrap -----------------------------------------------------------------------
+# --- baselines, average precision, bootstrap -----------------------------------------------------------------------
 
 
-def test_yardsticks():
+def test_baselines():
     events = {"a": [Event(0.0, 5.0, "Car")], "b": [Event(0.0, 10.0, "Bus"), Event(0.0, 0.0, "Car")]}
-    found = yardsticks(None, events, classes=CLASSES)
+    found = score_baselines(None, events, classes=CLASSES)
     assert list(found) == ["nothing", "true tags, whole clip", "Car everywhere"]
     assert found["nothing"]["segment", "error_rate"] == 1.0
     # 15 active segments in the reference; true tags: 10 + 20 estimated, all 15 right
@@ -214,11 +214,11 @@ def test_yardsticks():
     assert found["Car everywhere"]["tagging", "precision"] == 1.0
 
 
-def test_unknown_yardstick_names_the_known_ones():
+def test_unknown_baseline_names_the_known_ones():
     with pytest.raises(ConfigError, match="Did you mean 'nothing'"):
-        tag_yardstick("nothings", {"a": []}, classes=CLASSES)
+        baseline_tags("nothings", {"a": []}, classes=CLASSES)
     with pytest.raises(LabelError, match="'Card'"):
-        event_yardstick("one-class", {"a": []}, classes=CLASSES, one_class="Card")
+        baseline_events("one-class", {"a": []}, classes=CLASSES, one_class="Card")
 
 
 def test_average_precision_leaves_out_absent_classes():

@@ -21,7 +21,7 @@ def test_an_experiment_says_what_its_files_say(experiment_path):
     assert experiment.seeds == [0, 1]
     assert len(experiment.cells) == 6
     assert experiment.best_setting() == (1.0, 0.02)  # made with the best scores
-    assert experiment.table.yardsticks["nothing"]["segment", "error_rate"] == 1.0
+    assert experiment.table.baselines["nothing"]["segment", "error_rate"] == 1.0
     assert "11 of 12 clips" in experiment.table.caption
     assert "other data" in experiment.table.caption
 

@@ -83,8 +83,8 @@ def test_views_hold_every_row(published):
     assert "&amp;" in published._repr_html_()
 
 
-def test_yardsticks_stand_below():
+def test_baselines_stand_below():
     sticks = {"nothing": {("segment", "error_rate"): 1.0, ("segment", "f_score"): 0.0}}
-    text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], yardsticks=sticks).to_text()
+    text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], baselines=sticks).to_text()
     assert text.splitlines()[-2].split("|")[0].strip() == "nothing"
     assert "1.00" in text.splitlines()[-2]
