@@ -7,8 +7,6 @@ from pathlib import Path
 
 from crnn_weak.errors import ConfigError, RunError
 
-_FORMATS = ("ogg", "mp3", "flac", "wav")
-
 
 def _setting(text: str) -> tuple[float, float]:
     strong, colon, weak = text.partition(":")
@@ -38,8 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="sound in the page (default), or in files beside it",
     )
-    group.add_argument("--audio-format", choices=_FORMATS, default="ogg", help="default: ogg; mp3 for old Safari")
-    group.add_argument("--no-saliency", action="store_true", help="leave out the overlays (no TensorFlow needed)")
+    group.add_argument(
+        "--audio", action="append", default=[], metavar="FOLDER",
+        help="recordings under this folder may be opened; repeatable (default: under the run and under --cache)",
+    )  # fmt: skip
+    group.add_argument("--cache", metavar="FOLDER", help="synthetic clips (default: CRNN_WEAK_CACHE, or cache)")
+    group.add_argument("--no-saliency", action="store_true", help="no overlays (no TensorFlow needed)")
     group.add_argument("--method", default="absolute", metavar="NAME", help="of saliency, e.g. talk, smoothgrad")
     parser.add_argument("--model-card", metavar="FILE", help="run: write its model card (Markdown) instead of a page")
     parser.epilog = "example: crnn-weak report runs/loss_weight_grid/street-quick-max_dense --clips 5"
@@ -47,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, or the model card, and print where it is."""
-    from crnn_weak.report.gather import ClipOptions
+    from crnn_weak import options
+    from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.model_card import write_model_card
     from crnn_weak.report.page import write_report
     from crnn_weak.runs.open import Experiment, open_any
@@ -65,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
             opened = opened.run(args.setting)
         print(write_model_card(opened, Path(args.model_card)))
         return 0
-    options = ClipOptions(
+    clips = ClipOptions(
         n_clips=args.clips,
         wanted=tuple(args.clip),
+        audio_folders=(options.cache_folder(args), *args.audio),
         embed=args.embed,
-        audio_format=args.audio_format,
         saliency=not args.no_saliency,
         method=args.method,
     )
-    target = write_report(args.path, out=args.out, setting=args.setting, options=options)
+    target = write_report(args.path, out=args.out, setting=args.setting, options=clips)
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
     return 0

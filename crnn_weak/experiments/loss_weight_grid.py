@@ -295,14 +295,17 @@ def run(args: argparse.Namespace) -> int:
     print(table.to_text())
     print(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
     if not args.no_report:
-        _report(folder)
+        _report(grid)
     return 0
 
 
-def _report(folder: Path) -> None:
+def _report(grid: Grid) -> None:
+    from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.page import write_report
 
-    print(f"{write_report(folder)}: open it in a browser")
+    root = grid.config.data.root
+    options = ClipOptions(audio_folders=(grid.cache, *([root] if root else [])))
+    print(f"{write_report(grid.folder, options=options)}: open it in a browser")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

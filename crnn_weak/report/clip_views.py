@@ -1,11 +1,9 @@
-"""A clip as the page shows it: pictures, lanes of scores and events, sound. Numbers become places and texts here."""
+"""One clip of a page: its numbers as places and texts for the template."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +12,7 @@ from crnn_weak.figures.style import hertz_ticks
 from crnn_weak.labels.events import Event
 from crnn_weak.report.media import data_uri, log_mel_png, overlay_png
 
-__all__ = ["Bar", "ClipView", "Lane", "Overlay", "build_clip_view", "saliency_classes"]
-
-log = logging.getLogger(__name__)
+__all__ = ["ClipData", "ClipView", "build_clip_view", "saliency_classes", "score_path"]
 
 _MOST_LANES = 8
 _MOST_OVERLAYS = 3
@@ -56,26 +52,71 @@ class Overlay:
     weak: str
 
 
+@dataclass(frozen=True)
+class ClipData:
+    """One clip: its features, scores, truth and detections.
+
+    Attributes
+    ----------
+    clip_id : str
+    log_mel : np.ndarray, shape (n_frames, n_mels)
+    strong : np.ndarray, shape (n_frames, n_classes)
+    weak : np.ndarray, shape (n_classes,)
+        Scores in [0, 1].
+    reference : sequence of Event or None
+        None where onsets are not known.
+    reference_tags, estimated_tags : sequence of str
+    estimated : sequence of Event
+    """
+
+    clip_id: str
+    log_mel: np.ndarray = field(repr=False)
+    strong: np.ndarray = field(repr=False)
+    weak: np.ndarray = field(repr=False)
+    reference: Sequence[Event] | None
+    reference_tags: Sequence[str]
+    estimated: Sequence[Event]
+    estimated_tags: Sequence[str]
+
+    @property
+    def true(self) -> set[str]:
+        """The classes that are true, by tags or by events."""
+        return set(self.reference_tags) | {event.label for event in self.reference or ()}
+
+    @property
+    def found(self) -> set[str]:
+        """The classes that were estimated, by tags or by events."""
+        return set(self.estimated_tags) | {event.label for event in self.estimated}
+
+
 @dataclass
 class ClipView:
-    """Everything of one clip that the template writes."""
+    """One clip as the template writes it."""
 
     number: int
     clip_id: str
-    reasons: list[str]
-    f_score: str
     duration: float
     n_frames: int
     mel: str
     hertz: list[tuple[float, str]]  # height in percent from the bottom, text
     seconds: list[tuple[float, str]]  # place in percent, text
     lanes: list[Lane]
-    overlays: list[Overlay] = field(default_factory=list)
-    has_reference: bool = True
+    overlays: list[Overlay]
+    summary: str
+    reasons: list[str] = field(default_factory=list)
+    f_score: str = "–"
     audio: str = ""
-    audio_type: str = ""
     audio_note: str = ""
-    summary: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the clip's pictures on the page."""
+        paths = sum(len(lane.path) + 400 for lane in self.lanes)
+        return len(self.mel) + paths + sum(len(overlay.strong) + len(overlay.weak) for overlay in self.overlays)
+
+    def set_f_score(self, f_score: float) -> None:
+        """Write an F-score in [0, 1]; NaN, where nothing is true and nothing estimated, is a dash."""
+        self.f_score = f"{100 * f_score:.0f} %" if np.isfinite(f_score) else "–"
 
 
 def _bars(events: Sequence[Event], label: str, clip_seconds: float, word: str) -> tuple[Bar, ...]:
@@ -107,24 +148,22 @@ def score_path(scores: np.ndarray) -> str:
     return "".join(parts) + f"H{len(heights)}V100Z"
 
 
-def _shown_classes(
-    classes: Sequence[str], true: set[str], found: set[str], weak: np.ndarray, strong: np.ndarray
-) -> list[str]:
-    """What is true or found, and the likeliest other class, in the order of the class list."""
-    peak = np.maximum(weak, strong.max(axis=0))
+def _shown_classes(clip: ClipData, classes: Sequence[str]) -> list[str]:
+    """Return the true and the detected classes and the likeliest other one, in the order of the class list."""
+    peak = np.maximum(clip.weak, clip.strong.max(axis=0))
     ranked = [classes[index] for index in np.argsort(-peak, kind="stable")]
-    wanted = [name for name in ranked if name in true] + [name for name in ranked if name in found - true]
-    wanted += [name for name in ranked if name not in true | found][: max(1, 3 - len(wanted))]
+    wanted = [name for name in ranked if name in clip.true]
+    wanted += [name for name in ranked if name in clip.found - clip.true]
+    wanted += [name for name in ranked if name not in clip.true | clip.found][: max(1, 3 - len(wanted))]
     return [name for name in classes if name in wanted[:_MOST_LANES]]
 
 
-def saliency_classes(
-    reference: Sequence[str], estimated: Sequence[str], weak: np.ndarray, classes: Sequence[str]
-) -> list[str]:
+def saliency_classes(clip: ClipData, classes: Sequence[str]) -> list[str]:
     """Return the classes whose saliency a clip shows: the true ones first, then the detected, then the likeliest."""
-    wanted = [name for name in classes if name in reference]
-    wanted += [name for name in classes if name in estimated and name not in wanted]
-    return (wanted or [classes[int(np.argmax(weak))]])[:_MOST_OVERLAYS]
+    wanted = [name for name in classes if name in clip.reference_tags]
+    detected = {event.label for event in clip.estimated}
+    wanted += [name for name in classes if name in detected and name not in wanted]
+    return (wanted or [classes[int(np.argmax(clip.weak))]])[:_MOST_OVERLAYS]
 
 
 def _time_ticks(clip_seconds: float) -> list[tuple[float, str]]:
@@ -134,99 +173,67 @@ def _time_ticks(clip_seconds: float) -> list[tuple[float, str]]:
     ]
 
 
-def _summary(clip_id: str, true: Sequence[str], found: Sequence[str]) -> str:
-    """The picture in words, for those who do not see it."""
-    said = "true: " + (", ".join(true) or "nothing known or nothing sounding")
-    return f"Log mel of clip {clip_id}; {said}; detected: {', '.join(found) or 'nothing'}."
+def _summary(clip: ClipData, classes: Sequence[str]) -> str:
+    """Return the picture in words, for readers who do not see it."""
+    true, found = (", ".join(name for name in classes if name in names) for names in (clip.true, clip.found))
+    said = f"true: {true or 'nothing known or nothing sounding'}; detected: {found or 'nothing'}"
+    return f"Log mel of clip {clip.clip_id}; {said}."
 
 
 def build_clip_view(
     number: int,
-    clip_id: str,
-    reasons: Sequence[str],
+    clip: ClipData,
     *,
     features: FeatureConfig,
     classes: Sequence[str],
-    log_mel: np.ndarray,
-    strong: np.ndarray,
-    weak: np.ndarray,
-    reference: Sequence[Event] | None,
-    reference_tags: Sequence[str],
-    estimated: Sequence[Event],
-    estimated_tags: Sequence[str],
     thresholds: Mapping[str, float],
-    f_score: float,
-    maps: Mapping[str, Any] | None = None,
+    maps: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> ClipView:
-    """Turn one clip into what the template writes.
+    """Turn one clip into places and texts for the template.
 
     Parameters
     ----------
     number : int
         Of the clip on the page.
-    clip_id : str
-    reasons : sequence of str
-        As `crnn_weak.report.clip_choice.choose_clips` gives them.
+    clip : ClipData
     features : FeatureConfig
     classes : sequence of str, length n_classes
-    log_mel : np.ndarray, shape (n_frames, n_mels)
-    strong : np.ndarray, shape (n_frames, n_classes)
-    weak : np.ndarray, shape (n_classes,)
-        Scores in [0, 1].
-    reference : sequence of Event, optional
-        None where onsets are not known.
-    reference_tags, estimated_tags : sequence of str
-    estimated : sequence of Event
     thresholds : mapping of class to float
-    f_score : float
-        Of this clip, in [0, 1], or NaN.
+        0.5 for a class that is not there.
     maps : mapping of class to (strong, weak) arrays of shape (n_frames, n_mels), optional
         Saliency.
     """
-    n_frames = log_mel.shape[0]
+    n_frames = clip.log_mel.shape[0]
     seconds = n_frames * features.hop_seconds
-    true = set(reference_tags) | {event.label for event in reference or ()}
-    found = {event.label for event in estimated} | set(estimated_tags)
-    lanes = []
-    for name in _shown_classes(classes, true, found, weak, strong):
-        column = list(classes).index(name)
-        lanes.append(
-            Lane(
-                label=name,
-                weak=f"{weak[column]:.2f}",
-                tagged=name in estimated_tags,
-                true=name in true,
-                path=score_path(strong[:, column]),
-                threshold=round(100 * (1 - thresholds.get(name, 0.5)), 2),
-                reference=_bars(reference or (), name, seconds, "true"),
-                estimated=_bars(estimated, name, seconds, "detected"),
-            )
-        )
-    overlays = [
-        Overlay(
-            name,
-            *(
-                data_uri(overlay_png(array, _OVERLAY_COLOURS[output]), "image/png")
-                for output, array in zip(("strong", "weak"), pair, strict=True)
-            ),
-        )
-        for name, pair in (maps or {}).items()
-    ]
     places, names = hertz_ticks(features)
+    heights = [round(100 * (place + 0.5) / features.n_mels, 2) for place in places]
     return ClipView(
         number=number,
-        clip_id=clip_id,
-        reasons=list(reasons),
-        f_score="–" if not np.isfinite(f_score) else f"{100 * f_score:.0f} %",
+        clip_id=clip.clip_id,
         duration=round(seconds, 3),
         n_frames=n_frames,
-        mel=data_uri(log_mel_png(log_mel), "image/png"),
-        hertz=[
-            (round(100 * (place + 0.5) / features.n_mels, 2), name) for place, name in zip(places, names, strict=True)
-        ],
+        mel=data_uri(log_mel_png(clip.log_mel), "image/png"),
+        hertz=list(zip(heights, names, strict=True)),
         seconds=_time_ticks(seconds),
-        lanes=lanes,
-        overlays=overlays,
-        has_reference=reference is not None,
-        summary=_summary(clip_id, [c for c in classes if c in true], [c for c in classes if c in found]),
+        lanes=[_lane(clip, name, classes.index(name), thresholds, seconds) for name in _shown_classes(clip, classes)],
+        overlays=[_overlay(name, *pair) for name, pair in (maps or {}).items()],
+        summary=_summary(clip, classes),
     )
+
+
+def _lane(clip: ClipData, name: str, column: int, thresholds: Mapping[str, float], seconds: float) -> Lane:
+    return Lane(
+        label=name,
+        weak=f"{clip.weak[column]:.2f}",
+        tagged=name in clip.estimated_tags,
+        true=name in clip.true,
+        path=score_path(clip.strong[:, column]),
+        threshold=round(100 * (1 - thresholds.get(name, 0.5)), 2),
+        reference=_bars(clip.reference or (), name, seconds, "true"),
+        estimated=_bars(clip.estimated, name, seconds, "detected"),
+    )
+
+
+def _overlay(name: str, strong: np.ndarray, weak: np.ndarray) -> Overlay:
+    pictures = (overlay_png(strong, _OVERLAY_COLOURS["strong"]), overlay_png(weak, _OVERLAY_COLOURS["weak"]))
+    return Overlay(name, *(data_uri(picture, "image/png") for picture in pictures))

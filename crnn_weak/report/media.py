@@ -1,4 +1,4 @@
-"""What a page embeds: pictures, drawings and sound as text, so that one file holds everything."""
+"""Pictures, drawings and sound as text, so that one HTML file holds everything."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import html
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from crnn_weak.audio import load_clip
-from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.figures.style import COLOURS, relative_decibels, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["AUDIO_FORMATS", "data_uri", "encode_audio", "figure_svg", "log_mel_png", "overlay_png"]
+__all__ = ["Sound", "data_uri", "encode_audio", "figure_svg", "log_mel_png", "overlay_png"]
 
-#: name -> (libsndfile's format, its subtype, media type, suffix). All play in current browsers; FLAC and WAV keep
-#: every sample, Ogg and MP3 are small.
-AUDIO_FORMATS: dict[str, tuple[str, str, str, str]] = {
-    "ogg": ("OGG", "VORBIS", "audio/ogg", "ogg"),
-    "mp3": ("MP3", "MPEG_LAYER_III", "audio/mpeg", "mp3"),
-    "flac": ("FLAC", "PCM_16", "audio/flac", "flac"),
-    "wav": ("WAV", "PCM_16", "audio/wav", "wav"),
-}
+# MP3 plays in every browser, and libsndfile writes the same bytes each time (Ogg carries a random stream number).
+_MP3_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+
+
+class Sound(NamedTuple):
+    """An encoded recording."""
+
+    content: bytes
+    media_type: str
+    suffix: str
 
 
 def data_uri(content: bytes, media_type: str) -> str:
@@ -87,52 +88,30 @@ def overlay_png(saliency: np.ndarray, colour: str) -> bytes:
     return _palette_png(_upright(steps), palette, np.arange(256))
 
 
-def encode_audio(path: str | Path, *, audio_format: str, sample_rate_hz: int, clip_seconds: float) -> tuple[bytes, str]:
-    """Return a recording as it was heard by the network (mono, one rate, the clip's length), encoded.
+def encode_audio(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) -> Sound:
+    """Return a recording as the network receives it (mono, one rate, the clip's length), as MP3.
 
     Parameters
     ----------
     path : path
-    audio_format : str
-        A name of `AUDIO_FORMATS`; where this libsndfile cannot write it, FLAC takes its place.
     sample_rate_hz : int
-        Reduced to 48 kHz where it is higher.
+        Reduced to 48 kHz where it is higher. A rate that MP3 does not have, or a libsndfile without MP3, gives FLAC.
     clip_seconds : float
-
-    Returns
-    -------
-    content : bytes
-    name : str
-        Of the format used.
 
     Raises
     ------
-    ConfigError
-        There is no such format.
     DataError
         The recording cannot be read.
     """
     import soundfile
 
-    if audio_format not in AUDIO_FORMATS:
-        raise ConfigError(f"audio format {audio_format!r} is not known. {nearest_names(audio_format, AUDIO_FORMATS)}")
     rate = min(sample_rate_hz, 48_000)
     audio, _ = load_clip(path, rate, clip_seconds)
-    audio = np.clip(audio, -1.0, 1.0)
-    for name in (audio_format, "flac"):
-        kind, subtype, _, _ = AUDIO_FORMATS[name]
-        buffer = io.BytesIO()
-        try:
-            with soundfile.SoundFile(buffer, "w", rate, 1, subtype, format=kind) as file:
-                # By the second: libsndfile's Vorbis writer overflows its stack on long blocks.
-                for start in range(0, len(audio), rate):
-                    file.write(audio[start : start + rate])
-        except (soundfile.SoundFileError, ValueError):
-            if name == "flac":
-                raise
-            continue
-        return buffer.getvalue(), name
-    raise AssertionError("FLAC is always there")
+    buffer = io.BytesIO()
+    mp3 = rate in _MP3_RATES_HZ and "MP3" in soundfile.available_formats()
+    kind, subtype = ("MP3", "MPEG_LAYER_III") if mp3 else ("FLAC", "PCM_16")
+    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), rate, format=kind, subtype=subtype)
+    return Sound(buffer.getvalue(), "audio/mpeg" if mp3 else "audio/flac", kind.lower())
 
 
 #: Colours of the figures -> the page's variables, so that a drawing follows the page into the dark.
@@ -158,7 +137,7 @@ def figure_svg(figure: Figure, *, name: str, label: str) -> str:
     name : str
         Letters and digits; distinct for each figure of a page.
     label : str
-        What it shows, for those who do not see it.
+        A description of the figure, for readers who do not see it.
     """
     import matplotlib
 

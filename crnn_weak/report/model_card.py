@@ -1,22 +1,22 @@
-"""The model card: what a trained model is, was trained on, reaches, and is not good for.
+"""The model card of a run: its model, training data, metrics and limits.
 
-Markdown with YAML metadata in front, in the fields that model hubs read (licence, tags, datasets, metrics,
-model-index). Every figure is of the run's own ``metrics.json``; what is not known is not written.
+Markdown with YAML metadata in front, in the fields that model hubs read (license, tags, datasets, metrics,
+model-index). Every value comes from the run's own ``metrics.json``; unknown values are skipped.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crnn_weak import __version__, paper
+from crnn_weak import __version__, escape, paper
 from crnn_weak.errors import RunError
 from crnn_weak.figures.network import blocks_of_config
 from crnn_weak.runs.run import Run
+from crnn_weak.storage import write_text
 
 __all__ = ["model_card", "write_model_card"]
 
@@ -24,12 +24,12 @@ _SOURCES = {  # data source -> (name, short name, what a model of it is not)
     "dcase2017_task4": (
         "DCASE 2017 task 4 (AudioSet excerpts)",
         "dcase2017-task4",
-        "The recordings are excerpts of web videos: which of them could still be had decides what was learnt.",
+        "The recordings are excerpts of web videos: what the model learned depends on which are still available.",
     ),
     "street": (
         "procedural street scenes",
         "crnn-weak-street",
-        "The model has heard synthetic sounds only. It shows that the method works; it is not fit for real streets.",
+        "Trained on synthetic sounds only. The model shows that the method works; it is not fit for real streets.",
     ),
     "scenes": (
         "scenes mixed from isolated recordings",
@@ -39,7 +39,7 @@ _SOURCES = {  # data source -> (name, short name, what a model of it is not)
     "folder": (
         "a user's own recordings",
         "user-recordings",
-        "What the recordings do not contain (places, devices, seasons) the model has not learnt.",
+        "What the recordings do not contain (places, devices, seasons) the model has not learned.",
     ),
 }
 
@@ -65,7 +65,8 @@ def _yaml(value: Any, indent: int = 0) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    # JSON is YAML. Readers of Markdown without YAML see this head as text: no markup there either.
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
 _METRICS = (  # place in metrics.json, type for the index, name, percent?
@@ -103,14 +104,6 @@ def _known(value: Any) -> bool:
     return value is not None and not math.isnan(float(value))
 
 
-def _plain(text: str) -> str:
-    """A text from outside, harmless in a Markdown table or line."""
-    text = " ".join(str(text).split())
-    for sign in "\\`*_[]<>|":
-        text = text.replace(sign, "\\" + sign)
-    return text
-
-
 def _class_table(run: Run) -> list[str]:
     tagging = (run.metrics.get("tagging") or {}).get("class_wise", {})
     segment = (run.metrics.get("segment") or {}).get("class_wise", {})
@@ -124,7 +117,7 @@ def _class_table(run: Run) -> list[str]:
     for name in run.classes:
         row = tagging.get(name, {})
         lines.append(
-            f"| {_plain(name)} | {row.get('n_reference', 0)} | {percent(row)} | "
+            f"| {escape.markdown(name)} | {row.get('n_reference', 0)} | {percent(row)} | "
             f"{percent(segment[name]) if name in segment else '–'} |"
         )
     return lines
@@ -147,7 +140,7 @@ def model_card(run: Run) -> str:
     Returns
     -------
     str
-        Markdown; its YAML head is valid by itself.
+        Markdown; its YAML head is valid by itself. Names and texts of the run are escaped.
 
     Raises
     ------
@@ -168,60 +161,85 @@ def model_card(run: Run) -> str:
         "metrics": ["f1", "precision", "recall"],
         "model-index": _index(run, name, (source, short)),
     }
-    features, training = config.features, config.training
-    n_weights = sum(
-        block.n_weights for block in blocks_of_config(config.model, n_frames=features.n_frames, n_mels=features.n_mels)
-    )
-    results = [
-        f"| {title} | {100 * value:.1f} % |" if percent else f"| {title} | {value:.2f} |"
-        for output, metric, _, title, percent in _METRICS
-        if run.metrics.get(output) and _known(value := run.metrics[output].get(metric))
-    ]
-    packages = ", ".join(f"{k} {v}" for k, v in run.environment.get("packages", {}).items()) or "not recorded"
-    coverage = [
-        f"- {split}: {count['n_clips']:,} of {count['n_listed']:,} listed clips"
-        for split, count in run.data.get("coverage", {}).items()
-    ]
-    weakest = ", ".join(map(_plain, _weakest(run)))
-    seconds = sum(run.history.get("seconds", []))
     lines = [
         "---", *_yaml(head), "---", "",
-        f"# {name}", "",
-        "A convolutional and recurrent network that hears *what* sounds in a clip (output `weak`) and *when* "
-        "(output `strong`), trained with labels that say only what. It follows Adavanne and Virtanen (2017).", "",
+        f"# {escape.markdown(name)}", "",
+        "A convolutional and recurrent network that detects *which* classes sound in a clip (output `weak`) and *when* "
+        "(output `strong`), trained with labels that say only which. It follows Adavanne and Virtanen (2017).", "",
         "## Use", "",
-        "```python", "import crnn_weak", 'detector = crnn_weak.load("best.keras")',
+        "```python", "import crnn_weak", f'detector = crnn_weak.load("{run.model_path.name}")',
         'events = detector.detect("recording.wav")   # onsets and offsets in seconds', "```", "",
-        "## The model", "",
-        f"- input: log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
-        f"{1000 * features.hop_seconds:g} ms hop, audio at {features.sample_rate_hz:,} Hz, mono",
-        f"- {n_weights:,} trainable weights; preset `{config.preset}`, weak head `{config.model.weak_head}`",
-        f"- {len(run.classes)} classes: {_plain('; '.join(run.classes))}",
-        f"- decisions: score of {config.decisions.threshold:g} or more, unless the file holds tuned thresholds", "",
-        "## Training", "",
-        f"- data: {_plain(run.data.get('provenance') or source)}", *coverage,
-        f"- loss weights: strong {run.setting[0]:g}, weak {run.setting[1]:g}; the strong targets are the clip's tags, "
-        "repeated for every frame",
-        f"- Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed {training.seed}, "
-        f"{len(run.history.get('epoch', []))} epochs" + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
-        + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),
-        f"- versions: {_plain(packages)}", "",
-        "## Results", "",
-        f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} clips of split "
-        f"`{_plain(run.metrics.get('split', 'test'))}`, one seed.", "",
-        "| figure | value |", "|---|---:|", *results, "", *_class_table(run), "",
-        "## Limits", "",
-        *([f"- {limit}"] if limit else []),
-        *([f"- Weakest classes in tagging: {weakest}."] if weakest else []),
-        "- Trained on weak labels: onsets and offsets are what the network found useful, not a listener's marks.",
-        f"- Trained on clips of {features.clip_seconds:g} s; longer recordings are heard in windows of that length.",
-        "- Scores are not calibrated probabilities, and classes outside the list are never reported.",
-        "- Not made for safety, for surveillance of persons, or for any decision about a person.", "",
+        *_model_lines(run),
+        *_training_lines(run, source),
+        *_result_lines(run),
+        *_limit_lines(run, limit),
         "## Citation", "",
         f"{paper.CITATION}.", "",
         f"Written by crnn_weak {__version__}.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _model_lines(run: Run) -> list[str]:
+    config, features = run.config, run.config.features
+    blocks = blocks_of_config(config.model, n_frames=features.n_frames, n_mels=features.n_mels)
+    return [
+        "## The model", "",
+        f"- input: log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
+        f"{1000 * features.hop_seconds:g} ms hop, audio at {features.sample_rate_hz:,} Hz, mono",
+        f"- {sum(block.n_weights for block in blocks):,} trainable weights; preset {escape.markdown(config.preset)}, "
+        f"weak head {escape.markdown(config.model.weak_head)}",
+        f"- {len(run.classes)} classes: {escape.markdown('; '.join(run.classes))}",
+        f"- operating point: a score of {config.decisions.threshold:g} or more, unless the file holds tuned thresholds",
+        "",
+    ]  # fmt: skip
+
+
+def _training_lines(run: Run, source: str) -> list[str]:
+    training, seconds = run.config.training, sum(run.history.get("seconds", []))
+    packages = ", ".join(f"{name} {version}" for name, version in run.environment.get("packages", {}).items())
+    coverage = [
+        f"- {escape.markdown(split)}: {count['n_clips']:,} of {count['n_listed']:,} listed clips"
+        for split, count in run.data.get("coverage", {}).items()
+    ]
+    return [
+        "## Training", "",
+        f"- data: {escape.markdown(run.data.get('provenance') or source)}", *coverage,
+        f"- loss weights: strong {run.setting[0]:g}, weak {run.setting[1]:g}; the strong targets are the clip's tags, "
+        "repeated for every frame",
+        f"- Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed {training.seed}, "
+        f"{len(run.history.get('epoch', []))} epochs" + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
+        + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),
+        f"- versions: {escape.markdown(packages) or 'not recorded'}", "",
+    ]  # fmt: skip
+
+
+def _result_lines(run: Run) -> list[str]:
+    values = [
+        f"| {title} | {100 * value:.1f} % |" if percent else f"| {title} | {value:.2f} |"
+        for output, metric, _, title, percent in _METRICS
+        if run.metrics.get(output) and _known(value := run.metrics[output].get(metric))
+    ]
+    return [
+        "## Results", "",
+        f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} clips of split "
+        f"{escape.markdown(run.metrics.get('split', 'test'))}, one seed.", "",
+        "| metric | value |", "|---|---:|", *values, "", *_class_table(run), "",
+    ]  # fmt: skip
+
+
+def _limit_lines(run: Run, limit: str) -> list[str]:
+    weakest = ", ".join(map(escape.markdown, _weakest(run)))
+    return [
+        "## Limits", "",
+        *([f"- {limit}"] if limit else []),
+        *([f"- Weakest classes in tagging: {weakest}."] if weakest else []),
+        "- Trained on weak labels: onsets and offsets are the network's, not a listener's marks.",
+        f"- Trained on clips of {run.config.features.clip_seconds:g} s; longer recordings pass in windows of that "
+        "length.",
+        "- Scores are not calibrated probabilities, and classes outside the list are never reported.",
+        "- Not intended for safety, for surveillance of persons, or for any decision about a person.", "",
+    ]  # fmt: skip
 
 
 def write_model_card(run: Run, path: str | Path | None = None) -> Path:
@@ -234,8 +252,5 @@ def write_model_card(run: Run, path: str | Path | None = None) -> Path:
     """
     target = run.path / "model-card.md" if path is None else Path(path)
     text = model_card(run)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
+    write_text(target, text)
     return target

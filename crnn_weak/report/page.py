@@ -1,37 +1,30 @@
-"""One HTML file per run or experiment, which opens offline and needs nothing beside it.
-
-The page asks the network for nothing: its content security policy forbids every address but those within the file,
-and allows one script, by its hash. All text that comes from data (labels, clip ids, paths) is escaped.
-"""
+"""The page of a run or an experiment: one HTML file, the same bytes whenever it is made from the same folder."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crnn_weak import __version__, figures, paper
+from crnn_weak import figures, paper
 from crnn_weak.config import to_toml
-from crnn_weak.errors import DependencyError, RunError
+from crnn_weak.errors import RunError
 from crnn_weak.figures.grid import loss_weight_values
 from crnn_weak.report import page_views
 from crnn_weak.report.clip_choice import ClipScores
-from crnn_weak.report.gather import ClipOptions, ClipSection, gather_clips
+from crnn_weak.report.clips import ClipOptions, ClipSection, gather_clips
+from crnn_weak.report.html import render
 from crnn_weak.report.media import figure_svg
 from crnn_weak.report.model_card import write_model_card
 from crnn_weak.runs.open import Experiment, Run, open_any, open_run
+from crnn_weak.storage import write_text
 
 __all__ = ["render_page", "write_report"]
 
 log = logging.getLogger(__name__)
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -79,24 +72,23 @@ def write_report(
     target = Path(out) if out is not None else Path(path) / "report.html"
     if target.is_dir():
         target = target / "report.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
     clips = gather_clips(run, options, sound_folder=target.with_name(f"{target.stem}-sound"))
     text = render_page(run, experiment, clips, embedded=options.embed)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
+    write_text(target, text)
     _write_cards(experiment, run)
     return target
 
 
 def _write_cards(experiment: Experiment | None, run: Run) -> None:
-    """Put a model card beside every trained model that the page tells of."""
+    """Put a model card beside every trained model of the page; never where a link leads out of the folder."""
     runs = [run] if experiment is None else [open_run(folder, unfinished=True) for folder in experiment.cells.values()]
+    root = (experiment or run).path.resolve()
     for trained in runs:
-        if trained.finished and trained.model_path.is_file():
+        inside = trained.path.resolve().is_relative_to(root)
+        if inside and trained.finished and trained.model_path.is_file():
             try:
                 write_model_card(trained)
-            except OSError as error:  # a folder that is only for reading
+            except OSError as error:  # a read-only folder
                 log.warning("report: no model card for %s: %s", trained.path, error)
 
 
@@ -165,20 +157,6 @@ def _drawings(run: Run, experiment: Experiment | None, scores: ClipScores | None
     return drawn
 
 
-def _environment() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise DependencyError("the report needs Jinja2: pip install Jinja2.") from None
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,  # every template: labels and file names come from outside
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def render_page(run: Run, experiment: Experiment | None, clips: ClipSection, *, embedded: bool = True) -> str:
     """Return the page as text.
 
@@ -194,41 +172,31 @@ def render_page(run: Run, experiment: Experiment | None, clips: ClipSection, *, 
     """
     from markupsafe import Markup
 
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
-    # The hash is of the script element's text to the letter.
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     shown = experiment or run
-    context = {
-        "name": shown.name,
-        "kind": "experiment" if experiment else "run",
-        "lead": page_views.experiment_lead(experiment, run) if experiment else page_views.run_lead(run),
-        "setting": "strong {:g}, weak {:g}".format(*run.setting),
-        "run_name": run.name,
-        "key_figures": page_views.key_figures(run),
-        "table": page_views.results_table(experiment.table) if experiment else None,
-        "run_rows": page_views.run_rows(run),
-        "has_detection": bool(run.metrics.get("segment")),
-        "class_rows": page_views.class_rows(run),
-        "coverage": page_views.coverage_rows(run.data),
-        "provenance": page_views.sentence(run.data.get("provenance", "")),
-        "config_sections": page_views.config_sections(run.config),
-        "config_toml": to_toml(run.config),
-        "environment": page_views.environment_rows(run.environment),
-        "drawings": {
-            # Made by matplotlib, which escapes the texts; see figure_svg.
-            name: Markup(svg)
-            for name, svg in _drawings(run, experiment, clips.scores).items()
-        },
-        "clips": clips,
-        "badges": page_views.reason_groups,
-        "citation": paper.CITATION,
-        "version": __version__,
-        "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "policy": (
-            f"default-src 'none'; img-src data:; media-src data:{'' if embedded else ' file: self'}; "
-            f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-        ).replace(" self", " 'self'"),
-    }
-    text: str = _environment().get_template("report.html.j2").render(context)
-    return text
+    # matplotlib escapes the texts of its drawings; see figure_svg.
+    drawings = {name: Markup(svg) for name, svg in _drawings(run, experiment, clips.scores).items()}
+    return render(
+        "report.html.j2",
+        style="report.css",
+        script="report.js",
+        files=not embedded,
+        name=shown.name,
+        kind="experiment" if experiment else "run",
+        lead=page_views.experiment_lead(experiment, run) if experiment else page_views.run_lead(run),
+        setting="strong {:g}, weak {:g}".format(*run.setting),
+        run_name=run.name,
+        key_figures=page_views.key_figures(run),
+        table=page_views.results_table(experiment.table) if experiment else None,
+        run_rows=page_views.run_rows(run),
+        has_detection=bool(run.metrics.get("segment")),
+        class_rows=page_views.class_rows(run),
+        coverage=page_views.coverage_rows(run.data),
+        provenance=page_views.sentence(run.data.get("provenance", "")),
+        config_sections=page_views.config_sections(run.config),
+        config_toml=to_toml(run.config),
+        environment=page_views.environment_rows(run.environment),
+        drawings=drawings,
+        clips=clips,
+        badges=page_views.reason_groups,
+        citation=paper.CITATION,
+    )

@@ -9,7 +9,7 @@ import time
 import pytest
 from run_factory import NASTY, make_experiment
 
-from crnn_weak.report.gather import ClipOptions
+from crnn_weak.report.clips import ClipOptions
 from crnn_weak.report.page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -23,9 +23,11 @@ if CHROMIUM is None or DRIVER is None:
 def pages(tmp_path_factory):
     """Two pages of an experiment with labels that would be scripts: sound within, and sound beside."""
     path = make_experiment(tmp_path_factory.mktemp("browser"), classes=NASTY, settings=((1.0, 1.0),), model=True)
-    within = write_report(path, options=ClipOptions(n_clips=1))
+    within = write_report(path, options=ClipOptions(n_clips=1, audio_folders=(path.parent,)))
     beside = write_report(
-        path, out=path / "b.html", options=ClipOptions(n_clips=1, embed=False, audio_format="wav", saliency=False)
+        path,
+        out=path / "b.html",
+        options=ClipOptions(n_clips=1, audio_folders=(path.parent,), embed=False, saliency=False),
     )
     return {"within": within, "beside": beside}
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from crnn_weak.labels.events import Event
 from crnn_weak.report.clip_choice import choose_clips, score_clips
-from crnn_weak.report.clip_views import saliency_classes, score_path
+from crnn_weak.report.clip_views import ClipData, saliency_classes, score_path
 
 CLASSES = ("bell", "drill")
 REFERENCE = {
@@ -62,6 +62,9 @@ def test_score_path_is_closed_and_written_by_changes():
 
 
 def test_saliency_is_of_the_true_classes_first():
-    weak = np.array([0.1, 0.9])
-    assert saliency_classes(["drill"], ["bell"], weak, CLASSES) == ["drill", "bell"]
-    assert saliency_classes([], [], weak, CLASSES) == ["drill"]
+    def clip(true, found):
+        events = [Event(0, 1, label) for label in found]
+        return ClipData("a", np.zeros((4, 2)), np.zeros((4, 2)), np.array([0.1, 0.9]), None, true, events, ())
+
+    assert saliency_classes(clip(["drill"], ["bell"]), CLASSES) == ["drill", "bell"]
+    assert saliency_classes(clip([], []), CLASSES) == ["drill"]

@@ -1,6 +1,8 @@
 """The model card: valid metadata, the run's own figures, limits."""
 
 import json
+import re
+import shutil
 
 import pytest
 from run_factory import NASTY, make_experiment
@@ -43,7 +45,26 @@ def test_the_body_states_limits_and_escapes_labels(run_path):
         assert heading in body
     assert "synthetic sounds only" in body
     assert "<script>" not in body
-    assert "\\<script\\>" in body
+    assert "| &lt;script&gt;alert(1)&lt;/script&gt; |" in body
+
+
+def test_no_name_of_the_run_becomes_markup(run_path, tmp_path):
+    evil = "x` | <img src=a onerror=b> | `y\n| forged | 1 |\x1b[31m"
+    for name in ("config.toml", "history.csv", "scores.h5", "events.tsv", "tags.tsv"):
+        shutil.copy(run_path / name, tmp_path)
+    metrics = json.loads((run_path / "metrics.json").read_text()) | {"split": evil}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    data = {"classes": [evil, "b", "c"], "provenance": evil, "coverage": {evil: {"n_clips": 1, "n_listed": 1}}}
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    (tmp_path / "environment.json").write_text(json.dumps({"packages": {evil: evil}}))
+    card = model_card(open_run(tmp_path))
+    assert "<" not in card
+    assert "\x1b" not in card
+    assert not [line for line in card.splitlines() if line.startswith("| forged")]
+    assert "\\`" in card
+    table = [line for line in card.splitlines() if line.startswith("| x")]
+    assert len(table) == 1
+    assert len(re.findall(r"(?<!\\)\|", table[0])) == 5  # four cells, as in every other row
 
 
 def test_figures_that_are_undefined_are_left_out(run_path, tmp_path):

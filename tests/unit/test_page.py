@@ -1,17 +1,21 @@
 """The report page: whole, self-contained, harmless, whatever the data hold."""
 
 import base64
+import dataclasses
 import io
+import json
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from run_factory import NASTY, make_experiment, tiny_config
+from run_factory import NASTY, make_experiment
 
 from crnn_weak.cli import main
-from crnn_weak.errors import ClipError, ConfigError
-from crnn_weak.report.gather import ClipOptions
+from crnn_weak.errors import ClipError, ConfigError, RunError
+from crnn_weak.report.clips import ClipOptions
 from crnn_weak.report.media import encode_audio, log_mel_png, overlay_png
 from crnn_weak.report.page import write_report
 
@@ -57,7 +61,13 @@ def experiment_path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(experiment_path):
-    return read(write_report(experiment_path, options=WITHOUT_SALIENCY))
+    return read(write_report(experiment_path, options=options_of(experiment_path)))
+
+
+def options_of(experiment_path, **changes):
+    """Two clips without saliency, with the recordings that lie beside the experiment."""
+    folders = (experiment_path.parent / "audio",)
+    return dataclasses.replace(WITHOUT_SALIENCY, audio_folders=folders, **changes)
 
 
 def test_labels_are_text_and_never_markup(page):
@@ -123,7 +133,7 @@ def test_sound_is_embedded_and_is_the_clip(page, experiment_path):
 
     addresses = [attributes["src"] for tag, attributes in page.tags if tag == "audio"]
     assert addresses
-    assert all(address.startswith("data:audio/ogg;base64,") for address in addresses)
+    assert all(address.startswith("data:audio/mpeg;base64,") for address in addresses)
     content = base64.b64decode(addresses[0].split(",", 1)[1])
     audio, rate = soundfile.read(io.BytesIO(content))
     assert (rate, len(audio)) == (8000, 16000)
@@ -131,7 +141,7 @@ def test_sound_is_embedded_and_is_the_clip(page, experiment_path):
 
 
 def test_sound_beside_the_page_where_asked(experiment_path, tmp_path):
-    options = ClipOptions(n_clips=1, saliency=False, embed=False, audio_format="flac")
+    options = options_of(experiment_path, embed=False)
     target = write_report(experiment_path, out=tmp_path / "p.html", options=options)
     sources = [attributes["src"] for tag, attributes in read(target).tags if tag == "audio"]
     assert sources
@@ -172,11 +182,9 @@ def test_without_a_model_the_page_says_why_there_is_no_saliency(experiment_path,
     assert any("No saliency:" in text for text in read(target).text)
 
 
-def test_unknown_clips_and_formats_are_refused(experiment_path, tmp_path):
+def test_unknown_clips_and_methods_are_refused(experiment_path, tmp_path):
     with pytest.raises(ClipError, match="Did you mean 'clip-000"):
         write_report(experiment_path, out=tmp_path / "p.html", options=ClipOptions(wanted=("clip-0001",)))
-    with pytest.raises(ConfigError, match="Did you mean 'ogg'"):
-        write_report(experiment_path, out=tmp_path / "p.html", options=ClipOptions(audio_format="oga"))
     with pytest.raises(ConfigError, match="Did you mean 'talk'"):
         write_report(experiment_path, out=tmp_path / "p.html", options=ClipOptions(method="tlak"))
     assert not list(tmp_path.iterdir())
@@ -221,24 +229,98 @@ def test_pictures_are_one_pixel_per_frame_and_band():
     ).all()
 
 
-def test_every_audio_format_is_written(experiment_path, tmp_path):
+def test_a_rate_that_mp3_lacks_gives_flac(experiment_path):
     path = next((experiment_path.parent / "audio").iterdir())
-    features = tiny_config().features
-    for name in ("ogg", "flac", "wav", "mp3"):
-        content, used = encode_audio(
-            path, audio_format=name, sample_rate_hz=features.sample_rate_hz, clip_seconds=features.clip_seconds
-        )
-        assert used in (name, "flac")
-        assert len(content) > 1000
+    assert encode_audio(path, sample_rate_hz=8000, clip_seconds=2.0).media_type == "audio/mpeg"
+    sound = encode_audio(path, sample_rate_hz=12_345, clip_seconds=2.0)
+    assert (sound.media_type, sound.suffix) == ("audio/flac", "flac")
 
 
 def test_a_page_of_very_many_clips_stays_below_15_megabytes(experiment_path, monkeypatch, tmp_path):
-    from crnn_weak.report import gather
+    from crnn_weak.report import clips
 
-    whole = write_report(experiment_path, out=tmp_path / "whole.html", options=WITHOUT_SALIENCY).stat().st_size
-    monkeypatch.setattr(gather, "_BUDGET", 40_000)
-    less = write_report(experiment_path, out=tmp_path / "less.html", options=WITHOUT_SALIENCY)
+    options = options_of(experiment_path)
+    whole = write_report(experiment_path, out=tmp_path / "whole.html", options=options).stat().st_size
+    monkeypatch.setattr(clips, "_BUDGET", 40_000)
+    less = write_report(experiment_path, out=tmp_path / "less.html", options=options)
     assert less.stat().st_size < whole
     text = less.read_text(encoding="utf-8")
     assert "below 15 MB" in text
     assert text.count("<audio") < (tmp_path / "whole.html").read_text(encoding="utf-8").count("<audio")
+
+
+# --- folders from strangers ----------------------------------------------------------------------------------------
+
+
+def silent_copy(experiment_path, tmp_path, audio):
+    """Copy a run of an experiment, with recordings at places that its sender chose."""
+    run = shutil.copytree(experiment_path / "1_1" / "seed-0", tmp_path / "sent" / "run")
+    data = json.loads((experiment_path / "data.json").read_text())
+    data["test_store"] = os.path.relpath(experiment_path.parent / "test.h5", run)
+    data["audio"] = {clip_id: audio(clip_id, place) for clip_id, place in data["audio"].items()}
+    (run / "data.json").write_text(json.dumps(data))
+    return run
+
+
+def n_players(path):
+    return sum(tag == "audio" for tag, _ in read(path).tags)
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "link"])
+def test_recordings_outside_the_named_folders_are_not_opened(experiment_path, tmp_path, form):
+    def place(clip_id, path):
+        if form == "link":
+            (tmp_path / "sent" / "run" / f"{clip_id}.wav").symlink_to(path)
+            return f"{clip_id}.wav"
+        return path if form == "absolute" else os.path.relpath(path, tmp_path / "sent" / "run")
+
+    run = silent_copy(experiment_path, tmp_path, place)
+    report = write_report(run, options=WITHOUT_SALIENCY)
+    assert n_players(report) == 0
+    assert "outside the folders that may be opened" in report.read_text(encoding="utf-8")
+    assert n_players(write_report(run, options=options_of(experiment_path))) > 0
+
+
+def test_recordings_inside_the_run_folder_are_opened(experiment_path, tmp_path):
+    def place(clip_id, path):
+        shutil.copy(path, tmp_path / "sent" / "run" / f"{clip_id}.wav")
+        return f"{clip_id}.wav"
+
+    assert n_players(write_report(silent_copy(experiment_path, tmp_path, place), options=WITHOUT_SALIENCY)) > 0
+
+
+def test_links_in_the_folder_are_replaced_and_not_followed(experiment_path, tmp_path):
+    run = silent_copy(experiment_path, tmp_path, lambda clip_id, path: path)
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    for name in ("report.html", ".report.html.tmp", "model-card.md", ".model-card.md.tmp"):
+        (run / name).symlink_to(victim)
+    (run / "best.keras").write_bytes(b"")
+    write_report(run, options=WITHOUT_SALIENCY)
+    assert victim.read_text() == "mine"
+    assert not (run / "report.html").is_symlink()
+    (run / "report-sound").symlink_to(tmp_path)
+    with pytest.raises(RunError, match="is a link"):
+        write_report(run, options=options_of(experiment_path, embed=False))
+
+
+def test_the_same_report_twice_is_the_same_page_byte_for_byte(tmp_path):
+    path = make_experiment(tmp_path, classes=NASTY, settings=((1.0, 1.0), (1.0, 0.02)), model=True)
+    options = ClipOptions(n_clips=2, audio_folders=(tmp_path,))
+    first, second = (write_report(path, out=tmp_path / f"{n}.html", options=options).read_bytes() for n in (1, 2))
+    assert first == second
+    assert first.count(b"<audio") > 2
+
+
+def test_a_failed_report_leaves_the_old_one_and_nothing_else(experiment_path, tmp_path, monkeypatch):
+    target = tmp_path / "page.html"
+    target.write_text("old")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(experiment_path, out=target, options=WITHOUT_SALIENCY)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+    assert target.read_text() == "old"
