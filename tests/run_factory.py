@@ -114,7 +114,11 @@ def make_run(
         from crnn_weak.model.crnn import build_model
 
         scaler = Scaler.fit(store)
-        save_model(build_model(config), folder / "best.keras", ModelMetadata(store.classes, config, scaler))
+        save_model(
+            build_model(config, n_classes=len(store.classes)),
+            folder / "best.keras",
+            ModelMetadata(store.classes, config, scaler),
+        )
     return metrics
 
 

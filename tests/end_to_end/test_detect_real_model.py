@@ -32,7 +32,7 @@ def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
     metadata = ModelMetadata(CLASSES, config, scaler, decisions.to_dict(), {"trained_on": "nothing"})
-    save_model(build_model(config), folder / "best.keras", metadata)
+    save_model(build_model(config, n_classes=2), folder / "best.keras", metadata)
     return folder
 
 

@@ -178,7 +178,7 @@ def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
 
     config = load_config(run_folder / "config.toml")
     scaler = Scaler(np.zeros(TINY.n_mels, np.float32), np.ones(TINY.n_mels, np.float32))
-    save_model(build_model(config), run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
+    save_model(build_model(config, n_classes=3), run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
     assert load(run_folder).operating_point.thresholds == (0.5,) * 3
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")[0] == 0
     tuned = StoredPoint.read(run_folder / "operating_point.json").operating_point
