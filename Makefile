@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: grid test lint clean
+.PHONY: grid test lint docs clean
 
 grid: $(VENV)/installed
 	$(BIN)/python -m crnn_weak.experiments.loss_weight_grid $(ARGS)
@@ -18,6 +18,14 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Skipped, with the reason, where the packages cannot be installed.
+docs: $(VENV)/installed
+	@if $(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements-docs.txt; then \
+	  NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict; \
+	else \
+	  echo "docs: skipped, requirements-docs.txt cannot be installed (see pip's message above)"; \
+	fi
 
 $(VENV)/installed: requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

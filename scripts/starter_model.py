@@ -1,9 +1,10 @@
 """The starter model: what ``crnn-weak detect`` uses where no ``--model`` is given.
 
-``python scripts/starter_model.py`` trains preset ``quick`` on procedural street scenes (some minutes on
-two cores), tunes thresholds and a median filter on the validation clips, and writes ``starter.keras`` into the
-package. ``--run RUN`` takes a finished run instead; ``--data``, ``--experiment`` and ``--set`` train on something
-else. The file says plainly what it was trained on; ``crnn-weak detect`` repeats it on every use.
+``python scripts/starter_model.py`` trains ``experiments/starter.toml`` on synthetic street scenes (some minutes on
+two cores), tunes thresholds and post-processing on the validation clips, and writes ``starter.keras`` into the
+package. ``--run RUN`` takes a finished run instead; ``--data``, ``--config`` and ``--set`` train on something else.
+The file states what it was trained on; ``crnn-weak detect`` repeats it on every use. Run
+``python scripts/starter_on_recordings.py FOLDER --write`` afterwards: it chooses the classes that are on by default.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from crnn_weak.errors import DataError, RunError
 
 __all__ = ["main", "make_starter"]
 
+#: Its settings: the maximum as weak head and a small strong loss weight, which leave onsets and offsets to the network.
+CONFIG = Path(__file__).resolve().parents[1] / "experiments" / "starter.toml"
+#: Seconds; gaps that are closed, to choose among.
+_MIN_GAPS = (0.0, 0.5, 1.0)
+
 _PURPOSE = "for trying the tool only"
-_PROCEDURAL = "trained on procedural street scenes, not on real recordings"
+_PROCEDURAL = "trained on synthetic street scenes, not on real recordings"
 
 
-def make_starter(run: str | Path, out: str | Path, *, per_class: bool = False) -> dict[str, Any]:
-    """Copy a run's model, with decisions tuned on its validation clips and a plain word on where it comes from.
+def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
+    """Copy a run's model, with an operating point tuned on its validation clips and the source of its data.
 
     Parameters
     ----------
@@ -35,8 +41,6 @@ def make_starter(run: str | Path, out: str | Path, *, per_class: bool = False) -
         A finished run folder with ``validation_scores.h5``; it is not changed.
     out : path
         The model file to write.
-    per_class : bool
-        A threshold for each class; by default one for all, which few validation clips settle better.
 
     Returns
     -------
@@ -61,18 +65,19 @@ def make_starter(run: str | Path, out: str | Path, *, per_class: bool = False) -
     common: dict[str, Any] = {
         "tags": scored.tags,
         "events": scored.events,
-        "per_class": per_class,
         "evaluation": config.evaluation,
         "clip_seconds": config.features.clip_seconds,
     }
     result = tune(scored.scores, metric="tagging_f1", operating_point=config.decisions, **common)
     tuned["tagging_f1"] = [result.before, result.after]
     if scored.events is not None:
-        medians = [0.0, 3 * config.features.hop_seconds, 5 * config.features.hop_seconds]
-        result = tune(
-            scored.scores, metric="segment_f1", operating_point=result.operating_point, medians=medians, **common
-        )
+        result = tune(scored.scores, metric="segment_f1", operating_point=result.operating_point, **common)
         tuned["segment_f1"] = [result.before, result.after]
+        # Segments do not see short gaps inside an event, so these are chosen on whole events, at that threshold.
+        medians = [0.0, 3 * config.features.hop_seconds, 5 * config.features.hop_seconds]
+        found = {"candidates": [result.operating_point.thresholds[0]], "medians": medians, "min_gaps": _MIN_GAPS}
+        result = tune(scored.scores, metric="event_f1", operating_point=result.operating_point, **{**common, **found})
+        tuned["event_f1"] = [result.before, result.after]
     metadata = read_metadata(source)
     data = str(metadata.provenance.get("data") or scored.run.data.get("provenance") or config.data.source)
     trained_on = _PROCEDURAL if config.data.source == "street" else f"trained on {data.rstrip('.')}"
@@ -117,10 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     options.add_work(parser)
     group = parser.add_argument_group("starter model")
     group.add_argument("--run", metavar="RUN", help="take this finished run, train nothing")
-    group.add_argument("--experiment", metavar="FILE", help="TOML file of an experiment: the same as --config")
     group.add_argument("--runs", default="runs/starter", metavar="FOLDER", help="train here (default: runs/starter)")
     group.add_argument("--out", metavar="FILE", help="default: the package's own starter model")
-    group.add_argument("--per-class", action="store_true", help="tune a threshold for each class")
     group.add_argument("--overwrite", action="store_true", help="replace a starter model that is there")
     return parser
 
@@ -131,11 +134,11 @@ def _run(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else STARTER_MODEL
     if out.exists() and not args.overwrite:
         raise DataError(f"{out}: is there already; pass --overwrite to replace it, or --out FILE.")
-    args.config = args.config or args.experiment
+    args.config = args.config or str(CONFIG)
     run = Path(args.run) if args.run else _train(args)
-    provenance = make_starter(run, out, per_class=args.per_class)
+    provenance = make_starter(run, out)
     for metric, (before, after) in provenance["tuned_on_validation"].items():
-        print(f"{metric}: {100 * before:.1f} % at the run's decisions, {100 * after:.1f} % tuned (validation clips)")
+        print(f"{metric}: {100 * before:.1f} % at the operating point of the run, {100 * after:.1f} % tuned (validation clips)")
     print(f"{out}: {provenance['trained_on']} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

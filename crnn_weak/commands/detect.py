@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
     point = parser.add_argument_group("operating point (default: the one stored with the model)")
     point.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
-    point.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
+    which = point.add_mutually_exclusive_group()
+    which.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
+    which.add_argument("--all-classes", action="store_true", help="also the classes that the starter model has off")
     point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
     point.add_argument(
         "--set", action="append", default=[], metavar="decisions.NAME=VALUE", help="e.g. decisions.median_seconds=0.3"
@@ -119,10 +121,14 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
     point = _operating_point(args, detector)
     class_indices(args.classes or (), detector.classes, where="--classes")
+    if args.all_classes:
+        args.classes = list(detector.classes)
     if not getattr(args, "quiet", False):
         trained = detector.provenance.get("trained_on") or detector.provenance.get("data")
         print(f"model: {args.model or 'starter'}{f' ({trained})' if trained else ''}", file=sys.stderr)
         print(f"operating point: {point.summary()}", file=sys.stderr)
+        if args.classes is None and len(detector.default_classes) < len(detector.classes):
+            print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
     return detector, point
 
 

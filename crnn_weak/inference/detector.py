@@ -60,6 +60,8 @@ class Detector:
         The paper's by default.
     provenance : mapping
         Where the model comes from.
+    default_classes : sequence of str, optional
+        Classes that are detected if none are named; all by default.
     batch_size : int
         Windows per call of the model; a batch that is not full is filled up, so that few shapes are compiled.
     window_hop_seconds : float, optional
@@ -82,6 +84,7 @@ class Detector:
         scaler: Scaler,
         operating_point: OperatingPoint | DecisionConfig | None = None,
         provenance: Mapping[str, Any] | None = None,
+        default_classes: Sequence[str] | None = None,
         batch_size: int = 32,
         window_hop_seconds: float | None = None,
     ) -> None:
@@ -91,6 +94,8 @@ class Detector:
         self.scaler = scaler
         self.operating_point = as_operating_point(operating_point or DecisionConfig(), self.classes)
         self.provenance = dict(provenance or {})
+        self.default_classes = self.classes if default_classes is None else tuple(default_classes)
+        class_indices(self.default_classes, self.classes, where="default_classes")
         self.batch_size = batch_size
         n_hop = None
         if window_hop_seconds is not None:
@@ -127,7 +132,7 @@ class Detector:
         threshold : float, optional
             One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
-            Only these classes.
+            Only these classes; by default `default_classes`.
 
         Returns
         -------
@@ -205,7 +210,7 @@ class Detector:
         LabelError
             The model does not have one of `classes`.
         """
-        wanted = self.classes if classes is None else tuple(classes)
+        wanted = self.default_classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
         options: dict[str, Any] = {
@@ -408,6 +413,7 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
         scaler=metadata.scaler,
         operating_point=point,
         provenance=metadata.provenance,
+        default_classes=metadata.provenance.get("default_classes"),
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

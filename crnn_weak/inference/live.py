@@ -152,7 +152,7 @@ class LiveDetector:
         features = detector.features
         self._detector, self._pcm, self._block_seconds = detector, pcm, block_seconds
         self._point = operating_point or detector.operating_point
-        self._wanted = detector.classes if classes is None else tuple(classes)
+        self._wanted = detector.default_classes if classes is None else tuple(classes)
         n_fixed = FrameStream(detector.extractor, features).n_context + 1
         n_fixed += Decoder(self._point, features.hop_seconds, classes=detector.classes).n_delay
         # The part of the delay that does not come from windows.

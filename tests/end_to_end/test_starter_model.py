@@ -17,12 +17,12 @@ def test_made_by_one_command(tmp_path, capsys):
     options = [text for setting in small for text in ("--set", setting)]
     where = ["--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
     assert main([*where, *options, "--out", str(out)]) == 0
-    assert "trained on procedural street scenes, not on real recordings; for trying the tool only" in (
+    assert "trained on synthetic street scenes, not on real recordings; for trying the tool only" in (
         capsys.readouterr().out
     )
     found = crnn_weak.load(out)
     assert found.provenance["trained_on"].endswith("for trying the tool only")
-    assert set(found.provenance["tuned_on_validation"]) == {"tagging_f1", "segment_f1"}
+    assert set(found.provenance["tuned_on_validation"]) == {"tagging_f1", "segment_f1", "event_f1"}
     found.detect((0.1 * np.random.default_rng(0).standard_normal(50_000), 16_000))
     assert main([*where, *options, "--out", str(out)]) == 2
     assert "--overwrite" in capsys.readouterr().err

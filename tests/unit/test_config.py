@@ -1,4 +1,4 @@
-"""Presets, overrides, TOML, fingerprints, and README's Fidelity table."""
+"""Presets, overrides, TOML, fingerprints, and the fidelity table."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ from crnn_weak import paper
 from crnn_weak.config import PRESETS, FeatureConfig, apply_overrides, fingerprint, load_config, preset, to_toml
 from crnn_weak.errors import ConfigError
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+FIDELITY = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
 
 
 def test_the_papers_clip_has_500_frames_of_40_bands():
@@ -131,9 +131,9 @@ def test_every_setting_has_a_mark_and_a_reason():
         assert note, name
 
 
-def test_readme_holds_the_fidelity_table_of_the_defaults():
-    assert configuration.fidelity_markdown() in README.read_text(encoding="utf-8"), (
-        "README's Fidelity table differs from the defaults: python -m crnn_weak.config prints the right one"
+def test_the_page_holds_the_fidelity_table_of_the_defaults():
+    assert configuration.fidelity_markdown() in FIDELITY.read_text(encoding="utf-8"), (
+        "docs/fidelity.md differs from the defaults: python -m crnn_weak.config prints the right one"
     )
 
 

@@ -1,0 +1,25 @@
+"""Print README's table from the committed results of `make grid ARGS="--seeds 0 1 2"`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street-max_dense-3-seeds" / "table.csv"
+_COLUMNS = (("tagging_f_score", ".1f"), ("segment_error_rate", ".2f"), ("segment_f_score", ".1f"))
+
+
+def readme_table() -> str:
+    """Return seven rows of five columns in Markdown; mean ± standard deviation over seeds."""
+    lines = ["| strong, weak | tagging F | SED ER | SED F | the paper's |", "|---:|---:|---:|---:|---:|"]
+    with RESULTS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            value = {column: float(text) for column, text in row.items()}
+            ours = [f"{value[f'{name}_mean']:{form}} ± {value[f'{name}_sd']:{form}}" for name, form in _COLUMNS]
+            papers = ", ".join(f"{value[f'{name}_paper']:{form}}" for name, form in _COLUMNS)
+            lines.append(f"| {row['strong']}, {row['weak']} | {' | '.join(ours)} | {papers} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(readme_table(), end="")
