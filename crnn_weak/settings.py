@@ -11,9 +11,9 @@ Every field names where its default comes from:
 ``chosen``
     ours, where nothing is known; the note says why.
 
-The table of docs/fidelity.md is written from these marks (`crnn_weak.config.fidelity_rows`), and a test keeps the two equal. A
-number that follows from others (the frame count, say) is a property and never a second setting. Ranges are wide; they
-keep a typing error from allocating the machine's memory.
+The table of docs/fidelity.md is written from these marks (`crnn_weak.config.fidelity_rows`), and a test keeps the two
+equal. A number that follows from others (the frame count, say) is a property and never a second setting. Ranges are
+wide; they keep a typing error from allocating the machine's memory.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def _run(args: argparse.Namespace) -> int:
     run = Path(args.run) if args.run else _train(args)
     provenance = make_starter(run, out)
     for metric, (before, after) in provenance["tuned_on_validation"].items():
-        print(f"{metric}: {100 * before:.1f} % at the operating point of the run, {100 * after:.1f} % tuned (validation clips)")
+        print(f"{metric}: {100 * before:.1f} % before, {100 * after:.1f} % after tuning (validation clips)")
     print(f"{out}: {provenance['trained_on']} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 
