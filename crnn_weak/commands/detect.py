@@ -116,6 +116,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     from crnn_weak.inference.detector import load
+    from crnn_weak.inference.recordings import listed_name
     from crnn_weak.labels.classes import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
@@ -125,7 +126,8 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
         args.classes = list(detector.classes)
     if not getattr(args, "quiet", False):
         trained = detector.provenance.get("trained_on") or detector.provenance.get("data")
-        print(f"model: {args.model or 'starter'}{f' ({trained})' if trained else ''}", file=sys.stderr)
+        model = f"{args.model or 'starter'}{f' ({trained})' if trained else ''}"
+        print(f"model: {listed_name(model)}", file=sys.stderr)
         print(f"operating point: {point.summary()}", file=sys.stderr)
         if args.classes is None and len(detector.default_classes) < len(detector.classes):
             print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)

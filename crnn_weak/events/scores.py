@@ -28,6 +28,7 @@ import h5py
 import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, nearest_names
+from crnn_weak.hdf5 import HdfWriter
 from crnn_weak.storage import replace_file
 
 __all__ = ["ScoreWriter", "Scores", "load_scores", "save_scores"]
@@ -121,7 +122,8 @@ class ScoreWriter:
 
     def __init__(self, path: str | Path, classes: Sequence[str], hop_seconds: float) -> None:
         n_classes = len(classes)
-        self._file = h5py.File(path, "w")
+        self._hdf = HdfWriter(path)
+        self._file = self._hdf.file
         self._file.attrs["schema"] = _SCHEMA
         self._file.attrs["hop_seconds"] = hop_seconds
         self._file.create_dataset("classes", data=list(classes), dtype=h5py.string_dtype())
@@ -138,6 +140,7 @@ class ScoreWriter:
         self._strong.resize(n_before + len(strong), axis=0)
         self._strong[n_before:] = strong
         self._n_frames[clip_id] = self._n_frames.get(clip_id, 0) + len(strong)
+        self._hdf.check()
 
     def end_clip(self, clip_id: str, weak: np.ndarray, duration_seconds: float) -> None:
         """Finish a clip; `weak` has shape (n_classes,)."""
@@ -149,15 +152,20 @@ class ScoreWriter:
 
     def close(self) -> None:
         """Write what belongs to the clips, and close the file."""
-        with self._file as file:
-            for clip_id in [clip_id for clip_id in self._n_frames if clip_id not in self._ends]:
-                self.drop_clip(clip_id)
-            ends = [self._ends[clip_id] for clip_id in self._n_frames]
-            weak = np.array([weak for weak, _ in ends], np.float32).reshape(-1, self._strong.shape[1])
-            file.create_dataset("clip_ids", data=list(self._n_frames), dtype=h5py.string_dtype())
-            file.create_dataset("n_frames", data=np.array(list(self._n_frames.values()), np.int64))
-            file.create_dataset("duration_seconds", data=np.array([seconds for _, seconds in ends], np.float64))
-            file.create_dataset("weak", data=weak)
+        try:
+            self._finish()
+        finally:
+            self._hdf.close()
+
+    def _finish(self) -> None:
+        for clip_id in [clip_id for clip_id in self._n_frames if clip_id not in self._ends]:
+            self.drop_clip(clip_id)
+        ends = [self._ends[clip_id] for clip_id in self._n_frames]
+        weak = np.array([weak for weak, _ in ends], np.float32).reshape(-1, self._strong.shape[1])
+        self._file.create_dataset("clip_ids", data=list(self._n_frames), dtype=h5py.string_dtype())
+        self._file.create_dataset("n_frames", data=np.array(list(self._n_frames.values()), np.int64))
+        self._file.create_dataset("duration_seconds", data=np.array([seconds for _, seconds in ends], np.float64))
+        self._file.create_dataset("weak", data=weak)
 
 
 def save_scores(path: str | Path, scores: Scores) -> None:
@@ -206,20 +214,19 @@ def load_scores(path: str | Path, clip_ids: Sequence[str] | None = None) -> Scor
 
 
 def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
-    classes, hop_seconds = tuple(file["classes"].asstr()[:]), float(file.attrs["hop_seconds"])
-    groups = [file[key] for key in file["order"].asstr()[:]] if "order" in file else []  # of detect, schema 1
-    known = [group.attrs["name"] for group in groups] if "order" in file else file["clip_ids"].asstr()[:].tolist()
+    classes, hop_seconds = tuple(_array(file["classes"])), float(file.attrs["hop_seconds"])
+    groups = [file[key] for key in _array(file["order"])] if "order" in file else []  # of detect, schema 1
+    known = [group.attrs["name"] for group in groups] if "order" in file else _array(file["clip_ids"]).tolist()
     rows = {clip: row for row, clip in enumerate(known)}
     chosen = known if wanted is None else list(wanted)
     for clip in chosen:
         if clip not in rows:
             raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, known)}")
     if "order" in file:
-        arrays: Sequence[np.ndarray] = [groups[rows[clip]]["strong"][:] for clip in chosen]
-        weak = np.stack([groups[rows[clip]]["weak"][:] for clip in chosen]) if chosen else np.zeros((0, len(classes)))
+        arrays: Sequence[np.ndarray] = [_array(groups[rows[clip]]["strong"]) for clip in chosen]
+        weak = np.stack([_array(group["weak"]) for group in groups]) if groups else np.zeros((0, len(classes)))
     else:
-        arrays = _frames(file, [rows[clip] for clip in chosen], whole=wanted is None)
-        weak = file["weak"][:][[rows[clip] for clip in chosen]]
+        arrays, weak = _frames(file, [rows[clip] for clip in chosen], whole=wanted is None), _array(file["weak"])
     lengths = sorted({len(array) for array in arrays})
     if len(lengths) > 1:
         raise DataError(
@@ -227,18 +234,28 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
             f"load_scores(path, [{known[0]!r}])."
         )
     strong = np.stack(arrays) if len(arrays) else np.zeros((0, 0, len(classes)))
-    return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak.astype(np.float32))
+    weak = weak[[rows[clip] for clip in chosen]].astype(np.float32, copy=False)
+    return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak)
 
 
 def _frames(file: h5py.File, rows: Sequence[int], *, whole: bool) -> Sequence[np.ndarray]:
     """Return the frame scores of some clips, each of shape (n_frames, n_classes)."""
     strong = file["strong"]
     if strong.ndim == 3:  # of a run, schema 1
-        return strong[:] if whole else [strong[row] for row in rows]
-    n_frames = file["n_frames"][:]
-    if len(n_frames) != len(file["clip_ids"]) or n_frames.sum() != len(strong):
+        return _array(strong) if whole else [strong[row] for row in rows]
+    n_frames = _array(file["n_frames"])
+    if len(n_frames) != len(file["clip_ids"]) or n_frames.sum() != len(strong) or n_frames.min(initial=0) < 0:
         raise DataError(f"{file.filename}: a damaged score file: {n_frames.sum()} frames listed, {len(strong)} held.")
     if whole and len(set(n_frames.tolist())) == 1:
-        return strong[:].reshape(len(n_frames), n_frames[0], strong.shape[1])
+        return _array(strong).reshape(len(n_frames), n_frames[0], strong.shape[1])
     ends = np.cumsum(n_frames)
     return [strong[ends[row] - n_frames[row] : ends[row]] for row in rows]
+
+
+def _array(dataset: h5py.Dataset) -> np.ndarray:
+    """Read a whole dataset whose stated shape fits the space that it takes in the file."""
+    if dataset.nbytes > 2**20 + 1100 * dataset.id.get_storage_size():  # deflate stores at most 1032 bytes in one
+        where = dataset.file.filename
+        raise DataError(f"{where}: a damaged score file: {dataset.name} states {dataset.nbytes:,} bytes.")
+    array: np.ndarray = dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
+    return array

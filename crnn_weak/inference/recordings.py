@@ -91,7 +91,7 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         elif glob.has_magic(entry):
             matches = sorted(glob.glob(entry, recursive=True))
             if not matches:
-                raise DataError(f"{entry}: no file matches this pattern.")
+                raise DataError(f"{listed_name(entry)}: no file matches this pattern.")
             for match in matches:
                 if os.path.isdir(match):
                     _add_folder(match, add, strict=False)
@@ -101,7 +101,7 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
             missing.append(entry)
             add(os.path.basename(entry) or entry, entry)
     if missing and len(missing) == len(found):
-        raise DataError(f"{missing[0]}: no such file or folder.")
+        raise DataError(f"{listed_name(missing[0])}: no such file or folder.")
     return _distinct(list(found.values()))
 
 
@@ -115,7 +115,8 @@ def _add_folder(folder: str, add: Any, *, strict: bool = True) -> None:
                 add(Path(os.path.relpath(path, folder)).as_posix(), path)
                 n_found += 1
     if strict and not n_found:
-        raise DataError(f"{folder}: the folder holds no audio files (looked for {' '.join(AUDIO_SUFFIXES)}).")
+        wanted = " ".join(AUDIO_SUFFIXES)
+        raise DataError(f"{listed_name(folder)}: the folder holds no audio files (looked for {wanted}).")
 
 
 def _distinct(recordings: list[Recording]) -> list[Recording]:

@@ -280,17 +280,17 @@ class ResultWriter:
     ) -> None:
         for table in self._tables.values():
             table.discard()
-        if self._archive is not None:
-            with contextlib.suppress(*(() if kind is None else (OSError, RuntimeError))):
-                self._archive.close()
-        if kind is not None:
+        with contextlib.ExitStack() as stack:
+            # To discard a file that is closed as whole does nothing.
             for file in self._shared.values():
-                file.discard(partial=True)
-            self._stack.__exit__(kind, error, trace)
-            return
-        for file in self._shared.values():
-            file.close()
-        self._stack.close()
+                stack.callback(file.discard, partial=kind is not None)
+            stack.callback(self._stack.__exit__, _Discarded, _Discarded(), None)
+            if self._archive is not None:
+                self._archive.close()
+            if kind is None:
+                self._stack.close()
+                for file in self._shared.values():
+                    file.close()
 
     def add_scores(self, recording: Recording, strong: np.ndarray) -> None:
         """Append frame scores; recordings come one after the other, see `Detector.detect_many`."""

@@ -1,0 +1,226 @@
+"""Detection's outputs under hostile names, full disks and cut pipes: whole or absent, one line, the right exit code."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from detection_fakes import RATE, bursts, detector
+
+from crnn_weak.cli import main
+from crnn_weak.events.scores import load_scores
+from crnn_weak.labels.files import read_events
+
+TESTS = Path(__file__).resolve().parents[1]
+# The command in a process of its own, with a model that costs nothing.
+COMMAND = (
+    f"import sys; sys.path.insert(0, {str(TESTS)!r}); import detection_fakes, crnn_weak.inference.detector as module; "
+    "module.load = lambda path=None, **options: detection_fakes.detector(); "
+    "from crnn_weak.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+HOSTILE = [
+    "b.wav", "b.flac", "b.wav.mp3", "c.wav.mp3", "C.wav", "-dash.wav", "com,ma.wav", "tab\t.wav", "line\nfeed.wav",
+    "line\\nfeed.wav", "forged.wav\t0.000\t9.000\tcar\nx.wav", "esc\x1b[31mred.wav", "bell\x07.wav", "\u202egpj.wav",
+    "u\u0308.wav", "\u00fc.wav", "quote\".wav", "'single'.wav", "100%.wav", "a" * 250 + ".wav",
+]  # fmt: skip
+NOT_UTF8 = [b"latin\xfc.wav", b"\xff\xfe.wav"]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr("crnn_weak.inference.detector.load", lambda path=None, **options: detector())
+
+
+@pytest.fixture(scope="module")
+def wav():
+    file = io.BytesIO()
+    soundfile.write(file, bursts(5.0), RATE, format="WAV")
+    return file.getvalue()
+
+
+@pytest.fixture
+def hostile(tmp_path, wav):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in [*map(os.fsencode, HOSTILE), *NOT_UTF8]:
+        try:
+            (folder / os.fsdecode(name)).write_bytes(wav)
+        except OSError as error:
+            pytest.skip(f"this file system refuses the name {name!r} ({error})")
+    return folder
+
+
+FORMATS = ("dcase", "csv", "jsonl", "audacity", "raven", "scores", "scores-h5")
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, "detect", *map(str, arguments)],
+        capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+def test_every_recording_has_its_own_outputs_whatever_its_name(fake, hostile, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["detect", str(hostile), "--out", str(out), *(f"--format={name}" for name in FORMATS), "--tags"]) == 0
+    n = len(HOSTILE) + len(NOT_UTF8)
+    with (out / "recordings.csv").open(newline="") as file:
+        names = [row["filename"] for row in csv.DictReader(file)]
+    assert len(set(names)) == n
+    with (out / "events.csv").open(newline="") as file:
+        assert {row["filename"] for row in csv.DictReader(file)} == set(names)
+    lines = (out / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    assert {json.loads(line)["filename"] for line in lines} == set(names)
+    with (out / "events.tsv").open(newline="") as file:
+        assert {row["filename"] for row in csv.DictReader(file, delimiter="\t")} == set(names)
+    assert set(load_scores(out / "scores.h5").clip_ids) == set(names)
+    for kind in ("audacity", "raven", "scores"):
+        files = [path for path in (out / kind).rglob("*") if path.is_file()]
+        assert len(files) == len({str(path).casefold() for path in files}) == n
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err, (out / "events.tsv").read_text(), (out / "tags.tsv").read_text()):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]", text)
+
+
+def test_events_of_plain_names_read_back_under_the_same_names(fake, tmp_path, wav):
+    names = ["b.wav", "com,ma.wav", "\u00fc.wav", "100%.wav", "-dash.wav"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(wav)
+    assert main(["detect", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "-q"]) == 0
+    want = [(event.label, round(event.onset, 3)) for event in detector().detect(tmp_path / "in" / "b.wav")]
+    events = read_events(tmp_path / "out" / "events.tsv")
+    assert len(events) == len(names)
+    for rows in events.values():
+        assert [(event.label, event.onset) for event in rows] == want
+
+
+@pytest.mark.parametrize("entry", ["no\x1b[31mthere.wav", "no\nthere.wav", "\udcff.wav", "no\x1b[31m*.wav"])
+def test_a_missing_name_is_one_harmless_line(fake, entry, capsys):
+    assert main(["detect", entry]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "\x1b" not in err
+
+
+def test_a_failed_recording_is_named_harmlessly(fake, tmp_path, wav, capsys):
+    (tmp_path / "good.wav").write_bytes(wav)
+    (tmp_path / "bad\x1b[31m\n.wav").write_bytes(b"RIFF")
+    assert main(["detect", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert "\x1b" not in err
+    assert [line for line in err.splitlines() if line.startswith("failed: ")] == [err.splitlines()[-1]]
+    assert "\x1b" not in (tmp_path / "out" / "recordings.csv").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and limits of POSIX")
+class TestProcesses:
+    def test_a_reader_that_goes_away_ends_it_quietly(self, hostile):
+        script = '"$0" -c "$1" detect "$2" --quiet | head -1; exit "${PIPESTATUS[0]}"'
+        done = subprocess.run(
+            ["bash", "-c", script, sys.executable, COMMAND, str(hostile)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 141)
+        assert done.stderr == ""
+        assert done.stdout.count("\n") == 1
+
+    @pytest.mark.parametrize("arguments", [["-"], ["--follow", "--rate", "8000"]])
+    def test_closed_standard_input_is_one_line(self, arguments):
+        script = '"$0" -c "$1" detect "${@:2}" --quiet <&-'
+        done = subprocess.run(
+            ["bash", "-c", script, sys.executable, COMMAND, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "standard input is closed" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize("name", ["scores", "scores-h5", "dcase"])
+    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, wav, name):
+        # A limit of the process on the size of its files, which fails writes just as a full disk does.
+        import resource
+
+        (tmp_path / "a.wav").write_bytes(wav)
+        limit = 30 if name == "dcase" else 2000
+        done = run(
+            tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q",
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert "cannot be written" in done.stderr
+        assert done.stderr.count("\n") == 1
+        left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        assert all(entry.endswith(".partial") for entry in left)
+        again = run(tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q")
+        assert again.returncode == 0, again.stderr
+
+    def test_two_processes_may_write_one_output(self, tmp_path, wav):
+        for index in range(20):
+            (tmp_path / f"{index}.wav").write_bytes(wav)
+        call = [sys.executable, "-c", COMMAND, "detect", str(tmp_path), "--out", str(tmp_path / "out"), "--overwrite"]
+        call += [f"--format={name}" for name in FORMATS]
+        both = [subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
+        for process in both:
+            _, err = process.communicate()
+            assert process.returncode == 0, err
+        assert len(read_events(tmp_path / "out" / "events.tsv")) == 20
+        assert len(load_scores(tmp_path / "out" / "scores.h5")) == 20
+        assert not [path for path in (tmp_path / "out").rglob(".*")]
+
+
+@pytest.mark.parametrize("place", ["afile", "afile/below", "n" * 300])
+def test_an_output_that_cannot_be_is_one_line(fake, tmp_path, wav, capsys, place):
+    (tmp_path / "a.wav").write_bytes(wav)
+    (tmp_path / "afile").write_text("mine")
+    assert main(["detect", str(tmp_path / "a.wav"), "--out", str(tmp_path / place), "-q"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "afile").read_text() == "mine"
+
+
+def test_links_in_the_output_folder_are_replaced_not_followed(fake, tmp_path, wav):
+    (tmp_path / "a.wav").write_bytes(wav)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    for name in ("events.tsv", "events.tsv.partial", ".events.tsv.tmp", "recordings.csv", "scores.h5"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
+    arguments = ["--out", str(tmp_path / "out"), "--format=dcase", "--format=scores-h5", "-q"]
+    assert main(["detect", str(tmp_path / "a.wav"), *arguments]) == 2
+    assert main(["detect", str(tmp_path / "a.wav"), *arguments, "--overwrite"]) == 0
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (tmp_path / "out" / "events.tsv").is_symlink()
+
+
+def test_a_damaged_score_file_is_one_error(tmp_path):
+    import h5py
+
+    from crnn_weak.errors import DataError
+    from crnn_weak.events.scores import Scores, save_scores
+
+    path = tmp_path / "scores.h5"
+    rng = np.random.default_rng(0)
+    strong = rng.random((2, 50, 2)).astype(np.float32)
+    scores = Scores(("a", "b"), ("x", "y"), 0.1, strong, np.zeros((2, 2), np.float32))
+    save_scores(path, scores)
+    whole = path.read_bytes()
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged[: rng.integers(1, len(whole))] if rng.random() < 0.3 else damaged))
+        with contextlib.suppress(DataError):  # whole by luck, or refused
+            load_scores(path)
+    save_scores(path, scores)
+    with h5py.File(path, "r+") as file:
+        del file["strong"]
+        file.create_dataset("strong", (2**40, 2), np.float32, chunks=(4096, 2))
+        file["n_frames"][:] = 2**39
+    with pytest.raises(DataError, match="damaged"):
+        load_scores(path)
