@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from crnn_weak.errors import CrnnWeakError
+from crnn_weak.escape import visible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -69,7 +70,7 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     try:
         return int(call() or 0)
     except CrnnWeakError as error:
-        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: error: {visible(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; start the same command again to go on.", file=sys.stderr)

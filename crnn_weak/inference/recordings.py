@@ -12,6 +12,7 @@ from typing import Any
 
 from crnn_weak.audio import AUDIO_SUFFIXES
 from crnn_weak.errors import DataError
+from crnn_weak.escape import visible
 
 __all__ = ["STDIN", "Recording", "find_recordings", "listed_name", "unique_names"]
 
@@ -51,8 +52,7 @@ def listed_name(path: str) -> str:
     >>> listed_name("street\\nnight.wav")
     'street\\\\nnight.wav'
     """
-    text = unicodedata.normalize("NFC", path)
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode("ascii") for c in text)
+    return visible(unicodedata.normalize("NFC", path))
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:

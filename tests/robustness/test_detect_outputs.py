@@ -103,7 +103,9 @@ def test_events_of_plain_names_read_back_under_the_same_names(fake, tmp_path, wa
         assert [(event.label, event.onset) for event in rows] == want
 
 
-@pytest.mark.parametrize("entry", ["no\x1b[31mthere.wav", "no\nthere.wav", "\udcff.wav", "no\x1b[31m*.wav"])
+@pytest.mark.parametrize(
+    "entry", ["no\x1b[31mthere.wav", "no\nthere.wav", "\udcff.wav", "no\x1b[31m*.wav", "--model=no\x1b[31mmodel"]
+)
 def test_a_missing_name_is_one_harmless_line(fake, entry, capsys):
     assert main(["detect", entry]) == 2
     err = capsys.readouterr().err
