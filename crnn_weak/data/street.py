@@ -25,7 +25,7 @@ from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.labels.tables import write_text
+from crnn_weak.storage import write_text
 from crnn_weak.synthesis.layout import CLIP_SECONDS
 from crnn_weak.synthesis.scene import VERSION, Scene, draw_scene, render
 

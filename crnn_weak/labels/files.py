@@ -1,101 +1,97 @@
-"""Label files of the field: event lists, tags, Audacity label tracks; read as they come, written in one form.
+"""Event lists, tags and label tracks: read in any form of the field, written in one.
 
 Conventions
 -----------
-* Times are seconds from the start of the clip. A zero-length event (``0 0 label`` in the organisers' files: tagged,
-  but not heard) is kept.
-* Reading: tab, comma or semicolon (found from the file), LF or CRLF, quotes, header or none. A row of a file name
-  only is a clip without events or tags. Clips come in the order of the file, events in order of time.
-* Clip ids are file names without folder and audio suffix (`clip_id`); they may begin with dashes.
+* Times are seconds from the start of the recording. A zero-length event (``0 0 label`` in the organizers' files:
+  tagged, but not heard) is kept.
+* The form of a file is found from its rows (`crnn_weak.labels.formats`), or named. Recordings come in the order of
+  the file, events in order of time.
+* Ids are paths without audio suffix (`recording_id`). Two names in one file that differ only in their suffix are
+  refused.
 * Writing: tab, one header line, three decimals (Audacity: none, six); what is written reads back equal to the last
-  decimal. Files are written under a temporary name first.
-* A comma in a label: a list of labels is split at commas that no blank follows, so that "Air horn, truck horn" stays
-  one label; "dog, cat" is split where each part is a known label by itself.
-
-The organisers' own forms (``training_set.csv`` and the ``groundtruth_*`` files) have their functions in
-`crnn_weak.labels.task4`; they can be imported from here as well.
+  decimal. Files appear whole or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.columns import FILE, LABELS, OFFSET, ONE_LABEL, ONSET, SCORE, column, header_columns, times_at
 from crnn_weak.labels.events import Event, Events
-from crnn_weak.labels.tables import clip_id, number, read_rows, write_rows
-from crnn_weak.labels.tags import read_tags, split_labels, write_tags
-from crnn_weak.labels.task4 import (
-    read_durations,
-    read_set_csv,
-    read_strong_tsv,
-    read_weak_tsv,
-    write_durations,
-    write_set_csv,
-    write_strong_tsv,
-    write_weak_tsv,
-)
+from crnn_weak.labels.formats import LabelFile, read_label_file
+from crnn_weak.labels.forms import split_labels
+from crnn_weak.labels.names import check_name, recording_id, recording_path
+from crnn_weak.labels.tables import write_rows
 
 __all__ = [
-    "clip_id",
+    "events_of",
+    "file_names",
     "read_audacity",
     "read_audacity_folder",
-    "read_durations",
     "read_events",
-    "read_set_csv",
-    "read_strong_tsv",
     "read_tags",
-    "read_weak_tsv",
+    "recording_id",
     "split_labels",
+    "tags_of",
     "write_audacity",
-    "write_durations",
     "write_events",
-    "write_set_csv",
-    "write_strong_tsv",
     "write_tags",
-    "write_weak_tsv",
 ]
 
 
-def _event(path: str | Path, line: int, onset: str, offset: str, label: str, score: float | None = None) -> Event:
-    start, end = number(onset), number(offset)
-    if start is None or end is None:
-        wrong = onset if start is None else offset
-        raise DataError(f"{path}, line {line}: {wrong!r} is not a time in seconds.")
-    if not label:
-        raise DataError(f"{path}, line {line}: the event from {onset} to {offset} has no label.")
-    if not 0 <= start <= end:
-        raise DataError(
-            f"{path}, line {line}: event {label!r} from {onset} to {offset} s, expected 0 <= onset <= offset."
-        )
-    return Event(start, end, label, score)
+def by_time(event: Event) -> tuple[float, float, str]:
+    return event.onset, event.offset, event.label
 
 
-def _check_label(path: str | Path, line: int, label: str, classes: Sequence[str] | None) -> None:
-    if classes is not None and label:
-        class_indices([label], classes, where=f"{path}, line {line}")
+def file_names(found: LabelFile, *, strip_y: bool = False) -> dict[str, str]:
+    """Return the path that stands for each id of a file, in its order; a form without names has its file's stem.
+
+    Raises
+    ------
+    DataError
+        Two paths have one id: they differ only in their audio suffix.
+    """
+    names: dict[str, str] = {}
+    for row in found.rows:
+        path = recording_path(row.name or found.path.stem)
+        identifier = recording_id(path, strip_y=strip_y)
+        if names.setdefault(identifier, path) != path:
+            raise DataError(
+                f"{found.path}, line {row.line}: {names[identifier]!r} and {path!r} differ only in their suffix; "
+                "rename one of the recordings."
+            )
+    return names
 
 
-def _sorted(events: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
-    return {
-        clip: tuple(sorted(found, key=lambda event: (event.onset, event.offset, event.label)))
-        for clip, found in events.items()
-    }
+def events_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False) -> Events:
+    """Return the events of a file that was read, by recording; see `read_events`."""
+    events: dict[str, list[Event]] = {name: [] for name in file_names(found, strip_y=strip_y)}
+    for row in found.rows:
+        if row.onset is None or row.offset is None:
+            continue
+        if classes is not None:
+            class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
+        name = recording_id(row.name or found.path.stem, strip_y=strip_y)
+        events[name].append(Event(row.onset, row.offset, row.labels[0], row.score))
+    return {name: tuple(sorted(rows, key=by_time)) for name, rows in events.items()}
 
 
-# --- event lists ---------------------------------------------------------------------------------------------------
+def tags_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the tags of a file that was read, by recording; see `read_tags`."""
+    tags: dict[str, dict[str, None]] = {name: {} for name in file_names(found, strip_y=strip_y)}
+    for row in found.rows:
+        if classes is not None:
+            class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
+        tags[recording_id(row.name or found.path.stem, strip_y=strip_y)].update(dict.fromkeys(row.labels))
+    return {name: tuple(labels) for name, labels in tags.items()}
 
 
 def read_events(
-    path: str | Path, *, classes: Sequence[str] | None = None, strip_y: bool = False
+    path: str | Path, *, classes: Sequence[str] | None = None, strip_y: bool = False, form: str | None = None
 ) -> dict[str, tuple[Event, ...]]:
-    """Read an event list of many clips, or of one.
-
-    Understood are ``filename onset offset event_label`` with or without header, dcase_util's form with a scene
-    after the file name, and ``onset offset label`` without a file name (Audacity, sed_eval): the clip is then named
-    after the file. With a header the columns may stand in any order, and a ``score`` column is read.
+    """Read an event list of many recordings, or of one.
 
     Parameters
     ----------
@@ -103,76 +99,70 @@ def read_events(
     classes : sequence of str, optional
         When given, a label that is not among them is an error.
     strip_y : bool
-        See `clip_id`.
+        See `recording_id`.
+    form : str, optional
+        A name of `crnn_weak.labels.formats.FORMS`; by default found from the rows.
 
     Returns
     -------
     dict of str to tuple of Event
-        An empty file gives an empty dictionary, a row of a name only a clip without events.
+        An empty file gives an empty dictionary, a row of a name only a recording without events. In a form without
+        names the recording is named after the file.
 
     Raises
     ------
     DataError
-        The file is missing or not text, or a row is not an event; the message has file and line.
+        The file is missing, is not text, or is not read as events; the message has file and line.
     LabelError
         A label is not among `classes`.
+
+    See Also
+    --------
+    write_events
     """
-    rows = read_rows(path)
-    columns = header_columns(rows)
-    events: dict[str, list[Event]] = {}
-    if columns is not None:
-        onset, offset = column(columns, ONSET), column(columns, OFFSET)
-        label = column(columns, ONE_LABEL + LABELS)
-        if onset is None or offset is None or label is None:
-            raise DataError(
-                f"{path}, line {rows[0].line}: the header is {', '.join(rows[0].fields)}; "
-                "expected filename, onset, offset, event_label."
-            )
-        name, score = column(columns, FILE), column(columns, SCORE)
-        for line, fields in rows[1:]:
-            fields = fields + [""] * (len(rows[0].fields) - len(fields))
-            found = events.setdefault(
-                clip_id(fields[name] if name is not None else Path(path).stem, strip_y=strip_y), []
-            )
-            if fields[onset] or fields[offset] or fields[label]:
-                _check_label(path, line, fields[label], classes)
-                value = number(fields[score]) if score is not None else None
-                found.append(_event(path, line, fields[onset], fields[offset], fields[label], value))
-        return _sorted(events)
-    for line, fields in rows:
-        if fields[0].startswith("\\") and fields[0].strip("\\") == "":
-            continue  # Audacity: the frequencies of a spectral selection, on a line of their own
-        if not any(fields[1:]) and number(fields[0]) is None:
-            events.setdefault(clip_id(fields[0], strip_y=strip_y), [])
-            continue
-        at = times_at(fields)
-        if at is None or at > 2 or len(fields) < at + 3:
-            raise DataError(
-                f"{path}, line {line}: {len(fields)} columns ({', '.join(fields)[:60]}); expected filename, onset, "
-                "offset, event_label, or onset, offset, label."
-            )
-        name_text = fields[0] if at else Path(path).stem
-        _check_label(path, line, fields[at + 2], classes)
-        event = _event(path, line, fields[at], fields[at + 1], fields[at + 2])
-        events.setdefault(clip_id(name_text, strip_y=strip_y), []).append(event)
-    _refuse_video_times(path, events)
-    return _sorted(events)
+    return dict(events_of(read_label_file(path, form=form, kind="events"), classes=classes, strip_y=strip_y))
 
 
-def _refuse_video_times(path: str | Path, events: Mapping[str, list[Event]]) -> None:
-    """The organisers' weak files look like event lists, but their times are the cut's place in the video."""
-    in_video = False
-    for clip, found in events.items():
-        parts = clip.rsplit("_", 2)
-        place = (number(parts[1]), number(parts[2])) if len(parts) == 3 else (None, None)
-        if any((event.onset, event.offset) != place for event in found):
-            return
-        in_video = in_video or any(event.onset > 0 for event in found)
-    if in_video:
-        raise DataError(
-            f"{path}: every row has the times in its file's name, so this is a list of tags with places in the videos, "
-            "not an event list; give the strong file, or read it as tags."
-        )
+def read_tags(
+    path: str | Path,
+    *,
+    classes: Collection[str] = (),
+    strict: bool = False,
+    strip_y: bool = False,
+    form: str | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Read which labels each recording has, from a list of tags or of events.
+
+    Parameters
+    ----------
+    path : path
+    classes : collection of str
+        Known labels: they tell a comma in a label from a comma between labels.
+    strict : bool
+        A label that is not among `classes` is an error.
+    strip_y : bool
+        See `recording_id`.
+    form : str, optional
+        A name of `crnn_weak.labels.formats.FORMS`; by default found from the rows.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        In the file's order, each label once. An empty file gives an empty dictionary.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is not text, or fits no form; the message has file and line.
+    LabelError
+        `strict`, and a label is not among `classes`.
+
+    See Also
+    --------
+    write_tags
+    """
+    found = read_label_file(path, form=form, kind="tags", classes=classes)
+    return tags_of(found, classes=list(classes) if strict else None, strip_y=strip_y)
 
 
 def write_events(
@@ -180,25 +170,49 @@ def write_events(
 ) -> None:
     """Write an event list: tab, header, sorted by file and onset, three decimals.
 
-    A clip without events appears as a row of its name only, as sed_eval and dcase_util read it.
+    A recording without events appears as a row of its name only, as sed_eval and dcase_util read it.
 
     Parameters
     ----------
     suffix : str
-        Put behind each clip id, so that the names are file names.
+        Added to each id, so that the names are file names.
     scores : bool
         Write a fifth column with the events' scores.
     separator : str
         Another than the tab, e.g. a comma; labels that hold it are quoted.
+
+    Raises
+    ------
+    DataError
+        A name or label is empty or holds a control character; nothing is written.
+
+    See Also
+    --------
+    read_events
     """
     rows = [["filename", "onset", "offset", "event_label", *(["score"] if scores else [])]]
     for clip in sorted(events):
+        name = check_name(clip + suffix, str(path))
         if not events[clip]:
-            rows.append([clip + suffix])
-        for event in sorted(events[clip], key=lambda event: (event.onset, event.offset, event.label)):
-            row = [clip + suffix, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label]
+            rows.append([name])
+        for event in sorted(events[clip], key=by_time):
+            row = [name, f"{event.onset:.3f}", f"{event.offset:.3f}", check_name(event.label, str(path))]
             rows.append(row + ([f"{event.score:.4f}" if event.score is not None else ""] if scores else []))
     write_rows(path, rows, separator=separator)
+
+
+def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]], *, suffix: str = ".wav") -> None:
+    """Write tags, one a row: tab, header ``filename event_label``, sorted by file; no tag, an empty label.
+
+    See Also
+    --------
+    read_tags
+    """
+    rows = [["filename", "event_label"]]
+    for clip in sorted(tags):
+        name = check_name(clip + suffix, str(path))
+        rows += [[name, check_name(label, str(path))] for label in tags[clip]] or [[name, ""]]
+    write_rows(path, rows)
 
 
 # --- Audacity ------------------------------------------------------------------------------------------------------
@@ -211,26 +225,37 @@ def read_audacity(path: str | Path) -> tuple[Event, ...]:
     ------
     DataError
         A row is not a label; the message has file and line. A label without text is an error as well.
+
+    See Also
+    --------
+    write_audacity, read_audacity_folder
     """
-    found = []
-    for line, fields in read_rows(path, separator="\t"):
-        if fields[0].startswith("\\") and fields[0].strip("\\") == "":
-            continue  # the frequencies of a spectral selection
-        if len(fields) < 3:
-            raise DataError(f"{path}, line {line}: {len(fields)} columns; expected onset, offset and label.")
-        found.append(_event(path, line, fields[0], fields[1], fields[2]))
-    return tuple(sorted(found, key=lambda event: (event.onset, event.offset, event.label)))
+    return tuple(event for events in read_events(path, form="audacity").values() for event in events)
 
 
 def read_audacity_folder(folder: str | Path) -> dict[str, tuple[Event, ...]]:
-    """Read the label tracks (``*.txt``) of a folder, one per clip, named as the clips are."""
-    paths = sorted(Path(folder).glob("*.txt"))
+    """Read the label tracks (``*.txt``) of a folder and its subfolders, one per recording, named as the recordings."""
+    folder = Path(folder)
+    paths = sorted(path for path in folder.rglob("*.txt") if path.name != "classes.txt")
     if not paths:
         raise DataError(f"{folder}: no label tracks (*.txt) in this folder.")
-    return {clip_id(path.stem): read_audacity(path) for path in paths}
+    tracks: dict[str, tuple[Event, ...]] = {}
+    for path in paths:
+        name = recording_id(path.relative_to(folder).with_suffix("").as_posix())
+        if name in tracks:
+            raise DataError(f"{path}: another label track in {folder} is of {name!r} as well; remove one.")
+        tracks[name] = read_audacity(path)
+    return tracks
 
 
 def write_audacity(path: str | Path, events: Iterable[Event]) -> None:
-    """Write one clip's events as an Audacity label track, six decimals."""
-    ordered = sorted(events, key=lambda event: (event.onset, event.offset, event.label))
-    write_rows(path, ([f"{e.onset:.6f}", f"{e.offset:.6f}", e.label] for e in ordered))
+    """Write one recording's events as an Audacity label track, six decimals.
+
+    See Also
+    --------
+    read_audacity
+    """
+    rows = [
+        [f"{e.onset:.6f}", f"{e.offset:.6f}", check_name(e.label, str(path))] for e in sorted(events, key=by_time)
+    ]
+    write_rows(path, rows)

@@ -12,9 +12,10 @@ from pathlib import Path
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import read_audacity, read_events
-from crnn_weak.labels.tables import clip_id, read_text
-from crnn_weak.labels.tags import read_tag_rows
+from crnn_weak.labels.files import file_names, read_audacity_folder, read_events, tags_of
+from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.tables import read_text
 
 __all__ = ["ListedRecording", "read_labels"]
 
@@ -48,39 +49,37 @@ def _read_classes(path: Path) -> tuple[str, ...]:
     return classes
 
 
-def _read_tags(path: Path, classes: tuple[str, ...]) -> dict[str, ListedRecording]:
-    found: dict[str, ListedRecording] = {}
-    for row in read_tag_rows(path, classes=classes, strict=bool(classes)):
+def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, ListedRecording]:
+    listed = read_label_file(path, form=form, kind="tags", classes=classes)
+    names = file_names(listed)
+    tags = tags_of(listed, classes=classes or None)
+    if not tags:
+        raise DataError(f"{path}: lists no clip; expected rows of file name and label.")
+    splits: dict[str, str] = {}
+    for row in listed.rows:
         split = _SPLITS.get(row.split.lower(), "") if row.split else ""
         if row.split and not split:
             raise DataError(
                 f"{path}, line {row.line}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}"
             )
-        name = clip_id(row.name)
-        before = found.get(name, ListedRecording(name, (), None, split))
-        if before.split != split:
-            raise DataError(f"{path}, line {row.line}: {row.name} is in two splits, or has a row without one.")
-        found[name] = ListedRecording(name, tuple(dict.fromkeys((*before.tags, *row.labels))), None, split)
-    if not found:
-        raise DataError(f"{path}: lists no clip; expected rows of file name and label.")
-    if len({bool(recording.split) for recording in found.values()}) == 2:
-        lacking = next(recording.name for recording in found.values() if not recording.split)
-        raise DataError(f"{path}: {lacking} has no split, others have; fill the column or leave it out.")
-    return found
+        name = recording_id(row.name or path.stem)
+        if splits.setdefault(name, split) != split:
+            raise DataError(f"{path}, line {row.line}: {names[name]} is in two splits, or has a row without one.")
+    if len({bool(split) for split in splits.values()}) == 2:
+        lacking = next(name for name, split in splits.items() if not split)
+        raise DataError(f"{path}: {lacking} has no split, others have; fill the column or remove it.")
+    return {name: ListedRecording(name, labels, None, splits[name]) for name, labels in tags.items()}
 
 
-def _read_event_files(path: Path, classes: tuple[str, ...]) -> dict[str, tuple[Event, ...]]:
-    if not path.is_dir():
-        events = read_events(path, classes=classes or None)
-        if not events:
-            raise DataError(f"{path}: lists no event; expected filename, onset, offset, event_label.")
+def _read_event_files(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, tuple[Event, ...]]:
+    if path.is_dir():
+        events = read_audacity_folder(path)
+        for name, found in events.items() if classes else ():
+            class_indices((event.label for event in found), classes, where=str(path / f"{name}.txt"))
         return events
-    tracks = sorted(track for track in path.glob("*.txt") if track.name != "classes.txt")
-    if not tracks:
-        raise DataError(f"{path}: no label tracks (*.txt) in this folder.")
-    events = {clip_id(track.stem): read_audacity(track) for track in tracks}
-    for track in tracks if classes else ():
-        class_indices((event.label for event in events[clip_id(track.stem)]), classes, where=str(track))
+    events = read_events(path, classes=classes or None, form=form)
+    if not events:
+        raise DataError(f"{path}: lists no event; expected filename, onset, offset, event_label.")
     return events
 
 
@@ -90,6 +89,8 @@ def _unite(
     """Tags and events of one list of recordings; a label that has an event is a tag as well."""
     if not tags:
         tags = {name: ListedRecording(name, (), None) for name in events}
+    ids = match_ids(events, tags, where=where)
+    events = {ids[name]: found for name, found in events.items()}
     stray = next((name for name in events if name not in tags), None)
     if stray is not None:
         raise DataError(f"{where}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
@@ -102,7 +103,7 @@ def _unite(
 
 
 def read_labels(
-    root: Path, tag_file: Path | None, event_file: Path | None
+    root: Path, tag_file: Path | None, event_file: Path | None, *, form: str | None = None
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Read the label files of a folder of recordings.
 
@@ -113,6 +114,8 @@ def read_labels(
     tag_file : Path or None
     event_file : Path or None
         An event list, or a folder of Audacity label tracks. One of the two must be given.
+    form : str, optional
+        Of the tag file, or of the event list where there is no tag file; by default found from its rows.
 
     Returns
     -------
@@ -125,8 +128,8 @@ def read_labels(
     classes = _read_classes(class_file) if class_file else ()
     if tag_file is not None and tag_file.is_dir():
         raise DataError(f"{tag_file}: is a folder; data.metadata is the tag file, e.g. {tag_file / 'tags.csv'}.")
-    tags = _read_tags(tag_file, classes) if tag_file is not None else {}
-    events = _read_event_files(event_file, classes) if event_file is not None else {}
+    tags = _read_tags(tag_file, classes, form) if tag_file is not None else {}
+    events = _read_event_files(event_file, classes, form if tag_file is None else None) if event_file is not None else {}
     recordings = _unite(tags, events, str(event_file))
     classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
     if not classes:

@@ -3,6 +3,9 @@
 The trap: the organisers' weak files of DCASE 2017 task 4 hold the cut's place in the *video* in columns 2 and 3
 (``id_30.000_40.000.wav  30.000  40.000  Car``), and read as an event list they are valid, and wrong. A file is told
 by its own rows: where every row's times are those in its name, it holds tags. It is never scored as events.
+
+Recordings are matched by their paths; a shorter path in one of the files is a short form of the only longer one that
+ends in it (`crnn_weak.labels.names.match_ids`).
 """
 
 from __future__ import annotations
@@ -14,55 +17,26 @@ from typing import Any
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.columns import OFFSET, ONSET, column, header_columns, times_at
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.tables import clip_id, number, read_rows, read_text
-from crnn_weak.labels.task4 import video_place
+from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.tables import read_text
 
 __all__ = ["ListPair", "class_list", "drop_zero_length", "file_kind", "labels_of", "read_classes", "read_pair"]
 
 
-def file_kind(path: str | Path) -> str:
-    """Return what a label file holds: ``events``, ``tags``, ``empty``, or ``unclear``.
+def file_kind(path: str | Path, *, form: str | None = None) -> str:
+    """Return what a label file holds: ``events``, ``tags``, ``empty`` (no label), or ``unclear``.
 
-    ``unclear`` is a file with onsets and offsets of which some, or all and all from 0, are the times in the clips'
-    names: such a row may be a tag with its place in the video or an event over the whole clip.
+    ``unclear`` is a file whose times may be those of events or places in other recordings.
 
     Raises
     ------
     DataError
-        The file is missing or is not text.
+        The file is missing, is not text, or fits no form.
     """
-    rows = read_rows(path)
-    if not rows:
-        return "empty"
-    columns = header_columns(rows)
-    if columns is not None:
-        return "events" if column(columns, ONSET) is not None and column(columns, OFFSET) is not None else "tags"
-    if len(rows[0].fields) == 5 and rows[0].fields[4][:3] in ("/m/", "/t/", "/g/"):
-        return "tags"  # the organisers' set files: places in the videos, AudioSet ids
-    timed = [(row.fields, at) for row in rows if (at := times_at(row.fields)) is not None]
-    if not timed:
-        return "tags"
-    at_place = [at == 1 and _is_place(fields) for fields, at in timed]
-    if not any(at_place):
-        return "events"
-    telling = any(number(fields[1]) != 0 for (fields, _), same in zip(timed, at_place, strict=True) if same)
-    if all(at_place):
-        return "tags" if telling else "unclear"
-    # A few whole-clip events of cuts that begin at 0 are nothing unusual in an event list.
-    return "unclear" if telling else "events"
-
-
-def _is_place(fields: Sequence[str]) -> bool:
-    """Return whether the times in a row are those in the file's name."""
-    try:
-        _, start, end = video_place(clip_id(fields[0]))
-    except DataError:
-        return False
-    onset, offset = number(fields[1]), number(fields[2])
-    return onset is not None and offset is not None and (onset, offset) == (float(start), float(end))
+    return read_label_file(path, form=form).kind
 
 
 @dataclass(frozen=True)
@@ -72,7 +46,7 @@ class ListPair:
     Attributes
     ----------
     kind : {"events", "tags"}
-    reference, estimated : dict of clip id to tuple of Event, or of str
+    reference, estimated : dict of recording id to tuple of Event, or of str
     notes : tuple of str
         What the reader of the result should know of the files.
     """
@@ -83,38 +57,24 @@ class ListPair:
     notes: tuple[str, ...] = field(default=())
 
 
-def _read(path: str | Path, kind: str, classes: Sequence[str], strip_y: bool) -> dict[str, tuple[Any, ...]]:
-    if kind == "tags":
-        return dict(read_tags(path, classes=classes or DCASE2017_TASK4, strip_y=strip_y))
-    return dict(read_events(path, strip_y=strip_y))
-
-
-def _kind(paths: Sequence[str | Path], asked: str | None) -> str:
+def _kind(paths: Sequence[str | Path], asked: str | None, form: str | None) -> str:
     """Return the kind under which the files can be scored together."""
-    found = {str(path): file_kind(path) for path in paths}
-    if asked == "tags":
-        return "tags"
-    for path, kind in found.items():
-        if asked == "events" and kind == "tags":
-            raise DataError(
-                f"{path}: holds tags; its times, if it has any, are the clips' places in their videos. "
-                "Score it with --tags."
-            )
-        if asked is None and kind == "unclear":
-            raise DataError(
-                f"{path}: rows whose times are those in the clips' names may be tags with a place in the video, or "
-                "events. Say which with --tags or --events."
-            )
-    if asked == "events":
-        return "events"
-    kinds = {kind for kind in found.values() if kind != "empty"}
-    if kinds == {"events", "tags"}:
-        tags = [path for path, kind in found.items() if kind == "tags"]
+    if asked is not None:
+        return asked
+    found = {str(path): file_kind(path, form=form) for path in paths}
+    unclear = next((path for path, kind in found.items() if kind == "unclear"), None)
+    if unclear is not None:
+        raise DataError(
+            f"{unclear}: the times may be those of events, or the clips' places in other recordings. "
+            "Say which with --events or --tags."
+        )
+    tags = [path for path, kind in found.items() if kind == "tags"]
+    if tags and "events" in found.values():
         raise DataError(
             f"{', '.join(tags)}: holds tags, the other file events. Score both as tags with --tags, or give two event "
             "lists."
         )
-    return kinds.pop() if kinds else "events"
+    return "tags" if tags else "events"
 
 
 def read_pair(
@@ -124,6 +84,7 @@ def read_pair(
     kind: str | None = None,
     classes: Sequence[str] = (),
     strip_y: bool = False,
+    form: str | None = None,
 ) -> ListPair:
     """Read a reference and an estimate.
 
@@ -132,46 +93,59 @@ def read_pair(
     reference, estimated : path
         Without an estimate it is empty.
     kind : {"events", "tags"}, optional
-        By default told from the files.
+        By default found from the files.
     classes : sequence of str
         Known labels, for joined lists of labels with commas in them.
     strip_y : bool
-        See `crnn_weak.labels.tables.clip_id`.
+        See `crnn_weak.labels.names.recording_id`.
+    form : str, optional
+        Of both files, a name of `crnn_weak.labels.formats.FORMS`; by default found from their rows.
 
     Raises
     ------
     DataError
-        A file cannot be read, the kinds differ or cannot be told.
+        A file cannot be read, the kinds differ or cannot be told, or a name in the estimate may be two recordings of
+        the reference.
     """
     paths = [reference] if estimated is None else [reference, estimated]
-    chosen = _kind(paths, kind)
-    known = _read(reference, chosen, classes, strip_y)
-    guessed = {} if estimated is None else _read(estimated, chosen, classes, strip_y)
-    notes = []
-    if estimated is not None and chosen == "events":
+    chosen = _kind(paths, kind, form)
+
+    def read(path: str | Path) -> dict[str, tuple[Any, ...]]:
+        if chosen == "tags":
+            return dict(read_tags(path, classes=classes or DCASE2017_TASK4, strip_y=strip_y, form=form))
+        return dict(read_events(path, strip_y=strip_y, form=form))
+
+    known = read(reference)
+    guessed = {} if estimated is None else read(estimated)
+    if estimated is not None:
         known, guessed = _one_recording(Path(reference), known, Path(estimated), guessed)
-    missing = [clip for clip in known if clip not in guessed]
-    if estimated is not None and missing:
-        notes.append(f"{len(missing)} of {len(known)} clips have no row in the estimate: counted as empty")
-    if chosen == "events":
-        zero = sum(event.offset == event.onset for rows in known.values() for event in rows)
-        if zero:
-            notes.append(
-                f"{zero} zero-length rows in the reference (labelled, but not heard): the event-based figures count "
-                "them as events to be found, --drop-zero-length leaves them out"
-            )
-    return ListPair(chosen, known, guessed, tuple(notes))
+        names = match_ids(guessed, known, where=str(estimated))
+        guessed = {names[name]: rows for name, rows in guessed.items()}
+    return ListPair(chosen, known, guessed, tuple(_notes(chosen, known, None if estimated is None else guessed)))
+
+
+def _notes(kind: str, known: Mapping[str, tuple[Any, ...]], guessed: Mapping[str, Any] | None) -> Iterable[str]:
+    missing = [clip for clip in known if guessed is not None and clip not in guessed]
+    if missing:
+        yield f"{len(missing)} of {len(known)} clips have no row in the estimate: counted as empty"
+    zero = sum(event.offset == event.onset for rows in known.values() for event in rows) if kind == "events" else 0
+    if zero:
+        yield (
+            f"{zero} zero-length rows in the reference (labeled, but not heard): the event-based metrics count "
+            "them as events to be found, --drop-zero-length skips them"
+        )
 
 
 def _one_recording(
     reference: Path,
-    known: dict[str, tuple[Event, ...]],
+    known: dict[str, tuple[Any, ...]],
     estimated: Path,
-    guessed: dict[str, tuple[Event, ...]],
-) -> tuple[dict[str, tuple[Event, ...]], dict[str, tuple[Event, ...]]]:
+    guessed: dict[str, tuple[Any, ...]],
+) -> tuple[dict[str, tuple[Any, ...]], dict[str, tuple[Any, ...]]]:
     """Give lists without file names, which the reader names after their files, one name."""
-    if set(known) <= {reference.stem} and set(guessed) <= {estimated.stem}:
-        return {reference.stem: known.get(reference.stem, ())}, {reference.stem: guessed.get(estimated.stem, ())}
+    stems = [recording_id(path.stem) for path in (reference, estimated)]
+    if set(known) <= {stems[0]} and set(guessed) <= {stems[1]}:
+        return {stems[0]: known.get(stems[0], ())}, {stems[0]: guessed.get(stems[1], ())}
     return known, guessed
 
 

@@ -1,157 +1,135 @@
-"""Delimited text files: rows with their line numbers, clip names, writing under a temporary name first.
+"""Delimited text: lines of a file in any Unicode encoding with a mark, fields, numbers, writing.
 
-The readers of label files (`crnn_weak.labels.files`, `crnn_weak.labels.task4`) stand on these few functions.
+A field is quoted as in CSV where it begins with a quotation mark; a quoted field ends in its own line.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crnn_weak.audio import AUDIO_SUFFIXES
+from crnn_weak import storage
 from crnn_weak.errors import DataError
+from crnn_weak.labels.names import check_characters, nfc
 
-__all__ = ["Row", "clip_id", "number", "read_rows", "read_text", "write_rows", "write_text"]
+__all__ = ["Row", "number", "read_lines", "read_rows", "read_text", "split_line", "write_rows"]
 
-# The organisers' audio and duration files: a Y before YouTube's id of 11 characters, then the cut's place.
-_ORGANISERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 class Row(NamedTuple):
-    """One line of a table: its number in the file, from 1, and its fields without blanks round them."""
+    """One line of a table: its number in the file, from 1, and its fields without blanks around them."""
 
     line: int
     fields: list[str]
 
 
-def clip_id(name: str, *, strip_y: bool = False) -> str:
-    """Return the id in a file name: without folder and audio suffix.
-
-    Parameters
-    ----------
-    name : str
-        As it stands in a label file, with ``/`` or ``\\``; ids may begin with dashes and hold dots.
-    strip_y : bool
-        Remove the ``Y`` that the organisers' audio and duration files have before YouTube's id.
+def number(text: str) -> float | None:
+    """Return a finite number, or None; a decimal comma counts as a point.
 
     Examples
     --------
-    >>> clip_id("audio/--jc0NAxK8M_30.000_40.000.wav")
-    '--jc0NAxK8M_30.000_40.000'
-    >>> clip_id("Y--jc0NAxK8M_30.000_40.000.wav", strip_y=True)
-    '--jc0NAxK8M_30.000_40.000'
+    >>> number("1,5"), number("1_5"), number("nan")
+    (1.5, None, None)
     """
-    name = name.strip().replace("\\", "/").rpartition("/")[2]
-    stem, suffix = os.path.splitext(name)
-    if suffix.lower() in AUDIO_SUFFIXES:
-        name = stem
-    return _ORGANISERS_NAME.sub("", name, count=1) if strip_y else name
-
-
-def number(text: str) -> float | None:
-    """Return a finite number, or None; a decimal comma (some Audacity versions write it) counts as a point."""
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
+    text = text.strip()
+    if len(text) > 40 or not _NUMBER.fullmatch(text):
         return None
+    value = float(text.replace(",", "."))
     return value if math.isfinite(value) else None
 
 
 def read_text(path: str | Path) -> str:
-    """Return a text file's content; a byte order mark is dropped.
+    """Return a text file's content in Unicode normalization form C, without its byte order mark.
 
     Raises
     ------
     DataError
-        The file is missing, or is not text.
+        The file is missing, is not a regular file, or is not text in UTF-8 (or UTF-16 with a byte order mark).
     """
+    path = Path(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise DataError(f"{path}: not a regular file; expected a label file.")
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such label file.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        if b"\0" in data:
-            raise ValueError
-        return data.decode("utf-8-sig")
-    except ValueError:
-        raise DataError(f"{path}: not a text file in UTF-8; expected a table of labels.") from None
+        text = data.decode(encoding)
+    except UnicodeError:
+        text = "\0"
+    if "\0" in text:
+        raise DataError(f"{path}: not a text file in UTF-8; save it as UTF-8.")
+    return nfc(text)
 
 
-def _separator(lines: Iterable[str]) -> str:
-    """What separates the fields of the first line that has several: a tab, else the first ``,`` or ``;``."""
-    for line in lines:
-        bare = re.sub(r'"[^"]*"', "", line)
-        if "\t" in bare:
-            return "\t"
-        places = {sign: bare.find(sign) for sign in ",;" if sign in bare}
-        if places:
-            return min(places, key=places.__getitem__)
-    return "\t"
+def read_lines(path: str | Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file that are not blank, with their numbers from 1; LF, CRLF or CR end a line."""
+    lines = enumerate(re.split(r"\r\n|\n|\r", read_text(path)), start=1)
+    return [(line, text) for line, text in lines if text.strip()]
 
 
-def read_rows(path: str | Path, *, separator: str | None = None) -> list[Row]:
-    """Read a table, blank lines left out; LF or CRLF, quoted fields.
+def split_line(text: str, separator: str) -> list[str] | None:
+    """Return the fields of a line without blanks around them, or None where its quotation marks do not match."""
+    if '"' not in text:
+        fields = text.split(separator)
+    else:
+        try:
+            (fields,) = csv.reader([text], delimiter=separator, strict=True, skipinitialspace=separator != "\t")
+        except csv.Error:
+            if separator != "\t":
+                return None
+            fields = text.split(separator)  # Audacity writes quotation marks as they are
+    return [field.strip() for field in fields]
 
-    Parameters
-    ----------
-    separator : str, optional
-        By default found from the first lines: a tab, else ``,`` or ``;``.
+
+def read_rows(path: str | Path, *, separator: str) -> list[Row]:
+    """Read a table with a known separator, blank lines skipped.
+
+    Raises
+    ------
+    DataError
+        The file is missing or not text, or a line's quotation marks do not match.
     """
-    text = read_text(path)
-    if separator is None:
-        separator = _separator(line for line in text[:65536].splitlines()[:200] if line.strip())
     rows = []
-    # A quotation mark opens a quoted field only where the file balances them; 6" pipe is a label like any other.
-    balanced = text.count('"') % 2 == 0
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if balanced else csv.QUOTE_NONE,
-    )
-    try:
-        for fields in reader:
-            stripped = [field.strip() for field in fields]
-            if any(stripped):
-                rows.append(Row(reader.line_num, stripped))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a table ({error}).") from None
+    for line, text in read_lines(path):
+        fields = split_line(text, separator)
+        if fields is None:
+            raise DataError(f"{path}, line {line}: quotation marks do not match; a quoted field ends in its line.")
+        rows.append(Row(line, fields))
     return rows
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8 under a temporary name, then rename it; its folder is made where it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_rows(
     path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t", line_end: str = "\n", quote: bool = True
 ) -> None:
-    """Write a table; fields that hold the separator, a quote or a line end are quoted.
+    """Write a table; a field that holds the separator or begins with a quotation mark is quoted.
 
     Parameters
     ----------
     quote : bool
         False writes the fields as they are (label files that other tools read line by line).
+
+    Raises
+    ------
+    DataError
+        A field holds a control character, or cannot be written without quotes; nothing is written.
     """
-    buffer = io.StringIO(newline="")
-    if quote:
-        csv.writer(buffer, delimiter=separator, lineterminator=line_end).writerows(rows)
-    else:
-        buffer.writelines(separator.join(row) + line_end for row in rows)
-    write_text(path, buffer.getvalue())
+    lines = []
+    for row in rows:
+        fields = [check_characters(field, str(path)) for field in row]
+        for at, field in enumerate(fields):
+            if separator in field or field.startswith('"') or (separator != "\t" and '"' in field):
+                if not quote:
+                    raise DataError(f"{path}: {field!r} cannot be written in a form without quotes; rename it.")
+                fields[at] = '"' + field.replace('"', '""') + '"'
+        lines.append(separator.join(fields) + line_end)
+    storage.write_text(path, "".join(lines))

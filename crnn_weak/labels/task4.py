@@ -28,6 +28,7 @@ from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels import tables
 from crnn_weak.labels.classes import AUDIOSET_IDS
 from crnn_weak.labels.events import Event, Events
+from crnn_weak.labels.names import recording_id
 
 __all__ = [
     "SetRow",
@@ -36,6 +37,7 @@ __all__ = [
     "read_set_csv",
     "read_strong_tsv",
     "read_weak_tsv",
+    "set_row",
     "video_place",
     "write_durations",
     "write_set_csv",
@@ -62,7 +64,7 @@ def canonical_id(name: str, *, strip_y: bool = False) -> str:
     >>> canonical_id("Y-5QrBL6MzLg_60_70.wav", strip_y=True)
     '-5QrBL6MzLg_60.000_70.000'
     """
-    name = tables.clip_id(name, strip_y=strip_y)
+    name = recording_id(name, strip_y=strip_y).rpartition("/")[2]
     match = _CUT.match(name)
     return f"{match['video']}_{float(match['start']):.3f}_{float(match['end']):.3f}" if match else name
 
@@ -102,22 +104,24 @@ def read_set_csv(path: str | Path, audioset_ids: Mapping[str, str] = AUDIOSET_ID
     DataError
         A row has another number of columns, or times that are no numbers; the message has file and line.
     """
-    rows = []
-    for row in tables.read_rows(path, separator=","):
-        video, start, end, _, mids = _fields(path, row, 5, 'id,start,end,"labels","AudioSet ids"')
-        first, last = tables.number(start), tables.number(end)
-        if first is None or last is None:
-            raise DataError(f"{path}, line {row.line}: {start!r} to {end!r} is not a place in a video, in seconds.")
-        labels = []
-        for mid in filter(None, (mid.strip() for mid in mids.split(","))):
-            if mid not in audioset_ids:
-                raise LabelError(
-                    f"{path}, line {row.line}: AudioSet id {mid!r} is none of the task's classes. "
-                    f"{nearest_names(mid, audioset_ids)}"
-                )
-            labels.append(audioset_ids[mid])
-        rows.append(SetRow(f"{video}_{first:.3f}_{last:.3f}", tuple(dict.fromkeys(labels))))
-    return rows
+    return [set_row(path, row, audioset_ids) for row in tables.read_rows(path, separator=",")]
+
+
+def set_row(path: str | Path, row: tables.Row, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> SetRow:
+    """Return one row of a set file; see `read_set_csv`."""
+    video, start, end, _, mids = _fields(path, row, 5, 'id,start,end,"labels","AudioSet ids"')
+    first, last = tables.number(start), tables.number(end)
+    if first is None or last is None:
+        raise DataError(f"{path}, line {row.line}: {start!r} to {end!r} is not a place in a video, in seconds.")
+    labels = []
+    for mid in filter(None, (mid.strip() for mid in mids.split(","))):
+        if mid not in audioset_ids:
+            raise LabelError(
+                f"{path}, line {row.line}: AudioSet id {mid!r} is none of the task's classes. "
+                f"{nearest_names(mid, audioset_ids)}"
+            )
+        labels.append(audioset_ids[mid])
+    return SetRow(f"{video}_{first:.3f}_{last:.3f}", tuple(dict.fromkeys(labels)))
 
 
 def write_set_csv(

@@ -26,7 +26,8 @@ from joblib import Parallel, delayed
 from crnn_weak.activity import roll_runs
 from crnn_weak.audio import load_clip
 from crnn_weak.errors import DataError
-from crnn_weak.labels.tables import number, read_rows, read_text, write_text
+from crnn_weak.labels.tables import number, read_rows, read_text
+from crnn_weak.storage import write_text
 
 __all__ = ["ESC50_BACKGROUNDS", "Recording", "RecordingFolder", "active_regions", "read_recordings"]
 

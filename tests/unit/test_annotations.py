@@ -5,11 +5,11 @@ import pytest
 from crnn_weak.errors import DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import (
-    clip_id,
     read_audacity,
     read_audacity_folder,
     read_events,
     read_tags,
+    recording_id,
     split_labels,
     write_audacity,
     write_events,
@@ -38,7 +38,7 @@ def saved(tmp_path, text, name="list.tsv"):
     ],
 )
 def test_clip_ids(name, strip_y, expected):
-    assert clip_id(name, strip_y=strip_y) == expected
+    assert recording_id(name, strip_y=strip_y) == expected
 
 
 EXPECTED = {"-a_1": (Event(0.5, 2.0, "Car"), Event(1.0, 3.25, HORN)), "b": (Event(0.0, 0.0, "Bus"),)}

@@ -1,0 +1,147 @@
+"""Forms of label files without a header: the columns are known by their number and their values.
+
+============  =====================================================================================================
+``dcase``     ``filename onset offset label``, with a scene after the name or a score at the end; name only: no event
+``audacity``  ``onset offset label`` of one recording (label tracks, sed_eval); Audacity's lines of frequencies are
+              skipped
+``dcase-tags``  ``filename label``, one pair a row or labels joined by ``;`` or ``,``; ``filename scene label;label;``
+``task4-weak``  ``id_start_end.wav start end label``: tags; the times are the cut's place in the video
+``task4-set``   ``id,start,end,"label,label","mid,mid"``: tags by their AudioSet ids
+============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+from crnn_weak.labels.forms import LabelRow, Mismatch, Table, name_only, split_labels, timed_row, times_in_name
+from crnn_weak.labels.names import has_audio_suffix
+from crnn_weak.labels.tables import Row, number
+from crnn_weak.labels.task4 import set_row
+
+__all__ = ["read_audacity", "read_dcase", "read_dcase_tags", "read_task4_set", "read_task4_weak"]
+
+
+def _trimmed(row: Row) -> list[str]:
+    """Return the fields without empty ones at the end."""
+    fields = list(row.fields)
+    while len(fields) > 1 and not fields[-1]:
+        fields.pop()
+    return fields
+
+
+def _shown(fields: list[str]) -> str:
+    return f"{len(fields)} column{'s' if len(fields) != 1 else ''} ({', '.join(fields)[:60]!r})"
+
+
+def _dcase_layout(fields: list[str]) -> tuple[int, int, int | None] | None:
+    """Return the columns of onset, label and score, or None where the fields are no event of this form."""
+    if len(fields) == 4:
+        return 1, 3, None
+    numbers = [number(field) is not None for field in fields]
+    if len(fields) == 5 and numbers[1:] == [False, True, True, numbers[4]]:
+        return 2, 4, None  # a scene after the file name
+    if len(fields) == 5 and numbers[1:] == [True, True, False, True]:
+        return 1, 3, 4
+    return None
+
+
+def read_dcase(table: Table) -> list[LabelRow]:
+    """Read ``filename onset offset label``; see `crnn_weak.labels.formats`."""
+    found, layouts = [], set()
+    for row in table.rows:
+        fields = _trimmed(row)
+        if len(fields) == 1:
+            found.append(name_only(table, row))
+            continue
+        layout = _dcase_layout(fields)
+        if layout is None:
+            raise Mismatch(row.line, f"{_shown(fields)}; expected filename, onset, offset, label.")
+        layouts.add(layout)
+        if len(layouts) > 1:
+            raise Mismatch(row.line, f"{_shown(fields)}; the rows before have another form.")
+        at, label, score = layout
+        value = "" if score is None else fields[score]
+        found.append(timed_row(row.line, fields[0], fields[at], fields[at + 1], fields[label], score=value))
+    places = [_is_place(row) for row in found if row.onset is not None]
+    if places and all(places) and any(row.onset for row in found):
+        raise Mismatch(
+            table.rows[0].line,
+            "every row has the times in its file's name: these are tags with places in videos, not events.",
+            2,
+        )
+    return found
+
+
+def _is_place(row: LabelRow) -> bool:
+    return times_in_name(row.name) == (row.onset, row.offset)
+
+
+def read_task4_weak(table: Table) -> list[LabelRow]:
+    """Read ``id_start_end.wav start end label`` as tags; other event lists are no tags of this form."""
+    found = []
+    for row in table.rows:
+        fields = _trimmed(row)
+        if len(fields) == 1:
+            found.append(name_only(table, row))
+        elif len(fields) == 4:
+            found.append(timed_row(row.line, fields[0], *fields[1:]))
+        else:
+            raise Mismatch(row.line, f"{_shown(fields)}; expected name, start, end, label.")
+    places = [_is_place(row) for row in found if row.onset is not None]
+    telling = any(row.onset for row in found if row.onset is not None and _is_place(row))
+    if not places or not (all(places) or telling):
+        raise Mismatch(table.rows[0].line, "the times are not those in the file's name.")
+    return [LabelRow(row.line, row.name, row.labels) for row in found]
+
+
+def read_audacity(table: Table) -> list[LabelRow]:
+    """Read ``onset offset label`` of one recording; see `crnn_weak.labels.formats`."""
+    found = []
+    for row in table.rows:
+        fields = row.fields
+        if fields[0] == "\\" and found:
+            continue  # the frequencies of a spectral selection
+        if len(fields) != 3:
+            raise Mismatch(row.line, f"{_shown(fields)}; expected onset, offset, label.")
+        found.append(timed_row(row.line, None, *fields))
+    return found
+
+
+def read_dcase_tags(table: Table) -> list[LabelRow]:
+    """Read ``filename label`` and dcase_util's ``filename scene label;label;``."""
+    cells = []
+    for row in table.rows:
+        fields = _trimmed(row)
+        if len(fields) <= 2:
+            cells.append((row, fields[1] if len(fields) == 2 else ""))
+        elif len(fields) <= 4 and ";" in fields[2] and len(set(fields) - {""}) == len(fields):
+            cells.append((row, fields[2]))  # file, scene, tags[, identifier]
+        else:
+            raise Mismatch(
+                row.line,
+                f"{_shown(fields)}; expected filename and labels: one pair a row, or several labels joined by ; or , "
+                "with a tab before or quotes around them.",
+            )
+    known = set(table.classes) | {text for _, text in cells if text and not set(text) & set(",;")}
+    found = [name_only(table, row, labels=split_labels(text, known)) for row, text in cells]
+    if table.named:
+        _refuse_mixed_names(table, found)
+    return found
+
+
+def _refuse_mixed_names(table: Table, found: list[LabelRow]) -> None:
+    """A header in another language has no audio suffix where the names have one."""
+    bare = [row for row in found if not has_audio_suffix(row.name)]
+    if bare and len(bare) < len(found):
+        raise Mismatch(bare[0].line, f"{bare[0].name!r} has no audio suffix, other names have one.")
+
+
+def read_task4_set(table: Table) -> list[LabelRow]:
+    """Read the organizers' ``training_set.csv`` and ``testing_set.csv``."""
+    found = []
+    for row in table.rows:
+        mids = row.fields[4].split(",") if len(row.fields) == 5 else [""]
+        if not all(mid.strip()[:3] in ("/m/", "/t/", "/g/") for mid in mids):
+            raise Mismatch(row.line, f'{_shown(row.fields)}; expected id, start, end, "labels", "AudioSet ids".')
+        clip = set_row(table.path, row)
+        found.append(LabelRow(row.line, clip.clip_id, clip.labels))
+    return found

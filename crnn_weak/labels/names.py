@@ -1,0 +1,180 @@
+"""Names of recordings and labels: one spelling each, no control characters, no two recordings under one name.
+
+A recording's id is its path relative to the folder of audio, with ``/``, in Unicode normalization form C, without the
+audio suffix. A bare file name is a short form of a longer path and is accepted where only one recording has it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from crnn_weak.audio import AUDIO_SUFFIXES
+from crnn_weak.errors import DataError
+
+__all__ = [
+    "check_characters",
+    "check_name",
+    "code_points",
+    "has_audio_suffix",
+    "match_ids",
+    "nfc",
+    "recording_id",
+    "recording_path",
+]
+
+# The organizers' audio and duration files: a Y before YouTube's id of 11 characters, then the cut's place.
+_ORGANIZERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
+
+
+def nfc(text: str) -> str:
+    """Return a text in Unicode normalization form C, in which equal-looking accents are equal."""
+    return unicodedata.normalize("NFC", text)
+
+
+def has_audio_suffix(name: str) -> bool:
+    """Return whether a file name ends in a suffix of an audio file."""
+    return os.path.splitext(name.rstrip())[1].lower() in AUDIO_SUFFIXES
+
+
+def recording_path(name: str) -> str:
+    """Return the relative path that a name in a label file stands for: ``/`` between folders, form C.
+
+    Examples
+    --------
+    >>> recording_path(".\\\\siteA\\\\r.wav")
+    'siteA/r.wav'
+    """
+    path = nfc(name).strip().replace("\\", "/")
+    return posixpath.normpath(path).lstrip("/") if path else path
+
+
+def recording_id(name: str, *, strip_y: bool = False) -> str:
+    """Return the id of the recording that a file name stands for: its path without audio suffix.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in a label file, with ``/`` or ``\\``; ids may begin with dashes and hold dots.
+    strip_y : bool
+        Remove the ``Y`` that the organizers' audio and duration files have before YouTube's id.
+
+    Examples
+    --------
+    >>> recording_id("audio/--jc0NAxK8M_30.000_40.000.wav")
+    'audio/--jc0NAxK8M_30.000_40.000'
+    >>> recording_id("Y--jc0NAxK8M_30.000_40.000.wav", strip_y=True)
+    '--jc0NAxK8M_30.000_40.000'
+    """
+    path = recording_path(name)
+    if has_audio_suffix(path):
+        path = os.path.splitext(path)[0]
+    if strip_y:
+        folder, slash, stem = path.rpartition("/")
+        path = folder + slash + _ORGANIZERS_NAME.sub("", stem, count=1)
+    return path
+
+
+def check_characters(text: str, where: str) -> str:
+    """Return a field of a table in form C.
+
+    Raises
+    ------
+    DataError
+        It holds a control character (a line feed would forge rows, an escape sequence would reach the terminal) or
+        is not Unicode.
+    """
+    for sign in text if not text.isascii() or not text.isprintable() else ():
+        if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign == "\ufeff":
+            raise DataError(
+                f"{where}: {text!r} holds the control character U+{ord(sign):04X}, which no label file can carry; "
+                "rename it."
+            )
+    return nfc(text)
+
+
+def check_name(text: str, where: str) -> str:
+    """Return a recording's name or a label in form C, as it can be written and read back.
+
+    Raises
+    ------
+    DataError
+        It is empty, begins or ends with a blank, or holds a control character.
+    """
+    if not text or text != text.strip():
+        raise DataError(f"{where}: the name {text!r} is empty or begins or ends with a blank; rename it.")
+    return check_characters(text, where)
+
+
+def code_points(name: str, other: str) -> str:
+    """Return a sentence on how two names that look alike differ, or "" where a reader sees the difference.
+
+    Examples
+    --------
+    >>> code_points("C\\u0430r", "Car")
+    'They differ in U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A.'
+    >>> code_points("Bar", "Car")
+    ''
+    """
+    differing = [
+        (name[a:b], other[c:d])
+        for tag, a, b, c, d in difflib.SequenceMatcher(None, name, other, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+    changed = "".join(left + right for left, right in differing)
+    if len(changed) > 8 or all(sign.isascii() and not sign.isspace() for sign in changed):
+        return ""
+
+    def spell(text: str) -> str:
+        return " ".join(f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".strip() for sign in text) or "nothing"
+
+    return f"They differ in {', '.join(f'{spell(left)} against {spell(right)}' for left, right in differing)}."
+
+
+def _tails(path: str) -> Iterable[str]:
+    parts = path.split("/")
+    return ("/".join(parts[start:]) for start in range(len(parts)))
+
+
+def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> dict[str, str]:
+    """Return the known id that each name stands for: the same path, or the only one that ends in it.
+
+    A name with more folders than the known id matches as well (``data/siteA/r`` and ``siteA/r``). Names that match
+    none map to themselves.
+
+    Raises
+    ------
+    DataError
+        A name could stand for several known ids, or two names stand for one; both are named.
+
+    Examples
+    --------
+    >>> match_ids(["r", "b/s"], ["a/r", "s"], where="list.tsv")
+    {'r': 'a/r', 'b/s': 's'}
+    """
+    exact = set(known)
+    ends: dict[str, list[str]] = defaultdict(list)
+    for identifier in exact:
+        for tail in _tails(identifier):
+            ends[tail].append(identifier)
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in names:
+        if name in exact:
+            matches = [name]
+        else:
+            matches = sorted(ends.get(name, ())) or next(([t] for t in _tails(name) if t in exact), [name])
+        if len(matches) > 1:
+            raise DataError(
+                f"{where}: {name!r} may be {matches[0]!r} or {matches[1]!r}; give the path from the folder of audio."
+            )
+        if matches[0] in taken:
+            raise DataError(f"{where}: {taken[matches[0]]!r} and {name!r} both stand for {matches[0]!r}; rename one.")
+        taken[matches[0]] = name
+        found[name] = matches[0]
+    return found
