@@ -23,7 +23,7 @@ import soundfile
 from crnn_weak import timing
 from crnn_weak.errors import DataError
 
-__all__ = ["AUDIO_SUFFIXES", "AudioHeader", "index_audio", "load_clip", "read_header", "write_audio"]
+__all__ = ["AUDIO_SUFFIXES", "AudioHeader", "audio_files", "index_audio", "load_clip", "read_header", "write_audio"]
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +190,20 @@ def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
         yield from _walk(subfolder)
 
 
+def audio_files(folder: str | Path) -> list[Path]:
+    """Return the audio files of a folder and its subfolders: a folder before its subfolders, then by name.
+
+    Raises
+    ------
+    DataError
+        There is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise DataError(f"{folder}: no such folder of audio files.")
+    paths = (Path(entry.path) for entry in _walk(os.fspath(folder)))
+    return [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
+
+
 def index_audio(folder: str | Path) -> dict[str, Path]:
     """Return the audio files of a folder and its subfolders by name without suffix; the folder is read once.
 
@@ -201,19 +215,14 @@ def index_audio(folder: str | Path) -> dict[str, Path]:
     DataError
         There is no such folder.
     """
-    if not os.path.isdir(folder):
-        raise DataError(f"{folder}: no such folder of audio files.")
     found: dict[str, Path] = {}
     n_double = 0
-    for entry in _walk(os.fspath(folder)):
-        stem, suffix = os.path.splitext(entry.name)
-        if suffix.lower() not in AUDIO_SUFFIXES:
-            continue
-        if stem in found:
+    for path in audio_files(folder):
+        if path.stem in found:
             n_double += 1
-            logger.debug("%s: not used, %s has the same name", entry.path, found[stem])
+            logger.debug("%s: not used, %s has the same name", path, found[path.stem])
         else:
-            found[stem] = Path(entry.path)
+            found[path.stem] = path
     if n_double:
         logger.warning("%s: %d files share a name with another and are not used.", folder, n_double)
     return found

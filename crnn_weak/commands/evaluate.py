@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists = parser.add_argument_group("label files")
     lists.add_argument("--reference", metavar="FILE", help="event list or tags, any of the field's forms")
     lists.add_argument("--estimated", metavar="FILE", help="the same of the system; clips without a row are empty")
+    lists.add_argument("--form", metavar="NAME", help="form of both files (default: found from their rows)")
     kind = lists.add_mutually_exclusive_group()
     kind.add_argument("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
     kind.add_argument("--events", dest="kind", action="store_const", const="events", help="score as event lists")
@@ -129,7 +130,9 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     if bool(args.estimated) == bool(args.baseline):
         raise ConfigError("give --estimated FILE, or --baseline NAME in its place.")
     classes = read_classes(args.classes) if args.classes else ()
-    pair = read_pair(args.reference, args.estimated, kind=args.kind, classes=classes, strip_y=args.strip_y)
+    pair = read_pair(
+        args.reference, args.estimated, kind=args.kind, classes=classes, strip_y=args.strip_y, form=args.form
+    )
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
     header = {"reference": _describe(args.reference, reference, pair.kind)}
     if pair.kind == "events" and args.drop_zero_length:
@@ -195,7 +198,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
     if args.estimated or args.baseline:
         raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
     classes = read_classes(args.classes) if args.classes else ()
-    pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y)
+    pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y, form=args.form)
     reference = drop_zero_length(pair.reference) if args.drop_zero_length else pair.reference
     is_tags = pair.kind == "tags"
     tags = dict(pair.reference) if is_tags else _true_tags(args, classes)

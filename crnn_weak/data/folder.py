@@ -3,10 +3,11 @@
 Files
 -----
 ``data.root``
-    The audio, any suffix that libsndfile reads, in any subfolder. Names must differ without their suffix.
+    The audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path in this folder without
+    suffix; the label files may give the file name alone where only one recording has it.
 ``data.metadata``
-    The tag file, in any form that `crnn_weak.labels.tags` reads: one pair of file and label a row, or several labels
-    joined. May be left out when there are events: tags are then the labels that occur.
+    The tag file, in any form of `crnn_weak.labels.formats`. It may be missing when there are events: tags are then the
+    labels that occur.
 ``data.events``
     The event list (`crnn_weak.labels.files.read_events`), or a folder of Audacity label tracks, one ``.txt`` per
     recording. Without it there are tags only. A recording that it does not mention has unknown events; one that it
@@ -34,13 +35,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from crnn_weak.audio import index_audio, load_clip, read_header, write_audio
+from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.data.splits import stratified_part
@@ -48,6 +49,7 @@ from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.folder import ListedRecording, read_labels
+from crnn_weak.labels.names import match_ids, recording_id
 
 __all__ = ["TEST_FRACTION", "FolderDataset", "open_folder"]
 
@@ -78,8 +80,21 @@ class FolderDataset:
         return tuple(clip for clip in self.all_clips if clip.split == split)
 
 
-def _index(root: Path, wanted: Sequence[ListedRecording]) -> dict[str, Path]:
-    audio = index_audio(root)
+def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRecording], dict[str, Path]]:
+    """Return the recordings under their ids in the folder, and the audio files by id."""
+    paths: dict[str, list[Path]] = {}
+    for path in audio_files(root):
+        paths.setdefault(recording_id(path.relative_to(root).as_posix()), []).append(path)
+    ids = match_ids([recording.name for recording in listed], paths, where=str(root))
+    wanted = [replace(recording, name=ids[recording.name]) for recording in listed]
+    for recording in wanted:
+        double = paths.get(recording.name, [])
+        if len(double) > 1:
+            raise DataError(
+                f"{root}: {double[0].relative_to(root)} and {double[1].relative_to(root)} differ only in their suffix, "
+                "and the label files name this recording; rename or remove one."
+            )
+    audio = {name: found[0] for name, found in paths.items()}
     n_found = sum(recording.name in audio for recording in wanted)
     if not n_found:
         there = f"there is {next(iter(audio.values())).name}" if audio else "there is no audio file"
@@ -88,7 +103,7 @@ def _index(root: Path, wanted: Sequence[ListedRecording]) -> dict[str, Path]:
         logger.warning("%s: %d of %d listed recordings found.", root, n_found, len(wanted))
     if len(audio) > n_found:
         logger.info("%s: %d audio files are not in the label files and are not used.", root, len(audio) - n_found)
-    return audio
+    return wanted, audio
 
 
 def _duration(path: Path) -> float:
@@ -195,7 +210,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     classes, recordings = read_labels(
         root, Path(data.metadata) if data.metadata else None, Path(data.events) if data.events else None
     )
-    audio = _index(root, recordings)
+    recordings, audio = _index(root, recordings)
     if recordings[0].split:
         split_of = {recording.name: recording.split for recording in recordings}
     else:

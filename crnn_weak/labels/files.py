@@ -78,7 +78,9 @@ def events_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y
     return {name: tuple(sorted(rows, key=by_time)) for name, rows in events.items()}
 
 
-def tags_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False) -> dict[str, tuple[str, ...]]:
+def tags_of(
+    found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False
+) -> dict[str, tuple[str, ...]]:
     """Return the tags of a file that was read, by recording; see `read_tags`."""
     tags: dict[str, dict[str, None]] = {name: {} for name in file_names(found, strip_y=strip_y)}
     for row in found.rows:
@@ -255,7 +257,5 @@ def write_audacity(path: str | Path, events: Iterable[Event]) -> None:
     --------
     read_audacity
     """
-    rows = [
-        [f"{e.onset:.6f}", f"{e.offset:.6f}", check_name(e.label, str(path))] for e in sorted(events, key=by_time)
-    ]
+    rows = [[f"{e.onset:.6f}", f"{e.offset:.6f}", check_name(e.label, str(path))] for e in sorted(events, key=by_time)]
     write_rows(path, rows)

@@ -129,7 +129,8 @@ def read_labels(
     if tag_file is not None and tag_file.is_dir():
         raise DataError(f"{tag_file}: is a folder; data.metadata is the tag file, e.g. {tag_file / 'tags.csv'}.")
     tags = _read_tags(tag_file, classes, form) if tag_file is not None else {}
-    events = _read_event_files(event_file, classes, form if tag_file is None else None) if event_file is not None else {}
+    event_form = form if tag_file is None else None
+    events = _read_event_files(event_file, classes, event_form) if event_file is not None else {}
     recordings = _unite(tags, events, str(event_file))
     classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
     if not classes:

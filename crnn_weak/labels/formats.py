@@ -103,7 +103,7 @@ class LabelFile:
 def _tables(path: Path, lines: list[tuple[int, str]], classes: Collection[str], named: bool) -> dict[str, Table]:
     """Return the file split at each separator; one whose quotation marks do not match is no table."""
     tables = {}
-    for separator in "\t,;":
+    for separator in "\t" if any("\t" in text for _, text in lines) else ",;\t":
         rows = []
         for line, text in lines:
             fields = split_line(text, separator)
@@ -112,7 +112,8 @@ def _tables(path: Path, lines: list[tuple[int, str]], classes: Collection[str], 
             rows.append(Row(line, fields))
         else:
             tables[separator] = Table(path, separator, rows, named, classes)
-    return tables
+    # The most columns first: of faults in the same line, theirs says most.
+    return dict(sorted(tables.items(), key=lambda item: -len(item[1].rows[0].fields)))
 
 
 def _blank_table(table: Table, lines: list[tuple[int, str]], form: Form) -> Table | None:
@@ -124,31 +125,36 @@ def _blank_table(table: Table, lines: list[tuple[int, str]], form: Form) -> Tabl
 
 def _fitting(
     path: Path, forms: Sequence[Form], classes: Collection[str], named: bool
-) -> tuple[list[tuple[Form, list[LabelRow]]], list[Mismatch]]:
+) -> tuple[list[tuple[Form, list[LabelRow]]], list[tuple[Form, Mismatch]]]:
     """Return the forms that every row of a table has, with their rows, and the faults of the others."""
     lines = read_lines(path)
     tables = _tables(path, lines, classes, named)
-    found, faults = [], []
-    if len(tables) < 3:
-        bad = next(line for line, text in lines if split_line(text, ",") is None or split_line(text, ";") is None)
-        faults.append(Mismatch(bad, "quotation marks do not match; a quoted field ends in its line."))
+    found: list[tuple[Form, list[LabelRow]]] = []
+    faults: list[tuple[Form, Mismatch]] = []
+    if "," not in tables and "\t" not in lines[0][1]:
+        bad = next((line for line, text in lines if split_line(text, ",") is None), lines[0][0])
+        faults.append((forms[0], Mismatch(bad, "quotation marks do not match; a quoted field ends in its line.", 2)))
     for form in forms:
         if form.read is None:
             continue
         blank = _blank_table(Table(path, " ", [], named, classes), lines, form)
+        of_form = []
         for table in (*tables.values(), *([blank] if blank else [])):
             try:
-                found.append((form, form.read(table)))
+                of_form.append((len(table.rows[0].fields) > 1, form.read(table)))
             except Mismatch as error:
-                faults.append(error)
+                faults.append((form, error))
             except DataError as error:  # a label that the form's own list does not know
-                faults.append(Mismatch(table.rows[0].line, str(error), 3))
+                faults.append((form, Mismatch(table.rows[0].line, str(error), 3)))
+        splits = any(split for split, _ in of_form)  # a separator that splits nothing is none, where another splits
+        found += [(form, rows) for split, rows in of_form if split or not splits]
     return found, faults
 
 
-def _refuse(path: Path, forms: Sequence[Form], faults: list[Mismatch], named: bool) -> DataError:
+def _refuse(path: Path, forms: Sequence[Form], faults: Sequence[tuple[Form, Mismatch]], named: bool) -> DataError:
     """Word the fault of the form that fits best: by its header, else as far down as possible."""
-    fault = max(faults, key=lambda fault: (fault.rank, fault.line))
+    of_forms = [fault for form, fault in faults if form in forms]
+    fault = max(of_forms, key=lambda fault: (fault.rank, fault.line))
     text = str(fault)
     where = "" if text.startswith(str(path)) else f"{path}, line {fault.line}: "
     if named:
@@ -156,7 +162,7 @@ def _refuse(path: Path, forms: Sequence[Form], faults: list[Mismatch], named: bo
     hint = ""
     if any(text.lstrip().startswith("#") for line, text in read_lines(path) if line == fault.line):
         hint = " No form has comments: remove lines that begin with #."
-    tried = ", ".join(form.name for form in forms)
+    tried = ", ".join(form.name for form in forms if form.read is not None)
     return DataError(f"{where}{text}{hint} Forms tried: {tried}; name the right one with --form NAME.")
 
 
@@ -171,8 +177,8 @@ def _only_meaning(path: Path, found: list[tuple[Form, list[LabelRow]]], kind: st
         ]
         if meanings[0] != meanings[1]:
             raise DataError(
-                f"{path}, line {rows[0].line}: may be of the form {before[0].name} or {form.name}, which mean different "
-                "things; name the right one with --form NAME."
+                f"{path}, line {rows[0].line}: may be of the form {before[0].name} or {form.name}, with different "
+                "meanings; name the right one with --form NAME."
             )
     form, rows = by_kind.get("events") or by_kind["tags"]
     if not any(row.labels for row in rows) and (len(by_kind) > 1 or form.kind == "events"):
@@ -216,10 +222,13 @@ def read_label_file(
         if found and not events:
             raise DataError(
                 f"{path}: holds tags ({found[0][0].title}); times in it, if any, are places in other recordings. "
-                "Expected a list of events."
+                "Expected a list of events; `evaluate` scores tags with --tags."
             )
         found = events
         forms = [form for form in forms if form.kind == "events"] or forms
+    elif kind == "tags":
+        forms = sorted(forms, key=lambda form: form.kind != "tags")
+        faults.sort(key=lambda fault: fault[0].kind != "tags")
     if not found:
         raise _refuse(path, forms, faults, form is not None)
     return _only_meaning(path, found, kind)

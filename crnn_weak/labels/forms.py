@@ -39,7 +39,8 @@ class Mismatch(DataError):
     line : int
         The first row without it.
     rank : int
-        2 where the header is that of the form, 1 where only a value of the row is wrong, else 0.
+        2 where the header is that of the form, 1 where only a value of the row is wrong, 0 where the row is another,
+        below that where the header is another.
     """
 
     def __init__(self, line: int, message: str, rank: int = 0) -> None:
@@ -156,7 +157,9 @@ def timed_row(
     """
     start, end = number(onset), number(offset)
     if start is None or end is None:
-        raise Mismatch(line, f"{onset if start is None else offset!r} is not a time in seconds.")
+        raise Mismatch(
+            line, f"{onset if start is None else offset!r} is not a time in seconds.", 0 if name is None else 1
+        )
     if duration:
         end = round(start + end, 9)
     if not label:

@@ -74,8 +74,8 @@ def _refuse_unknown(table: Table, unknown: list[str]) -> None:
     if unknown and not table.named:
         raise Mismatch(
             table.rows[0].line,
-            f"the column {unknown[0][:40]!r} is not known and may change what the rows mean; remove it, or name the form "
-            "to ignore it.",
+            f"the column {unknown[0][:40]!r} is not known and may change what the rows mean; remove it, or name the "
+            "form to ignore it.",
             2,
         )
 
@@ -109,10 +109,11 @@ def read_desed(table: Table) -> list[LabelRow]:
     end = columns.get("offset", columns.get("duration"))
     label = columns.get("label", columns.get("labels"))
     if "onset" not in columns or end is None or label is None:
-        raise _refuse_header(table, "filename, onset, offset, event_label", 1 if len(columns) > 1 else 0)
+        rank = 2 if "onset" in columns else len(columns) - 2
+        raise _refuse_header(table, "filename, onset, offset, event_label", rank)
     file = columns.get("file")
     if file is None and unknown:
-        raise _refuse_header(table, "filename, onset, offset, event_label", 0)
+        raise _refuse_header(table, "filename, onset, offset, event_label", -1)
     _refuse_unknown(table, unknown)
     found = []
     for row, alone in _body(table, file):
@@ -143,7 +144,7 @@ def read_desed_tags(table: Table) -> list[LabelRow]:
     file, one = columns.get("file"), columns.get("label")
     label = one if one is not None else columns.get("labels")
     if file is None or label is None:
-        raise _refuse_header(table, "filename and event_label (or labels)", 1 if len(columns) > 1 else 0)
+        raise _refuse_header(table, "filename and event_label (or labels)", min(1, len(columns) - 2))
     times = [role for role in ("onset", "offset", "duration") if role in columns]
     _refuse_unknown(table, [table.rows[0].fields[columns[role]] for role in times] + unknown)
     cells = []
@@ -170,7 +171,7 @@ def _columns(table: Table, *needed: str) -> dict[str, int]:
     """Return the columns by lower-case name; a header without the needed ones is another form's."""
     names = [re.sub(r"\s+", " ", text.strip().lower()) for text in table.rows[0].fields]
     if not set(needed) <= set(names):
-        raise _refuse_header(table, ", ".join(needed), 0)
+        raise _refuse_header(table, ", ".join(needed), -2)
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise Mismatch(table.rows[0].line, f"the column {twice!r} stands there twice.", 2)

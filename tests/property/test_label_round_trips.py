@@ -7,13 +7,14 @@ from crnn_weak.labels import files as annotations
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.names import nfc
 
 plain = st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters='/\\"')
-ids = st.text(plain, min_size=1, max_size=12).map(lambda text: "-" + text)
+ids = st.text(plain, min_size=1, max_size=12).map(lambda text: nfc("-" + text))
 labels = st.one_of(
     st.sampled_from(DCASE2017_TASK4),
-    st.text(st.one_of(plain, st.just(" "), st.just(","), st.just(";"), st.just("\t"), st.just('"')), min_size=1)
-    .map(str.strip)
+    st.text(st.one_of(plain, st.just(" "), st.just(","), st.just(";"), st.just('"')), min_size=1)
+    .map(lambda text: nfc(text).strip())
     .filter(bool),
 )
 

@@ -29,7 +29,7 @@ def saved(tmp_path, text, name="list.tsv"):
     ("name", "strip_y", "expected"),
     [
         ("a.wav", False, "a"),
-        ("audio\\deep/b.v2.FLAC", False, "b.v2"),
+        ("audio\\deep/b.v2.FLAC", False, "audio/deep/b.v2"),
         ("-5QrBL6MzLg_60.000_70.000", False, "-5QrBL6MzLg_60.000_70.000"),
         ("Y-5QrBL6MzLg_60.000_70.000.wav  ", True, "-5QrBL6MzLg_60.000_70.000"),
         ("Y-5QrBL6MzLg_60.000_70.000.wav", False, "Y-5QrBL6MzLg_60.000_70.000"),
@@ -60,12 +60,12 @@ def test_event_lists_with_any_separator_header_and_line_end(tmp_path, separator,
 
 def test_a_header_may_put_columns_in_any_order_and_bring_scores(tmp_path):
     path = saved(tmp_path, "\ufeffEvent_Label,Offset,Onset,score,File\nCar,2,1,0.75,x/a.wav\n")
-    assert read_events(path) == {"a": (Event(1.0, 2.0, "Car", 0.75),)}
+    assert read_events(path) == {"x/a": (Event(1.0, 2.0, "Car", 0.75),)}
 
 
 def test_rows_with_a_scene_and_rows_of_a_name_only(tmp_path):
     path = saved(tmp_path, "audio/a.wav\tstreet\t0.1\t2.5\tcar\naudio/b.wav\n")
-    assert read_events(path) == {"a": (Event(0.1, 2.5, "car"),), "b": ()}
+    assert read_events(path) == {"audio/a": (Event(0.1, 2.5, "car"),), "audio/b": ()}
 
 
 def test_an_empty_list_is_empty(tmp_path):
@@ -81,8 +81,8 @@ def test_an_empty_list_is_empty(tmp_path):
         ("a.wav\t0\t1\tCar\n\nb.wav\t1\t2\n", "line 3: 3 columns"),
         ("a.wav\t0\t1\tCar\nb.wav\tx\t2\tCar\n", "line 2"),
         ("filename\tonset\toffset\tevent_label\na.wav\tone\t2\tCar\n", "line 2: 'one' is not a time"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t1\t2\t\n", "line 2: the event from 1 to 2 has no label"),
-        ("filename\tonset\tevent_label\na.wav\t1\tCar\n", "line 1: the header is filename, onset, event_label"),
+        ("filename\tonset\toffset\tevent_label\na.wav\t1\t2\t\n", "line 2: the event from 1 to 2 s has no label"),
+        ("filename\tonset\tevent_label\na.wav\t1\tCar\n", "line 1: the header is 'filename, onset, event_label"),
         ("a.wav\t-1\t1\tCar\n", "line 1: event 'Car' from -1 to 1"),
         ("a.wav\t0\tnan\tCar\n", "line 1"),
         ("x\0y", "not a text file"),

@@ -106,7 +106,7 @@ def test_an_organisers_tagging_with_unknown_labels(capsys, task4_metadata):
         ("filename\tevent_label\na.wav\tCar\n", "tags"),
         ("filename\tonset\toffset\tevent_label\na.wav\t0.0\t1.0\tCar\n", "events"),
         ("0.5\t1.5\tCar\n", "events"),
-        ("a.wav\n", "tags"),
+        ("a.wav\n", "empty"),
         # both in one file, or nothing that tells: a user must say
         (WEAK + "abc_30.000_40.000.wav\t0.5\t4.2\tCar\n", "unclear"),
         ("xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n", "unclear"),
@@ -131,7 +131,7 @@ def test_weak_files_are_scored_as_tags(capsys, files):
     [
         (STRONG, WEAK, [], "holds tags"),
         (WEAK, WEAK, ["--events"], "--tags"),
-        ("xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n", STRONG, [], "--tags or --events"),
+        ("xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n", STRONG, [], "--events or --tags"),
     ],
 )
 def test_tags_as_events_are_refused(capsys, files, reference, estimated, options, message):

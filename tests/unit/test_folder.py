@@ -50,10 +50,10 @@ def test_tags_alone(own):
         "a": ("cat", "dog"),
         "b": ("cat",),
         "c": (),
-        "d": ("dog",),
-        "e": ("bird",),
+        "sub/d": ("dog",),
+        "sub/e": ("bird",),
     }
-    assert clips["e"].path == own / "audio" / "sub" / "e.flac"
+    assert clips["sub/e"].path == own / "audio" / "sub" / "e.flac"
     assert clips["c"].path == own / "audio" / "c.flac"  # whatever suffix the label file has
     assert all(clip.events is None for clip in clips.values())
     assert "5 listed, 5 found, 3 classes" in data.provenance
@@ -101,7 +101,7 @@ def test_tags_and_events_together(own):
     clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
     assert clips["a"].tags == ("cat", "dog", "fox")
     assert clips["b"].events == ()
-    assert clips["d"].events is None  # the event list does not speak of it
+    assert clips["sub/d"].events is None  # the event list does not speak of it
     with pytest.raises(DataError, match="recording 'z' is not in the tag file"):
         opened(own, TAGS, events="z.flac\t0\t0.5\tfox\n")
 
