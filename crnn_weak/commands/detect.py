@@ -8,6 +8,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from crnn_weak.inference.job import Detection
     from crnn_weak.inference.recordings import Recording
     from crnn_weak.labels.events import Event
+    from crnn_weak.report.folder import FolderReport
 
 _TEXT_FORMATS = ("dcase", "audacity", "raven", "jsonl", "csv")
 _FORMATS = (*_TEXT_FORMATS, "scores", "scores-h5")
 _EPILOG = """\
 examples:
   crnn-weak detect street.wav
-  crnn-weak detect recordings/ --out found --format audacity --format csv --figure
+  crnn-weak detect recordings/ --out found --format audacity --format csv --report
   ffmpeg -i film.mp4 -f wav - | crnn-weak detect -
   arecord -f S16_LE -r 16000 -t raw | crnn-weak detect --follow --rate 16000 --delay 3
 
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it one text --format goes to stdout")
     out.add_argument("--format", action="append", default=[], choices=_FORMATS, help="repeatable (default: a table)")
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
+    out.add_argument("--report", action="store_true", help="OUT/report.html: one page over all recordings")
     out.add_argument("--tags", action="store_true", help="the classes that sound anywhere in the recording")
     out.add_argument("--overwrite", action="store_true", help="replace files that are there")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
@@ -101,6 +104,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--follow reads raw PCM from standard input: give --rate HZ, and no path.")
     if args.follow and (args.out or args.figure or args.tags):
         raise ConfigError("--follow prints events: --out, --figure and --tags do not go with it.")
+    if args.report and not args.out:
+        raise ConfigError("--report writes a page beside the results: give --out FOLDER.")
     if not args.follow and not args.paths:
         raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
     n_text = sum(name in _TEXT_FORMATS for name in args.format)
@@ -178,6 +183,7 @@ class _Output:
                 tags=args.tags,
                 overwrite=args.overwrite,
             )
+        self._report = _folder_report(args, detector) if args.report else None
         self._printer = _Printer(args, n_recordings=self._n)
         self._failed: list[Detection] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
@@ -194,16 +200,22 @@ class _Output:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+        if self._report is not None and error[0] is None:
+            self._report.write()
 
     def add_scores(self, recording: Recording, strong: np.ndarray) -> None:
         if self._writer is not None:
             self._writer.add_scores(recording, strong)
+        if self._report is not None:
+            self._report.add_scores(recording, strong)
         if self._n == 1:
             self._bar.update(len(strong) * self._detector.features.hop_seconds)
 
     def add(self, detection: Detection) -> None:
         if self._writer is not None:
             self._writer.write(detection)
+        if self._report is not None:
+            self._report.add(detection)
         if not self._bar.disable:
             self._bar.clear()
         if detection.error is not None:
@@ -244,6 +256,14 @@ class _Output:
         for detection in self._failed:
             print(f"failed: {listed_name(' '.join(str(detection.error).split()))}", file=sys.stderr)
         return 1 if self._failed else 0
+
+
+def _folder_report(args: argparse.Namespace, detector: Detector) -> FolderReport:
+    from crnn_weak.report.folder import FolderReport
+
+    title = Path(args.paths[0]).resolve().name if len(args.paths) == 1 else "Recordings"
+    out = Path(args.out) / "report.html"
+    return FolderReport(out, classes=detector.classes, title=title, overwrite=args.overwrite)
 
 
 class _Printer:

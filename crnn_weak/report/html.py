@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ __all__ = ["render"]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, *, style: str, script: str, files: bool, **context: Any) -> str:
+def render(template: str, *, styles: Sequence[str], scripts: Sequence[str], files: bool, **context: Any) -> str:
     """Return a page as text.
 
     Parameters
     ----------
-    template, style, script : str
-        File names in ``templates``.
+    template : str
+        File name in ``templates``.
+    styles, scripts : sequence of str
+        File names in ``templates``; the page holds their texts.
     files : bool
         Allow sound from files beside the page.
     **context
@@ -49,7 +52,7 @@ def render(template: str, *, style: str, script: str, files: bool, **context: An
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    code = (_TEMPLATES / script).read_text(encoding="utf-8")
+    style, code = ("".join((_TEMPLATES / name).read_text("utf-8") for name in names) for names in (styles, scripts))
     # The hash is of the script element's text to the letter.
     digest = base64.b64encode(hashlib.sha256(code.encode("utf-8")).digest()).decode("ascii")
     media = "data: file: 'self'" if files else "data:"
@@ -58,7 +61,7 @@ def render(template: str, *, style: str, script: str, files: bool, **context: An
         f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     text: str = environment.get_template(template).render(
-        style=Markup((_TEMPLATES / style).read_text(encoding="utf-8")),
+        style=Markup(style),
         script=Markup(code),
         policy=policy,
         version=__version__,

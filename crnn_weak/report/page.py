@@ -177,8 +177,8 @@ def render_page(run: Run, experiment: Experiment | None, clips: ClipSection, *, 
     drawings = {name: Markup(svg) for name, svg in _drawings(run, experiment, clips.scores).items()}
     return render(
         "report.html.j2",
-        style="report.css",
-        script="report.js",
+        styles=("report.css",),
+        scripts=("theme.js", "report.js"),
         files=not embedded,
         name=shown.name,
         kind="experiment" if experiment else "run",

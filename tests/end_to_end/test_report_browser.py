@@ -6,10 +6,14 @@ Needs Chromium and its driver (Debian: ``apt-get install chromium chromium-drive
 import shutil
 import time
 
+import numpy as np
 import pytest
 from run_factory import NASTY, make_experiment
 
+from crnn_weak.audio import write_audio
+from crnn_weak.labels.events import Event
 from crnn_weak.report.clips import ClipOptions
+from crnn_weak.report.folder import RecordingResult, write_folder_report
 from crnn_weak.report.page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -214,3 +218,65 @@ def test_no_width_makes_the_page_scroll_sideways(page, width):
         assert page.execute_script(hidden) == 0  # what scrolls can be reached by keys
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# --- the page over a folder ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder_page(browser, tmp_path):
+    """A thousand recordings, of which the first is there; names and a class that would be scripts."""
+    audio = tmp_path / "<img src=x onerror=alert(1)> #1.wav"
+    write_audio(audio, 0.3 * np.sin(np.arange(16_000) / 3).astype(np.float32), 8000)
+    scores = np.random.default_rng(0).random((50, len(NASTY)))
+    results = [RecordingResult(audio, [Event(0.5, 1.0, NASTY[0], 0.9), Event(1.0, 1.5, NASTY[2])], 2.0, scores)]
+    results += [
+        RecordingResult(tmp_path / f"r{k}.wav", [Event(0.0, 1.0, NASTY[k % 3])] * (k % 5), 10.0 + k)
+        for k in range(1, 1000)
+    ]
+    browser.get(write_folder_report(results, tmp_path / "out" / "page.html", classes=NASTY).as_uri())
+    return browser
+
+
+def first_names(browser, n=3):
+    return [element.text for element in browser.find_elements("css selector", ".open")[:n]]
+
+
+def test_the_folder_page_sorts_filters_and_shows_more(folder_page):
+    assert folder_page.get_log("browser") == []
+    assert len(folder_page.find_elements("css selector", "#rows tr")) == 250
+    find(folder_page, "[data-sort=length]").click()
+    assert first_names(folder_page, 2) == ["r999.wav", "r998.wav"]
+    find(folder_page, "[data-sort=length]").click()
+    assert first_names(folder_page, 2)[1] == "r1.wav"
+    find(folder_page, "#name").send_keys("R99")
+    assert "11 of 1,000" in find(folder_page, "#count").text
+    find(folder_page, "#name").clear()
+    find(folder_page, "#name").send_keys("r")
+    find(folder_page, "#more").click()
+    assert len(folder_page.find_elements("css selector", "#rows tr")) == 1000
+    drawn = "return [...document.querySelectorAll('canvas.timeline')].filter(one => one.width > 300).length"
+    assert 0 < folder_page.execute_script(drawn) < 400  # the rest is drawn when it comes into sight
+
+
+def test_the_folder_page_plays_the_recording_where_it_lies(folder_page):
+    assert first_names(folder_page, 1) == ["<img src=x onerror=alert(1)> #1.wav"]
+    find(folder_page, ".open").click()
+    assert len(folder_page.find_elements("css selector", ".detail audio")) == 1
+    folder_page.execute_script("document.querySelector('.events button').click()")
+    playing = "const a = document.querySelector('.detail audio'); return a.currentTime > 0.6 ? a.duration : 0"
+    assert wait_for(lambda: folder_page.execute_script(playing)) == pytest.approx(2.0, abs=0.05)
+    assert folder_page.get_log("browser") == []
+    find(folder_page, ".open").click()
+    assert folder_page.find_elements("css selector", ".detail") == []
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_folder_page_does_not_scroll_sideways(folder_page, width):
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    folder_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        find(folder_page, ".open").click()
+        assert folder_page.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0
+    finally:
+        folder_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

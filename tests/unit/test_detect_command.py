@@ -72,6 +72,25 @@ def test_files_folders_and_figures(street, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_report_over_all_recordings(street, tmp_path, capsys):
+    (tmp_path / "recordings").mkdir()
+    street.rename(tmp_path / "recordings" / "a.wav")
+    (tmp_path / "recordings" / "b.wav").write_bytes(b"no audio")
+    assert detect(tmp_path / "recordings", "--out", tmp_path / "found", "--report") == 1
+    page = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    content = json.loads(page.split('id="content">')[1].split("</script>")[0])
+    (events,) = read_events(tmp_path / "found" / "events.tsv").values()
+    first, second = content["recordings"]
+    assert (first["name"], first["link"], len(first["events"]) // 4) == ("a.wav", "../recordings/a.wav", len(events))
+    assert first["events"][0] == round(100 * events[0].onset)
+    assert first["picture"]
+    assert second["error"].startswith(str(tmp_path / "recordings" / "b.wav"))
+    capsys.readouterr()
+    assert detect(tmp_path / "recordings", "--report") == 2
+    assert "give --out FOLDER" in capsys.readouterr().err
+    assert detect(tmp_path / "recordings", "--out", tmp_path / "found", "--report") == 2
+
+
 def test_tags(street, tmp_path, capsys):
     assert detect(street, "--tags", "--out", tmp_path / "out", "-q") == 0
     assert (tmp_path / "out" / "tags.tsv").read_text().splitlines()[0] == "filename\tevent_label\tscore"
