@@ -1,15 +1,24 @@
 """The published numbers, as data.
 
 Adavanne & Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional and recurrent
-neural network", DCASE 2017 workshop, arXiv:1710.02998; the table is that of the authors' talk. Nothing here is
-ours: the figures that this package measures live in ``experiments/results``.
+neural network", DCASE 2017 workshop, arXiv:1710.02998; the table is from the authors' slides. Values measured by this
+package are in ``experiments/results``.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CITATION", "N_TESTING_CLIPS", "N_TRAINING_CLIPS", "RESULTS", "SALIENCY_CLIP", "PaperRow", "paper_row"]
+__all__ = [
+    "CHALLENGE_BEST",
+    "CITATION",
+    "N_TESTING_CLIPS",
+    "N_TRAINING_CLIPS",
+    "RESULTS",
+    "SALIENCY_CLIP",
+    "PaperRow",
+    "paper_row",
+]
 
 CITATION = (
     'S. Adavanne and T. Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional '
@@ -17,12 +26,15 @@ CITATION = (
 )
 N_TRAINING_CLIPS = 51_172
 N_TESTING_CLIPS = 488
-#: The clip of the talk's saliency figure: a car, 0.0 to 2.5 s.
+#: The clip of the saliency figure in the slides: a car, 0.0 to 2.5 s.
 SALIENCY_CLIP = "--jc0NAxK8M_30.000_40.000"
 
 
 class PaperRow(NamedTuple):
-    """One row of the published table. Percent, but for the error rates; ``None`` where nothing was published."""
+    """One row of the published table, in percent except the error rates; None where nothing was published.
+
+    The challenge columns are scores of the submissions on the evaluation set.
+    """
 
     strong: float
     weak: float
@@ -44,6 +56,10 @@ RESULTS: tuple[PaperRow, ...] = (
     PaperRow(1, 0.02, 25.5, 20.6, 22.8, 0.81, 41.1, None, None),
     PaperRow(1, 0.002, 20.5, 16.5, 18.3, 0.81, 42.4, 26.3, 0.79),
 )
+
+#: Best of the challenge on the evaluation set, by two different teams: tagging by a gated CRNN with attention (Surrey
+#: CVSSP), detection by an ensemble of CNNs.
+CHALLENGE_BEST = {"challenge_tagging_f": 55.6, "challenge_error_rate": 0.66}
 
 
 def paper_row(strong: float, weak: float) -> PaperRow | None:

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     progress = options.shows_progress(args)
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-    cell = Cell(config, str(prepared.train_store), str(prepared.test_store), str(folder))
+    evaluation = None if prepared.evaluation_store is None else str(prepared.evaluation_store)
+    cell = Cell(config, str(prepared.train_store), str(prepared.test_store), str(folder), evaluation)
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
 
         def on_batch(done: int, total: int) -> None:

@@ -58,10 +58,16 @@ class Grid:
     settings: Sequence[tuple[float, float]] = SETTINGS
     seeds: Sequence[int] = (0,)
 
-    def cells(self, train_store: Path, test_store: Path) -> list[Cell]:
+    def cells(self, train_store: Path, test_store: Path, evaluation_store: Path | None = None) -> list[Cell]:
         """Return the cells, all settings of the first seed first."""
         return [
-            Cell(self.cell_config(setting, seed), str(train_store), str(test_store), str(self.cell_dir(setting, seed)))
+            Cell(
+                self.cell_config(setting, seed),
+                str(train_store),
+                str(test_store),
+                str(self.cell_dir(setting, seed)),
+                None if evaluation_store is None else str(evaluation_store),
+            )
             for seed in self.seeds
             for setting in self.settings
         ]
@@ -94,7 +100,7 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
 
     Returns
     -------
-    crnn_weak.runs.results.ResultsTable
+    crnn_weak.runs.table.ResultsTable
     """
     from crnn_weak.runs.prepare import prepare  # not for --help: it brings NumPy and SciPy
 
@@ -103,7 +109,7 @@ def run_grid(grid: Grid, *, jobs: int = 1, scheduler: str | None = None, progres
     with lock(grid.folder):
         write_text(grid.folder / "config.toml", configuration.to_toml(grid.config))
         write_text(grid.folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-        cells = grid.cells(prepared.train_store, prepared.test_store)
+        cells = grid.cells(prepared.train_store, prepared.test_store, prepared.evaluation_store)
         waiting = [cell for cell in cells if not is_complete(cell.run_dir)]
         if waiting:
             log.info("training: %d of %d cells to do, %d at a time", len(waiting), len(cells), min(jobs, len(waiting)))
@@ -194,7 +200,8 @@ def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
     """Write results.csv, the tables, the figure, the baselines and the environment of a finished grid."""
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.metrics.baselines import score_baselines, to_plain
-    from crnn_weak.runs.results import ResultsTable, results_of_cell, write_results
+    from crnn_weak.runs.results import results_of_cell, table_caption, write_results
+    from crnn_weak.runs.table import ResultsTable
 
     lines = []
     for seed in grid.seeds:
@@ -214,7 +221,7 @@ def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
             clip_seconds=grid.config.features.clip_seconds,
             segment_seconds=grid.config.evaluation.segment_seconds,
         )
-    table = ResultsTable(lines, caption(grid, data), baselines)
+    table = ResultsTable(lines, table_caption(grid.config, data, grid.seeds), baselines)
     write_text(grid.folder / "results.csv", write_results(lines))
     write_text(grid.folder / "baselines.json", json.dumps(to_plain(baselines), indent=1, ensure_ascii=False))
     for suffix, text in (
@@ -225,18 +232,6 @@ def write_outputs(grid: Grid, test_store: Path, data: dict[str, Any]) -> Any:
     write_text(grid.folder / "environment.json", first.read_text(encoding="utf-8"))
     _figure(grid, table)
     return table
-
-
-def caption(grid: Grid, data: dict[str, Any]) -> str:
-    """Return the table's caption; where the paper's column is of other data, it says so."""
-    coverage = data["coverage"]
-    clips = ", ".join(f"{split} {c['n_clips']:,} of {c['n_listed']:,} clips" for split, c in coverage.items())
-    same = grid.config.data.source == "dcase2017_task4"
-    note = "" if same else " The paper's values are of DCASE 2017 task 4, other data."
-    return (
-        f"{data['provenance']}; {clips}; preset {grid.config.preset}, head {grid.config.model.weak_head}, "
-        f"{grid.config.training.epochs} epochs at most, seeds {', '.join(map(str, grid.seeds))}.{note}"
-    )
 
 
 def _figure(grid: Grid, table: Any) -> None:

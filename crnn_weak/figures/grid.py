@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from crnn_weak.runs.results import ResultsTable
+    from crnn_weak.runs.table import ResultsTable
 
 __all__ = ["loss_weight_figure", "loss_weight_values", "plot_loss_weight_grid", "plot_setting_curves"]
 

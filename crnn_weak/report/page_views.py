@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from crnn_weak import paper
 from crnn_weak.config import PRESETS, Config, source_and_note
 from crnn_weak.runs.grid import Experiment
-from crnn_weak.runs.results import COLUMNS, ResultsTable
+from crnn_weak.runs.results import COLUMNS, measured
 from crnn_weak.runs.run import Run
+from crnn_weak.runs.table import ResultsTable
 from crnn_weak.settings import hints_of
 
 __all__ = [
@@ -29,12 +30,14 @@ _NONE = "–"
 
 
 class Cell(NamedTuple):
-    """One figure: ours, its spread over seeds, the paper's, the difference."""
+    """One value: ours, its spread over seeds, the paper's, the difference; whether each is its column's best."""
 
     ours: str
     spread: str = ""
     published: str = ""
     difference: str = ""
+    is_best: bool = False
+    is_best_published: bool = False
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -49,27 +52,29 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
     """Return the table of an experiment for the template: columns, rows (weights and cells), foot."""
     rows = []
     for setting in table.settings:
-        published = paper.paper_row(*setting)
         cells = []
         for column in COLUMNS:
-            ours, spread = table.mean(setting, column), table.deviation(setting, column)
-            theirs = None if published is None else getattr(published, column.published)
+            ours, spread, theirs = (get(setting, column) for get in (table.mean, table.deviation, table.published))
+            entry = table.entry(setting, column)
             cells.append(
                 Cell(
                     _number(ours, column.digits),
                     "" if spread is None else f"± {spread:.{column.digits}f}",
                     "" if theirs is None else f"{theirs:.{column.digits}f}",
                     "" if ours is None or theirs is None else _signed(ours - theirs, column.digits),
+                    entry.is_best,
+                    entry.is_best_published,
                 )
             )
-        rows.append({"strong": f"{setting[0]:g}", "weak": f"{setting[1]:g}", "cells": cells})
+        errors = [_number(value, 2) for value in table.error_rates(setting).values()]
+        rows.append({"strong": f"{setting[0]:g}", "weak": f"{setting[1]:g}", "cells": cells, "errors": errors})
     baselines = [
         {
             "name": name,
             "cells": [
                 _number(None if value is None else value * column.scale, column.digits)
                 for column in COLUMNS
-                for value in [values.get((column.output, column.metric))]
+                for value in [values.get((column.key, column.metric))]
             ],
         }
         for name, values in (table.baselines or {}).items()
@@ -77,11 +82,17 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
     ranks = [table.rank_correlation(column) for column in COLUMNS]
     return {
         "columns": [
-            {"title": column.title, "unit": "%" if column.scale == 100 else "ratio", "output": column.output}
+            {"title": column.title, "unit": "%" if column.scale == 100 else "ratio", "output": column.key}
             for column in COLUMNS
         ],
         "rows": rows,
         "baselines": baselines,
+        "challenge": [
+            "" if best is None else f"{best:.{column.digits}f}"
+            for column in COLUMNS
+            for best in [paper.CHALLENGE_BEST.get(column.published)]
+        ],
+        "has_errors": any(value is not None for s in table.settings for value in table.error_rates(s).values()),
         "ranks": [_NONE if value is None else _signed(value, 2) for value in ranks],
         "caption": sentence(table.caption),
     }
@@ -122,7 +133,9 @@ def run_rows(run: Run) -> list[dict[str, Any]]:
     published = paper.paper_row(*run.setting)
     rows = []
     for column in COLUMNS:
-        value = (run.metrics.get(column.output) or {}).get(column.metric)
+        value = measured(run.metrics, column)
+        if value is None and column.split != "test":
+            continue
         theirs = None if published is None else getattr(published, column.published)
         ours = None if value is None else value * column.scale
         rows.append(

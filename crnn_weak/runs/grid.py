@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError
 from crnn_weak.metrics.baselines import from_plain
-from crnn_weak.runs.results import ResultsTable, read_results
+from crnn_weak.runs.results import read_results, table_caption
 from crnn_weak.runs.run import Run, Setting, check_folder, open_run, read_json
+from crnn_weak.runs.table import ResultsTable
 
 __all__ = ["Experiment", "cell_folders", "open_experiment"]
 
@@ -93,18 +93,6 @@ def _baselines(path: Path) -> dict[str, Any]:
     return read_json(old if old.exists() and not new.exists() else new)
 
 
-def _caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
-    clips = "; ".join(
-        f"{split}: {count['n_clips']:,} of {count['n_listed']:,} clips"
-        for split, count in data.get("coverage", {}).items()
-    )
-    provenance = str(data.get("provenance") or config.data.source).rstrip(".")
-    other = config.data.source != "dcase2017_task4"
-    note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
-    seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    return f"{provenance}. {clips}. Preset {config.preset}, head {config.model.weak_head}, {seeds_text}.{note}"
-
-
 def cell_folders(path: Path) -> dict[tuple[float, float, int], Path]:
     cells = {}
     for folder in sorted(path.glob("*_*/seed-*")):
@@ -143,7 +131,7 @@ def open_experiment(path: str | Path) -> Experiment:
     counted = {(line.strong_weight, line.weak_weight, line.seed) for line in lines}
     table = ResultsTable(
         lines,
-        _caption(config, data, sorted({line.seed for line in lines})),
+        table_caption(config, data, sorted({line.seed for line in lines})),
         from_plain(_baselines(path)),
     )
     kept = {key: folder for key, folder in cells.items() if key in counted}

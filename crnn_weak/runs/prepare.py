@@ -26,12 +26,15 @@ class Prepared:
     Attributes
     ----------
     train_store, test_store : Path
+    evaluation_store : Path or None
+        The challenge's evaluation set, where the data have it with audio.
     data : dict
         What ``data.json`` holds: provenance, classes, coverage ("n of N clips"), where stores and recordings are.
     """
 
     train_store: Path
     test_store: Path
+    evaluation_store: Path | None
     data: dict[str, Any]
 
 
@@ -72,7 +75,8 @@ def prepare(
 
         options["map_chunks"] = dask_map(scheduler)
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
-    for split in ("train", "test"):
+    has_evaluation = "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation"))
+    for split in ("train", "test", "evaluation") if has_evaluation else ("train", "test"):
         began = time.perf_counter()
         path = stores / f"{split}.h5"
         with build_store(dataset, split, config.features, path, jobs=jobs, progress=progress, **options) as store:
@@ -82,4 +86,5 @@ def prepare(
         seconds = time.perf_counter() - began
         log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
     data["audio"] = {c.clip_id: os.path.relpath(c.path, folder) for c in dataset.clips("test") if c.path is not None}
-    return Prepared(stores / "train.h5", stores / "test.h5", data)
+    evaluation = stores / "evaluation.h5" if has_evaluation else None
+    return Prepared(stores / "train.h5", stores / "test.h5", evaluation, data)

@@ -28,6 +28,7 @@ class Cell:
     train_store: str
     test_store: str
     run_dir: str
+    evaluation_store: str | None = None
 
 
 def is_complete(run_dir: str | Path) -> bool:
@@ -72,7 +73,7 @@ def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, A
     import keras
     import numpy as np
 
-    from crnn_weak.events.scores import save_scores
+    from crnn_weak.events.scores import load_scores, save_scores
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.inference.predict import predict_store
     from crnn_weak.model.archive import load_model
@@ -91,25 +92,43 @@ def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, A
         save_scores(run_dir / "scores.h5", scores)
         # What is counted is what the file holds, so that a later evaluation of the run says the same.
         metrics = _score(run_dir, store, cell.config)
+    if cell.evaluation_store is not None:
+        with FeatureStore(cell.evaluation_store, cell.config.features) as store:
+            scores = predict_store(model, metadata, store)
+            save_scores(run_dir / "evaluation_scores.h5", scores)
+            metrics["evaluation"] = _metrics(load_scores(run_dir / "evaluation_scores.h5"), store, cell.config)
     write_text(run_dir / "metrics.json", json.dumps(metrics, indent=1))
     return metrics
 
 
 def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
+    """Write the events and tags of the testing clips; return the content of ``metrics.json``."""
     from crnn_weak.events.decode import scores_to_events, scores_to_tags
     from crnn_weak.events.operating_point import OperatingPoint
     from crnn_weak.events.scores import load_scores
     from crnn_weak.labels.files import write_events, write_tags
-    from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics, official_tagging_metrics
 
     scores = load_scores(run_dir / "scores.h5")
-    decisions = OperatingPoint.from_config(config.decisions, scores.classes)
-    classes = scores.classes
-    estimated_tags = scores_to_tags(scores, decisions)
-    estimated = scores_to_events(scores, decisions)
-    write_events(run_dir / "events.tsv", estimated)
-    write_tags(run_dir / "tags.tsv", estimated_tags)
-    reference_tags = {
+    point = OperatingPoint.from_config(config.decisions, scores.classes)
+    write_events(run_dir / "events.tsv", scores_to_events(scores, point))
+    write_tags(run_dir / "tags.tsv", scores_to_tags(scores, point))
+    return _metrics(scores, store, config) | {"decisions": point.to_dict()}
+
+
+def _metrics(scores: Any, store: Any, config: Config) -> dict[str, Any]:
+    """Return the metrics of scores against the labels of their feature store."""
+    from crnn_weak.events.decode import scores_to_events, scores_to_tags
+    from crnn_weak.events.operating_point import OperatingPoint
+    from crnn_weak.metrics.official import (
+        official_event_metrics,
+        official_segment_metrics,
+        official_tagging_metrics,
+        sources,
+    )
+
+    classes, evaluation = scores.classes, config.evaluation
+    point = OperatingPoint.from_config(config.decisions, classes)
+    tags = {
         clip_id: tuple(c for c, on in zip(classes, row, strict=True) if on)
         for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
     }
@@ -117,13 +136,13 @@ def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
         "split": store.split,
         "n_clips": len(store),
         "n_listed": store.n_listed,
-        "decisions": decisions.to_dict(),
-        "tagging": official_tagging_metrics(reference_tags, estimated_tags, classes=classes).to_dict(),
+        "scored_by": sources(),
+        "tagging": official_tagging_metrics(tags, scores_to_tags(scores, point), classes=classes).to_dict(),
         "segment": None,
         "event": None,
     }
     if store.has_events:
-        evaluation = config.evaluation
+        estimated = scores_to_events(scores, point)
         metrics["segment"] = official_segment_metrics(
             store.events,
             estimated,

@@ -35,7 +35,8 @@ def test_the_python_example_prints_what_readme_shows(capsys):
     "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
 )
 def test_every_table_follows_from_its_results(folder):
-    from crnn_weak.runs.results import ResultsTable, read_results
+    from crnn_weak.runs.results import read_results
+    from crnn_weak.runs.table import ResultsTable
 
     place = REPOSITORY / "experiments" / "results" / folder
     assert (

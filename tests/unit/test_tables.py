@@ -7,7 +7,8 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.errors import RunError
-from crnn_weak.runs.results import COLUMNS, Result, ResultsTable, read_results, results_of_cell, write_results
+from crnn_weak.runs.results import COLUMNS, Result, read_results, results_of_cell, write_results
+from crnn_weak.runs.table import ResultsTable
 
 
 def line(strong, weak, seed, output, metric, value):
@@ -20,15 +21,16 @@ def published():
     lines = []
     for row in paper.RESULTS:
         for column in COLUMNS:
-            value = getattr(row, column.published) / column.scale
-            lines.append(line(row.strong, row.weak, 0, column.output, column.metric, value))
+            value = getattr(row, column.published)
+            if value is not None:
+                lines.append(line(row.strong, row.weak, 0, column.key, column.metric, value / column.scale))
     return ResultsTable(lines, "the paper's own 100 % & more")
 
 
 def test_the_papers_own_values_differ_by_nothing(published):
     for row in published.rows():
         assert row[2] == row[3]
-        assert {text.lstrip("+-") for text in row[4::3]} <= {"0.0", "0.00"}
+        assert {text.lstrip("+-") for text in row[4::3]} <= {"0.0", "0.00", ""}
     for column in COLUMNS:
         assert published.rank_correlation(column) == pytest.approx(1.0)
 
@@ -39,7 +41,7 @@ def test_settings_run_from_the_weakest_strong_loss_to_the_strongest(published):
 
 def test_several_seeds_give_mean_and_deviation():
     table = ResultsTable([line(1, 1, seed, "segment", "f_score", value) for seed, value in enumerate((0.2, 0.4))])
-    column = COLUMNS[-1]
+    column = COLUMNS[4]
     assert table.mean((1, 1), column) == pytest.approx(30.0)
     assert table.deviation((1, 1), column) == pytest.approx(math.sqrt(200.0))
     assert "30.0 ± 14.1" in table.to_text()
@@ -79,12 +81,78 @@ def test_views_hold_every_row(published):
     assert published.to_markdown().count("\n|") >= 9
     latex = published.to_latex()
     assert r"100 \% \& more" in latex
-    assert latex.count(r"\\") == 2 + 7 + 1
+    assert latex.count(r"\\") == 1 + 7 + 2
     assert "&amp;" in published._repr_html_()
 
 
 def test_baselines_stand_below():
-    sticks = {"nothing": {("segment", "error_rate"): 1.0, ("segment", "f_score"): 0.0}}
-    text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], baselines=sticks).to_text()
-    assert text.splitlines()[-2].split("|")[0].strip() == "nothing"
-    assert "1.00" in text.splitlines()[-2]
+    baselines = {"nothing": {("segment", "error_rate"): 1.0, ("segment", "f_score"): 0.0}}
+    text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], baselines=baselines).to_text()
+    assert text.splitlines()[-3].split("|")[0].strip() == "nothing"
+    assert "1.00" in text.splitlines()[-3]
+
+
+# --- the whole of the published table -------------------------------------------------------------------------------
+
+
+def test_challenge_columns_show_the_papers_values_and_the_best_of_the_challenge():
+    table = ResultsTable([line(row.strong, row.weak, 0, "tagging", "f_score", 0.5) for row in paper.RESULTS])
+    assert [row[-5:-3] for row in table.rows()][2] == ["46.6", "-"]
+    assert [row[-2] for row in table.rows()] == ["-", "-", "0.80", "0.81", "0.82", "-", "0.79"]
+    assert [row[-2] for row in table.foot()] == ["0.66", ""]
+    for view in (table.to_text(), table.to_markdown(), table.to_latex(), table._repr_html_()):
+        assert all(value in view for value in ("46.6", "45.5", "44.5", "26.3", "0.82", "55.6", "0.66"))
+        assert "two different teams" in view
+
+
+def test_challenge_columns_show_ours_where_the_evaluation_set_was_scored():
+    lines = [line(0.2, 1, seed, "evaluation_tagging", "f_score", value) for seed, value in enumerate((0.5, 0.6))]
+    (row,) = ResultsTable(lines).rows()
+    assert row[-6:-3] == ["55.0 ± 7.1", "46.6", "+8.4"]
+    assert "challenge tag F" in ResultsTable(lines).header
+
+
+def test_the_best_of_each_column_is_marked_in_every_view(published):
+    text = published.to_text()
+    assert "0.81*" in text
+    assert "42.4*" in text
+    assert "41.1*" not in text
+    assert "**42.4**" in published.to_markdown()
+    assert r"\textbf{42.4}" in published.to_latex()
+    assert "<b>42.4</b>" in published._repr_html_()
+    error_rate = COLUMNS[3]
+    assert published.best(error_rate) == (pytest.approx(0.81), 0.81)  # the lowest; two settings share it
+    assert [published.entry(s, error_rate).is_best_published for s in published.settings] == [False] * 5 + [True] * 2
+
+
+def test_one_setting_alone_has_no_best():
+    table = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])
+    assert "*" not in table.to_text().splitlines()[2]
+
+
+def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
+    from crnn_weak.labels.events import Event
+    from crnn_weak.metrics.official import official_segment_metrics
+
+    reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
+    estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
+    segment = official_segment_metrics(reference, estimated, classes=("Car", "Bus", "Train")).to_dict()
+    lines = results_of_cell("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
+    table = ResultsTable(lines)
+    assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
+    assert sum(table.error_rates((1, 1)).values()) == pytest.approx(table.mean((1, 1), COLUMNS[3]))
+
+
+def test_the_evaluation_set_has_lines_of_its_own():
+    scores = {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
+    metrics = {"n_clips": 3, "tagging": scores, "evaluation": {"n_clips": 7, "tagging": scores, "segment": None}}
+    found = {(result.output, result.n_clips) for result in results_of_cell("x", (1, 1), 0, metrics, "0")}
+    assert found == {("tagging", 3), ("evaluation_tagging", 7)}
+
+
+def test_names_cannot_forge_cells():
+    baselines = {"a | b & c_{\\x} <script>\n| d": {}}
+    table = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)], baselines=baselines)
+    assert table.to_markdown().count("\n|") == 5
+    assert r"a | b \& c\_\{\textbackslash{}x\}" in table.to_latex()
+    assert "<script>" not in table._repr_html_()
