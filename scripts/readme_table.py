@@ -14,7 +14,7 @@ def readme_table() -> str:
     lines = ["| strong, weak | tagging F | SED ER | SED F | the paper's |", "|---:|---:|---:|---:|---:|"]
     with RESULTS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            value = {column: float(text) for column, text in row.items()}
+            value = {column: float(text) for column, text in row.items() if text}
             ours = [f"{value[f'{name}_mean']:{form}} ± {value[f'{name}_sd']:{form}}" for name, form in _COLUMNS]
             papers = ", ".join(f"{value[f'{name}_paper']:{form}}" for name, form in _COLUMNS)
             lines.append(f"| {row['strong']}, {row['weak']} | {' | '.join(ours)} | {papers} |")
