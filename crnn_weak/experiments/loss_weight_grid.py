@@ -298,7 +298,7 @@ def _report(grid: Grid) -> None:
     from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.page import write_report
 
-    root = grid.config.data.root
+    root = getattr(grid.config.data, "root", "")  # recorded sources have one
     options = ClipOptions(audio_folders=(grid.cache, *([root] if root else [])))
     print(f"{write_report(grid.folder, options=options)}: open it in a browser")
 
