@@ -2,11 +2,8 @@
 #   docker build -t crnn-weak .
 #   docker run --rm -v "$PWD/work:/work" crnn-weak grid
 #   docker run --rm -v "$PWD/work:/work" crnn-weak detect street.wav
+# The wheel of soundfile brings libsndfile.
 FROM python:3.12-slim
-
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libsndfile1 \
-    && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/crnn_weak
 COPY requirements.txt ./
@@ -15,8 +12,8 @@ COPY setup.py pyproject.toml README.md LICENSE ./
 COPY crnn_weak crnn_weak
 RUN python -m pip install --no-cache-dir --no-deps .
 
-RUN useradd --create-home user && mkdir /work && chown user /work
-USER user
+RUN useradd --uid 1000 --create-home user && mkdir /work && chown 1000 /work
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["crnn-weak"]
 CMD ["--help"]

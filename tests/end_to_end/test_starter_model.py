@@ -1,8 +1,11 @@
 """The starter model is made by one command, says what it is, and detects."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from starter_model import main
+from starter_on_recordings import Row, is_usable
 
 import crnn_weak
 
@@ -34,3 +37,36 @@ def test_made_by_one_command(tmp_path, capsys):
 def test_a_run_that_is_not_there(tmp_path, capsys):
     assert main(["--run", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a.keras")]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_card_lists_the_classes_that_are_on():
+    card = (Path(__file__).resolve().parents[2] / "docs" / "starter-model.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if line.endswith(("| yes |", "| no |"))]
+    detector = crnn_weak.load()
+    assert [row[0] for row in rows] == list(detector.classes)
+    assert [row[0] for row in rows if row[-1] == "yes"] == list(detector.default_classes)
+
+
+def test_a_class_that_is_off_is_detected_if_it_is_named():
+    from crnn_weak.synthesis.scene import draw_scene, render
+
+    detector = crnn_weak.load()
+    recording = (render(draw_scene(7, "test", 5), 16_000), 16_000)  # a train and its horn
+    assert "Train" not in detector.default_classes
+    assert {event.label for event in detector.detect(recording)} == {"Train horn"}
+    assert {event.label for event in detector.detect(recording, classes=["Train"])} == {"Train"}
+
+
+@pytest.mark.parametrize(
+    ("row", "usable"),
+    [
+        (Row("Siren", 10, 5, 100, 1, 0.9), True),
+        (Row("Siren", 10, 5, 100, 6, 0.9), False),  # too many false alarms
+        (Row("Siren", 50, 3, 100, 4, 0.9), False),  # hits no more likely than false alarms
+        (Row("Siren", 10, 5, 100, 1, 0.5), False),  # scores in random order
+        (Row("Train", 0, 0, 100, 2, None), True),
+        (Row("Train", 0, 0, 100, 3, None), False),
+    ],
+)
+def test_a_class_is_on_if_the_recordings_support_it(row, usable):
+    assert is_usable(row) is usable
