@@ -1,4 +1,4 @@
-"""At how many of a list of thresholds is a frame or segment active? The ground of `crnn_weak.tuning.tune`.
+"""Number of thresholds at which each frame or segment is active; the basis of `crnn_weak.tuning.tune`.
 
 Each step from scores to decisions keeps order (`crnn_weak.events.decode`): what is active at one threshold is
 active at every lower one. One small integer per cell then stands for its decision at all thresholds.

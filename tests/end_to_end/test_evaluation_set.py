@@ -1,0 +1,55 @@
+"""DCASE 2017 task 4 with its evaluation set: the challenge columns are computed, and missing audio leaves them out."""
+
+import numpy as np
+import pytest
+from helpers import TINY
+
+from crnn_weak.audio import write_audio
+from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
+from crnn_weak.experiments.loss_weight_grid import Grid, run_grid
+from crnn_weak.runs.grid import open_experiment
+
+N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
+
+
+def write_task(folder, *, with_evaluation_audio):
+    """Write label files in the organisers' layout, and noise for audio."""
+    metadata, audio = folder / "metadata", folder / "audio"
+    (metadata / "groundtruth_release").mkdir(parents=True)
+    audio.mkdir()
+    rng = np.random.default_rng(0)
+    for word, n_clips in N_CLIPS.items():
+        place = metadata / "groundtruth_release" if word == "evaluation" else metadata
+        weak, strong = [], []
+        for index in range(n_clips):
+            name, label = f"{word}-{index:04d}_0.000_10.000", ("Car", "Bus")[index % 2]
+            weak.append(f"{name}.wav\t0.000\t10.000\t{label}\n")
+            strong.append(f"{name}.wav\t0.5\t1.5\t{label}\n")
+            if word != "evaluation" or with_evaluation_audio:
+                noise = rng.normal(0, 0.1, round(TINY.clip_seconds * TINY.sample_rate_hz)).astype(np.float32)
+                write_audio(audio / f"Y{name}.wav", noise, TINY.sample_rate_hz)
+        (place / f"groundtruth_weak_label_{word}_set.csv").write_text("".join(weak))
+        if word != "training":
+            (place / f"groundtruth_strong_label_{word}_set.csv").write_text("".join(strong))
+    return Task4Data(metadata=str(metadata), root=str(audio))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_at_hand(tmp_path, at_hand):
+    config = Config(
+        features=TINY,
+        model=ModelConfig(n_filters=2, pools=(2,), gru_units=(2,), dense_units=2),
+        training=TrainingConfig(epochs=1, batch_size=4),
+        data=write_task(tmp_path, with_evaluation_audio=at_hand),
+    )
+    table = run_grid(Grid(config, tmp_path / "run", tmp_path / "cache", settings=((0.2, 1.0),)))
+    lines = {(line.output, line.metric): line for line in table.lines}
+    assert lines["tagging", "f_score"].n_clips == N_CLIPS["testing"]
+    assert (("evaluation_segment", "error_rate") in lines) == at_hand
+    if at_hand:
+        assert lines["evaluation_segment", "error_rate"].n_clips == N_CLIPS["evaluation"]
+        assert "evaluation 5 of 5 clips" in table.caption
+        metrics = open_experiment(tmp_path / "run").run((0.2, 1.0)).metrics["evaluation"]
+        assert metrics["segment"]["n_reference"] == 2 * N_CLIPS["evaluation"]  # 0.5 to 1.5 s touches two segments
+            "paper diff", "paper  diff"
+        )
