@@ -16,6 +16,7 @@ from crnn_weak.documents import read_toml
 from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.settings import (
     DATA_SETTINGS,
+    AidConfig,
     Config,
     DataConfig,
     DecisionConfig,
@@ -26,6 +27,7 @@ from crnn_weak.settings import (
     ModelConfig,
     ScenesData,
     StreetData,
+    TargetConfig,
     Task4Data,
     TrainingConfig,
     hints_of,
@@ -33,6 +35,7 @@ from crnn_weak.settings import (
 
 __all__ = [
     "PRESETS",
+    "AidConfig",
     "Config",
     "DataConfig",
     "DecisionConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "ModelConfig",
     "ScenesData",
     "StreetData",
+    "TargetConfig",
     "Task4Data",
     "TrainingConfig",
     "apply_overrides",

@@ -30,6 +30,7 @@ from crnn_weak.errors import ConfigError, nearest_names
 
 __all__ = [
     "DATA_SETTINGS",
+    "AidConfig",
     "Config",
     "DataConfig",
     "DecisionConfig",
@@ -40,6 +41,7 @@ __all__ = [
     "ModelConfig",
     "ScenesData",
     "StreetData",
+    "TargetConfig",
     "Task4Data",
     "TrainingConfig",
     "hints_of",
@@ -187,7 +189,17 @@ class ModelConfig(_Section):
     gru_reset_after: Annotated[bool, chosen("today's GRU, the cuDNN form; 2017's is False")] = True
     dense_units: Annotated[int, chosen("by the count of 218,000 trainable weights", ge=1, le=65_536)] = 128
     weak_head: Annotated[
-        Literal["max_dense", "max"],
+        Literal[
+            "max_dense",
+            "max",
+            "mean",
+            "linear_softmax",
+            "exponential_softmax",
+            "attention",
+            "auto_pool",
+            "noisy_or",
+            "power_mean",
+        ],
         derived("the published rows exclude a parameter-free maximum at one threshold"),
     ] = "max_dense"
 
@@ -215,6 +227,69 @@ class LossWeights(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TargetConfig(_Section):
+    """The strong target of each frame (`crnn_weak.training.targets`)."""
+
+    name_in_file = "targets"
+
+    strong: Annotated[
+        Literal["repeat", "high_energy", "self_training", "none"],
+        known("the clip's tags in every frame; the slides name high energy as future work"),
+    ] = "repeat"
+    energy_db: Annotated[
+        float, chosen("high_energy: a frame stands out this far above the clip's floor", gt=0, le=1000)
+    ] = 6.0
+    floor_percentile: Annotated[
+        float, chosen("high_energy: the clip's floor, a percentile of its frames' levels", ge=0, le=100)
+    ] = 10.0
+    per_band: Annotated[
+        bool, chosen("high_energy: a frame stands out if any mel band does, each above its own floor")
+    ] = False
+    quiet_is_inactive: Annotated[bool, chosen("high_energy: train quiet frames as inactive, not without a target")] = (
+        False
+    )
+    teacher: Annotated[
+        str, chosen("self_training: model file whose frame scores become the targets", max_length=4096)
+    ] = ""
+    teacher_low: Annotated[
+        float, chosen("self_training: inactive below this share of the class's highest score", ge=0, le=1)
+    ] = 0.2
+    teacher_high: Annotated[
+        float, chosen("self_training: active from this share on; no target in between", ge=0, le=1)
+    ] = 0.5
+
+    def _check(self) -> None:
+        self._require(self.teacher_low <= self.teacher_high, "teacher_low", f"at most {self.teacher_high:g}")
+        needs_teacher = self.strong == "self_training" and not self.teacher
+        self._require(not needs_teacher, "teacher", "the path of a trained model (.keras) for self_training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AidConfig(_Section):
+    """Training aids, all off in the paper (`crnn_weak.training.aids`)."""
+
+    name_in_file = "aids"
+
+    mixup: Annotated[
+        float,
+        chosen("alpha of the Beta distribution that mixes pairs of clips and their targets; 0: off", ge=0, le=100),
+    ] = 0.0
+    time_shift: Annotated[bool, chosen("rotate each clip and its frame targets by a random number of frames")] = False
+    time_mask: Annotated[float, chosen("SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)] = 0.0
+    band_mask: Annotated[float, chosen("SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)] = 0.0
+    balanced: Annotated[bool, chosen("draw clips so that every class occurs about equally often")] = False
+    schedule: Annotated[
+        Literal["constant", "cosine"], chosen("learning rate: constant, or cosine decay to 0 over all epochs")
+    ] = "constant"
+    loss_weighting: Annotated[
+        Literal["fixed", "linear", "learned"], chosen("linear: the strong weight grows over the epochs; or learned")
+    ] = "fixed"
+    averaging: Annotated[
+        float, chosen("momentum of an exponential moving average of the weights, per step; 0: off", ge=0, lt=1)
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(_Section):
     """How a model is fitted."""
 
@@ -231,6 +306,12 @@ class TrainingConfig(_Section):
     ] = 0.1
     seed: Annotated[int, chosen("weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)] = 0
     deterministic: Annotated[bool, chosen("one thread and deterministic operations: repeatable, slower")] = False
+    freeze: Annotated[
+        tuple[str, ...], chosen("fine-tuning: layers that keep their weights, e.g. conv_*", max_length=100)
+    ] = ()
+    rate_decay: Annotated[
+        float, chosen("fine-tuning: learning rate of a block as a share of the next one's; 1: all equal", gt=0, le=1)
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +418,8 @@ class Config:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
+    targets: TargetConfig = field(default_factory=TargetConfig)
+    aids: AidConfig = field(default_factory=AidConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     decisions: DecisionConfig = field(default_factory=DecisionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

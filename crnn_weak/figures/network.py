@@ -6,7 +6,7 @@ shape of what leaves it, and its trainable weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crnn_weak.config import Config, ModelConfig
@@ -38,6 +38,20 @@ class Block(NamedTuple):
     what: str
     shape: tuple[int | None, ...]
     n_weights: int
+
+
+#: weak head -> what it does, trainable weights per class by (classes, units of the dense layer)
+_HEADS: dict[str, tuple[str, Callable[[int, int], int]]] = {
+    "max_dense": ("maximum over frames, dense, sigmoid", lambda classes, units: classes + 1),
+    "max": ("maximum over frames", lambda classes, units: 0),
+    "mean": ("mean over frames", lambda classes, units: 0),
+    "linear_softmax": ("linear softmax over frames", lambda classes, units: 0),
+    "exponential_softmax": ("exponential softmax over frames", lambda classes, units: 0),
+    "attention": ("attention over frames", lambda classes, units: units + 1),
+    "auto_pool": ("learned softmax over frames", lambda classes, units: 1),
+    "noisy_or": ("noisy or over frames", lambda classes, units: 0),
+    "power_mean": ("power mean over frames", lambda classes, units: 1),
+}
 
 
 def blocks_of_config(
@@ -83,11 +97,8 @@ def blocks_of_config(
     )
     weights = config.dense_units * n_classes + n_classes
     blocks.append(Block("strong", "strong", "dense, sigmoid, each frame", (n_frames, n_classes), weights))
-    if config.weak_head == "max":
-        blocks.append(Block("weak", "weak", "maximum over frames", (n_classes,), 0))
-    else:
-        weights = n_classes * (n_classes + 1)
-        blocks.append(Block("weak", "weak", "maximum over frames, dense, sigmoid", (n_classes,), weights))
+    what, per_class = _HEADS[config.weak_head]
+    blocks.append(Block("weak", "weak", what, (n_classes,), n_classes * per_class(n_classes, config.dense_units)))
     return blocks
 
 
@@ -166,7 +177,7 @@ def blocks_of_model(model: Any) -> list[Block]:
             merged_kind = "weak" if stage == "weak" else last.kind
             name = layer.name if stage == "weak" else last.name
             blocks[-1] = Block(name, merged_kind, f"{last.what}, {what}", shape, last.n_weights + count)
-        elif kind.startswith("GlobalMax") and stage != "weak":
+        elif layer.name in ("max_over_time", "attention"):  # the first half of a weak head
             blocks.append(Block(layer.name, "pooling", what, shape, count))
         else:
             blocks.append(Block(layer.name, stage, what, shape, count))

@@ -2,7 +2,7 @@
 
 ``(frames, mel bands)`` -> convolutional blocks, pooled over frequency only -> bidirectional GRUs -> a dense layer
 for each frame -> output ``strong`` -> weak head -> output ``weak``. The two outputs stand in sequence: the weak one
-sees nothing but the strong one.
+is computed from the strong one (head ``attention`` also weights its frames by the features below).
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def build_model(
     ----------
     config : str or Config
         A preset's name (``paper``, ``sibling``, ``quick``) or a whole configuration.
-    head : {'max_dense', 'max'}, optional
-        The weak head; by default that of the configuration.
+    head : str, optional
+        The weak head, one of `crnn_weak.model.heads.WEAK_HEADS`; by default that of the configuration.
     n_classes : int
         Of the data; by default the paper's 17.
     n_frames : int, None or 'config'
@@ -115,7 +115,7 @@ def build_model(
     x = modules.TimeDistributed(layers.Dense(config.model.dense_units, name="dense_1"), name="time_dense")(x)
     strong_dense = layers.Dense(n_classes, activation="sigmoid", name="strong_dense")
     strong = modules.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
-    weak = WEAK_HEADS[head](strong, n_classes, "weak")  # (clips, classes)
+    weak = WEAK_HEADS[head](strong, x, n_classes, "weak")  # (clips, classes)
     return keras.Model(log_mel, {"strong": strong, "weak": weak}, name="crnn_weak")
 
 

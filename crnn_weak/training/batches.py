@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from crnn_weak.config import AidConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.training.targets import targets
+from crnn_weak.training.aids import augment, balanced_order
+from crnn_weak.training.targets import Clips, targets
 
 __all__ = ["StoreBatches", "for_keras"]
 
@@ -42,6 +44,17 @@ class StoreBatches(keras.utils.PyDataset):
         Lowered to the number of clips where there are fewer.
     seed : int, optional
         Shuffle by (seed, `epoch`); without it the clips come in the order of `rows` and all of them come.
+    target_settings : TargetConfig, optional
+        The strong target; by default the paper's.
+    aids : AidConfig, optional
+        Changes of order and batches; needs `seed`.
+    frame_scores : np.ndarray, shape (n_clips of the store, n_frames, n_classes), optional
+        Of a first model, for target ``self_training``.
+
+    Attributes
+    ----------
+    loss_factors : dict of str to float, or None
+        Per output; given to Keras as sample weights.
     """
 
     def __init__(
@@ -52,6 +65,9 @@ class StoreBatches(keras.utils.PyDataset):
         *,
         batch_size: int,
         seed: int | None = None,
+        target_settings: TargetConfig | None = None,
+        aids: AidConfig | None = None,
+        frame_scores: np.ndarray | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -60,6 +76,10 @@ class StoreBatches(keras.utils.PyDataset):
         self.scaler = scaler
         self.batch_size = min(batch_size, len(self.rows))
         self.seed = seed
+        self.target_settings = target_settings or TargetConfig()
+        self.aids = aids or AidConfig()
+        self.frame_scores = frame_scores
+        self.loss_factors: dict[str, float] | None = None
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -67,8 +87,12 @@ class StoreBatches(keras.utils.PyDataset):
         self.epoch = epoch
         if self.seed is None:
             self._order = self.rows
+            return
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.aids.balanced:
+            self._order = self.rows[balanced_order(self.store.tags[self.rows], rng)]
         else:
-            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            self._order = rng.permutation(self.rows)
 
     @property
     def num_batches(self) -> int:
@@ -79,11 +103,20 @@ class StoreBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.num_batches
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Return features, targets and, where there are `loss_factors`, sample weights."""
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         log_mel = self.store.read(rows)  # our own copy, so it may be scaled where it lies
-        self.scaler.transform(log_mel, out=log_mel)
-        return log_mel, targets(self.store.tags[rows], log_mel.shape[1])
+        frame_scores = None if self.frame_scores is None else self.frame_scores[rows]
+        clips = Clips(self.store.tags[rows].astype(np.float32), log_mel, frame_scores)
+        outputs = targets(clips, self.target_settings)
+        features = self.scaler.transform(log_mel, out=log_mel)
+        if self.seed is not None:
+            rng = np.random.default_rng([self.seed, self.epoch, index])
+            features, outputs = augment(features, outputs, self.aids, rng)
+        if self.loss_factors is None:
+            return features, outputs
+        return features, outputs, {n: np.full(len(rows), f, np.float32) for n, f in self.loss_factors.items()}
 
 
 def for_keras(batches: StoreBatches) -> Any:
@@ -98,18 +131,14 @@ def for_keras(batches: StoreBatches) -> Any:
         return batches
     import tensorflow as tf
 
-    def generate() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    def generate() -> Iterator[tuple[Any, ...]]:
         for index in range(len(batches)):
             yield batches[index]
-
-    log_mel, outputs = batches[0]
 
     def signature(array: np.ndarray) -> Any:
         return tf.TensorSpec((None, *array.shape[1:]), array.dtype)
 
-    dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=(signature(log_mel), {name: signature(array) for name, array in outputs.items()})
-    )
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=tf.nest.map_structure(signature, batches[0]))
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(_AHEAD).with_options(options)

@@ -44,7 +44,9 @@ from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.storage import write_text
+from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
+from crnn_weak.training.first_model import copy_weights, frame_scores, freeze
 from crnn_weak.training.split import validation_split
 
 __all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
@@ -68,6 +70,15 @@ class _FitState:
     best_loss: float = math.inf
     wait: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Fit:
+    """A model in training."""
+
+    model: keras.Model
+    metadata: ModelMetadata
+    state: _FitState
 
 
 def is_finished(run_dir: str | Path) -> bool:
@@ -100,7 +111,7 @@ def train(
     resume : bool
         Continue what lies in `run_dir`; False starts again and needs an empty or missing folder.
     initial_model : path, optional
-        A model file to start from (fine-tuning): every layer whose shape fits takes its weights.
+        A model file to start from (fine-tuning); see `crnn_weak.training.first_model.copy_weights`.
     on_batch : callable, optional
         Called after every batch with (batches done, batches in all).
     tensorboard : bool
@@ -132,65 +143,87 @@ def train(
     if is_finished(run_dir):
         return run_dir / "best.keras"
 
-    training, validation = validation_split(store.tags, config.training.validation_fraction, config.training.seed)
+    rows = validation_split(store.tags, config.training.validation_fraction, config.training.seed)
     ids = np.asarray(store.clip_ids)
-    split = {"training": ids[training].tolist(), "validation": ids[validation].tolist()}
+    split = {name: ids[chosen].tolist() for name, chosen in zip(("training", "validation"), rows, strict=True)}
     write_text(run_dir / "split.json", json.dumps(split, indent=0))
 
     keras.utils.set_random_seed(config.training.seed)
-    restored = _restore(run_dir, config)
-    if restored is None:
-        scaler = Scaler.fit(store, training)
-        provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
-        metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
-        model, state = build_model(config, n_classes=len(store.classes)), _FitState()
-        draw_weights(model, config.training.seed)
-        if initial_model is not None:
-            _copy_weights(initial_model, model)
-        compile_model(model, config.loss_weights, learning_rate=config.training.learning_rate)
-    else:
-        model, metadata, state = restored
+    fit = _restore(run_dir, config) or _begin(config, store, rows[0], initial_model)
     around = environment()
     write_text(run_dir / "environment.json", json.dumps(around, indent=1))
     log.info(
         "Keras %s on %s, %s, devices: %s", around["packages"].get("keras"), around["backend"], around["precision"],
         ", ".join(around.get("devices", ())) or "not listed",
     )  # fmt: skip
-    _fit(model, metadata, state, config, store, (training, validation), run_dir, on_batch, tensorboard)
+    callbacks = [keras.callbacks.TensorBoard(str(run_dir / "tensorboard"))] if tensorboard else []
+    _run_epochs(fit, config, _batches(fit, config, store, rows), run_dir, on_batch, callbacks)
+    state = fit.state
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
     write_text(run_dir / "state.json", json.dumps(done, indent=1))
     return run_dir / "best.keras"
 
 
-def _fit(
-    model: keras.Model,
-    metadata: ModelMetadata,
-    state: _FitState,
+def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_model: str | Path | None) -> _Fit:
+    """Return a new model, compiled, with its scaler."""
+    provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
+    metadata = ModelMetadata(store.classes, config, Scaler.fit(store, training), provenance=provenance)
+    model, settings = build_model(config, n_classes=len(store.classes)), config.training
+    draw_weights(model, settings.seed)
+    if initial_model is not None:
+        copy_weights(initial_model, model, metadata)
+    freeze(model, settings.freeze)
+    compile_model(
+        model,
+        config.loss_weights,
+        learning_rate=learning_rate(config, len(training) // min(settings.batch_size, len(training))),
+        # Its values are one for each clip, so they take weights of clips as well.
+        masked=config.targets.strong != "repeat" or config.aids.loss_weighting != "fixed",
+        rate_decay=settings.rate_decay,
+        averaging=config.aids.averaging,
+    )
+    return _Fit(model, metadata, _FitState())
+
+
+def _batches(
+    fit: _Fit, config: Config, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]
+) -> tuple[StoreBatches, StoreBatches]:
+    """Return the batches to train on and those to validate on."""
+    settings, scaler = config.training, fit.metadata.scaler
+    scores = frame_scores(config.targets.teacher, store) if config.targets.strong == "self_training" else None
+    common: dict[str, Any] = {
+        "batch_size": settings.batch_size, "target_settings": config.targets, "frame_scores": scores,
+    }  # fmt: skip
+    training = StoreBatches(store, rows[0], scaler, seed=settings.seed, aids=config.aids, **common)
+    return training, StoreBatches(store, rows[1], scaler, **common)
+
+
+def _run_epochs(
+    fit: _Fit,
     config: Config,
-    store: FeatureStore,
-    rows: tuple[np.ndarray, np.ndarray],
+    batches: tuple[StoreBatches, StoreBatches],
     run_dir: Path,
     on_batch: Progress | None,
-    tensorboard: bool,
+    callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    settings = config.training
-    batches = StoreBatches(store, rows[0], metadata.scaler, batch_size=settings.batch_size, seed=settings.seed)
-    held_out = StoreBatches(store, rows[1], metadata.scaler, batch_size=settings.batch_size)
-    fit_input, held_out_input = for_keras(batches), for_keras(held_out)
-    callbacks: list[keras.callbacks.Callback] = []
+    settings, (training, validation) = config.training, batches
+    model, state = fit.model, fit.state
+    unaveraged = _Unaveraged(config.aids.averaging > 0)
+    callbacks = [*callbacks, unaveraged]
     if on_batch is not None:
-        callbacks.append(_Batches(on_batch, state, len(batches), settings.epochs))
-    if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(str(run_dir / "tensorboard")))
+        callbacks = [*callbacks, _Batches(on_batch, state, len(training), settings.epochs)]
+    training.loss_factors = loss_factors(config, 0, None)  # or the input would have no place for them
+    fit_input, validation_input = for_keras(training), for_keras(validation)
     while state.epoch < settings.epochs and not (settings.patience and state.wait >= settings.patience):
         began = time.perf_counter()
-        batches.set_epoch(state.epoch)
+        training.set_epoch(state.epoch)
+        training.loss_factors = loss_factors(config, state.epoch, state.history[-1] if state.history else None)
         _seed_dropout(model, settings.seed, state.epoch)
         fitted = model.fit(
             fit_input, initial_epoch=state.epoch, epochs=state.epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
-        for name, value in model.evaluate(held_out_input, verbose=0, return_dict=True).items():
+        for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
             row[f"val_{name}"] = float(value)
         row |= {"epoch": state.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
         if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
@@ -198,27 +231,33 @@ def _fit(
                 f"{run_dir}: the loss is not a number after epoch {state.epoch + 1}. "
                 "Lower training.learning_rate, or check the store with `crnn-weak features verify`."
             )
-        _after_epoch(model, metadata, state, row, run_dir)
+        _after_epoch(fit, row, run_dir, unaveraged.weights)
         log.debug("%s epoch %d val_loss %.4f", run_dir, state.epoch, row["val_loss"])
 
 
-def _after_epoch(
-    model: keras.Model, metadata: ModelMetadata, state: _FitState, row: dict[str, float], run_dir: Path
-) -> None:
+def _after_epoch(fit: _Fit, row: dict[str, float], run_dir: Path, unaveraged: list[np.ndarray] | None) -> None:
+    """Record an epoch and save its model; `unaveraged` are the weights to go on with where the model holds averages."""
+    state = fit.state
     state.epoch += 1
     state.history.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
     if row["val_loss"] < state.best_loss:
         state.best_loss, state.best_epoch, state.wait = row["val_loss"], state.epoch, 0
     else:
         state.wait += 1
-    provenance = {**metadata.provenance, "epoch": state.epoch, "fit": dataclasses.asdict(state)}
-    save_model(model, run_dir / "last.keras", dataclasses.replace(metadata, provenance=provenance))
-    _publish(run_dir, state)
+    provenance = {**fit.metadata.provenance, "epoch": state.epoch, "fit": dataclasses.asdict(state)}
+    metadata = dataclasses.replace(fit.metadata, provenance=provenance)
+    if unaveraged is not None:
+        if state.best_epoch == state.epoch:
+            # Before last.keras: killed in between, the epoch is done again.
+            save_model(fit.model, run_dir / "best.keras", metadata)
+        fit.model.set_weights(unaveraged)
+    save_model(fit.model, run_dir / "last.keras", metadata)
+    _publish(run_dir, state, copy_best=unaveraged is None)
 
 
-def _publish(run_dir: Path, state: _FitState) -> None:
+def _publish(run_dir: Path, state: _FitState, *, copy_best: bool) -> None:
     """Make best.keras and history.csv agree with last.keras; done again on resume, in case a kill came in between."""
-    if state.best_epoch == state.epoch:
+    if copy_best and state.best_epoch == state.epoch:
         temporary = run_dir / ".best.tmp.keras"
         shutil.copyfile(run_dir / "last.keras", temporary)
         os.replace(temporary, run_dir / "best.keras")
@@ -251,27 +290,15 @@ def _open_run(run_dir: Path, config: Config, resume: bool) -> None:
     write_text(path, configuration.to_toml(config))
 
 
-def _restore(run_dir: Path, config: Config) -> tuple[keras.Model, ModelMetadata, _FitState] | None:
+def _restore(run_dir: Path, config: Config) -> _Fit | None:
     if not (run_dir / "last.keras").exists():
         return None
     model, metadata = load_model(run_dir / "last.keras", compile=True)
     state = _FitState(**metadata.provenance["fit"])
     log.info("%s: resumed after epoch %d", run_dir, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
-    _publish(run_dir, state)
-    return model, dataclasses.replace(metadata, config=config, provenance=provenance), state
-
-
-def _copy_weights(source: str | Path, model: keras.Model) -> None:
-    """Take the weights of every layer that fits by name and shape; a changed class list leaves the outputs new."""
-    trained, _ = load_model(source)
-    named = {layer.name: layer for layer in trained.layers}
-    for layer in model.layers:
-        weights = named[layer.name].get_weights() if layer.name in named else []
-        if weights and [w.shape for w in weights] == [w.shape for w in layer.get_weights()]:
-            layer.set_weights(weights)
-        elif layer.weights:
-            log.info("fine-tuning: layer %s starts anew", layer.name)
+    _publish(run_dir, state, copy_best=not config.aids.averaging)
+    return _Fit(model, dataclasses.replace(metadata, config=config, provenance=provenance), state)
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -281,6 +308,19 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
         if generator is not None:
             state = np.random.SeedSequence([seed, epoch, index]).generate_state(2) % (2**31)
             generator.state.assign(state.astype(generator.state.dtype))
+
+
+class _Unaveraged(keras.callbacks.Callback):
+    """Keeps the weights at an epoch's end: `fit` leaves a model with the optimizer's averages."""
+
+    def __init__(self, is_averaging: bool) -> None:
+        super().__init__()
+        self._is_averaging = is_averaging
+        self.weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._is_averaging:
+            self.weights = self.model.get_weights()
 
 
 class _Batches(keras.callbacks.Callback):

@@ -206,7 +206,7 @@ def test_architecture_counts_by_arithmetic(name, head, count):
     assert sum(block.n_weights for block in blocks_of_config(model)) == count
 
 
-@pytest.mark.parametrize("head", ["max", "max_dense"])
+@pytest.mark.parametrize("head", ["max", "max_dense", "attention", "linear_softmax", "power_mean"])
 def test_architecture_of_the_built_model_equals_that_of_its_configuration(head):
     import dataclasses
 

@@ -11,7 +11,7 @@ from helpers import TINY, make_store
 from crnn_weak.config import Config, LossWeights, ModelConfig, TrainingConfig
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError, ModelFileError, RunError
 from crnn_weak.training.split import validation_split
-from crnn_weak.training.targets import targets
+from crnn_weak.training.targets import Clips, targets
 
 CONFIG = Config(
     features=TINY,
@@ -35,7 +35,7 @@ def weights_of(path):
 
 
 def test_the_strong_target_is_the_weak_one_in_every_frame():
-    made = targets(np.array([[True, False, True]]), 4)
+    made = targets(Clips(np.array([[1, 0, 1]], np.float32), np.zeros((1, 4, 2), np.float32)))
     assert made["strong"].shape == (1, 4, 3)
     assert (made["strong"] == made["weak"][:, None]).all()
 
@@ -121,7 +121,7 @@ def test_the_loss_is_the_weighted_sum_of_the_two(tmp_path):
     compile_model(model, LossWeights(strong=0.25, weak=3.0))
     rng = np.random.default_rng(0)
     log_mel = rng.standard_normal((4, 20, 8)).astype("float32")
-    wanted = targets(rng.random((4, 3)) < 0.5, 20)
+    wanted = targets(Clips((rng.random((4, 3)) < 0.5).astype(np.float32), log_mel))
     got = model.test_on_batch(log_mel, wanted, return_dict=True)
     outputs = model.predict_on_batch(log_mel)
     loss = {name: float(keras.losses.BinaryCrossentropy()(wanted[name], outputs[name])) for name in wanted}

@@ -1,0 +1,151 @@
+"""Training aids: changes of a batch, of the order of clips and of the losses' weights. All are off in the paper.
+
+Aids of a batch change standardised features ``(clips, frames, bands)`` and the targets together. All draw from the
+generator they are given, so that (seed, epoch, batch) decides and a resumed run continues the same training.
+
+====================  ==========================================================================================
+setting               effect
+====================  ==========================================================================================
+``time_shift``        rotate each clip and its frame targets in time, by 0 to all frames
+``mixup``             mix each clip with another of the batch, features and targets alike [1]_
+``time_mask``,        set up to two spans of frames, of mel bands to 0, their mean [2]_
+``band_mask``
+``balanced``          draw a class, then one of its clips; an epoch has as many clips as before
+``schedule``          Keras' `CosineDecay` of the learning rate
+``loss_weighting``    ``linear``: the strong weight grows to its value in equal steps over the epochs;
+                      ``learned``: each weight is divided by its validation loss of the epoch before, the optimum of
+                      the learned uncertainties of [3]_ in closed form
+``averaging``         Keras' moving average of the weights in the optimizer; validated and kept are the averages
+====================  ==========================================================================================
+
+References
+----------
+.. [1] Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR 2018, arXiv:1710.09412.
+.. [2] Park et al., "SpecAugment", Interspeech 2019, arXiv:1904.08779 (without time warping).
+.. [3] Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses for scene geometry and semantics",
+   CVPR 2018, arXiv:1705.07115.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from crnn_weak.config import AidConfig, Config
+from crnn_weak.training.targets import NO_TARGET
+
+__all__ = [
+    "augment",
+    "balanced_order",
+    "learning_rate",
+    "loss_factors",
+    "mask_spans",
+    "mixup",
+    "rotate",
+]
+
+Targets = dict[str, np.ndarray]
+_MASKS = 2
+# A loss of 0 (target ``none``) must not get an infinite weight.
+_LEAST_LOSS = 1e-3
+
+
+def augment(
+    features: np.ndarray, targets: Targets, settings: AidConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, Targets]:
+    """Apply the aids of a batch that are on, in the order of the table."""
+    if settings.time_shift:
+        shifts = rng.integers(features.shape[1], size=len(features))
+        features, targets = rotate(features, shifts), targets | {"strong": rotate(targets["strong"], shifts)}
+    if settings.mixup:
+        shares = rng.beta(settings.mixup, settings.mixup, size=len(features)).astype(np.float32)
+        features, targets = mixup(features, targets, np.maximum(shares, 1 - shares), rng.permutation(len(features)))
+    for axis, widest in ((1, settings.time_mask), (2, settings.band_mask)):
+        if widest:
+            features = mask_spans(features, axis, int(widest * features.shape[axis]), rng)
+    return features, targets
+
+
+def rotate(values: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Rotate each clip along time, shape ``(clips, frames, ...)``: frame t moves to t + shift, the end to the front."""
+    n_frames = values.shape[1]
+    frames = (np.arange(n_frames)[None, :] - shifts[:, None]) % n_frames
+    return np.take_along_axis(values, frames[:, :, None], axis=1)
+
+
+def mixup(
+    features: np.ndarray, targets: Targets, shares: np.ndarray, partners: np.ndarray
+) -> tuple[np.ndarray, Targets]:
+    """Mix each clip, by its share in [0, 1], with a partner; a frame without a target in either has none."""
+
+    def mixed(values: np.ndarray) -> np.ndarray:
+        share = shares.reshape(-1, *[1] * (values.ndim - 1))
+        return np.asarray(share * values + (1 - share) * values[partners], dtype=np.float32)
+
+    strong, other = targets["strong"], targets["strong"][partners]
+    unknown = (strong == NO_TARGET) | (other == NO_TARGET)
+    return mixed(features), {
+        "strong": np.where(unknown, np.float32(NO_TARGET), mixed(strong)),
+        "weak": mixed(targets["weak"]),
+    }
+
+
+def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Generator) -> np.ndarray:
+    """Set two random spans along `axis` to 0 in each clip, each 0 to `widest` long."""
+    n_clips, length = len(features), features.shape[axis]
+    position = np.arange(length)[None, :]
+    masked = np.zeros((n_clips, length), dtype=bool)
+    for _ in range(_MASKS):
+        width = rng.integers(widest + 1, size=(n_clips, 1))
+        first = rng.integers(length - width + 1)
+        masked |= (position >= first) & (position < first + width)
+    return np.where(np.expand_dims(masked, 3 - axis), np.float32(0), features)
+
+
+def balanced_order(tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw as many rows as there are: a class at random, then one of its clips at random.
+
+    Parameters
+    ----------
+    tags : np.ndarray of bool, shape (n_clips, n_classes)
+        Clips without a tag count as a class of their own.
+
+    Returns
+    -------
+    np.ndarray of int, shape (n_clips,)
+        With repetitions.
+    """
+    groups = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1).astype(np.float64)
+    groups = groups[:, groups.any(axis=0)]
+    chance = (groups / groups.sum(axis=0)).sum(axis=1) / groups.shape[1]
+    return rng.choice(len(tags), size=len(tags), p=chance / chance.sum())
+
+
+def learning_rate(config: Config, n_batches: int) -> Any:
+    """Return Adam's learning rate, or Keras' schedule of it, for epochs of `n_batches`."""
+    rate = config.training.learning_rate
+    if config.aids.schedule == "constant":
+        return rate
+    return keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, config.training.epochs * n_batches))
+
+
+def loss_factors(config: Config, epoch: int, last: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Return by how much the two losses' weights are multiplied in an epoch; None where they are fixed.
+
+    Parameters
+    ----------
+    epoch : int
+        From 0.
+    last : mapping
+        ``val_strong_loss`` and ``val_weak_loss`` of the epoch before; None in the first.
+    """
+    if config.aids.loss_weighting == "fixed":
+        return None
+    if config.aids.loss_weighting == "linear":
+        return {"strong": (epoch + 1) / config.training.epochs, "weak": 1.0}
+    if last is None:
+        return {"strong": 1.0, "weak": 1.0}
+    return {name: 1 / max(last[f"val_{name}_loss"], _LEAST_LOSS) for name in ("strong", "weak")}

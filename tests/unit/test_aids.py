@@ -1,0 +1,131 @@
+"""Training aids, worked by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers import TINY, make_store
+
+from crnn_weak.config import AidConfig, Config, ModelConfig, TrainingConfig
+from crnn_weak.errors import ConfigError
+from crnn_weak.training.aids import balanced_order, loss_factors, mask_spans, mixup, rotate
+from crnn_weak.training.targets import NO_TARGET
+
+CONFIG = Config(
+    features=TINY,
+    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.2),
+    training=TrainingConfig(epochs=4, batch_size=4, learning_rate=3e-3, patience=0, validation_fraction=0.25, seed=3),
+)
+
+
+def test_rotation_moves_the_end_to_the_front():
+    clips = np.arange(8).reshape(2, 4, 1)
+    assert rotate(clips, np.array([1, 3]))[:, :, 0].tolist() == [[3, 0, 1, 2], [5, 6, 7, 4]]
+
+
+def test_mixup_mixes_features_and_targets_alike():
+    features = np.array([[[0.0]], [[10.0]]], np.float32)
+    wanted = {"weak": np.array([[1.0, 0], [0, 1]], np.float32)}
+    wanted["strong"] = wanted["weak"][:, None] * 1
+    wanted["strong"][1, 0, 0] = NO_TARGET
+    mixed, found = mixup(features, wanted, np.array([0.75, 1.0], np.float32), np.array([1, 0]))
+    assert mixed[:, 0, 0].tolist() == [2.5, 10.0]
+    assert found["weak"].tolist() == [[0.75, 0.25], [0.0, 1.0]]
+    assert found["strong"][:, 0].tolist() == [[NO_TARGET, 0.25], [NO_TARGET, 1.0]]  # unknown in one, unknown in the mix
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_masks_are_spans_of_the_mean_along_one_axis(axis):
+    features = np.ones((200, 10, 12), np.float32)
+    masked = mask_spans(features, axis, 3, np.random.default_rng(0)) == 0
+    other = 3 - axis
+    assert (masked.all(axis=other) == masked.any(axis=other)).all()  # whole frames, or whole bands
+    lengths = masked.all(axis=other).sum(axis=1)
+    assert lengths.max() <= 6
+    assert lengths.min() == 0
+    assert (features == 1).all()
+    starts = np.diff(np.pad(masked.all(axis=other), ((0, 0), (1, 0))).astype(int), axis=1) == 1
+    assert starts.sum(axis=1).max() <= 2
+
+
+def test_balanced_batches_hold_rare_classes_as_often_as_common_ones():
+    tags = np.zeros((1000, 3), bool)
+    tags[:900, 0] = tags[900:990, 1] = True  # ten clips without a tag; class 2 does not occur
+    drawn = balanced_order(tags, np.random.default_rng(0))
+    assert len(drawn) == 1000
+    shares = [tags[drawn, 0].mean(), tags[drawn, 1].mean(), (~tags[drawn].any(axis=1)).mean()]
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.05)
+
+
+def test_loss_factors():
+    def factors(rule, epoch, last=None):
+        config = dataclasses.replace(CONFIG, aids=AidConfig(loss_weighting=rule))
+        return loss_factors(config, epoch, last)
+
+    assert factors("fixed", 2) is None
+    assert [factors("linear", epoch)["strong"] for epoch in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert factors("learned", 0) == {"strong": 1.0, "weak": 1.0}
+    assert factors("learned", 1, {"val_strong_loss": 0.5, "val_weak_loss": 0.1}) == pytest.approx(
+        {"strong": 2, "weak": 10}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+        ({"loss_weighting": "learnt"}, "Did you mean 'learned'"),
+        ({"mixup": -1.0}, "aids.mixup"),
+        ({"time_mask": 1.0}, "aids.time_mask"),
+        ({"averaging": 1.5}, "aids.averaging"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        AidConfig(**changes)
+
+
+ALL = AidConfig(
+    mixup=0.3, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True, schedule="cosine",
+    loss_weighting="learned", averaging=0.9,
+)  # fmt: skip
+
+
+def test_a_killed_run_with_every_aid_continues_as_if_unbroken(tmp_path):
+    from crnn_weak.model.archive import load_model
+    from crnn_weak.training.fit import train
+
+    config = dataclasses.replace(CONFIG, aids=ALL)
+
+    def kill(done, total):
+        if done > total * 5 // 8:
+            raise KeyboardInterrupt
+
+    with make_store(tmp_path, 24) as store:
+        train(config, store, tmp_path / "whole")
+        with pytest.raises(KeyboardInterrupt):
+            train(config, store, tmp_path / "broken", on_batch=kill)
+        train(config, store, tmp_path / "broken")
+    for name in ("last.keras", "best.keras"):
+        pair = [load_model(tmp_path / run / name)[0].get_weights() for run in ("whole", "broken")]
+        for whole, broken in zip(*pair, strict=True):
+            np.testing.assert_allclose(whole, broken, rtol=1e-4, atol=1e-6)
+
+
+def test_the_averaged_weights_are_validated_and_kept(tmp_path):
+    from crnn_weak.model.archive import load_model
+    from crnn_weak.training.fit import train
+
+    config = dataclasses.replace(CONFIG, aids=AidConfig(averaging=0.99))
+    with make_store(tmp_path, 24) as store:
+        best = train(
+            dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1)),
+            store,
+            tmp_path / "run",
+        )
+    (last, _), (model, _) = load_model(tmp_path / "run" / "last.keras", compile=True), load_model(best)
+    averages = {v.path: np.asarray(v) for v in last.optimizer.variables if "average" in v.path}
+    assert len(averages) == len(model.trainable_weights)
+    kernel = model.get_layer("time_dense").get_weights()[0]
+    assert any(a.shape == kernel.shape and np.array_equal(a, kernel) for a in averages.values())
+    assert not np.array_equal(kernel, last.get_layer("time_dense").get_weights()[0])
