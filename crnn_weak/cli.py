@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",
     "tune": "choose thresholds on the validation clips of a run",
+    "convert": "label files from any form into any other",
     "detect": "onsets and offsets for any recording",
     "saliency": "what the outputs listened to (crnn_weak.experiments.saliency_maps)",
     "report": "one HTML page for a run or a grid",

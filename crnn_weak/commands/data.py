@@ -1,4 +1,4 @@
-"""``crnn-weak data``: check what is there, make clips, convert event lists."""
+"""``crnn-weak data``: check what is there, make clips."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from crnn_weak.data.base import Dataset
     from crnn_weak.data.check import CheckReport
 
-_FORMATS = ("dcase", "csv", "audacity")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
+    parser.epilog = "example: crnn-weak data make street"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
         "check",
@@ -46,25 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(make, preset="quick")
     options.add_work(make)
 
-    convert = actions.add_parser(
-        "convert",
-        help="convert event lists: dcase (tab), csv, audacity (one label track per recording)",
-        description="Convert event lists. The form of INPUT is found from the file; a folder is read as Audacity's "
-        "label tracks. With --to audacity OUTPUT is a folder, or a .txt file for one recording.",
-        epilog="example: crnn-weak data convert events.tsv tracks --to audacity",
-    )
-    convert.add_argument("input", metavar="INPUT")
-    convert.add_argument("output", metavar="OUTPUT")
-    convert.add_argument(
-        "--to", choices=_FORMATS, help="default: by OUTPUT's suffix (.tsv dcase, .csv csv, else audacity)"
-    )
-    convert.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.epilog = "example: crnn-weak data make street"
-
 
 def run(args: argparse.Namespace) -> int:
     """Run the action; 0 when all is well, 1 when a check finds no usable clip."""
-    return {"check": _check, "make": _make, "convert": _convert}[args.action](args)
+    return {"check": _check, "make": _make}[args.action](args)
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -148,35 +132,4 @@ def _make(args: argparse.Namespace) -> int:
     folder = getattr(dataset, "metadata_folder", options.cache_folder(args))
     print(f"{folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
     print(dataset.provenance)
-    return 0
-
-
-# --- convert -------------------------------------------------------------------------------------------------------
-
-
-def _convert(args: argparse.Namespace) -> int:
-    from crnn_weak.labels import files as annotations
-
-    source, target = Path(args.input), Path(args.output)
-    form = args.to or {".tsv": "dcase", ".csv": "csv"}.get(target.suffix.lower(), "audacity")
-    events = annotations.read_audacity_folder(source) if source.is_dir() else annotations.read_events(source)
-    n_events = sum(map(len, events.values()))
-    if form == "audacity":
-        one_file = target.suffix.lower() == ".txt"
-        if one_file and len(events) != 1:
-            raise DataError(f"{source}: {len(events)} recordings; a label track holds one: name a folder as OUTPUT.")
-        paths = {clip: target if one_file else target / f"{clip}.txt" for clip in events}
-    else:
-        paths = dict.fromkeys(events, target)
-        if not events:
-            paths = {"": target}
-    for path in dict.fromkeys(paths.values()):
-        if path.exists() and not args.overwrite:
-            raise DataError(f"{path} is there already; give --overwrite or another name.")
-    if form == "audacity":
-        for clip, path in paths.items():
-            annotations.write_audacity(path, events[clip])
-    else:
-        annotations.write_events(target, events, separator="," if form == "csv" else "\t")
-    print(f"{target}: {n_events} events of {len(events)} recordings, {form}")
     return 0

@@ -15,13 +15,14 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.labels.formats import LabelFile, read_label_file
-from crnn_weak.labels.forms import split_labels
+from crnn_weak.labels.forms import split_labels, table_stem
 from crnn_weak.labels.names import check_name, recording_id, recording_path
 from crnn_weak.labels.tables import write_rows
 
@@ -31,6 +32,7 @@ __all__ = [
     "read_audacity",
     "read_audacity_folder",
     "read_events",
+    "read_files",
     "read_tags",
     "recording_id",
     "split_labels",
@@ -41,12 +43,16 @@ __all__ = [
 ]
 
 
+#: Suffixes of label files that are looked for in a folder.
+_SUFFIXES = (".csv", ".jams", ".tsv", ".txt")
+
+
 def by_time(event: Event) -> tuple[float, float, str]:
     return event.onset, event.offset, event.label
 
 
 def file_names(found: LabelFile, *, strip_y: bool = False) -> dict[str, str]:
-    """Return the path that stands for each id of a file, in its order; a form without names has its file's stem.
+    """Return the path that stands for each id of a file, in its order.
 
     Raises
     ------
@@ -54,8 +60,10 @@ def file_names(found: LabelFile, *, strip_y: bool = False) -> dict[str, str]:
         Two paths have one id: they differ only in their audio suffix.
     """
     names: dict[str, str] = {}
+    if found.recording and not found.rows:
+        names[recording_id(found.recording)] = found.recording
     for row in found.rows:
-        path = recording_path(row.name or found.path.stem)
+        path = recording_path(found.name(row))
         identifier = recording_id(path, strip_y=strip_y)
         if names.setdefault(identifier, path) != path:
             raise DataError(
@@ -73,7 +81,7 @@ def events_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y
             continue
         if classes is not None:
             class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
-        name = recording_id(row.name or found.path.stem, strip_y=strip_y)
+        name = recording_id(found.name(row), strip_y=strip_y)
         events[name].append(Event(row.onset, row.offset, row.labels[0], row.score))
     return {name: tuple(sorted(rows, key=by_time)) for name, rows in events.items()}
 
@@ -86,7 +94,7 @@ def tags_of(
     for row in found.rows:
         if classes is not None:
             class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
-        tags[recording_id(row.name or found.path.stem, strip_y=strip_y)].update(dict.fromkeys(row.labels))
+        tags[recording_id(found.name(row), strip_y=strip_y)].update(dict.fromkeys(row.labels))
     return {name: tuple(labels) for name, labels in tags.items()}
 
 
@@ -235,18 +243,46 @@ def read_audacity(path: str | Path) -> tuple[Event, ...]:
     return tuple(event for events in read_events(path, form="audacity").values() for event in events)
 
 
+def read_files(path: str | Path, *, form: str | None = None, suffixes: Collection[str] = _SUFFIXES) -> list[LabelFile]:
+    """Read a label file, or all those of a folder and its subfolders.
+
+    In a folder, rows that name no recording belong to the one that their file is named after, and an empty file is a
+    recording without labels.
+
+    Raises
+    ------
+    DataError
+        A file is not read (`crnn_weak.labels.formats.read_label_file`), or the folder has none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [read_label_file(path, form=form)]
+    inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and not file.is_dir())
+    inside = [file for file in inside if file.name != "classes.txt" and not file.name.startswith(".")]
+    if not inside:
+        raise DataError(f"{path}: no label files ({', '.join(sorted(suffixes))}) in this folder.")
+    found = []
+    for file in inside:
+        recording = file.relative_to(path).with_name(table_stem(file.name)).as_posix()
+        found.append(replace(read_label_file(file, form=form), recording=recording))
+    return found
+
+
 def read_audacity_folder(folder: str | Path) -> dict[str, tuple[Event, ...]]:
-    """Read the label tracks (``*.txt``) of a folder and its subfolders, one per recording, named as the recordings."""
-    folder = Path(folder)
-    paths = sorted(path for path in folder.rglob("*.txt") if path.name != "classes.txt")
-    if not paths:
-        raise DataError(f"{folder}: no label tracks (*.txt) in this folder.")
+    """Read the label tracks (``*.txt``) of a folder and its subfolders, one per recording, named as the recordings.
+
+    Raises
+    ------
+    DataError
+        There is none, one is malformed, or two are of one recording.
+    """
     tracks: dict[str, tuple[Event, ...]] = {}
-    for path in paths:
-        name = recording_id(path.relative_to(folder).with_suffix("").as_posix())
-        if name in tracks:
-            raise DataError(f"{path}: another label track in {folder} is of {name!r} as well; remove one.")
-        tracks[name] = read_audacity(path)
+    sources: dict[str, Path] = {}
+    for track in read_files(folder, form="audacity", suffixes=(".txt",)):
+        for name, events in events_of(track).items():
+            if name in sources:
+                raise DataError(f"{track.path} and {sources[name]}: both are of the recording {name!r}; remove one.")
+            tracks[name], sources[name] = events, track.path
     return tracks
 
 

@@ -62,7 +62,7 @@ def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[s
             raise DataError(
                 f"{path}, line {row.line}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}"
             )
-        name = recording_id(row.name or path.stem)
+        name = recording_id(listed.name(row))
         if splits.setdefault(name, split) != split:
             raise DataError(f"{path}, line {row.line}: {names[name]} is in two splits, or has a row without one.")
     if len({bool(split) for split in splits.values()}) == 2:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels import header_forms, list_forms
-from crnn_weak.labels.forms import LabelRow, Mismatch, Table
+from crnn_weak.labels.forms import LabelRow, Mismatch, Table, table_stem
 from crnn_weak.labels.jams import read_jams
 from crnn_weak.labels.tables import Row, read_lines, split_line
 
@@ -92,12 +92,19 @@ class LabelFile:
     kind : {"events", "tags", "empty", "unclear"}
         ``empty``: no label. ``unclear``: the times may be those of events or places in other recordings.
     rows : tuple of LabelRow
+    recording : str
+        The recording of rows that name none: the file's own name, or what the reader of a folder says.
     """
 
     path: Path
     form: Form | None
     kind: str
     rows: tuple[LabelRow, ...]
+    recording: str = ""
+
+    def name(self, row: LabelRow) -> str:
+        """Return the name of a row's recording."""
+        return row.name or self.recording or table_stem(self.path.name)
 
 
 def _tables(path: Path, lines: list[tuple[int, str]], classes: Collection[str], named: bool) -> dict[str, Table]:

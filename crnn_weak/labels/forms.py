@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.names import check_characters, has_audio_suffix, nfc, recording_path
@@ -21,8 +21,10 @@ __all__ = [
     "Mismatch",
     "Table",
     "header_name",
+    "hides_list",
     "name_only",
     "split_labels",
+    "table_stem",
     "timed_row",
     "times_in_name",
 ]
@@ -184,6 +186,18 @@ def timed_row(
     return LabelRow(line, clip, (_label(line, label),), start, end, value)
 
 
+def table_stem(name: str) -> str:
+    """Return the recording that a label file's own name stands for.
+
+    Examples
+    --------
+    >>> table_stem("rec.Table.1.selections.txt"), table_stem("rec.v2.txt")
+    ('rec', 'rec.v2')
+    """
+    stem = PurePath(name).stem
+    return re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", stem)
+
+
 def times_in_name(name: str) -> tuple[float, float] | None:
     """Return the cut's place in its video that a name of the organizers holds, or None.
 
@@ -194,6 +208,12 @@ def times_in_name(name: str) -> tuple[float, float] | None:
     """
     match = re.search(r"_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)(\.[A-Za-z0-9]{2,4})?$", name, re.ASCII)
     return (float(match[1]), float(match[2])) if match else None
+
+
+def hides_list(label: str, known: Collection[str]) -> bool:
+    """Return whether a label looks like several known ones joined by semicolons."""
+    parts = [part.strip() for part in label.split(";") if part.strip()]
+    return len(parts) > 1 and set(parts) <= set(known)
 
 
 def split_labels(text: str, known: Collection[str] = ()) -> list[str]:

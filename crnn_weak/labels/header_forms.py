@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
 
-from crnn_weak.labels.forms import LabelRow, Mismatch, Table, header_name, name_only, split_labels, timed_row
+from crnn_weak.labels.forms import (
+    LabelRow,
+    Mismatch,
+    Table,
+    header_name,
+    hides_list,
+    name_only,
+    split_labels,
+    timed_row,
+)
 from crnn_weak.labels.names import recording_path
 from crnn_weak.labels.tables import Row, number
 
@@ -139,7 +147,7 @@ def _ranked(line: int, name: str | None, *event: str, score: str = "", duration:
 
 
 def read_desed_tags(table: Table) -> list[LabelRow]:
-    """Read tags: columns of file and label (one a row; commas belong to it) or labels (joined), perhaps a split."""
+    """Read tags: columns of file and label (one a row; its commas belong to it) or labels (joined), perhaps a split."""
     columns, unknown = _roles(table)
     file, one = columns.get("file"), columns.get("label")
     label = one if one is not None else columns.get("labels")
@@ -157,8 +165,9 @@ def read_desed_tags(table: Table) -> list[LabelRow]:
     known = set(table.classes) | {text for _, text in cells if text and not set(text) & set(",;")}
     found = []
     for row, text in cells:
-        joined = one is None or ";" in text
-        labels = split_labels(text, known) if joined else [text] if text else []
+        if one is not None and hides_list(text, known):
+            raise Mismatch(row.line, f"{text!r} holds several labels; the column of such lists is named labels.", 2)
+        labels = split_labels(text, known) if one is None else [text] if text else []
         split = row.fields[columns["split"]] if "split" in columns else ""
         found.append(name_only(table, Row(row.line, [row.fields[file]]), labels=labels, known=True, split=split))
     return found
@@ -199,12 +208,6 @@ def read_audioset(table: Table) -> list[LabelRow]:
 _RAVEN_LABELS = ("annotation", "common name", "species", "label", "event_label", "tag", "class", "scientific name")
 
 
-def _table_stem(path: str) -> str:
-    """Return the name of the recording in that of its table (``rec.Table.1.selections.txt``)."""
-    stem = PurePosixPath(path).stem
-    return re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", stem)
-
-
 def read_raven(table: Table) -> list[LabelRow]:
     """Read a Raven selection table: the annotation, between ``Begin Time (s)`` and ``End Time (s)``.
 
@@ -219,7 +222,7 @@ def read_raven(table: Table) -> list[LabelRow]:
     shift = "file offset (s)" in columns
     found: dict[tuple[object, ...], LabelRow] = {}
     for line, cell in _cells(table, columns):
-        name = cell(path) if path else _table_stem(table.path.name)
+        name = cell(path) if path else None
         begin, end = number(cell("begin time (s)")), number(cell("end time (s)"))
         start = number(cell("file offset (s)")) if shift else begin
         times = [cell("begin time (s)"), cell("end time (s)")]
@@ -241,11 +244,10 @@ def read_raven(table: Table) -> list[LabelRow]:
 def read_birdnet(table: Table) -> list[LabelRow]:
     """Read BirdNET-Analyzer's CSV: the common name, between ``Start (s)`` and ``End (s)``."""
     columns = _columns(table, "start (s)", "end (s)", "scientific name", "common name", "confidence")
-    stem = _table_stem(table.path.name)
     return [
         _ranked(
             line,
-            cell("file") if "file" in columns else stem,
+            cell("file") if "file" in columns else None,
             cell("start (s)"),
             cell("end (s)"),
             cell("common name"),

@@ -45,7 +45,7 @@ def _row(number: int, name: str, observation: dict[str, Any], namespace: str) ->
             raise ValueError(f"{seconds!r} is not a time in seconds")
     confidence = observation.get("confidence")
     score = repr(confidence) if isinstance(confidence, int | float) and not isinstance(confidence, bool) else ""
-    return timed_row(number, name, repr(onset), repr(duration), value.strip(), score=score, duration=True)
+    return timed_row(number, name or None, repr(onset), repr(duration), value.strip(), score=score, duration=True)
 
 
 def read_jams(path: str | Path) -> list[LabelRow]:
@@ -69,7 +69,7 @@ def read_jams(path: str | Path) -> list[LabelRow]:
     metadata = document.get("file_metadata")
     identifiers = metadata.get("identifiers") if isinstance(metadata, dict) else None
     name = identifiers.get("filename") if isinstance(identifiers, dict) else None
-    name = name if isinstance(name, str) and name else path.stem
+    name = name if isinstance(name, str) else ""
     known = [a for a in annotations if str(a.get("namespace")) in ("scaper", "segment_open") or _is_tag(a)]
     if not known and annotations:
         there = ", ".join(sorted({str(a.get("namespace"))[:40] for a in annotations}))

@@ -150,8 +150,11 @@ def test_an_audacity_label_needs_its_text(tmp_path):
         read_audacity(saved(tmp_path, "0\t1\ta\n1\t2\t\n", "rec.txt"))
     with pytest.raises(DataError, match="line 1: 2 columns"):
         read_audacity(saved(tmp_path, "0\t1\n", "rec.txt"))
-    with pytest.raises(DataError, match="no label tracks"):
+    with pytest.raises(DataError, match="no such label file"):
         read_audacity_folder(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no label files"):
+        read_audacity_folder(tmp_path / "empty")
 
 
 def test_written_audacity_tracks(tmp_path):

@@ -52,9 +52,6 @@ def test_check_of_own_recordings_and_of_nothing_usable(here, capsys):
         (["check", "--metadata", "meta", "--audio", "nowhere"], "nowhere: no such folder of audio files"),
         (["make", "scenes", "--jobs", "1"], "data.root is not set"),
         (["make", "scenes", "--data", "street"], "name one source"),
-        (["convert", "absent.tsv", "out.csv"], "absent.tsv: no such label file"),
-        (["convert", "strong.csv", "strong.csv"], "strong.csv is there already"),
-        (["convert", "strong.csv", "one.txt"], "2 recordings; a label track holds one"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(here, capsys, arguments, says):
@@ -63,17 +60,6 @@ def test_mistakes_are_one_line_and_exit_2(here, capsys, arguments, says):
     assert says in err
     assert len(err.strip().splitlines()) == 1
     assert sorted(path.name for path in here.iterdir()) == ["audio", "meta", "strong.csv"]
-
-
-def test_event_lists_keep_everything_on_their_way_through_all_formats(here, capsys):
-    assert main(["data", "convert", "strong.csv", "a.tsv"]) == 0
-    assert main(["data", "convert", "a.tsv", "b.csv"]) == 0
-    assert main(["data", "convert", "b.csv", "tracks"]) == 0
-    assert main(["data", "convert", "tracks", "c", "--to", "dcase"]) == 0
-    assert (here / "a.tsv").read_bytes() == (here / "c").read_bytes()
-    assert '"Air horn, truck horn"' in (here / "b.csv").read_text()
-    assert (here / "tracks" / "b_0.000_1.000.txt").read_bytes() == b""
-    assert "a.tsv: 2 events of 2 recordings, dcase" in capsys.readouterr().out
 
 
 def test_make_scenes(here, capsys):

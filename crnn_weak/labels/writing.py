@@ -1,0 +1,267 @@
+"""Label files written in any form: rows of each, what a form cannot hold, files that appear whole.
+
+What is written reads back as the same recordings, labels and times (to a nanosecond). A form that has no row for a
+recording without labels skips it, and `Written` counts it; what else it cannot hold is refused before anything is
+written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crnn_weak.errors import DataError, LabelError, nearest_names
+from crnn_weak.labels.classes import AUDIOSET_IDS
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.formats import FORMS
+from crnn_weak.labels.forms import hides_list, split_labels
+from crnn_weak.labels.jams import jams_document
+from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id
+from crnn_weak.labels.tables import write_rows
+from crnn_weak.labels.task4 import video_place
+from crnn_weak.storage import write_json
+
+__all__ = ["Written", "target_paths", "write_labels"]
+
+#: Events of recordings by file name.
+_Events = Mapping[str, Sequence[Event]]
+#: Tags of recordings by file name.
+_Tags = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """How many recordings and labels were written, and how many recordings the form has no row for."""
+
+    n_recordings: int
+    n_labels: int
+    n_skipped: int
+
+
+def _seconds(value: float) -> str:
+    text = f"{value:.3f}"
+    return text if float(text) == value else f"{value:.9f}".rstrip("0")
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if round(value, 4) == value else repr(value)
+
+
+def _audio_name(name: str) -> str:
+    return name if has_audio_suffix(name) else name + ".wav"
+
+
+def _pairs(events: _Events) -> Iterable[tuple[str, Event]]:
+    return ((_audio_name(name), event) for name in events for event in events[name])
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def _dcase(events: _Events) -> list[list[str]]:
+    rows = []
+    for name, found in events.items():
+        rows += [[_audio_name(name), _seconds(e.onset), _seconds(e.offset), e.label] for e in found] or [
+            [_audio_name(name)]
+        ]
+    return rows
+
+
+def _desed(events: _Events) -> list[list[str]]:
+    header = ["filename", "onset", "offset", "event_label"]
+    scores = [event.score for found in events.values() for event in found]
+    if any(score is None for score in scores) or not scores:
+        return [header, *_dcase(events)]
+    rows = [[*header, "score"]]
+    for name, found in events.items():
+        timed = [[_audio_name(name), _seconds(e.onset), _seconds(e.offset), e.label, _score(e.score)] for e in found]
+        rows += timed or [[_audio_name(name)]]
+    return rows
+
+
+def _audacity(events: _Events) -> list[list[str]]:
+    return [[f"{e.onset:.6f}", f"{e.offset:.6f}", e.label] for found in events.values() for e in found]
+
+
+def _audioset(events: _Events) -> list[list[str]]:
+    rows = [["segment_id", "start_time_seconds", "end_time_seconds", "label"]]
+    rows += [[recording_id(name), _seconds(e.onset), _seconds(e.offset), e.label] for name, e in _pairs(events)]
+    return rows
+
+
+def _raven(events: _Events) -> list[list[str]]:
+    header = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
+    rows = [[*header, "Begin Path", "File Offset (s)", "Confidence", "Annotation"]]
+    for number, (name, e) in enumerate(_pairs(events), start=1):
+        begin = _seconds(e.onset)
+        times = [begin, _seconds(e.offset), "0.0", "20000.0", name, begin]
+        rows.append([str(number), "Spectrogram 1", "1", *times, _score(e.score), e.label])
+    return rows
+
+
+def _birdnet(events: _Events) -> list[list[str]]:
+    rows = [["Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File"]]
+    for name, e in _pairs(events):
+        rows.append([_seconds(e.onset), _seconds(e.offset), e.label, e.label, _score(e.score), name])
+    return rows
+
+
+# --- tags ------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_joined(label: str, known: Iterable[str] = ()) -> None:
+    if split_labels(label, list(known)) != [label]:
+        raise DataError(f"label {label!r}: a list of tags would read it as several labels; rename it.")
+
+
+def _desed_tags(tags: _Tags) -> list[list[str]]:
+    rows = [["filename", "event_label"]]
+    known = {label for labels in tags.values() for label in labels}
+    for name, labels in tags.items():
+        for label in labels:
+            if hides_list(label, known):
+                raise DataError(f"label {label!r}: may be read as several of the other labels; rename it.")
+        rows += [[_audio_name(name), label] for label in labels] or [[_audio_name(name), ""]]
+    return rows
+
+
+def _dcase_tags(tags: _Tags) -> list[list[str]]:
+    known = {label for labels in tags.values() for label in labels if not set(label) & set(",;")}
+    rows = []
+    for name, labels in tags.items():
+        for label in labels:
+            _refuse_joined(label, known)
+        rows += [[_audio_name(name), label] for label in labels] or [[_audio_name(name)]]
+    return rows
+
+
+def _task4_weak(tags: _Tags) -> list[list[str]]:
+    return [
+        [_audio_name(name), *video_place(recording_id(name))[1:], label]
+        for name, labels in tags.items()
+        for label in labels
+    ]
+
+
+def _task4_set(tags: _Tags) -> list[list[str]]:
+    mid_of = {label: mid for mid, label in AUDIOSET_IDS.items()}
+    rows = []
+    for name, labels in tags.items():
+        for label in labels:
+            if label not in mid_of:
+                raise LabelError(f"{name}: label {label!r} has no AudioSet id. {nearest_names(label, mid_of)}")
+        if labels:
+            rows.append([*video_place(recording_id(name)), ",".join(labels), ",".join(mid_of[one] for one in labels)])
+    return rows
+
+
+def _single(tags: _Tags, form: str) -> list[tuple[str, str, int]]:
+    """Return file name, label and class number; the form has room for one label a recording."""
+    several = next((name for name, labels in tags.items() if len(labels) > 1), None)
+    if several is not None:
+        raise DataError(f"{several}: {len(tags[several])} labels; the form {form} holds one a recording.")
+    classes = sorted({label for labels in tags.values() for label in labels})
+    return [(_audio_name(name), label, classes.index(label)) for name, labels in tags.items() for label in labels]
+
+
+def _urbansound8k(tags: _Tags) -> list[list[str]]:
+    rows = [["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]]
+    for name, label, number in _single(tags, "urbansound8k"):
+        match = re.fullmatch(r"(?:.*/)?(\d+)-\d+-\d+-\d+\.\w+", name)
+        rows.append([name, match[1] if match else "", "", "", "", "", str(number), label])
+    return rows
+
+
+def _esc50(tags: _Tags) -> list[list[str]]:
+    rows = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
+    for name, label, number in _single(tags, "esc50"):
+        match = re.fullmatch(r"(?:.*/)?([1-5])-(\d+)-([A-Z])-\d+\.\w+", name)
+        fold, source, take = match.groups() if match else ("", "", "")
+        rows.append([name, fold, str(number), label, "", source, take])
+    return rows
+
+
+#: name of a form -> its rows, and the sign between columns; JAMS is no table.
+_WRITERS: dict[str, tuple[Callable[..., list[list[str]]], str]] = {
+    "desed": (_desed, "\t"),
+    "dcase": (_dcase, "\t"),
+    "audacity": (_audacity, "\t"),
+    "audioset": (_audioset, "\t"),
+    "raven": (_raven, "\t"),
+    "birdnet": (_birdnet, ","),
+    "desed-tags": (_desed_tags, "\t"),
+    "dcase-tags": (_dcase_tags, "\t"),
+    "task4-weak": (_task4_weak, "\t"),
+    "task4-set": (_task4_set, ","),
+    "urbansound8k": (_urbansound8k, ","),
+    "esc50": (_esc50, ","),
+}
+_WITHOUT_EMPTY = ("audioset", "raven", "birdnet", "task4-weak", "task4-set", "urbansound8k", "esc50")
+
+
+def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str, Path]:
+    """Return the file that each recording goes to.
+
+    A form of one recording a file writes to the folder `path`; to the file `path` where it ends in the form's suffix
+    and there is one recording.
+
+    Raises
+    ------
+    DataError
+        `path` is a file's and there are several recordings.
+    """
+    path, names = Path(path), list(names)
+    if not FORMS[form].one_recording:
+        return dict.fromkeys(names, path)
+    suffix = ".jams" if form == "jams" else ".txt"
+    if path.suffix.lower() == suffix:
+        if len(names) != 1:
+            raise DataError(f"{path}: {len(names)} recordings; a file of this form holds one: name a folder.")
+        return {names[0]: path}
+    return {name: path / (recording_id(name) + suffix) for name in names}
+
+
+def write_labels(path: str | Path, form: str, labels: _Events | _Tags) -> Written:
+    """Write labels in a form.
+
+    Parameters
+    ----------
+    path : path
+        A file, or a folder for forms of one recording a file.
+    form : str
+        A name of `crnn_weak.labels.formats.FORMS`.
+    labels : mapping of str to sequence
+        Per file name the events, or the tags where the form holds tags.
+
+    Raises
+    ------
+    DataError
+        A name or label holds a control character, or the form cannot hold the labels; nothing is written.
+
+    See Also
+    --------
+    crnn_weak.labels.formats.read_label_file
+    """
+    for name, found in labels.items():
+        check_name(name, str(path))
+        if ".." in name.split("/"):
+            raise DataError(f"{path}: {name!r} leads out of the folder; rename it.")
+        for one in found:
+            check_name(one.label if isinstance(one, Event) else one, str(path))
+    skipped = [name for name in labels if not labels[name]] if form in _WITHOUT_EMPTY else []
+    written = Written(len(labels) - len(skipped), sum(map(len, labels.values())), len(skipped))
+    paths = target_paths(path, form, labels)
+    if form == "jams":
+        for name, found in labels.items():
+            write_json(paths[name], jams_document(_audio_name(name), found))  # type: ignore[arg-type]
+        return written
+    make, separator = _WRITERS[form]
+    line_end = "\r\n" if form == "task4-set" else "\n"
+    if not FORMS[form].one_recording:
+        paths = {"": Path(path)}
+    documents = {paths[name]: make(labels if not name else {name: labels[name]}) for name in paths}
+    for target, rows in documents.items():
+        write_rows(target, rows, separator=separator, line_end=line_end)
+    return written
