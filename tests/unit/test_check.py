@@ -69,8 +69,8 @@ def test_the_lists(dataset, tmp_path):
     assert [row.clip_id for row in read_split_list(out / "missing.tsv")] == [IDS[3], "t0_0.000_1.000", "t1_0.000_1.000"]
     assert [row.clip_id for row in read_split_list(out / "short.tsv")] == [IDS[2]]
     assert [row.clip_id for row in read_split_list(out / "unreadable.tsv")] == [IDS[4], IDS[5]]
-    assert [row.fields for row in read_rows(out / "durations.tsv", separator="\t")][3] == [f"Y{IDS[2]}.flac", "0.500000"]
-    assert len(read_rows(out / "summary.csv", separator="\t")) == 37
+    assert read_rows(out / "durations.tsv", separator="\t")[3].fields == [f"Y{IDS[2]}.flac", "0.500000"]
+    assert len(read_rows(out / "summary.csv", separator=",")) == 37
     assert len(read_rows(out / "unreadable_reasons.tsv", separator="\t")) == 3
     (out / "clips.tsv").unlink()
     with pytest.raises(DataError, match=r"missing.tsv is there already"):
