@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crnn_weak.labels.events import Event
     from crnn_weak.report.folder import FolderReport
 
-_TEXT_FORMATS = ("dcase", "audacity", "raven", "jsonl", "csv")
+_TEXT_FORMATS = ("desed", "dcase", "audacity", "raven", "jsonl", "csv")
 _FORMATS = (*_TEXT_FORMATS, "scores", "scores-h5")
 _EPILOG = """\
 examples:
@@ -176,7 +176,7 @@ class _Output:
         if args.out:
             self._writer = ResultWriter(
                 args.out,
-                args.format or ([] if args.tags else ["dcase"]),
+                args.format or ([] if args.tags else ["desed"]),
                 recordings=recordings,
                 classes=detector.classes,
                 hop_seconds=detector.features.hop_seconds,

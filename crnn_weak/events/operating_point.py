@@ -126,7 +126,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def plain_threshold(self) -> bool:
-        """Whether thresholds and median filters are all that is used."""
+        """True if only thresholds and median filters are used."""
         others = (*self.low_thresholds, *self.min_duration_seconds, *self.min_gap_seconds)
         return not self.weak_gate and not any(others)
 
@@ -173,7 +173,7 @@ def as_operating_point(point: DecisionConfig | OperatingPoint, classes: Sequence
 
 
 class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How a metric was tuned: its value before and after on the validation clips, and the size of the search."""
+    """Record of a search: the metric before and after on the validation clips, and the number of choices."""
 
     per_class: bool
     before: float | None

@@ -223,7 +223,7 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
         if clip not in rows:
             raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, known)}")
     if "order" in file:
-        arrays: Sequence[np.ndarray] = [_array(groups[rows[clip]]["strong"]) for clip in chosen]
+        arrays: np.ndarray | list[np.ndarray] = [_array(groups[rows[clip]]["strong"]) for clip in chosen]
         weak = np.stack([_array(group["weak"]) for group in groups]) if groups else np.zeros((0, len(classes)))
     else:
         arrays, weak = _frames(file, [rows[clip] for clip in chosen], whole=wanted is None), _array(file["weak"])
@@ -238,7 +238,7 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
     return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak)
 
 
-def _frames(file: h5py.File, rows: Sequence[int], *, whole: bool) -> Sequence[np.ndarray]:
+def _frames(file: h5py.File, rows: Sequence[int], *, whole: bool) -> np.ndarray | list[np.ndarray]:
     """Return the frame scores of some clips, each of shape (n_frames, n_classes)."""
     strong = file["strong"]
     if strong.ndim == 3:  # of a run, schema 1

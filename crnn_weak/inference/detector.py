@@ -277,12 +277,13 @@ class Detector:
         stream, n_samples = FrameStream(self.extractor, self.features), 0
         for block in audio:
             n_samples += block.size
-            yield self._standardised(stream.push(block)), None
+            yield self.standardised(stream.push(block)), None
         if n_samples:
             n_valid = max(1, round(n_samples / self.features.n_hop))
-            yield self._standardised(stream.finish(at_least=self.plan.n_window)), n_valid
+            yield self.standardised(stream.finish(at_least=self.plan.n_window)), n_valid
 
-    def _standardised(self, frames: np.ndarray) -> np.ndarray:
+    def standardised(self, frames: np.ndarray) -> np.ndarray:
+        """Return log mel frames as the model takes them, shape (n_frames, n_mels)."""
         scaled: np.ndarray = self.scaler.transform(frames).astype(np.float32, copy=False)
         return scaled
 

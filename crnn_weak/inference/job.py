@@ -101,7 +101,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to come."""
+        """True if all scores have come, or the recording failed."""
         return self.error is not None or (self._ended and not self._joiner.n_waiting)
 
     def push(self, frames: np.ndarray, n_valid: int | None) -> list[tuple[int, np.ndarray]]:

@@ -36,7 +36,7 @@ _RESAMPLER_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class PcmFormat:
-    """What raw samples mean; nothing in the stream says it."""
+    """Format of raw samples; a raw stream does not state it."""
 
     sample_rate_hz: int
     n_channels: int = 1

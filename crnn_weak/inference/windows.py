@@ -75,9 +75,9 @@ class FrameStream:
         return self._frames_until(self._first + self._n_buffered // self._hop - self.n_context)
 
     def finish(self, *, at_least: int = 1) -> np.ndarray:
-        """Return the remaining frames; the recording has ``round(n_samples / hop)``, and `at_least` so many.
+        """Return the remaining frames; the recording has ``round(n_samples / hop)``, but at least `at_least`.
 
-        What lies behind the end is zeros, as everywhere in the package.
+        Beyond the end there are zeros, as everywhere in the package.
         """
         n_total = self._first * self._hop + self._n_buffered
         n_frames = max(round(n_total / self._hop), at_least)
@@ -103,7 +103,7 @@ class FrameStream:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Where windows lie, and how much each of their frames counts.
+    """Places of the windows, and how much each of their frames counts.
 
     Attributes
     ----------
@@ -256,7 +256,7 @@ class ScoreJoiner:
         self.n_waiting -= 1
 
     def _room(self, n_frames: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sums, grown to hold so many frames and some more."""
+        """Return the sums, grown to hold at least `n_frames`."""
         if self._sums is not None and len(self._sums[0]) >= n_frames:
             return self._sums
         shapes = [(n_frames + 4 * self._plan.n_window, width) for width in (n_classes, n_classes, 1)]

@@ -3,7 +3,8 @@
 ========== ============================ ==============================================================================
 format     files in the output folder   content
 ========== ============================ ==============================================================================
-dcase      ``events.tsv``               ``filename onset offset event_label``, tab separated, header, 3 decimals
+desed      ``events.tsv``               ``filename onset offset event_label``, tab separated, header, 3 decimals
+dcase      ``events.txt``               the same without header
 audacity   ``audacity/<name>.txt``      a label track per recording: onset, offset, label, 6 decimals, no header
 raven      ``raven/<name>.txt``         a selection table per recording, tab separated, header, 6 decimals
 jsonl      ``events.jsonl``             one object per event: filename, onset, offset, label, score
@@ -94,7 +95,8 @@ def _json_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
 _RAVEN_HEADER = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\tScore"
 
 TEXT_FORMATS: dict[str, TextFormat] = {
-    "dcase": TextFormat("events.tsv", "filename\tonset\toffset\tevent_label", _dcase_lines),
+    "desed": TextFormat("events.tsv", "filename\tonset\toffset\tevent_label", _dcase_lines),
+    "dcase": TextFormat("events.txt", "", _dcase_lines),
     "audacity": TextFormat("", "", _audacity_lines),
     "raven": TextFormat("", _RAVEN_HEADER, _raven_lines),
     "jsonl": TextFormat("events.jsonl", "", _json_lines),

@@ -1,7 +1,7 @@
-"""Number of thresholds at which each frame or segment is active; the basis of `crnn_weak.tuning.tune`.
+"""The number of thresholds at which each frame or segment is active; the basis of `crnn_weak.tuning.tune`.
 
-Each step from scores to decisions keeps order (`crnn_weak.events.decode`): what is active at one threshold is
-active at every lower one. One small integer per cell then stands for its decision at all thresholds.
+Each step from scores to events keeps order (`crnn_weak.events.decode`): what is active at one threshold is
+active at every lower one. One small integer per cell then stands for its activity at all thresholds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class FrameActivity:
 
     @property
     def plain(self) -> bool:
-        """Whether the index alone decides, without runs."""
+        """True if the index alone decides, without runs."""
         return self._low is None and not any((*self.point.min_gap_seconds, *self.point.min_duration_seconds))
 
     def runs(self, j: int) -> Runs:

@@ -55,7 +55,7 @@ def _middle_best(gain: np.ndarray, n_candidates: int) -> np.ndarray:
     equal = gain >= best - 1e-9 * np.maximum(1.0, np.abs(best))
     chosen = np.zeros(gain.shape[1], dtype=np.int64)
     for column in range(gain.shape[1]):
-        # Sets of filters lie one behind the other; a gap between them ends a run.
+        # The sets of filters follow each other; a run of equals ends with its set.
         rows, first, last = roll_runs(equal[:, column].reshape(-1, n_candidates))
         longest = int(np.argmax(last - first))
         chosen[column] = rows[longest] * n_candidates + (first[longest] + last[longest] - 1) // 2

@@ -1,6 +1,6 @@
 """Choosing thresholds: an exhaustive search, all thresholds and classes at once.
 
-How it is fast: every step from scores to decisions is monotone (`crnn_weak.events.decode`), so a segment, a
+How it is fast: every step from scores to events is monotone (`crnn_weak.events.decode`), so a segment, a
 frame or a tag is described by one number, how many of the sorted candidate thresholds it stays active at. The counts
 at *every* threshold then are one histogram and one cumulative sum per class.
 
@@ -67,7 +67,7 @@ Tags = Mapping[str, Iterable[str]]
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a search found.
+    """Result of a search.
 
     Attributes
     ----------
@@ -219,9 +219,9 @@ def tune(
     tags, events : mapping of clip id to labels, to events
         The reference of every clip that has scores; only the one that the metric needs.
     per_class : bool
-        A choice of its own for each class.
+        Choose for each class.
     operating_point : DecisionConfig or OperatingPoint, optional
-        What is not searched stays as it is here; the paper's by default.
+        Start; what is not searched stays. The paper's by default.
     candidates : sequence of float in (0, 1), optional
         Thresholds; 0.01, 0.02, ... 0.99 by default.
     medians, min_durations, min_gaps : sequence of float, optional
@@ -244,39 +244,39 @@ def tune(
     grid = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
     if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
         raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
-    sets = [start] if reference.tags is not None else _filters(start, medians, min_durations, min_gaps)
     if reference.tags is not None:
+        sets = [start]
         curves = counts_at_thresholds(candidate_index(scores.weak, grid), reference.tags, len(grid))
-        chosen, _ = best_f1(curves, per_class=per_class, n_candidates=len(grid))
+        rows, _ = best_f1(curves, per_class=per_class, n_candidates=len(grid))
+        chosen = start.replace(tag_thresholds=tuple(grid[rows].tolist()))
     else:
+        sets = _filters(start, medians, min_durations, min_gaps)
         shown = tqdm(sets, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress)
-        chosen = _best_choice(
-            scores,
-            reference,
-            shown,
-            grid,
-            metric=metric,
-            settings=settings,
-            clip_seconds=clip_seconds,
-            per_class=per_class,
-        )
-    result = _chosen(start, sets, grid, chosen, tags_only=reference.tags is not None)
-    options: dict[str, Any] = {
-        "metric": metric, "tags": tags, "events": events, "evaluation": settings, "clip_seconds": clip_seconds,
-    }  # fmt: skip
+        options: dict[str, Any] = {
+            "metric": metric,
+            "settings": settings,
+            "clip_seconds": clip_seconds,
+            "per_class": per_class,
+        }
+        chosen = _chosen(start, sets, grid, _best_rows(scores, reference, shown, grid, **options))
+
+    def value(point: OperatingPoint) -> float:
+        given: dict[str, Any] = {"metric": metric, "tags": tags, "events": events}
+        return value_of(scores, point, **given, evaluation=settings, clip_seconds=clip_seconds)
+
     return Tuning(
         metric=metric,
         per_class=per_class,
-        operating_point=result,
-        before=value_of(scores, start, **options),
-        after=value_of(scores, result, **options),
+        operating_point=chosen,
+        before=value(start),
+        after=value(chosen),
         exact=metric != "error_rate" or not per_class,
         n_clips=len(scores),
         n_choices=len(sets) * len(grid),
     )
 
 
-def _best_choice(
+def _best_rows(
     scores: Scores,
     reference: _Reference,
     sets: Iterable[OperatingPoint],
@@ -315,12 +315,11 @@ def _filters(
 
 
 def _chosen(
-    start: OperatingPoint, sets: Sequence[OperatingPoint], grid: np.ndarray, chosen: np.ndarray, *, tags_only: bool
+    start: OperatingPoint, sets: Sequence[OperatingPoint], grid: np.ndarray, rows: np.ndarray
 ) -> OperatingPoint:
-    thresholds = tuple(float(grid[row % len(grid)]) for row in chosen)
-    if tags_only:
-        return start.replace(tag_thresholds=thresholds)
-    origin = [sets[row // len(grid)] for row in chosen]
+    """Return the start with each class's threshold and filters; a row is ``set * len(grid) + threshold``."""
+    thresholds = tuple(float(grid[row % len(grid)]) for row in rows)
+    origin = [sets[row // len(grid)] for row in rows]
     filters = {
         name: tuple(getattr(one, name)[c] for c, one in enumerate(origin))
         for name in ("median_seconds", "min_duration_seconds", "min_gap_seconds")

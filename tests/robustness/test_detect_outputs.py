@@ -58,7 +58,7 @@ def hostile(tmp_path, wav):
     return folder
 
 
-FORMATS = ("dcase", "csv", "jsonl", "audacity", "raven", "scores", "scores-h5")
+FORMATS = ("desed", "dcase", "csv", "jsonl", "audacity", "raven", "scores", "scores-h5")
 
 
 def run(*arguments, **options):
@@ -91,7 +91,7 @@ def test_every_recording_has_its_own_outputs_whatever_its_name(fake, hostile, tm
 
 
 def test_events_of_plain_names_read_back_under_the_same_names(fake, tmp_path, wav):
-    names = ["b.wav", "com,ma.wav", "\u00fc.wav", "100%.wav", "-dash.wav"]
+    names = ["b.wav", "com,ma.wav", "\u00fc.wav", "100%.wav", "-dash.wav", "deep/b.wav"]
     for name in names:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(wav)
@@ -145,13 +145,13 @@ class TestProcesses:
         assert "standard input is closed" in done.stderr
         assert done.stderr.count("\n") == 1
 
-    @pytest.mark.parametrize("name", ["scores", "scores-h5", "dcase"])
+    @pytest.mark.parametrize("name", ["scores", "scores-h5", "desed"])
     def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, wav, name):
         # A limit of the process on the size of its files, which fails writes just as a full disk does.
         import resource
 
         (tmp_path / "a.wav").write_bytes(wav)
-        limit = 30 if name == "dcase" else 2000
+        limit = 30 if name == "desed" else 2000
         done = run(
             tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q",
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
@@ -193,7 +193,7 @@ def test_links_in_the_output_folder_are_replaced_not_followed(fake, tmp_path, wa
     (tmp_path / "precious").write_text("mine")
     for name in ("events.tsv", "events.tsv.partial", ".events.tsv.tmp", "recordings.csv", "scores.h5"):
         (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
-    arguments = ["--out", str(tmp_path / "out"), "--format=dcase", "--format=scores-h5", "-q"]
+    arguments = ["--out", str(tmp_path / "out"), "--format=desed", "--format=scores-h5", "-q"]
     assert main(["detect", str(tmp_path / "a.wav"), *arguments]) == 2
     assert main(["detect", str(tmp_path / "a.wav"), *arguments, "--overwrite"]) == 0
     assert (tmp_path / "precious").read_text() == "mine"

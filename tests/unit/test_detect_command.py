@@ -50,12 +50,12 @@ def test_quiet_prints_the_table_alone(street, capsys):
     assert "Low" in out
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv", "dcase", "raven", "audacity"])
+@pytest.mark.parametrize("name", ["jsonl", "csv", "desed", "dcase", "raven", "audacity"])
 def test_one_format_to_standard_output(street, fake, capsys, name):
     assert detect(street, "--format", name, "-q") == 0
     lines = capsys.readouterr().out.splitlines()
     n_events = len(fake.detect(street))
-    assert len(lines) == n_events + (name in ("csv", "dcase", "raven"))
+    assert len(lines) == n_events + (name in ("csv", "desed", "raven"))
     if name == "jsonl":
         assert json.loads(lines[0])["filename"] == "street.wav"
 
@@ -63,7 +63,7 @@ def test_one_format_to_standard_output(street, fake, capsys, name):
 def test_files_folders_and_figures(street, tmp_path, capsys):
     out = tmp_path / "out"
     soundfile.write(tmp_path / "long.flac", bursts(30.0, 1), RATE)
-    formats = [x for name in ("dcase", "audacity", "scores", "scores-h5") for x in ("--format", name)]
+    formats = [x for name in ("desed", "audacity", "scores", "scores-h5") for x in ("--format", name)]
     assert detect(tmp_path, "--out", out, *formats, "--figure") == 0
     assert sorted(read_events(out / "events.tsv")) == ["long", "street"]
     assert (out / "figures" / "street.png").read_bytes()[1:4] == b"PNG"

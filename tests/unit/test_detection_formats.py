@@ -17,6 +17,8 @@ from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.files import read_audacity_folder, read_events
+from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.names import recording_id
 
 LABELS = ("Air horn, truck horn", "Car")
 
@@ -46,7 +48,7 @@ def test_every_format_to_the_letter(tmp_path):
     write(tmp_path, [detection("my street.wav", EVENTS), detection("quiet.wav", [])])
     text = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.*")}
     assert sorted(text) == [
-        "audacity/my street.txt", "audacity/quiet.txt", "events.csv", "events.jsonl", "events.tsv",
+        "audacity/my street.txt", "audacity/quiet.txt", "events.csv", "events.jsonl", "events.tsv", "events.txt",
         "raven/my street.txt", "raven/quiet.txt", "recordings.csv", "scores.h5",
         "scores/my street.tsv", "scores/quiet.tsv",
     ]  # fmt: skip
@@ -81,6 +83,26 @@ def test_lists_read_back(tmp_path):
     plain = tuple((e.onset, e.offset, e.label) for e in EVENTS)
     for events in (read_events(tmp_path / "events.tsv"), read_audacity_folder(tmp_path / "audacity")):
         assert tuple((e.onset, e.offset, e.label) for e in events["street"]) == plain
+
+
+@pytest.mark.parametrize(
+    ("file", "form"),
+    [
+        ("events.tsv", "desed"),
+        ("events.txt", "dcase"),
+        ("events.csv", "desed"),
+        ("audacity/my street.txt", "audacity"),
+        ("raven/my street.txt", "raven"),
+    ],
+)
+def test_every_text_format_is_read_as_the_form_of_its_name(tmp_path, file, form):
+    write(tmp_path, [detection("my street.wav", EVENTS)])
+    found = read_label_file(tmp_path / file)
+    assert found.form.name == form
+    rows = [(row.onset, row.offset, *row.labels) for row in found.rows]
+    assert rows == [(event.onset, event.offset, event.label) for event in EVENTS]
+    if form != "audacity":
+        assert {recording_id(row.name) for row in found.rows} == {"my street"}
 
 
 def test_scores_read_back_as_sed_scores_eval_wants_them(tmp_path):
@@ -134,8 +156,8 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="'dcase'"):
-        write(tmp_path, [], ["dcas"])
+    with pytest.raises(ConfigError, match="'desed'"):
+        write(tmp_path, [], ["dese"])
 
 
 def test_own_files_never_collide_nor_leave_the_folder():
