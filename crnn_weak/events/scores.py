@@ -233,7 +233,7 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
             f"{where}: recordings of {lengths[0]} to {lengths[-1]} frames. Read them one by one: "
             f"load_scores(path, [{known[0]!r}])."
         )
-    strong = np.stack(arrays) if len(arrays) else np.zeros((0, 0, len(classes)))
+    strong = np.stack(list(arrays)) if len(arrays) else np.zeros((0, 0, len(classes)))
     weak = weak[[rows[clip] for clip in chosen]].astype(np.float32, copy=False)
     return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak)
 
