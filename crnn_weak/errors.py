@@ -8,6 +8,7 @@ what was expected and what to do next.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
@@ -60,6 +61,31 @@ class DependencyError(CrnnWeakError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
 
+def _code_points(name: str, other: str) -> str:
+    """Return a sentence on how two names that look alike differ, or "" where a reader sees the difference.
+
+    Examples
+    --------
+    >>> _code_points("C\\u0430r", "Car")
+    'They differ in U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A.'
+    >>> _code_points("Bar", "Car")
+    ''
+    """
+    differing = [
+        (name[a:b], other[c:d])
+        for tag, a, b, c, d in difflib.SequenceMatcher(None, name, other, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+    changed = "".join(left + right for left, right in differing)
+    if len(changed) > 8 or all(sign.isascii() and not sign.isspace() for sign in changed):
+        return ""
+
+    def spell(text: str) -> str:
+        return " ".join(f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".strip() for sign in text) or "nothing"
+
+    return f"They differ in {', '.join(f'{spell(left)} against {spell(right)}' for left, right in differing)}."
+
+
 def nearest_names(name: str, known: Iterable[str], *, n: int = 3) -> str:
     """Return the tail of an error message that offers the known names nearest to `name`.
 
@@ -88,7 +114,7 @@ def nearest_names(name: str, known: Iterable[str], *, n: int = 3) -> str:
     folded = {candidate.casefold(): candidate for candidate in known}
     near = [folded[key] for key in difflib.get_close_matches(name.casefold(), list(folded), n=n, cutoff=0.6)]
     if near:
-        return f"Did you mean {' or '.join(map(repr, near))}?"
+        return f"Did you mean {' or '.join(map(repr, near))}? {_code_points(name, near[0])}".rstrip()
     shown = ", ".join(map(repr, known[:20]))
     more = f", ... ({len(known)} in all)" if len(known) > 20 else ""
     return f"Known: {shown}{more}."

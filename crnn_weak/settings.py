@@ -399,6 +399,7 @@ class FolderData(_Section):
     root: _Root = ""
     metadata: Annotated[str, chosen("the organizers' label files, or the tag file (folder)")] = ""
     events: Annotated[str, chosen("event file with onsets and offsets; without it there are no detection scores")] = ""
+    form: Annotated[str, chosen("form of the tag file, or of the event file alone; empty: found from its rows")] = ""
     seed: _Seed = 2017
 
 

@@ -208,7 +208,10 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         )
     root = Path(data.root)
     classes, recordings = read_labels(
-        root, Path(data.metadata) if data.metadata else None, Path(data.events) if data.events else None
+        root,
+        Path(data.metadata) if data.metadata else None,
+        Path(data.events) if data.events else None,
+        form=data.form or None,
     )
     recordings, audio = _index(root, recordings)
     if recordings[0].split:

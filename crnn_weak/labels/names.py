@@ -6,7 +6,6 @@ audio suffix. A bare file name is a short form of a longer path and is accepted 
 
 from __future__ import annotations
 
-import difflib
 import os
 import posixpath
 import re
@@ -20,7 +19,6 @@ from crnn_weak.errors import DataError
 __all__ = [
     "check_characters",
     "check_name",
-    "code_points",
     "has_audio_suffix",
     "match_ids",
     "nfc",
@@ -109,31 +107,6 @@ def check_name(text: str, where: str) -> str:
     if not text or text != text.strip():
         raise DataError(f"{where}: the name {text!r} is empty or begins or ends with a blank; rename it.")
     return check_characters(text, where)
-
-
-def code_points(name: str, other: str) -> str:
-    """Return a sentence on how two names that look alike differ, or "" where a reader sees the difference.
-
-    Examples
-    --------
-    >>> code_points("C\\u0430r", "Car")
-    'They differ in U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A.'
-    >>> code_points("Bar", "Car")
-    ''
-    """
-    differing = [
-        (name[a:b], other[c:d])
-        for tag, a, b, c, d in difflib.SequenceMatcher(None, name, other, autojunk=False).get_opcodes()
-        if tag != "equal"
-    ]
-    changed = "".join(left + right for left, right in differing)
-    if len(changed) > 8 or all(sign.isascii() and not sign.isspace() for sign in changed):
-        return ""
-
-    def spell(text: str) -> str:
-        return " ".join(f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".strip() for sign in text) or "nothing"
-
-    return f"They differ in {', '.join(f'{spell(left)} against {spell(right)}' for left, right in differing)}."
 
 
 def _tails(path: str) -> Iterable[str]:

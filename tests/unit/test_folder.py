@@ -70,6 +70,41 @@ def test_the_split_by_chance_is_stratified_and_seeded(tmp_path):
     assert sum(int(name[4:]) % 4 == 0 for name in tested[0]) == 2
 
 
+def test_recordings_of_one_name_in_two_folders_stay_two(own):
+    for index, folder in enumerate(("siteA", "siteB")):
+        write_audio(own / "audio" / folder / "r.flac", np.full(RATE * 2, (index + 1) / 8), RATE)
+    data = opened(own, "filename\tlabels\nsiteA/r.flac\tdog\nsiteB/r.flac\tcat\na.flac\tdog\n")
+    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    tags = {name: clip.tags for name, clip in clips.items()}
+    assert tags == {"siteA/r": ("dog",), "siteB/r": ("cat",), "a": ("dog",)}
+    assert clips["siteB/r"].path == own / "audio" / "siteB" / "r.flac"
+    with pytest.raises(DataError, match="'r' may be 'siteA/r' or 'siteB/r'"):
+        opened(own, "filename\tlabels\nr.flac\tdog\na.flac\tcat\n")
+    with pytest.raises(DataError, match="'r' may be 'siteA/r' or 'siteB/r'"):
+        opened(own, events="r.flac\t0\t1\tdog\na.flac\t0\t1\tcat\n")
+
+
+def test_files_that_differ_in_their_suffix_only_are_refused_where_they_are_listed(own):
+    write_audio(own / "audio" / "a.wav", np.zeros(RATE), RATE)
+    with pytest.raises(DataError, match=r"a.flac and a.wav differ only in their suffix"):
+        opened(own, TAGS)
+    assert opened(own, TAGS.replace("a.flac\tdog,cat\n", "")).classes == ("bird", "cat", "dog")
+
+
+def test_names_on_disk_and_in_lists_may_be_spelled_in_two_unicode_forms(own):
+    write_audio(own / "audio" / "e\u0301te\u0301.flac", np.zeros(RATE), RATE)
+    data = opened(own, "filename\tlabels\n\u00e9t\u00e9.flac\tdog\na.flac\tcat\n")
+    clips = {clip.clip_id: clip.path for split in data.splits for clip in data.clips(split)}
+    assert clips["\u00e9t\u00e9"].name == "e\u0301te\u0301.flac"
+
+
+def test_the_form_of_the_tag_file_can_be_named(own):
+    with pytest.raises(DataError, match=r"'a' is no audio file's name.*--form NAME"):
+        opened(own, "a\tdog\nb\tcat\n")
+    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), form="dcase-tags")
+    assert open_dataset(Config(features=features(), data=data), own / "cache").classes == ("cat", "dog")
+
+
 def test_a_split_column(own):
     data = opened(own, "file,label,split\na.flac,dog,training\nb.flac,cat,Test\na.flac,cat,training\nc.flac,cat,val\n")
     assert [clip.clip_id for clip in data.clips("train")] == ["a", "c"]

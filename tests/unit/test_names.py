@@ -1,0 +1,134 @@
+"""Names of recordings and labels: no two under one name, equal spellings are equal, what is written reads back."""
+
+import json
+import unicodedata
+
+import pytest
+
+from crnn_weak.cli import main
+from crnn_weak.errors import DataError, LabelError, nearest_names
+from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.files import read_events, read_tags, write_audacity, write_events, write_tags
+from crnn_weak.labels.lists import read_classes
+from crnn_weak.labels.names import match_ids
+from crnn_weak.labels.writing import write_labels
+
+HEADER = "filename\tonset\toffset\tevent_label\n"
+TWO_SITES = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/r.wav\t5\t6\tcat\n"
+
+
+def evaluated(capsys, tmp_path, reference, estimated):
+    for name, text in (("ref.tsv", reference), ("est.tsv", estimated)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    paths = ["--reference", str(tmp_path / "ref.tsv"), "--estimated", str(tmp_path / "est.tsv")]
+    code = main(["evaluate", *paths, "--format", "json"])
+    out, err = capsys.readouterr()
+    if code:
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        return err
+    found = json.loads(out)
+    return (found.get("segment") or found["tagging"])["f_score"]
+
+
+def test_recordings_of_one_name_in_two_folders_are_two(capsys, tmp_path):
+    assert evaluated(capsys, tmp_path, TWO_SITES, TWO_SITES) == 1.0
+    swapped = TWO_SITES.replace("siteA", "x").replace("siteB", "siteA").replace("x/", "siteB/")
+    assert evaluated(capsys, tmp_path, TWO_SITES, swapped) == 0.0
+    tags = "filename\tevent_label\nsiteA/r.wav\tdog\nsiteB/r.wav\tcat\n"
+    assert evaluated(capsys, tmp_path, tags, tags) == 1.0
+    assert evaluated(capsys, tmp_path, tags, tags.replace("cat", "dog")) == 0.5
+    (tmp_path / "t.tsv").write_text(tags)
+    assert read_tags(tmp_path / "t.tsv") == {"siteA/r": ("dog",), "siteB/r": ("cat",)}
+
+
+def test_a_bare_name_is_a_short_form_of_one_recording_only(capsys, tmp_path):
+    bare = HEADER + "r.wav\t0\t1\tdog\n"
+    err = evaluated(capsys, tmp_path, TWO_SITES, bare)
+    assert "'r' may be 'siteA/r' or 'siteB/r'" in err
+    one_site = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/s.wav\t5\t6\tcat\n"
+    estimated = HEADER + "r.wav\t0\t1\tdog\n/data/siteB/s.wav\t5\t6\tcat\n"
+    assert evaluated(capsys, tmp_path, one_site, estimated) == 1.0
+    assert evaluated(capsys, tmp_path, estimated, one_site) == 1.0
+    err = evaluated(capsys, tmp_path, bare, TWO_SITES)
+    assert "'siteA/r' and 'siteB/r' both stand for 'r'" in err
+
+
+def test_names_that_differ_in_their_suffix_only_are_refused(capsys, tmp_path):
+    for text in (
+        HEADER + "r.wav\t0\t1\tdog\nr.flac\t5\t6\tcat\n",
+        "filename\tevent_label\nr.wav\tdog\nr.mp3\tcat\n",
+        HEADER + "r\t0\t1\tdog\nr.wav\t5\t6\tcat\n",
+    ):
+        err = evaluated(capsys, tmp_path, text, text)
+        assert "differ only in their suffix" in err
+        assert "'r.wav'" in err
+
+
+def test_exact_paths_come_before_short_forms():
+    assert match_ids(["r", "a/r"], ["r", "a/r"], where="x") == {"r": "r", "a/r": "a/r"}
+    assert match_ids(["q"], ["r"], where="x") == {"q": "q"}
+    with pytest.raises(DataError, match="'r' and 'a/r' both stand for 'a/r'"):
+        match_ids(["r", "a/r"], ["a/r"], where="x")
+
+
+def test_spellings_of_one_accent_are_one_name(capsys, tmp_path):
+    composed = HEADER + "été.wav\t0\t1\tcafé\n"
+    decomposed = unicodedata.normalize("NFD", composed)
+    assert composed != decomposed
+    assert evaluated(capsys, tmp_path, composed, decomposed) == 1.0
+    (tmp_path / "classes.txt").write_text(unicodedata.normalize("NFD", "café\nthé\n"), encoding="utf-8")
+    assert read_classes(tmp_path / "classes.txt") == ("café", "thé")
+    (tmp_path / "classes.txt").write_text("café\n" + unicodedata.normalize("NFD", "café\n"), encoding="utf-8")
+    with pytest.raises(DataError, match="twice"):
+        read_classes(tmp_path / "classes.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "says"),
+    [
+        ("C\u0430r", "Car", "U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A"),
+        ("air\u00a0horn", "air horn", "U+00A0 NO-BREAK SPACE against U+0020 SPACE"),
+        ("Car\u200b", "Car", "U+200B ZERO WIDTH SPACE against nothing"),
+    ],
+)
+def test_names_that_look_alike_are_told_by_code_points(name, known, says):
+    with pytest.raises(LabelError) as error:
+        class_indices([name], [known])
+    assert says in str(error.value)
+    assert "U+" not in nearest_names("Cat", ["Car"])
+
+
+BAD = ["a\nb", "a\rb", "a\tb", "a\x1b[31mb", "a\x00b", "a\x7fb", "a\u2028b", "a\udcffb", " a", "a ", ""]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_names_that_would_forge_rows_are_never_written(tmp_path, bad):
+    path = tmp_path / "out.tsv"
+    writes = [
+        lambda: write_events(path, {"a": [Event(0, 1, bad)]}),
+        lambda: write_tags(path, {"a": [bad]}),
+        lambda: write_audacity(path, [Event(0, 1, bad)]),
+        lambda: write_labels(path, "jams", {"a": [Event(0, 1, bad)]}),
+        lambda: write_labels(path, "dcase-tags", {"a": [bad]}),
+    ]
+    if bad != "a ":  # with .wav behind it this is a name
+        writes += [lambda: write_events(path, {bad: []}, suffix=""), lambda: write_labels(path, "dcase", {bad: []})]
+    for write in writes:
+        with pytest.raises(DataError) as error:
+            write()
+        assert str(error.value).isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("good", ['"quoted"', 'six" pipe', "'", "#1", "a, b", "a;b", "=1+1", "日本", "a\\b", "none"])
+def test_every_other_name_reads_back(tmp_path, good):
+    events = {"r": (Event(0.0, 1.0, good),)}
+    write_events(tmp_path / "e.tsv", events)
+    assert read_events(tmp_path / "e.tsv") == events
+    write_events(tmp_path / "e.csv", events, separator=",")
+    assert read_events(tmp_path / "e.csv") == events
+    write_audacity(tmp_path / "r.txt", events["r"])
+    assert read_events(tmp_path / "r.txt") == events
+    write_tags(tmp_path / "t.tsv", {"r": [good]})
+    assert read_tags(tmp_path / "t.tsv") == {"r": (good,)}
