@@ -56,10 +56,13 @@ class Detection:
     warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
+        from crnn_weak.inference.notebook import recording_html
+
         if self.error is not None:
             return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"
         tags = ", ".join(f"{tag.label} {tag.score:.2f}" for tag in self.tags) or "none"
-        return f"{self.events._repr_html_()}<p>tags: {html.escape(tags)}</p>"
+        picture, table = recording_html(self.recording.source, self.events), self.events._repr_html_()
+        return f"{picture}{table}<p>tags: {html.escape(tags)}</p>"
 
 
 class Job:

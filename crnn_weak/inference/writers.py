@@ -81,8 +81,8 @@ def _audacity_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
 def _raven_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
     for number, event in enumerate(events, start=1):
         score = "" if event.score is None else f"{event.score:.4f}"
-        times = (f"{event.onset:.6f}", f"{event.offset:.6f}")
-        yield _row(str(number), "Spectrogram 1", "1", *times, name, event.label, score)
+        begin, end = f"{event.onset:.6f}", f"{event.offset:.6f}"
+        yield _row(str(number), "Spectrogram 1", "1", begin, end, "0.0", "20000.0", name, begin, score, event.label)
 
 
 def _json_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
@@ -92,7 +92,11 @@ def _json_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
         yield json.dumps(content, ensure_ascii=False)
 
 
-_RAVEN_HEADER = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\tScore"
+# As `crnn_weak.labels.writing` has it: Raven needs the frequencies, other tools the path and its time.
+_RAVEN_HEADER = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin Path\t"
+    "File Offset (s)\tConfidence\tAnnotation"
+)
 
 TEXT_FORMATS: dict[str, TextFormat] = {
     "desed": TextFormat("events.tsv", "filename\tonset\toffset\tevent_label", _dcase_lines),

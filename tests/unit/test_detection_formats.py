@@ -62,8 +62,9 @@ def test_every_format_to_the_letter(tmp_path):
     )
     assert text["audacity/quiet.txt"].read_text() == ""
     assert text["raven/my street.txt"].read_text().splitlines()[:2] == [
-        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tAnnotation\tScore",
-        "1\tSpectrogram 1\t1\t0.020000\t1.500000\tmy street.wav\tAir horn, truck horn\t0.7500",
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin Path\t"
+        "File Offset (s)\tConfidence\tAnnotation",
+        "1\tSpectrogram 1\t1\t0.020000\t1.500000\t0.0\t20000.0\tmy street.wav\t0.020000\t0.7500\tAir horn, truck horn",
     ]
     assert [json.loads(line) for line in text["events.jsonl"].read_text().splitlines()][1] == {
         "filename": "my street.wav", "onset": 2.0, "offset": 3.25, "label": "Car", "score": 0.5,
