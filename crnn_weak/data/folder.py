@@ -106,9 +106,11 @@ def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRe
     return wanted, audio
 
 
-def _duration(path: Path) -> float:
+def _duration(path: Path, clip_seconds: float) -> float:
     try:
-        return read_header(path).duration_seconds
+        seconds = read_header(path).duration_seconds
+        # How a long recording is cut follows from its length, so the header's claim is proven first.
+        return seconds if seconds <= clip_seconds + _SLACK_SECONDS else read_header(path, decode=True).duration_seconds
     except DataError:
         return 0.0  # counted as unreadable where it is read
 
@@ -219,7 +221,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     else:
         split_of = _split_by_chance(recordings, classes, data.seed)
     found = [recording.name for recording in recordings if recording.name in audio]
-    durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name]) for name in found)
+    durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name], clip_seconds) for name in found)
     seconds = dict(zip(found, durations, strict=True))
     content = [
         (

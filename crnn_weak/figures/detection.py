@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crnn_weak.audio import AudioBlocks
 from crnn_weak.errors import DataError
-from crnn_weak.inference.inputs import AudioBlocks
 from crnn_weak.inference.recordings import STDIN
 from crnn_weak.inference.windows import FrameStream
 
@@ -38,7 +38,7 @@ def _log_mel(detection: Detection, detector: Detector) -> tuple[np.ndarray, int]
         pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, features.n_mels).mean(axis=1))
         return frames[n_whole * n_pooled :]
 
-    for audio in AudioBlocks(detection.recording, features.sample_rate_hz):
+    for audio in AudioBlocks(detection.recording.source, features.sample_rate_hz, detection.recording.name):
         rest = take(stream.push(audio))
     rest = take(stream.finish())
     if len(rest):

@@ -21,13 +21,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import DecisionConfig, FeatureConfig
 from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point, stored_point
 from crnn_weak.events.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.inference.inputs import AudioBlocks
 from crnn_weak.inference.job import Detection, Job, OnScores, Tag
 from crnn_weak.inference.predict import predict
 from crnn_weak.inference.recordings import Recording
@@ -142,7 +142,7 @@ class Detector:
         Raises
         ------
         DataError
-            The recording cannot be read to its end (see `crnn_weak.inference.inputs`).
+            The recording cannot be read to its end (see `crnn_weak.audio`).
         LabelError
             The model does not have a class.
 
@@ -219,8 +219,9 @@ class Detector:
             "plan": self.plan,
             "wanted": wanted,
         }
+        rate = self.features.sample_rate_hz
         jobs = (
-            Job(recording, AudioBlocks(recording, self.features.sample_rate_hz), on_scores=on_scores, **options)
+            Job(recording, AudioBlocks(recording.source, rate, recording.name), on_scores=on_scores, **options)
             for recording in recordings
         )
         return self._run(_prefetched(self._read(jobs), depth=_DEPTH))

@@ -16,11 +16,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from crnn_weak.audio import Resampler
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.events.decode import Decoder
 from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.inference.detector import Detector
-from crnn_weak.inference.inputs import Resampler
 from crnn_weak.inference.job import Job
 from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.windows import FrameStream, WindowPlan

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crnn_weak.audio import AUDIO_SUFFIXES
+from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
 from crnn_weak.errors import DataError
 from crnn_weak.escape import visible
 
 __all__ = ["STDIN", "Recording", "find_recordings", "listed_name", "unique_names"]
-
-#: The path that means "a WAV on standard input".
-STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -107,13 +104,9 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
 
 def _add_folder(folder: str, add: Any, *, strict: bool = True) -> None:
     n_found = 0
-    for base, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES):
-                path = os.path.join(base, name)
-                add(Path(os.path.relpath(path, folder)).as_posix(), path)
-                n_found += 1
+    for path in audio_files(folder):
+        add(path.relative_to(folder).as_posix(), str(path))
+        n_found += 1
     if strict and not n_found:
         wanted = " ".join(AUDIO_SUFFIXES)
         raise DataError(f"{listed_name(folder)}: the folder holds no audio files (looked for {wanted}).")

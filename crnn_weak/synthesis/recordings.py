@@ -24,7 +24,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from crnn_weak.activity import roll_runs
-from crnn_weak.audio import load_clip
+from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
 from crnn_weak.labels.tables import number, read_rows, read_text
 from crnn_weak.storage import write_text
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 #: ESC-50's categories that sound like a place rather than an event.
 ESC50_BACKGROUNDS = ("rain", "sea_waves", "wind")
 _CREDITS = ("source", "freesound_id", "title", "author", "licence")
-_DETECTOR_VERSION = 1
+_DETECTOR_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")
     if (root / "meta.csv").is_file():
-        found, name = _read_meta(root), root.resolve().name
+        found, name = _whole(_read_meta(root), root, Path(cache), jobs), root.resolve().name
     elif (root / "meta" / "esc50.csv").is_file():
         found, name = _read_esc50(root, Path(cache), jobs), "ESC-50"
     else:
@@ -250,10 +250,12 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
         )
         write_text(kept, json.dumps(regions))
     found = []
+    _warn_of({name: reason for name, (_, _, reason) in regions.items() if reason}, root)
     for (line, row), name in zip(rows, names, strict=True):
-        spans, duration = regions[name]
+        spans, duration, reason = regions[name]
         if not spans:
-            logger.warning("%s: silent, left out.", root / name)
+            if not reason:
+                logger.warning("%s: silent, skipped.", root / name)
             continue
         background = row["category"] in ESC50_BACKGROUNDS
         texture = len(spans) == 1 and spans[0][1] - spans[0][0] >= 0.95 * duration
@@ -263,6 +265,40 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
     return found
 
 
-def _regions_of(path: Path) -> tuple[tuple[tuple[float, float], ...], float]:
-    audio, duration = load_clip(path, 16_000)
-    return active_regions(audio, 16_000), duration
+def _regions_of(path: Path) -> tuple[tuple[tuple[float, float], ...], float, str]:
+    """Return a recording's active regions, its duration, and why it cannot be read."""
+    try:
+        audio, duration = load_clip(path, 16_000)
+    except DataError as error:
+        return (), 0.0, str(error)
+    return active_regions(audio, 16_000), duration, ""
+
+
+def _whole(recordings: list[Recording], root: Path, cache: Path, jobs: int) -> list[Recording]:
+    """Return the recordings that can be decoded to their end; the answer is kept until a file changes its size."""
+    names = [recording.name for recording in recordings if (root / recording.name).is_file()]
+    content = json.dumps([(name, (root / name).stat().st_size) for name in names])
+    kept = cache / f"damaged-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
+    if kept.is_file():
+        damaged = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        reasons = Parallel(n_jobs=jobs, prefer="threads")(delayed(_damage)(root / name) for name in names)
+        damaged = {name: reason for name, reason in zip(names, reasons, strict=True) if reason}
+        write_text(kept, json.dumps(damaged))
+    _warn_of(damaged, root)
+    return [recording for recording in recordings if recording.name not in damaged]
+
+
+def _damage(path: Path) -> str:
+    try:
+        read_header(path, decode=True)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _warn_of(damaged: Mapping[str, str], root: Path) -> None:
+    for reason in list(damaged.values())[:5]:
+        logger.warning("skipped: %s", reason)
+    if damaged:
+        logger.warning("%s: %d damaged recordings are skipped.", root, len(damaged))

@@ -8,14 +8,13 @@ import pytest
 import soundfile
 from detection_fakes import RATE, bursts, detector
 
-from crnn_weak.audio import load_clip
+from crnn_weak.audio import AudioBlocks, load_clip
 from crnn_weak.errors import DataError
-from crnn_weak.inference.inputs import AudioBlocks
-from crnn_weak.inference.recordings import Recording, find_recordings
+from crnn_weak.inference.recordings import find_recordings
 
 
 def read(source, rate=RATE):
-    blocks = AudioBlocks(Recording("recording", source), rate)
+    blocks = AudioBlocks(source, rate, "recording")
     return np.concatenate(list(blocks)), blocks
 
 
@@ -169,7 +168,7 @@ def test_files_that_are_no_sound(tmp_path):
     written(tmp_path, "no_samples.wav", np.zeros(0))
     for name, why in {
         "empty.wav": "0 bytes", "text.wav": "cannot be read as audio", "folder.wav": "is a folder",
-        "no_samples.wav": "holds no samples", "gone.wav": "no such file",
+        "no_samples.wav": "holds no samples", "gone.wav": "no such audio file",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=why):
             read(tmp_path / name)

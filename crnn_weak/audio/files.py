@@ -1,0 +1,113 @@
+"""Find audio files in folders, and write one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from crnn_weak.errors import DataError
+from crnn_weak.storage import replace_file
+
+__all__ = ["AUDIO_SUFFIXES", "audio_files", "index_audio", "write_audio"]
+
+logger = logging.getLogger(__name__)
+
+#: The file name suffixes that count as audio; all are read by libsndfile.
+AUDIO_SUFFIXES: tuple[str, ...] = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64",
+)  # fmt: skip
+
+
+def audio_files(folder: str | Path) -> list[Path]:
+    """Return the audio files of a folder and its subfolders: a folder before its subfolders, then by name.
+
+    Hidden names (``._take1.mp3``, ``.git``) and everything that is not a regular file are skipped. Links are
+    followed, but each folder is read once, so a link to a parent folder ends there.
+
+    Raises
+    ------
+    DataError
+        There is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise DataError(f"{folder}: no such folder of audio files.")
+    return list(_walk(os.fspath(folder), set()))
+
+
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    subfolders = []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                subfolders.append(entry.path)
+            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and entry.is_file():
+                yield Path(entry.path)
+    for subfolder in subfolders:
+        yield from _walk(subfolder, seen)
+
+
+def index_audio(folder: str | Path) -> dict[str, Path]:
+    """Return the audio files of a folder and its subfolders by name without suffix; the folder is read once.
+
+    Of several files of one name the first counts (in the order of `audio_files`); the others are logged.
+
+    Raises
+    ------
+    DataError
+        There is no such folder.
+    """
+    found: dict[str, Path] = {}
+    n_double = 0
+    for path in audio_files(folder):
+        if path.stem in found:
+            n_double += 1
+            logger.debug("%s: not used, %s has the same name", path, found[path.stem])
+        else:
+            found[path.stem] = path
+    if n_double:
+        logger.warning("%s: %d files share a name with another and are not used.", folder, n_double)
+    return found
+
+
+def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> None:
+    """Write mono samples as 16-bit FLAC or WAV, by the suffix; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        ``.flac`` or ``.wav``; its folder is created.
+    audio : np.ndarray, shape (n_samples,)
+        Values outside [-1, 1) are clipped. Values on the 16-bit grid (multiples of 1/32768) come back unchanged.
+    sample_rate_hz : int
+
+    Raises
+    ------
+    DataError
+        Another suffix, another shape, or NaN or infinite samples.
+
+    See Also
+    --------
+    crnn_weak.audio.reader.load_clip
+    """
+    path = Path(path)
+    kind = {".flac": "FLAC", ".wav": "WAV"}.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f"{path}: audio is written as .flac or .wav, received suffix {path.suffix!r}.")
+    audio = np.asarray(audio)
+    if audio.ndim != 1 or not np.isfinite(audio).all():
+        what = f"shape {audio.shape}" if audio.ndim != 1 else "NaN or infinite samples"
+        raise DataError(f"{path}: expected finite mono samples, shape (n_samples,), received {what}.")
+    samples = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+    with replace_file(path) as temporary:
+        soundfile.write(os.fspath(temporary), samples, sample_rate_hz, subtype="PCM_16", format=kind)

@@ -1,0 +1,437 @@
+"""Read audio as mono float32 at one rate: a clip at once, or a recording of any length block by block.
+
+Conventions
+-----------
+* Samples are float32 in [-1, 1], one channel (the mean of a file's channels), one rate. A file is decoded at its own
+  rate and resampled only where the rates differ (soxr, its "HQ" setting).
+* A file is whole or it is a `DataError` with one line: missing, not a regular file, not audio, empty, truncated,
+  damaged, or with NaN or infinite samples. Nothing is replaced by silence.
+* A header's claim is not believed. Memory is that of the samples that were decoded; a length is proven by reading.
+* Odd but whole recordings (silence, a constant offset, clipping) are read with a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+
+from crnn_weak import timing
+from crnn_weak.audio.containers import View, missing_audio, open_mp3
+from crnn_weak.errors import DataError
+
+__all__ = ["STDIN", "AudioBlocks", "AudioHeader", "Resampler", "load_clip", "read_header"]
+
+#: The path that means "a recording on standard input".
+STDIN = "-"
+
+# Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
+_BLOCK_SECONDS = 20.0
+_BLOCK_VALUES = 2**24  # samples times channels
+_RATES = (100, 768_000)
+# libsndfile's "length not known", e.g. a FLAC that was written to a pipe.
+_UNKNOWN_FRAMES = 2**62
+# Full scale of 16 bits is 32767/32768; anything above is at the rail.
+_FULL_SCALE = 0.9999
+_CLIPPED_SHARE = 1e-3
+# Full scale is 1; floating-point files in other units, e.g. those of 16 or 24 bits, go to 2**23.
+_LOUDEST = 1e9
+
+
+class AudioHeader(NamedTuple):
+    """Rate, channels and duration of a file."""
+
+    sample_rate_hz: int
+    n_channels: int
+    duration_seconds: float
+
+
+class _Source:
+    """An open audio file: its samples in blocks, at its own rate."""
+
+    def __init__(self, file: soundfile.SoundFile, where: str, *, exact: bool) -> None:
+        self._file, self._where = file, where
+        self.rate, self.n_channels = int(file.samplerate), int(file.channels)
+        # Of an MP3 without a count, and of a stream, only reading tells.
+        self.n_stated = file.frames if exact and file.frames < _UNKNOWN_FRAMES else None
+        # libsndfile's own conversion of 16-bit samples gives the same values in three times the time.
+        self._coarse = file.subtype == "PCM_16"
+        self._position = 0
+
+    @property
+    def stated_seconds(self) -> float | None:
+        return None if self.n_stated is None else self.n_stated / self.rate
+
+    def skip(self, n_samples: int) -> None:
+        """Go on `n_samples` from here, at most to the end."""
+        if n_samples > 0:
+            with self._faults():
+                self._position = self._file.seek(min(n_samples, max(self._file.frames, 0)))
+
+    def blocks(self, n_wanted: int | None = None) -> Iterator[np.ndarray]:
+        """Yield the samples, float32 of shape (n_samples, n_channels), to the end, or until there are `n_wanted`."""
+        n_block = max(1, min(int(_BLOCK_SECONDS * self.rate), _BLOCK_VALUES // self.n_channels))
+        left = math.inf if n_wanted is None else n_wanted
+        while left > 0:
+            with self._faults():
+                block = self._file.read(
+                    int(min(n_block, left)), dtype="int16" if self._coarse else "float32", always_2d=True
+                )
+            if not len(block):
+                break
+            if self._coarse:
+                block = block.astype(np.float32)
+                block *= np.float32(1 / 32768)
+            else:
+                _check_values(block, self.rate, self._position, self._where)
+            self._position += len(block)
+            left -= len(block)
+            yield block
+        if left > 0 and self.n_stated is not None and self._position < self.n_stated:
+            raise DataError(
+                f"{self._where}: truncated, {self._position / self.rate:.1f} of {self.stated_seconds:.1f} s can be "
+                "decoded; replace or remove it."
+            )
+        if not self._position:
+            raise DataError(f"{self._where}: the recording holds no samples.")
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+            raise DataError(
+                f"{self._where}: damaged or truncated after {self._position / self.rate:.1f} s ({_reason(error)}); "
+                "replace or remove it."
+            ) from None
+
+
+@contextlib.contextmanager
+def _opened(source: Any, where: str) -> Iterator[_Source]:
+    """Open a path, a binary file or standard input."""
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = _open(source, where, stack)
+        except FileNotFoundError:
+            raise DataError(f"{where}: no such audio file.") from None
+        except PermissionError:
+            raise DataError(f"{where}: no permission to read it.") from None
+        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{where}: cannot be read as audio ({_reason(error)}); replace or remove it.") from None
+        yield opened
+
+
+def _open(source: Any, where: str, stack: contextlib.ExitStack) -> _Source:
+    if isinstance(source, str | Path) and str(source) == STDIN:
+        file: BinaryIO = stack.enter_context(_spooled(sys.stdin.buffer))
+    elif isinstance(source, str | Path):
+        _check_regular(source, where)
+        file = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
+    else:
+        file = source
+    if file.seek(0, os.SEEK_END) == 0:
+        raise DataError(f"{where}: the audio file is empty (0 bytes).")
+    _refuse(missing_audio(file), where)
+    decoder = stack.enter_context(soundfile.SoundFile(View(file)))
+    exact = True
+    if decoder.format == "MP3":
+        endless, missing = open_mp3(file)
+        _refuse(missing, where)
+        if endless is not None:
+            exact = False
+            decoder = stack.enter_context(soundfile.SoundFile(endless))
+    if not _RATES[0] <= decoder.samplerate <= _RATES[1]:
+        raise DataError(
+            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {_RATES[0]} to {_RATES[1]}. The header is "
+            "damaged; replace or remove the file."
+        )
+    return _Source(decoder, where, exact=exact)
+
+
+def _refuse(missing: str | None, where: str) -> None:
+    if missing:
+        raise DataError(f"{where}: {missing}; replace or remove it.")
+
+
+def _check_regular(path: str | Path, where: str) -> None:
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{where}: is a folder, expected an audio file.")
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{where}: is not a regular file (a pipe or a device), expected an audio file.")
+
+
+def _reason(error: Exception) -> str:
+    """Return the tail of libsndfile's message, which repeats the file name first."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text.rpartition(": ")[2] or type(error).__name__
+
+
+@contextlib.contextmanager
+def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Copy a pipe to a temporary file on disk: libsndfile seeks, a pipe cannot."""
+    with tempfile.TemporaryFile(prefix="crnn-weak-") as copy:
+        shutil.copyfileobj(stream, copy, 1 << 20)
+        yield copy  # type: ignore[misc]
+
+
+def _check_values(block: np.ndarray, rate: int, position: int, where: str) -> None:
+    if block.min(initial=0.0) >= -_LOUDEST and block.max(initial=0.0) <= _LOUDEST:  # NaN compares false
+        return
+    row, channel = np.argwhere(~(np.abs(block) <= _LOUDEST))[0]
+    value = block[row, channel]
+    found = f"a sample of {value:.1e}" if np.isfinite(value) else "NaN or infinite samples"
+    raise DataError(f"{where}: {found} at {(position + row) / rate:.3f} s; replace or remove the recording.")
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    mono: np.ndarray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    return mono
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def read_header(path: str | Path, *, decode: bool = False) -> AudioHeader:
+    """Read rate, channels and duration.
+
+    Parameters
+    ----------
+    path : path
+    decode : bool
+        Decode the file to its end instead of believing its header. What has no exact length in its header (an MP3
+        without a frame count) is always decoded.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is not a regular file or not audio, is truncated or holds no samples.
+    """
+    with _opened(path, str(path)) as source:
+        seconds = source.stated_seconds
+        if decode or seconds is None:
+            seconds = sum(map(len, source.blocks())) / source.rate
+        if seconds <= 0:
+            raise DataError(f"{path}: the audio file holds no samples.")
+        return AudioHeader(source.rate, source.n_channels, seconds)
+
+
+def load_clip(
+    path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None, *, start_seconds: float = 0.0
+) -> tuple[np.ndarray, float]:
+    """Read an audio file as mono at one rate; pad with zeros, or cut, to a clip's length.
+
+    Parameters
+    ----------
+    path : path
+        Any format and suffix that libsndfile reads.
+    sample_rate_hz : int
+        The rate to return.
+    clip_seconds : float, optional
+        The length to return: a shorter file is padded with zeros at its end, of a longer one only the beginning
+        is decoded. None returns the whole file as it is.
+    start_seconds : float
+        Begin here instead of at the file's beginning (only what is needed is decoded).
+
+    Returns
+    -------
+    audio : np.ndarray of float32, shape (n_samples,)
+        In [-1, 1] (files of floating-point samples may go beyond).
+    duration_seconds : float
+        The file's own length, before padding and cutting; of a file whose header has none, what was read.
+
+    Raises
+    ------
+    DataError
+        The file is missing, not audio, truncated, empty, or holds NaN or infinite samples.
+
+    See Also
+    --------
+    AudioBlocks : recordings of any length.
+    """
+    with _opened(path, str(path)) as source:
+        rate, n_skipped = source.rate, round(start_seconds * source.rate)
+        # A few filter lengths more than the clip, so that the resampler's edge lies outside it.
+        n_wanted = None if clip_seconds is None else math.ceil(clip_seconds * rate) + rate // 10
+        source.skip(n_skipped)
+        parts = [_mono(block) for block in source.blocks(n_wanted)]
+        n_read = n_skipped + sum(map(len, parts))
+        duration = n_read / rate if source.stated_seconds is None else source.stated_seconds
+    audio = np.concatenate(parts) if len(parts) != 1 else parts[0]
+    if rate != sample_rate_hz:
+        import soxr  # after the checks, and not at import: the package's import stays light
+
+        audio = soxr.resample(audio, rate, sample_rate_hz, quality="HQ")
+    if clip_seconds is not None:
+        n_clip = timing.n_samples(clip_seconds, sample_rate_hz)
+        audio = audio[:n_clip] if len(audio) >= n_clip else np.pad(audio, (0, n_clip - len(audio)))
+    return np.ascontiguousarray(audio, dtype=np.float32), duration
+
+
+# --- recordings of any length ----------------------------------------------------------------------------------------
+
+
+class Resampler:
+    """Change the rate of a mono stream, block by block; a pass-through where the rates agree.
+
+    The filter keeps its state from block to block, so the result is that of resampling the whole.
+
+    Parameters
+    ----------
+    from_hz, to_hz : int
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._stream = None
+        if from_hz != to_hz:
+            import soxr  # costs time to load and is needed only here
+
+            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, audio: np.ndarray, *, last: bool = False) -> np.ndarray:
+        """Return the samples, shape (n_samples,), that are ready; with `last`, all that remain."""
+        if self._stream is None:
+            return audio
+        resampled: np.ndarray = self._stream.resample_chunk(np.ascontiguousarray(audio, np.float32), last=last)
+        return resampled
+
+
+@dataclass
+class AudioBlocks:
+    """The samples of one recording: iterate once, for float32 blocks of shape (n_samples,) at `sample_rate_hz`.
+
+    No more than a block is in memory.
+
+    Parameters
+    ----------
+    source : path, ``"-"``, binary file, or (array, sample_rate_hz)
+        The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
+    sample_rate_hz : int
+        The rate to deliver.
+    name : str
+        For messages about sources other than paths.
+
+    Attributes
+    ----------
+    duration_seconds : float
+        What has been read so far, by the recording's own clock.
+    warnings : list of str
+        What was odd; complete once iteration has ended.
+
+    Raises
+    ------
+    DataError
+        While iterating: missing, no permission, not audio, empty, truncated, damaged, or NaN or infinite samples.
+
+    See Also
+    --------
+    load_clip : a short file at once.
+    """
+
+    source: Any
+    sample_rate_hz: int
+    name: str = ""
+    duration_seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if isinstance(self.source, tuple | list | np.ndarray):
+            audio, rate = _checked_array(self.source, self.name)
+            where = self.name or "the array"
+            yield from self._resampled(_array_blocks(audio, rate, where), rate, where)
+            return
+        is_path = isinstance(self.source, str | Path) and self.source != STDIN
+        where = str(self.source) if is_path else self.name
+        with _opened(self.source, where) as source:
+            yield from self._resampled(source.blocks(), source.rate, where)
+
+    def _resampled(self, blocks: Iterable[np.ndarray], rate: int, where: str) -> Iterator[np.ndarray]:
+        resample, health, n_read = Resampler(rate, self.sample_rate_hz), _Health(), 0
+        for block in blocks:
+            mono = _mono(block)
+            health.add(block, mono)
+            n_read += len(block)
+            self.duration_seconds = n_read / rate
+            resampled = resample(mono)
+            if resampled.size:
+                yield resampled
+        if not n_read:
+            raise DataError(f"{where}: the recording holds no samples.")
+        rest = resample(np.zeros(0, np.float32), last=True)
+        if rest.size:
+            yield rest
+        self.warnings += health.warnings()
+
+
+class _Health:
+    """Running sums that reveal an odd recording."""
+
+    def __init__(self) -> None:
+        self.n_samples = self.n_clipped = self.n_values = 0
+        self.peak = self.sum = self.power = 0.0
+
+    def add(self, block: np.ndarray, mono: np.ndarray) -> None:
+        self.n_samples += len(mono)
+        self.sum += float(mono.sum(dtype=np.float64))
+        self.power += float(np.dot(mono, mono))
+        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+        self.peak = max(self.peak, peak)
+        self.n_values += block.size
+        if peak >= _FULL_SCALE:
+            self.n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
+
+    def warnings(self) -> list[str]:
+        found = []
+        mean = self.sum / self.n_samples
+        variance = max(self.power / self.n_samples - mean * mean, 0.0)
+        if self.peak == 0.0:
+            found.append("digital silence: every sample is zero")
+        elif abs(mean) > 0.01 and mean * mean > variance:
+            found.append(f"constant offset (DC) of {mean:+.2f} of full scale, larger than the sound on it")
+        if self.n_clipped > _CLIPPED_SHARE * self.n_values:
+            found.append(f"clipped: {100 * self.n_clipped / self.n_values:.1f} % of the samples are at full scale")
+        return found
+
+
+def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
+    """Return (array of shape (n_samples, n_channels), rate)."""
+    expected = (
+        f"{name or 'array'}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, "
+        f"n_channels) and a rate of {_RATES[0]} to {_RATES[1]} Hz"
+    )
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
+    audio, rate = np.asarray(source[0]), source[1]
+    if not isinstance(rate, int | float | np.number) or not _RATES[0] <= rate <= _RATES[1] or audio.ndim not in (1, 2):
+        raise DataError(f"{expected}, received shape {audio.shape} and rate {rate!r}.")
+    if audio.dtype.kind not in "fiu":
+        raise DataError(f"{expected}, received numbers of type {audio.dtype}.")
+    if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], 1):
+        raise DataError(f"{expected}, received shape {audio.shape}: more channels than samples; pass its transpose.")
+    return (audio[:, None] if audio.ndim == 1 else audio), int(rate)
+
+
+def _array_blocks(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarray]:
+    n_block = max(1, int(_BLOCK_SECONDS * rate))
+    for first in range(0, len(audio), n_block):
+        block = audio[first : first + n_block]
+        if block.dtype.kind in "iu":
+            signed = block.dtype.kind == "i"
+            half = np.iinfo(block.dtype).max + 1 if signed else np.iinfo(block.dtype).max // 2 + 1
+            yield ((block.astype(np.float64) - (0 if signed else half)) / half).astype(np.float32)
+        else:
+            _check_values(block, rate, first, where)
+            yield block.astype(np.float32)
