@@ -7,8 +7,10 @@ Each command is a module in `crnn_weak.commands` with two functions, ``add_argum
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -66,25 +68,67 @@ def _log_to_stderr(level: int) -> None:
         logger.addHandler(_StderrHandler())
 
 
+def _advice(error: OSError) -> str:
+    """Return the message of an error of the operating system: the place, the reason, the way out."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    reason = f"{place}{error.strerror or error}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason} Free some space, then start the same command again; finished work is kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{reason} Change the permissions, or choose another place."
+    return reason
+
+
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
-    """Run `call()`; print a user's error as one line and return 2, 130 for an interrupt."""
+    """Run `call()` and return its exit code; an error that the user can mend is printed as one line.
+
+    Returns
+    -------
+    int
+        2 for a user's error and for one of the disk, 130 for an interrupt, 141 where the reader of standard output has
+        ended (``| head``); otherwise the result of `call`, 0 for None.
+    """
     try:
-        return int(call() or 0)
+        try:
+            code = int(call() or 0)
+        except SystemExit as end:  # --help, or a usage error that argparse has printed
+            code = int(end.code or 0)
+        sys.stdout.flush()  # here, not at the interpreter's end, where an error would be a traceback
+        return code
     except CrnnWeakError as error:
-        print(f"{prog}: error: {visible(' '.join(str(error).split()))}", file=sys.stderr)
-        return 2
+        message = str(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        message = _advice(error)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; start the same command again to go on.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+    print(f"{prog}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
+    return 2
+
+
+def _fill_closed_streams() -> None:
+    """Open standard streams that the caller has closed; else the next file would become one, and get its messages."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
+    _fill_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((argument for argument in arguments if argument in COMMANDS), None)
+    return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
+
+
+def _run(command: str | None, arguments: Sequence[str]) -> int:
     parser = _parser(command)
     args = parser.parse_args(arguments)
     if args.version:
@@ -97,4 +141,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     _log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
-    return run_guarded(f"crnn-weak {args.command}", lambda: module.run(args))
+    return int(module.run(args) or 0)

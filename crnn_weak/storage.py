@@ -21,12 +21,29 @@ import filelock
 
 from crnn_weak.errors import RunError
 
-__all__ = ["lock", "replace_file", "write_json", "write_text"]
+__all__ = ["lock", "make_folder", "replace_file", "write_json", "write_text"]
 
 log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 _HOLDER = ".lock-holder.json"
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder, and those above it, unless it exists; return its path.
+
+    Raises
+    ------
+    RunError
+        The path, or one above it, is a file.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        raise RunError(f"{file}: is a file, expected a folder. Choose another place.") from None
+    return path
 
 
 @contextlib.contextmanager
@@ -49,7 +66,7 @@ def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
         An empty file to write to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp{suffix}"
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
@@ -98,8 +115,7 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float =
     >>> with tempfile.TemporaryDirectory() as folder, lock(folder):
     ...     pass  # no other process writes here
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     path = folder / _LOCK
     if path.is_symlink():
         raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from crnn_weak.audio import AudioBlocks
 from crnn_weak.errors import DataError
 from crnn_weak.inference.recordings import STDIN
 from crnn_weak.inference.windows import FrameStream
+from crnn_weak.storage import replace_file
 
 if TYPE_CHECKING:
     from crnn_weak.inference.detector import Detector
@@ -71,7 +71,5 @@ def save_figure(detection: Detection, detector: Detector, path: Path) -> None:
         None, detection.events, classes=labels, clip_seconds=detection.duration_seconds, ax=lower, legend=False
     )
     upper.set_title(f"{detection.recording.name}: {len(detection.events)} events", loc="left", fontsize="medium")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    os.replace(temporary, path)
+    with replace_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

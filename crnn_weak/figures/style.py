@@ -7,7 +7,6 @@ blindness; where two things must be told apart in print, the form (filled, hollo
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnn_weak.config import FeatureConfig
+from crnn_weak.storage import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,19 +153,13 @@ def save_figure(
     stem = Path(path)
     if stem.suffix.lstrip(".") in {"png", "pdf", "svg"}:
         stem = stem.with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for extension in formats:
         target = stem.with_name(f"{stem.name}.{extension}")
-        temporary = target.with_name(f".{target.name}.tmp")
         # Without a date the same figure gives the same bytes, so that a committed figure changes only with its data.
         metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(extension)
-        try:
-            with style():
-                figure.savefig(temporary, format=extension, dpi=dpi, metadata=metadata)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replace_file(target) as temporary, style():
+            figure.savefig(temporary, format=extension, dpi=dpi, metadata=metadata)
         written.append(target)
     return written
 

@@ -1,39 +1,67 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
-The member holds the classes, the whole configuration, the scaler, the decisions and where the model comes from.
+The member holds the classes, the whole configuration, the scaler, the operating point and the provenance.
 ``keras.models.load_model`` opens the same file (once `crnn_weak.model` is imported). Loading runs no code from the
-file: Keras' safe mode stays on, and the member is JSON.
+file: Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras'
+own description against the weights that the file holds, before a model is built.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import h5py
 import keras
+import msgspec
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
+from crnn_weak.documents import decode_json, decode_toml
 from crnn_weak.errors import CrnnWeakError, ModelFileError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.model import losses, pooling  # noqa: F401  (registers loss, optimizer and layers with Keras)
 from crnn_weak.model.fast import layers  # noqa: F401  (registers the layers with Keras)
+from crnn_weak.storage import replace_file
 
 __all__ = ["ModelMetadata", "load_model", "read_metadata", "save_model", "update_metadata"]
 
 _MEMBER = "crnn_weak.json"
 _SCHEMA = 1
+_AGAIN = "Copy the model again, or train it again."
+#: Weights do not compress; a member that grows further than this is there to fill the memory.
+_MAX_GROWTH = 100
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+class _ScalerValues(msgspec.Struct):
+    mean: list[float]
+    std: list[float]
+
+
+class _Content(msgspec.Struct):
+    """Content of ``crnn_weak.json``."""
+
+    schema: int
+    classes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=65_536)]
+    config_toml: str
+    scaler: _ScalerValues
+    decisions: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model file says of itself.
+    """The description in a model file.
 
     Attributes
     ----------
@@ -42,12 +70,12 @@ class ModelMetadata:
     config : Config
         The whole configuration of the training run.
     scaler : Scaler
-        Standardises the log mel input.
+        Standardizes the log mel input.
     decisions : mapping
-        How scores become events, as `crnn_weak.events.decode.OperatingPoint.to_dict` writes it; empty for
-        the configuration's own.
+        The operating point, as `crnn_weak.events.operating_point.OperatingPoint.to_dict` writes it; empty for the
+        configuration's own.
     provenance : mapping
-        Trained on what, when, with which versions.
+        Training data, date and versions.
     """
 
     classes: tuple[str, ...]
@@ -69,51 +97,74 @@ class ModelMetadata:
         return json.dumps(content, indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str, *, where: str) -> ModelMetadata:
-        """Read the text of the archive's member; `where` names the file in messages."""
-        import tomllib
+    def from_json(cls, data: bytes, *, where: str) -> ModelMetadata:
+        """Read the archive's member; `where` names it in messages.
 
-        try:
-            content = json.loads(text)
-            if content["schema"] != _SCHEMA:
-                raise ModelFileError(
-                    f"{where}: written with schema {content['schema']}, this version reads {_SCHEMA}. "
-                    "Use the crnn_weak version that wrote it, or train again."
-                )
-            return cls(
-                classes=tuple(content["classes"]),
-                config=configuration.from_dict(tomllib.loads(content["config_toml"])),
-                scaler=Scaler.from_dict(content["scaler"]),
-                decisions=content["decisions"],
-                provenance=content["provenance"],
-            )
-        except ModelFileError:
-            raise
-        except (KeyError, TypeError, ValueError, CrnnWeakError) as error:
+        Raises
+        ------
+        ModelFileError
+            The text is damaged, of another version, or its parts contradict each other.
+        """
+        schema = decode_json(data, _Version, where, advice=_AGAIN, error=ModelFileError).schema
+        if schema != _SCHEMA:
             raise ModelFileError(
-                f"{where}: its {_MEMBER} is damaged ({error}). Train or copy the model again."
-            ) from None
+                f"{where}: written with schema {schema}, this version reads {_SCHEMA}. "
+                "Use the crnn_weak version that wrote it, or train again."
+            )
+        content = decode_json(data, _Content, where, advice=_AGAIN, error=ModelFileError)
+        try:
+            settings = decode_toml(content.config_toml.encode(), "config_toml")
+            config = configuration.from_dict(settings)
+            scaler = Scaler.from_dict(msgspec.to_builtins(content.scaler))
+        except CrnnWeakError as error:
+            raise ModelFileError(f"{where}: {error} {_AGAIN}") from None
+        n_classes, n_mels = len(content.classes), config.features.n_mels
+        # Earlier versions stored the number of classes a second time, as a setting.
+        stored = settings.get("model", {}).get("n_classes", n_classes)
+        for what, found, expected in (
+            ("distinct classes", len(set(content.classes)), n_classes),
+            ("classes (model.n_classes)", stored, n_classes),
+            ("mel bands (scaler)", len(scaler.mean), n_mels),
+        ):
+            if found != expected:
+                raise ModelFileError(f"{where}: {found!r} {what}, expected {expected}. {_AGAIN}")
+        return cls(tuple(content.classes), config, scaler, content.decisions, content.provenance)
 
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:
-    """Write a model file; the name appears only when the file is whole."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")  # Keras insists on the suffix
-    model.save(temporary)
-    with zipfile.ZipFile(temporary, "a") as archive:
-        archive.writestr(_MEMBER, metadata.to_json())
-    os.replace(temporary, path)
+    """Write a model file, whole or not at all."""
+    with replace_file(path, suffix=".keras") as temporary:  # Keras insists on the suffix
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_MEMBER, metadata.to_json())
 
 
-def _check_archive(path: Path) -> None:
+def _read_members(path: Path, *names: str) -> list[bytes]:
+    """Return members of the archive; refuse a file that is no archive, is damaged, or is a compression bomb."""
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file. Expected a .keras file written by crnn-weak train.")
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError(f"{path}: not a .keras file, or a damaged one. Copy it again, or train again.")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ModelFileError(f"{path}: not a .keras file, or a damaged one. {_AGAIN}")
+        with zipfile.ZipFile(path) as archive:
+            sizes = {item.filename: item.file_size for item in archive.infolist()}
+            if sum(sizes.values()) > _MAX_GROWTH * path.stat().st_size:
+                raise ModelFileError(f"{path}: unpacks to {sum(sizes.values()):,} bytes, so it is no model. {_AGAIN}")
+            for name in names:
+                if name not in sizes:
+                    raise ModelFileError(
+                        f"{path}: holds no {name}, so it is not a model of this package. "
+                        "Expected a .keras file written by crnn-weak train."
+                    )
+            return [archive.read(name) for name in names]
+    except ModelFileError:
+        raise
+    except Exception as error:  # damaged archives make zipfile and zlib raise errors of many kinds
+        raise ModelFileError(f"{path}: a damaged model file ({error}). {_AGAIN}") from None
 
 
 def read_metadata(path: str | Path) -> ModelMetadata:
-    """Return what a model file says of itself, without building the model.
+    """Return the description in a model file, without building the model.
 
     Raises
     ------
@@ -121,32 +172,72 @@ def read_metadata(path: str | Path) -> ModelMetadata:
         The file is missing, damaged, or was not written by this package.
     """
     path = Path(path)
-    _check_archive(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(_MEMBER).decode("utf-8")
-    except KeyError:
-        raise ModelFileError(
-            f"{path}: a Keras file without {_MEMBER}, so its classes and features are not known. "
-            "Expected a model written by crnn-weak train."
-        ) from None
-    except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{path}: a damaged model file ({error}). Copy it again, or train again.") from None
-    return ModelMetadata.from_json(text, where=str(path))
+    (data,) = _read_members(path, _MEMBER)
+    return ModelMetadata.from_json(data, where=f"{path}, {_MEMBER}")
 
 
 def update_metadata(path: str | Path, metadata: ModelMetadata) -> None:
-    """Replace what a model file says of itself (tuned decisions, say); weights and optimizer state stay."""
+    """Replace the description in a model file (its operating point, say); weights and optimizer state stay."""
     path = Path(path)
-    _check_archive(path)
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(temporary, "w") as target:
+    _read_members(path)
+    with (
+        replace_file(path) as temporary,
+        zipfile.ZipFile(path) as source,
+        zipfile.ZipFile(temporary, "w") as target,
+    ):
         for item in source.infolist():
             if item.filename != _MEMBER:
                 with source.open(item) as member, target.open(item, "w") as copy:
                     shutil.copyfileobj(member, copy)
         target.writestr(_MEMBER, metadata.to_json())
-    os.replace(temporary, path)
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    """Yield the sizes in Keras' description of a model: all whole numbers but seeds and the optimizer's."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if "seed" not in name and name not in ("compile_config", "shared_object_id"):
+                yield from _whole_numbers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _whole_numbers(inner)
+    elif isinstance(value, int):
+        yield value
+
+
+def _check_sizes(path: Path, metadata: ModelMetadata) -> None:
+    """Refuse a file whose description asks for larger arrays than its weights and its features have."""
+    described, stored = _read_members(path, "config.json", "model.weights.h5")
+    description = decode_json(described, dict, f"{path}, config.json", advice=_AGAIN, error=ModelFileError)
+    largest = max(metadata.config.features.n_frames, metadata.config.features.n_mels, len(metadata.classes))
+    arrays: list[h5py.Dataset] = []
+    try:
+        with h5py.File(io.BytesIO(stored), "r") as file:
+            file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+            if sum(array.nbytes for array in arrays) > len(stored):
+                raise ModelFileError(f"{path}: its weights are cut off. {_AGAIN}")
+            largest = max([largest, *(size for array in arrays for size in array.shape)])
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{path}: its weights are damaged ({error}). {_AGAIN}") from None
+    asked = max(_whole_numbers(description), default=0)
+    if asked > largest:
+        raise ModelFileError(f"{path}: asks for a layer of size {asked}, its weights have at most {largest}. {_AGAIN}")
+
+
+def _check_model(path: Path, model: keras.Model, metadata: ModelMetadata) -> None:
+    """Refuse a model whose input and outputs are not those of its description."""
+    features, n_classes = metadata.config.features, len(metadata.classes)
+    outputs = [name for name in ("strong", "weak") if name in model.output_names]
+    shapes = {name: tuple(model.get_layer(name).output.shape) for name in outputs}
+    for what, found, allowed in (
+        ("input", tuple(model.input_shape), [(None, frames, features.n_mels) for frames in (None, features.n_frames)]),
+        ("output strong", shapes.get("strong"), [(None, n, n_classes) for n in (None, features.n_frames)]),
+        ("output weak", shapes.get("weak"), [(None, n_classes)]),
+    ):
+        if found not in allowed:
+            raise ModelFileError(
+                f"{path}: {what} of shape {found}, expected {allowed[-1]} by its classes and features. {_AGAIN}"
+            )
 
 
 def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model, ModelMetadata]:
@@ -157,21 +248,22 @@ def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model,
     path : path
         Written by `save_model`.
     compile : bool
-        Restore losses and optimizer state as well, to go on training.
+        Restore losses and optimizer state as well, to continue training.
 
     Raises
     ------
     ModelFileError
-        The file is missing, damaged, or was not written by this package.
+        The file is missing, damaged, was not written by this package, or its parts contradict each other.
     """
     path = Path(path)
     metadata = read_metadata(path)
+    _check_sizes(path, metadata)
     try:
         model = keras.models.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # Keras raises whatever its parts raise; a reader needs one line
         reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path}: cannot be loaded ({reason}). Copy it again, or train again.") from error
-    n_outputs = model.get_layer("weak").output.shape[-1] if "weak" in model.output_names else None
-    if n_outputs != len(metadata.classes):
-        raise ModelFileError(f"{path}: {n_outputs} weak outputs for {len(metadata.classes)} classes. Train again.")
+        raise ModelFileError(f"{path}: cannot be loaded ({reason}). {_AGAIN}") from error
+    if not isinstance(model, keras.Model):
+        raise ModelFileError(f"{path}: holds no model. {_AGAIN}")
+    _check_model(path, model, metadata)
     return model, metadata
