@@ -51,5 +51,3 @@ def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_at_hand(
         assert "evaluation 5 of 5 clips" in table.caption
         metrics = open_experiment(tmp_path / "run").run((0.2, 1.0)).metrics["evaluation"]
         assert metrics["segment"]["n_reference"] == 2 * N_CLIPS["evaluation"]  # 0.5 to 1.5 s touches two segments
-            "paper diff", "paper  diff"
-        )
