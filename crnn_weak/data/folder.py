@@ -112,7 +112,7 @@ def _duration(path: Path, clip_seconds: float) -> float:
         # How a long recording is cut follows from its length, so the header's claim is proven first.
         return seconds if seconds <= clip_seconds + _SLACK_SECONDS else read_header(path, decode=True).duration_seconds
     except DataError:
-        return 0.0  # counted as unreadable where it is read
+        return 0.0  # counted as unreadable, with the reason, where the features are computed
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")
     if (root / "meta.csv").is_file():
-        found, name = _whole(_read_meta(root), root, Path(cache), jobs), root.resolve().name
+        found, name = _read_meta(root), root.resolve().name
     elif (root / "meta" / "esc50.csv").is_file():
         found, name = _read_esc50(root, Path(cache), jobs), "ESC-50"
     else:
@@ -173,6 +173,8 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     missing = [recording.name for recording in found if not (root / recording.name).is_file()]
     if missing:
         raise DataError(f"{root}: {len(missing)} of {len(found)} listed recordings are missing, e.g. {missing[0]}.")
+    if (root / "meta.csv").is_file():
+        found = _whole(found, root, Path(cache), jobs)
     classes = tuple(sorted({recording.category for recording in found if not recording.background}))
     if (root / "classes.txt").is_file():
         listed = tuple(line.strip() for line in read_text(root / "classes.txt").splitlines() if line.strip())
@@ -276,7 +278,7 @@ def _regions_of(path: Path) -> tuple[tuple[tuple[float, float], ...], float, str
 
 def _whole(recordings: list[Recording], root: Path, cache: Path, jobs: int) -> list[Recording]:
     """Return the recordings that can be decoded to their end; the answer is kept until a file changes its size."""
-    names = [recording.name for recording in recordings if (root / recording.name).is_file()]
+    names = [recording.name for recording in recordings]
     content = json.dumps([(name, (root / name).stat().st_size) for name in names])
     kept = cache / f"damaged-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
     if kept.is_file():

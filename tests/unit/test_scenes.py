@@ -1,5 +1,8 @@
 """Scenes mixed of recordings: exact labels, stated ratios, disjoint folds, the same again anywhere."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 
@@ -254,7 +257,22 @@ def test_what_the_source_needs(tmp_path, folder):
         (tmp_path / absent / "meta.csv").write_text("".join(row for row in rows if absent not in row))
         with pytest.raises(DataError, match=says):
             open_dataset(config(tmp_path / absent), tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").glob("scenes-*"))
+
+
+def test_damaged_recordings_are_skipped_named_and_counted(tmp_path, folder, caplog):
+    folder = shutil.copytree(folder, tmp_path / "folder")
+    names = sorted(path.name for path in (folder / "audio").iterdir())
+    damaged = folder / "audio" / names[0]
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[: len(data) // 2])
+    for _ in range(2):  # the second time from what is kept
+        caplog.clear()
+        found = read_recordings(folder, cache=tmp_path / "cache")
+        assert f"audio/{names[0]}" not in {recording.name for recording in found.recordings}
+        assert len(found.recordings) == len(names) - 1
+        assert "1 damaged recordings are skipped" in caplog.text
+        assert re.search(f"{names[0]}: .*truncated", caplog.text)
 
 
 def test_real_recordings(real_events, tmp_path, monkeypatch):
