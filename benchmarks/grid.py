@@ -2,7 +2,7 @@
 
     python benchmarks/grid.py [--cells 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
 
-Every rival runs the same cells (`crnn_weak.runs.train_and_score.run_cell`: train, score, count) on the same feature
+Every rival runs the same cells (`train_and_score`: train, score, count) on the same feature
 stores of synthesised sounds, each round in new processes and new folders, so that imports and compilation are
 counted. The naive loop is one process with all the machine's threads that does one cell after the other.
 """
@@ -29,14 +29,14 @@ from crnn_weak.features.layout import StoreHeader
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.parallel import default_jobs, run_tasks
-from crnn_weak.runs.train_and_score import Cell, run_cell
+from crnn_weak.runs.train_and_score import RunTask, train_and_score
 
 # The naive loop: what a user would write. Its process has all threads.
 _LOOP = """
 import pickle, sys
-from crnn_weak.runs.train_and_score import run_cell
+from crnn_weak.runs.train_and_score import train_and_score
 for cell in pickle.load(open(sys.argv[1], "rb")):
-    run_cell(cell)
+    train_and_score(cell)
 """
 
 
@@ -58,12 +58,12 @@ def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
     write_store(path, header, make_sounds(config.features), moved=True)
 
 
-def make_cells(folder: Path, runs: Path, n_cells: int, epochs: int) -> list[Cell]:
+def make_cells(folder: Path, runs: Path, n_cells: int, epochs: int) -> list[RunTask]:
     """Return the first cells of a grid: the paper's settings, seed after seed."""
     base = preset("quick")
     config = dataclasses.replace(base, training=dataclasses.replace(base.training, epochs=epochs, patience=0))
     seeds = tuple(range(-(-n_cells // len(SETTINGS))))
-    return Grid(config, runs, folder, SETTINGS, seeds).cells(folder / "train.h5", folder / "test.h5")[:n_cells]
+    return Grid(config, runs, folder, SETTINGS, seeds).tasks(folder / "train.h5", folder / "test.h5")[:n_cells]
 
 
 def main() -> None:
@@ -79,16 +79,16 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="grid-benchmark-"))
     n_rounds = 0
 
-    def new_cells() -> list[Cell]:
+    def new_cells() -> list[RunTask]:
         nonlocal n_rounds
         n_rounds += 1
         return make_cells(folder, folder / f"round-{n_rounds}", args.cells, args.epochs)
 
     def side_by_side(scheduler: str | None = None) -> None:
-        done = list(run_tasks(run_cell, new_cells(), jobs=args.jobs, scheduler=scheduler))
+        done = list(run_tasks(train_and_score, new_cells(), jobs=args.jobs, scheduler=scheduler))
         assert len(done) == args.cells
 
-    def alone(cells: Sequence[Cell]) -> None:
+    def alone(cells: Sequence[RunTask]) -> None:
         job = folder / "job.pickle"
         job.write_bytes(pickle.dumps(list(cells)))
         subprocess.run([sys.executable, "-c", _LOOP, str(job)], check=True)

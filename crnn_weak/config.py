@@ -50,6 +50,7 @@ __all__ = [
     "Task4Data",
     "TrainingConfig",
     "apply_overrides",
+    "config_difference",
     "fidelity_markdown",
     "fidelity_rows",
     "fingerprint",
@@ -228,6 +229,22 @@ def fingerprint(*sections: Any) -> str:
     """Return 12 hexadecimal digits that name the content of dataclasses or plain values."""
     plain = [to_dict(s) if dataclasses.is_dataclass(s) and not isinstance(s, type) else s for s in sections]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]
+
+
+def config_difference(stored: Config, asked: Config) -> str:
+    """Return the settings that differ, at most three, as ``training.seed 0, asked for 1``."""
+    old, new = to_dict(stored), to_dict(asked)
+    rows = []
+    for section in old:
+        if not isinstance(old[section], dict):
+            if old[section] != new[section]:
+                rows.append(f"{section} {old[section]!r}, asked for {new[section]!r}")
+            continue
+        for name in {**old[section], **new[section]}:
+            was, now = old[section].get(name), new[section].get(name)
+            if was != now:
+                rows.append(f"{section}.{name} {was!r}, asked for {now!r}")
+    return "; ".join(rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
 # --- the Fidelity table --------------------------------------------------------------------------------------------

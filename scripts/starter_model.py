@@ -100,7 +100,7 @@ def _train(args: argparse.Namespace) -> Path:
     import json
 
     from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.train_and_score import Cell, run_cell
+    from crnn_weak.runs.train_and_score import RunTask, train_and_score
     from crnn_weak.storage import write_text
 
     config = options.read_config(args)
@@ -108,7 +108,7 @@ def _train(args: argparse.Namespace) -> Path:
     progress = options.shows_progress(args)
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-    run_cell(Cell(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
+    train_and_score(RunTask(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
     return folder
 
 

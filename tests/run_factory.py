@@ -24,7 +24,7 @@ from crnn_weak.labels.files import write_events, write_tags
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
-from crnn_weak.runs.results import results_of_cell, write_results
+from crnn_weak.runs.results import results_of_run, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
 NASTY = ("<script>alert(1)</script>", "Air horn, truck horn", 'cost $x_$ & "quotes"')
@@ -159,7 +159,7 @@ def make_experiment(
                 quality = 0.3 + 0.6 * index / max(1, len(settings) - 1)
                 run_dir = path / name / f"seed-{seed}"
                 metrics = make_run(run_dir, store, setting=setting, seed=seed, quality=quality, model=model)
-                lines += results_of_cell("experiment", setting, seed, metrics, "0123456789ab")
+                lines += results_of_run("experiment", setting, seed, metrics, "0123456789ab")
         data = {
             "provenance": f"made for tests, classes {', '.join(classes)}",
             "classes": list(classes),

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.model_card import write_model_card
     from crnn_weak.report.page import write_report
-    from crnn_weak.runs.open import Experiment, open_any
+    from crnn_weak.runs.grid import Experiment, open_any
 
     if args.clips < 0:
         raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")

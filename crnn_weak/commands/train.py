@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,15 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
     group.add_argument("--from", dest="initial_model", metavar="FILE", help="fine-tune: start from this .keras file")
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
+    group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start anew")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
 
 
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the testing clips, print the scores."""
+    from crnn_weak.runs.files import RunFiles
     from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.train_and_score import Cell, run_cell
-    from crnn_weak.storage import write_text
+    from crnn_weak.runs.train_and_score import RunTask, check_task, train_and_score
+    from crnn_weak.storage import write_json
 
     for name, section in (
         ("strong", "loss_weights"),
@@ -44,24 +45,28 @@ def run(args: argparse.Namespace) -> int:
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "train" / name
     progress = options.shows_progress(args)
+    files = RunFiles(folder)
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
-    write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
-    evaluation = None if prepared.evaluation_store is None else str(prepared.evaluation_store)
-    cell = Cell(config, str(prepared.train_store), str(prepared.test_store), str(folder), evaluation)
+    task = RunTask(
+        config,
+        str(prepared.train_store),
+        str(prepared.test_store),
+        str(folder),
+        args.initial_model,
+        None if prepared.evaluation_store is None else str(prepared.evaluation_store),
+    )
+    if not args.overwrite:
+        check_task(task)
+    write_json(files.data, prepared.data)
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
 
         def on_batch(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        metrics = run_cell(
-            cell,
-            on_batch=on_batch,
-            initial_model=args.initial_model,
-            tensorboard=args.tensorboard,
-        )
+        metrics = train_and_score(task, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
     tagging, segment = metrics["tagging"], metrics["segment"]
-    print(f"{folder}/best.keras, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
+    print(f"{files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
     print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))
     if segment is None:
         print("detection  no strong labels, so no detection scores (see --events)")

@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
-    from crnn_weak.events.operating_point import FILE_NAME, OperatingPoint, stored_point
+    from crnn_weak.events.operating_point import OperatingPoint, stored_point
 
-    path = scored.run.path / FILE_NAME
+    path = scored.run.files.operating_point
     stored = stored_point(scored.run.path)
     _refuse_to_overwrite(args, stored, path)
     source = "the run's configuration"

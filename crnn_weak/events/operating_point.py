@@ -18,13 +18,10 @@ import numpy as np
 from crnn_weak.config import DecisionConfig
 from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import ConfigError
+from crnn_weak.runs.files import RunFiles
 from crnn_weak.storage import write_json
 
-__all__ = ["FILE_NAME", "OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
-
-FILE_NAME = "operating_point.json"
-# Of earlier versions; the point stood under "decisions".
-_OLD_FILE_NAME = "decisions.json"
+__all__ = ["OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
 
 _PER_CLASS = (
     "thresholds",
@@ -228,8 +225,8 @@ def stored_point(folder: str | Path) -> StoredPoint | None:
     ConfigError
         Its file is damaged.
     """
-    for name in (FILE_NAME, _OLD_FILE_NAME):
-        path = Path(folder) / name
+    files = RunFiles(folder)
+    for path in (files.operating_point, files.old_operating_point):
         if path.is_file():
             return StoredPoint.read(path)
     return None

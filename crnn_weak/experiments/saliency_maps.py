@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crnn_weak.errors import ConfigError, RunError
-from crnn_weak.runs.open import Experiment, Run, open_any
+from crnn_weak.runs.grid import Experiment, open_any
+from crnn_weak.runs.run import Run
 from crnn_weak.saliency.figures import (
     DEFAULT_METHODS,
     Options,

@@ -19,7 +19,8 @@ from crnn_weak.report.clips import ClipOptions, ClipSection, gather_clips
 from crnn_weak.report.html import render
 from crnn_weak.report.media import figure_svg
 from crnn_weak.report.model_card import write_model_card
-from crnn_weak.runs.open import Experiment, Run, open_any, open_run
+from crnn_weak.runs.grid import Experiment, open_any
+from crnn_weak.runs.run import Run, open_run
 from crnn_weak.storage import write_text
 
 __all__ = ["render_page", "write_report"]

@@ -1,1 +1,1 @@
-"""Run and grid folders: prepare, train and score, results."""
+"""Runs and grids: their folders, what they depend on, training and scoring one, and the table over many."""

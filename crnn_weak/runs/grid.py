@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError
 from crnn_weak.metrics.baselines import from_plain
+from crnn_weak.runs.files import GridFiles, RunData, read_optional
 from crnn_weak.runs.results import read_results, table_caption
-from crnn_weak.runs.run import Run, Setting, check_folder, open_run, read_json
+from crnn_weak.runs.run import Run, Setting, check_folder, open_run
 from crnn_weak.runs.table import ResultsTable
 
-__all__ = ["Experiment", "cell_folders", "open_experiment"]
-
-_CELL = re.compile(r"^[0-9.e+-]+_[0-9.e+-]+$")
+__all__ = ["Experiment", "open_any", "open_experiment"]
 
 
 @dataclass(frozen=True)
@@ -87,24 +85,6 @@ class Experiment:
         return self.table._repr_html_()
 
 
-def _baselines(path: Path) -> dict[str, Any]:
-    """Return the content of ``baselines.json``, which was ``yardsticks.json`` before."""
-    new, old = path / "baselines.json", path / "yardsticks.json"
-    return read_json(old if old.exists() and not new.exists() else new)
-
-
-def cell_folders(path: Path) -> dict[tuple[float, float, int], Path]:
-    cells = {}
-    for folder in sorted(path.glob("*_*/seed-*")):
-        strong, _, weak = folder.parent.name.partition("_")
-        if _CELL.match(folder.parent.name) and folder.is_dir():
-            try:
-                cells[float(strong), float(weak), int(folder.name.removeprefix("seed-"))] = folder
-            except ValueError:
-                continue
-    return cells
-
-
 def open_experiment(path: str | Path) -> Experiment:
     """Open an experiment's folder.
 
@@ -113,26 +93,40 @@ def open_experiment(path: str | Path) -> Experiment:
     RunError
         There is no such folder, it holds no experiment, or the experiment is not finished.
     """
-    path = Path(path)
-    check_folder(path)
-    cells = cell_folders(path)
-    if not (path / "config.toml").is_file():
-        raise RunError(f"{path}: holds no config.toml: not an experiment. Expected a folder of crnn-weak grid.")
-    if not (path / "results.csv").is_file():
-        n_done = sum((folder / "metrics.json").is_file() for folder in cells.values())
+    check_folder(Path(path))
+    files = GridFiles(path)
+    runs = files.runs()
+    if not files.config.is_file():
+        raise RunError(f"{path}: holds no {files.config.name}: not a grid. Expected a folder of crnn-weak grid.")
+    if not files.results.is_file():
+        n_done = sum(run.metrics.is_file() for run in runs.values())
         raise RunError(
-            f"{path}: the experiment is not finished ({n_done} of {len(cells)} cells scored, no results.csv). "
+            f"{path}: the grid is not finished ({n_done} of {len(runs)} runs scored, no {files.results.name}). "
             "Start the same grid command again; it goes on where it stopped."
         )
-    config, data = load_config(path / "config.toml"), read_json(path / "data.json")
-    lines = read_results(path / "results.csv")
+    config, data = load_config(files.config), read_optional(files.data, RunData)
+    lines = read_results(files.results)
     if not lines:
-        raise RunError(f"{path / 'results.csv'}: holds no results. Delete it and start the same grid command again.")
+        raise RunError(f"{files.results}: holds no results. Delete it and start the same grid command again.")
     counted = {(line.strong_weight, line.weak_weight, line.seed) for line in lines}
+    baselines = files.baselines if files.baselines.exists() else files.old_baselines
     table = ResultsTable(
         lines,
         table_caption(config, data, sorted({line.seed for line in lines})),
-        from_plain(_baselines(path)),
+        from_plain(read_optional(baselines)),
     )
-    kept = {key: folder for key, folder in cells.items() if key in counted}
-    return Experiment(path, config, read_json(path / "environment.json"), data, table, kept)
+    kept = {key: run.folder for key, run in runs.items() if key in counted}
+    return Experiment(files.folder, config, read_optional(files.environment), data, table, kept)
+
+
+def open_any(path: str | Path) -> Run | Experiment:
+    """Open a run or a grid, whichever the folder holds.
+
+    Raises
+    ------
+    RunError
+        It is neither, or it is not finished.
+    """
+    check_folder(Path(path))
+    files = GridFiles(path)
+    return open_experiment(path) if files.results.is_file() or files.runs() else open_run(path)

@@ -21,7 +21,7 @@ __all__ = [
     "Result",
     "measured",
     "read_results",
-    "results_of_cell",
+    "results_of_run",
     "table_caption",
     "write_results",
 ]
@@ -86,7 +86,7 @@ def measured(metrics: Mapping[str, Any], column: Column) -> float | None:
     return None if value is None else float(value)
 
 
-def results_of_cell(
+def results_of_run(
     experiment: str, weights: tuple[float, float], seed: int, metrics: Mapping[str, Any], config_fingerprint: str
 ) -> list[Result]:
     """Return the lines of one finished run; outputs that the data lack (no events) are skipped."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,24 +14,15 @@ from crnn_weak.errors import RunError, nearest_names
 from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
+from crnn_weak.runs.files import FitState, RunData, RunFiles, RunMetrics, read_history, read_optional
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
 
-__all__ = ["Run", "Setting", "check_folder", "open_run", "read_json"]
+__all__ = ["Run", "Setting", "check_folder", "open_run"]
 
 #: The weights of the (strong, weak) loss.
 Setting = tuple[float, float]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: not a JSON file ({error}). Run the same command again to write it anew.") from None
-    return content if isinstance(content, dict) else {}
 
 
 def check_folder(path: Path) -> None:
@@ -70,6 +59,11 @@ class Run:
     metrics: dict[str, Any] = field(repr=False)
 
     @property
+    def files(self) -> RunFiles:
+        """The names of its files."""
+        return RunFiles(self.path)
+
+    @property
     def finished(self) -> bool:
         """Whether the run is trained and scored."""
         return bool(self.metrics)
@@ -103,7 +97,7 @@ class Run:
     @property
     def model_path(self) -> Path:
         """The model of the best epoch."""
-        return self.path / "best.keras"
+        return self.files.best_model
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -115,29 +109,29 @@ class Run:
     def data_folder(self) -> Path:
         """The folder whose ``data.json`` names this run's data: its own, or its experiment's."""
         for folder in (self.path, *list(self.path.resolve().parents)[:2]):
-            if (folder / "data.json").is_file():
+            if RunFiles(folder).data.is_file():
                 return folder
         return self.path
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """Content of ``data.json``: provenance, classes, coverage, stores, audio; empty where there is none."""
-        return read_json(self.data_folder / "data.json")
+        return read_optional(RunFiles(self.data_folder).data, RunData)
 
     @cached_property
     def scores(self) -> Scores:
         """Scores of the testing clips."""
-        return load_scores(self.path / "scores.h5")
+        return load_scores(self.files.scores)
 
     @cached_property
     def events(self) -> dict[str, tuple[Event, ...]]:
         """Detected events of the testing clips, as they were counted."""
-        return read_events(self.path / "events.tsv")
+        return read_events(self.files.events)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Estimated tags of the testing clips, as they were counted."""
-        return read_tags(self.path / "tags.tsv")
+        return read_tags(self.files.tags)
 
     def audio_path(self, clip_id: str) -> Path | None:
         """Return where a testing clip's recording lies, or None where that is not known or it is gone."""
@@ -191,17 +185,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _read_history(path: Path) -> dict[str, list[float]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    except FileNotFoundError:
-        return {}
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{path}: not a history of losses ({error}). Train the run again.") from None
-
-
 def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     """Open a run folder.
 
@@ -216,19 +199,19 @@ def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     RunError
         There is no such folder, it holds no run, or the run is not finished.
     """
-    path = Path(path)
-    check_folder(path)
-    if not (path / "config.toml").is_file():
+    check_folder(Path(path))
+    files = RunFiles(path)
+    if not files.config.is_file():
         raise RunError(
-            f"{path}: holds no config.toml, so it is not a run. Expected a folder written by crnn-weak train."
+            f"{path}: holds no {files.config.name}, so it is not a run. Expected a folder written by crnn-weak train."
         )
     run = Run(
-        path,
-        load_config(path / "config.toml"),
-        read_json(path / "environment.json"),
-        _read_history(path / "history.csv"),
-        read_json(path / "state.json"),
-        read_json(path / "metrics.json"),
+        files.folder,
+        load_config(files.config),
+        read_optional(files.environment),
+        read_history(files.history),
+        read_optional(files.state, FitState),
+        read_optional(files.metrics, RunMetrics),
     )
     if not run.finished and not unfinished:
         n_epochs = len(run.history.get("epoch", []))

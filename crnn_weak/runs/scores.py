@@ -17,8 +17,8 @@ from crnn_weak.runs.run import Run, open_run
 
 __all__ = ["ScoredRun", "open_scores", "run_operating_point"]
 
-#: split of the scores -> (score file, split of the store that holds the reference)
-_FILES = {"test": ("scores.h5", "test"), "validation": ("validation_scores.h5", "train")}
+#: split of the scores -> (score file of `RunFiles`, split of the store that holds the reference)
+_FILES = {"test": ("scores", "test"), "validation": ("validation_scores", "train")}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     """
     run = open_run(path)
     name, store_split = _FILES[split]
-    scores = load_scores(run.path / name)
+    scores = load_scores(getattr(run.files, name))
     store = run.open_store(store_split)
     if store is None:
         place = run.data.get(f"{store_split}_store", "named in no data.json")

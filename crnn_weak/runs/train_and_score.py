@@ -1,74 +1,140 @@
-"""One cell of a grid: train one setting with one seed, score the testing clips, count.
+"""One run: train one setting with one seed, score the testing clips, write the metrics.
 
-A cell owns its run folder and nothing else; it is the unit that other processes and machines take over.
+A task writes to its run folder and to nothing else, so other processes and machines can take it over.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, load_config
-from crnn_weak.storage import lock, write_text
+from crnn_weak.documents import read_json
+from crnn_weak.runs.files import RunFiles, RunMetrics, Split, read_optional
+from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
+from crnn_weak.storage import lock, write_json
 
-__all__ = ["Cell", "cell_metrics", "is_complete", "run_cell"]
+if TYPE_CHECKING:
+    from crnn_weak.events.scores import Scores
+    from crnn_weak.features.store import FeatureStore
+
+__all__ = ["RunTask", "check_task", "is_complete", "run_metrics", "train_and_score"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What a worker needs to know."""
+class RunTask:
+    """What a worker needs to know.
+
+    Attributes
+    ----------
+    config : Config
+    train_store, test_store : str
+        Feature stores.
+    folder : str
+        The run folder.
+    initial_model : str, optional
+        Model file to start from (fine-tuning).
+    evaluation_store : str, optional
+        Feature store of the challenge's evaluation set.
+    """
 
     config: Config
     train_store: str
     test_store: str
-    run_dir: str
+    folder: str
+    initial_model: str | None = None
     evaluation_store: str | None = None
 
+    @property
+    def files(self) -> RunFiles:
+        """The names of the run folder's files."""
+        return RunFiles(self.folder)
 
-def is_complete(run_dir: str | Path) -> bool:
-    """Return whether a cell has been trained and scored."""
-    return (Path(run_dir) / "metrics.json").exists()
+    def identity(self) -> Identity:
+        """Return what the run depends on beside its configuration."""
+        from crnn_weak.features.store import FeatureStore
+
+        features = self.config.features
+        with FeatureStore(self.train_store, features) as train, FeatureStore(self.test_store, features) as test:
+            return identity_of(train, test, self.initial_model)
 
 
-def cell_metrics(run_dir: str | Path) -> dict[str, Any]:
-    """Return the content of ``metrics.json``."""
-    content: dict[str, Any] = json.loads((Path(run_dir) / "metrics.json").read_text(encoding="utf-8"))
-    return content
+def is_complete(files: RunFiles) -> bool:
+    """Return whether a run has been trained and scored."""
+    return files.metrics.exists()
 
 
-def run_cell(cell: Cell, **options: Any) -> dict[str, Any]:
-    """Train, score and count one cell; do nothing over again that is done already.
+def run_metrics(files: RunFiles) -> dict[str, Any]:
+    """Return the content of a complete run's ``metrics.json``."""
+    return read_optional(files.metrics, RunMetrics)
+
+
+def check_task(task: RunTask) -> None:
+    """Refuse a run folder that holds a run of other data, other classes or another initial model.
+
+    Raises
+    ------
+    RunError
+        The message names what differs.
+    """
+    if task.files.config.exists():
+        check_identity(task.files, task.identity())
+
+
+def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
+    """Train, score and evaluate one run; what is done already is not done again.
 
     Parameters
     ----------
-    cell : Cell
+    task : RunTask
+    overwrite : bool
+        Delete the run that the folder holds, and start anew.
     **options
-        Passed on to `crnn_weak.training.fit.train`: ``on_batch``, ``initial_model``, ``tensorboard``.
+        Passed on to `crnn_weak.training.fit.train`: ``on_batch``, ``tensorboard``.
 
     Returns
     -------
     dict
         The content of ``metrics.json``.
+
+    Raises
+    ------
+    RunError
+        The folder holds a run of another configuration, other data, other classes or another initial model.
     """
-    run_dir = Path(cell.run_dir)
-    # A worker that was given up for lost may live: whoever comes second waits, and finds the work done.
-    with lock(run_dir, wait_seconds=math.inf):
-        if is_complete(run_dir) and load_config(run_dir / "config.toml") == cell.config:
-            return cell_metrics(run_dir)
-        return _run_cell(cell, run_dir, options)
+    files = task.files
+    # A worker that was given up for lost may live: the second one waits, and finds the work done.
+    with lock(files.folder, wait_seconds=math.inf):
+        if overwrite:
+            delete(files.written())
+        identity = task.identity()
+        check_identity(files, identity)
+        if is_complete(files) and load_config(files.config) == task.config:
+            return run_metrics(files)
+        if not files.config.exists():
+            write_identity(files, identity)
+        metrics = _train_and_score(task, options)
+        write_identity(files, identity)
+        return metrics
 
 
-def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
+def delete(paths: list[Path]) -> None:
+    """Delete files; the order is kept, so that a folder never looks whole when it is not."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     # Late, so that the parent process, which only waits, needs no TensorFlow.
     from crnn_weak.model.environment import set_threads
 
-    if cell.config.training.deterministic:
+    config, files = task.config, task.files
+    if config.training.deterministic:
         set_threads(1, deterministic=True)
     import keras
     import numpy as np
@@ -80,42 +146,42 @@ def _run_cell(cell: Cell, run_dir: Path, options: dict[str, Any]) -> dict[str, A
     from crnn_weak.training.fit import train
 
     keras.utils.clear_session()
-    with FeatureStore(cell.train_store, cell.config.features) as store:
-        best = train(cell.config, store, run_dir, **options)
+    with FeatureStore(task.train_store, config.features) as store:
+        best = train(config, store, files.folder, initial_model=task.initial_model, **options)
+        # From here on the metrics and the tuned operating point of a shorter run are those of another model.
+        delete([files.metrics, files.operating_point, files.old_operating_point])
         model, metadata = load_model(best)
-        validation = json.loads((run_dir / "split.json").read_text(encoding="utf-8"))["validation"]
+        validation = read_json(files.split, Split).validation
         position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
         held_out = predict_store(model, metadata, store, np.array([position[clip_id] for clip_id in validation]))
-        save_scores(run_dir / "validation_scores.h5", held_out)
-    with FeatureStore(cell.test_store, cell.config.features) as store:
-        scores = predict_store(model, metadata, store)
-        save_scores(run_dir / "scores.h5", scores)
-        # What is counted is what the file holds, so that a later evaluation of the run says the same.
-        metrics = _score(run_dir, store, cell.config)
-    if cell.evaluation_store is not None:
-        with FeatureStore(cell.evaluation_store, cell.config.features) as store:
-            scores = predict_store(model, metadata, store)
-            save_scores(run_dir / "evaluation_scores.h5", scores)
-            metrics["evaluation"] = _metrics(load_scores(run_dir / "evaluation_scores.h5"), store, cell.config)
-    write_text(run_dir / "metrics.json", json.dumps(metrics, indent=1))
+        save_scores(files.validation_scores, held_out)
+    with FeatureStore(task.test_store, config.features) as store:
+        save_scores(files.scores, predict_store(model, metadata, store))
+        # The metrics are those of what the file holds, so that a later evaluation of the run says the same.
+        metrics = _score(files, store, config)
+    if task.evaluation_store is not None:
+        with FeatureStore(task.evaluation_store, config.features) as store:
+            save_scores(files.evaluation_scores, predict_store(model, metadata, store))
+            metrics["evaluation"] = _metrics(load_scores(files.evaluation_scores), store, config)
+    write_json(files.metrics, metrics)
     return metrics
 
 
-def _score(run_dir: Path, store: Any, config: Config) -> dict[str, Any]:
+def _score(files: RunFiles, store: FeatureStore, config: Config) -> dict[str, Any]:
     """Write the events and tags of the testing clips; return the content of ``metrics.json``."""
     from crnn_weak.events.decode import scores_to_events, scores_to_tags
     from crnn_weak.events.operating_point import OperatingPoint
     from crnn_weak.events.scores import load_scores
     from crnn_weak.labels.files import write_events, write_tags
 
-    scores = load_scores(run_dir / "scores.h5")
+    scores = load_scores(files.scores)
     point = OperatingPoint.from_config(config.decisions, scores.classes)
-    write_events(run_dir / "events.tsv", scores_to_events(scores, point))
-    write_tags(run_dir / "tags.tsv", scores_to_tags(scores, point))
+    write_events(files.events, scores_to_events(scores, point))
+    write_tags(files.tags, scores_to_tags(scores, point))
     return _metrics(scores, store, config) | {"decisions": point.to_dict()}
 
 
-def _metrics(scores: Any, store: Any, config: Config) -> dict[str, Any]:
+def _metrics(scores: Scores, store: FeatureStore, config: Config) -> dict[str, Any]:
     """Return the metrics of scores against the labels of their feature store."""
     from crnn_weak.events.decode import scores_to_events, scores_to_tags
     from crnn_weak.events.operating_point import OperatingPoint

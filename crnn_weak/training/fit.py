@@ -1,29 +1,16 @@
 """The fit: epochs with validation, early stopping, checkpoints, and a resume that continues the same run.
 
-Files of a run folder (all written to a temporary name and renamed):
-
-``config.toml``, ``environment.json``, ``split.json``
-    what was asked, on what machine, which clips were trained on and validated on;
-``last.keras``
-    after every epoch: weights, optimizer state, and the state of the fit (epoch, best epoch, patience, history) in
-    its metadata. It is the one thing that a resume reads, so a kill between two files cannot make them disagree;
-``best.keras``
-    the epoch with the lowest validation loss (weighted as in training);
-``history.csv``
-    one line per epoch;
-``state.json``
-    ``finished`` once the fit has ended.
+``last.keras`` is written after every epoch: weights, optimizer state, and the state of the fit (epoch, best epoch,
+patience, history) in its metadata. It is the one thing that a resume reads, so a kill between two files cannot make
+them disagree. `crnn_weak.runs.files` names all files of a run folder.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import importlib.util
-import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -35,7 +22,7 @@ import keras
 import numpy as np
 
 from crnn_weak import config as configuration
-from crnn_weak.config import Config
+from crnn_weak.config import Config, config_difference
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
@@ -43,7 +30,8 @@ from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
-from crnn_weak.storage import write_text
+from crnn_weak.runs.files import FitState, RunFiles, read_optional, write_history
+from crnn_weak.storage import replace_file, write_json, write_text
 from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.first_model import copy_weights, frame_scores, freeze
@@ -84,9 +72,9 @@ class _Fit:
 def is_finished(run_dir: str | Path) -> bool:
     """Return whether the fit in a run folder has ended."""
     try:
-        return bool(json.loads((Path(run_dir) / "state.json").read_text(encoding="utf-8"))["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
+        return bool(read_optional(RunFiles(run_dir).state, FitState).get("finished"))
+    except RunError:
+        return False  # the fit goes on from the last epoch and writes it again
 
 
 def train(
@@ -131,7 +119,7 @@ def train(
     FeatureStoreError
         The store's features are not those of the configuration.
     """
-    run_dir = Path(run_dir)
+    files = RunFiles(run_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
     if store.features != config.features:
@@ -139,29 +127,29 @@ def train(
             f"{store.path}: its features differ from the run's configuration. "
             "Rebuild with `crnn-weak features build --overwrite`, or pass the configuration stored in the file."
         )
-    _open_run(run_dir, config, resume)
-    if is_finished(run_dir):
-        return run_dir / "best.keras"
+    _open_run(files, config, resume)
+    if is_finished(files.folder):
+        return files.best_model
 
     rows = validation_split(store.tags, config.training.validation_fraction, config.training.seed)
     ids = np.asarray(store.clip_ids)
     split = {name: ids[chosen].tolist() for name, chosen in zip(("training", "validation"), rows, strict=True)}
-    write_text(run_dir / "split.json", json.dumps(split, indent=0))
+    write_json(files.split, split)
 
     keras.utils.set_random_seed(config.training.seed)
-    fit = _restore(run_dir, config) or _begin(config, store, rows[0], initial_model)
+    fit = _restore(files, config) or _begin(config, store, rows[0], initial_model)
     around = environment()
-    write_text(run_dir / "environment.json", json.dumps(around, indent=1))
+    write_json(files.environment, around)
     log.info(
         "Keras %s on %s, %s, devices: %s", around["packages"].get("keras"), around["backend"], around["precision"],
         ", ".join(around.get("devices", ())) or "not listed",
     )  # fmt: skip
-    callbacks = [keras.callbacks.TensorBoard(str(run_dir / "tensorboard"))] if tensorboard else []
-    _run_epochs(fit, config, _batches(fit, config, store, rows), run_dir, on_batch, callbacks)
+    callbacks = [keras.callbacks.TensorBoard(str(files.tensorboard))] if tensorboard else []
+    _run_epochs(fit, config, _batches(fit, config, store, rows), files, on_batch, callbacks)
     state = fit.state
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
-    write_text(run_dir / "state.json", json.dumps(done, indent=1))
-    return run_dir / "best.keras"
+    write_json(files.state, done)
+    return files.best_model
 
 
 def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_model: str | Path | None) -> _Fit:
@@ -202,7 +190,7 @@ def _run_epochs(
     fit: _Fit,
     config: Config,
     batches: tuple[StoreBatches, StoreBatches],
-    run_dir: Path,
+    files: RunFiles,
     on_batch: Progress | None,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
@@ -228,14 +216,14 @@ def _run_epochs(
         row |= {"epoch": state.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
         if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
             raise RunError(
-                f"{run_dir}: the loss is not a number after epoch {state.epoch + 1}. "
+                f"{files.folder}: the loss is not a number after epoch {state.epoch + 1}. "
                 "Lower training.learning_rate, or check the store with `crnn-weak features verify`."
             )
-        _after_epoch(fit, row, run_dir, unaveraged.weights)
-        log.debug("%s epoch %d val_loss %.4f", run_dir, state.epoch, row["val_loss"])
+        _after_epoch(fit, row, files, unaveraged.weights)
+        log.debug("%s epoch %d val_loss %.4f", files.folder, state.epoch, row["val_loss"])
 
 
-def _after_epoch(fit: _Fit, row: dict[str, float], run_dir: Path, unaveraged: list[np.ndarray] | None) -> None:
+def _after_epoch(fit: _Fit, row: dict[str, float], files: RunFiles, unaveraged: list[np.ndarray] | None) -> None:
     """Record an epoch and save its model; `unaveraged` are the weights to go on with where the model holds averages."""
     state = fit.state
     state.epoch += 1
@@ -249,55 +237,58 @@ def _after_epoch(fit: _Fit, row: dict[str, float], run_dir: Path, unaveraged: li
     if unaveraged is not None:
         if state.best_epoch == state.epoch:
             # Before last.keras: killed in between, the epoch is done again.
-            save_model(fit.model, run_dir / "best.keras", metadata)
+            save_model(fit.model, files.best_model, metadata)
         fit.model.set_weights(unaveraged)
-    save_model(fit.model, run_dir / "last.keras", metadata)
-    _publish(run_dir, state, copy_best=unaveraged is None)
+    save_model(fit.model, files.last_model, metadata)
+    _publish(files, state, copy_best=unaveraged is None)
 
 
-def _publish(run_dir: Path, state: _FitState, *, copy_best: bool) -> None:
-    """Make best.keras and history.csv agree with last.keras; done again on resume, in case a kill came in between."""
+def _publish(files: RunFiles, state: _FitState, *, copy_best: bool) -> None:
+    """Make the best model and the history agree with the last model; on resume too, in case a kill came in between."""
     if copy_best and state.best_epoch == state.epoch:
-        temporary = run_dir / ".best.tmp.keras"
-        shutil.copyfile(run_dir / "last.keras", temporary)
-        os.replace(temporary, run_dir / "best.keras")
-    temporary = run_dir / "history.csv.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="")
-        writer.writeheader()
-        writer.writerows(state.history)
-    os.replace(temporary, run_dir / "history.csv")
+        with replace_file(files.best_model) as temporary:
+            shutil.copyfile(files.last_model, temporary)
+    write_history(files.history, HISTORY_COLUMNS, state.history)
 
 
-def _open_run(run_dir: Path, config: Config, resume: bool) -> None:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / "config.toml"
-    if path.exists():
+def _open_run(files: RunFiles, config: Config, resume: bool) -> None:
+    files.folder.mkdir(parents=True, exist_ok=True)
+    if files.config.exists():
         if not resume:
-            raise RunError(f"{run_dir}: holds a run already. Choose another folder, or resume it.")
-        stored = configuration.load_config(path)
+            raise RunError(f"{files.folder}: holds a run already. Choose another folder, or resume it.")
+        stored = configuration.load_config(files.config)
         # More epochs than before is the one change that continues the same run.
         as_before = dataclasses.replace(
             config, training=dataclasses.replace(config.training, epochs=stored.training.epochs)
         )
         if stored != as_before:
             raise RunError(
-                f"{run_dir}: holds a run of another configuration (see its config.toml). Choose another folder, "
-                "or delete this one."
+                f"{files.folder}: holds a run of another configuration ({config_difference(stored, config)}). "
+                "Choose another folder with --out, or start anew with --overwrite."
+            )
+        if stored.training.epochs > config.training.epochs:
+            raise RunError(
+                f"{files.folder}: holds a run of at most {stored.training.epochs} epochs, asked for "
+                f"{config.training.epochs}. More continue it; for fewer choose another folder with --out, or start "
+                "anew with --overwrite."
             )
         if stored.training.epochs < config.training.epochs:
-            (run_dir / "state.json").unlink(missing_ok=True)
-    write_text(path, configuration.to_toml(config))
+            log.info(
+                "%s: goes on, with at most %d epochs instead of %d", files.folder, config.training.epochs,
+                stored.training.epochs,
+            )  # fmt: skip
+            files.state.unlink(missing_ok=True)
+    write_text(files.config, configuration.to_toml(config))
 
 
-def _restore(run_dir: Path, config: Config) -> _Fit | None:
-    if not (run_dir / "last.keras").exists():
+def _restore(files: RunFiles, config: Config) -> _Fit | None:
+    if not files.last_model.exists():
         return None
-    model, metadata = load_model(run_dir / "last.keras", compile=True)
+    model, metadata = load_model(files.last_model, compile=True)
     state = _FitState(**metadata.provenance["fit"])
-    log.info("%s: resumed after epoch %d", run_dir, state.epoch)
+    log.info("%s: resumed after epoch %d", files.folder, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
-    _publish(run_dir, state, copy_best=not config.aids.averaging)
+    _publish(files, state, copy_best=not config.aids.averaging)
     return _Fit(model, dataclasses.replace(metadata, config=config, provenance=provenance), state)
 
 

@@ -17,10 +17,10 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from crnn_weak.config import load_config
-from crnn_weak.runs.train_and_score import Cell, run_cell
+from crnn_weak.runs.train_and_score import RunTask, train_and_score
 folder, name = Path(sys.argv[1]), sys.argv[2]
 store = str(folder / "features.h5")
-run_cell(Cell(load_config(folder / "config.toml"), store, store, str(folder / name)))
+train_and_score(RunTask(load_config(folder / "config.toml"), store, store, str(folder / name)))
 from crnn_weak.model.archive import load_model
 weights = load_model(folder / name / "last.keras")[0].get_weights()
 print(hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest())

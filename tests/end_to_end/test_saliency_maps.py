@@ -26,8 +26,8 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     """Two trained and scored cells with their table, on clips whose classes raise known bands."""
-    from crnn_weak.experiments.loss_weight_grid import Grid, write_outputs
-    from crnn_weak.runs.train_and_score import run_cell
+    from crnn_weak.experiments.loss_weight_grid import Grid, make_table, write_outputs
+    from crnn_weak.runs.train_and_score import train_and_score
     from crnn_weak.storage import write_text
 
     folder = tmp_path_factory.mktemp("saliency")
@@ -46,9 +46,9 @@ def grid(tmp_path_factory):
     from crnn_weak.config import to_toml
 
     write_text(made.folder / "config.toml", to_toml(CONFIG))
-    for cell in made.cells(train.path, test.path):
-        run_cell(cell)
-    write_outputs(made, test.path, data)
+    for task in made.tasks(train.path, test.path):
+        train_and_score(task)
+    write_outputs(made, make_table(made, test.path, data))
     return made.folder
 
 
@@ -171,7 +171,7 @@ def test_a_model_of_other_classes_is_refused(grid, tmp_path):
 
 
 def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
-    from crnn_weak.runs.open import open_run
+    from crnn_weak.runs.run import open_run
     from crnn_weak.saliency.statistics import open_explainer
 
     features = dataclasses.replace(TINY, hop_seconds=0.05)

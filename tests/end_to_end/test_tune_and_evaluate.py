@@ -13,6 +13,7 @@ from crnn_weak.cli import main
 from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
 from crnn_weak.events.scores import Scores, save_scores
 
+NO_TAGS = {"precision": None, "recall": None, "f_score": None, "class_wise": {}}
 CLASSES = ("bell", "drill", "rain")
 
 
@@ -48,7 +49,7 @@ def run_folder(tmp_path):
     with make_store(tmp_path, 20, name="test.h5", split="test", seed=5) as store:
         save_scores(folder / "scores.h5", scores_of(store, range(20), seed=2))
     (folder / "data.json").write_text(json.dumps({"train_store": "../train.h5", "test_store": "../test.h5"}))
-    (folder / "metrics.json").write_text(json.dumps({"n_clips": 20, "n_listed": 20, "tagging": {}, "segment": {}}))
+    (folder / "metrics.json").write_text(json.dumps({"n_clips": 20, "n_listed": 20, "tagging": NO_TAGS}))
     return folder
 
 

@@ -10,7 +10,7 @@ from run_factory import NASTY, make_experiment
 from crnn_weak.cli import main
 from crnn_weak.errors import RunError
 from crnn_weak.report.model_card import model_card, write_model_card
-from crnn_weak.runs.open import open_run
+from crnn_weak.runs.run import open_run
 
 yaml = pytest.importorskip("yaml")
 

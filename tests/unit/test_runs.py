@@ -7,7 +7,8 @@ from run_factory import NASTY, make_experiment, make_run, tiny_config
 
 from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
-from crnn_weak.runs.open import Experiment, Run, open_any, open_experiment, open_run
+from crnn_weak.runs.grid import Experiment, open_any, open_experiment
+from crnn_weak.runs.run import Run, open_run
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +87,12 @@ def test_damaged_files_are_named(experiment_path, tmp_path):
     run = open_experiment(experiment_path).run((1.0, 1.0))
     (tmp_path / "config.toml").write_bytes((run.path / "config.toml").read_bytes())
     (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(RunError, match=r"metrics\.json: not a JSON file"):
+    with pytest.raises(RunError, match=r"metrics\.json: not a JSON document"):
         open_run(tmp_path)
     (tmp_path / "metrics.json").write_text(json.dumps({"tagging": {}}))
+    with pytest.raises(RunError, match=r"metrics\.json: .*missing required field"):
+        open_run(tmp_path)
+    (tmp_path / "metrics.json").write_bytes((run.path / "metrics.json").read_bytes())
     (tmp_path / "history.csv").write_text("epoch,loss\n1,high\n")
     with pytest.raises(RunError, match=r"history\.csv: not a history"):
         open_run(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.errors import RunError
-from crnn_weak.runs.results import COLUMNS, Result, read_results, results_of_cell, write_results
+from crnn_weak.runs.results import COLUMNS, Result, read_results, results_of_run, write_results
 from crnn_weak.runs.table import ResultsTable
 
 
@@ -73,7 +73,7 @@ def test_a_cell_without_events_has_no_detection_lines():
         "segment": None,
         "event": None,
     }
-    assert {result.output for result in results_of_cell("x", (1, 1), 0, metrics, "0")} == {"tagging"}
+    assert {result.output for result in results_of_run("x", (1, 1), 0, metrics, "0")} == {"tagging"}
 
 
 def test_views_hold_every_row(published):
@@ -137,7 +137,7 @@ def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
     reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
     estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
     segment = official_segment_metrics(reference, estimated, classes=("Car", "Bus", "Train")).to_dict()
-    lines = results_of_cell("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
+    lines = results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
     table = ResultsTable(lines)
     assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
     assert sum(table.error_rates((1, 1)).values()) == pytest.approx(table.mean((1, 1), COLUMNS[3]))
@@ -146,7 +146,7 @@ def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
 def test_the_evaluation_set_has_lines_of_its_own():
     scores = {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
     metrics = {"n_clips": 3, "tagging": scores, "evaluation": {"n_clips": 7, "tagging": scores, "segment": None}}
-    found = {(result.output, result.n_clips) for result in results_of_cell("x", (1, 1), 0, metrics, "0")}
+    found = {(result.output, result.n_clips) for result in results_of_run("x", (1, 1), 0, metrics, "0")}
     assert found == {("tagging", 3), ("evaluation_tagging", 7)}
 
 

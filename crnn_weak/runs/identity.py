@@ -1,0 +1,96 @@
+"""The identity of a run: all that its results depend on beside its configuration.
+
+A run folder is resumed, or taken as done, only for the same identity. Otherwise an old model would be kept under new
+labels, or a testing clip could have been trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from crnn_weak.documents import read_json
+from crnn_weak.errors import RunError
+from crnn_weak.runs.files import RunFiles
+from crnn_weak.storage import write_json
+
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
+
+__all__ = ["Identity", "check_identity", "identity_of", "write_identity"]
+
+log = logging.getLogger(__name__)
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the results of a run depend on; the content of ``identity.json``.
+
+    Attributes
+    ----------
+    classes : list of str
+        In the order of the outputs.
+    training_data, testing_data : str
+        Digests of a split's clip ids, tags, events and features.
+    initial_model : str or None
+        Digest of the model that a fine-tuned run started from.
+    """
+
+    classes: list[str]
+    training_data: str
+    testing_data: str
+    initial_model: str | None = None
+
+
+def identity_of(train: FeatureStore, test: FeatureStore, initial_model: str | Path | None = None) -> Identity:
+    """Return the identity of a run on two stores, fine-tuned from `initial_model` where there is one."""
+    digest = None
+    if initial_model is not None:
+        with Path(initial_model).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return Identity(classes=list(train.classes), training_data=train.seal, testing_data=test.seal, initial_model=digest)
+
+
+def check_identity(files: RunFiles, asked: Identity) -> None:
+    """Refuse a run folder whose run depends on something else.
+
+    Raises
+    ------
+    RunError
+        The message names what differs and the two ways out.
+    """
+    if not files.identity.exists():
+        if files.config.exists():
+            log.warning(
+                "%s: written by an earlier version, so its data cannot be compared with those of now", files.folder
+            )
+        return
+    stored = read_json(files.identity, Identity, advice="Choose another folder with --out, or --overwrite this one.")
+    differences = []
+    if stored.classes != asked.classes:
+        differences.append(f"classes {_shown(stored.classes)}, now {_shown(asked.classes)}")
+    else:  # other classes make other digests too
+        if stored.training_data != asked.training_data:
+            differences.append("training clips, their labels or their features")
+        if stored.testing_data != asked.testing_data:
+            differences.append("testing clips, their labels or their features")
+    if stored.initial_model != asked.initial_model:
+        differences.append("the model that it starts from (--from)")
+    if differences:
+        raise RunError(
+            f"{files.folder}: holds a run that differs in {' and in '.join(differences)}. "
+            "Choose another folder with --out, or start anew with --overwrite."
+        )
+
+
+def _shown(classes: list[str]) -> str:
+    names = ", ".join(map(repr, classes[:5]))
+    return f"{names}, ... ({len(classes)})" if len(classes) > 5 else names
+
+
+def write_identity(files: RunFiles, identity: Identity) -> None:
+    """Write ``identity.json``."""
+    write_json(files.identity, msgspec.to_builtins(identity))
