@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -216,3 +218,18 @@ def test_a_damaged_operating_point_is_one_line(capsys, run_folder, text, message
         assert message in err
         assert "operating_point.json" in err
         assert err.count("\n") == 1
+
+
+def test_two_processes_that_tune_one_run_keep_each_others_choices(run_folder):
+    calls = [
+        [sys.executable, "-m", "crnn_weak", "tune", str(run_folder), "--metric", metric]
+        for metric in ("tagging_f1", "segment_f1")
+    ]
+    both = [subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for call in calls]
+    for process in both:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    stored = StoredPoint.read(run_folder / "operating_point.json")
+    assert set(stored.tuned) == {"tagging_f1", "segment_f1"}
+    assert stored.operating_point.tag_thresholds != (0.5,) * 3
+    assert stored.operating_point.thresholds != (0.5,) * 3

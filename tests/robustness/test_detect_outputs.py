@@ -135,6 +135,15 @@ class TestProcesses:
         assert done.stderr == ""
         assert done.stdout.count("\n") == 1
 
+    def test_a_reader_of_a_live_stream_that_goes_away_ends_it_quietly(self):
+        audio = np.round(bursts(40.0) * 32767).astype("<i2").tobytes()
+        script = '"$0" -c "$1" detect --follow --rate 8000 --quiet | head -1; exit "${PIPESTATUS[0]}"'
+        done = subprocess.run(
+            ["bash", "-c", script, sys.executable, COMMAND], input=audio, capture_output=True, check=False
+        )
+        assert done.returncode in (0, 141)
+        assert done.stderr == b""
+
     @pytest.mark.parametrize("arguments", [["-"], ["--follow", "--rate", "8000"]])
     def test_closed_standard_input_is_one_line(self, arguments):
         script = '"$0" -c "$1" detect "${@:2}" --quiet <&-'
