@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from crnn_weak.labels.forms import (
+    MAX_SECONDS,
     LabelRow,
     Mismatch,
     Table,
@@ -226,8 +227,8 @@ def read_raven(table: Table) -> list[LabelRow]:
         begin, end = number(cell("begin time (s)")), number(cell("end time (s)"))
         start = number(cell("file offset (s)")) if shift else begin
         times = [cell("begin time (s)"), cell("end time (s)")]
-        if shift and None not in (begin, end, start):
-            times = [f"{start:.9g}", f"{round(start + end - begin, 9):.9g}"]  # type: ignore[operator]
+        if shift and begin is not None and end is not None and start is not None and end <= MAX_SECONDS:
+            times = [f"{start:.9g}", f"{round(start + end - begin, 9):.9g}"]
         row = _ranked(line, name, *times, cell(label), score=cell("confidence"))
         found.setdefault((cell("selection"), *row.meaning), row)
     names = {row.name for row in found.values()}

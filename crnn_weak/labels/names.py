@@ -48,7 +48,7 @@ def recording_path(name: str) -> str:
     >>> recording_path(".\\\\siteA\\\\r.wav")
     'siteA/r.wav'
     """
-    path = nfc(name).strip().replace("\\", "/")
+    path = nfc(name).strip(" \t").replace("\\", "/")
     return posixpath.normpath(path).lstrip("/") if path else path
 
 

@@ -37,7 +37,7 @@ def number(text: str) -> float | None:
     >>> number("1,5"), number("1_5"), number("nan")
     (1.5, None, None)
     """
-    text = text.strip()
+    text = text.strip(" \t")
     if len(text) > 40 or not _NUMBER.fullmatch(text):
         return None
     value = float(text.replace(",", "."))
@@ -88,7 +88,7 @@ def split_line(text: str, separator: str) -> list[str] | None:
             if separator != "\t":
                 return None
             fields = text.split(separator)  # Audacity writes quotation marks as they are
-    return [field.strip() for field in fields]
+    return [field.strip(" \t") for field in fields]
 
 
 def read_rows(path: str | Path, *, separator: str) -> list[Row]:
