@@ -252,7 +252,7 @@ def segment_frames(
     >>> [array.tolist() for array in segment_frames(4, 0.5, n_segments=2, segment_seconds=1.0)]
     [[0, 2], [2, 4]]
     """
-    times = np.round(np.arange(n_frames + 1) * hop_seconds, 6)
+    times = timing.frame_times(n_frames, hop_seconds)
     first, last = segment_edges(times[:-1], times[1:], segment_seconds)
     segments = np.arange(n_segments)
     return np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")

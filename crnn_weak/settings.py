@@ -19,6 +19,7 @@ wide; they keep a typing error from allocating the machine's memory.
 from __future__ import annotations
 
 import functools
+import logging
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -46,6 +47,9 @@ __all__ = [
     "TrainingConfig",
     "hints_of",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 def _mark(source: str) -> Any:
@@ -102,6 +106,11 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+@functools.cache
+def _tell_once(message: str) -> None:
+    logger.warning(message)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig(_Section):
     """Log mel-band energies of one clip, shape ``(n_frames, n_mels)``.
@@ -126,13 +135,23 @@ class FeatureConfig(_Section):
     ] = 1e-8
 
     def _check(self) -> None:
+        self._require(self.n_window >= 1, "window_seconds", "at least one sample")
+        self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
+        for name in ("window_seconds", "hop_seconds"):
+            # Frame times are whole numbers of samples, so that they cannot drift from the audio.
+            asked, exact = getattr(self, name), timing.whole_samples(getattr(self, name), self.sample_rate_hz)
+            if exact != asked:
+                object.__setattr__(self, name, exact)
+                _tell_once(
+                    f"features.{name} = {asked:g} s is no whole number of samples at {self.sample_rate_hz} Hz; it is now "
+                    f"{timing.n_samples(exact, self.sample_rate_hz)} samples, {exact:.9g} s."
+                )
         self._require(self.n_window <= self.n_fft, "n_fft", f"at least the window, {self.n_window} samples")
         self._require(
             self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2,
             "fmax_hz",
             f"above fmin_hz ({self.fmin_hz:g}) and at most half the sample rate ({self.sample_rate_hz / 2:g})",
         )
-        self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
         self._require(self.n_frames >= 1, "hop_seconds", "at most clip_seconds")
 
     @property
@@ -148,7 +167,7 @@ class FeatureConfig(_Section):
     @property
     def n_frames(self) -> int:
         """Frames of one clip."""
-        return timing.n_frames(self.clip_seconds, self.hop_seconds)
+        return timing.n_frames(self.n_clip_samples, self.n_hop)
 
     @property
     def n_clip_samples(self) -> int:

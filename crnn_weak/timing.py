@@ -3,8 +3,10 @@
 Conventions
 -----------
 * Time runs in seconds from the start of the clip.
-* Frame ``k`` is the cell ``[k * hop, (k + 1) * hop)``; its analysis window is centred on the middle of that cell.
-* A clip of ``T`` seconds has ``round(T / hop)`` frames: the 10 s clip at 20 ms has the 500 frames of the paper.
+* Frame ``k`` is the cell ``[k * hop, (k + 1) * hop)``; its analysis window is centered on the middle of that cell.
+* A hop is a whole number of samples. ``hop_seconds`` is that number divided by the sample rate, so the time of a frame
+  is that of its samples, after hours too (`whole_samples`; `crnn_weak.settings.FeatureConfig` applies it).
+* Audio of ``n`` samples has ``round(n / hop)`` frames: the 10 s clip at 20 ms has the 500 frames of the paper.
 * A segment is the fixed unit of evaluation (1 s in the task). An event touches every segment that it overlaps:
   its onset is floored, its offset ceiled (Mesaros et al., "Metrics for polyphonic sound event detection",
   Applied Sciences 6(6):162, 2016).
@@ -13,8 +15,12 @@ Conventions
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-__all__ = ["frame_edges", "frames_to_seconds", "n_frames", "n_samples"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["frame_edges", "frame_times", "frames_to_seconds", "n_frames", "n_samples", "whole_samples"]
 
 # Event times are written with three to six decimals; a quotient this close to a whole number is that number.
 _SLACK = 1e-6
@@ -29,13 +35,24 @@ def n_samples(seconds: float, sample_rate_hz: int) -> int:
     return round(seconds * sample_rate_hz)
 
 
-def n_frames(clip_seconds: float, hop_seconds: float) -> int:
-    """Return the number of frames of a clip.
+def whole_samples(seconds: float, sample_rate_hz: int) -> float:
+    """Return the time nearest to `seconds` that is a whole number of samples.
 
-    >>> n_frames(10.0, 0.020)
+    >>> whole_samples(0.020, 44_100)
+    0.02
+    >>> round(whole_samples(0.025, 22_050), 9)  # 551 samples
+    0.024988662
+    """
+    return n_samples(seconds, sample_rate_hz) / sample_rate_hz
+
+
+def n_frames(n_samples: int, n_hop: int) -> int:
+    """Return the number of frames of audio.
+
+    >>> n_frames(441_000, 882)
     500
     """
-    return round(clip_seconds / hop_seconds)
+    return round(n_samples / n_hop)
 
 
 def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, int]:
@@ -52,6 +69,22 @@ def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, i
         first = math.floor(onset / hop_seconds + _SLACK)
         return first, first
     return math.floor(onset / hop_seconds + _SLACK), math.ceil(offset / hop_seconds - _SLACK)
+
+
+def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndarray:
+    """Return when frames begin, and when the last one ends.
+
+    Returns
+    -------
+    np.ndarray of float64, shape (n_frames + 1,)
+        Seconds, rounded to microseconds.
+
+    >>> frame_times(2, 0.02, first=50).tolist()
+    [1.0, 1.02, 1.04]
+    """
+    import numpy as np  # not at import: settings and --help need this module
+
+    return np.round(np.arange(first, first + n_frames + 1) * hop_seconds, 6)
 
 
 def frames_to_seconds(frame: float, hop_seconds: float) -> float:

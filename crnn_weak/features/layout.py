@@ -76,6 +76,8 @@ class StoreHeader:
     tags : np.ndarray of bool, shape (n_listed, n_classes)
     events : tuple of (tuple of Event, or None where they are not known), length n_listed
     split, dataset, data_fingerprint, provenance : str
+    stored_features : dict, optional
+        The settings as an earlier version wrote them (it did not round hops to whole samples).
     """
 
     features: FeatureConfig
@@ -87,6 +89,7 @@ class StoreHeader:
     dataset: str
     data_fingerprint: str
     provenance: str
+    stored_features: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.clip_ids:
@@ -107,7 +110,7 @@ class StoreHeader:
     def seal(self) -> str:
         """Names the content of the header; two builds with the same seal make the same file."""
         digest = hashlib.sha256()
-        facts = [SCHEMA, _stored_features(self.features), self.classes, self.clip_ids]
+        facts = [SCHEMA, self.stored_features or _stored_features(self.features), self.classes, self.clip_ids]
         facts += [self.split, self.dataset, self.data_fingerprint, self.provenance]
         digest.update(json.dumps(facts, sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.tags, dtype=np.uint8).tobytes())
@@ -203,6 +206,7 @@ def read_header(path: Path) -> tuple[StoreHeader, dict[str, int], dict[str, Any]
                 events[row].append(Event(onset, offset, classes[label]))  # type: ignore[union-attr]
             header = StoreHeader(
                 features=from_dict({"features": json.loads(attributes["features"])}).features,
+                stored_features=json.loads(attributes["features"]),
                 classes=classes,
                 clip_ids=tuple(file["clip_ids"].asstr()[:]),
                 tags=file["tags"][:].astype(bool),

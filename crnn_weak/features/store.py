@@ -198,19 +198,13 @@ def build_store(
     DataError
         The split lists no clips, or none of them can be read.
     ConfigError
-        `jobs` is below 1, or the configuration's hop does not divide the clip into its frames.
+        `jobs` is below 1.
     FeatureStoreError
         The file exists and is another; another process is building it; the disk is too small.
     """
     path = Path(path)
     if jobs < 1:
         raise ConfigError(f"jobs = {jobs}: expected 1 or more worker processes.")
-    if round(features.n_clip_samples / features.n_hop) != features.n_frames:
-        raise ConfigError(
-            f"features.hop_seconds = {features.hop_seconds:g} is no whole number of samples at "
-            f"{features.sample_rate_hz} Hz: {features.n_clip_samples} samples give "
-            f"{round(features.n_clip_samples / features.n_hop)} frames, expected {features.n_frames}."
-        )
     clips = list(dataset.clips(split))
     header = store_header(dataset, split, features, clips)
     if path.exists() and not overwrite:

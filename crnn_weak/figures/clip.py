@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crnn_weak import timing
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLOURS, hertz_axis, relative_decibels, style, time_axis
@@ -199,7 +200,7 @@ def plot_scores(
         One for each class.
     """
     strong = check_shape("strong", strong, (None, len(classes)))
-    edges = np.arange(strong.shape[0] + 1) * hop_seconds
+    edges = timing.frame_times(strong.shape[0], hop_seconds)
     lines = []
     with style():
         _lanes(classes, ax)

@@ -30,11 +30,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from crnn_weak import timing
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.events.scores import ScoreWriter
 from crnn_weak.inference.job import Detection
@@ -338,6 +340,6 @@ class ResultWriter:
 
 
 def _score_lines(first_frame: int, strong: np.ndarray, hop_seconds: float) -> Iterable[str]:
-    for frame, row in enumerate(strong.tolist(), start=first_frame):
-        times = f"{frame * hop_seconds:.6f}\t{(frame + 1) * hop_seconds:.6f}\t"
-        yield times + "\t".join([f"{score:.6f}" for score in row])
+    times = timing.frame_times(len(strong), hop_seconds, first=first_frame).tolist()
+    for (begin, end), row in zip(pairwise(times), strong.tolist(), strict=True):
+        yield f"{begin:.6f}\t{end:.6f}\t" + "\t".join([f"{score:.6f}" for score in row])

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from crnn_weak import timing
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.metrics.counting import plain
@@ -134,7 +135,7 @@ def psds(
             f"PSDS is not defined: the reference has no event of {', '.join(sorted(absent)[:3])} "
             f"({len(absent)} of {len(classes)} classes). Score clips that hold every class."
         )
-    times = np.round(np.arange(strong.shape[1] + 1) * hop_seconds, 6)
+    times = timing.frame_times(strong.shape[1], hop_seconds)
     frames = {
         clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
         for row, clip in enumerate(clip_ids)

@@ -1,0 +1,73 @@
+"""Frame times come from samples: they do not drift, whatever the rate and the hop."""
+
+import numpy as np
+import pytest
+
+from crnn_weak.config import PRESETS, DecisionConfig, FeatureConfig, from_dict, to_dict
+from crnn_weak.features.scaler import Scaler
+from crnn_weak.inference.detector import Detector
+from crnn_weak.settings import _tell_once
+from crnn_weak.timing import frame_times, n_frames, whole_samples
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_are_whole_samples_and_stay_as_they_are(preset):
+    features = PRESETS[preset].features
+    assert features.n_hop == features.hop_seconds * features.sample_rate_hz
+    assert features.n_frames == round(features.clip_seconds / features.hop_seconds)
+
+
+@pytest.mark.parametrize(
+    ("rate", "hop", "n_hop"), [(22_050, 0.025, 551), (11_025, 0.02, 220), (44_100, 1 / 3, 14_700), (8_000, 0.0333, 266)]
+)
+def test_a_hop_between_two_samples_says_what_it_became(rate, hop, n_hop, caplog):
+    _tell_once.cache_clear()
+    features = FeatureConfig(sample_rate_hz=rate, hop_seconds=hop, window_seconds=0.04, fmax_hz=rate / 2, n_fft=4096)
+    assert (features.n_hop, features.hop_seconds) == (n_hop, n_hop / rate)
+    assert features.n_frames == round(10 * rate / n_hop)
+    assert (f"{n_hop} samples" in caplog.text) == (hop != n_hop / rate)
+    caplog.clear()
+    # What is stored is exact: reading it changes nothing and says nothing.
+    again = from_dict({"features": to_dict(PRESETS["paper"])["features"] | {
+        "sample_rate_hz": rate, "hop_seconds": features.hop_seconds, "window_seconds": features.window_seconds,
+        "fmax_hz": rate / 2, "n_fft": 4096,
+    }}).features  # fmt: skip
+    assert again == features
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("rate", "hop"), [(22_050, 0.025), (44_100, 0.02), (16_000, 0.01), (11_025, 0.0301)])
+def test_the_time_of_a_frame_is_that_of_its_samples_after_ten_hours(rate, hop):
+    n_hop = round(whole_samples(hop, rate) * rate)
+    n_samples = 10 * 3600 * rate
+    last = n_frames(n_samples, n_hop)
+    times = frame_times(2, whole_samples(hop, rate), first=last - 2)
+    np.testing.assert_allclose(times, np.arange(last - 2, last + 1) * n_hop / rate, atol=1e-6)
+    assert abs(times[-1] - 36_000) <= n_hop / rate
+
+
+class Loudness:
+    """One class, which sounds where the bands are loud."""
+
+    def predict_on_batch(self, windows):
+        strong = (np.asarray(windows).mean(axis=2, keepdims=True) > -10).astype(np.float32)
+        return {"strong": strong, "weak": strong.max(axis=1)}
+
+
+def test_an_event_late_in_a_recording_is_found_where_it_is():
+    """22,050 Hz and 25 ms are 551.25 samples: with the time of the setting it would be found 0.27 s late."""
+    rate, onset = 22_050, 590.0
+    features = FeatureConfig(sample_rate_hz=rate, hop_seconds=0.025, window_seconds=0.05, fmax_hz=rate / 2, n_mels=8)
+    audio = np.zeros(600 * rate, np.float32)
+    audio[round(onset * rate) : round((onset + 2) * rate)] = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * rate)
+    detector = Detector(
+        Loudness(),
+        classes=("noise",),
+        features=features,
+        scaler=Scaler(np.zeros(8, np.float32), np.ones(8, np.float32)),
+        operating_point=DecisionConfig(),
+        window_hop_seconds=5.0,
+    )
+    (event,) = detector.detect((audio, rate))
+    assert event.onset == pytest.approx(onset, abs=0.05)
+    assert event.offset == pytest.approx(onset + 2, abs=0.05)
