@@ -143,8 +143,8 @@ class FeatureConfig(_Section):
             if exact != asked:
                 object.__setattr__(self, name, exact)
                 _tell_once(
-                    f"features.{name} = {asked:g} s is no whole number of samples at {self.sample_rate_hz} Hz; it is now "
-                    f"{timing.n_samples(exact, self.sample_rate_hz)} samples, {exact:.9g} s."
+                    f"features.{name} = {asked:g} s is no whole number of samples at {self.sample_rate_hz} Hz; "
+                    f"it becomes {timing.n_samples(exact, self.sample_rate_hz)} samples, {exact:.9g} s."
                 )
         self._require(self.n_window <= self.n_fft, "n_fft", f"at least the window, {self.n_window} samples")
         self._require(
