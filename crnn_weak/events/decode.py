@@ -130,7 +130,7 @@ class Steps:
     """
 
     def __init__(self, point: OperatingPoint, hop_seconds: float) -> None:
-        self.point, self.n_classes = point, len(point.classes)
+        self.point, self.n_classes, self._plain = point, len(point.classes), point.plain_threshold
         self.medians = [median_frames(seconds, hop_seconds) for seconds in point.median_seconds]
         self.gap = _least_frames(point.min_gap_seconds, hop_seconds)
         self.shortest = _least_frames(point.min_duration_seconds, hop_seconds)
@@ -167,6 +167,10 @@ class Steps:
         same_row = runs.row[1:] == runs.row[:-1]
         runs = runs.merged(same_row & (runs.first[1:] == runs.last[:-1]))
         is_open = runs.last == (-1 if end is None else end)
+        if self._plain and end is None:  # the same by fewer steps
+            return runs, runs.where(slice(0))
+        if self._plain:
+            return runs.where(~is_open), runs.where(is_open)
         runs = runs.where(runs.rises | is_open)
         same_row = runs.row[1:] == runs.row[:-1]
         gap = self.gap[runs.row % self.n_classes]
@@ -348,8 +352,11 @@ def binarize(
         The shapes do not fit, or the weak gate is on and `weak` is missing.
     """
     n_clips, n_frames = (1 if strong.ndim == 2 else len(strong)), strong.shape[-2]
-    decoder = Decoder(point, hop_seconds, classes=point.classes, n_clips=n_clips)
-    roll = decoder.finish_runs(strong, weak).roll(n_clips * len(point.classes), n_frames)
+    if point.plain_threshold and strong.shape[-1] == len(point.classes):  # the same without runs
+        roll = Steps(point, hop_seconds).above(by_class(strong.reshape(n_clips, n_frames, -1)), point.thresholds)
+    else:
+        decoder = Decoder(point, hop_seconds, classes=point.classes, n_clips=n_clips)
+        roll = decoder.finish_runs(strong, weak).roll(n_clips * len(point.classes), n_frames)
     return np.moveaxis(roll.reshape(n_clips, -1, n_frames), 2, 1).reshape(strong.shape)
 
 
