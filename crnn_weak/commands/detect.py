@@ -141,11 +141,11 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
 
 def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
     """Lay --operating-point, --set and --threshold over the one stored with the model."""
-    from crnn_weak.events.operating_point import StoredPoint, as_operating_point
+    from crnn_weak.events.operating_point import StoredPoint
 
     point = detector.operating_point
     if args.operating_point:
-        point = as_operating_point(StoredPoint.read(args.operating_point).operating_point, detector.classes)
+        point = StoredPoint.read(args.operating_point, detector.classes).operating_point
     changes: dict[str, Any] = {}
     names = [override.partition("=")[0].strip() for override in args.set]
     for name in names:

@@ -83,7 +83,7 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     from crnn_weak.events.operating_point import OperatingPoint, stored_point
 
     path = scored.run.files.operating_point
-    stored = stored_point(scored.run.path)
+    stored = stored_point(scored.run.path, scored.scores.classes)
     _refuse_to_overwrite(args, stored, path)
     source = "the run's configuration"
     start = OperatingPoint.from_config(scored.run.config.decisions, scored.scores.classes)

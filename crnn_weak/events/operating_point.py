@@ -148,20 +148,22 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
 
 
-def as_operating_point(point: DecisionConfig | OperatingPoint, classes: Sequence[str]) -> OperatingPoint:
-    """Return an operating point for the given classes.
+def as_operating_point(
+    point: DecisionConfig | OperatingPoint, classes: Sequence[str], *, where: str = "operating point"
+) -> OperatingPoint:
+    """Return an operating point for the given classes; `where` names it in messages.
 
     Raises
     ------
     ConfigError
-        It is of other classes.
+        Its classes are others.
     """
     if isinstance(point, DecisionConfig):
         return OperatingPoint.from_config(point, classes)
     if point.classes != tuple(classes):
         raise ConfigError(
-            f"the operating point is of {len(point.classes)} classes ({', '.join(point.classes[:3])}, ...), the "
-            f"scores of {len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
+            f"{where}: for {len(point.classes)} classes ({', '.join(point.classes[:3])}, ...), but the model has "
+            f"{len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
         )
     return point
 
@@ -194,20 +196,22 @@ class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
     tuned: dict[str, TuningRecord] = {}
 
     @classmethod
-    def read(cls, path: str | Path) -> StoredPoint:
+    def read(cls, path: str | Path, classes: Sequence[str]) -> StoredPoint:
         """Read a file of this version, ``decisions.json`` of an earlier one, or a bare `OperatingPoint.to_dict`.
 
         Raises
         ------
         ConfigError
-            The file cannot be read, or holds no valid operating point; the message says where in it.
+            The file cannot be read, or holds no valid operating point for `classes`; the message says where in it.
         """
         content = read_json(path, dict[str, Any], advice=_ADVICE, error=ConfigError)
         if "decisions" in content:
             content["operating_point"] = content.pop("decisions")
         elif "operating_point" not in content:
             content = {"operating_point": content}
-        return convert(content, cls, str(path), advice=_ADVICE, error=ConfigError)
+        stored = convert(content, cls, str(path), advice=_ADVICE, error=ConfigError)
+        as_operating_point(stored.operating_point, classes, where=str(path))
+        return stored
 
     def write(self, path: str | Path) -> None:
         """Write the file; its name appears only when it is whole."""
@@ -217,16 +221,16 @@ class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
 _ADVICE = "Expected a file that crnn-weak tune has written."
 
 
-def stored_point(folder: str | Path) -> StoredPoint | None:
+def stored_point(folder: str | Path, classes: Sequence[str]) -> StoredPoint | None:
     """Return the operating point that is stored in a run folder, or None where there is none.
 
     Raises
     ------
     ConfigError
-        Its file is damaged.
+        Its file is damaged, or for other classes.
     """
     files = RunFiles(folder)
     for path in (files.operating_point, files.old_operating_point):
         if path.is_file():
-            return StoredPoint.read(path)
+            return StoredPoint.read(path, classes)
     return None

@@ -401,8 +401,8 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     file = model_file(path)
     from crnn_weak.model.archive import load_model  # TensorFlow: only once the file is known to be there
 
-    stored = stored_point(file.parent)
     model, metadata = load_model(file)
+    stored = stored_point(file.parent, metadata.classes)
     point: OperatingPoint | DecisionConfig = metadata.config.decisions
     if stored is not None:
         point = stored.operating_point

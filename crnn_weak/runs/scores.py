@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crnn_weak.activity import segment_maximum, segment_roll
 from crnn_weak.errors import ClipError, RunError, nearest_names
-from crnn_weak.events.operating_point import OperatingPoint, StoredPoint, as_operating_point, stored_point
+from crnn_weak.events.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
@@ -138,10 +138,10 @@ def run_operating_point(
     """
     stored = None
     if which is None:
-        stored = stored_point(run.path)
+        stored = stored_point(run.path, classes)
     elif which != "configured":
-        stored = StoredPoint.read(which)
+        stored = StoredPoint.read(which, classes)
     if stored is None:
         return OperatingPoint.from_config(run.config.decisions, classes), "the run's configuration"
     source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
-    return as_operating_point(stored.operating_point, classes), source if which is None else f"{source}, {which}"
+    return stored.operating_point, source if which is None else f"{source}, {which}"

@@ -184,7 +184,7 @@ def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
     save_model(build_model(config, n_classes=3), run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
     assert load(run_folder).operating_point.thresholds == (0.5,) * 3
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")[0] == 0
-    tuned = StoredPoint.read(run_folder / "operating_point.json").operating_point
+    tuned = StoredPoint.read(run_folder / "operating_point.json", CLASSES).operating_point
     assert load(run_folder).operating_point == tuned
     assert load(run_folder / "best.keras").operating_point == tuned
 
@@ -195,7 +195,7 @@ def test_an_operating_point_of_an_earlier_version_is_used(capsys, run_folder):
     (run_folder / "decisions.json").write_text(json.dumps(old))
     assert evaluated(capsys, run_folder)["segment"]["f_score"] > 0.9
     assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
-    kept = StoredPoint.read(run_folder / "operating_point.json")
+    kept = StoredPoint.read(run_folder / "operating_point.json", CLASSES)
     assert kept.operating_point.thresholds == (0.25,) * 3
     assert list(kept.tuned) == ["tagging_f1"]
 
@@ -208,6 +208,7 @@ def test_an_operating_point_of_an_earlier_version_is_used(capsys, run_folder):
         ('{"operating_point": {"classes": ["bell"]}}', "missing required field `thresholds`"),
         ('{"operating_point": 3}', "operating_point: expected `object`"),
         ("1e999999", "Expected"),
+        (json.dumps(OperatingPoint.from_config(configuration.DecisionConfig(), ["bell"]).to_dict()), "for 1 classes"),
     ],
 )
 def test_a_damaged_operating_point_is_one_line(capsys, run_folder, text, message):
@@ -229,7 +230,7 @@ def test_two_processes_that_tune_one_run_keep_each_others_choices(run_folder):
     for process in both:
         _, err = process.communicate()
         assert process.returncode == 0, err
-    stored = StoredPoint.read(run_folder / "operating_point.json")
+    stored = StoredPoint.read(run_folder / "operating_point.json", CLASSES)
     assert set(stored.tuned) == {"tagging_f1", "segment_f1"}
     assert stored.operating_point.tag_thresholds != (0.5,) * 3
     assert stored.operating_point.thresholds != (0.5,) * 3
