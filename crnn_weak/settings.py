@@ -296,6 +296,12 @@ class AidConfig(_Section):
     time_shift: Annotated[bool, chosen("rotate each clip and its frame targets by a random number of frames")] = False
     time_mask: Annotated[float, chosen("SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)] = 0.0
     band_mask: Annotated[float, chosen("SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)] = 0.0
+    band_gain_db: Annotated[
+        float, chosen("largest random gain of the mel bands, smooth over frequency, per clip; 0: off", ge=0, le=100)
+    ] = 0.0
+    band_shift: Annotated[
+        int, chosen("shift each clip along frequency by up to this many mel bands; 0: off", ge=0, le=4096)
+    ] = 0
     balanced: Annotated[bool, chosen("draw clips so that every class occurs about equally often")] = False
     schedule: Annotated[
         Literal["constant", "cosine"], chosen("learning rate: constant, or cosine decay to 0 over all epochs")
@@ -325,6 +331,9 @@ class TrainingConfig(_Section):
     ] = 0.1
     seed: Annotated[int, chosen("weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)] = 0
     deterministic: Annotated[bool, chosen("one thread and deterministic operations: repeatable, slower")] = False
+    n_clips: Annotated[
+        int, chosen("training and validation clips, drawn at random by the seed; 0: all", ge=0, le=10**9)
+    ] = 0
     freeze: Annotated[
         tuple[str, ...], chosen("fine-tuning: layers that keep their weights, e.g. conv_*", max_length=100)
     ] = ()

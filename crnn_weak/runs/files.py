@@ -66,12 +66,14 @@ class RunFiles(_Files):
     operating_point = _named("operating_point.json", "thresholds and post-processing that `crnn-weak tune` chose")
     old_operating_point = _named("decisions.json", "the operating point's name in earlier versions")
     metrics = _named("metrics.json", "written last: its presence says that the run is whole")
+    comparison = _named("comparison.json", "tuned on validation clips, counted on testing clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
 
     def written(self) -> list[Path]:
         """Return the files that training and scoring write, in an order in which they may be deleted."""
         return [
-            self.metrics, self.operating_point, self.old_operating_point, self.state, self.identity, self.last_model,
+            self.comparison, self.metrics, self.operating_point, self.old_operating_point, self.state, self.identity,
+            self.last_model,
             self.best_model, self.history, self.split, self.scores, self.validation_scores, self.evaluation_scores,
             self.events, self.tags, self.environment, self.config,
         ]  # fmt: skip

@@ -8,6 +8,8 @@ setting               effect
 ====================  ==========================================================================================
 ``time_shift``        rotate each clip and its frame targets in time, by 0 to all frames
 ``mixup``             mix each clip with another of the batch, features and targets alike [1]_
+``band_shift``        move each clip's bands up or down, the edge band repeated: another pitch
+``band_gain_db``      random gains at five points of the frequency axis, linear in between: another microphone [4]_
 ``time_mask``,        set up to two spans of frames, of mel bands to 0, their mean [2]_
 ``band_mask``
 ``balanced``          draw a class, then one of its clips; an epoch has as many clips as before
@@ -24,10 +26,13 @@ References
 .. [2] Park et al., "SpecAugment", Interspeech 2019, arXiv:1904.08779 (without time warping).
 .. [3] Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses for scene geometry and semantics",
    CVPR 2018, arXiv:1705.07115.
+.. [4] Nam, Kim, Park, "FilterAugment: an acoustic environmental data augmentation method", ICASSP 2022,
+   arXiv:2110.03282 (its linear form).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,23 +45,52 @@ from crnn_weak.training.targets import NO_TARGET
 __all__ = [
     "augment",
     "balanced_order",
+    "band_gains",
     "learning_rate",
     "loss_factors",
     "mask_spans",
     "mixup",
     "rotate",
+    "shift_bands",
 ]
 
 Targets = dict[str, np.ndarray]
 _MASKS = 2
+_GAIN_POINTS = 5
+# The features are logarithms of magnitudes: one neper is 8.7 dB.
+_DECIBELS = 20.0 / math.log(10.0)
 # A loss of 0 (target ``none``) must not get an infinite weight.
 _LEAST_LOSS = 1e-3
 
 
 def augment(
-    features: np.ndarray, targets: Targets, settings: AidConfig, rng: np.random.Generator
+    features: np.ndarray,
+    targets: Targets,
+    settings: AidConfig,
+    rng: np.random.Generator,
+    *,
+    deviations: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Targets]:
-    """Apply the aids of a batch that are on, in the order of the table."""
+    """Apply the aids of a batch that are on.
+
+    Parameters
+    ----------
+    features : np.ndarray of float32, shape (n_clips, n_frames, n_mels)
+        Standardised.
+    targets : dict of ``strong`` and ``weak``
+    settings : AidConfig
+    rng : numpy.random.Generator
+    deviations : np.ndarray, shape (n_mels,)
+        Those that the features were divided by; ``band_gain_db`` needs them.
+    """
+    n_clips, _, n_bands = features.shape
+    if settings.band_shift:
+        shifts = rng.integers(-settings.band_shift, settings.band_shift + 1, size=n_clips)
+        features = shift_bands(features, shifts)
+    if settings.band_gain_db:
+        points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, _GAIN_POINTS))
+        gains = band_gains(points, n_bands) / _DECIBELS
+        features = features + (gains / (1.0 if deviations is None else deviations)).astype(np.float32)[:, None, :]
     if settings.time_shift:
         shifts = rng.integers(features.shape[1], size=len(features))
         features, targets = rotate(features, shifts), targets | {"strong": rotate(targets["strong"], shifts)}
@@ -74,6 +108,20 @@ def rotate(values: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     n_frames = values.shape[1]
     frames = (np.arange(n_frames)[None, :] - shifts[:, None]) % n_frames
     return np.take_along_axis(values, frames[:, :, None], axis=1)
+
+
+def shift_bands(features: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Move each clip's bands by its shift (above 0: up), shape ``(clips, frames, bands)``; edge bands are repeated."""
+    n_bands = features.shape[2]
+    bands = np.clip(np.arange(n_bands)[None, :] - shifts[:, None], 0, n_bands - 1)
+    return np.take_along_axis(features, bands[:, None, :], axis=2)
+
+
+def band_gains(points: np.ndarray, n_bands: int) -> np.ndarray:
+    """Return each band's gain from the gains at equally spaced points, the first and the last band among them."""
+    place = np.linspace(0, points.shape[1] - 1, n_bands)
+    left = np.minimum(place.astype(int), points.shape[1] - 2)
+    return points[:, left] * (left + 1 - place) + points[:, left + 1] * (place - left)
 
 
 def mixup(

@@ -113,7 +113,7 @@ class StoreBatches(keras.utils.PyDataset):
         features = self.scaler.transform(log_mel, out=log_mel)
         if self.seed is not None:
             rng = np.random.default_rng([self.seed, self.epoch, index])
-            features, outputs = augment(features, outputs, self.aids, rng)
+            features, outputs = augment(features, outputs, self.aids, rng, deviations=self.scaler.std)
         if self.loss_factors is None:
             return features, outputs
         return features, outputs, {n: np.full(len(rows), f, np.float32) for n, f in self.loss_factors.items()}

@@ -35,7 +35,7 @@ from crnn_weak.storage import replace_file, write_json, write_text
 from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.first_model import copy_weights, frame_scores, freeze
-from crnn_weak.training.split import validation_split
+from crnn_weak.training.split import choose_clips, validation_split
 
 __all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
 
@@ -131,9 +131,11 @@ def train(
     if is_finished(files.folder):
         return files.best_model
 
-    rows = validation_split(store.tags, config.training.validation_fraction, config.training.seed)
+    chosen = choose_clips(len(store), config.training.n_clips, config.training.seed)
+    split_rows = validation_split(store.tags[chosen], config.training.validation_fraction, config.training.seed)
+    rows = chosen[split_rows[0]], chosen[split_rows[1]]
     ids = np.asarray(store.clip_ids)
-    split = {name: ids[chosen].tolist() for name, chosen in zip(("training", "validation"), rows, strict=True)}
+    split = {name: ids[part].tolist() for name, part in zip(("training", "validation"), rows, strict=True)}
     write_json(files.split, split)
 
     keras.utils.set_random_seed(config.training.seed)

@@ -6,7 +6,22 @@ import numpy as np
 
 from crnn_weak.errors import DataError
 
-__all__ = ["validation_split"]
+__all__ = ["choose_clips", "validation_split"]
+
+
+def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
+    """Return the rows to train and validate on: all for `n_clips` 0, else that many at random, sorted.
+
+    The choice of fewer clips is part of the choice of more.
+
+    Raises
+    ------
+    DataError
+        There are fewer.
+    """
+    if n_clips > n_listed:
+        raise DataError(f"training.n_clips = {n_clips}: the training split has {n_listed} clips.")
+    return np.sort(np.random.default_rng([seed, 0xC11F]).permutation(n_listed)[: n_clips or n_listed])
 
 
 def validation_split(tags: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

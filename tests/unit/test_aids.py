@@ -8,7 +8,16 @@ from helpers import TINY, make_store
 
 from crnn_weak.config import AidConfig, Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import ConfigError
-from crnn_weak.training.aids import balanced_order, loss_factors, mask_spans, mixup, rotate
+from crnn_weak.training.aids import (
+    augment,
+    balanced_order,
+    band_gains,
+    loss_factors,
+    mask_spans,
+    mixup,
+    rotate,
+    shift_bands,
+)
 from crnn_weak.training.targets import NO_TARGET
 
 CONFIG = Config(
@@ -46,6 +55,25 @@ def test_masks_are_spans_of_the_mean_along_one_axis(axis):
     assert (features == 1).all()
     starts = np.diff(np.pad(masked.all(axis=other), ((0, 0), (1, 0))).astype(int), axis=1) == 1
     assert starts.sum(axis=1).max() <= 2
+
+
+def test_bands_move_and_the_edges_are_repeated():
+    clips = np.array([[[1, 2, 3, 4]], [[1, 2, 3, 4]]])
+    assert shift_bands(clips, np.array([1, -2]))[:, 0].tolist() == [[1, 1, 2, 3], [3, 4, 4, 4]]
+
+
+def test_gains_are_linear_between_their_points():
+    np.testing.assert_allclose(band_gains(np.array([[0.0, 4.0, -2.0]]), 5), [[0, 2, 4, 1, -2]])
+
+
+def test_a_gain_in_decibels_is_added_before_the_deviation_divides():
+    settings, deviations = AidConfig(band_gain_db=6.0), np.array([1.0, 2.0, 4.0], np.float32)
+    silent = np.zeros((500, 2, 3), np.float32)
+    gains, _ = augment(silent, {}, settings, np.random.default_rng(0), deviations=deviations)
+    in_decibels = gains * deviations * 20 / np.log(10)
+    assert (gains[:, 0] == gains[:, 1]).all()  # the same in every frame
+    assert 5.9 < np.abs(in_decibels).max() <= 6.0001
+    np.testing.assert_allclose(np.abs(in_decibels[:, 0, [0, 2]]).mean(axis=0), 3.0, atol=0.3)
 
 
 def test_balanced_batches_hold_rare_classes_as_often_as_common_ones():
@@ -86,7 +114,8 @@ def test_settings_that_mean_nothing_are_refused(changes, message):
 
 
 ALL = AidConfig(
-    mixup=0.3, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True, schedule="cosine",
+    mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2,
+    band_mask=0.2, balanced=True, schedule="cosine",
     loss_weighting="learned", averaging=0.9,
 )  # fmt: skip
 

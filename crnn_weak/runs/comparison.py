@@ -1,0 +1,227 @@
+"""Runs compared: thresholds tuned alike on validation clips, test counts clip by clip, intervals over seeds and clips.
+
+`score_run` tunes each metric's threshold (and median filter) on the run's validation clips and counts the test clips
+once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so that
+differences are paired.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from crnn_weak.documents import read_json
+from crnn_weak.errors import CrnnWeakError
+from crnn_weak.events.decode import scores_to_events, scores_to_tags
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.labels.events import Event
+from crnn_weak.metrics.event import count_events
+from crnn_weak.metrics.segment import count_segments
+from crnn_weak.metrics.tagging import count_tags
+from crnn_weak.runs.files import RunFiles
+from crnn_weak.runs.scores import ScoredRun, open_scores
+from crnn_weak.storage import write_text
+from crnn_weak.tuning.tune import tune
+
+__all__ = ["METRICS", "Estimate", "RunScore", "compare", "read_score", "score_run"]
+
+#: What is compared; the last two replace one part by the truth, to see what limits the rest.
+METRICS = {
+    "tagging": "tag F",
+    "segment": "segment F",
+    "event": "event F",
+    "segment_true_tags": "segment F, true tags",
+    "segment_true_times": "segment F, true times",
+}
+# Seconds to choose among, the same for all runs.
+_MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
+
+
+class RunScore(msgspec.Struct):
+    """One run, scored: content of ``comparison.json``.
+
+    Attributes
+    ----------
+    counts : dict of metric to list of [reference, estimated, correct], one for each test clip
+    untuned : dict of metric to float
+        F at the run's own operating point, a fraction.
+    thresholds : dict of metric to float
+    psds : dict of str to float
+        Empty without the optional package.
+    """
+
+    counts: dict[str, list[list[int]]]
+    untuned: dict[str, float]
+    thresholds: dict[str, float]
+    psds: dict[str, float]
+
+
+def read_score(path: Path) -> RunScore | None:
+    """Return a run's scores from its ``comparison.json``; None where they are not there yet."""
+    return read_json(path, RunScore) if path.exists() else None
+
+
+def score_run(run: RunFiles, keep: RunFiles | None = None) -> RunScore:
+    """Tune a finished run on its validation clips and count its test clips.
+
+    The result is kept in the folder `keep`, by default the run's own, and read from there the next time.
+    """
+    path = (keep or run).comparison
+    found = read_score(path)
+    if found is not None:
+        return found
+    validation, test = open_scores(run.folder, "validation"), open_scores(run.folder, "test")
+    own = OperatingPoint.from_config(test.run.config.decisions, test.scores.classes)
+    result = RunScore({}, {}, {}, _psds(test))
+    for metric in METRICS if test.events is not None else ("tagging",):
+        point = _tuned(validation, metric, own)
+        counts = _counts(test, metric, point)
+        result.counts[metric] = counts.astype(int).tolist()
+        result.untuned[metric] = float(_f_score(_counts(test, metric, own).sum(axis=0)))
+        is_tag = metric in ("tagging", "segment_true_times")
+        result.thresholds[metric] = (point.tag_thresholds if is_tag else point.thresholds)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, msgspec.json.encode(result).decode())
+    return result
+
+
+def _psds(test: ScoredRun) -> dict[str, float]:
+    try:
+        return test.psds()
+    except CrnnWeakError:  # the package is not installed, or a class has no event
+        return {}
+
+
+def _tuned(validation: ScoredRun, metric: str, own: OperatingPoint) -> OperatingPoint:
+    if metric in ("tagging", "segment_true_times"):
+        return tune(validation.scores, metric="tagging_f1", tags=validation.tags, operating_point=own).operating_point
+    scored = _with_true_tags(validation) if metric == "segment_true_tags" else validation
+    output = metric.partition("_")[0]
+    found = tune(
+        scored.scores,
+        metric=f"{output}_f1",
+        events=scored.events,
+        operating_point=own,
+        medians=_MEDIANS[output],
+        evaluation=validation.run.config.evaluation,
+        clip_seconds=validation.run.config.features.clip_seconds,
+    )
+    return found.operating_point
+
+
+def _with_true_tags(scored: ScoredRun) -> ScoredRun:
+    """Oracle: frames of classes that the clip does not hold get score 0."""
+    classes = scored.scores.classes
+    tags = np.array([[label in scored.tags[clip] for label in classes] for clip in scored.scores.clip_ids])
+    strong = np.where(tags[:, None, :], scored.scores.strong, np.float32(0))
+    return dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, strong=strong))
+
+
+def _true_times(test: ScoredRun, point: OperatingPoint) -> dict[str, list[Event]]:
+    """Oracle: a tagged class gets its true events, or the whole clip where there are none."""
+    assert test.events is not None
+    length = test.run.config.features.clip_seconds
+    found = {}
+    for clip, labels in scores_to_tags(test.scores, point).items():
+        true = {label: [e for e in test.events[clip] if e.label == label] for label in labels}
+        found[clip] = [event for label in labels for event in true[label] or [Event(0.0, length, label)]]
+    return found
+
+
+def _counts(test: ScoredRun, metric: str, point: OperatingPoint) -> np.ndarray:
+    """Return reference, estimated and correct of each clip, shape (n_clips, 3)."""
+    config, classes = test.run.config, test.scores.classes
+    if metric == "tagging":
+        _, counts = count_tags(test.tags, scores_to_tags(test.scores, point), classes=classes)
+    elif metric == "event":
+        assert test.events is not None
+        _, counts = count_events(
+            test.events,
+            scores_to_events(test.scores, point),
+            classes=classes,
+            collar_seconds=config.evaluation.collar_seconds,
+            offset_fraction=config.evaluation.offset_fraction,
+        )
+    else:
+        assert test.events is not None
+        scored = _with_true_tags(test) if metric == "segment_true_tags" else test
+        estimated: Any = (
+            _true_times(test, point) if metric == "segment_true_times" else scores_to_events(scored.scores, point)
+        )
+        _, counts = count_segments(
+            test.events,
+            estimated,
+            classes=classes,
+            clip_seconds=config.features.clip_seconds,
+            segment_seconds=config.evaluation.segment_seconds,
+        )
+    return np.stack([a.sum(axis=1) for a in (counts.n_reference, counts.n_estimated, counts.n_correct)], axis=1)
+
+
+def _f_score(sums: np.ndarray) -> np.ndarray:
+    """Return F of [..., (reference, estimated, correct)]; 0 where there is nothing."""
+    total = sums[..., 0] + sums[..., 1]
+    return np.asarray(2 * sums[..., 2] / np.maximum(total, 1))
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, its 95 % interval, and that of its difference from another entry (NaN without one)."""
+
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+def compare(
+    entries: Mapping[str, Sequence[RunScore]], *, baselines: Mapping[str, str], n_resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Estimate]]:
+    """Return each entry's F-scores with intervals over seeds and clips.
+
+    Parameters
+    ----------
+    entries : mapping of name to the scores of its seeds
+        All of the same test clips; the n-th runs of two entries have the same seed.
+    baselines : mapping of metric to the name of the entry that differences are taken from
+
+    Returns
+    -------
+    dict of entry to dict of metric to Estimate
+        Fractions.
+
+    References
+    ----------
+    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13.
+    """
+    rng = np.random.default_rng(seed)
+    most = max(len(scores) for scores in entries.values())
+    first = next(iter(entries.values()))[0]
+    n_clips = len(first.counts["tagging"])
+    weights = rng.multinomial(n_clips, np.full(n_clips, 1 / n_clips), size=n_resamples).astype(np.float64)
+    drawn = rng.random((n_resamples, most))  # shares of the number of seeds
+    drawn_f: dict[tuple[str, str], np.ndarray] = {}
+    means: dict[tuple[str, str], float] = {}
+    for name, scores in entries.items():
+        chosen = (drawn[:, : len(scores)] * len(scores)).astype(int)
+        for metric in scores[0].counts:
+            counts = [np.asarray(score.counts[metric], dtype=np.float64) for score in scores]
+            resampled = np.stack([_f_score(weights @ table) for table in counts], axis=1)  # (resamples, seeds)
+            drawn_f[name, metric] = np.take_along_axis(resampled, chosen, axis=1).mean(axis=1)
+            means[name, metric] = float(np.mean([_f_score(table.sum(axis=0)) for table in counts]))
+    results: dict[str, dict[str, Estimate]] = {name: {} for name in entries}
+    for (name, metric), values in drawn_f.items():
+        low, high = np.quantile(values, [0.025, 0.975])
+        base = (baselines.get(metric, ""), metric)
+        difference = (float("nan"),) * 3
+        if base in drawn_f:
+            ends = np.quantile(values - drawn_f[base], [0.025, 0.975])
+            difference = (means[name, metric] - means[base], float(ends[0]), float(ends[1]))
+        results[name][metric] = Estimate(means[name, metric], float(low), float(high), *difference)
+    return results
