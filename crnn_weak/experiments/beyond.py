@@ -382,7 +382,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid", action="append", default=[], metavar="DATA=FOLDER", help="a grid of the same data, the curve to beat"
     )
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="instead of the design's")
-    parser.add_argument("--entries", nargs="+", metavar="NAME", help="only these, and the entries that they need")
+    parser.add_argument("--entries", nargs="+", metavar="NAME", help="only these, in this order, and what they need")
     parser.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
     parser.add_argument("--only-table", action="store_true", help="train nothing: write the tables of finished runs")
@@ -396,10 +396,10 @@ def _restricted(design: Design, entries: Sequence[str] | None, data: Sequence[st
         if name not in design.data:
             raise ConfigError(f"--data {name!r} is not in the design. {nearest_names(name, design.data)}")
     kept = {name: settings for name, settings in design.data.items() if data is None or name in data}
-    flat = {}
-    for name in design.entries:
-        if name in wanted:
-            flat[name] = _entry(design, name) | {"data": [d for d in _data_of(design, name) if d in kept]}
+    flat = {
+        name: _entry(design, name) | {"data": [data for data in _data_of(design, name) if data in kept]}
+        for name in wanted
+    }
     return msgspec.structs.replace(design, data=kept, entries=flat)
 
 
