@@ -152,7 +152,7 @@ class Task4Dataset:
         if list_file.name.startswith("groundtruth_weak"):
             tags: Mapping[str, tuple[str, ...]] = task4_files.read_weak_tsv(list_file)
         else:
-            tags = {row.clip_id: row.labels for row in task4_files.read_set_csv(list_file, self._audioset_ids)}
+            tags = task4_files.read_set_csv(list_file, self._audioset_ids)
         if not tags:
             raise DataError(f"{list_file}: lists no clip.")
         strong_file = self._strong_file(split)

@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from crnn_weak.errors import DataError, DependencyError
 
-__all__ = ["Event", "EventList", "Events"]
+__all__ = ["Event", "EventList", "Events", "by_time"]
 
 
 @dataclass(frozen=True, order=True)
@@ -48,6 +48,11 @@ class Event:
         return self.offset - self.onset
 
 
+def by_time(event: Event) -> tuple[float, float, str]:
+    """Return an event's place in a sorted list: by onset, offset and label."""
+    return event.onset, event.offset, event.label
+
+
 #: Events of many clips, by clip id. A clip that is listed and has no events maps to an empty sequence.
 Events = Mapping[str, Sequence[Event]]
 
@@ -72,7 +77,7 @@ class EventList(Sequence[Event]):
     def __init__(
         self, events: Iterable[Event] = (), *, clip_id: str = "", duration_seconds: float | None = None
     ) -> None:
-        self._events = tuple(sorted(events, key=lambda event: (event.onset, event.offset, event.label)))
+        self._events = tuple(sorted(events, key=by_time))
         self.clip_id = clip_id
         self.duration_seconds = duration_seconds
 

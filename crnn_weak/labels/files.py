@@ -20,17 +20,18 @@ from pathlib import Path
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event, Events
+from crnn_weak.labels.events import Event, Events, by_time
 from crnn_weak.labels.formats import LabelFile, read_label_file
 from crnn_weak.labels.forms import split_labels, table_stem
-from crnn_weak.labels.names import check_name, recording_id, recording_path
-from crnn_weak.labels.tables import write_rows
+from crnn_weak.labels.names import check_characters, check_name, recording_id, recording_path
+from crnn_weak.labels.tables import read_lines, write_rows
 
 __all__ = [
     "events_of",
     "file_names",
     "read_audacity",
     "read_audacity_folder",
+    "read_classes",
     "read_events",
     "read_files",
     "read_tags",
@@ -45,10 +46,6 @@ __all__ = [
 
 #: Suffixes of label files that are looked for in a folder.
 _SUFFIXES = (".csv", ".jams", ".tsv", ".txt")
-
-
-def by_time(event: Event) -> tuple[float, float, str]:
-    return event.onset, event.offset, event.label
 
 
 def file_names(found: LabelFile, *, strip_y: bool = False) -> dict[str, str]:
@@ -223,6 +220,31 @@ def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]], *, suffix: s
         name = check_name(clip + suffix, str(path))
         rows += [[name, check_name(label, str(path))] for label in tags[clip]] or [[name, ""]]
     write_rows(path, rows)
+
+
+# --- class lists ---------------------------------------------------------------------------------------------------
+
+
+def read_classes(path: str | Path) -> tuple[str, ...]:
+    """Read a class list: one label a line; of several columns (the organizers' list) the last.
+
+    Raises
+    ------
+    DataError
+        The file is empty, names a class twice, or a label holds a control character.
+    """
+    rows = [text.split("\t") for _, text in read_lines(path)]
+    if len(rows) > 1 and len(rows[0]) != len(rows[1]):
+        rows = rows[1:]  # the header of the organizers' list, which has blanks for tabs
+    labels = [check_characters(fields[-1].strip(), str(path)) for fields in rows]
+    if labels and labels[0].casefold() in ("label", "labels", "class", "classes", "event_label", "class_label"):
+        labels = labels[1:]
+    if not labels:
+        raise DataError(f"{path}: no class in this file; expected one label a line.")
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise DataError(f"{path}: class {twice[0]!r} is listed twice; expected distinct labels, one a line.")
+    return tuple(labels)
 
 
 # --- Audacity ------------------------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ from pathlib import Path
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import file_names, read_audacity_folder, read_events, tags_of
+from crnn_weak.labels.files import file_names, read_audacity_folder, read_classes, read_events, tags_of
 from crnn_weak.labels.formats import read_label_file
 from crnn_weak.labels.names import match_ids, recording_id
-from crnn_weak.labels.tables import read_text
 
 __all__ = ["ListedRecording", "read_labels"]
 
@@ -37,16 +36,6 @@ class ListedRecording:
 
 def _class_file(folders: Iterable[Path]) -> Path | None:
     return next((path for path in (folder / "classes.txt" for folder in folders) if path.is_file()), None)
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    classes = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
-    double = next((label for label in classes if classes.count(label) > 1), None)
-    if double is not None:
-        raise DataError(f"{path}: label {double!r} is listed twice.")
-    if not classes:
-        raise DataError(f"{path}: lists no class; expected one label a line.")
-    return classes
 
 
 def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, ListedRecording]:
@@ -125,7 +114,7 @@ def read_labels(
     """
     given = [path for path in (tag_file, event_file) if path is not None]
     class_file = _class_file([*(path if path.is_dir() else path.parent for path in given), root])
-    classes = _read_classes(class_file) if class_file else ()
+    classes = read_classes(class_file) if class_file else ()
     if tag_file is not None and tag_file.is_dir():
         raise DataError(f"{tag_file}: is a folder; data.metadata is the tag file, e.g. {tag_file / 'tags.csv'}.")
     tags = _read_tags(tag_file, classes, form) if tag_file is not None else {}

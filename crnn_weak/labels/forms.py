@@ -26,7 +26,6 @@ __all__ = [
     "split_labels",
     "table_stem",
     "timed_row",
-    "times_in_name",
 ]
 
 #: Later times (11 days) are epochs, samples or milliseconds, not seconds from the start of a recording.
@@ -196,18 +195,6 @@ def table_stem(name: str) -> str:
     """
     stem = PurePath(name).stem
     return re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", stem)
-
-
-def times_in_name(name: str) -> tuple[float, float] | None:
-    """Return the cut's place in its video that a name of the organizers holds, or None.
-
-    Examples
-    --------
-    >>> times_in_name("--jc0NAxK8M_30.000_40.000.wav")
-    (30.0, 40.0)
-    """
-    match = re.search(r"_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)(\.[A-Za-z0-9]{2,4})?$", name, re.ASCII)
-    return (float(match[1]), float(match[2])) if match else None
 
 
 def hides_list(label: str, known: Collection[str]) -> bool:

@@ -12,12 +12,16 @@
 
 from __future__ import annotations
 
-from crnn_weak.labels.forms import LabelRow, Mismatch, Table, name_only, split_labels, timed_row, times_in_name
-from crnn_weak.labels.names import has_audio_suffix
-from crnn_weak.labels.tables import Row, number
-from crnn_weak.labels.task4 import set_row
+from collections.abc import Mapping
+from pathlib import Path
 
-__all__ = ["read_audacity", "read_dcase", "read_dcase_tags", "read_task4_set", "read_task4_weak"]
+from crnn_weak.errors import DataError, LabelError, nearest_names
+from crnn_weak.labels.classes import AUDIOSET_IDS
+from crnn_weak.labels.forms import LabelRow, Mismatch, Table, name_only, split_labels, timed_row
+from crnn_weak.labels.names import has_audio_suffix, recording_id, video_place
+from crnn_weak.labels.tables import Row, number
+
+__all__ = ["read_audacity", "read_dcase", "read_dcase_tags", "read_task4_set", "read_task4_weak", "set_row"]
 
 
 def _trimmed(row: Row) -> list[str]:
@@ -72,7 +76,12 @@ def read_dcase(table: Table) -> list[LabelRow]:
 
 
 def _is_place(row: LabelRow) -> bool:
-    return times_in_name(row.name) == (row.onset, row.offset)
+    """Return whether a row's times are the cut's place in its video, which the organizers put into the name."""
+    try:
+        _, start, end = video_place(recording_id(row.name))
+    except DataError:
+        return False
+    return (float(start), float(end)) == (row.onset, row.offset)
 
 
 def read_task4_weak(table: Table) -> list[LabelRow]:
@@ -142,6 +151,34 @@ def read_task4_set(table: Table) -> list[LabelRow]:
         mids = row.fields[4].split(",") if len(row.fields) == 5 else [""]
         if not all(mid.strip()[:3] in ("/m/", "/t/", "/g/") for mid in mids):
             raise Mismatch(row.line, f'{_shown(row.fields)}; expected id, start, end, "labels", "AudioSet ids".')
-        clip = set_row(table.path, row)
-        found.append(LabelRow(row.line, clip.clip_id, clip.labels))
+        found.append(set_row(table.path, row))
     return found
+
+
+def set_row(path: str | Path, row: Row, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> LabelRow:
+    """Return one row of a set file, its labels by the AudioSet ids in the last column.
+
+    Raises
+    ------
+    LabelError
+        An AudioSet id is not known.
+    DataError
+        The row has another number of columns, or times that are no numbers.
+    """
+    if len(row.fields) != 5:
+        raise DataError(
+            f'{path}, line {row.line}: {_shown(row.fields)}; expected 5: id,start,end,"labels","AudioSet ids".'
+        )
+    video, start, end, _, mids = row.fields
+    first, last = number(start), number(end)
+    if first is None or last is None:
+        raise DataError(f"{path}, line {row.line}: {start!r} to {end!r} is not a place in a video, in seconds.")
+    labels = []
+    for mid in filter(None, (mid.strip() for mid in mids.split(","))):
+        if mid not in audioset_ids:
+            raise LabelError(
+                f"{path}, line {row.line}: AudioSet id {mid!r} is none of the task's classes. "
+                f"{nearest_names(mid, audioset_ids)}"
+            )
+        labels.append(audioset_ids[mid])
+    return LabelRow(row.line, f"{video}_{first:.3f}_{last:.3f}", tuple(dict.fromkeys(labels)))

@@ -21,9 +21,8 @@ from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
 from crnn_weak.labels.formats import read_label_file
 from crnn_weak.labels.names import match_ids, recording_id
-from crnn_weak.labels.tables import read_text
 
-__all__ = ["ListPair", "class_list", "drop_zero_length", "file_kind", "labels_of", "read_classes", "read_pair"]
+__all__ = ["ListPair", "class_list", "drop_zero_length", "file_kind", "labels_of", "read_pair"]
 
 
 def file_kind(path: str | Path, *, form: str | None = None) -> str:
@@ -163,25 +162,3 @@ def class_list(*lists: Mapping[str, Iterable[Any]]) -> tuple[str, ...]:
     """Return the labels of event or tag lists: the task's 17 in its order where all are of them, else sorted."""
     found = set().union(*(labels_of(one) for one in lists))
     return DCASE2017_TASK4 if found and found <= set(DCASE2017_TASK4) else tuple(sorted(found))
-
-
-def read_classes(path: str | Path) -> tuple[str, ...]:
-    """Read a class list: one label a line; of several columns (the organisers' list) the last.
-
-    Raises
-    ------
-    DataError
-        The file is empty or names a class twice.
-    """
-    rows = [line.split("\t") for line in read_text(path).splitlines() if line.strip()]
-    if len(rows) > 1 and len(rows[0]) != len(rows[1]):
-        rows = rows[1:]  # the header of the organisers' list, which has blanks for tabs
-    labels = [fields[-1].strip() for fields in rows]
-    if labels and labels[0].casefold() in ("label", "labels", "class", "classes", "event_label", "class_label"):
-        labels = labels[1:]
-    if not labels:
-        raise DataError(f"{path}: no class in this file; expected one label a line.")
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise DataError(f"{path}: class {twice[0]!r} stands there twice; expected distinct labels, one a line.")
-    return tuple(labels)

@@ -17,6 +17,7 @@ from crnn_weak.audio import AUDIO_SUFFIXES
 from crnn_weak.errors import DataError
 
 __all__ = [
+    "canonical_id",
     "check_characters",
     "check_name",
     "has_audio_suffix",
@@ -24,10 +25,14 @@ __all__ = [
     "nfc",
     "recording_id",
     "recording_path",
+    "video_place",
 ]
 
 # The organizers' audio and duration files: a Y before YouTube's id of 11 characters, then the cut's place.
 _ORGANIZERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
+
+# From the right: ids may hold underscores themselves.
+_CUT = re.compile(r"(?P<video>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL | re.ASCII)
 
 
 def nfc(text: str) -> str:
@@ -76,6 +81,38 @@ def recording_id(name: str, *, strip_y: bool = False) -> str:
         folder, slash, stem = path.rpartition("/")
         path = folder + slash + _ORGANIZERS_NAME.sub("", stem, count=1)
     return path
+
+
+def canonical_id(name: str, *, strip_y: bool = False) -> str:
+    """Return the organizers' clip id in a file name: no folder, its two times with three decimals.
+
+    Examples
+    --------
+    >>> canonical_id("Y-5QrBL6MzLg_60_70.wav", strip_y=True)
+    '-5QrBL6MzLg_60.000_70.000'
+    """
+    name = recording_id(name, strip_y=strip_y).rpartition("/")[2]
+    match = _CUT.fullmatch(name)
+    return f"{match['video']}_{float(match['start']):.3f}_{float(match['end']):.3f}" if match else name
+
+
+def video_place(clip_id: str) -> tuple[str, str, str]:
+    """Return video id, start and end of one of the organizers' clip ids, split from the right.
+
+    Raises
+    ------
+    DataError
+        The id has no such form.
+
+    Examples
+    --------
+    >>> video_place("--jc0NAxK8M_30.000_40.000")
+    ('--jc0NAxK8M', '30.000', '40.000')
+    """
+    match = _CUT.fullmatch(clip_id)
+    if not match:
+        raise DataError(f"clip id {clip_id!r}: expected <video id>_<start>_<end>, e.g. --jc0NAxK8M_30.000_40.000.")
+    return match["video"], match["start"], match["end"]
 
 
 def check_characters(text: str, where: str) -> str:

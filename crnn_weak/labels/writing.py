@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crnn_weak.errors import DataError, LabelError, nearest_names
-from crnn_weak.labels.classes import AUDIOSET_IDS
+from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.formats import FORMS
 from crnn_weak.labels.forms import hides_list, split_labels
 from crnn_weak.labels.jams import jams_document
 from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id
 from crnn_weak.labels.tables import write_rows
-from crnn_weak.labels.task4 import video_place
+from crnn_weak.labels.task4 import set_rows, weak_rows
 from crnn_weak.storage import write_json
 
 __all__ = ["Written", "target_paths", "write_labels"]
@@ -138,23 +137,11 @@ def _dcase_tags(tags: _Tags) -> list[list[str]]:
 
 
 def _task4_weak(tags: _Tags) -> list[list[str]]:
-    return [
-        [_audio_name(name), *video_place(recording_id(name))[1:], label]
-        for name, labels in tags.items()
-        for label in labels
-    ]
+    return weak_rows({recording_id(name): labels for name, labels in tags.items()})
 
 
 def _task4_set(tags: _Tags) -> list[list[str]]:
-    mid_of = {label: mid for mid, label in AUDIOSET_IDS.items()}
-    rows = []
-    for name, labels in tags.items():
-        for label in labels:
-            if label not in mid_of:
-                raise LabelError(f"{name}: label {label!r} has no AudioSet id. {nearest_names(label, mid_of)}")
-        if labels:
-            rows.append([*video_place(recording_id(name)), ",".join(labels), ",".join(mid_of[one] for one in labels)])
-    return rows
+    return set_rows({recording_id(name): labels for name, labels in tags.items() if labels})
 
 
 def _single(tags: _Tags, form: str) -> list[tuple[str, str, int]]:

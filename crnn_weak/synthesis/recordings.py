@@ -26,7 +26,8 @@ from joblib import Parallel, delayed
 from crnn_weak.activity import roll_runs
 from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
-from crnn_weak.labels.tables import number, read_rows, read_text
+from crnn_weak.labels.files import read_classes
+from crnn_weak.labels.tables import number, read_rows
 from crnn_weak.storage import write_text
 
 __all__ = ["ESC50_BACKGROUNDS", "Recording", "RecordingFolder", "active_regions", "read_recordings"]
@@ -177,7 +178,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
         found = _whole(found, root, Path(cache), jobs)
     classes = tuple(sorted({recording.category for recording in found if not recording.background}))
     if (root / "classes.txt").is_file():
-        listed = tuple(line.strip() for line in read_text(root / "classes.txt").splitlines() if line.strip())
+        listed = read_classes(root / "classes.txt")
         stray = set(classes) - set(listed)
         if stray:
             raise DataError(f"{root / 'classes.txt'}: category {min(stray)!r} of meta.csv is not listed.")

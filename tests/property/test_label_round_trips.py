@@ -63,7 +63,7 @@ def test_the_organisers_set_and_weak_forms(tmp_path_factory, tags):
     folder = tmp_path_factory.mktemp("task4")
     expected = {clip: tuple(found) for clip, found in tags.items()}
     task4_files.write_set_csv(folder / "set.csv", tags)
-    assert dict(task4_files.read_set_csv(folder / "set.csv")) == expected
+    assert task4_files.read_set_csv(folder / "set.csv") == expected
     task4_files.write_weak_tsv(folder / "weak.csv", tags)
     assert task4_files.read_weak_tsv(folder / "weak.csv") == expected
 

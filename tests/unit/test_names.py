@@ -9,8 +9,7 @@ from crnn_weak.cli import main
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import read_events, read_tags, write_audacity, write_events, write_tags
-from crnn_weak.labels.lists import read_classes
+from crnn_weak.labels.files import read_classes, read_events, read_tags, write_audacity, write_events, write_tags
 from crnn_weak.labels.names import match_ids
 from crnn_weak.labels.writing import write_labels
 

@@ -59,9 +59,9 @@ def test_the_real_files_come_out_byte_for_byte(task4_metadata, tmp_path, word):
     rows = task4_files.read_set_csv(task4_metadata / f"{word}_set.csv")
     weak = task4_files.read_weak_tsv(task4_metadata / f"groundtruth_weak_label_{word}_set.csv")
     durations = task4_files.read_durations(task4_metadata / f"duration_of_files_in_{word}_set.csv")
-    assert {row.clip_id: set(row.labels) for row in rows} == {clip: set(found) for clip, found in weak.items()}
+    assert {clip: set(found) for clip, found in rows.items()} == {clip: set(found) for clip, found in weak.items()}
     assert durations.keys() == weak.keys()
-    task4_files.write_set_csv(tmp_path / "set", dict(rows))
+    task4_files.write_set_csv(tmp_path / "set", rows)
     assert (tmp_path / "set").read_bytes() == (task4_metadata / f"{word}_set.csv").read_bytes()
     task4_files.write_durations(tmp_path / "durations", durations)
     original = task4_metadata / f"duration_of_files_in_{word}_set.csv"
