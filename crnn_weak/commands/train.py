@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 
 from tqdm import tqdm
 
 from crnn_weak import options
+from crnn_weak.config import Config
+from crnn_weak.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +23,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weak", type=float, metavar="WEIGHT", help="--set loss_weights.weak=WEIGHT")
     group.add_argument("--seed", type=int, metavar="N", help="--set training.seed=N")
     group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
-    group.add_argument("--from", dest="initial_model", metavar="FILE", help="fine-tune: start from this .keras file")
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
     group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start anew")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
+    group = parser.add_argument_group("fine-tuning")
+    group.add_argument(
+        "--from", dest="initial_model", metavar="FILE",
+        help="start from this .keras file; its output layers are copied if the class lists agree",
+    )  # fmt: skip
+    group.add_argument("--own-features", action="store_true", help="take the features of the --from model")
+    group.add_argument("--freeze", nargs="+", metavar="LAYER", help="layers that keep their weights, e.g. 'conv_*'")
+    group.add_argument(
+        "--rate-decay", type=float, metavar="SHARE", help="learning rate of each block as a share of the next one's"
+    )
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
+
+
+_SHORT = {
+    "strong": "loss_weights", "weak": "loss_weights", "seed": "training", "epochs": "training", "freeze": "training",
+    "rate_decay": "training",
+}  # fmt: skip
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """Return the configuration, its features checked against those of the model to start from."""
+    for name, section in _SHORT.items():
+        value = getattr(args, name)
+        if value is not None:
+            args.set.append(f"{section}.{name}={json.dumps(value)}")
+    config = options.read_config(args)
+    if args.initial_model is None:
+        if args.own_features:
+            raise ConfigError("--own-features needs --from FILE, the model whose features to take.")
+        return config
+    from crnn_weak.model.archive import read_metadata
+    from crnn_weak.training.first_model import check_features
+
+    own = read_metadata(args.initial_model).config.features
+    if args.own_features:
+        return dataclasses.replace(config, features=own)
+    check_features(args.initial_model, own, config.features)
+    return config
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,15 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.runs.train_and_score import RunTask, check_task, train_and_score
     from crnn_weak.storage import write_json
 
-    for name, section in (
-        ("strong", "loss_weights"),
-        ("weak", "loss_weights"),
-        ("seed", "training"),
-        ("epochs", "training"),
-    ):
-        if getattr(args, name) is not None:
-            args.set.append(f"{section}.{name}={getattr(args, name)!r}")
-    config = options.read_config(args)
+    config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "train" / name
     progress = options.shows_progress(args)

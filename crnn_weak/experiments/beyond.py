@@ -4,51 +4,22 @@
 data set with every seed, tunes all of them alike on validation clips, and writes for each data set ``results.csv``,
 ``table.md`` and ``figure.png``: tagging F against segment F. With ``--grid DATA=FOLDER`` the runs of a grid on the same
 data join in: the paper's seven settings as the curve to beat. Started again it goes on where it was; ``--only-table``
-shows what is finished.
-
-A design::
-
-    seeds = [0, 1, 2]
-
-    [data.street]              # settings that all entries on these data share
-    preset = "quick"
-
-    [entries.max]              # settings of one entry
-    model.weak_head = "max"
-
-    [entries.max-mixup]
-    base = "max"               # the settings of another entry first
-    aids.mixup = 0.3
-
-    [entries.taught]
-    base = "max"
-    teacher = "max"            # targets.teacher: that entry's model of the same data and seed
-    targets.strong = "self_training"
-
-    [entries.tuned-100]
-    start = "street/max"       # fine-tuning: DATA/ENTRY, the model of the same seed
-    training.n_clips = 100
-    data = ["scenes"]          # on these data only
+shows what is finished. The form of a design is described in `crnn_weak.runs.design`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from crnn_weak import config as configuration
-from crnn_weak.config import Config
-from crnn_weak.documents import convert, read_toml
-from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.errors import ConfigError
 from crnn_weak.parallel import run_tasks
+from crnn_weak.runs.design import Design, config_of, data_of, merged, ordered, read_design, restrict, settings_of
 from crnn_weak.runs.files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
@@ -59,108 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Design", "add_arguments", "main", "read_design", "run", "run_design"]
 
 log = logging.getLogger(__name__)
-
-
-class Design(msgspec.Struct, forbid_unknown_fields=True):
-    """What is compared.
-
-    Attributes
-    ----------
-    data : dict of name to settings
-    entries : dict of name to settings, and ``base``, ``teacher``, ``start``, ``data``
-    seeds : list of int
-    """
-
-    data: dict[str, dict[str, Any]]
-    entries: dict[str, dict[str, Any]]
-    seeds: list[int] = msgspec.field(default_factory=lambda: [0])
-
-
-_OWN = ("base", "teacher", "start", "data")
-
-
-def read_design(path: str | Path) -> Design:
-    """Read a design and check every setting and every name in it.
-
-    Raises
-    ------
-    ConfigError
-        The file is no design, a setting is unknown, or a name leads nowhere or in a circle.
-    """
-    design = convert(read_toml(path, error=ConfigError), Design, str(path), error=ConfigError)
-    for name, entry in design.entries.items():
-        for data in _data_of(design, name):
-            try:
-                entry_config(design, data, name, design.seeds[0], teacher="x.keras")
-            except ConfigError as error:
-                raise ConfigError(f"{path}: entries.{name}: {error}") from None
-        for key, known in (("base", design.entries), ("teacher", design.entries)):
-            if key in entry and entry[key] not in known:
-                raise ConfigError(f"{path}: entries.{name}.{key} = {entry[key]!r}. {nearest_names(entry[key], known)}")
-        if "start" in entry and entry["start"] not in (known := _starts(design)):
-            raise ConfigError(f"{path}: entries.{name}.start: {nearest_names(str(entry['start']), known)}")
-    _ordered(design)
-    return design
-
-
-def _starts(design: Design) -> list[str]:
-    return [f"{data}/{name}" for name in design.entries for data in _data_of(design, name)]
-
-
-def _data_of(design: Design, name: str) -> list[str]:
-    chosen = design.entries[name].get("data", list(design.data))
-    for data in chosen:
-        if data not in design.data:
-            raise ConfigError(f"entries.{name}.data = {data!r}. {nearest_names(data, design.data)}")
-    return list(chosen)
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings, those of `second` laid over those of `first`."""
-    merged = dict(first)
-    for name, value in second.items():
-        known = merged.get(name)
-        merged[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _entry(design: Design, name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return an entry's settings with those of its bases below them."""
-    if name in seen:
-        raise ConfigError(f"base: {' -> '.join([*seen, name])} is a circle.")
-    if name not in design.entries:
-        raise ConfigError(f"entry {name!r} is not known. {nearest_names(name, design.entries)}")
-    entry = design.entries[name]
-    own = {key: value for key, value in entry.items() if key != "base"}
-    return _merged(_entry(design, entry["base"], (*seen, name)), own) if "base" in entry else own
-
-
-def entry_config(design: Design, data: str, name: str, seed: int, *, teacher: str = "") -> Config:
-    """Return the configuration of one run."""
-    settings = {key: value for key, value in _entry(design, name).items() if key not in _OWN}
-    settings = _merged(settings, {"training": {"seed": seed}})
-    if "teacher" in _entry(design, name):
-        settings = _merged(settings, {"targets": {"teacher": teacher}})
-    return configuration.from_dict(settings, configuration.from_dict(design.data[data]))
-
-
-def _needs(design: Design, name: str) -> list[str]:
-    """Return the entries whose models this one needs."""
-    entry = _entry(design, name)
-    return [entry[key].rpartition("/")[2] for key in ("teacher", "start") if key in entry]
-
-
-def _ordered(design: Design) -> list[list[str]]:
-    """Return the entries in groups: each needs models of earlier groups only."""
-    left, groups, done = list(design.entries), [], set()
-    while left:
-        group = [name for name in left if set(_needs(design, name)) <= done]
-        if not group:
-            raise ConfigError(f"entries {', '.join(left)}: each needs a model of the others.")
-        groups.append(group)
-        done |= set(group)
-        left = [name for name in left if name not in done]
-    return groups
 
 
 def run_design(
@@ -193,7 +62,7 @@ def run_design(
         if audio is not None and "root" not in settings.get("data", {}):
             kind = configuration.from_dict(settings).data
             if hasattr(kind, "root"):
-                design.data[data] = _merged(settings, {"data": {"root": audio}})
+                design.data[data] = merged(settings, {"data": {"root": audio}})
     stores = {}
     for data, settings in design.data.items():
         base = configuration.from_dict(settings)
@@ -201,12 +70,12 @@ def run_design(
         write_json(GridFiles(folder / data).data, prepared.data)
         stores[data] = (str(prepared.train_store), str(prepared.test_store))
     with lock(folder):
-        for group in _ordered(design):
+        for group in ordered(design):
             tasks = [
                 _task(design, folder, data, name, seed, stores[data])
                 for seed in design.seeds
                 for name in group
-                for data in _data_of(design, name)
+                for data in data_of(design, name)
             ]
             waiting = [task for task in tasks if not _is_done(task)]
             log.info("%d of %d runs of %s to do", len(waiting), len(tasks), ", ".join(group))
@@ -221,13 +90,13 @@ def _run(folder: Path, data: str, name: str, seed: int) -> RunFiles:
 
 
 def _task(design: Design, folder: Path, data: str, name: str, seed: int, stores: tuple[str, str]) -> RunTask:
-    entry = _entry(design, name)
+    entry = settings_of(design, name)
     teacher = str(_run(folder, data, entry["teacher"], seed).best_model) if "teacher" in entry else ""
     start = None
     if "start" in entry:
         start_data, _, start_name = entry["start"].rpartition("/")
         start = str(_run(folder, start_data, start_name, seed).best_model)
-    config = entry_config(design, data, name, seed, teacher=teacher)
+    config = config_of(design, data, name, seed, teacher=teacher)
     return RunTask(config, *stores, str(_run(folder, data, name, seed).folder), initial_model=start)
 
 
@@ -258,6 +127,7 @@ def write_tables(design: Design, folder: Path, grids: Mapping[str, Sequence[str]
         Scored like the entries; the best of their settings for each metric is what differences are taken from.
     """
     from crnn_weak.runs.comparison import compare, read_score
+    from crnn_weak.runs.comparison_table import to_csv, to_markdown
 
     texts = {}
     for data in design.data:
@@ -272,8 +142,9 @@ def write_tables(design: Design, folder: Path, grids: Mapping[str, Sequence[str]
             continue
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
-        write_text(folder / data / "results.csv", _csv(estimates, scores))
-        texts[data] = _markdown(estimates, scores, baselines, folder / data)
+        provenance = read_optional(GridFiles(folder / data).data, RunData).get("provenance", data)
+        write_text(folder / data / "results.csv", to_csv(estimates, scores))
+        texts[data] = to_markdown(estimates, scores, baselines, provenance)
         write_text(folder / data / "table.md", texts[data])
         _figure(estimates, [list(curve) for curve in curves], folder / data / "figure")
     return texts
@@ -304,54 +175,6 @@ def _baselines(curve: Sequence[str], scores: Mapping[str, Sequence[RunScore]]) -
     means = compare({name: scores[name] for name in curve}, baselines={}, n_resamples=1)
     known = [metric for metric in METRICS if all(metric in row for row in means.values())]
     return {metric: max(means, key=lambda name: means[name][metric].mean) for metric in known}
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _markdown(
-    estimates: Mapping[str, Mapping[str, Estimate]],
-    scores: Mapping[str, Sequence[RunScore]],
-    baselines: Mapping[str, str],
-    folder: Path,
-) -> str:
-    from crnn_weak.runs.comparison import METRICS
-
-    about = read_optional(GridFiles(folder).data, RunData)
-    best = "; ".join(f"{METRICS[metric]}: {name}" for metric, name in baselines.items())
-    lines = [
-        f"{about['provenance']}. Percent, mean over seeds [95 % interval over seeds and clips]; in brackets behind it "
-        f"the difference from the best setting of the curve ({best}). Thresholds tuned on validation clips.",
-        "",
-        "| entry | seeds | " + " | ".join(METRICS.values()) + " | PSDS1 |",
-        "|---|---:|" + "---:|" * (len(METRICS) + 1),
-    ]
-    for name, row in estimates.items():
-        cells = [name, str(len(scores[name]))]
-        for metric in METRICS:
-            e = row.get(metric)
-            text = "-" if e is None else f"{_percent(e.mean)} [{_percent(e.low)}, {_percent(e.high)}]"
-            if e is not None and e.difference == e.difference and baselines.get(metric) != name:
-                text += f" ({100 * e.difference:+.1f}: {100 * e.difference_low:+.1f}, {100 * e.difference_high:+.1f})"
-            cells.append(text)
-        psds = [score.psds["psds1"] for score in scores[name] if "psds1" in score.psds]
-        cells.append(f"{sum(psds) / len(psds):.3f}" if psds else "-")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _csv(estimates: Mapping[str, Mapping[str, Estimate]], scores: Mapping[str, Sequence[RunScore]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["entry", "n_seeds", "metric", "mean", "low", "high", "difference", "difference_low",
-                     "difference_high", "untuned"])  # fmt: skip
-    for name, row in estimates.items():
-        for metric, estimate in row.items():
-            untuned = sum(score.untuned[metric] for score in scores[name]) / len(scores[name])
-            values = [f"{value:.5f}" for value in (*estimate, untuned)]
-            writer.writerow([name, len(scores[name]), metric, *values])
-    return text.getvalue()
 
 
 def _figure(estimates: Mapping[str, Mapping[str, Estimate]], curves: Sequence[Sequence[str]], path: Path) -> None:
@@ -388,26 +211,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-table", action="store_true", help="train nothing: write the tables of finished runs")
 
 
-def _restricted(design: Design, entries: Sequence[str] | None, data: Sequence[str] | None) -> Design:
-    wanted = list(entries or design.entries)
-    for name in wanted:  # grows while it is walked
-        wanted += [need for need in _needs(design, name) if need not in wanted]
-    for name in data or ():
-        if name not in design.data:
-            raise ConfigError(f"--data {name!r} is not in the design. {nearest_names(name, design.data)}")
-    kept = {name: settings for name, settings in design.data.items() if data is None or name in data}
-    flat = {
-        name: _entry(design, name) | {"data": [data for data in _data_of(design, name) if data in kept]}
-        for name in wanted
-    }
-    return msgspec.structs.replace(design, data=kept, entries=flat)
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the experiment and print its tables."""
     from crnn_weak import options
 
-    design = _restricted(read_design(args.design), args.entries, args.data)
+    design = restrict(read_design(args.design), args.entries, args.data)
     design.seeds = args.seeds or design.seeds
     grids: dict[str, list[str]] = {}
     for text in args.grid:
@@ -440,6 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     add_arguments(parser)
     args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     return run_guarded("beyond", lambda: run(args))
 
 

@@ -30,7 +30,7 @@ _INITIALIZERS = {
 def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
     """Conv -> BatchNorm -> ReLU -> MaxPool over frequency -> Dropout; ``(clips, frames, bands, filters)``.
 
-    The ReLU stands behind the pooling: the maximum commutes with it, and there are fewer values left.
+    The ReLU follows the pooling: it commutes with the maximum, and fewer values are left.
     """
     number = index + 1
     x = modules.Conv2D(config.n_filters, config.kernel_size, padding="same", name=f"conv_{number}")(x)
@@ -123,7 +123,7 @@ def draw_weights(model: keras.Model, seed: int) -> None:
     """Draw a new model's weights once more, as its layers drew them, but by `seed` alone.
 
     Keras takes the seeds of its initialisers from Python's global generator, and so do other threads of the process (a
-    Dask worker's timers draw from it several times a second): the same seed then gives other weights, by chance.
+    Dask worker's timers draw from it several times a second): the same seed then gives different weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What must be set before Keras is imported, and what can be asked of it afterwards."""
+"""The environment of Keras: settings that must precede its import; versions, devices and threads afterwards."""
 
 from __future__ import annotations
 

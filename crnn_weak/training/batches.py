@@ -1,8 +1,8 @@
 """Batches from a feature store, with memory bounded by one batch.
 
-The order of the clips is a function of (seed, epoch): a resumed run sees the clips that the unbroken one would have
-seen. Each epoch's last clips that do not fill a batch are left out of it (another draw leaves out others), because a
-second batch shape would be compiled for their sake.
+The order of the clips is a function of (seed, epoch), so a resumed run sees the same clips as an unbroken one. An epoch
+skips the last clips that do not fill a batch (each epoch's draw skips others): a second batch shape would have to be
+compiled.
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ class StoreBatches(keras.utils.PyDataset):
 
 
 def for_keras(batches: StoreBatches) -> Any:
-    """Return what ``fit`` and ``evaluate`` are given to read `batches`; may be given again after `set_epoch`.
+    """Return the input of Keras' ``fit`` and ``evaluate`` for `batches`; it may be used again after `set_epoch`.
 
     Under TensorFlow a ``tf.data`` pipeline without autotuning; elsewhere the batches themselves. Keras would make the
-    pipeline with autotuning, whose thread sleeps for ever longer times and can miss the word that its epoch has ended
-    (on one CPU it nearly always does: the word comes before the flag that it looks at; ``Model::OptimizeLoop`` in
-    TensorFlow's ``core/framework/model.cc``). ``fit`` then waits for it: up to as long again as the epoch took.
+    pipeline with autotuning, whose thread backs off and can miss the end-of-epoch signal (on one CPU it nearly always
+    does: ``Model::OptimizeLoop`` in TensorFlow's ``core/framework/model.cc``). ``fit`` then waits for that thread: up
+    to as long again as the epoch took.
     """
     if keras.backend.backend() != "tensorflow":
         return batches

@@ -1,4 +1,4 @@
-"""What a run takes from a first model: its weights (fine-tuning) or its frame scores (self-training)."""
+"""A first model's weights (fine-tuning) or frame scores (self-training) for a run."""
 
 from __future__ import annotations
 

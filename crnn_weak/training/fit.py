@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _FitState:
-    """What early stopping and the history must remember over a kill."""
+    """The state of early stopping and the history, kept over a kill."""
 
     epoch: int = 0  # finished epochs
     best_epoch: int = 0

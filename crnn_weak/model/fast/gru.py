@@ -72,15 +72,13 @@ def _both_directions(
     inputs = _rows(_swap(sequences), n_features)  # (frames * clips, features)
 
     def project(kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        # What the recurrence adds to z and r whatever its state is added here; the candidate's stands behind r.
+        # The biases of z and r do not depend on the state; the candidate's is inside the product with r.
         bias = tf.concat([bias[0, : 2 * units] + bias[1, : 2 * units], bias[0, 2 * units :]], axis=0)
         projected = tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
         return tf.reshape(projected, (n_frames, n_clips, 3 * units))
 
-    projected = (project(kernel_f, bias_f), project(kernel_b, bias_b))
-    recurrent = (recurrent_f, recurrent_b)
-    inner_biases = (bias_f[1, 2 * units :], bias_b[1, 2 * units :])
-    loops = _loops()
+    projected, recurrent = (project(kernel_f, bias_f), project(kernel_b, bias_b)), (recurrent_f, recurrent_b)
+    inner_biases, loops = (bias_f[1, 2 * units :], bias_b[1, 2 * units :]), _loops()
     hidden, gates = _in_loops(_forward, loops, projected, recurrent, inner_biases)
 
     def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:

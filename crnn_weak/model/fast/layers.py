@@ -25,25 +25,15 @@ def _tensorflow_on_cpu() -> bool:
 
 
 def _in_tensorflow_graph_on_cpu() -> bool:
-    """Where TensorFlow computes only what is asked for in the end, and on one device."""
-    if not _tensorflow_on_cpu() or _n_replicas() > 1:
+    """Return whether TensorFlow traces a graph, of which it computes only what the outputs need."""
+    if not _tensorflow_on_cpu():
         return False
     import tensorflow as tf
 
     return not tf.executing_eagerly()
 
 
-def _n_replicas() -> int:
-    """Return how many devices take a share of the batch under ``tf.distribute`` (1 without it)."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return 1 if context is None else int(context.num_replicas_in_sync)
-
-
-# A tensor carries what it is the output of, as Keras lets it carry its mask.
+# The description of a deferred convolution is an attribute of its output, as Keras attaches a mask.
 def _remember(outputs: Any, convolution: Any) -> None:
     outputs._crnn_weak_convolution = convolution
 
@@ -69,10 +59,10 @@ class TimeDistributed(keras.layers.TimeDistributed):
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`; of a single channel it leaves word of itself with its output.
+    """`keras.layers.Conv2D`; for single-channel input it attaches a deferred description to its output.
 
-    `BatchNormalization` and `MaxPooling2D` behind it can then take all three together
-    (`crnn_weak.model.fast.conv`), and TensorFlow drops the convolution itself from the graph, as nobody asks for it.
+    `BatchNormalization` and `MaxPooling2D` behind it then compute all three together (`crnn_weak.model.fast.conv`),
+    and TensorFlow prunes the convolution itself from the graph, as nothing uses its values.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -118,15 +108,10 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 
 @keras.saving.register_keras_serializable(package=_PACKAGE)
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU).
-
-    Where several devices share a batch, the statistics are those of the whole batch, as they are on one device.
-    """
+    """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU)."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
-        if fits and mask is None and training and self.trainable and _n_replicas() > 1:
-            return self._over_devices(inputs)
         if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
             return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
@@ -154,7 +139,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _through(self, convolution: Any, inputs: Any, training: bool) -> Any:
-        """Normalise a convolution that is not computed yet: scale and shift go into its kernel and bias."""
+        """Normalize a deferred convolution: scale and shift go into its kernel and bias."""
         if training:
             mean, variance = convolution.moments()
             self._move(mean, variance)
@@ -162,14 +147,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
         shift = self.beta - mean * scale
-        outputs = inputs * scale + shift  # for whoever is no pooling layer; otherwise dropped from the graph
+        outputs = inputs * scale + shift  # used by layers other than pooling; pruned otherwise
         _remember(outputs, convolution.scaled(scale, shift))
         return outputs
-
-    def _over_devices(self, inputs: Any) -> Any:
-        mean, variance = ops.moments(inputs, axes=(0, 1, 2), synchronized=True)
-        self._move(mean, variance)
-        return ops.batch_normalization(inputs, mean, variance, -1, self.beta, self.gamma, self.epsilon)
 
     def _move(self, mean: Any, variance: Any) -> None:
         rest = 1.0 - self.momentum

@@ -1,0 +1,128 @@
+"""Designs of comparisons, and their intervals, worked by hand."""
+
+import numpy as np
+import pytest
+
+from crnn_weak.errors import ConfigError
+from crnn_weak.runs.comparison import RunScore, compare
+from crnn_weak.runs.comparison_table import to_csv, to_markdown
+from crnn_weak.runs.design import config_of, data_of, ordered, read_design, restrict
+
+DESIGN = """
+seeds = [0, 3]
+
+[data.street]
+preset = "quick"
+
+[data.other]
+preset = "quick"
+training.epochs = 7
+
+[entries.max]
+model.weak_head = "max"
+aids = { mixup = 0.3, time_shift = true }
+
+[entries.more]
+base = "max"
+aids.mixup = 0.5
+
+[entries.taught]
+base = "more"
+teacher = "max"
+targets.strong = "self_training"
+
+[entries.tuned]
+start = "street/max"
+data = ["other"]
+
+[entries."tuned, frozen"]
+base = "tuned"
+training.freeze = ["conv_*"]
+"""
+
+
+def design_of(tmp_path, text):
+    path = tmp_path / "design.toml"
+    path.write_text(text)
+    return read_design(path)
+
+
+def test_an_entry_lays_its_settings_over_those_of_its_base_and_of_the_data(tmp_path):
+    design = design_of(tmp_path, DESIGN)
+    config = config_of(design, "other", "more", 3)
+    assert (config.model.weak_head, config.aids.mixup, config.aids.time_shift) == ("max", 0.5, True)
+    assert (config.training.epochs, config.training.seed) == (7, 3)
+    assert config_of(design, "street", "taught", 0, teacher="a.keras").targets.teacher == "a.keras"
+    assert data_of(design, "tuned, frozen") == ["other"]
+
+
+def test_entries_come_after_the_models_that_they_need(tmp_path):
+    design = design_of(tmp_path, DESIGN)
+    assert ordered(design) == [["max", "more"], ["taught", "tuned", "tuned, frozen"]]
+    some = restrict(design, ["taught", "more"], ["street"])
+    assert list(some.entries) == ["taught", "more", "max"]
+    assert config_of(some, "street", "taught", 0, teacher="x").aids.mixup == 0.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('weak_head = "max"', 'weak_head = "maxx"', "entries.max: model.weak_head = 'maxx' is not known"),
+        ("aids.mixup = 0.5", "aids.mixpu = 0.5", "Did you mean 'mixup'"),
+        ('base = "max"', 'base = "mex"', "Did you mean 'max'"),
+        ('base = "max"', 'base = "taught"', "is a circle"),
+        ('teacher = "max"', 'teacher = "taught"', "needs a model of the others"),
+        ('"street/max"', '"steet/max"', "Did you mean 'street/max'"),
+        ('data = ["other"]', 'data = ["othr"]', "Did you mean 'other'"),
+        ("seeds", "sedes", "sedes"),
+    ],
+)
+def test_a_design_that_leads_nowhere_is_one_clear_line(tmp_path, old, new, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        design_of(tmp_path, DESIGN.replace(old, new, 1))
+    assert "design.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_committed_designs_are_valid():
+    from pathlib import Path
+
+    for path in sorted(Path(__file__).parents[2].glob("experiments/*.toml")):
+        if "entries" in path.read_text():
+            assert read_design(path).seeds == [0, 1, 2]
+
+
+def score(counts):
+    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {})
+
+
+def test_f_is_micro_over_clips_and_a_mean_over_seeds():
+    seeds = [score([[2, 1, 1], [1, 2, 1]]), score([[2, 2, 2], [1, 0, 0]])]  # F 4 / 6, F 4 / 5
+    found = compare({"one": seeds}, baselines={})["one"]["tagging"]
+    assert found.mean == pytest.approx((4 / 6 + 4 / 5) / 2)
+    assert np.isnan(found.difference)
+
+
+def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
+    rng = np.random.default_rng(0)
+    clips = [[4, 4, int(c)] for c in rng.integers(0, 4, size=300)]
+    better = [[4, 4, c + 1] for *_, c in clips]
+    entries = {"base": [score(clips)], "better": [score(better)]}
+    found = compare(entries, baselines={"tagging": "base"})
+    base, other = found["base"]["tagging"], found["better"]["tagging"]
+    spread = np.std([c / 4 for *_, c in clips]) / np.sqrt(300)  # F is the mean of the clips' shares here
+    assert base.high - base.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    assert other.difference == pytest.approx(0.25)
+    assert (other.difference_low, other.difference_high) == pytest.approx((0.25, 0.25))  # the same clips are drawn
+    unequal = compare({"two": [score(clips), score(better)]}, baselines={})["two"]["tagging"]
+    assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
+
+
+def test_the_table_and_the_values_say_the_same():
+    entries = {"base": [score([[1, 1, 1]] * 3)], "new": [score([[2, 2, 1]] * 3)]}
+    found = compare(entries, baselines={"tagging": "base"})
+    text = to_markdown(found, entries, {"tagging": "base"}, "clips of a test")
+    assert "clips of a test" in text
+    assert "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) | - |" in text
+    assert "| base | 1 | 100.0 [100.0, 100.0] | - |" in text
+    assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in to_csv(found, entries)
