@@ -119,7 +119,7 @@ def to_markdown(rows: Sequence[Row], on: Sequence[str]) -> str:
 
 def _write(table: str, on: Sequence[str]) -> None:
     """Store the table in the card and the classes that are on by default in the starter model's file."""
-    from crnn_weak.inference.detector import STARTER_MODEL
+    from crnn_weak.inference.model_file import STARTER_MODEL
     from crnn_weak.model.archive import load_model, save_model
     from crnn_weak.storage import write_text
 

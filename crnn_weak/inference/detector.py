@@ -15,32 +15,30 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import DecisionConfig, FeatureConfig
-from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
+from crnn_weak.errors import ConfigError, DataError, ModelFileError
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point, stored_point
 from crnn_weak.events.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.inference.job import Detection, Job, OnScores, Tag
+from crnn_weak.inference.model_file import model_file
 from crnn_weak.inference.predict import predict
 from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import EventList
+from crnn_weak.parallel.prefetch import prefetched
 
-__all__ = ["STARTER_MODEL", "Detector", "load", "model_file"]
+__all__ = ["Detector", "load"]
 
 logger = logging.getLogger(__name__)
-
-#: The model that comes with the package, where it was made.
-STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
 # Blocks that wait between the reading thread and the model.
 _DEPTH = 4
@@ -224,7 +222,7 @@ class Detector:
             Job(recording, AudioBlocks(recording.source, rate, recording.name), on_scores=on_scores, **options)
             for recording in recordings
         )
-        return self._run(_prefetched(self._read(jobs), depth=_DEPTH))
+        return self._run(prefetched(self._read(jobs), depth=_DEPTH))
 
     def _read(self, jobs: Iterable[Job]) -> Iterator[_Piece]:
         """Read and compute features; this runs in the second thread."""
@@ -322,56 +320,7 @@ class _Piece(NamedTuple):
     error: DataError | None = None
 
 
-_Item = TypeVar("_Item")
-
-
-def _prefetched(items: Iterator[_Item], *, depth: int) -> Generator[_Item, None, None]:
-    """Yield the items in order, from a second thread that is at most `depth` of them ahead.
-
-    Reading, resampling and features spend their time outside Python's lock, so they run beside the model.
-    """
-    end = object()
-    with ThreadPoolExecutor(1, "crnn-weak-reader") as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(depth))
-        try:
-            while (item := waiting.popleft().result()) is not end:
-                waiting.append(pool.submit(next, items, end))
-                yield item  # type: ignore[misc]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
 # --- loading ---------------------------------------------------------------------------------------------------------
-
-
-def model_file(path: str | Path | None = None) -> Path:
-    """Return the model file that a path means: a ``.keras`` file, a run folder (its ``best.keras``), or the starter.
-
-    Raises
-    ------
-    ModelFileError
-        There is no such file, or no starter model has been made.
-    RunError
-        The folder is not that of a finished run.
-    """
-    if path is None:
-        if not STARTER_MODEL.is_file():
-            raise ModelFileError(
-                "no --model was given and there is no starter model; make one with "
-                "`python scripts/starter_model.py`, or pass a run folder or a .keras file."
-            )
-        return STARTER_MODEL
-    path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
-        return path
-    best = path / "best.keras"
-    if not best.is_file():
-        below = sorted(path.glob("**/best.keras"))
-        hint = f"Did you mean {below[0].parent}?" if below else "Train one with crnn-weak train."
-        raise RunError(f"{path}: the folder holds no best.keras. {hint}")
-    return best
 
 
 def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_seconds: float | None = None) -> Detector:
@@ -408,6 +357,9 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
         point = stored.operating_point
     elif metadata.decisions:
         point = OperatingPoint.from_dict(metadata.decisions)
+    default_classes = metadata.provenance.get("default_classes")
+    if default_classes is not None and not set(default_classes) <= set(metadata.classes):
+        raise ModelFileError(f"{file}: its default classes are not among its classes. Train or copy the model again.")
     return Detector(
         model,
         classes=metadata.classes,
@@ -415,7 +367,7 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
         scaler=metadata.scaler,
         operating_point=point,
         provenance=metadata.provenance,
-        default_classes=metadata.provenance.get("default_classes"),
+        default_classes=default_classes,
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

@@ -187,7 +187,7 @@ class ScoreJoiner:
         self.n_waiting = 0  # windows whose scores are to come
         self._all_cut = False
         # Sums of weighted strong and weak scores, and of the weights, from frame self._taken on.
-        self._sums: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._sums = np.zeros((0, 1), np.float32)
         self._taken = 0
 
     def push(self, frames: np.ndarray) -> None:
@@ -247,23 +247,16 @@ class ScoreJoiner:
         # Frames that have been handed out had all their windows; here they have no weight.
         skip = max(self._taken - first, 0)
         begin, end = first + skip - self._taken, first + plan.n_window - self._taken
-        sums_strong, sums_weak, sums_weight = self._sums = self._room(end, strong.shape[1])
-        counted = weights[skip:, None]
-        sums_strong[begin:end] += counted * strong[skip:]
-        sums_weak[begin:end] += counted * weak
-        sums_weight[begin:end] += counted
+        scores = np.concatenate(
+            [strong, np.broadcast_to(weak, strong.shape), np.ones((len(strong), 1), np.float32)], axis=1
+        )
+        if len(self._sums) < end:
+            grown = np.zeros((end + 4 * plan.n_window, scores.shape[1]), np.float32)
+            grown[: len(self._sums)] = self._sums
+            self._sums = grown
+        self._sums[begin:end] += weights[skip:, None] * scores[skip:]
         self._accepted = first + plan.n_hop
         self.n_waiting -= 1
-
-    def _room(self, n_frames: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sums, grown to hold at least `n_frames`."""
-        if self._sums is not None and len(self._sums[0]) >= n_frames:
-            return self._sums
-        shapes = [(n_frames + 4 * self._plan.n_window, width) for width in (n_classes, n_classes, 1)]
-        grown = tuple(np.zeros(shape, np.float32) for shape in shapes)
-        for old, new in zip(self._sums or (), grown, strict=False):
-            new[: len(old)] = old
-        return grown[0], grown[1], grown[2]
 
     def take(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the scores that are final and not yet taken, in time order.
@@ -274,8 +267,6 @@ class ScoreJoiner:
             `weak` is the windows' weak scores, joined in time like the strong ones.
         """
         plan = self._plan
-        if self._sums is None:
-            return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
         if self._n_total is not None and self._all_cut and not self.n_waiting:
             until = self._n_valid if self._n_valid is not None else self._n_total
         else:
@@ -283,10 +274,10 @@ class ScoreJoiner:
             # which ends no earlier than what is known.
             until = min(self._accepted, self._n_known - plan.n_window) + plan.n_margin if self._accepted else 0
         n_ready = max(until - self._taken, 0)
-        strong, weak, weight = (array[:n_ready] for array in self._sums)
-        weight = np.maximum(weight, np.float32(1e-12))
+        ready = self._sums[:n_ready]
         if n_ready:
-            rest = [array[n_ready:].copy() for array in self._sums]
-            self._sums = rest[0], rest[1], rest[2]
+            self._sums = self._sums[n_ready:].copy()
         self._taken += n_ready
-        return strong / weight, weak / weight
+        n_classes = ready.shape[1] // 2
+        joined = ready[:, : 2 * n_classes] / np.maximum(ready[:, -1:], np.float32(1e-12))
+        return joined[:, :n_classes], joined[:, n_classes:]

@@ -13,7 +13,7 @@ from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import ModelFileError, RunError
 from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.inference import detector
+from crnn_weak.inference import model_file
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_damaged_or_missing_models_are_one_clear_line(run_folder, tmp_path):
 
 
 def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(detector, "STARTER_MODEL", tmp_path / "starter.keras")
+    monkeypatch.setattr(model_file, "STARTER_MODEL", tmp_path / "starter.keras")
     soundfile.write(tmp_path / "street.wav", bursts(1.0), RATE)
     assert main(["detect", str(tmp_path / "street.wav")]) == 2
     assert "python scripts/starter_model.py" in capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_nothing_of_detection_imports_tensorflow_before_a_model_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.skipif(not detector.STARTER_MODEL.is_file(), reason="no starter model has been made")
+@pytest.mark.skipif(not model_file.STARTER_MODEL.is_file(), reason="no starter model has been made")
 def test_the_starter_model_hears_the_same_wherever_the_recording_is_cut(real_events):
     # A minute of real recordings and the real network: scores and events in the interior of what is cut from it.
     paths = sorted((real_events / "audio").rglob("*.ogg"))[:400:20]
