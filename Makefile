@@ -21,7 +21,7 @@ lint: $(VENV)/installed-dev
 
 # Skipped, with the reason, where the packages cannot be installed.
 docs: $(VENV)/installed
-	@if $(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements-docs.txt; then \
+	@if $(BIN)/python -m pip install --disable-pip-version-check --quiet --retries 1 --timeout 60 --requirement requirements-docs.txt; then \
 	  NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict; \
 	else \
 	  echo "docs: skipped, requirements-docs.txt cannot be installed (see pip's message above)"; \

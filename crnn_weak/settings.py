@@ -316,7 +316,7 @@ class AidConfig(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(_Section):
-    """How a model is fitted."""
+    """Training: epochs, batches, early stopping, seed."""
 
     name_in_file = "training"
 
@@ -365,7 +365,7 @@ class DecisionConfig(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig(_Section):
-    """How events are counted."""
+    """Evaluation: segment length and collars."""
 
     name_in_file = "evaluation"
 

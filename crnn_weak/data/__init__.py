@@ -1,1 +1,1 @@
-"""What was recorded, and what was said about it: labels, events, audio, data sets."""
+"""Data sets: one module per source, the protocol that they share, splits and checks."""

@@ -47,7 +47,7 @@ class Clip:
 
 
 class Dataset(Protocol):
-    """What every source offers."""
+    """Members of every data source."""
 
     name: str
     classes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What of a data set is there: per split and class listed, found, missing, short, unreadable; and the lists.
+"""Check a data set: listed, found, missing, short and unreadable clips per split and class, and their lists.
 
 * *listed*: in the label files. *found* + *missing* = listed.
 * *short* and *unreadable* are found. A short clip is usable: it is padded with zeros. An unreadable one is not audio,

@@ -1,4 +1,4 @@
-"""Splits: who is in which part, drawn by chance where nobody has said it, and the list file that keeps it.
+"""Splits: given or drawn at random, and the list file that stores them.
 
 The list file has the columns ``clip_id split sha256 status`` (tab, header); the status is ok, missing, short or
 unreadable, the checksum may be empty.
@@ -56,7 +56,7 @@ def read_split_list(path: str | Path) -> list[SplitRow]:
 
 
 def stratified_part(tags: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose a part of the clips by chance, with every class in it in about that share.
+    """Choose a share of the clips at random, stratified by class.
 
     The classes are served from the rarest to the commonest: of each, as many of its undecided clips are chosen as
     its share still lacks. A class of two or more clips is in both parts, where its clips' other tags allow it.

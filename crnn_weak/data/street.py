@@ -1,4 +1,4 @@
-"""Procedural street scenes with the task's 17 classes: the data that need no download.
+"""Synthetic street scenes with the task's 17 classes: data without a download.
 
 The first call makes the clips: 16-bit FLAC, one file per clip, and the label files in the organisers' own formats, so
 that `Task4Dataset` reads the set as it reads the real one. How the sounds are made is in `crnn_weak.synthesis`
@@ -39,7 +39,7 @@ _BATCH = 8  # clips a worker makes between two reports
 
 @dataclass(frozen=True)
 class StreetSet:
-    """What a set is, and all that its content depends on."""
+    """A set of street scenes: everything that its content depends on."""
 
     seed: int
     n_train: int
@@ -152,7 +152,7 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     Raises
     ------
     ConfigError
-        Clips of another length than 10 s, or a sample rate below 8 kHz.
+        Clips are not 10 s long, or a sample rate below 8 kHz.
     """
     features, data = config.features, config.data
     if features.clip_seconds != CLIP_SECONDS:

@@ -1,15 +1,15 @@
-"""DCASE 2017 task 4 from the organisers' own label files, with whatever part of the audio is there.
+"""DCASE 2017 task 4 from the organizers' own label files, with any subset of the audio.
 
 * Splits: ``train`` (``training_set.csv``), ``test`` (``testing_set.csv``), and ``evaluation`` where the released
   ground truth lies in the metadata folder or in its ``groundtruth_release``. A split whose list file is missing is
-  read from its weak file instead; a split without either is left out.
+  read from its weak file instead; a split without either is skipped.
 * Events come from ``groundtruth_strong_label_<set>_set.csv``; a split without that file has none (``events=None``).
   Rows ``0 0 label`` (tagged, but not heard) are kept as zero-length events.
 * Audio: any suffix that libsndfile reads, with or without the organisers' ``Y`` before the id, in any subfolder; the
   folder is read once. A clip without a file has ``path=None``.
 * Tags are in the order of the class list, clips in the order of the list file.
 
-`Task4Dataset` serves any folder of that layout; the made data sets are written in it.
+`Task4Dataset` serves any folder of that layout; synthetic data sets are written in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job: the paper's seven loss weights, trained, scored and set beside the published table.
+"""The main job: train and score the paper's seven loss weights, and print the published table beside the result.
 
 ``python -m crnn_weak.experiments.loss_weight_grid`` with no argument synthesizes street scenes, computes their
 features, trains the seven settings, scores held-out clips and prints the table. Killed and started again, it goes on

@@ -1,4 +1,4 @@
-"""The talk's saliency figure for any clip, and the statistics behind it.
+"""The saliency figure of the slides for any clip, and statistics over a test split.
 
 ``python -m crnn_weak.experiments.saliency_maps FOLDER`` takes a run or an experiment. It draws gradients of the strong
 output, gradients of the weak output and the log mel-band energies, for the clips asked for or for the best, the median

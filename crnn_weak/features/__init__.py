@@ -1,1 +1,1 @@
-"""Log mel-band energies, their standardisation, and the HDF5 store."""
+"""Log mel-band energies, their standardization, and the HDF5 store."""

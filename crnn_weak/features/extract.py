@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClipFeatures(NamedTuple):
-    """What became of one clip.
+    """Outcome of one clip.
 
     Attributes
     ----------

@@ -108,7 +108,7 @@ class StoreHeader:
 
     @property
     def seal(self) -> str:
-        """Names the content of the header; two builds with the same seal make the same file."""
+        """Digest of the header's content; two builds with the same digest write the same file."""
         digest = hashlib.sha256()
         facts = [SCHEMA, self.stored_features or _stored_features(self.features), self.classes, self.clip_ids]
         facts += [self.split, self.dataset, self.data_fingerprint, self.provenance]
@@ -314,7 +314,7 @@ class RawRows:
         Parameters
         ----------
         log_mel : np.ndarray of float32, shape (n_frames, n_mels), or None
-            None fills the row with NaN: whoever reads it past the status shall notice.
+            None fills the row with NaN, so that a reader that ignores the status notices.
         """
         filled = log_mel is not None
         data = np.ascontiguousarray(log_mel if filled else np.full(self._row_shape, np.nan), dtype="<f4")

@@ -31,7 +31,7 @@ from crnn_weak.errors import DataError
 
 __all__ = ["LogMelExtractor", "log_mel", "mel_basis"]
 
-# Windows of so many samples together go into one FFT call: large enough that the calls cost nothing, small enough that
+# Windows of this many samples in total go into one FFT call: large enough that calls cost nothing, small enough that
 # the block stays in the cache and that the C library does not give its memory back to the system after each (with
 # twice as many it did, and a quarter of the time went into faulting the pages in again).
 _BLOCK_SAMPLES = 2**17
@@ -133,7 +133,7 @@ class LogMelExtractor:
                 f"audio: {audio.size} samples are less than half a frame; expected at least {config.n_hop // 2 + 1}."
             )
         energies = np.empty((n_frames, config.n_mels), dtype=np.float32)
-        # What lies behind the window stays zero.
+        # Samples after the window stay zero.
         n_block = min(max(1, _BLOCK_SAMPLES // config.n_fft), n_frames)
         windowed = np.zeros((n_block, config.n_fft), dtype=self.window.dtype)
         for first in range(0, n_frames, n_block):

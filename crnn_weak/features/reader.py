@@ -124,7 +124,7 @@ class FeatureStore:
 
     @property
     def has_events(self) -> bool:
-        """Whether onsets and offsets are known for every readable clip."""
+        """True if onsets and offsets are known for every readable clip."""
         return all(events is not None for events in self._events)
 
     @property
@@ -204,7 +204,7 @@ def _difference(stored: FeatureConfig, expected: FeatureConfig) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class StoreReport:
-    """What `verify_store` found."""
+    """Result of `verify_store`."""
 
     path: str
     n_listed: int

@@ -1,11 +1,11 @@
-"""Standardisation of log mel bands, fitted in one pass with bounded memory.
+"""Standardization of log mel bands, fitted in one pass with bounded memory.
 
 Mean and standard deviation are per band, over the frames of the *training* clips: fit on the training store (on the
 rows that are trained on, where a validation part is held out) and apply to everything.
 
 Padded frames
 -------------
-Frames that lie wholly behind the end of a short recording are zeros that we added. They do not enter the
+Frames wholly after the end of a short recording are padding. They do not enter the
 statistics, so these depend on no clip's padding and fit recordings that have none; they are transformed like all
 others and come out as one constant, finite, low value per band. Silence inside a recording is sound and counts.
 
@@ -35,7 +35,7 @@ _BLOCK = 64
 
 
 class _Rows(Protocol):
-    """What of a feature store the fit needs."""
+    """Members of a feature store that the fit reads."""
 
     @property
     def features(self) -> FeatureConfig: ...

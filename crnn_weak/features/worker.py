@@ -1,4 +1,4 @@
-"""How a worker process begins. Imports nothing heavy: it must run before NumPy is loaded there."""
+"""Set up a worker process. Imports nothing heavy: it must run before NumPy is loaded there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of one clip: log mel, events, frame scores. Axes in, artists out.
+"""Figures of one clip: log mel, events, frame scores.
 
 Time runs in seconds on x, from the start of the clip; classes stand in the order of the class list, the first on top.
 """
@@ -118,7 +118,7 @@ def plot_event_roll(
     reference, estimated : iterable of Event, optional
         Seconds from the start of the clip; None where there is none to draw. A zero-length event is a thin mark.
     classes : sequence of str
-        One lane each, the first on top. Events of other classes are an error.
+        One lane each, the first on top. An event whose class is not listed is an error.
     clip_seconds : float
     ax : matplotlib.axes.Axes
     legend, time_label : bool

@@ -1,4 +1,4 @@
-"""The picture of a detection: log mel-band energies, and the events below, over one time axis."""
+"""Figure of a detection: log mel-band energies, and the events below, over one time axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a whole experiment: metrics and losses over the weights of the two losses."""
+"""Figures of a grid: metrics and losses over the two loss weights."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def plot_loss_weight_grid(
     results : mapping of (strong weight, weak weight) to mapping of metric to value(s)
         Metrics ``tagging_f`` and ``segment_f`` in percent, ``error_rate`` as a ratio, as in `paper.PaperRow`; each
         one number or one per seed (the mean is drawn, with the standard deviation over two or more seeds). A
-        missing metric or NaN is left out.
+        missing metric or NaN is not drawn.
     axes : sequence of two Axes
         F-scores; error rate.
     show_paper : bool

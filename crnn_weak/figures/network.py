@@ -1,4 +1,4 @@
-"""The network as a picture, drawn from the model itself (or from its configuration, without Keras).
+"""Figure of the network, drawn from the model itself (or from its configuration, without Keras).
 
 No graphviz: a column of boxes, from the input at the top to the two outputs, each with its name, what it does, the
 shape of what leaves it, and its trainable weights.
@@ -153,7 +153,7 @@ def blocks_of_model(model: Any) -> list[Block]:
     """Return the boxes of a Keras model.
 
     A convolution and the layers without weights of their own behind it (and its normalisation) share a box, as do
-    the layers of the weak head; reshapes are left out.
+    the layers of the weak head; reshapes are omitted.
     """
     blocks: list[Block] = []
     for layer in model.layers:

@@ -1,4 +1,4 @@
-"""Pictures of one run: learning curves, bars by class, confusion. Axes in, artists out."""
+"""Figures of one run: learning curves, bars by class, confusion."""
 
 from __future__ import annotations
 

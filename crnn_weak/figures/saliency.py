@@ -1,4 +1,4 @@
-"""The talk's figure: what the strong and the weak output listened to, above the log mel. Axes in, artists out."""
+"""The saliency figure of the slides: gradients of the strong and the weak output above the log mel."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def plot_saliency(
     reference: Iterable[Event] = (),
     estimated: Iterable[Event] = (),
 ) -> list[Any]:
-    """Draw the talk's figure: gradients of the strong output, of the weak output, and the log mel.
+    """Draw the figure of the slides: gradients of the strong output, of the weak output, and the log mel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What all figures share: colours, type, the axes of time and of hertz, and saving.
+"""Style of all figures: colors, type, the axes of time and of hertz, and saving.
 
 Colours are those of Okabe and Ito ("Color universal design", 2008), which stay apart for all common kinds of colour
 blindness; where two things must be told apart in print, the form (filled, hollow, dashed) differs as well.
@@ -80,7 +80,7 @@ _RC: Any = {
     "figure.facecolor": "white",
 }
 
-# Round frequencies, the most wanted first: one that would crowd an earlier one is left out.
+# Round frequencies, the most useful first: one that would crowd an earlier one is omitted.
 _HERTZ = (1000, 200, 5000, 500, 2000, 10_000, 100, 20_000, 40_000, 50)
 
 
@@ -188,7 +188,7 @@ def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def time_axis(ax: Axes, clip_seconds: float, *, label: bool = True) -> None:
-    """Let x run over the clip in seconds; the label is left out where a lower panel carries it."""
+    """Let x run over the clip in seconds; the label is omitted where a lower panel carries it."""
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlim(0.0, clip_seconds)

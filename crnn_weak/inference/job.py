@@ -1,4 +1,4 @@
-"""One recording on its way through a detector, and its result."""
+"""One recording in progress through a detector, and its result."""
 
 from __future__ import annotations
 

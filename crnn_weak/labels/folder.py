@@ -26,7 +26,7 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class ListedRecording:
-    """What the label files say of one recording; ``split`` is empty where no column says it."""
+    """Labels of one recording; ``split`` is empty if no column gives it."""
 
     name: str
     tags: tuple[str, ...]

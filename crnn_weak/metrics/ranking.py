@@ -108,7 +108,7 @@ def psds(
     ----------
     strong : np.ndarray of float, shape (n_clips, n_frames, n_classes)
     events : mapping of clip id to sequence of Event
-        Zero-length rows are left out, they cannot be intersected; overlapping events of one label are joined.
+        Zero-length rows are skipped because they cannot be intersected; overlapping events of one label are joined.
     clip_ids, classes : sequence of str
     hop_seconds : float
     durations : mapping of clip id to seconds, optional

@@ -46,7 +46,7 @@ class Part:
 
     @property
     def is_detection(self) -> bool:
-        """Whether the metrics include error rates."""
+        """True if the metrics include error rates."""
         return isinstance(self.metrics, DetectionMetrics)
 
     @property

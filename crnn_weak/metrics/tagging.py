@@ -1,4 +1,4 @@
-"""Tagging metrics: precision, recall and F of clip-level tags, micro averaged as the task's organisers do.
+"""Tagging metrics: precision, recall and F of clip-level tags, micro averaged as by the task's organizers.
 
 Micro averaging counts every (clip, class) pair once; class-wise rates and their average come with it. A tag that a
 clip carries twice counts once. See `crnn_weak.metrics.counting` for 0/0.

@@ -32,7 +32,7 @@ _LOST = (
     "the connection to the Dask scheduler was lost. Start the scheduler and this again; what is done is kept, and what "
     "still runs on the workers is waited for."
 )
-# A cluster without workers is worth a line, again after so many seconds.
+# Seconds between two lines that say that the cluster has no workers.
 _LOG_EVERY = 60.0
 
 
@@ -180,7 +180,7 @@ def _check_workers(client: Any) -> None:
 
 
 class _Watch:
-    """How many threads the cluster has just now: workers come and go."""
+    """Number of threads in the cluster at present."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

@@ -1,1 +1,1 @@
-"""Tables, figures, pages."""
+"""HTML pages of a run or a grid, and the model card."""

@@ -1,4 +1,4 @@
-"""Which clips a page shows: the best, the worst, some at random, one for each class; and how each was scored."""
+"""Choice of the clips on a page: the best, the worst, some at random, one for each class."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def _add_sound(section: ClipSection, run: Run, options: ClipOptions, sound_folde
     for view in section.views:
         sound = _encoded(run, view, folders)
         if isinstance(sound, Sound) and options.embed and spent + len(sound.content) * 4 / 3 > _BUDGET:
-            sound = "left out, so that the page stays below 15 MB"
+            sound = "omitted, so that the page stays below 15 MB"
         if isinstance(sound, str):
             view.audio_note = f"The recording was {sound}."
             silent[sound] = silent.get(sound, 0) + 1

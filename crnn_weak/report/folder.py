@@ -304,7 +304,7 @@ class _Totals:
 
     @property
     def of_the_day(self) -> bool:
-        """Whether hours are those of the day."""
+        """True if hours are those of the day."""
         return self._stamped and self.n_recordings > self.n_failed
 
     @property

@@ -1,4 +1,4 @@
-"""What the page writes about a run or an experiment: numbers and settings as texts in tables."""
+"""Numbers and settings of a run or an experiment, as texts in tables for the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips and feature stores for an experiment: made if they are not there, reused if they are."""
+"""Clips and feature stores for an experiment: built if missing, reused otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What an experiment starts from.
+    """Feature stores and data description of an experiment.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is trained and scored."""
+        """True if the run is trained and scored."""
         return bool(self.metrics)
 
     @property

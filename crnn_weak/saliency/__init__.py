@@ -1,4 +1,4 @@
-"""What did an output listen to? Gradients of one scalar of the network with respect to its log mel input.
+"""Saliency: gradients of one scalar of the network with respect to its log mel input.
 
 * `targets`: which scalar (`Target`) and which map (`Method`), each able to say in words what it is;
 * `gradients`: `Explainer`, the maps themselves, through ``tf.GradientTape``;

@@ -41,7 +41,7 @@ def attribute(
     baseline : np.ndarray, shape (n_frames, n_mels)
         Of integrated gradients.
     batch_size : int
-        Copies of few maps go through the gradient together, up to so many rows.
+        Copies of several maps go through the gradient together, up to this many rows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The talk's three panels of one clip, and which clips are worth showing."""
+"""The three panels of the slides for one clip, and the choice of clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_METHODS = ("talk", "absolute")
 
 
 class Shown(NamedTuple):
-    """What one figure shows, and why (empty where it was asked for)."""
+    """Clip and class of one figure, and the reason (empty if it was asked for)."""
 
     clip_id: str
     label: str
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """What to make.
+    """Figures and tables to produce.
 
     Attributes
     ----------

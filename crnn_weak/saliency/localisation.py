@@ -1,4 +1,4 @@
-"""Does a map point at the event? Statistics of saliency against exact onsets and offsets.
+"""Localization: statistics of saliency maps against exact onsets and offsets.
 
 Two measures of one map and one class, both against the frames in which that class really sounds:
 
@@ -8,9 +8,9 @@ pointing game
     whether the frame of the map's largest absolute value is one of them (Zhang et al., "Top-down neural attention
     by excitation backprop", ECCV 2016, in time only: strong labels have no frequency).
 
-A map that knows nothing of time scores the *coverage*, the share of the clip's frames that the event covers, in
+A map without information about time scores the *coverage*, the share of the clip's frames that the event covers, in
 both. Task-4 events are long, so a share means nothing without its coverage beside it. Pairs where the class sounds
-in every frame or in none cannot tell maps apart and are left out, counted; so are maps that are zero everywhere.
+in every frame or in none cannot tell maps apart; they are counted and skipped, as are maps that are zero everywhere.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Localisation:
 
     @property
     def usable(self) -> np.ndarray:
-        """Which maps can be judged: bool, shape (n_maps,)."""
+        """Maps that can be judged: bool, shape (n_maps,)."""
         return np.isfinite(self.share) & (self.coverage > 0) & (self.coverage < 1)
 
 

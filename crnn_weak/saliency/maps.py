@@ -1,4 +1,4 @@
-"""What an explanation consists of: maps, scalars, words. NumPy only."""
+"""Maps, scalars and captions of an explanation. NumPy only."""
 
 from __future__ import annotations
 

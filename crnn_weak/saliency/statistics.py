@@ -1,4 +1,4 @@
-"""How much of each output's saliency lies inside the true events, over a test split, for every cell of a grid.
+"""Share of each output's saliency inside the true events, over a test split, for every cell of a grid.
 
 Beside the networks stand two baselines: the *loudness* of the clip itself (mel-band amplitudes, no network), and
 *untrained* networks of the same shape. A map that does no better than loudness points at what is loud.
@@ -210,7 +210,7 @@ def _joined(parts: Sequence[Localisation]) -> Localisation:
 
 
 def _mean_over_seeds(several: Sequence[Localisation]) -> Localisation:
-    """Average pair by pair; a pair whose map vanishes with one seed is left out with all."""
+    """Average pair by pair; a pair whose map vanishes with one seed is skipped with all."""
     share, hit = (np.mean([getattr(one, name) for one in several], axis=0) for name in ("share", "hit"))
     return Localisation(share, hit, several[0].coverage)
 

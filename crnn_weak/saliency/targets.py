@@ -1,4 +1,4 @@
-"""The scalar that is explained, and the kind of map: both explicit, both able to say in words what they are.
+"""The scalar that is explained and the kind of map, each with a caption in words.
 
 A saliency map without its scalar says nothing: the gradient of a maximum over frames reaches one frame, that of a
 mean reaches all. So `Target` names the output, the class, the reduction and the span, `Method` the rest, and the
@@ -137,7 +137,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Method:
-    """How the map is made of the gradient.
+    """Rule that turns gradients into a map.
 
     Attributes
     ----------

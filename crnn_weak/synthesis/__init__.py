@@ -1,4 +1,4 @@
-"""Procedural street sound: seventeen classes, backgrounds, and the scenes mixed from them.
+"""Synthetic street sounds: seventeen classes, backgrounds, and the scenes mixed from them.
 
 The way of a clip: `layout` draws its tags and events after the task's real statistics (`statistics`), the class
 modules (`sirens`, `horns`, `vehicles`, `rails_and_wheels`, `voices`) and `backgrounds` make the sounds out of

@@ -1,4 +1,4 @@
-"""What is there all the time: far traffic, wind, rain, people, a room, coloured noise; birds and steps at times."""
+"""Backgrounds: far traffic, wind, rain, people, a room, colored noise, birds and steps."""
 
 from __future__ import annotations
 

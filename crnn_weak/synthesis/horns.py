@@ -67,7 +67,7 @@ def train_horn(rng: np.random.Generator) -> Play:
 
 
 def air_horn(rng: np.random.Generator) -> Play:
-    """One or two loud buzzing reeds of a lorry: low pitch, harmonics up to several kilohertz, hard edges."""
+    """One or two loud buzzing reeds of a truck: low pitch, harmonics up to several kilohertz, hard edges."""
     root = log_uniform(rng, 140, 240)
     ratio = uniform(rng, 1.17, 1.35)
     tones = (1.0, ratio) if chance(rng, 0.7) else (1.0,)

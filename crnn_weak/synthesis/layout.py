@@ -1,4 +1,4 @@
-"""What sounds when: tags and events of a clip, drawn after the statistics of the task's real label files.
+"""Layout of a clip: tags and events, drawn from the statistics of the task's real label files.
 
 Nothing is rendered here, so a million layouts cost seconds and the drawn statistics can be tested.
 

@@ -1,4 +1,4 @@
-"""Scenes out of recordings: the plan of one scene, and its samples.
+"""Scenes mixed from recordings: the plan of one scene, and its samples.
 
 A plan is drawn from ``(seed, split, index)`` alone and says everything; the samples follow from it. So the labels of
 a set are known without a sample made, and a scene can be made in any process, or again.

@@ -1,4 +1,4 @@
-"""The sounds that other sounds are made of: noise, tones, pulses, gains over frequency, slow curves over time.
+"""Building blocks of sounds: noise, tones, pulses, gains over frequency, slow curves over time.
 
 Conventions
 -----------
@@ -165,7 +165,7 @@ class Studio:
         hertz : np.ndarray, shape (n_controls,)
             Pitch over time.
         harmonics : sequence of float
-            Amplitudes of the first, second, ... harmonic; those that would alias are left out.
+            Amplitudes of the first, second, ... harmonic; those that would alias are omitted.
         start : float
             Phase at the start, in cycles.
         """
@@ -216,7 +216,7 @@ class Studio:
         return (amplitude * envelope * self.noise(rng, decay, gain)).astype(np.float32)
 
     def faded(self, signal: np.ndarray, attack: float, release: float) -> np.ndarray:
-        """Return a signal with raised-cosine edges of so many seconds (no edge for 0)."""
+        """Return a signal with raised-cosine edges of `seconds` (no edge for 0)."""
         signal = signal.copy()
         for seconds, view in ((attack, signal), (release, signal[::-1])):
             n = min(self.length(seconds), len(signal) // 2)

@@ -1,4 +1,4 @@
-"""Folders of isolated recordings: which sound, in which fold, active when.
+"""Folders of isolated recordings: their sound, fold and active regions.
 
 Two layouts are read:
 

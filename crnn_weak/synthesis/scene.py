@@ -55,7 +55,7 @@ _SOURCE, _EVENT = 100, 1000  # plus the class, plus the class times 100 and the 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip will hold, before any sound is made.
+    """Plan of a clip, before any sound is synthesized.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def loudness(signal: np.ndarray, rate: int) -> float:
 
 
 def _distance(rng: np.random.Generator) -> Curve:
-    """What the way to the microphone does: high frequencies are lost, the street colours the rest."""
+    """Draw the response of the path to the microphone: loss of high frequencies and coloration."""
     loss = -abs(rng.normal(0, 7))
     return curve((500, 0), (8_000, loss), (16_000, 1.6 * loss)) * peaks(
         (log_uniform(rng, 200, 800), 1.0, uniform(rng, -6, 4)),

@@ -32,7 +32,7 @@ def _loudspeaker(rng: np.random.Generator) -> Curve:
 
 
 def _buzz(n: int, slope_db: float) -> list[float]:
-    """Harmonics that fall by so many decibels per octave."""
+    """Harmonics that fall by a number of decibels per octave."""
     return [10 ** (-slope_db * np.log2(order) / 20) for order in range(1, n + 1)]
 
 

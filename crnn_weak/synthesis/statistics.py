@@ -1,4 +1,4 @@
-"""What the task's label files say about real clips, as one small JSON file in the package.
+"""Statistics of the task's label files, as one small JSON file in the package.
 
 ``python -m crnn_weak.synthesis.statistics METADATA_FOLDER`` derives ``street_statistics.json`` from the
 organisers' lists of DCASE 2017 task 4 (folder as in their repository). It holds numbers only, no clip ids:
@@ -8,7 +8,7 @@ organisers' lists of DCASE 2017 task 4 (folder as in their repository). It holds
 * ``layouts``: per class, from the strong labels of the testing list (the training clips have none): events per
   clip, quantiles of event lengths, the share that begins with the clip or ends with it.
 
-Rows ``0 0`` (labelled, but not heard) are counted as ``not_heard`` and left out of everything else.
+Rows ``0 0`` (labelled, but not heard) are counted as ``not_heard`` and skipped everywhere else.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def engine(
     Parameters
     ----------
     cylinders : int
-        The pattern of loudness and timing repeats after so many firings.
+        The pattern of loudness and timing repeats after this many firings.
     exhaust : (float, float)
         Range of the exhaust's lowest resonance, hertz.
     clatter : float
@@ -195,7 +195,7 @@ def bus(rng: np.random.Generator) -> Play:
 
 
 def truck(rng: np.random.Generator) -> Play:
-    """A heavy lorry: a deep uneven diesel under load, gear by gear, turbo whistle, rattles and sharp air brakes."""
+    """A heavy truck: a deep uneven diesel under load, gear by gear, turbo whistle, rattles and sharp air brakes."""
     motor = engine(rng, cylinders=6, exhaust=(35, 60), clatter=uniform(rng, 0.2, 0.5), unevenness=0.06)
     idle, load = uniform(rng, 18, 26), uniform(rng, 1.7, 2.4)
     shift = uniform(rng, 2.0, 3.5)

@@ -1,1 +1,1 @@
-"""Targets, batches, the fit."""
+"""Train a network: validation split, targets, batches, the fit."""

@@ -1,4 +1,4 @@
-"""Choosing thresholds: an exhaustive search, all thresholds and classes at once.
+"""Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
 How it is fast: every step from scores to events is monotone (`crnn_weak.events.decode`), so a segment, a
 frame or a tag is described by one number, how many of the sorted candidate thresholds it stays active at. The counts
