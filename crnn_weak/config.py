@@ -31,6 +31,7 @@ from crnn_weak.settings import (
     Task4Data,
     TrainingConfig,
     hints_of,
+    short_repr,
 )
 
 __all__ = [
@@ -94,7 +95,7 @@ def preset(name: str) -> Config:
     500
     """
     if name not in PRESETS:
-        raise ConfigError(f"preset {name!r} is not known. {nearest_names(name, PRESETS)}")
+        raise ConfigError(f"preset {short_repr(name)} is not known. {nearest_names(name, PRESETS)}")
     return PRESETS[name]
 
 
@@ -115,7 +116,7 @@ def _agrees(section: str, name: str, value: object, settings: Any) -> bool:
 
 def _check_table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} = {value!r}: expected a table of settings, e.g. {where}.NAME=VALUE.")
+        raise ConfigError(f"{where} = {short_repr(value)}: expected a table of settings, e.g. {where}.NAME=VALUE.")
     return value
 
 
@@ -124,19 +125,19 @@ def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
     changes = {name: value for name, value in values.items() if (where, name) not in _DROPPED}
     for name in changes:
         if name not in known:
-            raise ConfigError(f"setting {f'{where}.{name}'!r} is not known. {nearest_names(name, known)}")
+            raise ConfigError(f"setting {short_repr(f'{where}.{name}')} is not known. {nearest_names(name, known)}")
     changed = dataclasses.replace(section, **changes)
     for name in values.keys() - changes.keys():
         if not _agrees(where, name, values[name], changed):
-            raise ConfigError(f"{where}.{name} = {values[name]!r}: contradicts the other settings. Delete it.")
+            raise ConfigError(f"{where}.{name} = {short_repr(values[name])}: contradicts other settings. Delete it.")
     return changed
 
 
 def _replace_data(data: DataConfig, values: Mapping[str, Any]) -> DataConfig:
     """Lay `values` over the data settings; another source keeps the settings that it shares with the present one."""
     source = values.get("source", data.source)
-    if source not in DATA_SETTINGS:
-        raise ConfigError(f"data.source = {source!r} is not known. {nearest_names(str(source), DATA_SETTINGS)}")
+    if not isinstance(source, str) or source not in DATA_SETTINGS:
+        raise ConfigError(f"data.source = {short_repr(source)}: not known. {nearest_names(str(source), DATA_SETTINGS)}")
     kind = DATA_SETTINGS[source]
     known = hints_of(kind)
     changes = {name: getattr(data, name) for name in known if hasattr(data, name)}
@@ -146,7 +147,7 @@ def _replace_data(data: DataConfig, values: Mapping[str, Any]) -> DataConfig:
         elif name != "source" and not (name in _UNUSED_DATA and value == _UNUSED_DATA[name]):
             having = [other for other, settings in DATA_SETTINGS.items() if name in hints_of(settings)]
             hint = f"Sources that have it: {', '.join(having)}." if having else nearest_names(name, known)
-            raise ConfigError(f"setting {f'data.{name}'!r} is not one of source {source!r}. {hint}")
+            raise ConfigError(f"setting {short_repr(f'data.{name}')} is not one of source {source!r}. {hint}")
     return kind(**changes)
 
 
@@ -164,7 +165,7 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name not in sections:
-            raise ConfigError(f"setting {name!r} is not known. {nearest_names(name, sections)}")
+            raise ConfigError(f"setting {short_repr(name)} is not known. {nearest_names(name, sections)}")
         if name == "preset":
             changes[name] = str(value)
         elif name == "data":
@@ -186,7 +187,7 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     for override in overrides:
         name, separator, text = override.partition("=")
         if not separator or not name.strip():
-            raise ConfigError(f"--set {override!r}: expected section.name=value, e.g. training.epochs=3.")
+            raise ConfigError(f"--set {short_repr(override)}: expected section.name=value, e.g. training.epochs=3.")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, RecursionError):  # TOML's errors are ValueErrors, as is a number of too many digits
@@ -196,7 +197,7 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
         for part in sections:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"--set {override!r}: {part!r} has been given a value of its own.")
+                raise ConfigError(f"--set {short_repr(override)}: {short_repr(part)} has a value of its own.")
         table[last] = value
     # All at once: a sample rate and the band edge that fits it are valid together, in whatever order they are given.
     return from_dict(values, config)

@@ -25,8 +25,16 @@ __all__ = [
 ]
 
 
+#: Longest message; a damaged file's content in it is cut in the middle, since the advice stands at the end.
+_LONGEST = 1000
+
+
 class CrnnWeakError(Exception):
-    """Base of all errors that the user can mend."""
+    """Base of all errors that the user can correct; the message is one line."""
+
+    def __str__(self) -> str:
+        text = " ".join(super().__str__().split())
+        return text if len(text) <= _LONGEST else f"{text[:650]} ... {text[-300:]}"
 
 
 class ConfigError(CrnnWeakError, ValueError):

@@ -46,6 +46,7 @@ __all__ = [
     "Task4Data",
     "TrainingConfig",
     "hints_of",
+    "short_repr",
 ]
 
 
@@ -90,15 +91,17 @@ class _Section:
 def _checked(value: Any, hint: Any, where: str) -> Any:
     kind = typing.get_args(hint)[0]
     if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-        raise ConfigError(f"{where} = {value!r} is not known. {nearest_names(str(value), typing.get_args(kind))}")
+        known = typing.get_args(kind)
+        raise ConfigError(f"{where} = {short_repr(value)} is not known. {nearest_names(str(value), known)}")
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         reason = str(error).partition(" - at ")[0].replace("`", "").replace("Expected array", "expected a list")
-        raise ConfigError(f"{where} = {_short(value)}: {reason[:1].lower()}{reason[1:]}.") from None
+        raise ConfigError(f"{where} = {short_repr(value)}: {reason[:1].lower()}{reason[1:]}.") from None
 
 
-def _short(value: object) -> str:
+def short_repr(value: object) -> str:
+    """Return `repr(value)` in at most 80 characters."""
     # Python refuses to print whole numbers of thousands of digits.
     if isinstance(value, int) and abs(value) >= 10**30:
         return "a whole number of more than 30 digits"

@@ -136,12 +136,19 @@ class Split(msgspec.Struct):
     validation: list[str]
 
 
+class Coverage(msgspec.Struct):
+    """Clips of a split that were found, of those that are listed; the counts by reason may follow."""
+
+    n_clips: _Count
+    n_listed: _Count
+
+
 class RunData(msgspec.Struct):
     """The data of a run; the content of ``data.json``, whose paths are relative to its folder."""
 
     provenance: str = ""
     classes: list[str] = []
-    coverage: dict[str, dict[str, _Count | str]] = {}
+    coverage: dict[str, Coverage] = {}
     train_store: str | None = None
     test_store: str | None = None
     evaluation_store: str | None = None

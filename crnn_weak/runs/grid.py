@@ -113,7 +113,7 @@ def open_experiment(path: str | Path) -> Experiment:
     table = ResultsTable(
         lines,
         table_caption(config, data, sorted({line.seed for line in lines})),
-        from_plain(read_optional(baselines)),
+        from_plain(read_optional(baselines, dict[str, dict[str, float | None]])),
     )
     kept = {key: run.folder for key, run in runs.items() if key in counted}
     return Experiment(files.folder, config, read_optional(files.environment), data, table, kept)

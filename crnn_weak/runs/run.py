@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -139,12 +140,12 @@ class Run:
         if place is None:
             return None
         path = self.data_folder / place
-        return path if path.is_file() else None
+        return path if os.path.isfile(path) else None
 
     def open_store(self, split: str = "test") -> FeatureStore | None:
         """Open the feature store of a split, or return None where it is not known or gone."""
         place = self.data.get(f"{split}_store")
-        if place is None or not (self.data_folder / place).is_file():
+        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
             return None
         from crnn_weak.features.store import FeatureStore
 
