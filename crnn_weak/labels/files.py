@@ -22,7 +22,7 @@ from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event, Events, by_time
 from crnn_weak.labels.formats import LabelFile, read_label_file
-from crnn_weak.labels.forms import split_labels, table_stem
+from crnn_weak.labels.forms import split_labels
 from crnn_weak.labels.names import check_characters, check_name, recording_id, recording_path
 from crnn_weak.labels.tables import read_lines, write_rows
 
@@ -56,30 +56,40 @@ def file_names(found: LabelFile, *, strip_y: bool = False) -> dict[str, str]:
     DataError
         Two paths have one id: they differ only in their audio suffix.
     """
-    names: dict[str, str] = {}
-    if found.recording and not found.rows:
-        names[recording_id(found.recording)] = found.recording
-    for row in found.rows:
-        path = recording_path(found.name(row))
+    return {identifier: path for path, identifier in _ids(found, strip_y).values()}
+
+
+def _ids(found: LabelFile, strip_y: bool) -> dict[str, tuple[str, str]]:
+    """Return path and id of each name as it stands in a file."""
+    ids: dict[str, tuple[str, str]] = {}
+    paths: dict[str, str] = {}
+    lines = [(row.line, found.name(row)) for row in found.rows]
+    for line, name in lines or ([(1, found.recording)] if found.recording else []):
+        if name in ids:
+            continue
+        path = recording_path(name)
         identifier = recording_id(path, strip_y=strip_y)
-        if names.setdefault(identifier, path) != path:
+        if paths.setdefault(identifier, path) != path:
             raise DataError(
-                f"{found.path}, line {row.line}: {names[identifier]!r} and {path!r} differ only in their suffix; "
+                f"{found.path}, line {line}: {paths[identifier]!r} and {path!r} differ only in their suffix; "
                 "rename one of the recordings."
             )
-    return names
+        ids[name] = path, identifier
+    return ids
 
 
-def events_of(found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False) -> Events:
+def events_of(
+    found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False
+) -> dict[str, tuple[Event, ...]]:
     """Return the events of a file that was read, by recording; see `read_events`."""
-    events: dict[str, list[Event]] = {name: [] for name in file_names(found, strip_y=strip_y)}
+    ids = _ids(found, strip_y)
+    events: dict[str, list[Event]] = {identifier: [] for _, identifier in ids.values()}
     for row in found.rows:
         if row.onset is None or row.offset is None:
             continue
         if classes is not None:
             class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
-        name = recording_id(found.name(row), strip_y=strip_y)
-        events[name].append(Event(row.onset, row.offset, row.labels[0], row.score))
+        events[ids[found.name(row)][1]].append(Event(row.onset, row.offset, row.labels[0], row.score))
     return {name: tuple(sorted(rows, key=by_time)) for name, rows in events.items()}
 
 
@@ -87,11 +97,12 @@ def tags_of(
     found: LabelFile, *, classes: Sequence[str] | None = None, strip_y: bool = False
 ) -> dict[str, tuple[str, ...]]:
     """Return the tags of a file that was read, by recording; see `read_tags`."""
-    tags: dict[str, dict[str, None]] = {name: {} for name in file_names(found, strip_y=strip_y)}
+    ids = _ids(found, strip_y)
+    tags: dict[str, dict[str, None]] = {identifier: {} for _, identifier in ids.values()}
     for row in found.rows:
         if classes is not None:
             class_indices(row.labels, classes, where=f"{found.path}, line {row.line}")
-        tags[recording_id(found.name(row), strip_y=strip_y)].update(dict.fromkeys(row.labels))
+        tags[ids[found.name(row)][1]].update(dict.fromkeys(row.labels))
     return {name: tuple(labels) for name, labels in tags.items()}
 
 
@@ -127,7 +138,7 @@ def read_events(
     --------
     write_events
     """
-    return dict(events_of(read_label_file(path, form=form, kind="events"), classes=classes, strip_y=strip_y))
+    return events_of(read_label_file(path, form=form, kind="events"), classes=classes, strip_y=strip_y)
 
 
 def read_tags(
@@ -285,8 +296,8 @@ def read_files(path: str | Path, *, form: str | None = None, suffixes: Collectio
         raise DataError(f"{path}: no label files ({', '.join(sorted(suffixes))}) in this folder.")
     found = []
     for file in inside:
-        recording = file.relative_to(path).with_name(table_stem(file.name)).as_posix()
-        found.append(replace(read_label_file(file, form=form), recording=recording))
+        one = read_label_file(file, form=form)
+        found.append(replace(one, recording=file.relative_to(path).with_name(one.own_name).as_posix()))
     return found
 
 

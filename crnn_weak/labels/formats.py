@@ -104,7 +104,13 @@ class LabelFile:
 
     def name(self, row: LabelRow) -> str:
         """Return the name of a row's recording."""
-        return row.name or self.recording or table_stem(self.path.name)
+        return row.name or self.recording or self.own_name
+
+    @property
+    def own_name(self) -> str:
+        """The recording that the file itself is named after (``rec.Table.1.selections.txt``: ``rec``)."""
+        of_tool = self.form is not None and self.form.name in ("raven", "birdnet")
+        return table_stem(self.path.name) if of_tool else self.path.stem
 
 
 def _tables(path: Path, lines: list[tuple[int, str]], classes: Collection[str], named: bool) -> dict[str, Table]:

@@ -86,7 +86,7 @@ def _is_place(row: LabelRow) -> bool:
 
 def read_task4_weak(table: Table) -> list[LabelRow]:
     """Read ``id_start_end.wav start end label`` as tags; other event lists are no tags of this form."""
-    found = []
+    found: list[LabelRow] = []
     for row in table.rows:
         fields = _trimmed(row)
         if len(fields) == 1:
@@ -95,16 +95,16 @@ def read_task4_weak(table: Table) -> list[LabelRow]:
             found.append(timed_row(row.line, fields[0], *fields[1:]))
         else:
             raise Mismatch(row.line, f"{_shown(fields)}; expected name, start, end, label.")
-    places = [_is_place(row) for row in found if row.onset is not None]
-    telling = any(row.onset for row in found if row.onset is not None and _is_place(row))
-    if not places or not (all(places) or telling):
+    timed = [row for row in found if row.onset is not None]
+    places = [row for row in timed if _is_place(row)]
+    if not places or not (len(places) == len(timed) or any(row.onset for row in places)):
         raise Mismatch(table.rows[0].line, "the times are not those in the file's name.")
     return [LabelRow(row.line, row.name, row.labels) for row in found]
 
 
 def read_audacity(table: Table) -> list[LabelRow]:
     """Read ``onset offset label`` of one recording; see `crnn_weak.labels.formats`."""
-    found = []
+    found: list[LabelRow] = []
     for row in table.rows:
         fields = row.fields
         if fields[0] == "\\" and found:

@@ -37,12 +37,12 @@ _CUT = re.compile(r"(?P<video>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?
 
 def nfc(text: str) -> str:
     """Return a text in Unicode normalization form C, in which equal-looking accents are equal."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def has_audio_suffix(name: str) -> bool:
     """Return whether a file name ends in a suffix of an audio file."""
-    return os.path.splitext(name.rstrip())[1].lower() in AUDIO_SUFFIXES
+    return "." in name and os.path.splitext(name.rstrip())[1].lower() in AUDIO_SUFFIXES
 
 
 def recording_path(name: str) -> str:
@@ -75,8 +75,9 @@ def recording_id(name: str, *, strip_y: bool = False) -> str:
     '--jc0NAxK8M_30.000_40.000'
     """
     path = recording_path(name)
-    if has_audio_suffix(path):
-        path = os.path.splitext(path)[0]
+    stem, suffix = os.path.splitext(path)
+    if suffix.lower() in AUDIO_SUFFIXES:
+        path = stem
     if strip_y:
         folder, slash, stem = path.rpartition("/")
         path = folder + slash + _ORGANIZERS_NAME.sub("", stem, count=1)

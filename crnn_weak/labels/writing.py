@@ -17,7 +17,7 @@ from crnn_weak.labels.events import Event
 from crnn_weak.labels.formats import FORMS
 from crnn_weak.labels.forms import hides_list, split_labels
 from crnn_weak.labels.jams import jams_document
-from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id
+from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id, recording_path
 from crnn_weak.labels.tables import write_rows
 from crnn_weak.labels.task4 import set_rows, weak_rows
 from crnn_weak.storage import write_json
@@ -46,6 +46,12 @@ def _seconds(value: float) -> str:
 
 def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if round(value, 4) == value else repr(value)
+
+
+def _bare_name(name: str) -> str:
+    """Return the shortest name that has the recording's id: without suffix, except where a second one would go too."""
+    identifier = recording_id(name)
+    return f"{identifier}.wav" if has_audio_suffix(identifier) else identifier
 
 
 def _audio_name(name: str) -> str:
@@ -86,7 +92,7 @@ def _audacity(events: _Events) -> list[list[str]]:
 
 def _audioset(events: _Events) -> list[list[str]]:
     rows = [["segment_id", "start_time_seconds", "end_time_seconds", "label"]]
-    rows += [[recording_id(name), _seconds(e.onset), _seconds(e.offset), e.label] for name, e in _pairs(events)]
+    rows += [[_bare_name(name), _seconds(e.onset), _seconds(e.offset), e.label] for name, e in _pairs(events)]
     return rows
 
 
@@ -148,7 +154,7 @@ def _single(tags: _Tags, form: str) -> list[tuple[str, str, int]]:
     """Return file name, label and class number; the form has room for one label a recording."""
     several = next((name for name, labels in tags.items() if len(labels) > 1), None)
     if several is not None:
-        raise DataError(f"{several}: {len(tags[several])} labels; the form {form} holds one a recording.")
+        raise DataError(f"{several!r}: {len(tags[several])} labels; the form {form} holds one a recording.")
     classes = sorted({label for labels in tags.values() for label in labels})
     return [(_audio_name(name), label, classes.index(label)) for name, labels in tags.items() for label in labels]
 
@@ -197,7 +203,7 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
     Raises
     ------
     DataError
-        `path` is a file's and there are several recordings.
+        `path` is a file's and there are several recordings, or a name is no plain path inside of the folder.
     """
     path, names = Path(path), list(names)
     if not FORMS[form].one_recording:
@@ -207,7 +213,22 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
         if len(names) != 1:
             raise DataError(f"{path}: {len(names)} recordings; a file of this form holds one: name a folder.")
         return {names[0]: path}
-    return {name: path / (recording_id(name) + suffix) for name in names}
+    for name in names:
+        parts = recording_id(name).split("/")
+        if any(part.startswith(".") for part in parts):
+            raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
+    return {name: path / (_bare_name(name) + suffix) for name in names}
+
+
+def _by_path(path: str | Path, labels: Mapping[str, Sequence]) -> dict[str, Sequence]:
+    """Return labels by checked relative path."""
+    found: dict[str, Sequence] = {}
+    for name, rows in labels.items():
+        place = recording_path(check_name(name, str(path)))
+        if place in ("", ".") or place in found:
+            raise DataError(f"{path}: {name!r} is no file name, or stands for the same file as another; rename it.")
+        found[place] = rows
+    return found
 
 
 def write_labels(path: str | Path, form: str, labels: _Events | _Tags) -> Written:
@@ -231,10 +252,8 @@ def write_labels(path: str | Path, form: str, labels: _Events | _Tags) -> Writte
     --------
     crnn_weak.labels.formats.read_label_file
     """
-    for name, found in labels.items():
-        check_name(name, str(path))
-        if ".." in name.split("/"):
-            raise DataError(f"{path}: {name!r} leads out of the folder; rename it.")
+    labels = _by_path(path, labels)
+    for found in labels.values():
         for one in found:
             check_name(one.label if isinstance(one, Event) else one, str(path))
     skipped = [name for name in labels if not labels[name]] if form in _WITHOUT_EMPTY else []

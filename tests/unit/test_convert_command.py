@@ -117,7 +117,7 @@ def test_scores_travel(here, capsys):
         (["cats.tsv", "out", "--to", "task4-set"], "label 'cat' has no AudioSet id"),
         (["cats.tsv", "out", "--to", "task4-weak"], "expected <video id>_<start>_<end>"),
         (["empty.tsv", "out", "--to", "jams"], "no recording"),
-        (["up.tsv", "out", "--to", "audacity"], "leads out of the folder"),
+        (["up.tsv", "out", "--to", "audacity"], "outside of the folder"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(here, capsys, arguments, says):
