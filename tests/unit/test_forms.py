@@ -1,6 +1,7 @@
 """Forms of label files: each is read as what it is, or refused; never as something else."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -184,5 +185,7 @@ def test_naming_the_form_decides(tmp_path):
         read_tags(saved(tmp_path, "name\tlabel\nb.wav\tx\n"), form="dcase-tags")
 
 
-def test_every_form_has_a_title():
-    assert all(form.title and form.kind in ("events", "tags") for form in FORMS.values())
+def test_the_page_lists_every_form_with_what_it_holds():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    assert {row[1]: row[4] for row in rows} == {form.name: form.kind for form in FORMS.values()}
