@@ -1,4 +1,5 @@
-# Two commands on a fresh machine:
+# On a fresh machine:
+#   make demo   creates .venv, installs, detects events in one synthetic street scene
 #   make grid   creates .venv, installs, runs the main job on the embedded data
 #   make test   creates .venv, installs, runs the tests
 # Needs Python 3.11, 3.12 or 3.13 (make PYTHON=python3.12 ... picks one). ARGS goes to the command.
@@ -6,7 +7,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: grid test lint docs clean
+.PHONY: demo grid test lint docs clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m crnn_weak demo $(ARGS)
 
 grid: $(VENV)/installed
 	$(BIN)/python -m crnn_weak.experiments.loss_weight_grid $(ARGS)

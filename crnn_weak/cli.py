@@ -12,12 +12,12 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.escape import visible
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "build_parser", "main"]
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
 COMMANDS: dict[str, str] = {
@@ -31,16 +31,21 @@ COMMANDS: dict[str, str] = {
     "detect": "onsets and offsets for any recording",
     "saliency": "what the outputs listened to (crnn_weak.experiments.saliency_maps)",
     "report": "one HTML page for a run or a grid",
+    "demo": "synthesize a street scene, detect its events, show both",
+    "export": "a model as SavedModel, ONNX or LiteRT (tflite)",
+    "doctor": "versions, devices, disk and optional extras of this installation",
+    "completion": "a script that completes commands and options in a shell",
 }
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
+def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
+    """Return the parser; only the named commands get their options, so that others need no import."""
     parser = argparse.ArgumentParser(
         prog="crnn-weak",
         description="Sound event detection from weak labels: a CRNN with a strong and a weak output.",
         epilog="example: crnn-weak grid --set training.epochs=3",
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--version", action="store_true", help="print the versions of crnn-weak, Keras and its backend")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     parser.add_argument("-q", "--quiet", action="store_true", help="log warnings only, show no progress")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -48,7 +53,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(
             name, help=line, description=line, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        if name == command:
+        if name in commands:
             importlib.import_module(f"crnn_weak.commands.{name}").add_arguments(subparser)
     return parser
 
@@ -129,12 +134,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
-    parser = _parser(command)
+    parser = build_parser([command] if command else [])
     args = parser.parse_args(arguments)
     if args.version:
-        from crnn_weak import __version__
+        from crnn_weak.versions import version_line
 
-        print(f"crnn-weak {__version__}")
+        print(version_line())
         return 0
     if args.command is None:
         parser.print_help()

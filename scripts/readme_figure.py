@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import crnn_weak
 from crnn_weak.cli import run_guarded
+from crnn_weak.figures.comparison import comparison_figure
 from crnn_weak.synthesis.scene import draw_scene, render
 
 if TYPE_CHECKING:
@@ -24,29 +25,9 @@ __all__ = ["main", "readme_figure"]
 
 def readme_figure(seed: int, index: int) -> Figure:
     """Draw log mel, frame scores, and true above detected events of one street scene."""
-    from crnn_weak.figures import new_figure, plot_event_roll, plot_log_mel, plot_scores, style
-
     detector = crnn_weak.load()
-    features = detector.features
     scene = draw_scene(seed, "test", index)
-    recording = (render(scene, features.sample_rate_hz), features.sample_rate_hz)
-    scores, events = detector.scores(recording), detector.detect(recording, classes=detector.classes)
-    shown = [name for name in detector.classes if name in {event.label for event in (*scene.events, *events)}]
-    columns = [detector.classes.index(name) for name in shown]
-    thresholds = {name: detector.operating_point.thresholds[detector.classes.index(name)] for name in shown}
-    with style():
-        ratios = (2.0, 0.6 * len(shown), 0.6 * len(shown))
-        figure, axes = new_figure(8.0, 2.4 + 1.1 * len(shown), n_rows=3, share_x=True, height_ratios=ratios)
-        log_mel, lanes, roll = axes.flat
-        plot_log_mel(crnn_weak.log_mel(recording[0], features), features=features, ax=log_mel, time_label=False)
-        plot_scores(
-            scores.strong[:, columns], classes=shown, hop_seconds=scores.hop_seconds, thresholds=thresholds, ax=lanes,
-            time_label=False,
-        )  # fmt: skip
-        plot_event_roll(scene.events, events, classes=shown, clip_seconds=features.clip_seconds, ax=roll)
-        for ax, title in ((log_mel, "log mel energies"), (lanes, "frame scores, thresholds dashed"), (roll, "events")):
-            ax.set_title(title, loc="left", fontsize="medium")
-    return figure
+    return comparison_figure(render(scene, detector.features.sample_rate_hz), scene.events, detector)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from crnn_weak.errors import DependencyError
 from crnn_weak.parallel.local import default_jobs
 
-__all__ = ["environment", "has_gpu", "n_threads", "prepare_environment", "set_threads"]
+__all__ = ["environment", "has_gpu", "held_back_stderr", "n_threads", "prepare_environment", "set_threads"]
 
 _BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
@@ -41,12 +41,12 @@ def prepare_environment() -> None:
             "or set KERAS_BACKEND to an installed one (jax, torch)."
         )
     if backend == "tensorflow" and "tensorflow" not in sys.modules:
-        with _held_back_stderr():
+        with held_back_stderr():
             importlib.import_module("tensorflow")
 
 
 @contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
+def held_back_stderr() -> Iterator[None]:
     """Keep TensorFlow's native lines off the terminal while it is imported; show them if the import fails.
 
     They are written before its own log level is read, so no environment variable stops them.

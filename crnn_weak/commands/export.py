@@ -1,0 +1,89 @@
+"""``crnn-weak export``: a model for use without this package: SavedModel, ONNX, LiteRT (tflite)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crnn_weak.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from crnn_weak.inference.detector import Detector
+
+_FORMATS = ("saved_model", "onnx", "tflite")
+_EPILOG = """examples:
+  crnn-weak export runs/train/street-quick-max_dense --format tflite
+  crnn-weak export --format saved_model --out starter
+
+Beside the model, OUT.json has what is needed to feed it and to read its outputs: classes, the settings of the log mel
+energies, thresholds. docs/export.md shows how."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="run folder or model file (default: starter model)")
+    parser.add_argument("--format", choices=_FORMATS, default="saved_model", help="default: saved_model")
+    parser.add_argument("--out", metavar="PATH", help="default: the model's name with the format's suffix")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.epilog = _EPILOG
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and say where."""
+    from crnn_weak.inference.detector import load, model_file
+    from crnn_weak.model.environment import prepare_environment
+    from crnn_weak.storage import write_json
+
+    prepare_environment()
+    from crnn_weak.model.export import FORMATS, check_export, export_model
+
+    source = model_file(args.model)
+    suffix = FORMATS[args.format].suffix
+    out = Path(args.out) if args.out else Path(f"{_name(source)}{suffix or '_saved_model'}")
+    if suffix and out.suffix != suffix:
+        raise ConfigError(f"--out {out}: expected a name that ends with {suffix}.")
+    description = out.absolute().with_name(f"{out.absolute().name}.json")
+    _check_free(out, description, args.overwrite)
+    check_export(args.format)
+    detector = load(args.model)
+    export_model(detector.model, detector.scaler, out, args.format)
+    write_json(description, _description(detector, args.format))
+    print(f"{out}: input (windows, {detector.features.n_frames} frames, {detector.features.n_mels} mel bands)")
+    print(f"{description}: classes, features, thresholds")
+    return 0
+
+
+def _check_free(out: Path, description: Path, overwrite: bool) -> None:
+    if out.is_dir() and not (out / "saved_model.pb").is_file():
+        raise DataError(f"{out}: exists already, a folder without saved_model.pb. Choose another --out.")
+    taken = next((path for path in (out, description) if path.exists() or path.is_symlink()), None)
+    if taken is not None and not overwrite:
+        raise DataError(f"{taken} exists already. Give --overwrite or another --out.")
+
+
+def _name(model: Path) -> str:
+    """Return a name for the exported model: the file's, or the run folder's for ``best.keras``."""
+    return model.resolve().parent.name if model.stem in ("best", "last") else model.stem
+
+
+def _description(detector: Detector, kind: str) -> dict[str, Any]:
+    from crnn_weak import __version__
+    from crnn_weak.config import to_dict
+
+    features = detector.features
+    return {
+        "format": kind,
+        "crnn_weak": __version__,
+        "input": {
+            "name": "log_mel",
+            "axes": ["window", "frame", "mel_band"],
+            "shape": [1 if kind == "tflite" else None, features.n_frames, features.n_mels],
+            "dtype": "float32",
+            "content": "natural logarithm of mel band energies, not standardized",
+        },
+        "outputs": {"strong": ["window", "frame", "class"], "weak": ["window", "class"]},
+        "classes": list(detector.classes),
+        "features": to_dict(features),
+        "operating_point": detector.operating_point.to_dict(),
+    }

@@ -1,0 +1,149 @@
+"""Export of a model for use without this package, through Keras' own ``Model.export``.
+
+The exported model takes log mel energies, standardizes them itself, and gives both outputs. The layers of
+`crnn_weak.model.fast` are replaced by the Keras layers that they derive from, with the same weights, since other
+runtimes do not have their operations. Sound to log mel energies is not part of it; ``docs/export.md`` describes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import secrets
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from crnn_weak.errors import DependencyError, ModelFileError
+from crnn_weak.features.scaler import Scaler
+from crnn_weak.model.environment import held_back_stderr
+from crnn_weak.model.fast import layers as fast_layers
+
+__all__ = ["FORMATS", "check_export", "export_model", "portable_model"]
+
+
+class _Format(NamedTuple):
+    """One export format: Keras' name for it, the suffix of the file, and the packages that it needs."""
+
+    keras_name: str
+    suffix: str
+    packages: tuple[str, ...] = ()
+    batch_size: int | None = None
+
+
+#: A LiteRT model has a fixed batch size; the others take any number of windows.
+FORMATS: dict[str, _Format] = {
+    "saved_model": _Format("tf_saved_model", ""),
+    "onnx": _Format("onnx", ".onnx", ("onnx", "tf2onnx")),
+    "tflite": _Format("litert", ".tflite", batch_size=1),
+}
+
+
+def _stock_layer(layer: Any) -> Any:
+    """Return a new Keras layer in place of one of `crnn_weak.model.fast`."""
+    kind = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
+    return kind.from_config(layer.get_config())
+
+
+def check_export(kind: str) -> None:
+    """Refuse a format whose packages are missing, and backends other than TensorFlow.
+
+    Raises
+    ------
+    DependencyError
+        With what to install or set.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise DependencyError(
+            f"export needs TensorFlow, but Keras runs on {keras.backend.backend()!r}. Model files load under every "
+            "backend: start the command again with KERAS_BACKEND=tensorflow."
+        )
+    missing = [name for name in FORMATS[kind].packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DependencyError(f"{kind} needs {' and '.join(missing)}: pip install 'crnn-weak[onnx]'.")
+
+
+def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
+    """Return the same model of stock Keras layers, with the standardization of its input in front.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes standardized log mel energies, shape (n, n_frames, n_mels).
+    scaler : Scaler
+
+    Returns
+    -------
+    keras.Model
+        Takes log mel energies of the same shape; the outputs are ``strong``, shape (n, n_frames, n_classes), and
+        ``weak``, shape (n, n_classes).
+    """
+    stock = keras.models.clone_model(model, clone_function=_stock_layer)
+    stock.set_weights(model.get_weights())
+    log_mel = keras.Input(model.input_shape[1:], name="log_mel")
+    # Not `Normalization`: its mean and variance are constants that the ONNX converter takes for inputs.
+    standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=1e-12, name="standardize")
+    standardized = standardize(log_mel)
+    standardize.set_weights([scaler.mean, scaler.std**2])
+    return keras.Model(log_mel, stock(standardized), name="crnn_weak")
+
+
+def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> Path:
+    """Export a model; the file or folder appears only when it is whole.
+
+    Parameters
+    ----------
+    model : keras.Model
+    scaler : Scaler
+        Standardizes the input; it becomes part of the exported model.
+    path : path
+        A folder for ``saved_model``, else a file with the format's suffix. What is there is replaced.
+    kind : {"saved_model", "onnx", "tflite"}
+
+    Raises
+    ------
+    DependencyError
+        A package that the format needs is missing, or Keras runs on a backend other than TensorFlow.
+    ModelFileError
+        The model has an operation that the format lacks.
+    """
+    chosen, path = FORMATS[kind], Path(path)
+    check_export(kind)
+    shape = (chosen.batch_size, *model.input_shape[1:])
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="log_mel")]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{chosen.suffix}"
+    try:
+        with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            portable_model(model, scaler).export(
+                temporary, format=chosen.keras_name, verbose=False, input_signature=signature
+            )
+        _replace(temporary, path)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelFileError(f"this model cannot be exported as {kind}: {reason[0][:200]}") from error
+    finally:
+        _remove(temporary)
+    return path
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Move a file or folder into its place; what was there is removed only once the new one is whole."""
+    if path.is_symlink() or not path.is_dir():
+        temporary.replace(path)
+        return
+    old = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    path.replace(old)
+    temporary.replace(path)
+    shutil.rmtree(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

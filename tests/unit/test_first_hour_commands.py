@@ -1,0 +1,251 @@
+"""``--version``, doctor, completion, demo, export: what a new user types first, and what an issue report holds."""
+
+import ast
+import builtins
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import crnn_weak
+from crnn_weak.cli import COMMANDS, main
+from crnn_weak.commands import doctor
+from crnn_weak.versions import backend_name, installed_version, version_line
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+# --- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_version_names_keras_and_backend_and_imports_neither():
+    script = (
+        "import sys\nfrom crnn_weak.cli import main\nmain(['--version'])\n"
+        "print(*[name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    line, imported = done.stdout.split("\n")[:2]
+    assert line == version_line()
+    assert f"Keras {keras.__version__}" in line
+    assert f"crnn-weak {crnn_weak.__version__}" in line
+    assert imported == ""
+
+
+def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert backend_name() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert backend_name() == "jax"
+    (tmp_path / "keras.json").write_text("[damaged")
+    assert backend_name() == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert backend_name() == "torch"
+
+
+def test_a_package_that_is_not_there_has_no_version():
+    assert installed_version("no-such-distribution") is None
+    assert installed_version("no-such-distribution", "keras") == keras.__version__
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_prints_what_an_issue_report_needs(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for text in (version_line(), "devices", "processors", "free here", "starter model", "libsndfile", "sed_eval"):
+        assert text in out
+    assert "No problem found." in out
+
+
+def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_REQUIRED", ("numpy", "no-such-distribution"))
+    monkeypatch.setattr(doctor, "EXTRAS", {"dask": doctor.Extra(("no-such-distribution",), "several machines")})
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "problem: missing: pip install no-such-distribution" in out
+    assert "not installed: several machines. pip install 'crnn-weak[dask]'" in out
+
+
+def test_doctor_survives_a_backend_that_cannot_be_used(capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    assert main(["doctor"]) == 1
+    assert "problem: KERAS_BACKEND is 'theano': expected one of tensorflow" in capsys.readouterr().out
+
+
+def test_doctor_knows_the_requirements_and_extras_of_setup():
+    call = next(
+        node
+        for node in ast.walk(ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
+    )
+    given = {key.arg: key.value for key in call.keywords}
+    required = {re.split(r"[<>=]", text)[0] for text in ast.literal_eval(given["install_requires"])}
+    assert set(doctor._REQUIRED) == required - {"setuptools"}
+    extras = ast.literal_eval(given["extras_require"])
+    for name, extra in doctor.EXTRAS.items():
+        assert {re.split(r"[<>=]", text)[0] for text in extras[name]} == set(extra.packages)
+
+
+# --- completion -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_completion_script_has_every_command_and_option(capsys, shell):
+    pytest.importorskip("shtab", reason="the optional extra completion is not installed")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for text in (*COMMANDS, "--threshold-free", "--settings"):
+        assert text in script
+    assert "--yardsticks" not in script  # former names are hidden
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_completion_without_shtab_is_one_line(capsys, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "shtab":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert main(["completion", "bash"]) == 2
+    assert "pip install 'crnn-weak[completion]'" in capsys.readouterr().err
+
+
+# --- demo -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page(capsys, tmp_path):
+    out = tmp_path / "demo"
+    assert main(["demo", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    first, *rows = printed.split("\n\n")[0].splitlines()
+    assert first.split("|")[0].strip() == "true events"
+    assert all("Train" in row.split("|")[1] for row in rows)  # the scene of the default seed: a train and its horn
+    assert printed.count("crnn-weak ") == 3  # the next three commands
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "Train horn" in page
+    assert page.count("data:image/png;base64,") == page.count("data:audio/") == 1
+    assert (out / "detection.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(path.name for path in out.iterdir()) == ["detection.png", "index.html", "scene.wav"]
+    assert main(["demo", "--out", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return crnn_weak.load()
+
+
+@pytest.fixture(scope="module")
+def log_mel(detector):
+    shape = (2, detector.features.n_frames, detector.features.n_mels)
+    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return detector.scaler.mean + detector.scaler.std * noise
+
+
+def scores(detector, log_mel):
+    return detector.model.predict_on_batch(detector.scaler.transform(log_mel))
+
+
+def export(capsys, out, kind):
+    code = main(["export", "--format", kind, "--out", str(out)])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, "")
+    return captured.out
+
+
+def test_a_saved_model_gives_the_same_scores_and_is_described(capsys, tmp_path, detector, log_mel):
+    import tensorflow as tf
+
+    export(capsys, tmp_path / "exported", "saved_model")
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))  # kept: its functions hold their variables weakly
+    found = loaded.serve(log_mel)
+    for name, want in scores(detector, log_mel).items():
+        np.testing.assert_allclose(found[name], want, atol=1e-5)
+    found = json.loads((tmp_path / "exported.json").read_text(encoding="utf-8"))
+    assert found["classes"] == list(detector.classes)
+    assert found["input"]["shape"] == [None, detector.features.n_frames, detector.features.n_mels]
+    assert found["features"]["sample_rate_hz"] == detector.features.sample_rate_hz
+    assert found["operating_point"] == detector.operating_point.to_dict()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_tflite_model_gives_the_same_scores(capsys, tmp_path, detector, log_mel):
+    import tensorflow as tf
+
+    export(capsys, tmp_path / "model.tflite", "tflite")
+    runner = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
+    want = scores(detector, log_mel)
+    for index, window in enumerate(log_mel):
+        (name,) = runner.get_input_details()
+        found = runner(**{name: window[None]})
+        for output in ("strong", "weak"):
+            np.testing.assert_allclose(found[output][0], want[output][index], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_onnx_model_gives_the_same_scores(capsys, tmp_path, detector, log_mel):
+    for package in ("onnx", "tf2onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the optional extra onnx (and onnxruntime) is not installed")
+    import onnxruntime
+
+    export(capsys, tmp_path / "model.onnx", "onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    found = session.run(["strong", "weak"], {"log_mel": log_mel})
+    for values, want in zip(found, scores(detector, log_mel).values(), strict=True):
+        np.testing.assert_allclose(values, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such model"),
+        (["--format", "tflite", "--out", "model.bin"], "ends with .tflite"),
+        (["--out", "."], "exists already"),
+        (["--out", ".", "--overwrite"], "a folder without saved_model.pb"),  # never a folder of other things
+    ],
+)
+def test_wrong_arguments_of_export_give_one_line(capsys, arguments, message):
+    assert main(["export", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_onnx_without_its_packages_is_one_line_and_leaves_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorflow", sys.modules.get("tensorflow") or __import__("tensorflow"))
+    assert main(["export", "--format", "onnx", "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "pip install 'crnn-weak[onnx]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch, detector):
+    from crnn_weak.errors import ModelFileError
+    from crnn_weak.model import export as module
+
+    class Broken:
+        def export(self, path, **options):
+            Path(path).mkdir()
+            (Path(path) / "half").write_text("half")
+            raise NotImplementedError("no such operation\nin this format")
+
+    monkeypatch.setattr(module, "portable_model", lambda model, scaler: Broken())
+    with pytest.raises(ModelFileError, match=r"cannot be exported as saved_model: no such operation$"):
+        module.export_model(detector.model, detector.scaler, tmp_path / "exported", "saved_model")
+    assert list(tmp_path.iterdir()) == []
