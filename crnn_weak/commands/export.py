@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say where."""
-    from crnn_weak.inference.detector import load, model_file
+    from crnn_weak.inference.detector import load
+    from crnn_weak.inference.model_file import model_file
     from crnn_weak.model.environment import prepare_environment
     from crnn_weak.storage import write_json
 
