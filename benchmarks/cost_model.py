@@ -117,7 +117,7 @@ class Pipeline:
         tracemalloc.stop()
         with store:
             clocked("scaler", lambda: Scaler.fit(store))
-            scaler = Scaler.identity(self.config.features.n_mels)
+            scaler = Scaler(np.zeros(store.features.n_mels), np.ones(store.features.n_mels))
             rows = np.arange(n_clips)
             epoch = for_keras(StoreBatches(store, rows, scaler, batch_size=self.batch_size, seed=0))
             clocked("epoch", lambda: self.model.fit(epoch, verbose=0, shuffle=False))

@@ -1,8 +1,8 @@
-"""Log mel-band energies of audio: NumPy and SciPy alone, equal to librosa's primitives.
+"""Log mel-band energies of audio: librosa's filters, and its primitives in less than half the time.
 
 Conventions
 -----------
-* Frame ``k`` is the cell ``[k, k + 1) * n_hop`` samples; its window is centred on the middle of that cell. Where
+* Frame ``k`` is the cell ``[k, k + 1) * n_hop`` samples; its window is centered on the middle of that cell. Where
   the window reaches past either end of the audio it sees zeros.
 * ``round(n_samples / n_hop)`` frames: the 10 s clip at 20 ms has the paper's 500.
 * The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each
@@ -16,11 +16,12 @@ loudest; in emptier bands, such as those above a codec's cut-off, by up to some 
 heard in the quiet ones. On real recordings 0.1 % of the values differ by more than 1e-5, none by more than 1e-4.
 ``dtype=np.float64`` removes that.
 
-Nothing is standardised here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.audio`).
+Nothing is standardized here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.audio`).
 """
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -40,39 +41,30 @@ _BLOCK_SAMPLES = 2**17
 _BANDS = 5
 
 
-def _hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Slaney's scale: linear below 1 kHz, 27 bands per factor of 6.4 above."""
-    linear = hz / (200.0 / 3)
-    return np.where(hz < 1000.0, linear, 15.0 + 27.0 * np.log(np.maximum(hz, 1000.0) / 1000.0) / np.log(6.4))
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel < 15.0, mel * (200.0 / 3), 1000.0 * np.exp((np.maximum(mel, 15.0) - 15.0) * np.log(6.4) / 27.0))
-
-
 def mel_basis(config: FeatureConfig) -> np.ndarray:
-    """Return the triangular mel filters.
+    """Return librosa's triangular mel filters (Slaney's scale and norm).
 
-    The same numbers as ``librosa.filters.mel(..., htk=False, norm="slaney")``, under test; made here because every
-    worker process would pay 0.8 s for that import (and half a second for `scipy.signal`, whence the window below).
+    Computed in double precision: librosa's own single precision differs in the last bit.
 
     Returns
     -------
     np.ndarray of float32, shape (n_mels, n_fft // 2 + 1)
         Per hertz: each triangle has unit area.
-
-    References
-    ----------
-    .. [1] M. Slaney, "Auditory Toolbox", version 2, Interval Research Corporation, technical report 1998-010.
     """
-    low, high = _hz_to_mel(np.array([config.fmin_hz, config.fmax_hz]))
-    edges = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))  # (n_mels + 2,) Hz
-    bins = np.arange(config.n_fft // 2 + 1) * (config.sample_rate_hz / config.n_fft)
-    rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    basis: np.ndarray = (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
-    return basis
+    import librosa.filters  # takes a second, and only whoever computes features needs it
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Empty filters")  # a band narrower than a bin is the floor, see below
+        basis = librosa.filters.mel(
+            sr=config.sample_rate_hz,
+            n_fft=config.n_fft,
+            n_mels=config.n_mels,
+            fmin=config.fmin_hz,
+            fmax=config.fmax_hz,
+            dtype=np.float64,
+        )
+    filters: np.ndarray = basis.astype(np.float32)
+    return filters
 
 
 class LogMelExtractor:
@@ -94,8 +86,9 @@ class LogMelExtractor:
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
         self.config = config
-        phase = 2 * np.pi * np.arange(config.n_window) / config.n_window
-        self.window: np.ndarray = (0.54 - 0.46 * np.cos(phase)).astype(dtype)  # Hamming, periodic
+        from scipy.signal import get_window  # half a second, as for librosa
+
+        self.window: np.ndarray = get_window("hamming", config.n_window).astype(dtype)  # periodic
         self.basis = mel_basis(config)
         self._groups = []  # (bands, bins, filters of those bands over those bins, transposed)
         for first in range(0, config.n_mels, _BANDS):

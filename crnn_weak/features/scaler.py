@@ -1,17 +1,17 @@
-"""Standardization of log mel bands, fitted in one pass with bounded memory.
+"""Standardization of log mel bands: scikit-learn's moments over batches, kept as plain arrays.
 
 Mean and standard deviation are per band, over the frames of the *training* clips: fit on the training store (on the
 rows that are trained on, where a validation part is held out) and apply to everything.
 
 Padded frames
 -------------
-Frames wholly after the end of a short recording are padding. They do not enter the
-statistics, so these depend on no clip's padding and fit recordings that have none; they are transformed like all
-others and come out as one constant, finite, low value per band. Silence inside a recording is sound and counts.
+Frames wholly after the end of a short recording are added zeros. They do not enter the statistics, which therefore
+fit recordings of any length; they are transformed like all others and become one constant, finite, low value per band.
+Silence inside a recording counts.
 
 Constant bands
 --------------
-A band whose deviation is below `STD_FLOOR` (a constant, as far as float32 can tell) is centred and not scaled.
+A band whose deviation is below `STD_FLOOR` (a constant, as far as float32 can tell) is centered and not scaled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from crnn_weak import timing
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 
-__all__ = ["STD_FLOOR", "RunningMoments", "Scaler"]
+__all__ = ["STD_FLOOR", "Scaler"]
 
 #: Standard deviations below this count as zero. Logarithms of sound deviate by 1 to 3.
 STD_FLOOR = 1e-3
@@ -35,7 +35,7 @@ _BLOCK = 64
 
 
 class _Rows(Protocol):
-    """Members of a feature store that the fit reads."""
+    """The part of a feature store that the fit needs."""
 
     @property
     def features(self) -> FeatureConfig: ...
@@ -45,53 +45,9 @@ class _Rows(Protocol):
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray: ...
 
 
-class RunningMoments:
-    """Count, mean and sum of squared deviations per band, merged block by block in float64.
-
-    The merge is exact in real arithmetic and free of the cancellation of ``E[x^2] - E[x]^2``.
-
-    References
-    ----------
-    .. [1] Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
-       Stanford technical report STAN-CS-79-773, 1979.
-    """
-
-    def __init__(self, n_bands: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(n_bands)
-        self.squares = np.zeros(n_bands)
-
-    def update(self, frames: np.ndarray) -> None:
-        """Add frames, shape (n, n_bands)."""
-        if len(frames) == 0:
-            return
-        values = np.array(frames, dtype=np.float64)  # our own copy
-        mean = values.mean(axis=0)
-        values -= mean
-        self._merge(len(values), mean, np.einsum("fb,fb->b", values, values))
-
-    def merge(self, other: RunningMoments) -> None:
-        """Add what another pass has seen."""
-        self._merge(other.count, other.mean, other.squares)
-
-    def _merge(self, count: int, mean: np.ndarray, squares: np.ndarray) -> None:
-        total = self.count + count
-        if total == 0:
-            return
-        step = mean - self.mean
-        self.squares = self.squares + squares + step**2 * (self.count * count / total)
-        self.mean = self.mean + step * (count / total)
-        self.count = total
-
-    @property
-    def std(self) -> np.ndarray:
-        """Population standard deviation per band."""
-        return np.sqrt(self.squares / max(self.count, 1))
-
-
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Per-band standardisation of log mel-band energies.
+    """Per-band standardization of log mel-band energies.
 
     Attributes
     ----------
@@ -121,11 +77,6 @@ class Scaler:
         return hash((self.mean.tobytes(), self.std.tobytes()))
 
     @classmethod
-    def identity(cls, n_mels: int) -> Scaler:
-        """Return the scaler that changes nothing."""
-        return cls(np.zeros(n_mels, np.float32), np.ones(n_mels, np.float32))
-
-    @classmethod
     def fit(cls, store: _Rows, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
         """Fit on a feature store, reading a block of rows at a time.
 
@@ -151,17 +102,19 @@ class Scaler:
                 for seconds in store.durations[chosen]
             ]
         )
-        moments = RunningMoments(features.n_mels)
+        from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it
+
+        moments = StandardScaler()
         frame = np.arange(features.n_frames)
         for first in range(0, chosen.size, _BLOCK):
             block = slice(first, first + _BLOCK)
-            values = store.read(chosen[block])
-            padded = heard[block].min() < features.n_frames
-            moments.update(values[frame < heard[block, None]] if padded else values.reshape(-1, features.n_mels))
-        if moments.count == 0:
+            frames = store.read(chosen[block])[frame < heard[block, None]]
+            if len(frames):
+                moments.partial_fit(frames.astype(np.float64))
+        if not hasattr(moments, "mean_"):
             raise DataError("scaler: the rows hold nothing but padding; check the clips' durations.")
-        std = moments.std
-        return cls(moments.mean.astype(np.float32), np.where(std < STD_FLOOR, 1.0, std).astype(np.float32))
+        std = np.sqrt(moments.var_)
+        return cls(moments.mean_.astype(np.float32), np.where(std < STD_FLOOR, 1.0, std).astype(np.float32))
 
     def transform(self, log_mel: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``(log_mel - mean) / std`` as float32.
@@ -177,7 +130,7 @@ class Scaler:
         return scaled
 
     def inverse(self, scaled: np.ndarray) -> np.ndarray:
-        """Return the log mel-band energies of standardised ones."""
+        """Return the log mel-band energies of standardized ones."""
         return np.asarray(scaled * self.std + self.mean, dtype=np.float32)
 
     def to_dict(self) -> dict[str, list[float]]:
