@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, fingerprint
 from crnn_weak.errors import ClipError, FeatureStoreError, nearest_names
-from crnn_weak.features.layout import READABLE, STATUS, RawRows, read_header, row_crc
+from crnn_weak.features.layout import READABLE, STATUS, open_store, row_crc
 from crnn_weak.labels.events import Event
 
 __all__ = ["FeatureStore", "StoreReport", "verify_store"]
@@ -20,14 +21,16 @@ __all__ = ["FeatureStore", "StoreReport", "verify_store"]
 _NAME = {code: name for name, code in STATUS.items()}
 # Rows per read of the check: 64 clips of the paper's size are 5 MB.
 _BLOCK = 64
+# How much of the file may count as memory of this process.
+_MAPPED_BYTES = 2**25
 
 
 class FeatureStore:
     """The features and labels of the readable clips of one split, read from HDF5 a batch at a time.
 
     Rows count the *readable* clips only (status ok or short), in the order in which the data set lists them; what
-    could not be read is in `skipped`, with the reason. Picklable; every process opens its own handle when it first
-    reads. A context manager.
+    could not be read is in `skipped`, with the reason. Reads from a memory map; safe between threads and forks, and
+    picklable. A context manager.
 
     Parameters
     ----------
@@ -42,8 +45,9 @@ class FeatureStore:
     durations : np.ndarray of float64, shape (n_clips,)
         Seconds of each recording, before padding or cutting.
     features : FeatureConfig
-    split, dataset, provenance, fingerprint, data_fingerprint : str
-        `fingerprint` names the features' configuration, `data_fingerprint` the data set's content.
+    split, dataset, provenance, fingerprint, data_fingerprint, digest : str
+        `fingerprint` names the features' configuration, `data_fingerprint` the data set's content, `digest` all that
+        was known before the first clip was decoded.
     counts : dict of str to int
         Listed clips by status: ok, short, missing, unreadable.
     skipped : tuple of (clip id, status, reason)
@@ -56,10 +60,10 @@ class FeatureStore:
 
     def __init__(self, path: str | Path, expected: FeatureConfig | None = None) -> None:
         self.path = Path(path)
-        header, offsets, rows = read_header(self.path)
+        header, rows = open_store(self.path)
         if expected is not None and header.features != expected:
             raise FeatureStoreError(f"{self.path}: {_difference(header.features, expected)}")
-        status = rows["status"]
+        status = np.array(rows["status"])
         if status.max() > max(STATUS.values()):
             raise FeatureStoreError(
                 f"{self.path}: damaged, an unknown row status ({status.max()}). Build it again with --overwrite."
@@ -81,17 +85,18 @@ class FeatureStore:
         self.provenance = header.provenance
         self.fingerprint = fingerprint(header.features)
         self.data_fingerprint = header.data_fingerprint
-        self.seal = header.seal
+        self.digest = header.digest
         self.n_listed = len(header.clip_ids)
         self.counts = {name: int((status == STATUS[name]).sum()) for name in STATUS if name != "pending"}
         self.skipped = tuple(
-            (header.clip_ids[row], _NAME[int(status[row])], rows["reason"][row].decode(errors="replace"))
+            (header.clip_ids[row], _NAME[int(status[row])], bytes(rows["reason"][row]).decode(errors="replace"))
             for row in np.flatnonzero(~readable)
         )
         self._events = tuple(header.events[row] for row in self._rows)
         self._crc32 = rows["crc32"][self._rows]
         self._status = status[self._rows]
-        self._raw = RawRows(self.path, offsets, (self.features.n_frames, self.features.n_mels))
+        self._log_mel: np.memmap | None = rows["log_mel"]
+        self._n_mapped_bytes = 0
         self._positions: dict[str, int] | None = None
 
     def __len__(self) -> int:
@@ -110,7 +115,10 @@ class FeatureStore:
 
     def close(self) -> None:
         """Close the file; the next `read` opens it again."""
-        self._raw.close()
+        self._log_mel = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_log_mel": None}
 
     @property
     def n_clips(self) -> int:
@@ -124,7 +132,7 @@ class FeatureStore:
 
     @property
     def has_events(self) -> bool:
-        """True if onsets and offsets are known for every readable clip."""
+        """Whether onsets and offsets are known for every readable clip."""
         return all(events is not None for events in self._events)
 
     @property
@@ -175,7 +183,24 @@ class FeatureStore:
             raise IndexError(f"{self.path}: rows of shape {chosen.shape}; expected one dimension.")
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
             raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()}; expected 0 to {len(self) - 1}.")
-        return self._raw.read(self._rows[chosen])
+        data = self._log_mel
+        if data is None:
+            header, rows = open_store(self.path)
+            if header.digest != self.digest:
+                raise FeatureStoreError(f"{self.path}: was replaced by another store after it was opened.")
+            self._log_mel = data = rows["log_mel"]
+        if self.path.exists() and self.path.stat().st_size < data.offset + data.nbytes:
+            raise FeatureStoreError(
+                f"{self.path}: ends before its last row; the file was changed after it was opened. Run "
+                "`crnn-weak features verify` on it."
+            )
+        values: np.ndarray = np.asarray(data)[self._rows[chosen]]
+        self._n_mapped_bytes += values.nbytes
+        if self._n_mapped_bytes > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            # The system may keep these pages cached; they no longer count as memory of this process.
+            data._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            self._n_mapped_bytes = 0
+        return values
 
     def damaged_rows(self) -> list[int]:
         """Return the rows whose features are not those that were written, or not finite; a block at a time."""
@@ -204,14 +229,13 @@ def _difference(stored: FeatureConfig, expected: FeatureConfig) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class StoreReport:
-    """Result of `verify_store`."""
+    """The result of `verify_store`."""
 
     path: str
     n_listed: int
     n_clips: int
     counts: dict[str, int]
     n_bytes: int
-    facts: dict[str, Any]
 
 
 def verify_store(path: str | Path, expected: FeatureConfig | None = None) -> StoreReport:
@@ -230,14 +254,5 @@ def verify_store(path: str | Path, expected: FeatureConfig | None = None) -> Sto
                 f"{path}: {len(bad)} of {store.n_clips} rows are damaged ({names}{', ...' if len(bad) > 5 else ''}). "
                 "Build it again with `crnn-weak features build --overwrite`."
             )
-        facts = {
-            "dataset": store.dataset,
-            "split": store.split,
-            "provenance": store.provenance,
-            "classes": len(store.classes),
-            "events": "known" if store.has_events else "not known for all clips",
-            "fingerprint": store.fingerprint,
-            "features": dataclasses.asdict(store.features),
-        }
         size = store.path.stat().st_size
-        return StoreReport(str(path), store.n_listed, store.n_clips, store.counts, size, facts)
+        return StoreReport(str(path), store.n_listed, store.n_clips, store.counts, size)

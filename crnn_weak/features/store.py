@@ -10,11 +10,10 @@ While it is built the store is called ``<path>.partial``; the name ``<path>`` on
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,10 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
 from crnn_weak.features.extract import MapChunks, chunk_function, map_in_processes
-from crnn_weak.features.layout import READABLE, STATUS, RawRows, StoreHeader, create, read_header, row_crc
+from crnn_weak.features.layout import READABLE, STATUS, StoreHeader, create, open_store, row_crc, write_row
 from crnn_weak.features.reader import FeatureStore, StoreReport, verify_store
 from crnn_weak.labels.classes import tag_array
-
-try:
-    import fcntl
-except ImportError:  # Windows: two builds of one store at once go unnoticed there
-    fcntl = None  # type: ignore[assignment]
+from crnn_weak.storage import lock
 
 __all__ = ["FeatureStore", "StoreReport", "StoreWriter", "build_store", "store_header", "verify_store"]
 
@@ -84,10 +79,12 @@ class StoreWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not self._resumes():
             self._check_room()
-            create(self.partial, header)
-        _, offsets, rows = read_header(self.partial)
-        self._raw = RawRows(self.partial, offsets, (header.features.n_frames, header.features.n_mels), writable=True)
-        self._done = self._sound_rows(rows)
+            try:
+                create(self.partial, header)
+            except OSError as error:
+                raise FeatureStoreError(f"{self.partial}: cannot be written ({error.strerror or error}).") from None
+        _, self._rows = open_store(self.partial, writable=True)
+        self._done = self._sound_rows()
 
     @property
     def pending(self) -> np.ndarray:
@@ -96,8 +93,16 @@ class StoreWriter:
 
     def write(self, row: int, log_mel: np.ndarray | None, *, status: str, duration: float, reason: str = "") -> None:
         """Fill a row; features for status ok and short, None and a reason for the others."""
-        self._raw.write(row, log_mel, status=status, duration=duration, reason=reason)
+        write_row(self._rows, row, log_mel, status=status, duration=duration, reason=reason)
         self._done[row] = True
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of clips of each status."""
+        return {name: int((self._rows["status"] == code).sum()) for name, code in STATUS.items()}
+
+    def reasons(self) -> list[bytes]:
+        """Return why clips were not read, empty for those that were."""
+        return [bytes(reason) for reason in self._rows["reason"]]
 
     def finish(self) -> None:
         """Give the store its name.
@@ -109,43 +114,44 @@ class StoreWriter:
         """
         if not self._done.all():
             raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
-        self._raw.sync()
-        self._raw.close()
+        self.close()
+        with self.partial.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(self.partial, self.path)
 
     def close(self) -> None:
         """Leave the ``.partial`` file for the next time."""
-        self._raw.close()
+        self._rows = {}
 
     def discard(self) -> None:
         """Delete the ``.partial`` file."""
-        self._raw.close()
+        self.close()
         self.partial.unlink(missing_ok=True)
 
     def _resumes(self) -> bool:
         if not self.partial.exists():
             return False
         try:
-            found, _, _ = read_header(self.partial)
+            found, _ = open_store(self.partial)
         except FeatureStoreError as error:
             logger.warning("%s cannot be resumed, starting again (%s)", self.partial, error)
             return False
-        if found.seal != self.header.seal:
+        if found.digest != self.header.digest:
             logger.warning("%s is of other clips or another configuration, starting again", self.partial)
             return False
         return True
 
-    def _sound_rows(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+    def _sound_rows(self) -> np.ndarray:
+        rows = self._rows
         done = np.isin(rows["status"], [STATUS[name] for name in READABLE])
-        damaged = 0
+        n_damaged = 0
         for row in np.flatnonzero(done):
-            (values,) = self._raw.read(np.array([row]))
             status = _NAME[int(rows["status"][row])]
-            if row_crc(values, float(rows["duration"][row]), status) != rows["crc32"][row]:
+            if row_crc(rows["log_mel"][row], float(rows["duration"][row]), status) != rows["crc32"][row]:
                 done[row] = False
-                damaged += 1
-        if damaged:
-            logger.warning("%s: %d rows were damaged and are computed again", self.partial, damaged)
+                n_damaged += 1
+        if n_damaged:
+            logger.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
         return done
 
     def _check_room(self) -> None:
@@ -181,7 +187,8 @@ def build_store(
         The finished file. A store of the same clips and the same configuration that is already there is returned
         as it is; any other file there is an error without `overwrite`.
     jobs : int
-        Worker processes; decoding and features are computed there, this process alone writes.
+        Worker processes; decoding and features are computed there, this process alone writes. A second process
+        that builds in the same folder waits.
     progress : bool
         Show a bar on stderr.
     overwrite : bool
@@ -200,7 +207,7 @@ def build_store(
     ConfigError
         `jobs` is below 1.
     FeatureStoreError
-        The file exists and is another; another process is building it; the disk is too small.
+        The file exists and is another, or the disk is too small.
     """
     path = Path(path)
     if jobs < 1:
@@ -209,7 +216,7 @@ def build_store(
     header = store_header(dataset, split, features, clips)
     if path.exists() and not overwrite:
         return _existing(path, header, clips)
-    with _sole_builder(path):
+    with lock(path.parent, wait_seconds=math.inf):
         if path.exists() and not overwrite:  # another process was faster
             return _existing(path, header, clips)
         writer = StoreWriter(path, header)
@@ -253,11 +260,11 @@ def _fill(writer: StoreWriter, clips: list[Clip], run: MapChunks, features: Feat
 
 def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int]:
     """Return the count of each status; refuse a store without one readable clip, and leave nothing of it."""
-    _, _, rows = read_header(writer.partial)
-    counts = {name: int((rows["status"] == code).sum()) for name, code in STATUS.items()}
+    counts, reasons = writer.counts(), writer.reasons()
     if not counts["ok"] + counts["short"]:
         examples = [
-            f"{clips[row].clip_id}: {rows['reason'][row].decode(errors='replace')}" for row in range(min(3, len(clips)))
+            f"{clip.clip_id}: {reason.decode(errors='replace')}"
+            for clip, reason in zip(clips[:3], reasons, strict=False)
         ]
         writer.discard()
         raise DataError(
@@ -277,7 +284,7 @@ def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int
 
 def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
     store = FeatureStore(path, header.features)
-    if store.seal != header.seal:
+    if store.digest != header.digest:
         raise FeatureStoreError(
             f"{path}: holds other clips or labels ({store.provenance}; split {store.split}) than those asked for "
             f"({header.provenance}; split {header.split}). Choose another name, or build it again with --overwrite."
@@ -289,26 +296,3 @@ def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStor
             "%s: %d clips that were missing are there now; build it again with --overwrite to use them", path, back
         )
     return store
-
-
-@contextmanager
-def _sole_builder(path: Path) -> Iterator[None]:
-    """Hold the store's lock file. The lock goes with the process, however it ends; the file is only its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.with_name(path.name + ".lock")
-    busy = FeatureStoreError(f"{path}: another process is building this store. Wait for it, or end it first.")
-    with open(name, "w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise busy from None
-            except OSError as error:  # file systems without locks
-                logger.debug("%s: no lock (%s)", name, error)
-            # Between opening and locking another process may have finished and removed the file.
-            if not (name.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(name))):
-                raise busy
-        try:
-            yield
-        finally:
-            name.unlink(missing_ok=True)

@@ -51,7 +51,9 @@ def identity_of(train: FeatureStore, test: FeatureStore, initial_model: str | Pa
     if initial_model is not None:
         with Path(initial_model).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
-    return Identity(classes=list(train.classes), training_data=train.seal, testing_data=test.seal, initial_model=digest)
+    return Identity(
+        classes=list(train.classes), training_data=train.digest, testing_data=test.digest, initial_model=digest
+    )
 
 
 def check_identity(files: RunFiles, asked: Identity) -> None:

@@ -107,7 +107,6 @@ def test_killed_again_and_again_it_ends_up_the_same(data, whole, tmp_path):
     assert path.read_bytes() == whole
     verify_store(path, TINY)
     assert not partial.exists()
-    assert not (tmp_path / "features.h5.lock").exists()
 
 
 def _as_finished(partial: Path) -> Path:
@@ -178,15 +177,19 @@ def test_an_error_in_the_middle_keeps_what_was_done(data, whole, tmp_path):
     assert path.read_bytes() == whole
 
 
-def test_two_builds_of_one_store_do_not_mix(data, whole, tmp_path):
+def test_a_second_build_of_one_store_waits_for_the_first(data, whole, tmp_path):
     path = tmp_path / "features.h5"
     process = _start(tmp_path, path, "slow")
     try:
         deadline = time.monotonic() + 60
         while _n_done(tmp_path / "features.h5.partial") < 1 and time.monotonic() < deadline:
             time.sleep(0.01)
-        with pytest.raises(FeatureStoreError, match="another process is building this store"):
-            build_store(data, "train", TINY, path)
+        assert process.poll() is None
+
+        def never(function, chunks):
+            raise AssertionError("the first build has made every row")
+
+        build_store(data, "train", TINY, path, map_chunks=never)
         assert process.wait(timeout=60) == 0
     finally:
         process.kill()

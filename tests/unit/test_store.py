@@ -83,7 +83,7 @@ def test_worker_processes_make_the_same_file(dataset, tmp_path):
     build_store(more, "train", TINY, tmp_path / "more2.h5", jobs=2)
     assert (tmp_path / "more.h5").read_bytes() == (tmp_path / "more2.h5").read_bytes()
     assert (tmp_path / "one.h5").read_bytes() != (tmp_path / "more.h5").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "more.h5", "more2.h5", "one.h5"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["audio", "more.h5", "more2.h5", "one.h5"]
 
 
 def test_another_scheduler_plugs_in_and_may_run_a_chunk_twice(dataset, tmp_path):
@@ -196,7 +196,7 @@ def test_nothing_to_read_is_an_error_that_leaves_nothing(dataset, tmp_path):
         build_store(dataset, "test", TINY, path)
     with pytest.raises(DataError, match=r"none of the 2 clips .*\(1 missing, 1 unreadable; --clip 3: 3\.wav"):
         build_store(dataclasses.replace(dataset, listed=dataset.listed[3:5]), "train", TINY, path)
-    assert list(path.parent.iterdir()) == []
+    assert list(path.parent.glob("[!.]*")) == []
     twice = dataclasses.replace(dataset, listed=[dataset.listed[0]] * 2)
     with pytest.raises(DataError, match="'--clip 0' twice"):
         build_store(twice, "train", TINY, path)
@@ -205,7 +205,7 @@ def test_nothing_to_read_is_an_error_that_leaves_nothing(dataset, tmp_path):
         build_store(dataclasses.replace(dataset, listed=odd), "train", TINY, path)
     with pytest.raises(ConfigError, match="jobs = 0"):
         build_store(dataset, "train", TINY, path, jobs=0)
-    assert list(path.parent.iterdir()) == []
+    assert list(path.parent.glob("[!.]*")) == []
 
 
 def test_infinite_features_are_not_stored(tmp_path, monkeypatch):
@@ -254,13 +254,11 @@ def test_verify_finds_one_changed_bit(tmp_path, field):
 
 
 def test_verify_refuses_values_that_are_not_finite(tmp_path):
-    from crnn_weak.features.layout import RawRows, read_header
+    from crnn_weak.features.layout import open_store, write_row
 
     path = make_store(tmp_path, n_clips=4).path
-    _, offsets, _ = read_header(path)
-    rows = RawRows(path, offsets, (TINY.n_frames, TINY.n_mels), writable=True)
-    rows.write(2, np.full((TINY.n_frames, TINY.n_mels), np.inf, np.float32), status="ok", duration=2.0)
-    rows.close()
+    _, rows = open_store(path, writable=True)
+    write_row(rows, 2, np.full((TINY.n_frames, TINY.n_mels), np.inf, np.float32), status="ok", duration=2.0)
     with pytest.raises(FeatureStoreError, match="clip-00002"):
         verify_store(path)
 
@@ -312,6 +310,16 @@ def test_a_store_cut_while_it_is_read_is_an_error_and_not_garbage(tmp_path):
     with h5py.File(store.path) as file:
         end = file["log_mel"].id.get_offset() + file["log_mel"].id.get_storage_size()
     os.truncate(store.path, end - 100)
-    store.read([2])
     with pytest.raises(FeatureStoreError, match="changed after it was opened"):
         store.read([3])
+
+
+def test_a_store_that_is_built_anew_while_it_is_read_stays_what_it_was(dataset, tmp_path):
+    path = tmp_path / "features.h5"
+    store = build_store(dataset, "train", TINY, path)
+    before, copy = store.read(range(4)), pickle.dumps(store)
+    fewer = dataclasses.replace(dataset, listed=dataset.listed[::-1])
+    build_store(fewer, "train", TINY, path, overwrite=True)
+    np.testing.assert_array_equal(store.read(range(4)), before)
+    with pytest.raises(FeatureStoreError, match="replaced by another store"):
+        pickle.loads(copy).read([0])
