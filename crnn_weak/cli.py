@@ -65,7 +65,7 @@ class _StderrHandler(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
-def _log_to_stderr(level: int) -> None:
+def log_to_stderr(level: int) -> None:
     """Show this package's own log lines, not those of every library."""
     logger = logging.getLogger("crnn_weak")
     logger.setLevel(level)
@@ -144,6 +144,6 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    _log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+    log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
     return int(module.run(args) or 0)

@@ -239,7 +239,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``python -m crnn_weak.experiments.beyond``."""
-    from crnn_weak.cli import run_guarded
+    from crnn_weak.cli import log_to_stderr, run_guarded
 
     parser = argparse.ArgumentParser(
         prog="python -m crnn_weak.experiments.beyond", description=__doc__,
@@ -248,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     add_arguments(parser)
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log_to_stderr(logging.INFO)
     return run_guarded("beyond", lambda: run(args))
 
 
