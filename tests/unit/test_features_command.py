@@ -78,7 +78,7 @@ def test_errors_are_one_line_and_2(opened, tmp_path, capsys):
         (["info", __file__], "damaged, or no HDF5 file"),
         (["build", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
         (["build", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
-        (["build", "--config", "none.toml", "--out", out], "no such configuration file"),
+        (["build", "--config", "none.toml", "--out", out], "none.toml: cannot be read"),
     ]:
         assert main(["features", *command]) == 2
         error = capsys.readouterr().err
