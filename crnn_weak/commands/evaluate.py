@@ -159,13 +159,19 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     return Evaluation(header, evaluate_events(reference, estimated, **options), tuple(notes))
 
 
-def _true_tags(args: argparse.Namespace, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]] | None:
+def _true_tags(
+    args: argparse.Namespace, classes: tuple[str, ...], reference: dict[str, tuple[Any, ...]]
+) -> dict[str, tuple[str, ...]] | None:
+    """Return the tags of --tags-reference under the ids of the reference."""
     if not args.tags_reference:
         return None
     from crnn_weak.labels.classes import DCASE2017_TASK4
     from crnn_weak.labels.files import read_tags
+    from crnn_weak.labels.names import match_ids
 
-    return read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
+    tags = read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
+    ids = match_ids(tags, reference, where=args.tags_reference)
+    return {ids[name]: labels for name, labels in tags.items()}
 
 
 def _baseline(
@@ -180,7 +186,7 @@ def _baseline(
             args.baseline,
             reference,
             classes=classes,
-            tags=_true_tags(args, classes),
+            tags=_true_tags(args, classes, reference),
             clip_seconds=args.clip_seconds or 10.0,
             one_class=args.one_class,
         )
@@ -203,7 +209,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
     pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y, form=args.form)
     reference = drop_zero_length(pair.reference) if args.drop_zero_length else pair.reference
     is_tags = pair.kind == "tags"
-    tags = dict(pair.reference) if is_tags else _true_tags(args, classes)
+    tags = dict(pair.reference) if is_tags else _true_tags(args, classes, reference)
     lists = [reference] if tags is None else [reference, tags]
     scores = score_baselines(
         tags,

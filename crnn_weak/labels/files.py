@@ -30,7 +30,7 @@ __all__ = [
     "events_of",
     "file_names",
     "read_audacity",
-    "read_audacity_folder",
+    "read_event_folder",
     "read_classes",
     "read_events",
     "read_files",
@@ -271,7 +271,7 @@ def read_audacity(path: str | Path) -> tuple[Event, ...]:
 
     See Also
     --------
-    write_audacity, read_audacity_folder
+    write_audacity, read_event_folder
     """
     return tuple(event for events in read_events(path, form="audacity").values() for event in events)
 
@@ -301,17 +301,24 @@ def read_files(path: str | Path, *, form: str | None = None, suffixes: Collectio
     return found
 
 
-def read_audacity_folder(folder: str | Path) -> dict[str, tuple[Event, ...]]:
-    """Read the label tracks (``*.txt``) of a folder and its subfolders, one per recording, named as the recordings.
+def read_event_folder(folder: str | Path, *, form: str = "audacity") -> dict[str, tuple[Event, ...]]:
+    """Read the event lists of a folder and its subfolders, one per recording, named as the recordings.
+
+    Parameters
+    ----------
+    folder : path
+    form : str
+        A name of `crnn_weak.labels.formats.FORMS`. Of label tracks (``audacity``), only ``.txt`` files are read.
 
     Raises
     ------
     DataError
         There is none, one is malformed, or two are of one recording.
     """
+    suffixes = (".txt",) if form == "audacity" else _SUFFIXES
     tracks: dict[str, tuple[Event, ...]] = {}
     sources: dict[str, Path] = {}
-    for track in read_files(folder, form="audacity", suffixes=(".txt",)):
+    for track in read_files(folder, form=form, suffixes=suffixes):
         for name, events in events_of(track).items():
             if name in sources:
                 raise DataError(f"{track.path} and {sources[name]}: both are of the recording {name!r}; remove one.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import file_names, read_audacity_folder, read_classes, read_events, tags_of
+from crnn_weak.labels.files import file_names, read_event_folder, read_classes, read_events, tags_of
 from crnn_weak.labels.formats import read_label_file
 from crnn_weak.labels.names import match_ids, recording_id
 
@@ -62,9 +62,9 @@ def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[s
 
 def _read_event_files(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, tuple[Event, ...]]:
     if path.is_dir():
-        events = read_audacity_folder(path)
+        events = read_event_folder(path, form=form or "audacity")
         for name, found in events.items() if classes else ():
-            class_indices((event.label for event in found), classes, where=str(path / f"{name}.txt"))
+            class_indices((event.label for event in found), classes, where=f"{path}, recording {name!r}")
         return events
     events = read_events(path, classes=classes or None, form=form)
     if not events:
@@ -102,7 +102,8 @@ def read_labels(
         The folder of audio.
     tag_file : Path or None
     event_file : Path or None
-        An event list, or a folder of Audacity label tracks. One of the two must be given.
+        An event list, or a folder of lists of one recording each (Audacity label tracks, or what `form` names). One of
+        the two must be given.
     form : str, optional
         Of the tag file, or of the event list where there is no tag file; by default found from its rows.
 

@@ -166,12 +166,14 @@ def _fitting(
 
 def _refuse(path: Path, forms: Sequence[Form], faults: Sequence[tuple[Form, Mismatch]], named: bool) -> DataError:
     """Word the fault of the form that fits best: by its header, else as far down as possible."""
-    of_forms = [fault for form, fault in faults if form in forms]
-    fault = max(of_forms, key=lambda fault: (fault.rank, fault.line))
+    of_forms = [(form, fault) for form, fault in faults if form in forms]
+    best, fault = max(of_forms, key=lambda one: (one[1].rank, one[1].line))
     text = str(fault)
     where = "" if text.startswith(str(path)) else f"{path}, line {fault.line}: "
     if named:
         return DataError(f"{where}{text} The form asked for is {forms[0].name}.")
+    if fault.rank > 1:
+        return DataError(f"{where}{text} It was read as {best.name}; another form is named with --form NAME.")
     hint = ""
     if any(text.lstrip().startswith("#") for line, text in read_lines(path) if line == fault.line):
         hint = " No form has comments: remove lines that begin with #."

@@ -6,7 +6,7 @@ from crnn_weak.errors import DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import (
     read_audacity,
-    read_audacity_folder,
+    read_event_folder,
     read_events,
     read_tags,
     recording_id,
@@ -142,7 +142,7 @@ def test_audacity_tracks_edited_by_hand(tmp_path):
     assert read_audacity(path) == (Event(0.25, 0.25, "click"), Event(1.5, 2.25, "dog"))
     assert read_events(path) == {"rec": read_audacity(path)}
     saved(tmp_path, "", "silent.txt")
-    assert read_audacity_folder(tmp_path) == {"rec": read_audacity(path), "silent": ()}
+    assert read_event_folder(tmp_path) == {"rec": read_audacity(path), "silent": ()}
 
 
 def test_an_audacity_label_needs_its_text(tmp_path):
@@ -151,10 +151,10 @@ def test_an_audacity_label_needs_its_text(tmp_path):
     with pytest.raises(DataError, match="line 1: 2 columns"):
         read_audacity(saved(tmp_path, "0\t1\n", "rec.txt"))
     with pytest.raises(DataError, match="no such label file"):
-        read_audacity_folder(tmp_path / "nowhere")
+        read_event_folder(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no label files"):
-        read_audacity_folder(tmp_path / "empty")
+        read_event_folder(tmp_path / "empty")
 
 
 def test_written_audacity_tracks(tmp_path):

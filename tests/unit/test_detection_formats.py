@@ -16,7 +16,7 @@ from crnn_weak.inference.job import Detection
 from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.labels.events import Event, EventList
-from crnn_weak.labels.files import read_audacity_folder, read_events
+from crnn_weak.labels.files import read_event_folder, read_events
 from crnn_weak.labels.formats import read_label_file
 from crnn_weak.labels.names import recording_id
 
@@ -82,7 +82,7 @@ def test_every_format_to_the_letter(tmp_path):
 def test_lists_read_back(tmp_path):
     write(tmp_path, [detection("street.wav", EVENTS)])
     plain = tuple((e.onset, e.offset, e.label) for e in EVENTS)
-    for events in (read_events(tmp_path / "events.tsv"), read_audacity_folder(tmp_path / "audacity")):
+    for events in (read_events(tmp_path / "events.tsv"), read_event_folder(tmp_path / "audacity")):
         assert tuple((e.onset, e.offset, e.label) for e in events["street"]) == plain
 
 

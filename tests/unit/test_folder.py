@@ -150,7 +150,7 @@ def test_audacity_tracks_edited_by_hand(own):
     assert clips["a"].events == (Event(0.5, 1.5, "dog"),)
     assert clips["b"].events == ()
     (own / "tracks" / "classes.txt").write_text("cat\n")
-    with pytest.raises(LabelError, match=r"a.txt: label 'dog'"):
+    with pytest.raises(LabelError, match=r"tracks, recording 'a': label 'dog'"):
         opened(own, events=own / "tracks")
 
 
