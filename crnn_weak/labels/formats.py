@@ -144,8 +144,8 @@ def _fitting(
     tables = _tables(path, lines, classes, named)
     found: list[tuple[Form, list[LabelRow]]] = []
     faults: list[tuple[Form, Mismatch]] = []
-    if "," not in tables and "\t" not in lines[0][1]:
-        bad = next((line for line, text in lines if split_line(text, ",") is None), lines[0][0])
+    bad = next((line for line, text in lines if split_line(text, ",") is None), None)
+    if bad is not None and not any("\t" in text for _, text in lines):
         faults.append((forms[0], Mismatch(bad, "quotation marks do not match; a quoted field ends in its line.", 2)))
     for form in forms:
         if form.read is None:
