@@ -133,8 +133,8 @@ def _refuse_another_grid(grid: Grid) -> None:
     if not grid.files.config.exists():
         return
     stored = configuration.load_config(grid.files.config)
-    same_epochs = dataclasses.replace(stored.training, epochs=grid.config.training.epochs)
-    if dataclasses.replace(stored, training=same_epochs) != grid.config:
+    epochs = max(stored.training.epochs, grid.config.training.epochs)
+    if dataclasses.replace(stored, training=dataclasses.replace(stored.training, epochs=epochs)) != grid.config:
         raise RunError(
             f"{grid.folder}: holds a grid of another configuration ({config_difference(stored, grid.config)}). "
             "Choose another folder with --out, or start anew with --overwrite."

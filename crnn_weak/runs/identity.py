@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crnn_weak.documents import read_json
-from crnn_weak.errors import RunError
+from crnn_weak.errors import ModelFileError, RunError
 from crnn_weak.runs.files import RunFiles
 from crnn_weak.storage import write_json
 
@@ -35,25 +35,52 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         In the order of the outputs.
     training_data, testing_data : str
         Digests of a split's clip ids, tags, events and features.
-    initial_model : str or None
-        Digest of the model that a fine-tuned run started from.
+    initial_model, teacher : str or None
+        Digests of the model that a fine-tuned run started from, and of the one that gave the strong targets.
     """
 
     classes: list[str]
     training_data: str
     testing_data: str
     initial_model: str | None = None
+    teacher: str | None = None
 
 
-def identity_of(train: FeatureStore, test: FeatureStore, initial_model: str | Path | None = None) -> Identity:
-    """Return the identity of a run on two stores, fine-tuned from `initial_model` where there is one."""
-    digest = None
-    if initial_model is not None:
-        with Path(initial_model).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+def identity_of(
+    train: FeatureStore, test: FeatureStore, *, initial_model: str | Path | None = None, teacher: str = ""
+) -> Identity:
+    """Return the identity of a run on two stores.
+
+    Parameters
+    ----------
+    train, test : FeatureStore
+    initial_model : path, optional
+        Model file that the run is fine-tuned from.
+    teacher : str
+        Model file of self-training's first model; empty where there is none.
+
+    Raises
+    ------
+    ModelFileError
+        A model file cannot be read.
+    """
     return Identity(
-        classes=list(train.classes), training_data=train.digest, testing_data=test.digest, initial_model=digest
+        classes=list(train.classes),
+        training_data=train.digest,
+        testing_data=test.digest,
+        initial_model=None if initial_model is None else _digest(Path(initial_model)),
+        teacher=_digest(Path(teacher)) if teacher else None,
     )
+
+
+def _digest(model: Path) -> str:
+    try:
+        with model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise ModelFileError(
+            f"{model}: cannot be read ({error.strerror}). Expected a .keras file written by crnn-weak train."
+        ) from None
 
 
 def check_identity(files: RunFiles, asked: Identity) -> None:
@@ -81,6 +108,8 @@ def check_identity(files: RunFiles, asked: Identity) -> None:
             differences.append("testing clips, their labels or their features")
     if stored.initial_model != asked.initial_model:
         differences.append("the model that it starts from (--from)")
+    if stored.teacher != asked.teacher:
+        differences.append("the model that gives its strong targets (targets.teacher)")
     if differences:
         raise RunError(
             f"{files.folder}: holds a run that differs in {' and in '.join(differences)}. "

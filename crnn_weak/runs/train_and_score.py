@@ -61,7 +61,7 @@ class RunTask:
 
         features = self.config.features
         with FeatureStore(self.train_store, features) as train, FeatureStore(self.test_store, features) as test:
-            return identity_of(train, test, self.initial_model)
+            return identity_of(train, test, initial_model=self.initial_model, teacher=self.config.targets.teacher)
 
 
 def is_complete(files: RunFiles) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,12 +74,31 @@ def test_a_finished_grid_is_not_run_again(place):
 
 
 def test_a_folder_of_another_grid_is_refused(place):
-    command = [*GRID, "--out", "runs/first", "--set", "training.epochs=5"]
-    done = subprocess.run(command, cwd=place[0], capture_output=True, text=True, timeout=300)
+    for setting, message in (
+        ("training.batch_size=8", "training.batch_size 16, asked for 8"),
+        ("training.epochs=1", "training.epochs 2, asked for 1"),
+    ):
+        command = [*GRID, "--out", "runs/first", "--set", setting]
+        done = subprocess.run(command, cwd=place[0], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert message in done.stderr
+        assert "--overwrite" in done.stderr
+
+
+def test_other_data_under_the_same_configuration_are_refused(place, tmp_path):
+    """The run folder's record says other data; nothing in it changes."""
+    folder = tmp_path / "copy"
+    shutil.copytree(place[0] / "runs" / "first", folder)
+    identity = folder / "1_1" / "seed-0" / "identity.json"
+    content = json.loads(identity.read_text())
+    identity.write_text(json.dumps(content | {"training_data": "0" * 32}))
+    before = (folder / "1_1" / "seed-0" / "metrics.json").read_bytes()
+    done = subprocess.run([*GRID, "--out", str(folder)], cwd=place[0], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert "another configuration" in done.stderr
+    assert "training clips, their labels or their features" in done.stderr
+    assert (folder / "1_1" / "seed-0" / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
@@ -110,12 +130,12 @@ def test_a_killed_grid_goes_on(place):
     ("arguments", "message"),
     [
         (["--set", "training.epoch=3"], "epochs"),
-        (["--set", "loss_weights.weak=-1"], "0 or more"),
+        (["--set", "loss_weights.weak=-1"], ">= 0"),
         (["--settings", "0:0"], "at least one weight"),
         (["--settings", "-1:1"], "--settings"),
         (["--settings", "one"], "STRONG:WEAK"),
         (["--preset", "quik"], "quick"),
-        (["--head", "mean"], "max_dense or max"),
+        (["--head", "meen"], "mean"),
         (["--data", "streets"], "street"),
         (["--data", "folder", "--audio", "nowhere"], "data.metadata"),
         (["--data", "folder", "--audio", "nowhere", "--metadata", "nowhere.tsv"], "nowhere"),
