@@ -1,5 +1,80 @@
-"""``crnn-weak saliency``: the same as ``python -m crnn_weak.experiments.saliency_maps``."""
+"""``crnn-weak saliency``: the talk's saliency figure for any clip, and the table of localization."""
 
-from crnn_weak.experiments.saliency_maps import add_arguments, run
+from __future__ import annotations
 
-__all__ = ["add_arguments", "run"]
+import argparse
+import shlex
+import sys
+
+from crnn_weak.errors import ConfigError
+from crnn_weak.experiments.saliency_maps import DEFAULT_METHODS, Options, saliency_maps
+from crnn_weak.saliency.targets import METHODS, SPACES
+
+
+def _setting(text: str) -> tuple[float, float]:
+    try:
+        strong, weak = (float(part) for part in text.replace("_", ":").split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
+    return strong, weak
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("folder", metavar="EXPERIMENT_OR_RUN", help="a folder of crnn-weak grid or crnn-weak train")
+    group = parser.add_argument_group("figures")
+    group.add_argument(
+        "--clip", action="append", default=[], metavar="ID",
+        help="a clip of the test split, again for more; write --clip=ID, for ids may begin with dashes "
+        "(default: the best, the median and the worst)",
+    )  # fmt: skip
+    group.add_argument(
+        "--class", dest="labels", action="append", default=[], metavar="NAME", help="default: the clip's true classes"
+    )
+    group.add_argument("--setting", type=_setting, metavar="STRONG:WEAK", help="of an experiment (default: the best)")
+    group.add_argument("--seed", type=int, metavar="N", help="of an experiment (default: the first)")
+    group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")
+    group.add_argument("--no-figures", action="store_true")
+    group = parser.add_argument_group("maps")
+    group.add_argument(
+        "--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; again for more rows of the table "
+        f"(default: {' and '.join(DEFAULT_METHODS)}); the first draws the figures",
+    )  # fmt: skip
+    group.add_argument("--reduction", default="", metavar="NAME", help="over strong's frames: mean (default), max, sum")
+    group.add_argument(
+        "--scale", default="score", metavar="NAME", help="score (default), or logit, which does not vanish near 0 and 1"
+    )
+    group.add_argument("--space", default="standardised", choices=sorted(SPACES), help="gradient with respect to what")
+    group = parser.add_argument_group("output")
+    group.add_argument("--out", metavar="FOLDER", help="default: saliency inside the folder")
+    group.add_argument("--no-statistics", action="store_true", help="no table")
+    group.add_argument("--overwrite", action="store_true")
+    parser.epilog = "example: crnn-weak saliency runs/train/street-quick-max_dense --clip=--jc0NAxK8M_30.000_40.000"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and print the table and the names of the files."""
+    if args.no_figures and (args.clip or args.no_statistics):
+        raise ConfigError("--no-figures leaves nothing to do with --clip or --no-statistics: leave one of them out.")
+    options = Options(
+        clips=tuple(args.clip),
+        labels=tuple(args.labels),
+        methods=tuple(args.method or DEFAULT_METHODS),
+        space=args.space,
+        reduction=args.reduction,
+        scale=args.scale,
+        span_seconds=None if args.span is None else (args.span[0], args.span[1]),
+        setting=args.setting,
+        seed=args.seed,
+        figures=not args.no_figures,
+        statistics=not args.no_statistics,
+        overwrite=args.overwrite,
+        progress=sys.stderr.isatty() and not getattr(args, "quiet", False),
+    )
+    written = saliency_maps(args.folder, args.out, options)
+    for path in written:
+        if path.suffix == ".md":
+            print(path.read_text(encoding="utf-8"))
+    for path in written:
+        print(shlex.quote(str(path)))
+    return 0

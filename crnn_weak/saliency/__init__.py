@@ -1,9 +1,10 @@
 """Saliency: gradients of one scalar of the network with respect to its log mel input.
 
-* `targets`: which scalar (`Target`) and which map (`Method`), each able to say in words what it is;
-* `gradients`: `Explainer`, the maps themselves, through ``tf.GradientTape``;
-* `modifiers`: guided and deconvolution ReLU;
-* `localisation`: how much of a map falls inside the true events (NumPy only).
+* `targets`: the scalar (`Target`) and the kind of map (`Method`), with their captions;
+* `explainer`: `Explainer`, the maps of a model;
+* `gradients`: compiled gradients through ``tf.GradientTape``, rules for ReLUs, averages of gradients;
+* `localisation`: how much of a map lies inside the true event;
+* `table`: the same for every run of a grid, beside baselines.
 
 TensorFlow is imported with the first use of `Explainer` or `replace_relu`, not with this package.
 
@@ -17,9 +18,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from crnn_weak.saliency.backend import require_tensorflow
 from crnn_weak.saliency.localisation import Localisation, LocalisationSummary, localise, summarise
-from crnn_weak.saliency.maps import SaliencyMaps
+from crnn_weak.saliency.maps import SaliencyMaps, require_tensorflow
 from crnn_weak.saliency.targets import METHODS, Method, Target, method
 
 __all__ = [
@@ -36,8 +36,8 @@ __all__ = [
     "summarise",
 ]
 _LAZY = {
-    "Explainer": "crnn_weak.saliency.gradients",
-    "replace_relu": "crnn_weak.saliency.modifiers",
+    "Explainer": "crnn_weak.saliency.explainer",
+    "replace_relu": "crnn_weak.saliency.gradients",
 }
 
 

@@ -1,284 +1,223 @@
-"""Saliency maps: gradients of one scalar of the network with respect to its log mel input, many at a time.
+"""Gradients of a Keras model: compiled ones of one scalar per row, rules for its ReLUs, and averages of many.
 
-Conventions
------------
-* The network takes standardised log mel; so does `Explainer`. Maps may be asked for with respect to the raw values
-  (before standardisation): by the chain rule each band's gradient is then divided by that band's standard deviation.
-* The network runs as at detection: no dropout, batch normalisation with its stored statistics. Clips of a batch
-  therefore do not touch each other, and one backward pass of the *sum* of their scalars gives each clip its own
-  gradient.
-* Every row of a batch carries its own scalar (class, frames), as data rather than as code: one traced graph serves
-  all classes and spans of an output, and the last batch is padded so that it is not traced again.
-* The scores are the outputs as they are, in [0, 1], or their logits. Where a sigmoid saturates, the gradient of the
-  score vanishes: see `Target.scale`.
+* `build_kernel` compiles the gradient of one output for a batch in which each row has its own class and frames;
+* `replace_relu` gives the same network another rule for the gradient of each ReLU (guided, deconvolution);
+* `attribute` makes maps of many gradients: SmoothGrad and integrated gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from crnn_weak.errors import ConfigError, DataError, ModelFileError, nearest_names
-from crnn_weak.saliency import averages
-from crnn_weak.saliency.backend import require_tensorflow
-from crnn_weak.saliency.kernels import build_kernel, build_shared_kernel
-from crnn_weak.saliency.maps import SaliencyMaps
-from crnn_weak.saliency.modifiers import replace_relu
-from crnn_weak.saliency.targets import SPACES, Method, Space, Target
-from crnn_weak.saliency.targets import method as find_method
+from crnn_weak.errors import ConfigError, ModelFileError
+from crnn_weak.saliency.targets import Method
 
-if TYPE_CHECKING:
-    from crnn_weak.features.scaler import Scaler
+__all__ = ["Gradient", "attribute", "build_kernel", "replace_relu"]
 
-__all__ = ["Explainer"]
-
-# Frames, of all maps together, from which on one shared forward pass repays the seconds that its graph takes to trace:
-# some 2,000 maps of preset quick, 400 of preset paper (benchmarks/saliency.py).
-_SHARED_FROM = 200_000
+_TINY = 1e-6  # float32 cannot tell scores nearer to 1 apart
 
 
-class Explainer:
-    """Explains one model.
+def build_kernel(
+    model: keras.Model, output: str, reduction: str, scale: str, *, shape: tuple[int, int, int], dtype: np.dtype
+) -> Callable:
+    """Return ``f(x, index, weights) -> (values, gradients)``, traced for one `shape` of x.
+
+    ``x`` (clips, frames, mel bands); ``index`` (clips,), the class of each clip's scalar; ``weights`` (clips, frames),
+    the share of each frame in it, which ``weak`` does not use.
+    """
+
+    @tf.function
+    def kernel(x: tf.Tensor, index: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            scores = _scaled(model(x, training=False)[output], scale)  # (clips, frames, classes) or (clips, classes)
+            chosen = tf.one_hot(index, scores.shape[-1], dtype=scores.dtype)
+            picked = tf.reduce_sum(scores * (chosen if output == "weak" else chosen[:, None]), axis=-1)
+            values = picked if output == "weak" else _over_frames(picked, weights, reduction)
+            total = tf.reduce_sum(values)
+        gradients = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return values, gradients
+
+    return kernel.get_concrete_function(
+        tf.TensorSpec(shape, dtype), tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:2], dtype)
+    )
+
+
+def _over_frames(scores: tf.Tensor, weights: tf.Tensor, reduction: str) -> tf.Tensor:
+    """Reduce (clips, frames) to (clips,)."""
+    if reduction == "max":
+        return tf.reduce_max(tf.where(weights > 0, scores, tf.fill(tf.shape(scores), scores.dtype.min)), axis=-1)
+    return tf.reduce_sum(scores * weights, axis=-1)
+
+
+def _scaled(scores: tf.Tensor, scale: str) -> tf.Tensor:
+    """Return scores or their logits; the slope of the logit is bounded where rounding has made a score 0 or 1."""
+    if scale == "score":
+        return scores
+    bounded = scores + tf.stop_gradient(tf.clip_by_value(scores, _TINY, 1 - _TINY) - scores)
+    return tf.math.log(bounded) - tf.math.log1p(-bounded)
+
+
+# --- rules for ReLUs -----------------------------------------------------------------------------------------------
+# The forward values stay the same to the bit; only what passes back changes. The modified model shares every layer,
+# and so every weight, with the original.
+
+
+@tf.custom_gradient
+def _guided(x: tf.Tensor) -> tuple[tf.Tensor, object]:
+    y = tf.nn.relu(x)
+    # Two gates: the forward one (x > 0) and that of the deconvolution (gradient > 0).
+    return y, lambda upstream: tf.where(x > 0, tf.nn.relu(upstream), tf.zeros_like(upstream))
+
+
+@tf.custom_gradient
+def _deconvolution(x: tf.Tensor) -> tuple[tf.Tensor, object]:
+    return tf.nn.relu(x), tf.nn.relu
+
+
+_RULES = {"guided": _guided, "deconvolution": _deconvolution}
+
+
+class _ModifiedReLU(keras.layers.Layer):
+    """A ReLU whose gradient follows one of the rules."""
+
+    def __init__(self, rule: str, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.rule = rule
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return _RULES[self.rule](inputs)
+
+
+def _is_plain_relu(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+
+
+def replace_relu(model: keras.Model, rule: str) -> keras.Model:
+    """Return `model` with another gradient rule for its ReLU layers; layers and weights are shared.
 
     Parameters
     ----------
     model : keras.Model
-        Input (clips, frames, mel bands), standardised; outputs a dict with ``strong`` (clips, frames, classes) and
-        ``weak`` (clips, classes).
-    classes : sequence of str, length n_classes
-    hop_seconds : float
-        From frame to frame.
-    scaler : Scaler, optional
-        The one that standardised the features; needed for maps of the raw input.
-    batch_size : int
-        Maps in one pass. Results do not depend on it, but for rounding.
+        Functional. Its ReLUs must be layers of their own (``ReLU`` or ``Activation``), since a ReLU inside another
+        layer would silently keep its plain gradient.
+    rule : {"plain", "guided", "deconvolution"}
+        ``plain`` returns `model` itself.
 
     Raises
     ------
-    DependencyError
-        Keras runs on another backend than TensorFlow.
+    ConfigError
+        The rule is not known.
     ModelFileError
-        The model lacks an output, or has another number of classes than `classes`.
+        The model has no ReLU layer, has one of another shape (leaky, capped), or hides one inside another layer.
     """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        *,
-        classes: Sequence[str],
-        hop_seconds: float,
-        scaler: Scaler | None = None,
-        batch_size: int = 32,
-    ) -> None:
-        require_tensorflow()
-        outputs = model.output if isinstance(getattr(model, "output", None), dict) else {}
-        for name in ("strong", "weak"):
-            if name not in outputs:
-                raise ModelFileError(
-                    f"model {model.name!r}: expected the outputs 'strong' and 'weak', received "
-                    f"{sorted(outputs) or 'other ones'}."
-                )
-            if outputs[name].shape[-1] != len(classes):
-                raise ModelFileError(
-                    f"model {model.name!r} scores {outputs[name].shape[-1]} classes, but {len(classes)} class names "
-                    "were given. Use the class list of the model's own file or run."
-                )
-        if batch_size < 1:
-            raise ConfigError(f"saliency batch_size = {batch_size}: expected a whole number of 1 or more.")
-        self.model = model
-        self.classes = tuple(classes)
-        self.hop_seconds = hop_seconds
-        self.scaler = scaler
-        self.batch_size = batch_size
-        self._dtype = np.dtype(model.inputs[0].dtype)
-        self._kernels: dict[tuple[tuple[str, str, str, str], tuple[int, int, int]], Callable] = {}
-        self._shared: dict[tuple[tuple[Target, ...], int, str], Callable] = {}
-
-    # --- the public ways in --------------------------------------------------------------------------------------
-
-    def explain(
-        self,
-        features: np.ndarray,
-        targets: Sequence[Target],
-        *,
-        method: str | Method = "gradient",
-        space: Space = "standardised",
-        baseline: np.ndarray | float = 0.0,
-    ) -> SaliencyMaps:
-        """Return one map for each pair of a clip and a target.
-
-        Parameters
-        ----------
-        features : np.ndarray, shape (n_maps, n_frames, n_mels)
-            Standardised log mel.
-        targets : sequence of Target, length n_maps
-            ``targets[k]`` is the scalar for ``features[k]``; the targets may be of both outputs.
-        method : str or Method
-            A name of `METHODS`, or one of your own.
-        space : {"standardised", "raw"}
-            What the gradient is taken with respect to.
-        baseline : float or np.ndarray that broadcasts to (n_frames, n_mels)
-            Integrated gradients: where the line begins, in standardised values. 0 is the average training frame.
-
-        Raises
-        ------
-        DataError, ModelFileError
-            Features of another shape than the model takes, or not finite.
-        LabelError, ConfigError
-            A class, method or span that does not exist; raw maps without a scaler.
-        """
-        chosen = find_method(method)
-        features = self._checked(features)
-        targets = tuple(targets)
-        if len(targets) != len(features):
-            raise DataError(f"saliency: expected one target per clip ({len(features)}), received {len(targets)}.")
-        self._check_space(space)
-        maps = np.zeros(features.shape, self._dtype)
-        values = np.zeros(len(features), self._dtype)
-        delta = np.zeros(len(features), self._dtype) if chosen.kind == "integrated_gradients" else None
-        # Targets that share a graph go together.
-        keys = [(t.output, "max" if t.reduction == "max" else "sum", t.scale) for t in targets]
-        for key in sorted(set(keys)):
-            rows = [row for row, other in enumerate(keys) if other == key]
-            index, weights = self._scalars([targets[row] for row in rows], features.shape[1])
-            maps[rows], values[rows], gap = averages.attribute(
-                partial(self._batched, (*key, chosen.relu)),
-                features[rows],
-                index,
-                weights,
-                method=chosen,
-                baseline=np.broadcast_to(np.asarray(baseline, self._dtype), features.shape[1:]),
-                batch_size=self.batch_size,
-            )
-            if delta is not None:
-                delta[rows] = gap
-        maps = self._finish(maps, features, chosen, space)
-        captions = tuple(f"{target.caption(self.classes)}: {chosen.caption(space)}" for target in targets)
-        return SaliencyMaps(maps, values, targets, captions, delta)
-
-    def explain_all(
-        self,
-        features: np.ndarray,
-        targets: Sequence[Target],
-        *,
-        method: str | Method = "gradient",
-        space: Space = "standardised",
-        baseline: np.ndarray | float = 0.0,
-        shared: bool | None = None,
-    ) -> np.ndarray:
-        """Return the maps of every target for every clip; see `explain`.
-
-        Parameters
-        ----------
-        shared : bool, optional
-            Whether the targets share one forward pass. Faster once it runs, but its graph grows with the targets and
-            takes seconds to trace; by default it is used for many maps (2,000 of preset quick). Not for SmoothGrad and
-            integrated gradients.
-
-        Returns
-        -------
-        np.ndarray of float32, shape (n_clips, n_targets, n_frames, n_mels)
-        """
-        chosen, features, targets = find_method(method), self._checked(features), tuple(targets)
-        n_clips, n_targets = len(features), len(targets)
-        if shared is None:
-            shared = n_clips * n_targets * features.shape[1] >= _SHARED_FROM
-        tiled = np.repeat(features, n_targets, axis=0)
-        if not (shared and chosen.kind == "gradient" and n_targets > 1):
-            found = self.explain(tiled, targets * n_clips, method=chosen, space=space, baseline=baseline)
-            return found.maps.reshape(n_clips, n_targets, *features.shape[1:])
-        self._check_space(space)
-        size = max(1, min(self.batch_size // 2, n_clips))
-        kernel = self._shared_kernel(targets, features.shape[1], chosen.relu)
-        maps = np.empty((n_clips, n_targets, *features.shape[1:]), self._dtype)
-        for start in range(0, n_clips, size):
-            rows = np.arange(start, start + size)
-            rows[rows >= n_clips] = start
-            maps[start : start + size] = kernel(tf.convert_to_tensor(features[rows])).numpy()[: n_clips - start]
-        return self._finish(maps.reshape(tiled.shape), tiled, chosen, space).reshape(maps.shape)
-
-    # --- inside --------------------------------------------------------------------------------------------------
-
-    def _checked(self, features: np.ndarray) -> np.ndarray:
-        features = np.asarray(features, self._dtype)
-        _, frames, mels = self.model.input_shape
-        if (
-            features.ndim != 3
-            or (frames is not None and features.shape[1] != frames)
-            or (mels is not None and features.shape[2] != mels)
-        ):
+    if rule == "plain":
+        return model
+    if rule not in _RULES:
+        raise ConfigError(f"ReLU rule {rule!r} is not known. Known: plain, {', '.join(_RULES)}.")
+    replaced = 0
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)  # TimeDistributed and other wrappers
+        hidden = getattr(inner, "activation", None) is keras.activations.relu and not isinstance(
+            layer, keras.layers.Activation
+        )
+        leaky = isinstance(layer, keras.layers.ReLU) and not _is_plain_relu(layer)
+        if hidden or leaky or isinstance(layer, keras.Model):
             raise ModelFileError(
-                f"model {self.model.name!r} takes clips of {frames or 'any number of'} frames and {mels} mel bands, "
-                f"received an array of shape {features.shape}. Use features of the model's own configuration."
+                f"{rule} ReLU: layer {layer.name!r} holds a ReLU that cannot be replaced; expected ReLUs as plain "
+                "layers of their own. Use the method 'gradient'."
             )
-        if not np.isfinite(features).all():
-            raise DataError("saliency: the features hold NaN or inf; build the feature store again.")
-        return features
+        replaced += _is_plain_relu(layer)
+    if not replaced:
+        raise ModelFileError(f"{rule} ReLU: model {model.name!r} has no ReLU layer. Use the method 'gradient'.")
 
-    def _check_space(self, space: str) -> None:
-        if space not in SPACES:
-            raise ConfigError(f"saliency space {space!r} is not known. {nearest_names(space, SPACES)}")
-        if space == "raw" and self.scaler is None:
-            raise ConfigError("saliency of the raw input: expected the scaler that standardised the features.")
+    def share(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if _is_plain_relu(layer):
+            return _ModifiedReLU(rule, name=layer.name, dtype=layer.dtype_policy)
+        return layer
 
-    def _scalars(self, targets: Sequence[Target], n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return class indices (n,) and weights over frames (n, frames): their weighted sum is the scalar."""
-        index = np.array([target.index(self.classes) for target in targets], np.int32)
-        weights = np.zeros((len(targets), n_frames), self._dtype)
-        for row, target in enumerate(targets):
-            first, last = target.frames(n_frames, self.hop_seconds)
-            weights[row, first:last] = 1 / (last - first) if target.reduction == "mean" else 1
-        return index, weights
+    return keras.models.clone_model(model, clone_function=share)
 
-    def _kernel(self, key: tuple[str, str, str, str], shape: tuple[int, int, int]) -> Callable:
-        output, reduction, scale, relu = key
-        if (key, shape) not in self._kernels:
-            model = replace_relu(self.model, relu)
-            self._kernels[key, shape] = build_kernel(model, output, reduction, scale, shape=shape, dtype=self._dtype)
-        return self._kernels[key, shape]
 
-    def _shared_kernel(self, targets: tuple[Target, ...], n_frames: int, relu: str) -> Callable:
-        key = (targets, n_frames, relu)
-        if key not in self._shared:
-            index, weights = self._scalars(targets, n_frames)
-            scalars = [
-                (t.output, t.reduction, t.scale, int(i), w) for t, i, w in zip(targets, index, weights, strict=True)
-            ]
-            # The last one only: these graphs are large.
-            self._shared = {key: build_shared_kernel(replace_relu(self.model, relu), scalars)}
-        return self._shared[key]
+# --- maps of many gradients ----------------------------------------------------------------------------------------
 
-    def _batched(
-        self, key: tuple[str, str, str, str], x: np.ndarray, index: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        gradients, values = np.empty_like(x), np.empty(len(x), self._dtype)
-        # Fewer rows than a batch get a pass of their own size; a last, shorter batch is filled up with its own
-        # first row, for a new shape would be traced (and compiled) again.
-        size = min(self.batch_size, len(x))
-        if not size:
-            return gradients, values
-        kernel = self._kernel(key, (size, *x.shape[1:]))
-        for start in range(0, len(x), size):
-            rows = np.arange(start, start + size)
-            rows[rows >= len(x)] = start
-            n = min(size, len(x) - start)
-            value, gradient = kernel(*(tf.convert_to_tensor(array[rows]) for array in (x, index, weights)))
-            values[start : start + n] = value.numpy()[:n]
-            gradients[start : start + n] = gradient.numpy()[:n]
-        return gradients, values
+#: f(x, class index of each row, frame weights of each row) -> (gradients like x, values of the scalars)
+Gradient = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-    def _finish(self, maps: np.ndarray, features: np.ndarray, chosen: Method, space: Space) -> np.ndarray:
-        if space == "raw" and self.scaler is not None:
-            # Integrated gradients are the same in both spaces: the way grows by what the gradient shrinks.
-            if chosen.kind != "integrated_gradients":
-                maps = maps / np.asarray(self.scaler.std, self._dtype)
-            if chosen.times_input:
-                features = np.asarray(self.scaler.inverse(features), self._dtype)
-        if chosen.times_input:
-            maps = maps * features
-        return np.abs(maps) if chosen.absolute else maps
+
+def attribute(
+    gradient: Gradient,
+    x: np.ndarray,
+    index: np.ndarray,
+    weights: np.ndarray,
+    *,
+    method: Method,
+    baseline: np.ndarray,
+    batch_size: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the maps, the scalars at the input, and the gap of integrated gradients.
+
+    Parameters
+    ----------
+    gradient : callable
+        See `Gradient`.
+    x : np.ndarray, shape (n_maps, n_frames, n_mels)
+    index : np.ndarray of int, shape (n_maps,)
+    weights : np.ndarray, shape (n_maps, n_frames)
+    method : Method
+        Its ``kind`` and what belongs to it; the rest is the caller's.
+    baseline : np.ndarray, shape (n_frames, n_mels)
+        Of integrated gradients.
+    batch_size : int
+        Copies of few maps go through the gradient together, up to so many rows.
+
+    Returns
+    -------
+    maps : np.ndarray, shape of x
+    values : np.ndarray, shape (n_maps,)
+    gap : np.ndarray, shape (n_maps,), or None
+    """
+    if method.kind == "gradient" or not len(x):
+        maps, values = gradient(x, index, weights)
+        return maps, values, None if method.kind != "integrated_gradients" else np.zeros(len(x))
+    _, values = gradient(x, index, weights)
+    if method.kind == "smoothgrad":
+        # The same noise for every clip: a clip's map does not depend on its neighbours in the call.
+        noise = np.random.default_rng(method.seed).standard_normal((method.n_samples, *x.shape[1:])).astype(x.dtype)
+        scale = (method.noise * (x.max(axis=(1, 2)) - x.min(axis=(1, 2))))[:, None, None]
+        copies = (x + scale * one for one in noise)
+        share = np.full(method.n_samples, 1 / method.n_samples)
+        return _weighted_sum(gradient, copies, share, x, index, weights, batch_size), values, None
+    nodes, share = np.polynomial.legendre.leggauss(method.n_steps)
+    way = x - baseline
+    copies = ((baseline + alpha * way).astype(x.dtype) for alpha in (nodes + 1) / 2)
+    maps = way * _weighted_sum(gradient, copies, share / 2, x, index, weights, batch_size)
+    _, at_baseline = gradient(np.broadcast_to(baseline, x.shape).astype(x.dtype), index, weights)
+    gap = maps.sum(axis=(1, 2), dtype=np.float64) - (values - at_baseline)
+    return maps, values, gap
+
+
+def _weighted_sum(
+    gradient: Gradient,
+    copies: Iterator[np.ndarray],
+    share: np.ndarray,
+    x: np.ndarray,
+    index: np.ndarray,
+    weights: np.ndarray,
+    batch_size: int,
+) -> np.ndarray:
+    """Sum ``share[k] * gradient(copy k)``; copies of few rows are stacked, so that each pass is worth its cost."""
+    together = max(1, batch_size // len(x))
+    total = np.zeros(x.shape, np.float64)
+    for start in range(0, len(share), together):
+        part = share[start : start + together]
+        rows = np.concatenate([next(copies) for _ in part])
+        found, _ = gradient(rows, np.tile(index, len(part)), np.tile(weights, (len(part), 1)))
+        total += np.tensordot(part, found.reshape(len(part), *x.shape), axes=1)
+    return total

@@ -1,4 +1,4 @@
-"""Localization: statistics of saliency maps against exact onsets and offsets.
+"""Localization: how much of a saliency map lies inside the true event.
 
 Two measures of one map and one class, both against the frames in which that class really sounds:
 
@@ -10,20 +10,38 @@ pointing game
 
 A map without information about time scores the *coverage*, the share of the clip's frames that the event covers, in
 both. Task-4 events are long, so a share means nothing without its coverage beside it. Pairs where the class sounds
-in every frame or in none cannot tell maps apart; they are counted and skipped, as are maps that are zero everywhere.
+in every frame or in none cannot tell maps apart and are skipped and counted; so are maps that are zero everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crnn_weak.activity import event_roll
 from crnn_weak.errors import DataError
+from crnn_weak.saliency.targets import Space, Target
 
-__all__ = ["Localisation", "LocalisationSummary", "localise", "summarise"]
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
+    from crnn_weak.saliency.explainer import Explainer
+
+__all__ = [
+    "Localisation",
+    "LocalisationSummary",
+    "Pairs",
+    "event_pairs",
+    "localise",
+    "measure",
+    "measure_loudness",
+    "summarise",
+]
+
+# Maps at a time: 256 of the paper's clips are 20 MB.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Localisation:
 
     @property
     def usable(self) -> np.ndarray:
-        """Maps that can be judged: bool, shape (n_maps,)."""
+        """The maps that can be judged, bool of shape (n_maps,)."""
         return np.isfinite(self.share) & (self.coverage > 0) & (self.coverage < 1)
 
 
@@ -179,4 +197,108 @@ def summarise(
         hit_gain=hit - coverage,
         hit_gain_low=float(hit_low),
         hit_gain_high=float(hit_high),
+    )
+
+
+# --- over a feature store ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The (clip, class) pairs with true events.
+
+    Attributes
+    ----------
+    rows : np.ndarray of int, shape (n_pairs,)
+        Rows of the feature store.
+    clip_ids, labels : tuple of str, length n_pairs
+    inside : np.ndarray of bool, shape (n_pairs, n_frames)
+        Frames in which the class sounds.
+    """
+
+    rows: np.ndarray
+    clip_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    inside: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def event_pairs(store: FeatureStore) -> Pairs:
+    """Return the pairs of a store's clips and the classes that sound in them.
+
+    Raises
+    ------
+    DataError
+        The store has no strong labels.
+    """
+    if not store.has_events:
+        raise DataError(
+            f"{store.path}: has tags but no onsets and offsets, so maps cannot be judged. "
+            "Name clips with --clip and pass --no-statistics, or use data with strong labels."
+        )
+    rows, labels, inside = [], [], []
+    hop, n_frames = store.features.hop_seconds, store.features.n_frames
+    for row, clip_id in enumerate(store.clip_ids):
+        roll = event_roll(store.events.get(clip_id, ()), store.classes, hop_seconds=hop, n_frames=n_frames)
+        for column in np.flatnonzero(roll.any(axis=0)):
+            rows.append(row)
+            labels.append(store.classes[column])
+            inside.append(roll[:, column])
+    if not rows:
+        raise DataError(
+            f"{store.path}: no clip has an event, so maps cannot be judged. "
+            "Name clips with --clip and pass --no-statistics."
+        )
+    clip_ids = tuple(store.clip_ids[row] for row in rows)
+    return Pairs(np.array(rows), clip_ids, tuple(labels), np.stack(inside))
+
+
+def measure(
+    explainer: Explainer,
+    store: FeatureStore,
+    pairs: Pairs,
+    *,
+    output: str,
+    method: str,
+    space: Space = "standardised",
+    reduction: str = "",
+    scale: str = "score",
+) -> Localisation:
+    """Measure one output's maps, in the order of the pairs.
+
+    Parameters
+    ----------
+    explainer : Explainer
+        With its scaler.
+    store : FeatureStore
+    pairs : Pairs
+    output : {"strong", "weak"}
+    method, space, reduction, scale
+        As in `Explainer.explain` and `Target`; `reduction` applies to ``strong`` alone.
+    """
+    reduction = reduction if output == "strong" else ""
+    assert explainer.scaler is not None
+    parts = []
+    for part in _blocks(len(pairs)):
+        features = explainer.scaler.transform(store.read(pairs.rows[part]))
+        targets = [Target(output, label, reduction=reduction, scale=scale) for label in pairs.labels[part]]
+        maps = explainer.explain(features, targets, method=method, space=space).maps
+        parts.append(localise(maps, pairs.inside[part]))
+    return _joined(parts)
+
+
+def measure_loudness(store: FeatureStore, pairs: Pairs) -> Localisation:
+    """Measure the clips' own mel-band amplitudes as if they were maps: a baseline without a network."""
+    return _joined([localise(np.exp(store.read(pairs.rows[part])), pairs.inside[part]) for part in _blocks(len(pairs))])
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
+
+
+def _joined(parts: Sequence[Localisation]) -> Localisation:
+    return Localisation(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("share", "hit", "coverage"))
     )

@@ -1,4 +1,4 @@
-"""Maps, scalars and captions of an explanation. NumPy only."""
+"""Saliency maps with the scalars they explain, and the backend they need. NumPy only."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crnn_weak.errors import DependencyError
 from crnn_weak.saliency.targets import Target
 
-__all__ = ["SaliencyMaps"]
+__all__ = ["SaliencyMaps", "require_tensorflow"]
 
 
 @dataclass(frozen=True)
 class SaliencyMaps:
-    """Maps, the scalars they explain, and what they are in words.
+    """Maps, the scalars they explain, and their captions.
 
     Attributes
     ----------
@@ -35,8 +36,21 @@ class SaliencyMaps:
     captions: tuple[str, ...]
     delta: np.ndarray | None = None
 
-    def scaled(self) -> np.ndarray:
-        """Return each map's absolute value divided by its maximum, in [0, 1], for drawing; a zero map stays zero."""
-        absolute = np.abs(self.maps)
-        top = absolute.max(axis=(1, 2), keepdims=True)
-        return absolute / np.where(top > 0, top, 1)
+
+def require_tensorflow() -> None:
+    """Import Keras with its environment prepared, and check that it runs on TensorFlow.
+
+    Raises
+    ------
+    DependencyError
+        It runs on another backend.
+    """
+    import crnn_weak.model  # noqa: F401, I001  (prepares the environment before Keras is imported)
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise DependencyError(
+            f"saliency takes its gradients by tf.GradientTape, but Keras runs on {backend!r}; expected 'tensorflow'. "
+            "Set KERAS_BACKEND=tensorflow and start again."
+        )

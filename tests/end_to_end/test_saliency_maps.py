@@ -12,8 +12,7 @@ from helpers import TINY, make_store
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import DataError, ModelFileError, RunError
-from crnn_weak.experiments.saliency_maps import saliency_maps
-from crnn_weak.saliency.figures import Options, Shown, figure_stem
+from crnn_weak.experiments.saliency_maps import Options, Shown, figure_stem, saliency_maps
 
 CONFIG = Config(
     features=TINY,
@@ -172,7 +171,7 @@ def test_a_model_of_other_classes_is_refused(grid, tmp_path):
 
 def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
     from crnn_weak.runs.run import open_run
-    from crnn_weak.saliency.statistics import open_explainer
+    from crnn_weak.saliency.table import open_explainer
 
     features = dataclasses.replace(TINY, hop_seconds=0.05)
     run, store = _other_store(grid, tmp_path, features=features)
@@ -201,7 +200,7 @@ def test_file_names_are_safe(tmp_path):
 
 
 def test_pairs_hold_the_frames_of_the_truth(tmp_path):
-    from crnn_weak.saliency.statistics import event_pairs
+    from crnn_weak.saliency.localisation import event_pairs
 
     store = make_store(tmp_path, 12)
     pairs = event_pairs(store)
