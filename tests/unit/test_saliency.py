@@ -140,21 +140,21 @@ def test_rows_of_a_batch_keep_to_themselves(still, clips):
 
 
 @pytest.mark.parametrize("head", sorted(WEAK_HEADS))
-@pytest.mark.parametrize("name", ["gradient", "talk"])
-def test_saliency_reaches_the_input_through_every_weak_head(head, name):
+def test_saliency_reaches_the_input_through_every_weak_head(head):
     keras.utils.set_random_seed(5)
     network = build_model("quick", n_classes=3, n_frames=20, head=head)
+    kernel, bias = network.get_layer("strong").get_weights()
+    network.get_layer("strong").set_weights([kernel, bias - 4])  # low scores: noisy-or of twenty frames is not yet sure
     x = np.random.default_rng(6).standard_normal((1, 20, 40)).astype(np.float32)
-    one = explainer(network)
-    for target in (Target("strong", "Car"), Target("weak", "Car")):
-        found = one.explain(x, [target], method=name)
-        assert np.isfinite(found.maps).all()
-        assert np.abs(found.maps).max() > 0
-        if name == "gradient":  # against the slope along the gradient's own direction
-            direction = found.maps[0] / np.linalg.norm(found.maps[0])
-            h = 0.05
-            ends = [one.explain(x + sign * h * direction, [target]).values[0].astype(float) for sign in (1, -1)]
-            assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(np.linalg.norm(found.maps[0]), rel=0.03)
+    one, target = explainer(network), Target("weak", "Car")
+    talk = one.explain(x, [target], method="talk").maps
+    assert np.isfinite(talk).all()
+    assert np.abs(talk).max() > 0
+    # Against the slope along the gradient's own direction, where the sum of many cells stands above the rounding.
+    gradient = one.explain(x, [target]).maps[0]
+    length, h = np.linalg.norm(gradient), 0.05
+    ends = [one.explain(x + sign * h * gradient / length, [target]).values[0].astype(float) for sign in (1, -1)]
+    assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(length, rel=0.03)
 
 
 def test_same_call_same_map(clips):
