@@ -358,7 +358,8 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     elif metadata.decisions:
         point = OperatingPoint.from_dict(metadata.decisions)
     default_classes = metadata.provenance.get("default_classes")
-    if default_classes is not None and not set(default_classes) <= set(metadata.classes):
+    known = isinstance(default_classes, list | tuple) and all(label in metadata.classes for label in default_classes)
+    if default_classes is not None and not known:
         raise ModelFileError(f"{file}: its default classes are not among its classes. Train or copy the model again.")
     return Detector(
         model,
