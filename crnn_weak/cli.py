@@ -29,7 +29,7 @@ COMMANDS: dict[str, str] = {
     "tune": "choose thresholds on the validation clips of a run",
     "convert": "label files from any form into any other",
     "detect": "onsets and offsets for any recording",
-    "saliency": "what the outputs listened to (crnn_weak.experiments.saliency_maps)",
+    "saliency": "gradients of the outputs as maps (crnn_weak.experiments.saliency_maps)",
     "report": "one HTML page for a run or a grid",
     "demo": "synthesize a street scene, detect its events, show both",
     "export": "a model as SavedModel, ONNX or LiteRT (tflite)",

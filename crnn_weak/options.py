@@ -37,7 +37,7 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     """Add --jobs and --cache."""
     group = parser.add_argument_group("work")
     group.add_argument("--jobs", type=_jobs, default=default_jobs(), metavar="N", help="processes (default: all CPUs)")
-    group.add_argument("--cache", metavar="FOLDER", help="made clips and feature stores (default: cache)")
+    group.add_argument("--cache", metavar="FOLDER", help="synthetic clips and feature stores (default: cache)")
 
 
 def _jobs(text: str) -> int:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
         "check",
-        help="count what of a data set is there, per split and class, and list it",
+        help="count the clips of a data set that are on disk, per split and class",
         description="Count, per split and class, the clips that are listed, found, missing, short (padded) and "
         "unreadable. Without --data: the organisers' files of DCASE 2017 task 4 when --metadata is a folder, own "
         "recordings when it is a file.",
