@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.errors import LabelError, nearest_names
+from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event, Events
 
 __all__ = [
+    "MOST_SEGMENTS",
     "EventTable",
     "event_roll",
     "event_table",
@@ -32,6 +33,10 @@ __all__ = [
     "segment_roll",
     "table_roll",
 ]
+
+
+#: A hundred days in segments of one second.
+MOST_SEGMENTS = 10_000_000
 
 
 class EventTable(NamedTuple):
@@ -177,10 +182,23 @@ def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tupl
 def n_segments(clip_seconds: float, segment_seconds: float) -> int:
     """Return the number of evaluation segments that a clip touches.
 
+    Raises
+    ------
+    DataError
+        More than `MOST_SEGMENTS`, which would not fit into memory.
+
+    Examples
+    --------
     >>> n_segments(9.3, 1.0)
     10
     """
-    return math.ceil(clip_seconds / segment_seconds)
+    count = clip_seconds / segment_seconds
+    if not count <= MOST_SEGMENTS:
+        raise DataError(
+            f"{clip_seconds:g} s in segments of {segment_seconds:g} s: expected at most {MOST_SEGMENTS:,} segments. "
+            "Are the times seconds from the start of the recording?"
+        )
+    return math.ceil(count)
 
 
 def segment_edges(onset: np.ndarray, offset: np.ndarray, segment_seconds: float) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -113,15 +113,16 @@ class Counts:
     @classmethod
     def concatenate(cls, parts: Sequence[Counts]) -> Counts:
         """Return the counts of all parts, clip after clip."""
-        columns = [
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("n_reference", "n_estimated", "n_correct")
-        ]
+        joined = cls(
+            np.concatenate([part.n_reference for part in parts]),
+            np.concatenate([part.n_estimated for part in parts]),
+            np.concatenate([part.n_correct for part in parts]),
+        )
         errors = [part.errors for part in parts if part.errors is not None]
         if not errors:
-            return cls(*columns)
+            return joined
         first, second, third = (np.concatenate(arrays) for arrays in zip(*errors, strict=True))
-        return cls(*columns, (first, second, third))
+        return replace(joined, errors=(first, second, third))
 
 
 def _divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
@@ -253,21 +254,25 @@ class Metrics:
     @classmethod
     def from_counts(cls, counts: Counts, classes: Sequence[str], **settings: Any) -> Self:
         """Compute the metrics of counts; `settings` are the fields that a subclass adds."""
-        sums = [int(array.sum()) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-        names = RATES
-        errors: tuple[int, int, int] | None = None
+        n_reference, n_estimated, n_correct = (
+            int(array.sum()) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)
+        )
+        names: tuple[str, ...] = RATES
+        errors = None
         if counts.errors is not None:
-            substitutions, deletions, insertions = errors = tuple(int(array.sum()) for array in counts.errors)
+            substitutions, deletions, insertions = (int(array.sum()) for array in counts.errors)
+            errors = (substitutions, deletions, insertions)
             settings |= {"n_substitutions": substitutions, "n_deletions": deletions, "n_insertions": insertions}
             names += CLASS_ERROR_RATES
+        rates = overall_rates(n_reference, n_estimated, n_correct, errors)
         rows = class_rows(counts, classes)
         average, undefined = class_average(rows, names)
         return cls(
             n_clips=counts.n_clips,
-            n_reference=sums[0],
-            n_estimated=sums[1],
-            n_correct=sums[2],
-            **{name: float(value) for name, value in overall_rates(*sums, errors).items()},
+            n_reference=n_reference,
+            n_estimated=n_estimated,
+            n_correct=n_correct,
+            **{name: float(value) for name, value in rates.items()},
             class_wise=rows,
             class_average=average,
             n_undefined=undefined,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.activity import event_table
+from crnn_weak.activity import event_table, n_segments
 from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.counting import (
@@ -215,6 +215,8 @@ def official_segment_metrics(
     sed_eval, _ = _modules()
     metrics = sed_eval.sound_event.SegmentBasedMetrics(_code_list(classes), time_resolution=float(segment_seconds))
     length = {} if clip_seconds is None else {"evaluated_length_seconds": clip_seconds}
+    ends = (event.offset for events in (reference, estimated) for rows in events.values() for event in rows)
+    n_segments(max(ends, default=0.0) if clip_seconds is None else clip_seconds, segment_seconds)  # refuses too many
     n_clips = _evaluate(metrics, reference, estimated, classes, **length)
     return SegmentMetrics(**_fields(metrics, classes, n_clips, ("S", "D", "I")), segment_seconds=segment_seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -140,13 +141,17 @@ class Evaluation:
                 lines += ["", *_class_table(part)]
         for title, ap in self.average_precisions.items():
             undefined = f" ({ap.n_undefined} classes undefined)" if ap.n_undefined else ""
-            lines += ["", f"average precision, {title}", f"  mean {_percent(ap.mean)}{undefined}"]
+            lines += ["", f"average precision (scikit-learn), {title}", f"  mean {_percent(ap.mean)}{undefined}"]
             lines += [f"  all pairs {_percent(ap.micro)}"]
             if class_wise:
                 name_width = max(map(len, ap.class_wise), default=0)
                 lines += [f"    {label:<{name_width}}  {_percent(v):>6}" for label, v in ap.class_wise.items()]
         if self.psds:
-            lines += ["", "PSDS", "  " + "   ".join(f"{name.upper()} {v:.4f}" for name, v in self.psds.items())]
+            lines += [
+                "",
+                "PSDS (sed_scores_eval)",
+                "  " + "   ".join(f"{name.upper()} {v:.4f}" for name, v in self.psds.items()),
+            ]
         return "\n".join(lines) + "\n"
 
 
@@ -212,8 +217,8 @@ def _class_table(part: Part) -> list[str]:
     return lines
 
 
-def _intervals(counts: Counts, classes: Sequence[str], n_resamples: int, seed: int) -> Intervals | None:
-    return bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed) if n_resamples else None
+def _intervals(count: Callable[[], Counts], classes: Sequence[str], n_resamples: int, seed: int) -> Intervals | None:
+    return bootstrap(count(), classes=classes, n_resamples=n_resamples, seed=seed) if n_resamples else None
 
 
 def evaluate_events(
@@ -249,33 +254,33 @@ def evaluate_events(
     collar, fraction, length = settings.collar_seconds, settings.offset_fraction, settings.segment_seconds
     by = sources()["detection"]
     options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "segment_seconds": length}
-    metrics = official_segment_metrics(reference, estimated, **options)
-    counts = count_segments(reference, estimated, **options)[1]
     parts = [
         Part(
             "segment",
             f"detection on segments of {length:g} s ({by})",
-            metrics,
-            _intervals(counts, classes, n_resamples, seed),
+            official_segment_metrics(reference, estimated, **options),
+            _intervals(lambda: count_segments(reference, estimated, **options)[1], classes, n_resamples, seed),
         )
     ]
-    for name, onset_only in (("event", False), ("event_onset", True)):
-        options = {
-            "classes": classes, "collar_seconds": collar, "offset_fraction": fraction, "onset_only": onset_only,
-        }  # fmt: skip
-        offsets = (
-            "onsets only" if onset_only else f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
-        )
-        counts = count_events(reference, estimated, **options)[1]
+    collars: dict[str, Any] = {"classes": classes, "collar_seconds": collar, "offset_fraction": fraction}
+    for name, only, offsets in (
+        ("event", False, f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"),
+        ("event_onset", True, "onsets only"),
+    ):
+        count = functools.partial(_event_counts, reference, estimated, onset_only=only, **collars)
         parts.append(
             Part(
                 name,
                 f"detection of events, onsets within {collar:g} s, {offsets} ({by})",
-                official_event_metrics(reference, estimated, **options),
-                _intervals(counts, classes, n_resamples, seed),
+                official_event_metrics(reference, estimated, onset_only=only, **collars),
+                _intervals(count, classes, n_resamples, seed),
             )
         )
     return tuple(parts)
+
+
+def _event_counts(reference: Events, estimated: Events, **options: Any) -> Counts:
+    return count_events(reference, estimated, **options)[1]
 
 
 def evaluate_tags(
@@ -287,12 +292,11 @@ def evaluate_tags(
     seed: int = 0,
 ) -> tuple[Part, ...]:
     """Return the metrics of tagging, by scikit-learn; see `evaluate_events` for the parameters."""
-    counts = count_tags(reference, estimated, classes=classes)[1]
     return (
         Part(
             "tagging",
             f"tagging, micro average over clips and classes ({sources()['tagging']})",
             official_tagging_metrics(reference, estimated, classes=classes),
-            _intervals(counts, classes, n_resamples, seed),
+            _intervals(lambda: count_tags(reference, estimated, classes=classes)[1], classes, n_resamples, seed),
         ),
     )

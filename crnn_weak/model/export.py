@@ -44,7 +44,7 @@ FORMATS: dict[str, _Format] = {
 
 def _stock_layer(layer: Any) -> Any:
     """Return a new Keras layer in place of one of `crnn_weak.model.fast`."""
-    kind = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
+    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
     return kind.from_config(layer.get_config())
 
 

@@ -171,6 +171,13 @@ def test_impossible_lengths_are_refused(seconds):
         segment_metrics({"a": []}, {}, classes=CLASSES, segment_seconds=seconds)
 
 
+@pytest.mark.parametrize("score", [segment_metrics, official_segment_metrics])
+def test_times_that_are_dates_are_refused_before_anything_is_allocated(score):
+    lists = ({"a": [Event(1.7e9, 1.7e9 + 5, "Car")]}, {})
+    with pytest.raises(DataError, match="seconds from the start"):
+        score(*lists, classes=CLASSES, clip_seconds=None)
+
+
 # --- tags -----------------------------------------------------------------------------------------------------------
 
 
