@@ -68,7 +68,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the testing clips, print the scores."""
-    from crnn_weak.runs.files import RunFiles
+    from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, check_task, train_and_score
     from crnn_weak.storage import write_json

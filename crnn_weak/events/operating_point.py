@@ -18,7 +18,7 @@ import numpy as np
 from crnn_weak.config import DecisionConfig
 from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import ConfigError
-from crnn_weak.runs.files import RunFiles
+from crnn_weak.run_files import RunFiles
 from crnn_weak.storage import write_json
 
 __all__ = ["OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from crnn_weak import config as configuration
 from crnn_weak.errors import ConfigError
 from crnn_weak.parallel import run_tasks
+from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs.design import Design, config_of, data_of, merged, ordered, read_design, restrict, settings_of
-from crnn_weak.runs.files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
 

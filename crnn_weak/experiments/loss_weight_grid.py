@@ -20,7 +20,7 @@ from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights, config_difference
 from crnn_weak.errors import ConfigError, RunError
-from crnn_weak.runs.files import GridFiles
+from crnn_weak.run_files import GridFiles
 from crnn_weak.storage import lock, write_json, write_text
 
 if TYPE_CHECKING:

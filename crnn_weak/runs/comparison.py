@@ -23,7 +23,7 @@ from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
-from crnn_weak.runs.files import RunFiles
+from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores
 from crnn_weak.storage import write_text
 from crnn_weak.tuning.tune import tune

@@ -9,7 +9,7 @@ from typing import Any
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError
 from crnn_weak.metrics.baselines import from_plain
-from crnn_weak.runs.files import GridFiles, RunData, read_optional
+from crnn_weak.run_files import GridFiles, RunData, read_optional
 from crnn_weak.runs.results import read_results, table_caption
 from crnn_weak.runs.run import Run, Setting, check_folder, open_run
 from crnn_weak.runs.table import ResultsTable

@@ -15,7 +15,7 @@ import msgspec
 
 from crnn_weak.documents import read_json
 from crnn_weak.errors import ModelFileError, RunError
-from crnn_weak.runs.files import RunFiles
+from crnn_weak.run_files import RunFiles
 from crnn_weak.storage import write_json
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the results of a run depend on; the content of ``identity.json``.
+    """Dependencies of a run's results; the content of ``identity.json``.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from crnn_weak.config import load_config
 from crnn_weak.errors import RunError
 from crnn_weak.parallel import run_tasks
-from crnn_weak.runs.files import read_history
+from crnn_weak.run_files import read_history
 from crnn_weak.runs.train_and_score import RunTask, is_complete, train_and_score
 
 __all__ = ["train_all"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, load_config
 from crnn_weak.documents import read_json
-from crnn_weak.runs.files import RunFiles, RunMetrics, Split, read_optional
+from crnn_weak.run_files import RunFiles, RunMetrics, Split, read_optional
 from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
 from crnn_weak.storage import lock, write_json
 

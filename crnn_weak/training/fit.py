@@ -2,7 +2,7 @@
 
 ``last.keras`` is written after every epoch: weights, optimizer state, and the state of the fit (epoch, best epoch,
 patience, history) in its metadata. It is the one thing that a resume reads, so a kill between two files cannot make
-them disagree. `crnn_weak.runs.files` names all files of a run folder.
+them disagree. `crnn_weak.run_files` names all files of a run folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
-from crnn_weak.runs.files import FitState, RunFiles, read_optional, write_history
+from crnn_weak.run_files import FitState, RunFiles, read_optional, write_history
 from crnn_weak.storage import replace_file, write_json, write_text
 from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crnn_weak.errors import RunError
-from crnn_weak.runs.files import RunFiles
+from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.identity import Identity, check_identity, write_identity
 
 ASKED = Identity(classes=["bell", "drill"], training_data="a" * 32, testing_data="b" * 32)

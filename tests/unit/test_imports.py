@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 RUNGS = (
     ("errors", "escape", "paper", "timing", "storage", "documents", "hdf5", "versions"),
     ("config", "settings"),
-    ("parallel", "runs.files"),
+    ("parallel", "run_files"),
     ("labels", "audio"),
     ("activity",),
     ("synthesis", "data"),

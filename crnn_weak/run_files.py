@@ -37,7 +37,7 @@ def _named(name: str, doc: str) -> Any:
 
 
 class _Files:
-    """What the folders of a run and of a grid have in common."""
+    """The files that the folders of a run and of a grid share."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -121,7 +121,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class FitState(msgspec.Struct):
-    """How far the fit is; the content of ``state.json``."""
+    """Progress of the fit; the content of ``state.json``."""
 
     finished: bool = False
     epoch: _Count = 0
