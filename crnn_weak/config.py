@@ -71,7 +71,7 @@ PRESETS: dict[str, Config] = {
         model=ModelConfig(pools=(2, 2, 1), gru_units=(32, 32), gru_merge="mul", gru_reset_after=False, dense_units=32),
     ),
     # The same architecture made small enough for two cores and fifteen minutes. Sized in reference trials on
-    # procedural clips: coarser frames, fewer filters, a higher rate and smaller batches for few clips.
+    # synthetic clips: coarser frames, fewer filters, a higher rate and smaller batches for few clips.
     "quick": Config(
         preset="quick",
         features=FeatureConfig(sample_rate_hz=16_000, window_seconds=0.128, hop_seconds=0.100, fmax_hz=8_000.0),

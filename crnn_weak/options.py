@@ -72,7 +72,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def cache_folder(args: argparse.Namespace) -> Path:
-    """Return the folder of made clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
+    """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
     path = Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: expected a folder for made clips and feature stores. Choose another with --cache.")

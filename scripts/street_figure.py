@@ -1,4 +1,4 @@
-"""One log mel picture for each class of the procedural street scenes.
+"""One log mel picture for each class of the synthetic street scenes.
 
 ``python scripts/street_figure.py`` writes ``experiments/results/street_classes.png`` and ``.pdf``. Each
 panel is one made clip with the features of preset ``paper``; the bar above it shows the exact strong labels.

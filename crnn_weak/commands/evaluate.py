@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
     kind.add_argument("--events", dest="kind", action="store_const", const="events", help="score as event lists")
     lists.add_argument("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
-    lists.add_argument("--strip-y", action="store_true", help="names carry the organisers' Y before the id")
+    lists.add_argument("--strip-y", action="store_true", help="names carry the organizers' Y before the id")
     lists.add_argument(
         "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labelled, not heard)"
     )

@@ -1,4 +1,4 @@
-"""``crnn-weak saliency``: the talk's saliency figure for any clip, and the table of localization."""
+"""``crnn-weak saliency``: the slides' saliency figure for any clip, and the table of localization."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Clip:
     Attributes
     ----------
     clip_id : str
-        Without extension and without the organisers' leading ``Y``; may begin with dashes.
+        Without extension and without the organizers' leading ``Y``; may begin with dashes.
     split : str
         ``"train"`` or ``"test"`` (a source may have more, e.g. ``"evaluation"``).
     path : Path or None
@@ -85,7 +85,7 @@ def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: 
     ----------
     config : Config
     cache : path
-        Folder for made clips (``street``, ``scenes``); what is already there is reused, what is missing is made.
+        Folder for synthetic clips (``street``, ``scenes``); what is already there is reused, what is missing is made.
     jobs : int
         Worker processes for making clips.
     progress : bool

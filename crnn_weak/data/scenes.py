@@ -6,7 +6,7 @@ regions, or ESC-50 as it is distributed); how a scene is drawn and mixed is said
 * Training scenes use the recordings of folds 1 to 3, events and backgrounds, testing scenes those of fold 4; other
   folds are not used. A folder whose folds share no recording gives disjoint splits.
 * The clips are made once, into ``<cache>/scenes-<fingerprint>``: ``audio/<split>/*.flac`` (16 bit) and the label
-  files in the organisers' forms, so that `Task4Dataset` serves them. There are no set files (their last column is an
+  files in the organizers' forms, so that `Task4Dataset` serves them. There are no set files (their last column is an
   AudioSet id); the weak files list the clips. ``scenes.tsv`` says for each event which recording was used, at what
   signal-to-noise ratio, and ``credits.tsv`` whose recordings they are.
 * A clip depends on (seed, split, index) and the recordings only: on no number of processes, and on no other clip.
@@ -50,7 +50,7 @@ def plan_scenes(
     Returns
     -------
     dict of str to ScenePlan
-        By clip id, ``<split>-<index>_<start>_<end>``: the form of the organisers' ids. The first clips do not change
+        By clip id, ``<split>-<index>_<start>_<end>``: the form of the organizers' ids. The first clips do not change
         with `n_clips`.
 
     Raises

@@ -1,6 +1,6 @@
 """Synthetic street scenes with the task's 17 classes: data without a download.
 
-The first call makes the clips: 16-bit FLAC, one file per clip, and the label files in the organisers' own formats, so
+The first call makes the clips: 16-bit FLAC, one file per clip, and the label files in the organizers' own formats, so
 that `Task4Dataset` reads the set as it reads the real one. How the sounds are made is in `crnn_weak.synthesis`
 and ``docs/street.md``.
 

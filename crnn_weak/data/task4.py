@@ -5,7 +5,7 @@
   read from its weak file instead; a split without either is skipped.
 * Events come from ``groundtruth_strong_label_<set>_set.csv``; a split without that file has none (``events=None``).
   Rows ``0 0 label`` (tagged, but not heard) are kept as zero-length events.
-* Audio: any suffix that libsndfile reads, with or without the organisers' ``Y`` before the id, in any subfolder; the
+* Audio: any suffix that libsndfile reads, with or without the organizers' ``Y`` before the id, in any subfolder; the
   folder is read once. A clip without a file has ``path=None``.
 * Tags are in the order of the class list, clips in the order of the list file.
 
@@ -31,12 +31,12 @@ __all__ = ["Task4Dataset", "open_dcase2017_task4"]
 
 logger = logging.getLogger(__name__)
 
-#: split -> the organisers' word for it in their file names.
+#: split -> the organizers' word for it in their file names.
 _SET_NAMES = {"train": "training", "test": "testing", "evaluation": "evaluation"}
 
 
 class Task4Dataset:
-    """A folder of label files in the organisers' layout and a folder of audio.
+    """A folder of label files in the organizers' layout and a folder of audio.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class Task4Dataset:
 
 
 def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Task4Dataset:
-    """Open the organisers' data: ``data.metadata`` has the label files, ``data.root`` the audio.
+    """Open the organizers' data: ``data.metadata`` has the label files, ``data.root`` the audio.
 
     Without ``data.metadata`` the label files are looked for in ``data.root``; without ``data.root`` every clip
     counts as missing.

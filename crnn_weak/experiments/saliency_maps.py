@@ -232,7 +232,7 @@ def _draw_clip(
     path: Path,
     options: Options,
 ) -> list[Path]:
-    """Draw the talk's three panels of one clip and class as PNG and PDF; return the files."""
+    """Draw the slides' three panels of one clip and class as PNG and PDF; return the files."""
     from crnn_weak.figures import new_figure, plot_saliency, save_figure
 
     clip_id, label, why = shown

@@ -36,7 +36,7 @@ __all__ = ["LogMelExtractor", "log_mel", "mel_basis"]
 # the block stays in the cache and that the C library does not give its memory back to the system after each (with
 # twice as many it did, and a quarter of the time went into faulting the pages in again).
 _BLOCK_SAMPLES = 2**17
-# Mel bands per matrix product. A band covers few DFT bins, so a product over the bins of a few neighbours does a
+# Mel bands per matrix product. A band covers few DFT bins, so a product over the bins of a few neighbors does a
 # fifth of the arithmetic of one product over all bins.
 _BANDS = 5
 
@@ -51,7 +51,7 @@ def mel_basis(config: FeatureConfig) -> np.ndarray:
     np.ndarray of float32, shape (n_mels, n_fft // 2 + 1)
         Per hertz: each triangle has unit area.
     """
-    import librosa.filters  # takes a second, and only whoever computes features needs it
+    import librosa.filters  # takes a second; needed only to compute features
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Empty filters")  # a band narrower than a bin is the floor, see below

@@ -36,7 +36,7 @@ class FeatureStore:
     ----------
     path : path
     expected : FeatureConfig, optional
-        Refuse a store of other features.
+        Refuse a store with different features.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class FeatureStore:
     Raises
     ------
     FeatureStoreError
-        The file is missing, damaged, unfinished, or of other features.
+        The file is missing, damaged, unfinished, or has different features.
     """
 
     def __init__(self, path: str | Path, expected: FeatureConfig | None = None) -> None:
@@ -132,7 +132,7 @@ class FeatureStore:
 
     @property
     def has_events(self) -> bool:
-        """Whether onsets and offsets are known for every readable clip."""
+        """True if onsets and offsets are known for every readable clip."""
         return all(events is not None for events in self._events)
 
     @property

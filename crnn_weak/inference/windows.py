@@ -112,7 +112,7 @@ class WindowPlan:
     n_hop : int
         Frames from one window to the next.
     weights : np.ndarray of float32, shape (n_window,)
-        0 or more. The frames with a weight above zero are neighbours, and `n_hop` of them at least.
+        0 or more. The frames with a weight above zero are neighbors, and `n_hop` of them at least.
     """
 
     n_window: int

@@ -20,7 +20,7 @@ class _Class(NamedTuple):
     label: str
 
 
-# The organisers' own list, in its order (sound_event_list_17_classes.txt).
+# The organizers' own list, in its order (sound_event_list_17_classes.txt).
 _DCASE2017_TASK4 = (
     _Class("/m/0284vy3", "Train horn"),
     _Class("/m/05x_td", "Air horn, truck horn"),

@@ -1,7 +1,7 @@
 """Events: onset, offset and label.
 
 An event's times are seconds from the start of its clip or recording. A *zero-length* row (onset equal to offset)
-is kept: the organisers write ``0 0 label`` where a label was given but nothing was heard. Segment-based metrics
+is kept: the organizers write ``0 0 label`` where a label was given but nothing was heard. Segment-based metrics
 ignore such rows, event-based metrics count them as references.
 """
 

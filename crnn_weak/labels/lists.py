@@ -1,6 +1,6 @@
 """Two label files as a reference and an estimate: of which kind they are, and over which clips and classes.
 
-The trap: the organisers' weak files of DCASE 2017 task 4 hold the cut's place in the *video* in columns 2 and 3
+The trap: the organizers' weak files of DCASE 2017 task 4 hold the cut's place in the *video* in columns 2 and 3
 (``id_30.000_40.000.wav  30.000  40.000  Car``), and read as an event list they are valid, and wrong. A file is told
 by its own rows: where every row's times are those in its name, it holds tags. It is never scored as events.
 

@@ -32,7 +32,7 @@ _Tags = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Written:
-    """How many recordings and labels were written, and how many recordings the form has no row for."""
+    """Counts of written recordings and labels, and of recordings that the form has no row for."""
 
     n_recordings: int
     n_labels: int

@@ -12,8 +12,8 @@ first match can find fewer). Unmatched reference and estimated events of differe
 substitutions, in the order of the lists; the other unmatched events are deletions and insertions, and
 ER = (S + D + I) / N_ref.
 
-Zero-length rows count as reference events (the organisers' ``0 0`` rows too): drop them first if events that were
-labelled but not heard should not count. Nothing is cut off at a clip's end. See `crnn_weak.metrics.counting` for 0/0.
+Zero-length rows count as reference events (the organizers' ``0 0`` rows too): drop them first if events that were
+labeled but not heard should not count. Nothing is cut off at a clip's end. See `crnn_weak.metrics.counting` for 0/0.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estima
 
 and ER = (S + D + I) / N_ref over all segments.
 
-Edge cases follow sed_eval: events touch segments as `crnn_weak.activity` describes (the organisers' ``0 0`` rows mark
+Edge cases follow sed_eval: events touch segments as `crnn_weak.activity` describes (the organizers' ``0 0`` rows mark
 nothing); overlapping events of one class count once; what lies beyond `clip_seconds` is cut off. See
 `crnn_weak.metrics.counting` for 0/0.
 """

@@ -103,7 +103,7 @@ class ModelMetadata:
         Raises
         ------
         ModelFileError
-            The text is damaged, of another version, or its parts contradict each other.
+            The text is damaged, has a different version, or its parts contradict each other.
         """
         schema = decode_json(data, _Version, where, advice=_AGAIN, error=ModelFileError).schema
         if schema != _SCHEMA:

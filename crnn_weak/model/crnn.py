@@ -122,13 +122,13 @@ def build_model(
 def draw_weights(model: keras.Model, seed: int) -> None:
     """Draw a new model's weights once more, as its layers drew them, but by `seed` alone.
 
-    Keras takes the seeds of its initialisers from Python's global generator, and so do other threads of the process (a
+    Keras takes the seeds of its initializers from Python's global generator, and so do other threads of the process (a
     Dask worker's timers draw from it several times a second): the same seed then gives different weights.
 
     Parameters
     ----------
     model : keras.Model
-        Of `build_model`: its layers have Keras' default initialisers.
+        Of `build_model`: its layers have Keras' default initializers.
     seed : int
     """
     drawn = [w for w in model.trainable_weights if w.name in _INITIALIZERS]

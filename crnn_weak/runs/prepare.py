@@ -53,7 +53,7 @@ def prepare(
     ----------
     config : Config
     cache : path
-        Of made clips and stores, shared by experiments.
+        Of synthetic clips and stores, shared by experiments.
     folder : path
         Of the experiment; paths in ``data.json`` are relative to it.
     jobs : int

@@ -134,7 +134,7 @@ def run_operating_point(
     Raises
     ------
     ConfigError
-        The file is damaged, or of other classes.
+        The file is damaged, or has different classes.
     """
     stored = None
     if which is None:

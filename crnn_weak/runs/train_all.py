@@ -50,7 +50,7 @@ def train_all(tasks: Sequence[RunTask], *, jobs: int = 1, scheduler: str | None 
 
 
 class _Progress:
-    """One bar over all epochs of all runs, read from their history files, whoever writes them."""
+    """One bar over all epochs of all runs, read from their history files."""
 
     def __init__(self, tasks: Sequence[RunTask], progress: bool) -> None:
         self._tasks = tasks

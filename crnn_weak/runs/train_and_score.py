@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunTask:
-    """What a worker needs to know.
+    """One setting with one seed: the task of a worker.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
         The folder holds a run of another configuration, other data, other classes or another initial model.
     """
     files = task.files
-    # A worker that was given up for lost may live: the second one waits, and finds the work done.
+    # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with lock(files.folder, wait_seconds=math.inf):
         if overwrite:
             delete(files.written())

@@ -118,7 +118,7 @@ class Explainer:
         Raises
         ------
         DataError, ModelFileError
-            Features of another shape than the model takes, or not finite.
+            Features whose shape the model does not take, or that are not finite.
         LabelError, ConfigError
             A class, method or span that does not exist; raw maps without a scaler.
         """

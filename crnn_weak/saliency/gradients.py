@@ -175,7 +175,7 @@ def attribute(
     baseline : np.ndarray, shape (n_frames, n_mels)
         Of integrated gradients.
     batch_size : int
-        Copies of few maps go through the gradient together, up to so many rows.
+        Copies of few maps go through the gradient together, up to this many rows.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def attribute(
         return maps, values, None if method.kind != "integrated_gradients" else np.zeros(len(x))
     _, values = gradient(x, index, weights)
     if method.kind == "smoothgrad":
-        # The same noise for every clip: a clip's map does not depend on its neighbours in the call.
+        # The same noise for every clip: a clip's map does not depend on its neighbors in the call.
         noise = np.random.default_rng(method.seed).standard_normal((method.n_samples, *x.shape[1:])).astype(x.dtype)
         scale = (method.noise * (x.max(axis=(1, 2)) - x.min(axis=(1, 2))))[:, None, None]
         copies = (x + scale * one for one in noise)

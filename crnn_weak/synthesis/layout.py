@@ -2,7 +2,7 @@
 
 Nothing is rendered here, so a million layouts cost seconds and the drawn statistics can be tested.
 
-The testing split draws its tag sets as the organisers' testing list has them. In the training list ``Car`` fills
+The testing split draws its tag sets as the organizers' testing list has them. In the training list ``Car`` fills
 half of the clips and ``Car alarm`` one in 280; of 2,000 clips it would have seven. The training split therefore
 tempers the list: a tag set weighs ``count * n ** (TRAIN_TEMPER - 1)``, with ``n`` the clips of its rarest class. With
 exponent 1 that is the real list, with 0 every class is about as frequent as any other. What occurs together with
@@ -84,7 +84,7 @@ def _repeated(rng: np.random.Generator, layout: Mapping[str, Any], n: int) -> li
 def draw_events(rng: np.random.Generator, label: str) -> list[Event]:
     """Draw the events of one class in one clip: never empty, sorted, without overlap, times in milliseconds.
 
-    What the annotators labelled but did not hear (rows ``0 0``, 36 of 688 in the testing list) is not imitated:
+    What the annotators labeled but did not hear (rows ``0 0``, 36 of 688 in the testing list) is not imitated:
     every tag of a street clip sounds.
     """
     layout = load_statistics()["layouts"][label]

@@ -62,7 +62,7 @@ class Scene:
     seed, index : int
     split : {"train", "test"}
     clip_id : str
-        Like the organisers': eleven characters of a video id, start and end (made up).
+        Like the organizers': eleven characters of a video id, start and end (made up).
     events : tuple of Event
     snr_db : tuple of float
         One for each class of the clip, in the order of `events`' classes.

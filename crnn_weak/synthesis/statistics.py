@@ -1,14 +1,14 @@
 """Statistics of the task's label files, as one small JSON file in the package.
 
 ``python -m crnn_weak.synthesis.statistics METADATA_FOLDER`` derives ``street_statistics.json`` from the
-organisers' lists of DCASE 2017 task 4 (folder as in their repository). It holds numbers only, no clip ids:
+organizers' lists of DCASE 2017 task 4 (folder as in their repository). It holds numbers only, no clip ids:
 
 * ``tag_sets``: how many clips of the training and of the testing list carry which set of tags. Class priors, tags
   per clip and co-occurrence all follow from it.
 * ``layouts``: per class, from the strong labels of the testing list (the training clips have none): events per
   clip, quantiles of event lengths, the share that begins with the clip or ends with it.
 
-Rows ``0 0`` (labelled, but not heard) are counted as ``not_heard`` and skipped everywhere else.
+Rows ``0 0`` (labeled, but not heard) are counted as ``not_heard`` and skipped everywhere else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _layout(clips: list[list[tuple[float, float]]]) -> dict[str, Any]:
 
 
 def derive(folder: str | Path) -> dict[str, Any]:
-    """Return the statistics of the organisers' label files.
+    """Return the statistics of the organizers' label files.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def derive(folder: str | Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        A file is missing, or a row is not of the organisers' form.
+        A file is missing, or a row is not of the organizers' form.
     """
     folder = Path(folder)
     tag_sets = {}
@@ -142,7 +142,7 @@ def to_json(statistics: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write ``street_statistics.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the organisers' label files")
+    parser.add_argument("folder", type=Path, help="the organizers' label files")
     parser.add_argument("--output", type=Path, default=STATISTICS_PATH)
     args = parser.parse_args(argv)
     try:

@@ -48,7 +48,7 @@ def counts_at_thresholds(index: np.ndarray, reference: np.ndarray, n_candidates:
 def _middle_best(gain: np.ndarray, n_candidates: int) -> np.ndarray:
     """Return the row of the best gain in each column.
 
-    Among equals it is the middle of the longest run of neighbouring candidates: the furthest from where the result
+    Among equals it is the middle of the longest run of neighboring candidates: the furthest from where the result
     changes, and so the safest on other clips.
     """
     best = gain.max(axis=0)

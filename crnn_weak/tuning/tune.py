@@ -24,7 +24,7 @@ metric                  one threshold   a threshold for each class
 "Exact" is over the candidates that are searched, and on the clips that are given. The search may also choose among
 median filters, minimum durations and minimum gaps; each class takes its own with `per_class`. A class that the
 reference does not hold keeps the best common choice. Among equal choices the middle of the longest run of
-neighbouring thresholds wins.
+neighboring thresholds wins.
 """
 
 from __future__ import annotations

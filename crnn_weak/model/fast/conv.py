@@ -69,7 +69,7 @@ class OneChannelConvolution:
         return mean + self.bias, variance
 
     def largest(self, pool: int) -> tf.Tensor:
-        """Return the maximum over each `pool` neighbouring bands, shape (clips, frames, bands / pool, filters)."""
+        """Return the maximum over each `pool` neighboring bands, shape (clips, frames, bands / pool, filters)."""
         windows = self.windows(pool)
         n_filters = self.kernel.shape[-1]
         shape = tf.shape(windows)
