@@ -3,7 +3,8 @@
 Average precision is scikit-learn's, per class, on clips (weak scores against tags) and on segments (the highest
 strong score of a segment against the reference's activity). A class that the reference lacks has no value
 (scikit-learn: 0 and a warning); the mean skips it, and `n_undefined` counts it. PSDS is that of `sed_scores_eval`,
-exact over all thresholds, in the two settings of DCASE 2021 and later: PSDS1 rewards exact times, PSDS2 the right class.
+exact over all thresholds, in the two settings of DCASE 2021 and later: PSDS1 rewards exact times, PSDS2 the right
+class.
 
 References: Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020;
 Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
