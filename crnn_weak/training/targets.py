@@ -8,7 +8,7 @@ inactive in all frames, except with ``none``.
 target              frames of a tagged class
 ==================  ==========================================================================================
 ``repeat``          all active (the paper [1]_)
-``high_energy``     active where the clip's level stands out of its floor; elsewhere no target (the slides' wish)
+``high_energy``     active where the clip's level stands out of its floor; elsewhere no target (the slides' future work)
 ``self_training``   active where a first model's score is high, inactive where it is low, no target in between [2]_
 ``none``            no target at all, for no class
 ==================  ==========================================================================================
