@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -114,8 +115,12 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     return 2
 
 
-def _fill_closed_streams() -> None:
-    """Open standard streams that the caller has closed; else the next file would become one, and get its messages."""
+def _prepare_streams() -> None:
+    """Open standard streams that the caller has closed, and let them print any label.
+
+    Without the first, the next file opened would become a standard stream and get its messages; without the second, a
+    label that the terminal's encoding lacks (cp1252 on Windows) would end the command.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -123,11 +128,14 @@ def _fill_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
-    _fill_closed_streams()
+    _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((argument for argument in arguments if argument in COMMANDS), None)
     return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))

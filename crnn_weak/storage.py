@@ -21,7 +21,7 @@ import filelock
 
 from crnn_weak.errors import RunError
 
-__all__ = ["lock", "make_folder", "replace_file", "write_json", "write_text"]
+__all__ = ["lock", "make_folder", "relative_path", "replace_file", "write_json", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: object) -> None:
     """Write a JSON document whole or not at all."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def relative_path(path: str | Path, folder: str | Path) -> str:
+    """Return a path relative to a folder, with ``/`` on every system; absolute where they are on different drives."""
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # Windows: another drive
+        relative = os.path.abspath(path)
+    return relative.replace(os.sep, "/")
 
 
 @contextlib.contextmanager

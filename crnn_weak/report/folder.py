@@ -26,7 +26,7 @@ from crnn_weak.inference.job import Detection
 from crnn_weak.inference.recordings import STDIN, Recording
 from crnn_weak.labels.events import Event
 from crnn_weak.report.html import render
-from crnn_weak.storage import write_text
+from crnn_weak.storage import relative_path, write_text
 
 __all__ = ["FolderReport", "RecordingResult", "ScoreStrip", "write_folder_report"]
 
@@ -214,8 +214,7 @@ def _record(result: RecordingResult, classes: Sequence[str], folder: Path) -> di
         events += [round(100 * event.onset), round(100 * event.duration), column[event.label], score]
     record: dict[str, Any] = {"name": _name(result), "length": round(100 * result.duration_seconds), "events": events}
     if result.path is not None:
-        link = os.path.relpath(os.path.abspath(result.path), folder.absolute())
-        record["link"] = quote(os.fsencode(link.replace(os.sep, "/")))
+        record["link"] = quote(os.fsencode(relative_path(os.path.abspath(result.path), folder.absolute())))
     if result.error:
         record["error"] = visible(result.error)
     shown = sorted(set(events[2::4]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.data.base import open_dataset
 from crnn_weak.features.store import build_store
+from crnn_weak.storage import relative_path
 
 __all__ = ["Prepared", "prepare"]
 
@@ -82,9 +82,9 @@ def prepare(
         with build_store(dataset, split, config.features, path, jobs=jobs, progress=progress, **options) as store:
             coverage = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
         data["coverage"][split] = coverage
-        data[f"{split}_store"] = os.path.relpath(path, folder)
+        data[f"{split}_store"] = relative_path(path, folder)
         seconds = time.perf_counter() - began
         log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
-    data["audio"] = {c.clip_id: os.path.relpath(c.path, folder) for c in dataset.clips("test") if c.path is not None}
+    data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in dataset.clips("test") if c.path is not None}
     evaluation = stores / "evaluation.h5" if has_evaluation else None
     return Prepared(stores / "train.h5", stores / "test.h5", evaluation, data)

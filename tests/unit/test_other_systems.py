@@ -1,0 +1,103 @@
+"""Rules of Windows and macOS, simulated (neither system ran these tests): paths, drives, open files, locks."""
+
+import ast
+import ntpath
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import filelock
+import pytest
+
+from crnn_weak.errors import RunError
+from crnn_weak.storage import lock, relative_path, write_text
+
+PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
+POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
+
+
+def test_no_module_imports_what_only_posix_has():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not POSIX_ONLY & {str(name).split(".")[0] for name in names}, path.name
+
+
+@pytest.fixture
+def windows_paths(monkeypatch):
+    monkeypatch.setattr(os.path, "relpath", ntpath.relpath)
+    monkeypatch.setattr(os.path, "abspath", ntpath.normpath)
+    monkeypatch.setattr(os, "sep", "\\")
+
+
+def test_paths_in_documents_have_slashes(windows_paths):
+    assert relative_path(r"C:\cache\features\test.h5", r"C:\runs\first") == "../../cache/features/test.h5"
+
+
+def test_a_cache_on_another_drive_is_named_in_full(windows_paths):
+    assert relative_path(r"D:\cache\test.h5", r"C:\runs\first") == "D:/cache/test.h5"
+
+
+def test_a_file_that_another_program_holds_open_keeps_its_content(tmp_path, monkeypatch):
+    target = tmp_path / "table.txt"
+    target.write_text("old")
+
+    def refused(source, destination):
+        raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(PermissionError):
+        write_text(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]  # no temporary file is left
+
+
+def test_such_a_file_ends_a_command_in_one_line(tmp_path, monkeypatch, capsys):
+    from crnn_weak.cli import main
+
+    def refused(source, destination):
+        raise PermissionError(13, "used by another process", str(destination))
+
+    reference = tmp_path / "reference.tsv"
+    reference.write_text("a.wav\t0.0\t4.0\tCar\n")
+    monkeypatch.setattr(os, "replace", refused)
+    arguments = ["--reference", str(reference), "--estimated", str(reference), "--json", str(tmp_path / "out.json")]
+    assert main(["evaluate", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "out.json" in err
+
+
+def test_a_lock_that_is_only_a_file_excludes_others_as_well(tmp_path, monkeypatch):
+    """File systems without locks of their own, as some network drives of both systems."""
+    monkeypatch.setattr(filelock, "FileLock", filelock.SoftFileLock)
+    with lock(tmp_path), pytest.raises(RunError, match="is writing here"), lock(tmp_path):
+        pass
+    with lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_label_that_the_terminal_cannot_show_is_escaped(tmp_path, encoding):
+    reference = tmp_path / "reference.tsv"
+    reference.write_text("a.wav\t0.0\t4.0\t犬\n", encoding="utf-8")
+    command = [sys.executable, "-m", "crnn_weak", "evaluate", "--baselines", "--reference", str(reference)]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u72ac everywhere" in done.stdout
+
+
+def test_names_that_macos_decomposes_are_the_same_recording(tmp_path, capsys):
+    from crnn_weak.cli import main
+
+    name = "Straße-é"
+    for file, form in (("reference", "NFC"), ("estimated", "NFD")):
+        text = unicodedata.normalize(form, f"{name}.wav\t0.0\t4.0\tdébris\n")
+        (tmp_path / f"{file}.tsv").write_text(text, encoding="utf-8")
+    paths = ["--reference", str(tmp_path / "reference.tsv"), "--estimated", str(tmp_path / "estimated.tsv")]
+    assert main(["evaluate", *paths]) == 0
+    assert "F1 100.00" in capsys.readouterr().out
