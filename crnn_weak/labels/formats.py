@@ -7,6 +7,7 @@ what was found, and the forms that were tried; naming the form decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,6 +130,16 @@ def _tables(path: Path, lines: list[tuple[int, str]], classes: Collection[str], 
     return dict(sorted(tables.items(), key=lambda item: -len(item[1].rows[0].fields)))
 
 
+def _mixed_commas(table: Table) -> Mismatch | None:
+    """Return the fault of a table in which ``1,500`` may be 1.5 or 1500, because other numbers have points."""
+    comma, point = re.compile(r"\d{1,3},\d{3}"), re.compile(r"\d+\.\d+")
+    fields = [(row.line, field) for row in table.rows for field in row.fields if field and field[0].isdigit()]
+    line = next((line for line, field in fields if comma.fullmatch(field)), None)
+    if line is None or not any(point.fullmatch(field) for _, field in fields):
+        return None
+    return Mismatch(line, "a comma in one number, a point in others: the comma may divide thousands; remove it.", 2)
+
+
 def _blank_table(table: Table, lines: list[tuple[int, str]], form: Form) -> Table | None:
     if not form.n_columns or any("\t" in text for _, text in lines):
         return None
@@ -144,6 +155,11 @@ def _fitting(
     tables = _tables(path, lines, classes, named)
     found: list[tuple[Form, list[LabelRow]]] = []
     faults: list[tuple[Form, Mismatch]] = []
+    for separator, table in list(tables.items()):
+        mixed = _mixed_commas(table) if separator != "," else None
+        if mixed is not None:
+            faults.append((forms[0], mixed))
+            del tables[separator]
     bad = next((line for line, text in lines if split_line(text, ",") is None), None)
     if bad is not None and not any("\t" in text for _, text in lines):
         faults.append((forms[0], Mismatch(bad, "quotation marks do not match; a quoted field ends in its line.", 2)))
@@ -172,11 +188,11 @@ def _refuse(path: Path, forms: Sequence[Form], faults: Sequence[tuple[Form, Mism
     where = "" if text.startswith(str(path)) else f"{path}, line {fault.line}: "
     if named:
         return DataError(f"{where}{text} The form asked for is {forms[0].name}.")
-    if fault.rank > 1:
-        return DataError(f"{where}{text} It was read as {best.name}; another form is named with --form NAME.")
     hint = ""
     if any(text.lstrip().startswith("#") for line, text in read_lines(path) if line == fault.line):
         hint = " No form has comments: remove lines that begin with #."
+    if fault.rank > 1:
+        return DataError(f"{where}{text}{hint} It was read as {best.name}; another form is named with --form NAME.")
     tried = ", ".join(form.name for form in forms if form.read is not None)
     return DataError(f"{where}{text}{hint} Forms tried: {tried}; name the right one with --form NAME.")
 

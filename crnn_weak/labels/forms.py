@@ -174,8 +174,10 @@ def timed_row(
             "recording, not a date, milliseconds or samples.",
             1,
         )
-    if name is not None and has_audio_suffix(label) and not has_audio_suffix(name):
-        raise Mismatch(line, f"the label {label!r} is a file name and {name!r} is none; the columns are swapped.", 1)
+    if has_audio_suffix(label) and not has_audio_suffix(name or ""):
+        raise Mismatch(
+            line, f"{label!r} in the column of the labels is a file name; the columns are in another order.", 1
+        )
     value = None
     if score:
         value = number(score)

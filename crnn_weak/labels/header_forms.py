@@ -216,9 +216,11 @@ def read_raven(table: Table) -> list[LabelRow]:
     the start of ``Begin File``, else from the start of the only recording.
     """
     columns = _columns(table, "selection", "begin time (s)", "end time (s)")
-    label = next((name for name in _RAVEN_LABELS if name in columns), None)
-    if label is None:
-        raise Mismatch(table.rows[0].line, f"no column of labels; expected one of {', '.join(_RAVEN_LABELS)}.", 2)
+    labels = [name for name in _RAVEN_LABELS if name in columns]
+    if not labels or len([name for name in labels if name != "scientific name"]) > 1:
+        what = f"the columns {labels[0]!r} and {labels[1]!r} may both be the label" if labels else "no column of labels"
+        raise Mismatch(table.rows[0].line, f"{what}; expected one of {', '.join(_RAVEN_LABELS)}.", 2)
+    label = labels[0]
     path = next((name for name in ("begin path", "begin file") if name in columns), None)
     shift = "file offset (s)" in columns
     found: dict[tuple[object, ...], LabelRow] = {}

@@ -23,6 +23,9 @@ from crnn_weak.labels.tables import Row, number
 
 __all__ = ["read_audacity", "read_dcase", "read_dcase_tags", "read_task4_set", "read_task4_weak", "set_row"]
 
+# How AudioSet ids begin.
+_MIDS = ("/m/", "/t/", "/g/")
+
 
 def _trimmed(row: Row) -> list[str]:
     """Return the fields without empty ones at the end."""
@@ -45,7 +48,25 @@ def _dcase_layout(fields: list[str]) -> tuple[int, int, int | None] | None:
         return 2, 4, None  # a scene after the file name
     if len(fields) == 5 and numbers[1:] == [True, True, False, True]:
         return 1, 3, 4
+    if len(fields) in (6, 7) and numbers[1:4] == [False, True, True] and len(fields[5]) == 1:
+        return 2, 4, None  # TUT Sound Events: scene, event, a letter for the source, identifier
     return None
+
+
+def _refuse_other_lists(table: Table, found: list[LabelRow]) -> None:
+    """Refuse lists whose columns are those of events and mean something else."""
+    timed = [row for row in found if row.onset is not None]
+    if timed and all(map(_is_place, timed)) and any(row.onset for row in timed):
+        raise Mismatch(
+            table.rows[0].line,
+            "every row has the times in its file's name: these are tags with places in videos, not events.",
+            2,
+        )
+    mids = [row for row in timed if all(part.strip()[:3] in _MIDS for part in row.labels[0].split(","))]
+    if mids and len(mids) == len(timed) and table.separator == ",":
+        raise Mismatch(mids[0].line, "AudioSet's list of clips: the times are places in videos, not events.", 2)
+    if timed and all(row.name == "SPEAKER" and "<NA>" in row.labels[0] for row in timed):
+        raise Mismatch(timed[0].line, "an RTTM file, which is not read.", 2)
 
 
 def read_dcase(table: Table) -> list[LabelRow]:
@@ -65,13 +86,7 @@ def read_dcase(table: Table) -> list[LabelRow]:
         at, label, score = layout
         value = "" if score is None else fields[score]
         found.append(timed_row(row.line, fields[0], fields[at], fields[at + 1], fields[label], score=value))
-    places = [_is_place(row) for row in found if row.onset is not None]
-    if places and all(places) and any(row.onset for row in found):
-        raise Mismatch(
-            table.rows[0].line,
-            "every row has the times in its file's name: these are tags with places in videos, not events.",
-            2,
-        )
+    _refuse_other_lists(table, found)
     return found
 
 
@@ -112,6 +127,11 @@ def read_audacity(table: Table) -> list[LabelRow]:
         if len(fields) != 3:
             raise Mismatch(row.line, f"{_shown(fields)}; expected onset, offset, label.")
         found.append(timed_row(row.line, None, *fields))
+    numbers = [number(row.labels[0]) for row in found]
+    if not table.named and all(n is not None and n >= (row.offset or 0) for n, row in zip(numbers, found, strict=True)):
+        raise Mismatch(
+            found[0].line, "three numbers a row: onset, offset and a number as label, or a file, onset and offset.", 1
+        )
     return found
 
 
@@ -149,7 +169,7 @@ def read_task4_set(table: Table) -> list[LabelRow]:
     found = []
     for row in table.rows:
         mids = row.fields[4].split(",") if len(row.fields) == 5 else [""]
-        if not all(mid.strip()[:3] in ("/m/", "/t/", "/g/") for mid in mids):
+        if not all(mid.strip()[:3] in _MIDS for mid in mids):
             raise Mismatch(row.line, f'{_shown(row.fields)}; expected id, start, end, "labels", "AudioSet ids".')
         found.append(set_row(table.path, row))
     return found

@@ -104,8 +104,18 @@ def test_durations_become_offsets(tmp_path):
         ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: 5 columns"),  # ragged
         ("filename,onset,offset,event_label\na.wav,0,1\n", "line 2: 3 columns, the header has 4"),
         ("dog\ta.wav\ncat\tb.wav\n", "line 1: 'dog' is no audio file's name"),  # swapped columns
-        ("dog\t0\t1\ta.wav\n", "columns are swapped"),
+        ("dog\t0\t1\ta.wav\n", "the columns are in another order"),
         ("0\t1\ta.wav\tdog\n", "line 1"),
+        ("0\t1\ta.wav\n", "the columns are in another order"),
+        ("1\t5.0\t6.0\n2\t7.0\t8.0\n", "three numbers a row"),
+        ("a.wav\t1,500\t2000.5\tdog\n", "the comma may divide thousands"),
+        ("SPEAKER 1 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "an RTTM file"),
+        ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1"),
+        ('--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/0k4j"\n', "places in videos"),
+        (
+            "# YTID, start_seconds, end_seconds, positive_labels\nx, 0.000, 1.000, /m/0k4j\n",
+            "remove lines that begin with #",
+        ),
         ("a.wav\t1\t0\tdog\n", "line 1: event 'dog' from 1 to 0"),
         ("a.wav,0,5,1,5,Hund\n", "line 1: 6 columns"),  # decimal commas between commas
         ("a.wav\t0:01\t0:02\tdog\n", "'0:01' is not a time in seconds"),
@@ -130,6 +140,21 @@ def test_what_is_of_no_form_is_refused_with_its_line(capsys, tmp_path, text, say
     assert "\n" not in str(error.value)
     code, _ = evaluated(capsys, tmp_path, text, text)
     assert code == 2
+
+
+def test_tut_sound_events_and_audacity_tracks_with_numbers(tmp_path):
+    path = saved(tmp_path, "audio/street/a001.wav\tstreet\t1.58\t3.5\tcar\tm\ta001\n")
+    assert read_events(path) == {"audio/street/a001": (Event(1.58, 3.5, "car"),)}
+    assert read_events(saved(tmp_path, "0.0\t1.5\t1\n1.5\t3.0\t2\n")) == {
+        "list": (Event(0.0, 1.5, "1"), Event(1.5, 3.0, "2"))
+    }
+    assert read_events(saved(tmp_path, "1\t5.0\t6.0\n"), form="audacity") == {"list": (Event(1.0, 5.0, "6.0"),)}
+
+
+def test_raven_tables_with_two_columns_of_labels_are_refused(tmp_path):
+    header = "Selection\tBegin Time (s)\tEnd Time (s)\tSpecies\tAnnotation\n"
+    with pytest.raises(DataError, match="'annotation' and 'species' may both be the label"):
+        read_events(saved(tmp_path, header + "1\t0\t1\towl\tloud\n"))
 
 
 EVENTS = {"a": (Event(0.5, 2.0, "dog"),), "b": (Event(0.0, 0.25, "café"),)}
