@@ -213,6 +213,9 @@ def _run_epochs(
             fit_input, initial_epoch=state.epoch, epochs=state.epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
         )
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
+        if unaveraged.weights is not None:
+            # Copies: under JAX the weights would share memory with the averages, which the next step gives away.
+            model.set_weights(model.get_weights())
         for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
             row[f"val_{name}"] = float(value)
         row |= {"epoch": state.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}

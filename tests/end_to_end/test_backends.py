@@ -1,5 +1,6 @@
 """Training and model files under the other Keras backends, each in a process of its own."""
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -10,12 +11,19 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store
 
-from crnn_weak.config import Config, ModelConfig, TrainingConfig
+from crnn_weak.config import AidConfig, Config, ModelConfig, TargetConfig, TrainingConfig
 
 CONFIG = Config(
     features=TINY,
     model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4),
     training=TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3, patience=0, validation_fraction=0.25),
+)
+#: A masked loss with weights of clips, averaged weights, a falling rate for each block, frozen layers.
+BEYOND = dataclasses.replace(
+    CONFIG,
+    targets=TargetConfig(strong="high_energy"),
+    aids=AidConfig(mixup=0.3, time_shift=True, schedule="cosine", loss_weighting="learned", averaging=0.9),
+    training=dataclasses.replace(CONFIG.training, rate_decay=0.5, freeze=("conv_1",)),
 )
 
 SCRIPT = """
@@ -31,8 +39,13 @@ folder, backend = Path(sys.argv[1]), sys.argv[2]
 assert keras.backend.backend() == backend
 model, metadata = load_model(folder / "here" / "best.keras")
 np.save(folder / "scores.npy", np.asarray(model.predict_on_batch(np.load(folder / "log_mel.npy"))["strong"]))
+heads = {path.stem: load_model(path)[0] for path in sorted(folder.glob("heads/*.keras"))}
+log_mel = np.load(folder / "log_mel.npy")
+weak = {head: np.asarray(model.predict_on_batch(log_mel)["weak"]) for head, model in heads.items()}
+np.savez(folder / "weak.npz", **weak)
 with FeatureStore(folder / "features.h5") as store:
     train(load_config(folder / "config.toml"), store, folder / "there")
+    train(load_config(folder / "beyond.toml"), store, folder / "beyond")
 """
 
 
@@ -41,22 +54,36 @@ def test_another_backend_loads_the_model_and_trains(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     from crnn_weak.config import to_toml
-    from crnn_weak.model.archive import load_model
+    from crnn_weak.model.archive import load_model, save_model
+    from crnn_weak.model.crnn import build_model
+    from crnn_weak.model.heads import WEAK_HEADS
     from crnn_weak.training.fit import train
 
     (tmp_path / "config.toml").write_text(to_toml(CONFIG))
+    (tmp_path / "beyond.toml").write_text(to_toml(BEYOND))
+    (tmp_path / "heads").mkdir()
     with make_store(tmp_path, 24) as store:
         best = train(CONFIG, store, tmp_path / "here")
         log_mel = store.read(np.arange(8))
     np.save(tmp_path / "log_mel.npy", log_mel)
-    wanted = load_model(best)[0].predict_on_batch(log_mel)["strong"]
+    model, metadata = load_model(best)
+    wanted = model.predict_on_batch(log_mel)["strong"]
+    weak = {}
+    for head in WEAK_HEADS:
+        with_head = build_model(CONFIG, head=head, n_classes=3)
+        save_model(with_head, tmp_path / "heads" / f"{head}.keras", metadata)
+        weak[head] = with_head.predict_on_batch(log_mel)["weak"]
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), backend]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), wanted, atol=1e-5)
-    histories = [(Path(tmp_path) / name / "history.csv").read_text().splitlines() for name in ("here", "there")]
-    assert [len(lines) for lines in histories] == [3, 3]
+    found = np.load(tmp_path / "weak.npz")
+    for head, scores in weak.items():
+        np.testing.assert_allclose(found[head], scores, atol=1e-5, err_msg=head)
+    runs = ("here", "there", "beyond")
+    histories = [(Path(tmp_path) / name / "history.csv").read_text().splitlines() for name in runs]
+    assert [len(lines) for lines in histories] == [3, 3, 3]
 
 
 def test_a_backend_that_is_not_there_is_one_line():
