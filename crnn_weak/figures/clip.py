@@ -204,40 +204,36 @@ def plot_scores(
     lines = []
     with style():
         _lanes(classes, ax)
-        for row in range(len(classes)):
-            limit = thresholds.get(classes[row], 0.5) if isinstance(thresholds, Mapping) else thresholds
-            floor, height = row + 0.40, 0.78
-            # A score belongs to its whole frame: steps, not slopes between frames.
-            values = np.append(strong[:, row], strong[-1:, row]) * height
-            level = limit * height
-            ax.fill_between(edges, floor, floor - values, step="post", color=COLOURS["strong"], alpha=0.18, linewidth=0)
-            over = np.where(values >= level, values, level)
-            ax.fill_between(
-                edges, floor - level, floor - over, step="post", color=COLOURS["strong"], alpha=0.75, linewidth=0
-            )
-            ax.plot(edges, np.full_like(edges, floor - level), color=COLOURS["threshold"], linewidth=0.6, dashes=(3, 2))
-            (line,) = ax.step(edges, floor - values, where="post", color=COLOURS["strong"], linewidth=0.7, alpha=0.9)
-            lines.append(line)
+        for row, name in enumerate(classes):
+            limit = thresholds.get(name, 0.5) if isinstance(thresholds, Mapping) else thresholds
+            lines.append(_draw_scores(edges, strong[:, row], limit, row, ax))
             if weak is not None:
-                reached = bool(weak[row] >= limit)
-                ax.annotate(
-                    f"{weak[row]:.2f}",
-                    (1.0, row),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(4, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7.5,
-                    fontweight="bold" if reached else "normal",
-                    color=COLOURS["ink"] if reached else COLOURS["muted"],
-                )
+                bold = bool(weak[row] >= limit)
+                style_of = {"fontweight": "bold" if bold else "normal", "color": COLOURS["ink" if bold else "muted"]}
+                _beside(ax, f"{weak[row]:.2f}", (1.0, row), ("axes fraction", "data"), va="center", **style_of)
         for event in reference:
             (row,) = class_indices([event.label], classes, where="reference")
             ax.plot([event.onset, event.offset], [row + 0.44] * 2, color=COLOURS["reference"], linewidth=2.4)
         if weak is not None:
-            ax.annotate(
-                "clip", (1.0, 1.0), xycoords="axes fraction", xytext=(4, 3), textcoords="offset points", fontsize=7.5
-            )
+            _beside(ax, "clip", (1.0, 1.0), "axes fraction", va="bottom")
         time_axis(ax, float(edges[-1]), label=time_label)
         ax.grid(axis="x", zorder=1)
     return lines
+
+
+def _draw_scores(edges: np.ndarray, scores: np.ndarray, limit: float, row: int, ax: Axes) -> Any:
+    """Draw one class's scores in its lane, stronger above the threshold; return the line."""
+    floor, height, color = row + 0.40, 0.78, COLOURS["strong"]
+    # A score belongs to its whole frame: steps, not slopes between frames.
+    values, level = np.append(scores, scores[-1:]) * height, limit * height
+    fill = {"step": "post", "color": color, "linewidth": 0}
+    ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
+    ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
+    ax.plot(edges, np.full_like(edges, floor - level), color=COLOURS["threshold"], linewidth=0.6, dashes=(3, 2))
+    return ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)[0]
+
+
+def _beside(ax: Axes, text: str, place: tuple[float, float], coords: Any, **options: Any) -> None:
+    """Write a text to the right of a place."""
+    options = {"xytext": (4, 0), "textcoords": "offset points", "fontsize": 7.5, **options}
+    ax.annotate(text, place, xycoords=coords, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,13 +44,6 @@ def loss_weight_figure(table: ResultsTable) -> Figure:
     return figure
 
 
-def _ratio(strong: float, weak: float, span: tuple[float, float]) -> float:
-    """The weight ratio; a weight of zero stands one decade beyond the last ratio of its side."""
-    if weak == 0:
-        return span[1] * 10
-    return span[0] / 10 if strong == 0 else strong / weak
-
-
 def plot_loss_weight_grid(
     results: Mapping[tuple[float, float], Mapping[str, Sequence[float] | float]],
     *,
@@ -81,81 +74,107 @@ def plot_loss_weight_grid(
     """
     if len(axes) != 2:
         raise DataError(f"plot_loss_weight_grid: expected two axes, received {len(axes)}.")
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    settings = sorted({*results, *((row.strong, row.weak) for row in paper.RESULTS if show_paper)})
-    ratios = [strong / weak for strong, weak in settings if strong > 0 and weak > 0] or [1.0]
-    span = (min(ratios), max(ratios))
-    place = {setting: _ratio(*setting, span) for setting in settings}
-    panels = (
-        (axes[0], (("segment_f", "segment", "o", "detection F"), ("tagging_f", "tagging", "s", "tagging F"))),
-        (axes[1], (("error_rate", "error_rate", "D", "error rate"),)),
-    )
+    place = _places({*results, *((row.strong, row.weak) for row in paper.RESULTS if show_paper)})
     drawn: dict[str, Any] = {}
     with style():
-        for ax, metrics in panels:
-            for metric, colour, marker, label in metrics:
-                if show_paper:
-                    ax.plot(
-                        [place[row.strong, row.weak] for row in paper.RESULTS],
-                        [getattr(row, metric) for row in paper.RESULTS],
-                        linestyle=(0, (3, 2)),
-                        linewidth=1.0,
-                        marker=marker,
-                        markersize=4.5,
-                        markerfacecolor="white",
-                        color=COLOURS[colour],
-                        alpha=0.65,
-                        label=f"{label}, paper",
-                    )
-                points = []
-                for setting in sorted(results, key=lambda s: place[s]):
-                    values = np.atleast_1d(np.asarray(results[setting].get(metric, np.nan), dtype=float))
-                    values = values[np.isfinite(values)]
-                    if values.size:
-                        spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
-                        points.append((place[setting], float(values.mean()), spread))
-                if points:
-                    x, mean, spreads = map(list, zip(*points, strict=True))
-                    drawn[metric] = ax.errorbar(
-                        x,
-                        mean,
-                        yerr=spreads if any(spreads) else None,
-                        color=COLOURS[colour],
-                        marker=marker,
-                        markersize=5.5,
-                        linewidth=1.8,
-                        capsize=3,
-                        elinewidth=1.1,
-                        label=f"{label}, here",
-                        zorder=3,
-                    )
-            ax.set_xscale("log")
-            ax.xaxis.set_major_locator(FixedLocator(sorted(set(place.values()))))
-            ax.xaxis.set_minor_locator(NullLocator())
-            names = {place[s, w]: f"{s:g} : {w:g}" for s, w in settings}
-            ax.set_xticklabels([names[tick] for tick in sorted(set(place.values()))], rotation=40, ha="right")
-            ax.set_xlabel("loss weights, strong : weak")
-            ax.grid(axis="y")
-            # Legends stand above: inside, they hide points in one experiment or another.
-            if ax.get_legend_handles_labels()[0]:
-                ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+        for metric, (panel, colour, marker, label) in _SERIES.items():
+            if show_paper:
+                _draw_paper(metric, place, axes[panel], color=COLOURS[colour], marker=marker, label=f"{label}, paper")
+            found = _draw_means(
+                results, metric, place, axes[panel], color=COLOURS[colour], marker=marker, label=f"{label}, here"
+            )
+            if found is not None:
+                drawn[metric] = found
+        for ax in axes:
+            _weight_axis(ax, place)
         axes[0].set_ylim(0, 100)
         axes[0].set_ylabel("F-score / %")
         axes[1].set_ylim(bottom=0)
         axes[1].set_ylabel("error rate (lower is better)")
-        axes[1].axhline(1.0, color=COLOURS["muted"], linewidth=0.8, zorder=0)
-        axes[1].annotate(
-            "nothing detected",
-            (1.0, 1.0),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7.5,
-            color=COLOURS["muted"],
-        )
+        _mark_nothing_detected(axes[1])
     return drawn
+
+
+_SERIES = {  # metric -> its axes, colour, marker, name
+    "segment_f": (0, "segment", "o", "detection F"),
+    "tagging_f": (0, "tagging", "s", "tagging F"),
+    "error_rate": (1, "error_rate", "D", "error rate"),
+}
+
+
+def _places(settings: Iterable[tuple[float, float]]) -> dict[tuple[float, float], float]:
+    """Return the place of each setting on the axis; a weight of zero stands one decade beyond the other ratios."""
+    ordered = sorted(settings)
+    ratios = [strong / weak for strong, weak in ordered if strong > 0 and weak > 0] or [1.0]
+
+    def place(strong: float, weak: float) -> float:
+        if weak == 0:
+            return max(ratios) * 10
+        return min(ratios) / 10 if strong == 0 else strong / weak
+
+    return {setting: place(*setting) for setting in ordered}
+
+
+def _draw_paper(metric: str, place: Mapping[tuple[float, float], float], ax: Axes, **options: Any) -> None:
+    """Draw the published values, hollow and dashed."""
+    x = [place[row.strong, row.weak] for row in paper.RESULTS]
+    y = [getattr(row, metric) for row in paper.RESULTS]
+    line = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "alpha": 0.65}
+    ax.plot(x, y, markersize=4.5, markerfacecolor="white", **line, **options)
+
+
+def _draw_means(
+    results: Mapping[tuple[float, float], Mapping[str, Sequence[float] | float]],
+    metric: str,
+    place: Mapping[tuple[float, float], float],
+    ax: Axes,
+    **options: Any,
+) -> Any:
+    """Draw each setting's mean over seeds with its standard deviation; None where there is no value."""
+    points = []
+    for setting in sorted(results, key=lambda one: place[one]):
+        values = np.atleast_1d(np.asarray(results[setting].get(metric, np.nan), dtype=float))
+        values = values[np.isfinite(values)]
+        if values.size:
+            points.append((place[setting], values.mean(), values.std(ddof=1) if values.size > 1 else 0.0))
+    if not points:
+        return None
+    x, mean, spread = np.transpose(points)
+    bars = spread if spread.any() else None
+    return ax.errorbar(
+        x, mean, yerr=bars, markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **options
+    )
+
+
+def _weight_axis(ax: Axes, place: Mapping[tuple[float, float], float]) -> None:
+    """Write the settings on a logarithmic axis of the ratio of their weights."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    names = {x: f"{strong:g} : {weak:g}" for (strong, weak), x in place.items()}
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(sorted(names)))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels([names[x] for x in sorted(names)], rotation=40, ha="right")
+    ax.set_xlabel("loss weights, strong : weak")
+    ax.grid(axis="y")
+    # Legends stand above: inside, they hide points in one experiment or another.
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+
+
+def _mark_nothing_detected(ax: Axes) -> None:
+    """Mark the error rate of a system that detects nothing."""
+    ax.axhline(1.0, color=COLOURS["muted"], linewidth=0.8, zorder=0)
+    ax.annotate(
+        "nothing detected",
+        (1.0, 1.0),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7.5,
+        color=COLOURS["muted"],
+    )
 
 
 def plot_setting_curves(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, ModelFileError, RunError, nearest_names
+from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipData, ClipView, build_clip_view, saliency_classes
@@ -162,8 +163,9 @@ def _add_views(section: ClipSection, run: Run, store: FeatureStore, options: Cli
     clips = _read_clips(run, store, list(chosen))
     maps = _saliency(section, run, clips, options.method) if options.saliency else [{} for _ in clips]
     f_scores = dict(zip(section.scores.clip_ids, section.scores.f_scores().tolist(), strict=True))
-    point = run.metrics.get("decisions") or {}
-    thresholds = dict(zip(point.get("classes", ()), point.get("thresholds", ()), strict=False))
+    stored = run.metrics.get("decisions")
+    point = None if stored is None else OperatingPoint.from_dict(stored)
+    thresholds = {} if point is None else dict(zip(point.classes, point.thresholds, strict=True))
     for number, (clip, found) in enumerate(zip(clips, maps, strict=True), start=1):
         view = build_clip_view(
             number, clip, features=run.config.features, classes=run.scores.classes, thresholds=thresholds, maps=found
