@@ -21,6 +21,7 @@ __all__ = [
     "FitState",
     "GridFiles",
     "RunData",
+    "RunEnvironment",
     "RunFiles",
     "RunMetrics",
     "Split",
@@ -143,6 +144,12 @@ class Coverage(msgspec.Struct):
     n_listed: _Count
 
 
+class RunEnvironment(msgspec.Struct):
+    """Versions and machine, as far as a reader relies on them; the content of ``environment.json``."""
+
+    packages: dict[str, str] = {}
+
+
 class RunData(msgspec.Struct):
     """The data of a run; the content of ``data.json``, whose paths are relative to its folder."""
 
@@ -204,6 +211,8 @@ def read_history(path: Path) -> dict[str, list[float]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+        if rows and "epoch" not in rows[0]:
+            raise ValueError("no column 'epoch'")
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     except FileNotFoundError:
         return {}

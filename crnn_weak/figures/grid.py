@@ -9,6 +9,7 @@ import numpy as np
 
 from crnn_weak import paper
 from crnn_weak.errors import DataError
+from crnn_weak.figures.results import history_column
 from crnn_weak.figures.style import COLOURS, new_figure, style
 
 if TYPE_CHECKING:
@@ -209,14 +210,14 @@ def plot_setting_curves(
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
             for index, setting in enumerate(ordered):
-                history = histories[setting]
+                epochs = history_column(histories[setting], "epoch")
                 (line,) = ax.plot(
-                    history["epoch"],
-                    history[f"val_{output}_loss"],
+                    epochs,
+                    history_column(histories[setting], f"val_{output}_loss"),
                     color=colours[index],
                     linestyle=dashes[index % len(dashes)],
                     linewidth=1.5,
-                    marker="o" if len(history["epoch"]) == 1 else None,
+                    marker="o" if len(epochs) == 1 else None,
                     label=f"{setting[0]:g} : {setting[1]:g}",
                 )
                 lines.append(line)

@@ -108,7 +108,7 @@ def plot_training_curves(
         raise DataError(f"plot_training_curves: expected two axes, received {len(axes)}.")
     from matplotlib.ticker import MaxNLocator
 
-    epochs = np.asarray(history["epoch"], dtype=float)
+    epochs = history_column(history, "epoch")
     lines = []
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
@@ -117,9 +117,7 @@ def plot_training_curves(
                 (f"{output}_loss", "training", {"linestyle": (0, (4, 1.6)), "linewidth": 1.3, "alpha": 0.9}),
                 (f"val_{output}_loss", "validation", {"linewidth": 1.9}),
             ):
-                if column not in history:
-                    raise DataError(f"history: column {column!r} is missing. Expected the columns of history.csv.")
-                losses = np.asarray(history[column], dtype=float)
+                losses = history_column(history, column)
                 (line,) = ax.plot(epochs, losses, color=COLOURS[output], label=label, marker=single, **options)
                 lines.append(line)
                 if best_epoch is not None and label == "validation" and best_epoch in epochs:
@@ -134,6 +132,13 @@ def plot_training_curves(
             ax.legend(loc="best")
         axes[0].set_ylabel("mean binary cross-entropy")
     return lines
+
+
+def history_column(history: Mapping[str, Sequence[float]], name: str) -> np.ndarray:
+    """Return a column of ``history.csv``; raise DataError where it is missing."""
+    if name not in history:
+        raise DataError(f"history: column {name!r} is missing. Expected the columns of history.csv.")
+    return np.asarray(history[name], dtype=float)
 
 
 def co_occurrence(reference: np.ndarray, estimated: np.ndarray, *, false_only: bool = True) -> np.ndarray:

@@ -29,6 +29,7 @@ from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.inference.job import Detection, Job, OnScores, Tag
 from crnn_weak.inference.model_file import model_file
+from crnn_weak.inference.notebook import detector_html
 from crnn_weak.inference.predict import predict
 from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.windows import FrameStream, WindowPlan
@@ -108,6 +109,9 @@ class Detector:
 
     def __repr__(self) -> str:
         return f"Detector({len(self.classes)} classes, windows of {self.features.clip_seconds:g} s)"
+
+    def _repr_html_(self) -> str:
+        return detector_html(self.classes, self.features, self.operating_point, self.provenance)
 
     # --- one recording ----------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from crnn_weak.figures.network import blocks_of_config
 from crnn_weak.runs.run import Run
 from crnn_weak.storage import write_text
 
-__all__ = ["model_card", "write_model_card"]
+__all__ = ["ModelCard", "model_card", "write_model_card"]
 
 _SOURCES = {  # data source -> (name, short name, what a model of it is not)
     "dcase2017_task4": (
@@ -129,7 +129,14 @@ def _weakest(run: Run, n: int = 3) -> Sequence[str]:
     return [name for _, name in sorted(heard)[:n]]
 
 
-def model_card(run: Run) -> str:
+class ModelCard(str):
+    """A model card: Markdown that a notebook shows as text, without its YAML head."""
+
+    def _repr_markdown_(self) -> str:
+        return self.split("---\n", 2)[2]
+
+
+def model_card(run: Run) -> ModelCard:
     """Return a run's model card.
 
     Parameters
@@ -139,7 +146,7 @@ def model_card(run: Run) -> str:
 
     Returns
     -------
-    str
+    ModelCard
         Markdown; its YAML head is valid by itself. Names and texts of the run are escaped.
 
     Raises
@@ -177,7 +184,7 @@ def model_card(run: Run) -> str:
         f"{paper.CITATION}.", "",
         f"Written by crnn_weak {__version__}.",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return ModelCard("\n".join(lines) + "\n")
 
 
 def _model_lines(run: Run) -> list[str]:

@@ -15,7 +15,7 @@ from crnn_weak.errors import RunError, nearest_names
 from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.run_files import FitState, RunData, RunFiles, RunMetrics, read_history, read_optional
+from crnn_weak.run_files import FitState, RunData, RunEnvironment, RunFiles, RunMetrics, read_history, read_optional
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -209,7 +209,7 @@ def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     run = Run(
         files.folder,
         load_config(files.config),
-        read_optional(files.environment),
+        read_optional(files.environment, RunEnvironment),
         read_history(files.history),
         read_optional(files.state, FitState),
         read_optional(files.metrics, RunMetrics),

@@ -48,6 +48,12 @@ def test_the_body_states_limits_and_escapes_labels(run_path):
     assert "| &lt;script&gt;alert(1)&lt;/script&gt; |" in body
 
 
+def test_a_notebook_shows_the_card_without_its_head(run_path):
+    shown = model_card(open_run(run_path))._repr_markdown_()
+    assert shown.lstrip().startswith("# crnn")
+    assert "model-index" not in shown
+
+
 def test_no_name_of_the_run_becomes_markup(run_path, tmp_path):
     evil = "x` | <img src=a onerror=b> | `y\n| forged | 1 |\x1b[31m"
     for name in ("config.toml", "history.csv", "scores.h5", "events.tsv", "tags.tsv"):

@@ -1,0 +1,84 @@
+"""Reports of damaged and hostile run folders: a whole page, or one line and the old page."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+from mutations import damage_file
+from run_factory import NASTY, make_experiment
+
+from crnn_weak.errors import CrnnWeakError
+from crnn_weak.report.clips import ClipOptions
+from crnn_weak.report.model_card import model_card
+from crnn_weak.report.page import write_report
+from crnn_weak.runs.grid import open_any
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RUN_FILES = (
+    "config.toml", "environment.json", "history.csv", "state.json", "metrics.json", "events.tsv", "tags.tsv",
+    "scores.h5", "data.json", "results.csv", "baselines.json",
+)  # fmt: skip
+
+
+class Scripts(HTMLParser):
+    """Counts the scripts of a page and finds attributes that would run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.n_scripts, self.handlers = 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.n_scripts += tag == "script"
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    return make_experiment(tmp_path_factory.mktemp("made"), settings=((1.0, 1.0),), classes=NASTY, n_clips=6)
+
+
+def report_damaged(experiment, folder, seed):
+    """Damage one file, write the report and the card; return whether it was written."""
+    rng = random.Random(seed)
+    made = folder / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(experiment.parent, made)
+    path = made / experiment.name
+    damaged = rng.choice(sorted(file for file in path.rglob("*") if file.name in RUN_FILES))
+    damage_file(damaged, rng)
+    page = folder / "page.html"
+    page.write_text("old")
+    message = ""
+    opened = path if rng.random() < 0.6 else path / "1_1" / "seed-0"
+    try:
+        write_report(opened, out=page, options=ClipOptions(n_clips=1, saliency=False))
+        run = open_any(opened)
+        card = model_card(run.run(run.best_setting()) if hasattr(run, "best_setting") else run)
+    except CrnnWeakError as error:
+        card, message = "", str(error)
+    assert "\n" not in message
+    text = page.read_text(encoding="utf-8")
+    assert sorted(entry.name for entry in folder.iterdir()) == ["made", "page.html"]
+    if text == "old":
+        return False
+    scripts = Scripts(text)
+    assert text.endswith(("</html>\n", "</html>"))
+    assert (scripts.n_scripts, scripts.handlers) == (1, [])
+    assert "<" not in card
+    return True
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_folder_gives_a_whole_page_or_one_line(experiment, tmp_path, seed):
+    report_damaged(experiment, tmp_path, seed)
+
+
+@pytest.mark.slow
+def test_many_damaged_folders(experiment, tmp_path):
+    written = sum(report_damaged(experiment, tmp_path, seed) for seed in range(1000, 1300))
+    assert 30 < written < 270
