@@ -31,11 +31,11 @@ from crnn_weak.inference.job import Detection, Job, OnScores, Tag
 from crnn_weak.inference.model_file import model_file
 from crnn_weak.inference.notebook import detector_html
 from crnn_weak.inference.predict import predict
+from crnn_weak.inference.prefetch import prefetched
 from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import EventList
-from crnn_weak.parallel.prefetch import prefetched
 
 __all__ = ["Detector", "load"]
 

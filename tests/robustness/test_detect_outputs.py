@@ -155,12 +155,12 @@ class TestProcesses:
         assert done.stderr.count("\n") == 1
 
     @pytest.mark.parametrize("name", ["scores", "scores-h5", "desed"])
-    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, wav, name):
+    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, name):
         # A limit of the process on the size of its files, which fails writes just as a full disk does.
         import resource
 
-        (tmp_path / "a.wav").write_bytes(wav)
-        limit = 30 if name == "desed" else 2000
+        soundfile.write(tmp_path / "a.wav", bursts(40.0), RATE)
+        limit = 500 if name == "desed" else 2000
         done = run(
             tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q",
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
