@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from crnn_weak.documents import read_toml
-from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.errors import ConfigError, RunError, nearest_names
 from crnn_weak.settings import (
     DATA_SETTINGS,
     AidConfig,
@@ -51,7 +51,7 @@ __all__ = [
     "Task4Data",
     "TrainingConfig",
     "apply_overrides",
-    "config_difference",
+    "check_continues",
     "fidelity_markdown",
     "fidelity_rows",
     "fingerprint",
@@ -232,19 +232,38 @@ def fingerprint(*sections: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
 
-def config_difference(stored: Config, asked: Config) -> str:
-    """Return the settings that differ, at most three, as ``training.seed 0, asked for 1``."""
+def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
+    """Refuse to continue the run or grid in `folder` with other settings; only more epochs are allowed.
+
+    Raises
+    ------
+    RunError
+        The message names what differs and the two ways out.
+    """
+    n_stored, n_asked = stored.training.epochs, asked.training.epochs
+    with_stored = dataclasses.replace(asked, training=dataclasses.replace(asked.training, epochs=n_stored))
+    if stored == with_stored and n_asked >= n_stored:
+        return
+    fewer = " More epochs continue what is there, fewer do not." if stored == with_stored else ""
+    raise RunError(
+        f"{folder}: holds another configuration: {_difference(stored, asked)}.{fewer} "
+        "Choose another folder with --out, or start anew with --overwrite."
+    )
+
+
+def _difference(stored: Config, asked: Config) -> str:
+    """Return the settings that differ, at most three, as ``training.seed 0, now 1``."""
     old, new = to_dict(stored), to_dict(asked)
     rows = []
     for section in old:
         if not isinstance(old[section], dict):
             if old[section] != new[section]:
-                rows.append(f"{section} {old[section]!r}, asked for {new[section]!r}")
+                rows.append(f"{section} {old[section]!r}, now {new[section]!r}")
             continue
         for name in {**old[section], **new[section]}:
             was, now = old[section].get(name), new[section].get(name)
             if was != now:
-                rows.append(f"{section}.{name} {was!r}, asked for {now!r}")
+                rows.append(f"{section}.{name} {was!r}, now {now!r}")
     return "; ".join(rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from crnn_weak import config as configuration
 from crnn_weak import paper
-from crnn_weak.config import Config, LossWeights, config_difference
+from crnn_weak.config import Config, LossWeights, check_continues
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.run_files import GridFiles
 from crnn_weak.storage import lock, write_json, write_text
@@ -115,7 +115,8 @@ def run_grid(
     with lock(grid.folder):
         if overwrite:
             _delete(grid)
-        _refuse_another_grid(grid)
+        if files.config.exists():
+            check_continues(configuration.load_config(files.config), grid.config, grid.folder)
         prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
         tasks = grid.tasks(prepared.train_store, prepared.test_store, prepared.evaluation_store)
         for task in tasks:
@@ -126,19 +127,6 @@ def run_grid(
         table = make_table(grid, prepared.test_store, prepared.data)
         write_outputs(grid, table)
     return table
-
-
-def _refuse_another_grid(grid: Grid) -> None:
-    """Refuse a folder that holds a grid of another configuration; more epochs continue the same grid."""
-    if not grid.files.config.exists():
-        return
-    stored = configuration.load_config(grid.files.config)
-    epochs = max(stored.training.epochs, grid.config.training.epochs)
-    if dataclasses.replace(stored, training=dataclasses.replace(stored.training, epochs=epochs)) != grid.config:
-        raise RunError(
-            f"{grid.folder}: holds a grid of another configuration ({config_difference(stored, grid.config)}). "
-            "Choose another folder with --out, or start anew with --overwrite."
-        )
 
 
 def _delete(grid: Grid) -> None:

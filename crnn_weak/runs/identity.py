@@ -7,11 +7,13 @@ labels, or a testing clip could have been trained on.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from crnn_weak.documents import read_json
 from crnn_weak.errors import ModelFileError, RunError
@@ -34,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     classes : list of str
         In the order of the outputs.
     training_data, testing_data : str
-        Digests of a split's clip ids, tags, events and features.
+        Digests of the clip ids, tags and events of a split.
     initial_model, teacher : str or None
         Digests of the model that a fine-tuned run started from, and of the one that gave the strong targets.
     """
@@ -66,11 +68,22 @@ def identity_of(
     """
     return Identity(
         classes=list(train.classes),
-        training_data=train.digest,
-        testing_data=test.digest,
+        training_data=_data_digest(train),
+        testing_data=_data_digest(test),
         initial_model=None if initial_model is None else _digest(Path(initial_model)),
         teacher=_digest(Path(teacher)) if teacher else None,
     )
+
+
+def _data_digest(store: FeatureStore) -> str:
+    """Return the digest of a split's clips, tags and events: the same wherever the data and the store lie."""
+    digest = hashlib.sha256(json.dumps([store.split, store.clip_ids]).encode())
+    digest.update(np.ascontiguousarray(store.tags, dtype=np.uint8).tobytes())
+    for clip_id in store.clip_ids:
+        events = store.events.get(clip_id)  # None: not labeled, which differs from no events
+        rows = None if events is None else sorted((event.onset, event.offset, event.label) for event in events)
+        digest.update(json.dumps(rows).encode())
+    return digest.hexdigest()[:32]
 
 
 def _digest(model: Path) -> str:
@@ -103,9 +116,9 @@ def check_identity(files: RunFiles, asked: Identity) -> None:
         differences.append(f"classes {_shown(stored.classes)}, now {_shown(asked.classes)}")
     else:  # other classes make other digests too
         if stored.training_data != asked.training_data:
-            differences.append("training clips, their labels or their features")
+            differences.append("training clips or their labels")
         if stored.testing_data != asked.testing_data:
-            differences.append("testing clips, their labels or their features")
+            differences.append("testing clips or their labels")
     if stored.initial_model != asked.initial_model:
         differences.append("the model that it starts from (--from)")
     if stored.teacher != asked.teacher:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crnn_weak.config import Config, load_config
+from crnn_weak.config import Config, check_continues, load_config
 from crnn_weak.documents import read_json
 from crnn_weak.run_files import RunFiles, RunMetrics, Split, read_optional
 from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
@@ -75,7 +75,7 @@ def run_metrics(files: RunFiles) -> dict[str, Any]:
 
 
 def check_task(task: RunTask) -> None:
-    """Refuse a run folder that holds a run of other data, other classes or another initial model.
+    """Refuse a run folder that holds a run of other settings, other data, other classes or another initial model.
 
     Raises
     ------
@@ -83,6 +83,7 @@ def check_task(task: RunTask) -> None:
         The message names what differs.
     """
     if task.files.config.exists():
+        check_continues(load_config(task.files.config), task.config, task.folder)
         check_identity(task.files, task.identity())
 
 

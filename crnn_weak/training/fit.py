@@ -22,7 +22,8 @@ import keras
 import numpy as np
 
 from crnn_weak import config as configuration
-from crnn_weak.config import Config, config_difference
+from crnn_weak.config import Config, check_continues
+from crnn_weak.documents import convert
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
@@ -262,21 +263,7 @@ def _open_run(files: RunFiles, config: Config, resume: bool) -> None:
         if not resume:
             raise RunError(f"{files.folder}: holds a run already. Choose another folder, or resume it.")
         stored = configuration.load_config(files.config)
-        # More epochs than before is the one change that continues the same run.
-        as_before = dataclasses.replace(
-            config, training=dataclasses.replace(config.training, epochs=stored.training.epochs)
-        )
-        if stored != as_before:
-            raise RunError(
-                f"{files.folder}: holds a run of another configuration ({config_difference(stored, config)}). "
-                "Choose another folder with --out, or start anew with --overwrite."
-            )
-        if stored.training.epochs > config.training.epochs:
-            raise RunError(
-                f"{files.folder}: holds a run of at most {stored.training.epochs} epochs, asked for "
-                f"{config.training.epochs}. More continue it; for fewer choose another folder with --out, or start "
-                "anew with --overwrite."
-            )
+        check_continues(stored, config, files.folder)
         if stored.training.epochs < config.training.epochs:
             log.info(
                 "%s: goes on, with at most %d epochs instead of %d", files.folder, config.training.epochs,
@@ -290,7 +277,7 @@ def _restore(files: RunFiles, config: Config) -> _Fit | None:
     if not files.last_model.exists():
         return None
     model, metadata = load_model(files.last_model, compile=True)
-    state = _FitState(**metadata.provenance["fit"])
+    state = convert(metadata.provenance.get("fit"), _FitState, f"{files.last_model}: state of the fit")
     log.info("%s: resumed after epoch %d", files.folder, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
     _publish(files, state, copy_best=not config.aids.averaging)

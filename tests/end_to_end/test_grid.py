@@ -75,8 +75,8 @@ def test_a_finished_grid_is_not_run_again(place):
 
 def test_a_folder_of_another_grid_is_refused(place):
     for setting, message in (
-        ("training.batch_size=8", "training.batch_size 16, asked for 8"),
-        ("training.epochs=1", "training.epochs 2, asked for 1"),
+        ("training.batch_size=8", "training.batch_size 16, now 8"),
+        ("training.epochs=1", "training.epochs 2, now 1"),
     ):
         command = [*GRID, "--out", "runs/first", "--set", setting]
         done = subprocess.run(command, cwd=place[0], capture_output=True, text=True, timeout=300)
