@@ -241,9 +241,7 @@ def tune(
     settings = evaluation or EvaluationConfig()
     reference = _reference(scores, metric, tags, events)
     start = as_operating_point(operating_point or DecisionConfig(), scores.classes)
-    grid = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
-    if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
-        raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
+    grid = _grid(candidates)
     if reference.tags is not None:
         sets = [start]
         curves = counts_at_thresholds(candidate_index(scores.weak, grid), reference.tags, len(grid))
@@ -300,6 +298,14 @@ def _best_rows(
         return best_error_rate(indices, flat, len(grid), per_class=per_class)[0]
     parts = [counts_at_thresholds(index, flat, len(grid)) for index in indices]
     return best_f1(join(parts), per_class=per_class, n_candidates=len(grid))[0]
+
+
+def _grid(candidates: Sequence[float] | np.ndarray | None) -> np.ndarray:
+    """Return the thresholds to search, sorted."""
+    grid = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
+    if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
+        raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
+    return grid
 
 
 def _filters(
