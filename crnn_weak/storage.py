@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import secrets
 import socket
 import time
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 _HOLDER = ".lock-holder.json"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_LEFTOVER_SECONDS = 24 * 3600
 
 
 def make_folder(path: str | Path) -> Path:
@@ -142,6 +145,7 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float =
         except filelock.Timeout:
             raise RunError(_is_writing(folder)) from None
     try:
+        _remove_leftovers(folder)
         write_json(
             folder / _HOLDER,
             {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")},
@@ -150,6 +154,14 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float =
     finally:
         (folder / _HOLDER).unlink(missing_ok=True)
         held.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of processes that were killed; a writer without the lock may still use a recent one."""
+    for path in folder.glob(".*.tmp*"):
+        with contextlib.suppress(OSError):
+            if _TEMPORARY.match(path.name) and path.lstat().st_mtime < time.time() - _LEFTOVER_SECONDS:
+                path.unlink()
 
 
 def _is_writing(folder: Path) -> str:

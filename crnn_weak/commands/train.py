@@ -71,13 +71,13 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, check_task, train_and_score
-    from crnn_weak.storage import write_json
+    from crnn_weak.storage import make_folder, write_json
 
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "train" / name
     progress = options.shows_progress(args)
-    files = RunFiles(folder)
+    files = RunFiles(make_folder(folder))
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     task = RunTask(
         config,

@@ -58,6 +58,15 @@ def test_line_ends_and_letters_stay(tmp_path):
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "å": 1\n}\n'
 
 
+def test_the_lock_removes_what_a_killed_process_left_a_day_ago(tmp_path):
+    old, recent, foreign = (tmp_path / f".{sign * 16}.tmp.keras" for sign in "abx")
+    for path in (old, recent, foreign):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0) if path != recent else None)
+    with lock(tmp_path):
+        assert {path.name for path in tmp_path.glob("*.tmp*")} == {recent.name, foreign.name}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 def test_the_mode_is_that_of_any_other_file(tmp_path):
     (tmp_path / "plain").write_text("")
