@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crnn_weak.labels.events import Event
-    from crnn_weak.labels.formats import LabelFile
+    from crnn_weak.labels.forms import LabelFile
 
 _EPILOG = """forms:
 {forms}
@@ -23,7 +23,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from crnn_weak.labels.formats import FORMS
+    from crnn_weak.labels.forms import FORMS
 
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT")
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from crnn_weak.errors import DataError
     from crnn_weak.labels.files import read_files
-    from crnn_weak.labels.formats import find_form
+    from crnn_weak.labels.forms import find_form
     from crnn_weak.labels.writing import target_paths, write_labels
 
     target = find_form(args.to)

@@ -125,7 +125,7 @@ def _describe(path: str, lists: dict[str, tuple[Any, ...]], kind: str) -> str:
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.files import read_classes
-    from crnn_weak.labels.lists import class_list, drop_zero_length, labels_of, read_pair
+    from crnn_weak.labels.pair import class_list, drop_zero_length, labels_of, read_pair
     from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
 
     if bool(args.estimated) == bool(args.baseline):
@@ -198,7 +198,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
     import json
 
     from crnn_weak.labels.files import read_classes
-    from crnn_weak.labels.lists import class_list, drop_zero_length, read_pair
+    from crnn_weak.labels.pair import class_list, drop_zero_length, read_pair
     from crnn_weak.metrics.baselines import baselines_csv, baselines_text, score_baselines, to_plain
     from crnn_weak.metrics.official import sources
     from crnn_weak.storage import write_text

@@ -6,7 +6,7 @@ Files
     The audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path in this folder without
     suffix; the label files may give the file name alone where only one recording has it.
 ``data.metadata``
-    The tag file, in any form of `crnn_weak.labels.formats`. It may be missing when there are events: tags are then the
+    The tag file, in any form of `crnn_weak.labels.forms`. It may be missing when there are events: tags are then the
     labels that occur.
 ``data.events``
     The event list (`crnn_weak.labels.files.read_events`), or a folder of Audacity label tracks, one ``.txt`` per

@@ -4,7 +4,7 @@ Conventions
 -----------
 * Times are seconds from the start of the recording. A zero-length event (``0 0 label`` in the organizers' files:
   tagged, but not heard) is kept.
-* The form of a file is found from its rows (`crnn_weak.labels.formats`), or named. Recordings come in the order of
+* The form of a file is found from its rows (`crnn_weak.labels.forms`), or named. Recordings come in the order of
   the file, events in order of time.
 * Ids are paths without audio suffix (`recording_id`). Two names in one file that differ only in their suffix are
   refused.
@@ -21,9 +21,9 @@ from pathlib import Path
 from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event, Events, by_time
-from crnn_weak.labels.formats import LabelFile, read_label_file
-from crnn_weak.labels.forms import split_labels
+from crnn_weak.labels.forms import LabelFile, read_label_file
 from crnn_weak.labels.names import check_characters, check_name, recording_id, recording_path
+from crnn_weak.labels.rows import split_labels
 from crnn_weak.labels.tables import read_lines, write_rows
 
 __all__ = [
@@ -119,7 +119,7 @@ def read_events(
     strip_y : bool
         See `recording_id`.
     form : str, optional
-        A name of `crnn_weak.labels.formats.FORMS`; by default found from the rows.
+        A name of `crnn_weak.labels.forms.FORMS`; by default found from the rows.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def read_tags(
     strip_y : bool
         See `recording_id`.
     form : str, optional
-        A name of `crnn_weak.labels.formats.FORMS`; by default found from the rows.
+        A name of `crnn_weak.labels.forms.FORMS`; by default found from the rows.
 
     Returns
     -------
@@ -285,7 +285,7 @@ def read_files(path: str | Path, *, form: str | None = None, suffixes: Collectio
     Raises
     ------
     DataError
-        A file is not read (`crnn_weak.labels.formats.read_label_file`), or the folder has none.
+        A file is not read (`crnn_weak.labels.forms.read_label_file`), or the folder has none.
     """
     path = Path(path)
     if not path.is_dir():
@@ -308,7 +308,7 @@ def read_event_folder(folder: str | Path, *, form: str = "audacity") -> dict[str
     ----------
     folder : path
     form : str
-        A name of `crnn_weak.labels.formats.FORMS`. Of label tracks (``audacity``), only ``.txt`` files are read.
+        A name of `crnn_weak.labels.forms.FORMS`. Of label tracks (``audacity``), only ``.txt`` files are read.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import file_names, read_classes, read_event_folder, read_events, tags_of
-from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.forms import read_label_file
 from crnn_weak.labels.names import match_ids, recording_id
 
 __all__ = ["ListedRecording", "read_labels"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from crnn_weak.labels.forms import (
+from crnn_weak.labels.names import recording_path
+from crnn_weak.labels.rows import (
     MAX_SECONDS,
     LabelRow,
     Mismatch,
@@ -21,7 +22,6 @@ from crnn_weak.labels.forms import (
     split_labels,
     timed_row,
 )
-from crnn_weak.labels.names import recording_path
 from crnn_weak.labels.tables import Row, number
 
 __all__ = [
@@ -95,7 +95,7 @@ def _body(table: Table, file: int | None) -> Iterator[tuple[Row, bool]]:
     for row in table.rows[1:]:
         filled = [at for at, text in enumerate(row.fields) if text]
         if [header_name(text) for text in row.fields] == [header_name(text) for text in header]:
-            raise Mismatch(row.line, "the header stands there a second time.", 2)
+            raise Mismatch(row.line, "the header is repeated.", 2)
         if len(row.fields) > len(header):
             raise Mismatch(
                 row.line,
@@ -184,7 +184,7 @@ def _columns(table: Table, *needed: str) -> dict[str, int]:
         raise _refuse_header(table, ", ".join(needed), -2)
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        raise Mismatch(table.rows[0].line, f"the column {twice!r} stands there twice.", 2)
+        raise Mismatch(table.rows[0].line, f"the column {twice!r} occurs twice.", 2)
     return {name: at for at, name in enumerate(names)}
 
 
@@ -212,7 +212,7 @@ _RAVEN_LABELS = ("annotation", "common name", "species", "label", "event_label",
 def read_raven(table: Table) -> list[LabelRow]:
     """Read a Raven selection table: the annotation, between ``Begin Time (s)`` and ``End Time (s)``.
 
-    A selection that stands there once per view counts once. With ``File Offset (s)`` the times are counted from
+    A selection that is listed once per view counts once. With ``File Offset (s)`` the times are counted from
     the start of ``Begin File``, else from the start of the only recording.
     """
     columns = _columns(table, "selection", "begin time (s)", "end time (s)")

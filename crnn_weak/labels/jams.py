@@ -13,7 +13,7 @@ from typing import Any
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.forms import LabelRow, Mismatch, timed_row
+from crnn_weak.labels.rows import LabelRow, Mismatch, timed_row
 from crnn_weak.labels.tables import read_text
 
 __all__ = ["jams_document", "read_jams"]

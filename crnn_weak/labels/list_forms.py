@@ -17,8 +17,8 @@ from pathlib import Path
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.classes import AUDIOSET_IDS
-from crnn_weak.labels.forms import LabelRow, Mismatch, Table, name_only, split_labels, timed_row
 from crnn_weak.labels.names import has_audio_suffix, recording_id, video_place
+from crnn_weak.labels.rows import LabelRow, Mismatch, Table, name_only, split_labels, timed_row
 from crnn_weak.labels.tables import Row, number
 
 __all__ = ["read_audacity", "read_dcase", "read_dcase_tags", "read_task4_set", "read_task4_weak", "set_row"]
@@ -70,7 +70,7 @@ def _refuse_other_lists(table: Table, found: list[LabelRow]) -> None:
 
 
 def read_dcase(table: Table) -> list[LabelRow]:
-    """Read ``filename onset offset label``; see `crnn_weak.labels.formats`."""
+    """Read ``filename onset offset label``; see `crnn_weak.labels.forms`."""
     found, layouts = [], set()
     for row in table.rows:
         fields = _trimmed(row)
@@ -118,7 +118,7 @@ def read_task4_weak(table: Table) -> list[LabelRow]:
 
 
 def read_audacity(table: Table) -> list[LabelRow]:
-    """Read ``onset offset label`` of one recording; see `crnn_weak.labels.formats`."""
+    """Read ``onset offset label`` of one recording; see `crnn_weak.labels.forms`."""
     found: list[LabelRow] = []
     for row in table.rows:
         fields = row.fields

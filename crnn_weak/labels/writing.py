@@ -14,10 +14,10 @@ from pathlib import Path
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.formats import FORMS
-from crnn_weak.labels.forms import hides_list, split_labels
+from crnn_weak.labels.forms import FORMS
 from crnn_weak.labels.jams import jams_document
 from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id, recording_path
+from crnn_weak.labels.rows import hides_list, split_labels
 from crnn_weak.labels.tables import write_rows
 from crnn_weak.labels.task4 import set_rows, weak_rows
 from crnn_weak.storage import write_json
@@ -239,7 +239,7 @@ def write_labels(path: str | Path, form: str, labels: _Events | _Tags) -> Writte
     path : path
         A file, or a folder for forms of one recording a file.
     form : str
-        A name of `crnn_weak.labels.formats.FORMS`.
+        A name of `crnn_weak.labels.forms.FORMS`.
     labels : mapping of str to sequence
         Per file name the events, or the tags where the form holds tags.
 
@@ -250,7 +250,7 @@ def write_labels(path: str | Path, form: str, labels: _Events | _Tags) -> Writte
 
     See Also
     --------
-    crnn_weak.labels.formats.read_label_file
+    crnn_weak.labels.forms.read_label_file
     """
     labels = _by_path(path, labels)
     for found in labels.values():

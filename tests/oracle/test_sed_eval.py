@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.lists import class_list, drop_zero_length, read_pair
+from crnn_weak.labels.pair import class_list, drop_zero_length, read_pair
 from crnn_weak.metrics.baselines import score_baselines
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics, official_tagging_metrics

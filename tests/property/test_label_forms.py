@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.labels.events import Event, by_time
 from crnn_weak.labels.files import events_of, read_files, tags_of
-from crnn_weak.labels.formats import FORMS
+from crnn_weak.labels.forms import FORMS
 from crnn_weak.labels.names import nfc, recording_id
 from crnn_weak.labels.writing import write_labels
 

@@ -9,7 +9,7 @@ from label_mutations import HARMLESS, mutated
 
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.lists import read_pair
+from crnn_weak.labels.pair import read_pair
 
 
 def normal(name):

@@ -7,7 +7,7 @@ import pytest
 from crnn_weak.cli import main
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import events_of, file_names, read_events, read_files, read_tags, tags_of
-from crnn_weak.labels.formats import FORMS
+from crnn_weak.labels.forms import FORMS
 
 EVENT_FORMS = [form.name for form in FORMS.values() if form.kind == "events"]
 TAG_FORMS = [form.name for form in FORMS.values() if form.kind == "tags"]

@@ -17,7 +17,7 @@ from crnn_weak.inference.recordings import Recording
 from crnn_weak.inference.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.files import read_event_folder, read_events
-from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.forms import read_label_file
 from crnn_weak.labels.names import recording_id
 
 LABELS = ("Air horn, truck horn", "Car")

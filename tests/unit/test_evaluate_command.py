@@ -8,7 +8,7 @@ import pytest
 
 from crnn_weak.cli import main
 from crnn_weak.labels.files import read_classes
-from crnn_weak.labels.lists import class_list, file_kind
+from crnn_weak.labels.pair import class_list, file_kind
 
 WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tAir horn, truck horn\n"
 STRONG = "abc_30.000_40.000.wav\t0.5\t4.2\tCar\nxyz_0.000_10.000.wav\t0\t0\tAir horn, truck horn\n"

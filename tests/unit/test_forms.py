@@ -9,7 +9,7 @@ from crnn_weak.cli import main
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.formats import FORMS, read_label_file
+from crnn_weak.labels.forms import FORMS, read_label_file
 
 
 def saved(tmp_path, content, name="list.txt"):
@@ -99,7 +99,7 @@ def test_durations_become_offsets(tmp_path):
         ("filename,label,present\na.wav,x,NOT_PRESENT\n", "column 'present' is not known"),
         ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' may both be the file"),
         ("filename,start,onset,end,label\na.wav,0,1,2,x\n", "may both be the onset"),
-        ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header stands there a second time"),
+        ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header is repeated"),
         ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tevent_label\n", "line 2: 'onset' is not a time"),
         ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: 5 columns"),  # ragged
         ("filename,onset,offset,event_label\na.wav,0,1\n", "line 2: 3 columns, the header has 4"),

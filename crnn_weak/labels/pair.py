@@ -19,7 +19,7 @@ from crnn_weak.errors import DataError
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.formats import read_label_file
+from crnn_weak.labels.forms import read_label_file
 from crnn_weak.labels.names import match_ids, recording_id
 
 __all__ = ["ListPair", "class_list", "drop_zero_length", "file_kind", "labels_of", "read_pair"]
@@ -98,7 +98,7 @@ def read_pair(
     strip_y : bool
         See `crnn_weak.labels.names.recording_id`.
     form : str, optional
-        Of both files, a name of `crnn_weak.labels.formats.FORMS`; by default found from their rows.
+        Of both files, a name of `crnn_weak.labels.forms.FORMS`; by default found from their rows.
 
     Raises
     ------
