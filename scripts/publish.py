@@ -1,8 +1,8 @@
-"""Take what is worth keeping of a finished grid into a folder of results that is committed.
+"""Copy the results of a finished grid into a folder that is committed.
 
-``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies tables,
-figures, configuration and environment, writes what of the data was used (with checksums of the clip lists), and adds
-one table of its own: the same cells with one threshold per class, tuned on the validation clips. No recordings, no
+``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
+and environment, writes the tables in their present form, describes the data (with digests of the clip lists), and adds
+one table of its own: the same runs with one threshold per class, tuned on the validation clips. No recordings, no
 models, no paths.
 """
 
@@ -26,10 +26,7 @@ from crnn_weak.storage import write_text
 
 __all__ = ["main", "publish", "tuned_row"]
 
-_COPIED = (
-    "table.txt", "table.csv", "table.md", "table.tex", "figure.png", "figure.pdf", "results.csv", "environment.json",
-    "baselines.json",
-)  # fmt: skip
+_COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 
 
@@ -48,13 +45,21 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     RunError
         The grid is not finished.
     """
+    from crnn_weak.metrics.baselines import to_plain
+    from crnn_weak.runs.grid import open_experiment
+
     folder, target = Path(folder), Path(target)
     missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]
     if missing:
         raise RunError(f"{folder}: not a finished grid, {missing[0]} is not there. Start the grid again to finish it.")
+    table = open_experiment(folder).table
     target.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         shutil.copyfile(folder / name, target / name)
+    forms = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
+    for suffix, text in forms.items():
+        write_text(target / f"table.{suffix}", text)
+    write_text(target / "baselines.json", json.dumps(to_plain(table.baselines or {}), indent=1, ensure_ascii=False))
     for path in sorted(folder.glob("saliency/localisation.*")):
         shutil.copyfile(path, target / f"saliency_{path.name}")
     config = load_config(folder / "config.toml")
