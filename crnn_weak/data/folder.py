@@ -42,7 +42,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
-from crnn_weak.config import Config, fingerprint
+from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.data.splits import stratified_part
 from crnn_weak.errors import ConfigError, DataError, nearest_names
@@ -180,7 +180,7 @@ def _write_cut(cut: _Cut) -> None:
         write_audio(cut.clip.path, audio, rate)
 
 
-def _split_by_chance(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
+def _split_at_random(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
     if len(recordings) < 2:
         raise DataError("one recording only: expected at least two, to train and to test with.")
     tested = stratified_part(tag_array([recording.tags for recording in recordings], classes), TEST_FRACTION, seed)
@@ -188,6 +188,40 @@ def _split_by_chance(recordings: Sequence[ListedRecording], classes: tuple[str, 
         recording.name: "test" if chosen else "train"
         for recording, chosen in zip(recordings, tested.tolist(), strict=True)
     }
+
+
+def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dict[str, Path]]:
+    """Return the classes, the listed recordings under their ids, and the audio files by id."""
+    if not data.root or not (data.metadata or data.events):
+        lacking = "data.root (the folder of audio)" if not data.root else "data.metadata (tags) or data.events"
+        raise ConfigError(
+            f"{lacking} is not set: source 'folder' needs audio and a label file, e.g. --set data.root=FOLDER "
+            "--set data.metadata=TAGS.csv."
+        )
+    tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
+    classes, recordings = read_labels(Path(data.root), tags, events, form=data.form or None)
+    return classes, *_index(Path(data.root), recordings)
+
+
+def _identity(
+    classes: tuple[str, ...],
+    clip_seconds: float,
+    recordings: Sequence[ListedRecording],
+    split_of: dict[str, str],
+    audio: dict[str, Path],
+) -> str:
+    """Return the fingerprint of labels, splits and audio files."""
+    content = [
+        (
+            r.name,
+            split_of[r.name],
+            r.tags,
+            None if r.events is None else [(e.onset, e.offset, e.label) for e in r.events],
+        )
+        for r in recordings
+    ]
+    sizes = [(r.name, audio[r.name].stat().st_size) for r in recordings if r.name in audio]
+    return fingerprint(classes, clip_seconds, content, sizes)
 
 
 def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> FolderDataset:
@@ -202,37 +236,16 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         found, or a recording is longer than a clip and has tags only.
     """
     data, clip_seconds = config.data, config.features.clip_seconds
-    if not data.root or not (data.metadata or data.events):
-        lacking = "data.root (the folder of audio)" if not data.root else "data.metadata (tags) or data.events"
-        raise ConfigError(
-            f"{lacking} is not set: source 'folder' needs audio and a label file, e.g. --set data.root=FOLDER "
-            "--set data.metadata=TAGS.csv."
-        )
-    root = Path(data.root)
-    classes, recordings = read_labels(
-        root,
-        Path(data.metadata) if data.metadata else None,
-        Path(data.events) if data.events else None,
-        form=data.form or None,
-    )
-    recordings, audio = _index(root, recordings)
+    assert isinstance(data, FolderData)  # the registry of sources opens it by this type
+    classes, recordings, audio = _read(data)
     if recordings[0].split:
         split_of = {recording.name: recording.split for recording in recordings}
     else:
-        split_of = _split_by_chance(recordings, classes, data.seed)
+        split_of = _split_at_random(recordings, classes, data.seed)
     found = [recording.name for recording in recordings if recording.name in audio]
     durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name], clip_seconds) for name in found)
     seconds = dict(zip(found, durations, strict=True))
-    content = [
-        (
-            r.name,
-            split_of[r.name],
-            r.tags,
-            None if r.events is None else [(e.onset, e.offset, e.label) for e in r.events],
-        )
-        for r in recordings
-    ]
-    identity = fingerprint(classes, clip_seconds, content, [(name, audio[name].stat().st_size) for name in found])
+    identity = _identity(classes, clip_seconds, recordings, split_of, audio)
     clips: list[Clip] = []
     cuts: list[_Cut] = []
     for recording in recordings:
