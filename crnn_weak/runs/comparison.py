@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from crnn_weak.documents import read_json
-from crnn_weak.errors import CrnnWeakError
+from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.events.decode import scores_to_events, scores_to_tags
 from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.labels.events import Event
@@ -196,6 +196,11 @@ def compare(
     dict of entry to dict of metric to Estimate
         Fractions.
 
+    Raises
+    ------
+    DataError
+        The numbers of test clips differ.
+
     References
     ----------
     Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13.
@@ -204,6 +209,11 @@ def compare(
     most = max(len(scores) for scores in entries.values())
     first = next(iter(entries.values()))[0]
     n_clips = len(first.counts["tagging"])
+    for name, scores in entries.items():
+        if any(len(score.counts["tagging"]) != n_clips for score in scores):
+            raise DataError(
+                f"{name}: scored on other testing clips than the first entry ({n_clips}). Compare one data set."
+            )
     weights = rng.multinomial(n_clips, np.full(n_clips, 1 / n_clips), size=n_resamples).astype(np.float64)
     drawn = rng.random((n_resamples, most))  # shares of the number of seeds
     drawn_f: dict[tuple[str, str], np.ndarray] = {}

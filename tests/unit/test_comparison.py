@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crnn_weak.errors import ConfigError
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.runs.comparison import RunScore, compare
 from crnn_weak.runs.comparison_table import to_csv, to_markdown
 from crnn_weak.runs.design import config_of, data_of, ordered, read_design, restrict
@@ -116,6 +116,11 @@ def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
     assert (other.difference_low, other.difference_high) == pytest.approx((0.25, 0.25))  # the same clips are drawn
     unequal = compare({"two": [score(clips), score(better)]}, baselines={})["two"]["tagging"]
     assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
+
+
+def test_runs_of_other_clips_are_not_compared():
+    with pytest.raises(DataError, match="new: scored on other testing clips"):
+        compare({"base": [score([[1, 1, 1]] * 3)], "new": [score([[1, 1, 1]] * 4)]}, baselines={})
 
 
 def test_the_table_and_the_values_say_the_same():
