@@ -22,7 +22,7 @@ import filelock
 
 from crnn_weak.errors import RunError
 
-__all__ = ["lock", "make_folder", "relative_path", "replace_file", "write_json", "write_text"]
+__all__ = ["lock", "make_folder", "relative_path", "remove_temporary", "replace_file", "write_json", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,13 @@ def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: str | Path) -> None:
+    """Remove what killed processes left of `replace_file` in a folder and its subfolders; call it under the lock."""
+    for path in Path(folder).rglob(".*.tmp*"):
+        if re.fullmatch(r"\.[0-9a-f]{16}\.tmp(\..*)?", path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,7 +16,8 @@ regions, or ESC-50 as it is distributed); how a scene is drawn and mixed is said
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -28,6 +29,7 @@ from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.tables import write_rows
+from crnn_weak.storage import lock, remove_temporary
 from crnn_weak.synthesis import mixing
 from crnn_weak.synthesis.mixing import ScenePlan, plan_scene
 from crnn_weak.synthesis.recordings import Recording, RecordingFolder, read_recordings
@@ -86,6 +88,22 @@ def _make(jobs: Sequence[tuple[Path, ScenePlan]], root: Path, rate: int) -> int:
     return len(jobs)
 
 
+def _missing(made: Path, paths: Mapping[str, Path]) -> list[str]:
+    there = set(index_audio(made / "audio")) if (made / "audio").is_dir() else set()
+    return [clip for clip in paths if clip not in there]
+
+
+def _make_all(todo: list[tuple[Path, ScenePlan]], root: Path, rate: int, jobs: int, progress: bool) -> None:
+    if not todo:
+        return
+    logger.info("scenes: making %d clips in %s", len(todo), todo[0][0].parents[2])
+    chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
+    with tqdm(total=len(todo), desc="making scenes", unit="clip", disable=not progress) as bar:
+        calls = (delayed(_make)(chunk, root, rate) for chunk in chunks)
+        for n_made in Parallel(n_jobs=min(jobs, len(chunks)), return_as="generator_unordered")(calls):
+            bar.update(n_made)
+
+
 def _write_labels(made: Path, split: str, plans: dict[str, ScenePlan]) -> None:
     word = _SET_NAMES[split]
     events = {clip: plan.events for clip, plan in plans.items()}
@@ -140,19 +158,13 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     plans = {split: plan_scenes(folder, split, n, clip_seconds=clip_seconds, seed=seed) for split, n in sizes.items()}
     paths = {clip: made / "audio" / split / f"{clip}.flac" for split in plans for clip in plans[split]}
     every = {clip: plan for split in plans.values() for clip, plan in split.items()}
-    there = set(index_audio(made / "audio")) if (made / "audio").is_dir() else set()
-    todo = [(paths[clip], plan) for clip, plan in every.items() if clip not in there]
-    if todo:
-        logger.info("scenes: making %d of %d clips in %s", len(todo), len(every), made)
-        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        with tqdm(total=len(todo), desc="making scenes", unit="clip", disable=not progress) as bar:
-            calls = (delayed(_make)(chunk, folder.root, rate) for chunk in chunks)
-            for n_made in Parallel(n_jobs=min(jobs, len(chunks)), return_as="generator_unordered")(calls):
-                bar.update(n_made)
-    if todo or not (made / "credits.tsv").is_file():
-        for split in plans:
-            _write_labels(made, split, plans[split])
-        _write_accounts(made, every)
+    if not ((made / "credits.tsv").is_file() and not _missing(made, paths)):
+        with lock(made, wait_seconds=math.inf):  # another process may be making the same set
+            remove_temporary(made)
+            _make_all([(paths[clip], every[clip]) for clip in _missing(made, paths)], folder.root, rate, jobs, progress)
+            for split in plans:
+                _write_labels(made, split, plans[split])
+            _write_accounts(made, every)
     return Task4Dataset(
         made,
         made / "audio",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.storage import write_text
+from crnn_weak.storage import lock, remove_temporary, write_text
 from crnn_weak.synthesis.layout import CLIP_SECONDS
 from crnn_weak.synthesis.scene import VERSION, Scene, draw_scene, render
 
@@ -123,27 +124,41 @@ def make_set(street: StreetSet, cache: Path, *, jobs: int = 1, progress: bool = 
     Path
         The set's folder: label files, and ``audio/train``, ``audio/test``.
     """
+    folder = Path(cache) / street.folder_name
+    if not _is_complete(street, folder):
+        with lock(folder, wait_seconds=math.inf):  # another process may be making the same set
+            remove_temporary(folder)
+            for split in _SET_NAMES:
+                _make_split(street, folder, split, jobs, progress)
+            write_text(folder / "street.json", json.dumps(asdict(street), indent=1) + "\n")
+    return folder
+
+
+def _missing(street: StreetSet, folder: Path, split: str) -> list[Scene]:
+    """Return the scenes of a split whose clips are not there, or damaged as far as their headers say."""
+    scenes = street.scenes(split)
+    # Of a finished split the headers are enough; an unfinished one is decoded where it is made.
+    if not (folder / f"{_SET_NAMES[split]}_set.csv").is_file():
+        return scenes
+    return [s for s in scenes if not _is_whole(_audio_path(folder, s), street.sample_rate_hz, decode=False)]
+
+
+def _is_complete(street: StreetSet, folder: Path) -> bool:
+    return (folder / "street.json").is_file() and not any(_missing(street, folder, split) for split in _SET_NAMES)
+
+
+def _make_split(street: StreetSet, folder: Path, split: str, jobs: int, progress: bool) -> None:
     from tqdm import tqdm
 
-    folder = Path(cache) / street.folder_name
-    rate = street.sample_rate_hz
-    for split, word in _SET_NAMES.items():
-        scenes = street.scenes(split)
-        finished = (folder / f"{word}_set.csv").is_file()
-        # Of a finished split the headers are enough; an unfinished one is decoded where it is made.
-        todo = [s for s in scenes if not (finished and _is_whole(_audio_path(folder, s), rate, decode=False))]
-        if todo:
-            logger.info("street: making %d of %d %s clips in %s", len(todo), len(scenes), word, folder)
-            batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
-            with tqdm(total=len(todo), desc=f"street, {word}", unit="clip", disable=not progress) as bar:
-                for n_made in _make_batches(folder, batches, rate, jobs):
-                    bar.update(n_made)
-        if not finished:
-            _write_labels(folder, split, scenes)
-    settings = folder / "street.json"
-    if not settings.is_file():
-        write_text(settings, json.dumps(asdict(street), indent=1) + "\n")
-    return folder
+    todo = _missing(street, folder, split)
+    if todo:
+        logger.info("street: making %d clips (%s) in %s", len(todo), split, folder)
+        batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
+        with tqdm(total=len(todo), desc=f"street, {split}", unit="clip", disable=not progress) as bar:
+            for n_made in _make_batches(folder, batches, street.sample_rate_hz, jobs):
+                bar.update(n_made)
+    if not (folder / f"{_SET_NAMES[split]}_set.csv").is_file():
+        _write_labels(folder, split, street.scenes(split))
 
 
 def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Task4Dataset:

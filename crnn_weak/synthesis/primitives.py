@@ -12,6 +12,7 @@ Conventions
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,37 @@ REFERENCE_HZ = 8_000.0
 _TABLE = 16_384
 _CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
 
+
+@functools.lru_cache(maxsize=64)
+def _bins(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many Fourier bins lie in each cell of the curves' grid, and how far each is from its cell's start."""
+    hertz = fft.rfftfreq(n, 1 / rate)
+    cells = np.searchsorted(_CURVE_GRID, hertz, "right") - 1
+    return np.bincount(cells, minlength=len(_CURVE_GRID)), hertz - _CURVE_GRID[cells]
+
+
+@functools.lru_cache(maxsize=64)
+def n_heard_bins(n: int, rate: int) -> int:
+    """Return the number of Fourier bins of `n` samples up to `REFERENCE_HZ`."""
+    return int(np.count_nonzero(fft.rfftfreq(n, 1 / rate) <= REFERENCE_HZ))
+
+
+@functools.lru_cache(maxsize=16)
+def _positions(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many samples lie between two controls, and how far each is from the earlier one, in controls."""
+    position = np.arange(n) * (CONTROL_HZ / rate)
+    cells = position.astype(np.int64)
+    return np.bincount(cells), position - cells
+
+
+def _lines(slopes: np.ndarray, starts: np.ndarray, counts: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """Interpolate as `np.interp` does, to the last bit, where the cell of each point is known."""
+    values = np.repeat(slopes, counts)
+    values *= beyond
+    values += np.repeat(starts, counts)
+    return values
+
+
 Play = Callable[["Studio", float, np.random.Generator], np.ndarray]
 
 
@@ -69,6 +101,12 @@ class Curve:
 
     def __call__(self, hertz: np.ndarray) -> np.ndarray:
         return np.interp(hertz, _CURVE_GRID, self.gains)
+
+    def at_bins(self, n: int, rate: int) -> np.ndarray:
+        """Return the gains of the Fourier bins of `n` samples: as calling with their frequencies, in half the time."""
+        counts, beyond = _bins(n, rate)
+        slopes = np.append(np.diff(self.gains) / np.diff(_CURVE_GRID), 0.0)
+        return _lines(slopes, self.gains, counts, beyond)
 
     def __mul__(self, other: Curve) -> Curve:
         return Curve(self.gains * other.gains)
@@ -126,26 +164,25 @@ class Studio:
 
     def audio(self, control: np.ndarray, seconds: float) -> np.ndarray:
         """Bring a control to the sample rate; float64, shape (n_samples,)."""
-        position = np.arange(self.length(seconds)) * (CONTROL_HZ / self.rate)
-        return np.interp(position, np.arange(len(control)), control)
+        counts, beyond = _positions(self.length(seconds), self.rate)
+        return _lines(np.diff(control)[: len(counts)], control[: len(counts)], counts, beyond)
 
     def shaped(self, signal: np.ndarray, gain: Curve) -> np.ndarray:
         """Filter a signal by a gain over frequency, without delay."""
         n = fft.next_fast_len(len(signal) + self.length(0.05), real=True)
         spectrum = fft.rfft(signal.astype(np.float32, copy=False), n)
-        spectrum *= gain(fft.rfftfreq(n, 1 / self.rate)).astype(np.float32)
+        spectrum *= gain.at_bins(n, self.rate).astype(np.float32)
         return fft.irfft(spectrum, n)[: len(signal)]
 
     def noise(self, rng: np.random.Generator, seconds: float, gain: Curve) -> np.ndarray:
         """Return Gaussian noise with a spectrum, of root mean square 1 between 0 Hz and `REFERENCE_HZ`."""
         # Half seconds: lengths that the Fourier transform likes, and the same frequencies at every rate.
         n = self.length(math.ceil(seconds * 2) / 2)
-        hertz = fft.rfftfreq(n, 1 / self.rate)
         # A stream of its own: the number of draws depends on the rate, and what is drawn next must not.
-        draws = rng.spawn(1)[0].standard_normal((len(hertz), 2), dtype=np.float32)
-        gains = gain(hertz).astype(np.float32)
+        draws = rng.spawn(1)[0].standard_normal((n // 2 + 1, 2), dtype=np.float32)
+        gains = gain.at_bins(n, self.rate).astype(np.float32)
         gains[0] = 0.0
-        power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
+        power = 2 * float(np.sum(gains[: n_heard_bins(n, self.rate)] ** 2))
         spectrum = (draws.view(np.complex64)[:, 0]) * gains
         signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
         return signal[: self.length(seconds)]

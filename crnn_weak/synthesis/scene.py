@@ -7,6 +7,7 @@ class is made leaves the layouts and the other sounds alone.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,9 +91,11 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     return Scene(seed, split, index, clip_id, events, {label: uniform(rng, *SNR_DB) for label in labels})
 
 
-def _a_weighting(hertz: np.ndarray) -> np.ndarray:
-    """Power gain of the A curve (IEC 61672), 1 at 1 kHz."""
-    square = hertz**2
+@functools.lru_cache(maxsize=64)
+def _a_weighting(n: int, rate: int) -> np.ndarray:
+    """Return the power gain of the A curve (IEC 61672), 1 at 1 kHz, of the Fourier bins up to `REFERENCE_HZ`."""
+    hertz = fft.rfftfreq(n, 1 / rate)
+    square = hertz[hertz <= REFERENCE_HZ] ** 2
     gain = (12_194.0**2 * square**2) / (
         (square + 20.6**2) * np.sqrt((square + 107.7**2) * (square + 737.9**2)) * (square + 12_194.0**2)
     )
@@ -102,10 +105,9 @@ def _a_weighting(hertz: np.ndarray) -> np.ndarray:
 def loudness(signal: np.ndarray, rate: int) -> float:
     """Return the A-weighted root mean square between 0 and `REFERENCE_HZ`."""
     n = fft.next_fast_len(len(signal), real=True)
-    hertz = fft.rfftfreq(n, 1 / rate)
-    heard = hertz <= REFERENCE_HZ
-    power = np.abs(fft.rfft(signal.astype(np.float32, copy=False), n)[heard]) ** 2
-    return float(np.sqrt(2 * np.sum(power * _a_weighting(hertz[heard])) / (n * len(signal))))
+    weighting = _a_weighting(n, rate)
+    power = np.abs(fft.rfft(signal.astype(np.float32, copy=False), n)[: len(weighting)]) ** 2
+    return float(np.sqrt(2 * np.sum(power * weighting) / (n * len(signal))))
 
 
 def _distance(rng: np.random.Generator) -> Curve:

@@ -369,6 +369,21 @@ def test_a_set_that_was_interrupted_is_completed(tmp_path, monkeypatch):
     assert len(list((folder / "audio").rglob("*.flac"))) == 8
 
 
+def test_what_a_killed_process_left_goes_and_a_finished_set_is_not_written_to(tmp_path):
+    folder = make_set(TINY, tmp_path)
+    left = folder / "audio" / "train" / ".0123456789abcdef.tmp"
+    left.write_bytes(b"half a clip")
+    own = folder / "audio" / ".notes.tmp"
+    own.write_text("the user's")
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    make_set(TINY, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
+    next((folder / "audio" / "train").glob("*.flac")).unlink()
+    make_set(TINY, tmp_path)
+    assert not left.exists()
+    assert own.exists()
+
+
 def test_the_reader_of_the_real_data_serves_the_set(made):
     config = apply_overrides(
         preset("quick"), [f"data.seed={TINY.seed}", f"data.n_train={TINY.n_train}", f"data.n_test={TINY.n_test}"]
