@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from crnn_weak.model import losses, pooling  # noqa: F401  (registers loss, opti
 from crnn_weak.model.fast import layers  # noqa: F401  (registers the layers with Keras)
 from crnn_weak.storage import replace_file
 
-__all__ = ["ModelMetadata", "load_model", "read_metadata", "save_model", "update_metadata"]
+__all__ = ["ModelMetadata", "load_model", "read_metadata", "save_model"]
 
 _MEMBER = "crnn_weak.json"
 _SCHEMA = 1
@@ -174,22 +173,6 @@ def read_metadata(path: str | Path) -> ModelMetadata:
     path = Path(path)
     (data,) = _read_members(path, _MEMBER)
     return ModelMetadata.from_json(data, where=f"{path}, {_MEMBER}")
-
-
-def update_metadata(path: str | Path, metadata: ModelMetadata) -> None:
-    """Replace the description in a model file (its operating point, say); weights and optimizer state stay."""
-    path = Path(path)
-    _read_members(path)
-    with (
-        replace_file(path) as temporary,
-        zipfile.ZipFile(path) as source,
-        zipfile.ZipFile(temporary, "w") as target,
-    ):
-        for item in source.infolist():
-            if item.filename != _MEMBER:
-                with source.open(item) as member, target.open(item, "w") as copy:
-                    shutil.copyfileobj(member, copy)
-        target.writestr(_MEMBER, metadata.to_json())
 
 
 def _whole_numbers(value: Any) -> Iterator[int]:
