@@ -138,10 +138,13 @@ class Split(msgspec.Struct):
 
 
 class Coverage(msgspec.Struct):
-    """Clips of a split that were found, of those that are listed; the counts by reason may follow."""
+    """Clips of a split that were found, of those that are listed, and why others were not used."""
 
     n_clips: _Count
     n_listed: _Count
+    short: _Count = 0
+    missing: _Count = 0
+    unreadable: _Count = 0
 
 
 class RunEnvironment(msgspec.Struct):

@@ -180,7 +180,7 @@ def class_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def coverage_rows(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row for each split: listed, used, and why others were not."""
+    """Return one row for each split: clips listed, used, short, missing and unreadable."""
     rows = []
     for split, counts in data.get("coverage", {}).items():
         listed, used = counts.get("n_listed", 0), counts.get("n_clips", 0)

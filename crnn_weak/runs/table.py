@@ -263,7 +263,8 @@ class ResultsTable:
         (header,), rows, foot = self._view(_escape_markdown, mark=lambda text: f"**{text}**")
         lines = ["| " + " | ".join(row) + " |" for row in [header, *rows, *foot]]
         lines.insert(1, "|" + "|".join(["---:"] * len(header)) + "|")
-        return "\n".join([*([self.caption, ""] if self.caption else []), *lines, "", _CHALLENGE_NOTE]) + "\n"
+        caption = [_escape_markdown(self.caption), ""] if self.caption else []
+        return "\n".join([*caption, *lines, "", _CHALLENGE_NOTE]) + "\n"
 
     def to_latex(self) -> str:
         """Return the table as LaTeX (package booktabs); the best values are bold."""

@@ -156,3 +156,12 @@ def test_names_cannot_forge_cells():
     assert table.to_markdown().count("\n|") == 5
     assert r"a | b \& c\_\{\textbackslash{}x\}" in table.to_latex()
     assert "<script>" not in table._repr_html_()
+
+
+def test_a_caption_of_names_becomes_no_markup():
+    evil = "<script>alert(1)</script>\n| forged \\input{x}"
+    table = ResultsTable([], evil)
+    markdown, latex = table.to_markdown(), table.to_latex()
+    assert "<script" not in markdown + table._repr_html_()
+    assert not [line for line in markdown.splitlines() if line.startswith("| forged")]
+    assert "\\input" not in latex
