@@ -20,6 +20,9 @@ from crnn_weak.model.heads import WEAK_HEADS
 
 __all__ = ["build_model", "conv_block", "draw_weights", "recurrent_block"]
 
+#: Stated, since a user's keras.json may say otherwise.
+_LAST = "channels_last"
+
 #: Keras' defaults for what is drawn at all; all other weights begin at zero or one.
 _INITIALIZERS = {
     "kernel": keras.initializers.GlorotUniform,
@@ -33,9 +36,11 @@ def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
     The ReLU follows the pooling: it commutes with the maximum, and fewer values are left.
     """
     number = index + 1
-    x = modules.Conv2D(config.n_filters, config.kernel_size, padding="same", name=f"conv_{number}")(x)
+    x = modules.Conv2D(config.n_filters, config.kernel_size, padding="same", data_format=_LAST, name=f"conv_{number}")(
+        x
+    )
     x = modules.BatchNormalization(name=f"batch_norm_{number}")(x)
-    x = modules.MaxPooling2D((1, config.pools[index]), name=f"pool_{number}")(x)
+    x = modules.MaxPooling2D((1, config.pools[index]), data_format=_LAST, name=f"pool_{number}")(x)
     x = layers.ReLU(name=f"relu_{number}")(x)
     return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
 

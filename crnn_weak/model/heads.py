@@ -38,6 +38,7 @@ References
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,12 +48,16 @@ from crnn_weak.model import pooling
 
 __all__ = ["WEAK_HEADS", "Head"]
 
+# The format is stated, since a user's keras.json may say otherwise.
+_MAX = functools.partial(layers.GlobalMaxPooling1D, data_format="channels_last")
+_MEAN = functools.partial(layers.GlobalAveragePooling1D, data_format="channels_last")
+
 #: (strong scores, features, number of classes, layer name) -> weak scores
 Head = Callable[[Any, Any, int, str], Any]
 
 
 def _max_dense(strong: Any, features: Any, n_classes: int, name: str) -> Any:
-    pooled = layers.GlobalMaxPooling1D(name="max_over_time")(strong)  # (clips, classes)
+    pooled = _MAX(name="max_over_time")(strong)  # (clips, classes)
     return layers.Dense(n_classes, activation="sigmoid", name=name)(pooled)
 
 
@@ -61,14 +66,14 @@ def _attention(strong: Any, features: Any, n_classes: int, name: str) -> Any:
     return pooling.AttentionPooling(name=name)([strong, logits])
 
 
-def _pooled_by(layer: type[layers.Layer]) -> Head:
+def _pooled_by(layer: Callable[..., layers.Layer]) -> Head:
     return lambda strong, features, n_classes, name: layer(name=name)(strong)
 
 
 WEAK_HEADS: dict[str, Head] = {
     "max_dense": _max_dense,
-    "max": _pooled_by(layers.GlobalMaxPooling1D),
-    "mean": _pooled_by(layers.GlobalAveragePooling1D),
+    "max": _pooled_by(_MAX),
+    "mean": _pooled_by(_MEAN),
     "linear_softmax": _pooled_by(pooling.LinearSoftmaxPooling),
     "exponential_softmax": _pooled_by(pooling.ExponentialSoftmaxPooling),
     "attention": _attention,

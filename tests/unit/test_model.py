@@ -210,3 +210,17 @@ def test_drawn_weights_depend_on_the_seed_alone():
     for one, other in zip(found[0], found[1], strict=True):
         np.testing.assert_array_equal(one, other)
     assert any((one != other).any() for one, other in zip(found[0], found[2], strict=True))
+
+
+@pytest.mark.parametrize("head", ["max_dense", "max", "mean"])
+def test_channels_first_in_the_users_keras_settings_changes_nothing(head):
+    expected = build_model("quick", head=head)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = build_model("quick", head=head)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    model.set_weights(expected.get_weights())
+    log_mel = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype(np.float32)
+    for name, scores in model.predict(log_mel, verbose=0).items():
+        np.testing.assert_array_equal(scores, expected.predict(log_mel, verbose=0)[name])
