@@ -8,14 +8,17 @@ from __future__ import annotations
 
 __all__ = ["latex", "markdown", "visible"]
 
-_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: "\\" + sign for sign in "\\`*_[]|#$~!"}
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-} | {sign: "\\" + sign for sign in "&%$#_{}"}
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        **{sign: "\\" + sign for sign in "&%$#_{}"},
+    }
+)
 
 
 def visible(text: str) -> str:
@@ -41,7 +44,7 @@ def markdown(text: str) -> str:
     >>> markdown("<b>a|b</b>")
     '&lt;b&gt;a\\\\|b&lt;/b&gt;'
     """
-    return visible(text).translate(str.maketrans(_MARKDOWN))
+    return visible(text).translate(_MARKDOWN)
 
 
 def latex(text: str) -> str:
@@ -52,4 +55,4 @@ def latex(text: str) -> str:
     >>> latex("50 % of a_b")
     '50 \\\\% of a\\\\_b'
     """
-    return visible(text).translate(str.maketrans(_LATEX))
+    return visible(text).translate(_LATEX)

@@ -63,11 +63,15 @@ def _mark(source: str) -> Any:
 known, derived, sibling, chosen = map(_mark, ("known", "derived", "sibling", "chosen"))
 
 
-@functools.cache
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
 def hints_of(section: type) -> dict[str, Any]:
     """Return the annotated type of every setting of a section, in reading order."""
-    hints = typing.get_type_hints(section, include_extras=True)
-    return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
+    if section not in _HINTS:
+        hints = typing.get_type_hints(section, include_extras=True)
+        _HINTS[section] = {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
+    return _HINTS[section]
 
 
 class _Section:

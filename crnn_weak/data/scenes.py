@@ -24,7 +24,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from crnn_weak.audio import index_audio, write_audio
-from crnn_weak.config import Config, fingerprint
+from crnn_weak.config import Config, ScenesData, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels import task4 as task4_files
@@ -143,16 +143,18 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     DataError
         The folder is not one of recordings, or a recording cannot be read.
     """
-    if not config.data.root:
+    data = config.data
+    assert isinstance(data, ScenesData)  # the registry chooses this function by the source
+    if not data.root:
         raise ConfigError(
             "data.root is not set: source 'scenes' needs a folder of isolated recordings, e.g. ESC-50's; "
             "--set data.root=FOLDER."
         )
     cache = Path(cache)
-    folder = read_recordings(config.data.root, cache=cache, jobs=jobs)
+    folder = read_recordings(data.root, cache=cache, jobs=jobs)
     rate = min(config.features.sample_rate_hz, mixing.MAX_RATE_HZ)
-    clip_seconds, seed = config.features.clip_seconds, config.data.seed
-    sizes = {"train": config.data.n_train, "test": config.data.n_test}
+    clip_seconds, seed = config.features.clip_seconds, data.seed
+    sizes = {"train": data.n_train, "test": data.n_test}
     identity = fingerprint(mixing.MIXING_VERSION, folder.content, rate, clip_seconds, seed, sizes, FOLDS)
     made = cache / f"scenes-{identity}"
     plans = {split: plan_scenes(folder, split, n, clip_seconds=clip_seconds, seed=seed) for split, n in sizes.items()}

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from crnn_weak import timing
 from crnn_weak.audio import load_clip, read_header, write_audio
-from crnn_weak.config import Config, fingerprint
+from crnn_weak.config import Config, StreetData, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels import task4 as task4_files
@@ -170,6 +170,7 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         Clips are not 10 s long, or a sample rate below 8 kHz.
     """
     features, data = config.features, config.data
+    assert isinstance(data, StreetData)  # the registry chooses this function by the source
     if features.clip_seconds != CLIP_SECONDS:
         raise ConfigError(
             f"features.clip_seconds = {features.clip_seconds:g}: expected 10, the length of every street clip; "

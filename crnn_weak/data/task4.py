@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from crnn_weak.audio import index_audio
-from crnn_weak.config import Config, fingerprint
+from crnn_weak.config import Config, Task4Data, fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
 from crnn_weak.labels import classes as labels
@@ -192,7 +192,9 @@ def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress
     Without ``data.metadata`` the label files are looked for in ``data.root``; without ``data.root`` every clip
     counts as missing.
     """
-    metadata = config.data.metadata or config.data.root
+    data = config.data
+    assert isinstance(data, Task4Data)  # the registry chooses this function by the source
+    metadata = data.metadata or data.root
     if not metadata:
         raise ConfigError(
             "data.metadata is not set: expected the folder with the organisers' training_set.csv and testing_set.csv, "
@@ -200,7 +202,7 @@ def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress
         )
     return Task4Dataset(
         metadata,
-        config.data.root or None,
+        data.root or None,
         name="dcase2017_task4",
         provenance="DCASE 2017 task 4 (AudioSet excerpts), the organisers' label files",
         clip_seconds=config.features.clip_seconds,

@@ -173,7 +173,7 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
     from crnn_weak.runs.results import write_results
 
     files = grid.files
-    write_json(files.baselines, to_plain(table.baselines))
+    write_json(files.baselines, to_plain(table.baselines or {}))
     texts = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in texts.items():
         write_text(files.table(suffix), text)

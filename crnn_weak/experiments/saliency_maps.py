@@ -279,10 +279,11 @@ def _write_table(
 ) -> list[Path]:
     from crnn_weak.saliency.table import rows_of_runs, to_csv, to_markdown
 
-    runs = [found]
     if isinstance(found, Experiment):
         places = [(setting, seed) for setting in found.settings for seed in found.seeds]
         runs = [found.run(setting, seed) for setting, seed in places if (*setting, seed) in found.cells]
+    else:
+        runs = [found]
     rows = rows_of_runs(
         runs, store, options.methods, space=options.space, reduction=options.reduction, scale=options.scale,
         progress=options.progress,

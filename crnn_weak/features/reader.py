@@ -95,7 +95,7 @@ class FeatureStore:
         self._events = tuple(header.events[row] for row in self._rows)
         self._crc32 = rows["crc32"][self._rows]
         self._status = status[self._rows]
-        self._log_mel: np.memmap | None = rows["log_mel"]
+        self._log_mel: Any = rows["log_mel"]  # np.memmap; None after pickling
         self._n_mapped_bytes = 0
         self._positions: dict[str, int] | None = None
 
@@ -185,10 +185,10 @@ class FeatureStore:
             raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()}; expected 0 to {len(self) - 1}.")
         data = self._log_mel
         if data is None:
-            header, rows = open_store(self.path)
+            header, arrays = open_store(self.path)
             if header.digest != self.digest:
                 raise FeatureStoreError(f"{self.path}: was replaced by another store after it was opened.")
-            self._log_mel = data = rows["log_mel"]
+            self._log_mel = data = arrays["log_mel"]
         if self.path.exists() and self.path.stat().st_size < data.offset + data.nbytes:
             raise FeatureStoreError(
                 f"{self.path}: ends before its last row; the file was changed after it was opened. Run "
@@ -198,7 +198,7 @@ class FeatureStore:
         self._n_mapped_bytes += values.nbytes
         if self._n_mapped_bytes > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             # The system may keep these pages cached; they no longer count as memory of this process.
-            data._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            data._mmap.madvise(mmap.MADV_DONTNEED)
             self._n_mapped_bytes = 0
         return values
 

@@ -226,7 +226,7 @@ def _draw_scores(edges: np.ndarray, scores: np.ndarray, limit: float, row: int, 
     floor, height, color = row + 0.40, 0.78, COLOURS["strong"]
     # A score belongs to its whole frame: steps, not slopes between frames.
     values, level = np.append(scores, scores[-1:]) * height, limit * height
-    fill = {"step": "post", "color": color, "linewidth": 0}
+    fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
     ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
     ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
     ax.plot(edges, np.full_like(edges, floor - level), color=COLOURS["threshold"], linewidth=0.6, dashes=(3, 2))

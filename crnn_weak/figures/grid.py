@@ -120,7 +120,7 @@ def _draw_paper(metric: str, place: Mapping[tuple[float, float], float], ax: Axe
     """Draw the published values, hollow and dashed."""
     x = [place[row.strong, row.weak] for row in paper.RESULTS]
     y = [getattr(row, metric) for row in paper.RESULTS]
-    line = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "alpha": 0.65}
+    line: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "alpha": 0.65}
     ax.plot(x, y, markersize=4.5, markerfacecolor="white", **line, **options)
 
 

@@ -16,7 +16,7 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def trade_figure(
-    points: Mapping[str, Mapping[str, tuple[float, float, float]]], *, curves: Sequence[Sequence[str]] = ()
+    points: Mapping[str, Mapping[str, tuple[float, ...]]], *, curves: Sequence[Sequence[str]] = ()
 ) -> Figure:
     """Return the figure, for `save_figure`.
 

@@ -243,7 +243,7 @@ def _start(name: str) -> datetime | None:
     """Return when a recording began, where its file name says so."""
     found = _STAMP.search(name.rsplit("/", 1)[-1])
     try:
-        return datetime(*map(int, found.groups())) if found else None
+        return datetime.strptime(" ".join(found.groups()), "%Y %m %d %H %M %S") if found else None
     except ValueError:
         return None
 

@@ -138,7 +138,8 @@ def _needs(design: Design, name: str) -> list[str]:
 
 def ordered(design: Design) -> list[list[str]]:
     """Return the entries in groups: each needs models of earlier groups only."""
-    left, groups, done = list(design.entries), [], set()
+    left, groups = list(design.entries), []
+    done: set[str] = set()
     while left:
         group = [name for name in left if set(_needs(design, name)) <= done]
         if not group:

@@ -85,14 +85,14 @@ def augment(
     """
     n_clips, _, n_bands = features.shape
     if settings.band_shift:
-        shifts = rng.integers(-settings.band_shift, settings.band_shift + 1, size=n_clips)
-        features = shift_bands(features, shifts)
+        steps = rng.integers(-settings.band_shift, settings.band_shift + 1, size=(n_clips,))
+        features = shift_bands(features, steps)
     if settings.band_gain_db:
         points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, _GAIN_POINTS))
         gains = band_gains(points, n_bands) / _DECIBELS
         features = features + (gains / (1.0 if deviations is None else deviations)).astype(np.float32)[:, None, :]
     if settings.time_shift:
-        shifts = rng.integers(features.shape[1], size=len(features))
+        shifts: np.ndarray = rng.integers(features.shape[1], size=len(features))
         features, targets = rotate(features, shifts), targets | {"strong": rotate(targets["strong"], shifts)}
     if settings.mixup:
         shares = rng.beta(settings.mixup, settings.mixup, size=len(features)).astype(np.float32)
