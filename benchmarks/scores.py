@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from common import alternate, report
 
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.events.decode import scores_to_events
 from crnn_weak.events.scores import Scores
 from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
@@ -87,14 +87,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     scores, events = made_up(args.clips)
-    estimated = scores_to_events(scores, DecisionConfig())
+    estimated = scores_to_events(scores, OperatingPointConfig())
     options: dict[str, Any] = {"classes": CLASSES}
     tags = {clip: sorted({event.label for event in rows}) for clip, rows in events.items()}
     few = dict(list(tags.items())[:100])
     guessed = {clip: sorted({event.label for event in estimated[clip]}) for clip in few}
 
     def at_threshold(threshold: float) -> float:
-        found = scores_to_events(scores, DecisionConfig(threshold=threshold))
+        found = scores_to_events(scores, OperatingPointConfig(threshold=threshold))
         return official_segment_metrics(events, found, **options).f_score
 
     def search(metric: str, per_class: bool = False) -> float:

@@ -19,12 +19,12 @@ from crnn_weak.settings import (
     AidConfig,
     Config,
     DataConfig,
-    DecisionConfig,
     EvaluationConfig,
     FeatureConfig,
     FolderData,
     LossWeights,
     ModelConfig,
+    OperatingPointConfig,
     ScenesData,
     StreetData,
     TargetConfig,
@@ -39,12 +39,12 @@ __all__ = [
     "AidConfig",
     "Config",
     "DataConfig",
-    "DecisionConfig",
     "EvaluationConfig",
     "FeatureConfig",
     "FolderData",
     "LossWeights",
     "ModelConfig",
+    "OperatingPointConfig",
     "ScenesData",
     "StreetData",
     "TargetConfig",
@@ -161,6 +161,8 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
     """
     if base is None:
         base = preset(str(values.get("preset", "paper")))
+    if "decisions" in values and "operating_point" not in values:  # the section's name in earlier versions
+        values = {"operating_point" if name == "decisions" else name: value for name, value in values.items()}
     sections = [item.name for item in dataclasses.fields(base)]
     changes: dict[str, Any] = {}
     for name, value in values.items():

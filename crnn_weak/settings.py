@@ -34,12 +34,12 @@ __all__ = [
     "AidConfig",
     "Config",
     "DataConfig",
-    "DecisionConfig",
     "EvaluationConfig",
     "FeatureConfig",
     "FolderData",
     "LossWeights",
     "ModelConfig",
+    "OperatingPointConfig",
     "ScenesData",
     "StreetData",
     "TargetConfig",
@@ -350,10 +350,10 @@ class TrainingConfig(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecisionConfig(_Section):
+class OperatingPointConfig(_Section):
     """From scores to events and tags. The defaults are the paper's: one threshold, nothing smoothed."""
 
-    name_in_file = "decisions"
+    name_in_file = "operating_point"
 
     threshold: Annotated[float, sibling("for frames and tags", gt=0, lt=1)] = 0.5
     low_threshold: Annotated[
@@ -457,6 +457,6 @@ class Config:
     targets: TargetConfig = field(default_factory=TargetConfig)
     aids: AidConfig = field(default_factory=AidConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    decisions: DecisionConfig = field(default_factory=DecisionConfig)
+    operating_point: OperatingPointConfig = field(default_factory=OperatingPointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: DataConfig = field(default_factory=StreetData)

@@ -68,7 +68,7 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
         "evaluation": config.evaluation,
         "clip_seconds": config.features.clip_seconds,
     }
-    result = tune(scored.scores, metric="tagging_f1", operating_point=config.decisions, **common)
+    result = tune(scored.scores, metric="tagging_f1", operating_point=config.operating_point, **common)
     tuned["tagging_f1"] = [result.before, result.after]
     if scored.events is not None:
         result = tune(scored.scores, metric="segment_f1", operating_point=result.operating_point, **common)
@@ -90,8 +90,8 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     # Loaded and saved anew: without the optimizer's state the file is half as large.
     model, _ = load_model(source)
-    decisions = result.operating_point.to_dict()
-    save_model(model, out, dataclasses.replace(metadata, decisions=decisions, provenance=provenance))
+    point = result.operating_point.to_dict()
+    save_model(model, out, dataclasses.replace(metadata, operating_point=point, provenance=provenance))
     return provenance
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crnn_weak.config import DecisionConfig, FeatureConfig
+from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.inference.detector import Detector
 
@@ -47,7 +47,7 @@ def detector(model=None, *, operating_point=None, batch_size=8, window_hop_secon
         classes=CLASSES,
         features=FEATURES,
         scaler=scaler,
-        operating_point=operating_point or DecisionConfig(),
+        operating_point=operating_point or OperatingPointConfig(),
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

@@ -87,8 +87,8 @@ def make_run(
     (folder / "state.json").write_text(json.dumps({"finished": True, "epoch": 4, "best_epoch": 3}))
     save_scores(folder / "scores.h5", make_scores(store, quality=quality, seed=seed))
     scores = load_scores(folder / "scores.h5")
-    decisions = OperatingPoint.from_config(config.decisions, store.classes)
-    events, tags = scores_to_events(scores, decisions), scores_to_tags(scores, decisions)
+    point = OperatingPoint.from_config(config.operating_point, store.classes)
+    events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
     write_events(folder / "events.tsv", events)
     write_tags(folder / "tags.tsv", tags)
     truth = {
@@ -100,7 +100,7 @@ def make_run(
         "split": "test",
         "n_clips": len(store),
         "n_listed": store.n_listed,
-        "decisions": decisions.to_dict(),
+        "operating_point": point.to_dict(),
         "tagging": tagging_metrics(truth, tags, **known).to_dict(),
         "segment": None,
         "event": None,

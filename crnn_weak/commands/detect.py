@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from crnn_weak import options
-from crnn_weak.config import DecisionConfig, apply_overrides, preset
+from crnn_weak.config import OperatingPointConfig, apply_overrides, preset
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
@@ -59,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all-classes", action="store_true", help="also the classes that the starter model has off")
     point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
     point.add_argument(
-        "--set", action="append", default=[], metavar="decisions.NAME=VALUE", help="e.g. decisions.median_seconds=0.3"
+        "--set",
+        action="append",
+        default=[],
+        metavar="operating_point.NAME=VALUE",
+        help="e.g. operating_point.median_seconds=0.3",
     )
     live = parser.add_argument_group("live")
     live.add_argument("--follow", action="store_true", help="raw PCM on stdin; events are printed as they end")
@@ -149,15 +153,15 @@ def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingP
     changes: dict[str, Any] = {}
     names = [override.partition("=")[0].strip() for override in args.set]
     for name in names:
-        if not name.startswith("decisions."):
+        if not name.startswith("operating_point."):
             raise ConfigError(
-                f"--set {name}: a trained model's {name.partition('.')[0]} cannot change, only decisions.*"
+                f"--set {name}: a trained model's {name.partition('.')[0]} cannot change, only operating_point.*"
             )
-    # The checks of DecisionConfig, against a threshold that leaves a low one all room; the model's own comes below.
-    base = dataclasses.replace(preset("paper"), decisions=DecisionConfig(threshold=0.999))
-    given = apply_overrides(base, args.set).decisions
+    # The checks of the configuration, against a threshold that leaves a low one all room; the model's own comes below.
+    base = dataclasses.replace(preset("paper"), operating_point=OperatingPointConfig(threshold=0.999))
+    given = apply_overrides(base, args.set).operating_point
     fields = {"threshold": ("thresholds", "tag_thresholds"), "low_threshold": ("low_thresholds",)}
-    for name in (name.removeprefix("decisions.") for name in names):
+    for name in (name.removeprefix("operating_point.") for name in names):
         changes |= dict.fromkeys(fields.get(name, (name,)), getattr(given, name))
     if args.threshold is not None:
         changes |= {"thresholds": args.threshold, "tag_thresholds": args.threshold}

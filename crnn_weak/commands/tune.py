@@ -86,7 +86,7 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     stored = stored_point(scored.run.path, scored.scores.classes)
     _refuse_to_overwrite(args, stored, path)
     source = "the run's configuration"
-    start = OperatingPoint.from_config(scored.run.config.decisions, scored.scores.classes)
+    start = OperatingPoint.from_config(scored.run.config.operating_point, scored.scores.classes)
     if stored is not None and not args.reset:
         start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
     begin = _held(args, start)

@@ -27,7 +27,7 @@ import numpy as np
 
 from crnn_weak import timing
 from crnn_weak.activity import roll_runs, runs_roll
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.errors import DataError
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
 from crnn_weak.events.scores import Scores
@@ -204,7 +204,7 @@ class Decoder:
 
     Parameters
     ----------
-    point : OperatingPoint or DecisionConfig
+    point : OperatingPoint or OperatingPointConfig
     hop_seconds : float
     classes : sequence of str, length n_classes
     n_clips : int
@@ -219,7 +219,7 @@ class Decoder:
 
     Examples
     --------
-    >>> decoder = Decoder(DecisionConfig(), 0.5, classes=["Car"])
+    >>> decoder = Decoder(OperatingPointConfig(), 0.5, classes=["Car"])
     >>> decoder.push(np.array([[0.1], [0.7]]))
     [[]]
     >>> decoder.finish(np.array([[0.9], [0.2]]))
@@ -227,7 +227,12 @@ class Decoder:
     """
 
     def __init__(
-        self, point: OperatingPoint | DecisionConfig, hop_seconds: float, *, classes: Sequence[str], n_clips: int = 1
+        self,
+        point: OperatingPoint | OperatingPointConfig,
+        hop_seconds: float,
+        *,
+        classes: Sequence[str],
+        n_clips: int = 1,
     ) -> None:
         self._point = as_operating_point(point, classes)
         self._steps = Steps(self._point, hop_seconds)
@@ -360,7 +365,7 @@ def binarize(
     return np.moveaxis(roll.reshape(n_clips, -1, n_frames), 2, 1).reshape(strong.shape)
 
 
-def scores_to_events(scores: Scores, point: DecisionConfig | OperatingPoint) -> dict[str, tuple[Event, ...]]:
+def scores_to_events(scores: Scores, point: OperatingPointConfig | OperatingPoint) -> dict[str, tuple[Event, ...]]:
     """Return the events of every clip, in the scores' order; a clip without events has an empty tuple.
 
     See Also
@@ -370,7 +375,7 @@ def scores_to_events(scores: Scores, point: DecisionConfig | OperatingPoint) -> 
     Examples
     --------
     >>> strong = np.array([[[0.1], [0.7], [0.9], [0.2]]])
-    >>> scores_to_events(Scores(("a",), ("Car",), 0.5, strong, np.array([[0.9]])), DecisionConfig())
+    >>> scores_to_events(Scores(("a",), ("Car",), 0.5, strong, np.array([[0.9]])), OperatingPointConfig())
     {'a': (Event(onset=0.5, offset=1.5, label='Car', score=0.8),)}
     """
     events: dict[str, tuple[Event, ...]] = {}
@@ -383,7 +388,7 @@ def scores_to_events(scores: Scores, point: DecisionConfig | OperatingPoint) -> 
     return events
 
 
-def scores_to_tags(scores: Scores, point: DecisionConfig | OperatingPoint) -> dict[str, tuple[str, ...]]:
+def scores_to_tags(scores: Scores, point: OperatingPointConfig | OperatingPoint) -> dict[str, tuple[str, ...]]:
     """Return the tags of every clip, in the scores' order.
 
     See Also

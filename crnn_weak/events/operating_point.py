@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import ConfigError
 from crnn_weak.run_files import RunFiles
@@ -81,7 +81,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ConfigError(f"low_thresholds: {low:g} of {label!r} is above its threshold {high:g}.")
 
     @classmethod
-    def from_config(cls, config: DecisionConfig, classes: Sequence[str]) -> OperatingPoint:
+    def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
         n = len(classes)
         return cls(
@@ -149,7 +149,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def as_operating_point(
-    point: DecisionConfig | OperatingPoint, classes: Sequence[str], *, where: str = "operating point"
+    point: OperatingPointConfig | OperatingPoint, classes: Sequence[str], *, where: str = "operating point"
 ) -> OperatingPoint:
     """Return an operating point for the given classes; `where` names it in messages.
 
@@ -158,7 +158,7 @@ def as_operating_point(
     ConfigError
         Its classes are others.
     """
-    if isinstance(point, DecisionConfig):
+    if isinstance(point, OperatingPointConfig):
         return OperatingPoint.from_config(point, classes)
     if point.classes != tuple(classes):
         raise ConfigError(
@@ -197,7 +197,7 @@ class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: str | Path, classes: Sequence[str]) -> StoredPoint:
-        """Read a file of this version, ``decisions.json`` of an earlier one, or a bare `OperatingPoint.to_dict`.
+        """Read a file of this version, ``operating_point.json`` of an earlier one, or a bare `OperatingPoint.to_dict`.
 
         Raises
         ------

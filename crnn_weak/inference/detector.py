@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
-from crnn_weak.config import DecisionConfig, FeatureConfig
+from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.errors import ConfigError, DataError, ModelFileError
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point, stored_point
 from crnn_weak.events.scores import Scores
@@ -55,7 +55,7 @@ class Detector:
     classes : sequence of str
     features : FeatureConfig
     scaler : Scaler
-    operating_point : OperatingPoint or DecisionConfig, optional
+    operating_point : OperatingPoint or OperatingPointConfig, optional
         The paper's by default.
     provenance : mapping
         Where the model comes from.
@@ -81,7 +81,7 @@ class Detector:
         classes: Sequence[str],
         features: FeatureConfig,
         scaler: Scaler,
-        operating_point: OperatingPoint | DecisionConfig | None = None,
+        operating_point: OperatingPoint | OperatingPointConfig | None = None,
         provenance: Mapping[str, Any] | None = None,
         default_classes: Sequence[str] | None = None,
         batch_size: int = 32,
@@ -91,7 +91,7 @@ class Detector:
         self.classes = tuple(classes)
         self.features = features
         self.scaler = scaler
-        self.operating_point = as_operating_point(operating_point or DecisionConfig(), self.classes)
+        self.operating_point = as_operating_point(operating_point or OperatingPointConfig(), self.classes)
         self.provenance = dict(provenance or {})
         self.default_classes = self.classes if default_classes is None else tuple(default_classes)
         class_indices(self.default_classes, self.classes, where="default_classes")
@@ -119,7 +119,7 @@ class Detector:
         self,
         source: Any,
         *,
-        operating_point: OperatingPoint | DecisionConfig | None = None,
+        operating_point: OperatingPoint | OperatingPointConfig | None = None,
         threshold: float | None = None,
         classes: Sequence[str] | None = None,
     ) -> EventList:
@@ -129,7 +129,7 @@ class Detector:
         ----------
         source : path, binary file, or (array, sample_rate_hz)
             Of any length; the array has shape (n_samples,) or (n_samples, n_channels).
-        operating_point : OperatingPoint or DecisionConfig, optional
+        operating_point : OperatingPoint or OperatingPointConfig, optional
             By default the one stored with the model.
         threshold : float, optional
             One threshold for all classes, in place of the operating point's.
@@ -356,11 +356,11 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
 
     model, metadata = load_model(file)
     stored = stored_point(file.parent, metadata.classes)
-    point: OperatingPoint | DecisionConfig = metadata.config.decisions
+    point: OperatingPoint | OperatingPointConfig = metadata.config.operating_point
     if stored is not None:
         point = stored.operating_point
-    elif metadata.decisions:
-        point = OperatingPoint.from_dict(metadata.decisions)
+    elif metadata.operating_point:
+        point = OperatingPoint.from_dict(metadata.operating_point)
     default_classes = metadata.provenance.get("default_classes")
     known = isinstance(default_classes, list | tuple) and all(label in metadata.classes for label in default_classes)
     if default_classes is not None and not known:

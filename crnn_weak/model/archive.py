@@ -54,7 +54,8 @@ class _Content(msgspec.Struct):
     classes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=65_536)]
     config_toml: str
     scaler: _ScalerValues
-    decisions: dict[str, Any] = {}
+    operating_point: dict[str, Any] = {}
+    decisions: dict[str, Any] = {}  # its name in earlier versions
     provenance: dict[str, Any] = {}
 
 
@@ -70,9 +71,9 @@ class ModelMetadata:
         The whole configuration of the training run.
     scaler : Scaler
         Standardizes the log mel input.
-    decisions : mapping
-        The operating point, as `crnn_weak.events.operating_point.OperatingPoint.to_dict` writes it; empty for the
-        configuration's own.
+    operating_point : mapping
+        Thresholds and post-processing, as `crnn_weak.events.operating_point.OperatingPoint.to_dict` writes them; empty
+        for the configuration's own.
     provenance : mapping
         Training data, date and versions.
     """
@@ -80,7 +81,7 @@ class ModelMetadata:
     classes: tuple[str, ...]
     config: Config
     scaler: Scaler
-    decisions: Mapping[str, Any] = field(default_factory=dict)
+    operating_point: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -90,7 +91,7 @@ class ModelMetadata:
             "classes": list(self.classes),
             "config_toml": configuration.to_toml(self.config),
             "scaler": self.scaler.to_dict(),
-            "decisions": dict(self.decisions),
+            "operating_point": dict(self.operating_point),
             "provenance": dict(self.provenance),
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
@@ -127,7 +128,8 @@ class ModelMetadata:
         ):
             if found != expected:
                 raise ModelFileError(f"{where}: {found!r} {what}, expected {expected}. {_AGAIN}")
-        return cls(tuple(content.classes), config, scaler, content.decisions, content.provenance)
+        point = content.operating_point or content.decisions
+        return cls(tuple(content.classes), config, scaler, point, content.provenance)
 
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:

@@ -163,7 +163,7 @@ def _add_views(section: ClipSection, run: Run, store: FeatureStore, options: Cli
     clips = _read_clips(run, store, list(chosen))
     maps = _saliency(section, run, clips, options.method) if options.saliency else [{} for _ in clips]
     f_scores = dict(zip(section.scores.clip_ids, section.scores.f_scores().tolist(), strict=True))
-    stored = run.metrics.get("decisions")
+    stored = run.metrics.get("operating_point") or run.metrics.get("decisions")  # its name in earlier versions
     point = None if stored is None else OperatingPoint.from_dict(stored)
     thresholds = {} if point is None else dict(zip(point.classes, point.thresholds, strict=True))
     for number, (clip, found) in enumerate(zip(clips, maps, strict=True), start=1):

@@ -197,7 +197,8 @@ def _model_lines(run: Run) -> list[str]:
         f"- {sum(block.n_weights for block in blocks):,} trainable weights; preset {escape.markdown(config.preset)}, "
         f"weak head {escape.markdown(config.model.weak_head)}",
         f"- {len(run.classes)} classes: {escape.markdown('; '.join(run.classes))}",
-        f"- operating point: a score of {config.decisions.threshold:g} or more, unless the file holds tuned thresholds",
+        f"- operating point: a score of {config.operating_point.threshold:g} or more, "
+        "unless the file holds tuned thresholds",
         "",
     ]  # fmt: skip
 

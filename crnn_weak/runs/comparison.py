@@ -76,7 +76,7 @@ def score_run(run: RunFiles, keep: RunFiles | None = None) -> RunScore:
     if found is not None:
         return found
     validation, test = open_scores(run.folder, "validation"), open_scores(run.folder, "test")
-    own = OperatingPoint.from_config(test.run.config.decisions, test.scores.classes)
+    own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
     result = RunScore({}, {}, {}, _psds(test))
     for metric in METRICS if test.events is not None else ("tagging",):
         point = _tuned(validation, metric, own)

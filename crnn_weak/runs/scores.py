@@ -142,6 +142,6 @@ def run_operating_point(
     elif which != "configured":
         stored = StoredPoint.read(which, classes)
     if stored is None:
-        return OperatingPoint.from_config(run.config.decisions, classes), "the run's configuration"
+        return OperatingPoint.from_config(run.config.operating_point, classes), "the run's configuration"
     source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
     return stored.operating_point, source if which is None else f"{source}, {which}"

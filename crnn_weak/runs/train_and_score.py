@@ -176,10 +176,10 @@ def _score(files: RunFiles, store: FeatureStore, config: Config) -> dict[str, An
     from crnn_weak.labels.files import write_events, write_tags
 
     scores = load_scores(files.scores)
-    point = OperatingPoint.from_config(config.decisions, scores.classes)
+    point = OperatingPoint.from_config(config.operating_point, scores.classes)
     write_events(files.events, scores_to_events(scores, point))
     write_tags(files.tags, scores_to_tags(scores, point))
-    return _metrics(scores, store, config) | {"decisions": point.to_dict()}
+    return _metrics(scores, store, config) | {"operating_point": point.to_dict()}
 
 
 def _metrics(scores: Scores, store: FeatureStore, config: Config) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _metrics(scores: Scores, store: FeatureStore, config: Config) -> dict[str, A
     )
 
     classes, evaluation = scores.classes, config.evaluation
-    point = OperatingPoint.from_config(config.decisions, classes)
+    point = OperatingPoint.from_config(config.operating_point, classes)
     tags = {
         clip_id: tuple(c for c, on in zip(classes, row, strict=True) if on)
         for clip_id, row in zip(store.clip_ids, store.tags, strict=True)

@@ -38,7 +38,7 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.activity import EventTable, event_table, segment_maximum, segment_roll
-from crnn_weak.config import DecisionConfig, EvaluationConfig
+from crnn_weak.config import EvaluationConfig, OperatingPointConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.events.decode import Decoder, Runs, binarize
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
@@ -120,7 +120,7 @@ def _reference(scores: Scores, metric: str, tags: Tags | None, events: Events | 
 
 def value_of(
     scores: Scores,
-    operating_point: DecisionConfig | OperatingPoint,
+    operating_point: OperatingPointConfig | OperatingPoint,
     *,
     metric: str,
     tags: Tags | None = None,
@@ -199,7 +199,7 @@ def tune(
     tags: Tags | None = None,
     events: Events | None = None,
     per_class: bool = False,
-    operating_point: DecisionConfig | OperatingPoint | None = None,
+    operating_point: OperatingPointConfig | OperatingPoint | None = None,
     candidates: Sequence[float] | np.ndarray | None = None,
     medians: Sequence[float] | None = None,
     min_durations: Sequence[float] | None = None,
@@ -220,7 +220,7 @@ def tune(
         The reference of every clip that has scores; only the one that the metric needs.
     per_class : bool
         Choose for each class.
-    operating_point : DecisionConfig or OperatingPoint, optional
+    operating_point : OperatingPointConfig or OperatingPoint, optional
         Start; what is not searched stays. The paper's by default.
     candidates : sequence of float in (0, 1), optional
         Thresholds; 0.01, 0.02, ... 0.99 by default.
@@ -240,7 +240,7 @@ def tune(
     """
     settings = evaluation or EvaluationConfig()
     reference = _reference(scores, metric, tags, events)
-    start = as_operating_point(operating_point or DecisionConfig(), scores.classes)
+    start = as_operating_point(operating_point or OperatingPointConfig(), scores.classes)
     grid = _grid(candidates)
     if reference.tags is not None:
         sets = [start]

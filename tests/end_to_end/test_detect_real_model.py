@@ -27,11 +27,11 @@ def run_folder(tmp_path_factory):
         model=ModelConfig(n_filters=4, pools=(2, 2, 2), gru_units=(4, 4), dense_units=4),
         training=TrainingConfig(batch_size=4),
     )
-    decisions = OperatingPoint.from_config(config.decisions, CLASSES).replace(thresholds=(0.45, 0.55))
+    point = OperatingPoint.from_config(config.operating_point, CLASSES).replace(thresholds=(0.45, 0.55))
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
     folder = tmp_path_factory.mktemp("runs") / "first"
     folder.mkdir()
-    metadata = ModelMetadata(CLASSES, config, scaler, decisions.to_dict(), {"trained_on": "nothing"})
+    metadata = ModelMetadata(CLASSES, config, scaler, point.to_dict(), {"trained_on": "nothing"})
     save_model(build_model(config, n_classes=2), folder / "best.keras", metadata)
     return folder
 

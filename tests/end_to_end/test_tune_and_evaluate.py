@@ -111,12 +111,10 @@ def test_an_earlier_choice_is_replaced_only_when_asked(capsys, run_folder):
 def test_filters_held_while_tuning_are_stored(capsys, run_folder):
     options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
-    decisions = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]
-    assert decisions["weak_gate"] is True
-    assert decisions["min_gap_seconds"] == [0.2, 0.2, 0.2]
-    assert all(
-        low == min(0.15, high) for low, high in zip(decisions["low_thresholds"], decisions["thresholds"], strict=True)
-    )
+    point = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]
+    assert point["weak_gate"] is True
+    assert point["min_gap_seconds"] == [0.2, 0.2, 0.2]
+    assert all(low == min(0.15, high) for low, high in zip(point["low_thresholds"], point["thresholds"], strict=True))
 
 
 def test_threshold_free_figures(capsys, run_folder):
@@ -190,7 +188,7 @@ def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
 
 
 def test_an_operating_point_of_an_earlier_version_is_used(capsys, run_folder):
-    point = OperatingPoint.from_config(configuration.DecisionConfig(threshold=0.25), CLASSES)
+    point = OperatingPoint.from_config(configuration.OperatingPointConfig(threshold=0.25), CLASSES)
     old = {"decisions": point.to_dict(), "tuned": {}}
     (run_folder / "decisions.json").write_text(json.dumps(old))
     assert evaluated(capsys, run_folder)["segment"]["f_score"] > 0.9
@@ -208,7 +206,10 @@ def test_an_operating_point_of_an_earlier_version_is_used(capsys, run_folder):
         ('{"operating_point": {"classes": ["bell"]}}', "missing required field `thresholds`"),
         ('{"operating_point": 3}', "operating_point: expected `object`"),
         ("1e999999", "Expected"),
-        (json.dumps(OperatingPoint.from_config(configuration.DecisionConfig(), ["bell"]).to_dict()), "for 1 classes"),
+        (
+            json.dumps(OperatingPoint.from_config(configuration.OperatingPointConfig(), ["bell"]).to_dict()),
+            "for 1 classes",
+        ),
     ],
 )
 def test_a_damaged_operating_point_is_one_line(capsys, run_folder, text, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crnn_weak.activity import segment_roll
-from crnn_weak.config import DecisionConfig, EvaluationConfig
+from crnn_weak.config import EvaluationConfig, OperatingPointConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError
 from crnn_weak.events.decode import scores_to_events
 from crnn_weak.events.operating_point import OperatingPoint
@@ -43,8 +43,8 @@ def tags_of(events):
     return {clip: {event.label for event in rows} for clip, rows in events.items()}
 
 
-def official_value(scores, events, decisions, metric):
-    estimated = scores_to_events(scores, decisions)
+def official_value(scores, events, point, metric):
+    estimated = scores_to_events(scores, point)
     if metric == "event_f1":
         return official_event_metrics(events, estimated, classes=scores.classes).f_score
     length = scores.strong.shape[1] * scores.hop_seconds
@@ -65,16 +65,18 @@ FILTERS = {
 def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
     scores, events = made_up(1)
     for threshold in (0.2, 0.35, 0.5, 0.8, 0.97):
-        decisions = OperatingPoint.from_config(DecisionConfig(**(FILTERS[filters] | {"threshold": threshold})), CLASSES)
-        ours = value_of(scores, decisions, metric=metric, events=events)
-        assert ours == pytest.approx(official_value(scores, events, decisions, metric), abs=1e-9)
+        point = OperatingPoint.from_config(
+            OperatingPointConfig(**(FILTERS[filters] | {"threshold": threshold})), CLASSES
+        )
+        ours = value_of(scores, point, metric=metric, events=events)
+        assert ours == pytest.approx(official_value(scores, events, point, metric), abs=1e-9)
 
 
 @pytest.mark.parametrize("filters", FILTERS)
 def test_counts_at_every_threshold_are_those_of_the_metric(filters):
     scores, events = made_up(2)
     candidates = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-    start = OperatingPoint.from_config(DecisionConfig(threshold=0.9, **FILTERS[filters]), CLASSES)
+    start = OperatingPoint.from_config(OperatingPointConfig(threshold=0.9, **FILTERS[filters]), CLASSES)
     roll = segment_roll(events, clip_ids=scores.clip_ids, classes=CLASSES, clip_seconds=60 * HOP)
     index = segment_index(scores, start, candidates, n_segments=roll.shape[1], segment_seconds=1.0)
     curves = counts_at_thresholds(index.reshape(-1, 3), roll.reshape(-1, 3), len(candidates))
@@ -89,7 +91,7 @@ def test_counts_at_every_threshold_are_those_of_the_metric(filters):
 @pytest.mark.parametrize("filters", ["plain", "hysteresis, gap, duration"])
 def test_common_threshold_is_the_best_of_all(metric, filters):
     scores, events = made_up(3)
-    start = OperatingPoint.from_config(DecisionConfig(**FILTERS[filters]), CLASSES)
+    start = OperatingPoint.from_config(OperatingPointConfig(**FILTERS[filters]), CLASSES)
     candidates = np.arange(1, 20) / 20
     reference = {"tags": tags_of(events), "events": events}
     found = tune(scores, metric=metric, operating_point=start, candidates=candidates, **reference)
@@ -108,7 +110,7 @@ def test_per_class_f1_is_the_best_of_all_combinations(metric, seed):
     candidates = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
     reference = {"tags": tags_of(events), "events": events}
     found = tune(scores, metric=metric, per_class=True, candidates=candidates, **reference)
-    start = OperatingPoint.from_config(DecisionConfig(), CLASSES)
+    start = OperatingPoint.from_config(OperatingPointConfig(), CLASSES)
     name = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
     best = max(
         value_of(scores, start.replace(**{name: combination}), metric=metric, **reference)
@@ -138,12 +140,12 @@ def test_per_class_error_rate_cannot_be_improved_by_one_class(seed):
 def test_search_knows_its_own_value():
     scores, events = made_up(7)
     candidates = np.arange(1, 50) / 50
-    start = OperatingPoint.from_config(DecisionConfig(), CLASSES)
+    start = OperatingPoint.from_config(OperatingPointConfig(), CLASSES)
     roll = segment_roll(events, clip_ids=scores.clip_ids, classes=CLASSES, clip_seconds=60 * HOP)
     index = segment_index(scores, start, candidates, n_segments=roll.shape[1], segment_seconds=1.0)
     chosen, value = best_error_rate([index.reshape(-1, 3)], roll.reshape(-1, 3), len(candidates), per_class=True)
-    decisions = start.replace(thresholds=tuple(candidates[chosen].tolist()))
-    assert value == pytest.approx(value_of(scores, decisions, metric="error_rate", events=events))
+    point = start.replace(thresholds=tuple(candidates[chosen].tolist()))
+    assert value == pytest.approx(value_of(scores, point, metric="error_rate", events=events))
 
 
 def test_among_equals_the_middle_of_the_plateau_is_taken():

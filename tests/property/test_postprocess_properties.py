@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from crnn_weak.activity import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.events.decode import binarize, scores_to_events
 from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.events.scores import Scores
@@ -23,7 +23,7 @@ seconds = st.sampled_from([0.0, 0.3, 0.6, 0.7, 1.0, 2.0])
 
 def events_of(roll, hop):
     scores = Scores(("a",), CLASSES, hop, roll[None].astype(float), np.ones((1, 2)))
-    return scores_to_events(scores, DecisionConfig())["a"]
+    return scores_to_events(scores, OperatingPointConfig())["a"]
 
 
 @st.composite

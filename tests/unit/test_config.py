@@ -35,7 +35,7 @@ def test_toml_round_trip_is_exact(name, tmp_path):
         ("model.pools=[2, 2, 1]", "model", "pools", (2, 2, 1)),
         ("model.weak_head=max", "model", "weak_head", "max"),
         ('model.weak_head="max"', "model", "weak_head", "max"),
-        ("decisions.weak_gate=true", "decisions", "weak_gate", True),
+        ("operating_point.weak_gate=true", "operating_point", "weak_gate", True),
         ("data.n_train=7", "data", "n_train", 7),
     ],
 )
@@ -68,7 +68,7 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("features.fmax_hz=30000", "half the sample rate"),
         ("features.n_fft=1024", "at least the window"),
         ("training.learning_rate=nan", "> 0"),
-        ("decisions.threshold=1.5", "< 1"),
+        ("operating_point.threshold=1.5", "< 1"),
     ],
 )
 def test_a_bad_override_is_one_clear_line(override, message):
@@ -83,6 +83,7 @@ def test_a_file_of_an_earlier_version_still_loads(name):
     values["model"] |= {"n_classes": 17, "n_conv_layers": len(values["model"]["pools"])}
     values["features"] |= {"centre": "cell"}
     values["data"] |= {"root": "", "metadata": "", "events": ""}
+    values["decisions"] = values.pop("operating_point")
     assert configuration.from_dict(values) == preset(name)
     with pytest.raises(ConfigError, match="n_conv_layers = 7: contradicts"):
         configuration.from_dict({"model": {"n_conv_layers": 7}})

@@ -141,7 +141,13 @@ def test_a_failure_between_others_disturbs_none(tmp_path, fake):
 
 def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
     detect(
-        street, "--set", "decisions.median_seconds=0.3", "--set", "decisions.low_threshold=0.4", "--threshold", "0.8"
+        street,
+        "--set",
+        "operating_point.median_seconds=0.3",
+        "--set",
+        "operating_point.low_threshold=0.4",
+        "--threshold",
+        "0.8",
     )
     err = capsys.readouterr().err
     assert "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s" in err
@@ -162,8 +168,8 @@ def test_classes(street, capsys):
         ([], "no recording was given"),
         (["nowhere.wav"], "no such file"),
         (["STREET", "--classes", "Hgh"], "'High'"),
-        (["STREET", "--set", "training.epochs=3"], "decisions."),
-        (["STREET", "--set", "decisions.median=3"], "median_seconds"),
+        (["STREET", "--set", "training.epochs=3"], "operating_point."),
+        (["STREET", "--set", "operating_point.median=3"], "median_seconds"),
         (["STREET", "--threshold", "1.5"], "scores in (0, 1)"),
         (["STREET", "--operating-point", "nowhere.json"], "nowhere.json"),
         (["STREET", "--figure"], "--out"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from detection_fakes import CLASSES, FEATURES, RATE, bursts, detector
 
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.inference.live import LiveDetector, PcmBlocks, PcmFormat
 
@@ -38,8 +38,8 @@ def rows(events):
 
 def test_the_events_of_a_stream_are_those_of_the_file():
     audio = np.round(bursts(31.3) * 32767).astype(np.int16)
-    decisions = DecisionConfig(low_threshold=0.3, median_seconds=0.15, min_gap_seconds=0.2, min_duration_seconds=0.2)
-    found = detector(operating_point=decisions)
+    point = OperatingPointConfig(low_threshold=0.3, median_seconds=0.15, min_gap_seconds=0.2, min_duration_seconds=0.2)
+    found = detector(operating_point=point)
     live = LiveDetector(found, PcmFormat(RATE))
     events = list(live.events(Dribble(audio.tobytes())))
     assert rows(events) == rows(found.detect((audio, RATE)))
@@ -51,7 +51,7 @@ def test_the_events_of_a_stream_are_those_of_the_file():
 def test_events_come_within_the_stated_delay(delay):
     audio = bursts(60.0, 3)
     live = LiveDetector(
-        detector(operating_point=DecisionConfig(median_seconds=0.15, min_gap_seconds=0.2)),
+        detector(operating_point=OperatingPointConfig(median_seconds=0.15, min_gap_seconds=0.2)),
         PcmFormat(RATE),
         delay_seconds=delay,
     )

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from crnn_weak.config import DecisionConfig
+from crnn_weak.config import OperatingPointConfig
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.events.decode import (
     binarize,
@@ -21,10 +21,10 @@ HOP = 0.3  # no whole number of frames in a second, so that frames and seconds c
 
 def decide(scores, weak=None, **options):
     """Return the active frames of one class as a string of 0 and 1."""
-    decisions = OperatingPoint.from_config(DecisionConfig(**options), ["Car"])
+    point = OperatingPoint.from_config(OperatingPointConfig(**options), ["Car"])
     strong = np.array(scores, dtype=np.float32)[:, None]
     weak = None if weak is None else np.array([weak], dtype=np.float32)
-    return "".join("01"[int(on)] for on in binarize(strong, decisions, hop_seconds=HOP, weak=weak)[:, 0])
+    return "".join("01"[int(on)] for on in binarize(strong, point, hop_seconds=HOP, weak=weak)[:, 0])
 
 
 def test_default_is_one_threshold_and_nothing_else():
@@ -73,16 +73,16 @@ def test_weak_gate_without_weak_scores_is_refused():
 
 
 def test_each_class_has_its_own_settings():
-    base = OperatingPoint.from_config(DecisionConfig(), ["Car", "Bus"])
-    decisions = base.replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
+    base = OperatingPoint.from_config(OperatingPointConfig(), ["Car", "Bus"])
+    point = base.replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
     strong = np.array([[0.5, 0.8], [0.2, 0.1], [0.5, 0.8], [0.2, 0.9]], dtype=np.float32)
-    assert binarize(strong, decisions, hop_seconds=HOP).astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
+    assert binarize(strong, point, hop_seconds=HOP).astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
 
 
 def test_an_event_carries_the_mean_of_its_frames():
     strong = np.array([[0.1, 0.2], [0.6, 0.1], [0.9, 0.7]])
     scores = Scores(("a",), ("Car", "Bus"), HOP, strong[None], np.zeros((1, 2)))
-    events = scores_to_events(scores, DecisionConfig())
+    events = scores_to_events(scores, OperatingPointConfig())
     assert [(e.onset, e.offset, e.label, e.score) for e in events["a"]] == [
         (0.3, 0.9, "Car", pytest.approx(0.75)),
         (0.6, 0.9, "Bus", pytest.approx(0.7)),
@@ -93,19 +93,19 @@ def test_score_sets_keep_clips_without_events():
     strong = np.zeros((2, 4, 1), dtype=np.float32)
     strong[1, 1:3] = 0.8
     scores = Scores(("a", "b"), ("Car",), HOP, strong, np.array([[0.2], [0.9]], dtype=np.float32))
-    events = scores_to_events(scores, DecisionConfig())
+    events = scores_to_events(scores, OperatingPointConfig())
     assert events["a"] == ()
     assert [(e.onset, e.offset) for e in events["b"]] == [(0.3, 0.9)]
-    assert scores_to_tags(scores, DecisionConfig()) == {"a": (), "b": ("Car",)}
+    assert scores_to_tags(scores, OperatingPointConfig()) == {"a": (), "b": ("Car",)}
 
 
 # --- the operating point --------------------------------------------------------------------------------------------
 
 
 def test_an_operating_point_survives_json():
-    config = DecisionConfig(threshold=0.35, low_threshold=0.1, median_seconds=0.7, weak_gate=True)
-    decisions = OperatingPoint.from_config(config, ["Air horn, truck horn", "Car"])
-    assert OperatingPoint.from_dict(json.loads(json.dumps(decisions.to_dict()))) == decisions
+    config = OperatingPointConfig(threshold=0.35, low_threshold=0.1, median_seconds=0.7, weak_gate=True)
+    point = OperatingPoint.from_config(config, ["Air horn, truck horn", "Car"])
+    assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
 
 
 @pytest.mark.parametrize(
@@ -121,25 +121,25 @@ def test_an_operating_point_survives_json():
     ],
 )
 def test_a_damaged_operating_point_is_refused(change, message):
-    values = OperatingPoint.from_config(DecisionConfig(), ["Car", "Bus"]).to_dict() | change
+    values = OperatingPoint.from_config(OperatingPointConfig(), ["Car", "Bus"]).to_dict() | change
     with pytest.raises(ConfigError, match=message):
         OperatingPoint.from_dict(values)
 
 
 def test_missing_fields_are_named():
-    values = OperatingPoint.from_config(DecisionConfig(), ["Car"]).to_dict()
+    values = OperatingPoint.from_config(OperatingPointConfig(), ["Car"]).to_dict()
     del values["thresholds"]
     with pytest.raises(ConfigError, match="missing required field `thresholds`"):
         OperatingPoint.from_dict(values)
 
 
 def test_an_operating_point_of_other_classes_is_refused():
-    decisions = OperatingPoint.from_config(DecisionConfig(), ["Car"])
+    point = OperatingPoint.from_config(OperatingPointConfig(), ["Car"])
     with pytest.raises(ConfigError, match="tune again"):
-        scores_to_events(Scores(("a",), ("Bus",), HOP, np.zeros((1, 3, 1)), np.zeros((1, 1))), decisions)
+        scores_to_events(Scores(("a",), ("Bus",), HOP, np.zeros((1, 3, 1)), np.zeros((1, 1))), point)
 
 
 def test_scores_of_another_shape_are_refused():
-    decisions = OperatingPoint.from_config(DecisionConfig(), ["Car"])
+    point = OperatingPoint.from_config(OperatingPointConfig(), ["Car"])
     with pytest.raises(DataError, match="expected"):
-        binarize(np.zeros((3, 2)), decisions, hop_seconds=HOP)
+        binarize(np.zeros((3, 2)), point, hop_seconds=HOP)

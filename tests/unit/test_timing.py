@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crnn_weak.config import PRESETS, DecisionConfig, FeatureConfig, from_dict, to_dict
+from crnn_weak.config import PRESETS, FeatureConfig, OperatingPointConfig, from_dict, to_dict
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.inference.detector import Detector
 from crnn_weak.settings import _tell_once
@@ -65,7 +65,7 @@ def test_an_event_late_in_a_recording_is_found_where_it_is():
         classes=("noise",),
         features=features,
         scaler=Scaler(np.zeros(8, np.float32), np.ones(8, np.float32)),
-        operating_point=DecisionConfig(),
+        operating_point=OperatingPointConfig(),
         window_hop_seconds=5.0,
     )
     (event,) = detector.detect((audio, rate))
