@@ -225,6 +225,7 @@ def _by_path(path: str | Path, labels: Mapping[str, Sequence]) -> dict[str, Sequ
     found: dict[str, Sequence] = {}
     for name, rows in labels.items():
         place = recording_path(check_name(name, str(path)))
+        check_name(recording_id(place), str(path))  # its suffix may have hidden a blank at the end
         if place in ("", ".") or place in found:
             raise DataError(f"{path}: {name!r} is no file name, or stands for the same file as another; rename it.")
         found[place] = rows

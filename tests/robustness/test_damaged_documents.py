@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from mutations import damage_file, damage_model, damage_toml
@@ -20,6 +21,21 @@ RUN_FILES = (
     "config.toml", "environment.json", "history.csv", "state.json", "metrics.json", "events.tsv", "tags.tsv",
     "scores.h5", "data.json", "results.csv", "baselines.json",
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def limited_memory():
+    """Bound the address space: a damaged header makes the HDF5 library ask for gigabytes, which must not be granted."""
+    resource = pytest.importorskip("resource", reason="this system has no limits on memory")
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(statm.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def check_message(error, *names):
