@@ -49,6 +49,7 @@ with FeatureStore(folder / "features.h5") as store:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_loads_the_model_and_trains(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from helpers import TINY, make_store
 
 from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
@@ -27,6 +28,7 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_weights_to_the_last_bit(tmp_path):
     make_store(tmp_path, 24).close()
     (tmp_path / "config.toml").write_text(to_toml(CONFIG))

@@ -18,6 +18,7 @@ def test_stored_without_outputs(path):
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_runs(path, tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")

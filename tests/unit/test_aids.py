@@ -120,6 +120,7 @@ ALL = AidConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_every_aid_continues_as_if_unbroken(tmp_path):
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
