@@ -47,6 +47,7 @@ class _Files:
     data = _named("data.json", "provenance, classes, coverage, stores and recordings: `RunData`")
     environment = _named("environment.json", "versions, machine, devices")
     report = _named("report.html", "the page of `crnn-weak report`")
+    model_card = _named("model-card.md", "the model card of `crnn-weak report --card`")
     saliency = _named("saliency", "folder of saliency maps")
 
 
@@ -73,10 +74,10 @@ class RunFiles(_Files):
     def written(self) -> list[Path]:
         """Return the files that training and scoring write, in an order in which they may be deleted."""
         return [
-            self.comparison, self.metrics, self.operating_point, self.old_operating_point, self.state, self.identity,
-            self.last_model,
-            self.best_model, self.history, self.split, self.scores, self.validation_scores, self.evaluation_scores,
-            self.events, self.tags, self.environment, self.config,
+            self.report, self.model_card, self.comparison, self.metrics, self.operating_point,
+            self.old_operating_point, self.state, self.identity, self.last_model, self.best_model, self.history,
+            self.split, self.scores, self.validation_scores, self.evaluation_scores, self.events, self.tags,
+            self.environment, self.config,
         ]  # fmt: skip
 
 
@@ -113,7 +114,7 @@ class GridFiles(_Files):
         """Return the files that the grid writes beside its runs."""
         tables = [self.table(suffix) for suffix in ("txt", "csv", "md", "tex")]
         figures = [self.figure.with_suffix(suffix) for suffix in (".png", ".pdf")]
-        return [self.results, self.baselines, *tables, *figures, self.environment, self.data, self.config]
+        return [self.report, self.results, self.baselines, *tables, *figures, self.environment, self.data, self.config]
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class RunData(msgspec.Struct):
     audio: dict[str, str] = {}
 
 
-class _Counts(msgspec.Struct):
+class _Rates(msgspec.Struct):
     """Metrics of one output, as far as a reader relies on them; an undefined value is null."""
 
     precision: float | None
@@ -174,7 +175,7 @@ class _Counts(msgspec.Struct):
     class_wise: dict[str, dict[str, float | None]]
 
 
-class _ErrorCounts(_Counts):
+class _DetectionRates(_Rates):
     error_rate: float | None
 
 
@@ -183,9 +184,9 @@ class RunMetrics(msgspec.Struct):
 
     n_clips: _Count
     n_listed: _Count
-    tagging: _Counts
-    segment: _ErrorCounts | None = None
-    event: _ErrorCounts | None = None
+    tagging: _Rates
+    segment: _DetectionRates | None = None
+    event: _DetectionRates | None = None
 
 
 def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Compare what an audio file's header claims with the bytes that are there.
 
-libsndfile forgives a WAV, RF64, W64, AIFF, AU, CAF or Ogg file that ends early, and ends an MP3 without a frame count
-where its own estimate from the file size and the first frame's bit rate says. `missing_audio` finds the former,
+libsndfile accepts a WAV, RF64, W64, AIFF, AU, CAF or Ogg file that ends early, without an error. It ends an MP3 without
+a frame count at an estimate from the file size and the first frame's bit rate. `missing_audio` finds the former,
 `open_mp3` reads past the latter.
 
 References

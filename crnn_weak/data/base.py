@@ -1,9 +1,10 @@
-"""Data sets: one protocol, and a registry of the sources that fulfil it.
+"""Data sets: one protocol, and a registry of the sources that fulfill it.
 
 A data set lists clips. Each clip has an id, a split, tags, perhaps events, and a file that may or may not be
 there. Nothing is decoded here: `crnn_weak.audio.load_clip` does that, clip by clip.
 
-A new source is one module with one class that has the members of `Dataset`, and one line in `SOURCES`.
+A new source is one module with one class that has the members of `Dataset`, one line in `SOURCES`, and the class of its
+settings in `crnn_weak.settings.DATA_SETTINGS`.
 """
 
 from __future__ import annotations

@@ -143,10 +143,11 @@ def write_tables(design: Design, folder: Path, grids: Mapping[str, Sequence[str]
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
         provenance = read_optional(GridFiles(folder / data).data, RunData).get("provenance", data)
-        write_text(folder / data / "results.csv", to_csv(estimates, scores))
+        files = GridFiles(folder / data)
+        write_text(files.results, to_csv(estimates, scores))
         texts[data] = to_markdown(estimates, scores, baselines, provenance)
-        write_text(folder / data / "table.md", texts[data])
-        _figure(estimates, [list(curve) for curve in curves], folder / data / "figure")
+        write_text(files.table("md"), texts[data])
+        _figure(estimates, [list(curve) for curve in curves], files.figure)
     return texts
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
+from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Experiment, open_any
 from crnn_weak.runs.run import Run
 from crnn_weak.saliency.targets import Space, Target
@@ -113,7 +114,7 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     """
     options = options or Options()
     found = open_any(path)
-    out = Path(path) / "saliency" if out is None else Path(out)
+    out = RunFiles(path).saliency if out is None else Path(out)
     shown = _shown_run(found, options)
     store = shown.open_store("test")
     if store is None:

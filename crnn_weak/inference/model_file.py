@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.run_files import RunFiles
 
 __all__ = ["STARTER_MODEL", "model_file"]
 
@@ -34,9 +35,9 @@ def model_file(path: str | Path | None = None) -> Path:
         if not path.exists():
             raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
         return path
-    best = path / "best.keras"
+    best = RunFiles(path).best_model
     if not best.is_file():
-        below = sorted(path.glob("**/best.keras"))
+        below = sorted(path.glob(f"**/{best.name}"))
         hint = f"Did you mean {below[0].parent}?" if below else "Train one with crnn-weak train."
-        raise RunError(f"{path}: the folder holds no best.keras. {hint}")
+        raise RunError(f"{path}: the folder holds no {best.name}. {hint}")
     return best

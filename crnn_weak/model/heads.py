@@ -2,7 +2,8 @@
 
 A head is a function of the frame scores ``(clips, frames, classes)``, the features below them
 ``(clips, frames, units)``, the number of classes and a layer name; it returns clip scores ``(clips, classes)`` in
-[0, 1]. A new head is one function here, one line in `WEAK_HEADS` and its name in `crnn_weak.settings.HEADS`.
+[0, 1]. A new head is one function here, one line in `WEAK_HEADS`, its name in the
+type of `crnn_weak.settings.ModelConfig.weak_head`, and its line in `crnn_weak.figures.network`.
 
 =======================  ==========================================================  ==========================
 head                     clip score of one class from its frame scores s             weights learned  (C classes)

@@ -258,7 +258,7 @@ def write_model_card(run: Run, path: str | Path | None = None) -> Path:
     RunError
         The run is not finished.
     """
-    target = run.path / "model-card.md" if path is None else Path(path)
+    target = run.files.model_card if path is None else Path(path)
     text = model_card(run)
     write_text(target, text)
     return target

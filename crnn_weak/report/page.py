@@ -19,6 +19,7 @@ from crnn_weak.report.clips import ClipOptions, ClipSection, gather_clips
 from crnn_weak.report.html import render
 from crnn_weak.report.media import figure_svg
 from crnn_weak.report.model_card import write_model_card
+from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Experiment, open_any
 from crnn_weak.runs.run import Run, open_run
 from crnn_weak.storage import write_text
@@ -70,9 +71,9 @@ def write_report(
         run = opened.run(setting or opened.best_setting())
     else:
         experiment, run = None, opened
-    target = Path(out) if out is not None else Path(path) / "report.html"
+    target = Path(path) if out is None else Path(out)
     if target.is_dir():
-        target = target / "report.html"
+        target = RunFiles(target).report
     clips = gather_clips(run, options, sound_folder=target.with_name(f"{target.stem}-sound"))
     text = render_page(run, experiment, clips, embedded=options.embed)
     write_text(target, text)

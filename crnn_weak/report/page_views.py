@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from crnn_weak import paper
 from crnn_weak.config import PRESETS, Config, source_and_note
 from crnn_weak.runs.grid import Experiment
 from crnn_weak.runs.results import COLUMNS, measured
@@ -54,7 +53,8 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
     for setting in table.settings:
         cells = []
         for column in COLUMNS:
-            ours, spread, theirs = (get(setting, column) for get in (table.mean, table.deviation, table.published))
+            ours, spread = table.mean(setting, column), table.deviation(setting, column)
+            theirs = column.published_value(setting)
             entry = table.entry(setting, column)
             cells.append(
                 Cell(
@@ -90,7 +90,7 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
         "challenge": [
             "" if best is None else f"{best:.{column.digits}f}"
             for column in COLUMNS
-            for best in [paper.CHALLENGE_BEST.get(column.published)]
+            for best in [column.challenge_best]
         ],
         "has_errors": any(value is not None for s in table.settings for value in table.error_rates(s).values()),
         "ranks": [_NONE if value is None else _signed(value, 2) for value in ranks],
@@ -130,13 +130,12 @@ def key_figures(run: Run) -> list[dict[str, str]]:
 
 def run_rows(run: Run) -> list[dict[str, Any]]:
     """Return a run's figures beside the paper's of the same weights: name, ours, paper's."""
-    published = paper.paper_row(*run.setting)
     rows = []
     for column in COLUMNS:
         value = measured(run.metrics, column)
         if value is None and column.split != "test":
             continue
-        theirs = None if published is None else getattr(published, column.published)
+        theirs = column.published_value(run.setting)
         ours = None if value is None else value * column.scale
         rows.append(
             {

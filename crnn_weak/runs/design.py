@@ -113,7 +113,7 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 def settings_of(design: Design, name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return an entry's settings with those of its bases below them."""
     if name in seen:
-        raise ConfigError(f"base: {' -> '.join([*seen, name])} is a circle.")
+        raise ConfigError(f"base: {' -> '.join([*seen, name])} is circular.")
     if name not in design.entries:
         raise ConfigError(f"entry {name!r} is not known. {nearest_names(name, design.entries)}")
     entry = design.entries[name]

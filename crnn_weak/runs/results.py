@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from crnn_weak import paper
 from crnn_weak.config import Config
 from crnn_weak.errors import RunError
 
@@ -33,10 +34,20 @@ class Column(NamedTuple):
     output: str
     metric: str
     title: str
-    published: str
+    published: str | None
     scale: float
     digits: int
     split: str = "test"
+
+    def published_value(self, setting: tuple[float, float]) -> float | None:
+        """Return the paper's value for a setting, or None where it has none."""
+        row = paper.paper_row(*setting)
+        return None if row is None or self.published is None else getattr(row, self.published)
+
+    @property
+    def challenge_best(self) -> float | None:
+        """The best of the challenge; None where the slides name none."""
+        return None if self.published is None else paper.CHALLENGE_BEST.get(self.published)
 
     @property
     def key(self) -> str:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from crnn_weak import paper
 from crnn_weak.runs.results import COLUMNS, Column, Result
 
 __all__ = ["Entry", "ResultsTable"]
@@ -90,18 +89,12 @@ class ResultsTable:
         values = self.values(setting, column.key, column.metric)
         return statistics.stdev(values) * column.scale if len(values) > 1 else None
 
-    @staticmethod
-    def published(setting: Setting, column: Column) -> float | None:
-        """Return the paper's value, or None where it has none."""
-        row = paper.paper_row(*setting)
-        return None if row is None else getattr(row, column.published)
-
     def best(self, column: Column) -> tuple[float | None, float | None]:
         """Return the best of ours and of the paper's values in a column; None where fewer than two compare."""
         bests = []
         for values in (
             [self.mean(setting, column) for setting in self.settings],
-            [self.published(setting, column) for setting in self.settings],
+            [column.published_value(setting) for setting in self.settings],
         ):
             known = [value for value in values if value is not None]
             bests.append(column.best(known) if len(known) > 1 else None)
@@ -119,7 +112,7 @@ class ResultsTable:
         """Return Spearman's rank correlation of a column with the paper's, over the settings that both have."""
         pairs = []
         for setting in self.settings:
-            published, ours = self.published(setting, column), self.mean(setting, column)
+            published, ours = column.published_value(setting), self.mean(setting, column)
             if published is not None and ours is not None:
                 pairs.append((published, ours))
         if len(pairs) < 3 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
@@ -132,7 +125,7 @@ class ResultsTable:
 
     def entry(self, setting: Setting, column: Column, plus_minus: str = " ± ") -> Entry:
         """Return one column of one setting as text."""
-        ours, theirs = self.mean(setting, column), self.published(setting, column)
+        ours, theirs = self.mean(setting, column), column.published_value(setting)
         best, best_published = self.best(column)
         spread = self.deviation(setting, column)
         text = "-" if ours is None else f"{ours:.{column.digits}f}"
@@ -176,7 +169,7 @@ class ResultsTable:
         """Return the rows below the settings: best of the challenge, baselines, rank correlation with the paper."""
         rows = [["best of the challenge", ""], *([name, ""] for name in self.baselines or {}), ["rank correlation", ""]]
         for column in COLUMNS:
-            best = paper.CHALLENGE_BEST.get(column.published)
+            best = column.challenge_best
             rows[0] += ["", "" if best is None else f"{best:.{column.digits}f}", ""]
             for row, values in zip(rows[1:], (self.baselines or {}).values(), strict=False):
                 value = values.get((column.key, column.metric), math.nan)
@@ -236,7 +229,7 @@ class ResultsTable:
             row: list[Any] = [f"{setting[0]:g}", f"{setting[1]:g}"]
             for column in COLUMNS:
                 mean, spread = self.mean(setting, column), self.deviation(setting, column)
-                published = self.published(setting, column)
+                published = column.published_value(setting)
                 row.append("" if mean is None else f"{mean:.4f}")
                 row.append("" if spread is None else f"{spread:.4f}")
                 row.append(len(self.values(setting, column.key, column.metric)))

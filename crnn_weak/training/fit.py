@@ -1,8 +1,8 @@
 """The fit: epochs with validation, early stopping, checkpoints, and a resume that continues the same run.
 
 ``last.keras`` is written after every epoch: weights, optimizer state, and the state of the fit (epoch, best epoch,
-patience, history) in its metadata. It is the one thing that a resume reads, so a kill between two files cannot make
-them disagree. `crnn_weak.run_files` names all files of a run folder.
+patience, history) in its metadata. A resume takes weights and progress from it alone, so a kill between two files
+cannot make them disagree. `crnn_weak.run_files` names all files of a run folder.
 """
 
 from __future__ import annotations
