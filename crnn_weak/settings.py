@@ -95,8 +95,8 @@ class _Section:
 def _checked(value: Any, hint: Any, where: str) -> Any:
     kind = typing.get_args(hint)[0]
     if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
-        known = typing.get_args(kind)
-        raise ConfigError(f"{where} = {short_repr(value)} is not known. {nearest_names(str(value), known)}")
+        choices = typing.get_args(kind)
+        raise ConfigError(f"{where} = {short_repr(value)} is not known. {nearest_names(str(value), choices)}")
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
@@ -421,7 +421,7 @@ class Task4Data(_Section):
     source: ClassVar[str] = "dcase2017_task4"
 
     root: _Root = ""
-    metadata: Annotated[str, chosen("the organizers' label files, or the tag file (folder)")] = ""
+    metadata: Annotated[str, chosen("folder of the organizers' label files (dcase2017_task4), or the tag file")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,7 +432,7 @@ class FolderData(_Section):
     source: ClassVar[str] = "folder"
 
     root: _Root = ""
-    metadata: Annotated[str, chosen("the organizers' label files, or the tag file (folder)")] = ""
+    metadata: Annotated[str, chosen("the tag file")] = ""
     events: Annotated[str, chosen("event file with onsets and offsets; without it there are no detection scores")] = ""
     form: Annotated[str, chosen("form of the tag file, or of the event file alone; empty: found from its rows")] = ""
     seed: _Seed = 2017

@@ -27,7 +27,7 @@ _OGG_PAGE = 65_307  # bytes, at most
 
 
 def missing_audio(file: BinaryIO) -> str | None:
-    """Return how a file falls short of its header, or None where it does not, or says nothing.
+    """Return how a file falls short of its header; None where it does not, or where the header states no length.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _chunks(
 
 
 def _rf64(file: BinaryIO, size: int, head: bytes) -> tuple[int, int] | None:
-    """An RF64 file has its lengths in a chunk ``ds64``, behind which the others say 0xFFFFFFFF."""
+    """Return the lengths in an RF64 file's chunk ``ds64``; the other length fields then hold 0xFFFFFFFF."""
     if head[12:16] != b"ds64" or len(head) < 36:
         return None
     length = struct.unpack("<Q", head[28:36])[0]
@@ -125,9 +125,8 @@ class View:
     ----------
     file : binary file
     endless : bool
-        Claim to be longer than the file is, so that libsndfile's estimate of an MP3's length is never short. Whoever
-        seeks beyond the true end reads zeros there (libsndfile looks for a tag); whoever reads on from the audio finds
-        the end.
+        Claim to be longer than the file is, so that libsndfile's estimate of an MP3's length is never short. After a
+        seek beyond the true end (libsndfile looks for a tag), zeros are read; a read that runs on from the audio ends.
     count_at : int, optional
         Where the frame count of an MP3's tag is; it is replaced by a large one.
     """

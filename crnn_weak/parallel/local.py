@@ -1,8 +1,8 @@
 """Independent tasks on several processes of this machine.
 
 A task is a picklable function of one picklable argument that writes its results to files of its own and returns
-something small. A worker that loses its parent ends itself: a grid that was killed and started again never has two
-processes in one run folder. A worker that dies takes nothing with it but the time: its tasks are run again.
+something small. A worker whose parent has ended ends too: a grid that was killed and started again never has two
+processes in one run folder. The tasks of a worker that ends abnormally are run again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def run_on_pool(
                 del waiting[index]
                 yield index, result
             return
-        log.warning("a worker process was lost; %d tasks %s", len(waiting), "start again" if left else "are undone")
+        log.warning(
+            "a worker process was lost; %d tasks %s", len(waiting), "start again" if left else "were not finished"
+        )
     raise RunError(
         f"{len(waiting)} tasks: their worker processes ended without an answer, {_ROUNDS} times. Was memory short "
         "(the kernel's log names a killed process)? Start again with fewer --jobs; what is done is kept."

@@ -112,7 +112,7 @@ class Target:
         first, last = timing.frame_edges(*self.span_seconds, hop_seconds)
         if first >= n_frames:
             length = timing.frames_to_seconds(n_frames, hop_seconds)
-            raise DataError(f"saliency span {self.span_seconds} s lies behind the end of the clip at {length:g} s.")
+            raise DataError(f"saliency span {self.span_seconds} s starts after the end of the clip at {length:g} s.")
         return first, min(last, n_frames)
 
     def caption(self, classes: tuple[str, ...] | None = None) -> str:
@@ -143,7 +143,7 @@ class Method:
     ----------
     kind : {"gradient", "smoothgrad", "integrated_gradients"}
         The gradient at the input; its mean over noisy copies of the input [1]_; its integral along the straight
-        line from a baseline to the input, times the way, which sums to the change of the scalar [2]_.
+        line from a baseline to the input, times the difference of the two, which sums to the change of the scalar [2]_.
     relu : {"plain", "guided", "deconvolution"}
         What every ReLU does to the gradient that passes back: as in the forward pass; only where both the forward
         value and the gradient are positive [3]_; where the gradient is positive, whatever the forward value [4]_.
