@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -109,5 +110,7 @@ def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> Non
         what = f"shape {audio.shape}" if audio.ndim != 1 else "NaN or infinite samples"
         raise DataError(f"{path}: expected finite mono samples, shape (n_samples,), received {what}.")
     samples = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
+    encoded = io.BytesIO()  # libsndfile hides why a disk does not take its bytes
+    soundfile.write(encoded, samples, sample_rate_hz, subtype="PCM_16", format=kind)
     with replace_file(path) as temporary:
-        soundfile.write(os.fspath(temporary), samples, sample_rate_hz, subtype="PCM_16", format=kind)
+        temporary.write_bytes(encoded.getbuffer())

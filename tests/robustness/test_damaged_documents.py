@@ -92,7 +92,7 @@ def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path):
 
 @pytest.mark.slow
 def test_thousands_of_damaged_run_folders(experiment, tmp_path):
-    fuzz_runs(experiment, tmp_path, range(1000, 4000))
+    fuzz_runs(experiment, tmp_path, range(1000, 2000))
 
 
 def fuzz_models(source, folder, seeds):
@@ -149,7 +149,7 @@ def test_damaged_configurations_are_read_or_refused(tmp_path):
 
 @pytest.mark.slow
 def test_thousands_of_damaged_configurations(tmp_path):
-    fuzz_configurations(tmp_path, range(1000, 6000))
+    fuzz_configurations(tmp_path, range(1000, 4000))
 
 
 @pytest.mark.parametrize(

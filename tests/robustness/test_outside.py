@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from crnn_weak.audio.files import write_audio
 from crnn_weak.cli import main, run_guarded
 from crnn_weak.storage import write_json
 
@@ -98,6 +100,16 @@ def test_a_full_disk_keeps_the_old_file(small_disk, capsys):
     assert "No space left on device" in line
     assert os.listdir(small_disk) == ["a.json"]
     assert "old" in (small_disk / "a.json").read_text()
+
+
+def test_a_full_disk_takes_no_part_of_a_clip(small_disk, capsys):
+    free = os.statvfs(small_disk)
+    (small_disk / "fill").write_bytes(bytes(free.f_bavail * free.f_frsize - 20_000))
+    noise = np.random.default_rng(0).uniform(-1, 1, 160_000)
+    assert run_guarded("x", lambda: write_audio(small_disk / "clip.flac", noise, 16_000)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert os.listdir(small_disk) == ["fill"]
 
 
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write to every folder")

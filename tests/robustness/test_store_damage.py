@@ -77,4 +77,4 @@ def test_a_damaged_store_is_refused_or_the_same(tmp_path, whole):
 
 @pytest.mark.slow
 def test_thousands_of_damaged_stores(tmp_path, whole):
-    check(tmp_path, whole, range(1_000, 5_000))
+    check(tmp_path, whole, range(1_000, 2_000))
