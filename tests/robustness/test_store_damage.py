@@ -73,8 +73,3 @@ def check(folder, whole, seeds):
 def test_a_damaged_store_is_refused_or_the_same(tmp_path, whole):
     counts = check(tmp_path, whole, range(300))
     assert min(counts.values()) > 5, counts
-
-
-@pytest.mark.slow
-def test_thousands_of_damaged_stores(tmp_path, whole):
-    check(tmp_path, whole, range(1_000, 2_000))
