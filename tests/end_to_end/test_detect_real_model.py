@@ -50,7 +50,9 @@ def test_a_run_folder_and_its_file_are_one_model(run_folder):
 def test_scores_do_not_depend_on_the_batch(run_folder):
     audio = bursts(33.0)
     one, many = (crnn_weak.load(run_folder, batch_size=size).scores((audio, RATE)).strong for size in (1, 32))
-    np.testing.assert_allclose(one, many, atol=1e-5)
+    # Scores are values of float16: a difference in float32's last bits may round to the neighbor, and rarely does.
+    assert np.all(np.abs(one - many) <= np.spacing(np.maximum(one, many).astype(np.float16)))
+    assert np.mean(one != many) < 0.01
 
 
 def test_the_command_with_a_real_model(run_folder, tmp_path, capsys):

@@ -394,7 +394,7 @@ def test_caption_names_output_class_reduction_method_and_sign(model, clips):
         (LabelError, "Did you mean 'Train'", lambda e, x: e.explain(x, [Target("strong", "Trian")])),
         (LabelError, "expected 0 to 2", lambda e, x: e.explain(x, [Target("weak", 3)])),
         (DataError, "one target per clip", lambda e, x: e.explain(x, [])),
-        (DataError, "behind the end", lambda e, x: e.explain(x, [Target("strong", 0, span_seconds=(3.0, 4.0))])),
+        (DataError, "after the end", lambda e, x: e.explain(x, [Target("strong", 0, span_seconds=(3.0, 4.0))])),
         (DataError, "NaN", lambda e, x: e.explain(x * np.nan, [Target("weak", 0)])),
         (ModelFileError, "12 frames and 8 mel bands", lambda e, x: e.explain(x[:, :5], [Target("weak", 0)])),
         (ConfigError, "Did you mean 'smoothgrad'", lambda e, x: e.explain(x, [Target("weak", 0)], method="smothgrad")),
