@@ -70,7 +70,7 @@ def test_entries_come_after_the_models_that_they_need(tmp_path):
         ('weak_head = "max"', 'weak_head = "maxx"', "entries.max: model.weak_head = 'maxx' is not known"),
         ("aids.mixup = 0.5", "aids.mixpu = 0.5", "Did you mean 'mixup'"),
         ('base = "max"', 'base = "mex"', "Did you mean 'max'"),
-        ('base = "max"', 'base = "taught"', "is a circle"),
+        ('base = "max"', 'base = "taught"', "is circular"),
         ('teacher = "max"', 'teacher = "taught"', "needs a model of the others"),
         ('"street/max"', '"steet/max"', "Did you mean 'street/max'"),
         ('data = ["other"]', 'data = ["othr"]', "Did you mean 'other'"),
