@@ -15,20 +15,29 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
 
 from crnn_weak.errors import RunError
 
-__all__ = ["lock", "make_folder", "relative_path", "remove_temporary", "replace_file", "write_json", "write_text"]
+__all__ = [
+    "delete_files",
+    "lock",
+    "make_folder",
+    "relative_path",
+    "remove_temporary",
+    "replace_file",
+    "write_json",
+    "write_text",
+]
 
 log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 _HOLDER = ".lock-holder.json"
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
 _LEFTOVER_SECONDS = 24 * 3600
 
 
@@ -83,9 +92,13 @@ def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
 
 def remove_temporary(folder: str | Path) -> None:
     """Remove what killed processes left of `replace_file` in a folder and its subfolders; call it under the lock."""
-    for path in Path(folder).rglob(".*.tmp*"):
-        if re.fullmatch(r"\.[0-9a-f]{16}\.tmp(\..*)?", path.name):
-            path.unlink(missing_ok=True)
+    delete_files(path for path in Path(folder).rglob(".*.tmp*") if _TEMPORARY.fullmatch(path.name))
+
+
+def delete_files(paths: Iterable[Path]) -> None:
+    """Delete the files that exist, in the order given, so that a folder never looks whole when it is not."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -167,7 +180,7 @@ def _remove_leftovers(folder: Path) -> None:
     """Delete temporary files of processes that were killed; a writer without the lock may still use a recent one."""
     for path in folder.glob(".*.tmp*"):
         with contextlib.suppress(OSError):
-            if _TEMPORARY.match(path.name) and path.lstat().st_mtime < time.time() - _LEFTOVER_SECONDS:
+            if _TEMPORARY.fullmatch(path.name) and path.lstat().st_mtime < time.time() - _LEFTOVER_SECONDS:
                 path.unlink()
 
 

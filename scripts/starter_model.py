@@ -97,17 +97,17 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
-    import json
 
+    from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, train_and_score
-    from crnn_weak.storage import write_text
+    from crnn_weak.storage import write_json
 
     config = options.read_config(args)
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"
     progress = options.shows_progress(args)
     prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
-    write_text(folder / "data.json", json.dumps(prepared.data, indent=1, ensure_ascii=False))
+    write_json(RunFiles(folder).data, prepared.data)
     train_and_score(RunTask(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
     return folder
 

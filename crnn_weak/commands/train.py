@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the testing clips, print the scores."""
     from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.train_and_score import RunTask, check_task, train_and_score
+    from crnn_weak.runs.train_and_score import RunTask, check_tasks, train_and_score
     from crnn_weak.storage import make_folder, write_json
 
     config = _config(args)
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         None if prepared.evaluation_store is None else str(prepared.evaluation_store),
     )
     if not args.overwrite:
-        check_task(task)
+        check_tasks([task])
     write_json(files.data, prepared.data)
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
 

@@ -31,6 +31,7 @@ from crnn_weak.config import OperatingPointConfig
 from crnn_weak.errors import DataError
 from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
 from crnn_weak.events.scores import Scores
+from crnn_weak.labels.classes import tag_names
 from crnn_weak.labels.events import Event
 
 __all__ = ["Decoder", "Runs", "binarize", "scores_to_events", "scores_to_tags"]
@@ -397,5 +398,5 @@ def scores_to_tags(scores: Scores, point: OperatingPointConfig | OperatingPoint)
     """
     chosen = as_operating_point(point, scores.classes)
     active = scores.weak > np.asarray(chosen.tag_thresholds, dtype=scores.weak.dtype)
-    tags = [tuple(label for label, on in zip(chosen.classes, row, strict=True) if on) for row in active.tolist()]
+    tags = [tag_names(row, chosen.classes) for row in active.tolist()]
     return dict(zip(scores.clip_ids, tags, strict=True))

@@ -21,7 +21,7 @@ from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights, check_continues
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.run_files import GridFiles
-from crnn_weak.storage import lock, write_json, write_text
+from crnn_weak.storage import delete_files, lock, write_json, write_text
 
 if TYPE_CHECKING:
     from crnn_weak.runs.table import ResultsTable
@@ -109,7 +109,7 @@ def run_grid(
     """
     from crnn_weak.runs.prepare import prepare  # not for --help: these bring NumPy and SciPy
     from crnn_weak.runs.train_all import train_all
-    from crnn_weak.runs.train_and_score import check_task
+    from crnn_weak.runs.train_and_score import check_tasks
 
     files = grid.files
     with lock(grid.folder):
@@ -119,8 +119,7 @@ def run_grid(
             check_continues(configuration.load_config(files.config), grid.config, grid.folder)
         prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
         tasks = grid.tasks(prepared.train_store, prepared.test_store, prepared.evaluation_store)
-        for task in tasks:
-            check_task(task)
+        check_tasks(tasks)
         write_text(files.config, configuration.to_toml(grid.config))
         write_json(files.data, prepared.data)
         train_all(tasks, jobs=jobs, scheduler=scheduler, progress=progress)
@@ -130,16 +129,15 @@ def run_grid(
 
 
 def _delete(grid: Grid) -> None:
-    for path in grid.files.written():
-        path.unlink(missing_ok=True)
+    delete_files(grid.files.written())
     for run in grid.files.runs().values():
-        for path in run.written():
-            path.unlink(missing_ok=True)
+        delete_files(run.written())
 
 
 def make_table(grid: Grid, test_store: Path, data: dict[str, Any]) -> ResultsTable:
     """Return the results of a finished grid beside the paper's and those of the baselines."""
     from crnn_weak.features.store import FeatureStore
+    from crnn_weak.labels.classes import tag_names
     from crnn_weak.metrics.baselines import score_baselines
     from crnn_weak.runs.results import results_of_run, table_caption
     from crnn_weak.runs.table import ResultsTable
@@ -152,10 +150,7 @@ def make_table(grid: Grid, test_store: Path, data: dict[str, Any]) -> ResultsTab
             name = configuration.fingerprint(grid.run_config(setting, seed))
             lines += results_of_run(grid.folder.name, setting, seed, metrics, name)
     with FeatureStore(test_store, grid.config.features) as store:
-        tags = {
-            clip_id: tuple(label for label, on in zip(store.classes, row, strict=True) if on)
-            for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
-        }
+        tags = {clip_id: tag_names(row, store.classes) for clip_id, row in zip(store.clip_ids, store.tags, strict=True)}
         baselines = score_baselines(
             tags,
             store.events if store.has_events else None,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
+from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Experiment, open_any
 from crnn_weak.runs.run import Run
@@ -177,7 +178,7 @@ def _wanted_pairs(run: Run, store: FeatureStore, options: Options) -> list[Shown
         if clip_id not in store.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the test split. {nearest_names(clip_id, store.clip_ids)}")
         row = store.tags[store.clip_ids.index(clip_id)]
-        labels = options.labels or tuple(c for c, on in zip(store.classes, row, strict=True) if on)
+        labels = options.labels or tag_names(row, store.classes)
         labels = labels or tuple(sorted({event.label for event in run.events.get(clip_id, ())}))
         if not labels:
             raise LabelError(f"clip {clip_id!r} has no tag and no detection: name a class with --class.")

@@ -42,6 +42,7 @@ from crnn_weak.events.scores import ScoreWriter
 from crnn_weak.inference.job import Detection
 from crnn_weak.inference.recordings import Recording, listed_name, unique_names
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.writing import RAVEN_COLUMNS
 from crnn_weak.storage import replace_file
 
 __all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "tag_lines"]
@@ -94,17 +95,11 @@ def _json_lines(name: str, events: Sequence[Event]) -> Iterator[str]:
         yield json.dumps(content, ensure_ascii=False)
 
 
-# As `crnn_weak.labels.writing` has it: Raven needs the frequencies, other tools the path and its time.
-_RAVEN_HEADER = (
-    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin Path\t"
-    "File Offset (s)\tConfidence\tAnnotation"
-)
-
 TEXT_FORMATS: dict[str, TextFormat] = {
     "desed": TextFormat("events.tsv", "filename\tonset\toffset\tevent_label", _dcase_lines),
     "dcase": TextFormat("events.txt", "", _dcase_lines),
     "audacity": TextFormat("", "", _audacity_lines),
-    "raven": TextFormat("", _RAVEN_HEADER, _raven_lines),
+    "raven": TextFormat("", "\t".join(RAVEN_COLUMNS), _raven_lines),
     "jsonl": TextFormat("events.jsonl", "", _json_lines),
     "csv": TextFormat("events.csv", "filename,onset,offset,event_label,score", _csv_lines),
 }
@@ -261,8 +256,9 @@ class ResultWriter:
     def _refuse_to_overwrite(self) -> None:
         wanted = [path for path, _ in self._shared_files().values()]
         wanted += [self.folder / "scores.h5"] if "scores-h5" in self._formats else []
-        for kind in ("audacity", "raven", "scores"):
-            if kind in self._formats and (self.folder / kind).is_dir():
+        for kind in self._formats:
+            is_shared = kind == "scores-h5" or (kind in TEXT_FORMATS and TEXT_FORMATS[kind].file)
+            if not is_shared and (self.folder / kind).is_dir():
                 wanted += [self.path(name, kind) for name in self._stems]
         for path in wanted:
             if os.path.lexists(path):

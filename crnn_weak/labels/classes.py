@@ -12,7 +12,7 @@ import numpy as np
 
 from crnn_weak.errors import LabelError, nearest_names
 
-__all__ = ["AUDIOSET_IDS", "DCASE2017_TASK4", "class_indices", "tag_array"]
+__all__ = ["AUDIOSET_IDS", "DCASE2017_TASK4", "class_indices", "tag_array", "tag_names"]
 
 
 class _Class(NamedTuple):
@@ -85,3 +85,14 @@ def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarr
     for row, labels in enumerate(tags):
         array[row, class_indices(labels, classes)] = True
     return array
+
+
+def tag_names(row: Iterable[bool], classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags of one clip, from its row of `tag_array`.
+
+    Examples
+    --------
+    >>> tag_names([False, True], ["Bus", "Car"])
+    ('Car',)
+    """
+    return tuple(label for label, on in zip(classes, row, strict=True) if on)

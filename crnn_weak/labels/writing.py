@@ -22,7 +22,7 @@ from crnn_weak.labels.tables import write_rows
 from crnn_weak.labels.task4 import set_rows, weak_rows
 from crnn_weak.storage import write_json
 
-__all__ = ["Written", "target_paths", "write_labels"]
+__all__ = ["RAVEN_COLUMNS", "Written", "target_paths", "write_labels"]
 
 #: Events of recordings by file name.
 _Events = Mapping[str, Sequence[Event]]
@@ -86,6 +86,13 @@ def _desed(events: _Events) -> list[list[str]]:
     return rows
 
 
+#: Raven needs the frequencies, other tools the path and its time.
+RAVEN_COLUMNS = (
+    "Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)", "Begin Path",
+    "File Offset (s)", "Confidence", "Annotation",
+)  # fmt: skip
+
+
 def _audacity(events: _Events) -> list[list[str]]:
     return [[f"{e.onset:.6f}", f"{e.offset:.6f}", e.label] for found in events.values() for e in found]
 
@@ -97,8 +104,7 @@ def _audioset(events: _Events) -> list[list[str]]:
 
 
 def _raven(events: _Events) -> list[list[str]]:
-    header = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
-    rows = [[*header, "Begin Path", "File Offset (s)", "Confidence", "Annotation"]]
+    rows = [list(RAVEN_COLUMNS)]
     for number, (name, e) in enumerate(_pairs(events), start=1):
         begin = _seconds(e.onset)
         times = [begin, _seconds(e.offset), "0.0", "20000.0", name, begin]

@@ -16,7 +16,7 @@ import numpy as np
 
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, ModelFileError, RunError, nearest_names
 from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.labels.classes import tag_array
+from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipData, ClipView, build_clip_view, saliency_classes
 from crnn_weak.report.media import Sound, data_uri, encode_audio
@@ -149,10 +149,7 @@ def _score(run: Run, store: FeatureStore) -> ClipScores:
 
 
 def _true_tags(store: FeatureStore) -> dict[str, tuple[str, ...]]:
-    return {
-        clip_id: tuple(name for name, on in zip(store.classes, row, strict=True) if on)
-        for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
-    }
+    return {clip_id: tag_names(row, store.classes) for clip_id, row in zip(store.clip_ids, store.tags, strict=True)}
 
 
 def _add_views(section: ClipSection, run: Run, store: FeatureStore, options: ClipOptions) -> None:

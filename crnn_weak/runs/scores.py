@@ -10,7 +10,7 @@ from crnn_weak.activity import segment_maximum, segment_roll
 from crnn_weak.errors import ClipError, RunError, nearest_names
 from crnn_weak.events.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.events.scores import Scores, load_scores
-from crnn_weak.labels.classes import tag_array
+from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
 from crnn_weak.runs.run import Run, open_run
@@ -107,8 +107,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
                 raise ClipError(f"{store.path}: no clip {clip!r}. {nearest_names(clip, store.clip_ids[:5000])}")
         chosen = [rows[clip] for clip in scores.clip_ids]
         tags = {
-            clip: tuple(label for label, on in zip(store.classes, store.tags[row], strict=True) if on)
-            for clip, row in zip(scores.clip_ids, chosen, strict=True)
+            clip: tag_names(store.tags[row], store.classes) for clip, row in zip(scores.clip_ids, chosen, strict=True)
         }
         known = store.events
         events = {clip: known[clip] for clip in scores.clip_ids} if set(scores.clip_ids) <= set(known) else None

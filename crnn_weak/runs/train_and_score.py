@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, check_continues, load_config
 from crnn_weak.documents import read_json
 from crnn_weak.run_files import RunFiles, RunMetrics, Split, read_optional
 from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
-from crnn_weak.storage import lock, write_json
+from crnn_weak.storage import delete_files, lock, write_json
 
 if TYPE_CHECKING:
-    from crnn_weak.events.scores import Scores
     from crnn_weak.features.store import FeatureStore
+    from crnn_weak.labels.events import Event
 
-__all__ = ["RunTask", "check_task", "is_complete", "run_metrics", "train_and_score"]
+__all__ = ["RunTask", "check_tasks", "is_complete", "run_metrics", "train_and_score"]
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +74,25 @@ def run_metrics(files: RunFiles) -> dict[str, Any]:
     return read_optional(files.metrics, RunMetrics)
 
 
-def check_task(task: RunTask) -> None:
+def check_tasks(tasks: Sequence[RunTask]) -> None:
     """Refuse a run folder that holds a run of other settings, other data, other classes or another initial model.
+
+    Parameters
+    ----------
+    tasks : sequence of RunTask
+        Of the same stores and first models, so that their identity is computed once.
 
     Raises
     ------
     RunError
         The message names what differs.
     """
-    if task.files.config.exists():
-        check_continues(load_config(task.files.config), task.config, task.folder)
-        check_identity(task.files, task.identity())
+    identity: Identity | None = None
+    for task in tasks:
+        if task.files.config.exists():
+            check_continues(load_config(task.files.config), task.config, task.folder)
+            identity = identity or task.identity()
+            check_identity(task.files, identity)
 
 
 def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
@@ -112,22 +120,16 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with lock(files.folder, wait_seconds=math.inf):
         if overwrite:
-            delete(files.written())
+            delete_files(files.written())
         identity = task.identity()
         check_identity(files, identity)
-        if is_complete(files) and load_config(files.config) == task.config:
-            return run_metrics(files)
-        if not files.config.exists():
-            write_identity(files, identity)
-        metrics = _train_and_score(task, options)
+        if files.config.exists():
+            stored = load_config(files.config)
+            check_continues(stored, task.config, task.folder)
+            if is_complete(files) and stored == task.config:
+                return run_metrics(files)
         write_identity(files, identity)
-        return metrics
-
-
-def delete(paths: list[Path]) -> None:
-    """Delete files; the order is kept, so that a folder never looks whole when it is not."""
-    for path in paths:
-        path.unlink(missing_ok=True)
+        return _train_and_score(task, options)
 
 
 def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
@@ -140,9 +142,12 @@ def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from crnn_weak.events.scores import load_scores, save_scores
+    from crnn_weak.events.decode import scores_to_events, scores_to_tags
+    from crnn_weak.events.operating_point import OperatingPoint
+    from crnn_weak.events.scores import save_scores
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.inference.predict import predict_store
+    from crnn_weak.labels.files import write_events, write_tags
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
@@ -150,42 +155,38 @@ def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     with FeatureStore(task.train_store, config.features) as store:
         best = train(config, store, files.folder, initial_model=task.initial_model, **options)
         # From here on the metrics and the tuned operating point of a shorter run are those of another model.
-        delete([files.metrics, files.operating_point, files.old_operating_point])
+        delete_files([files.metrics, files.operating_point, files.old_operating_point])
         model, metadata = load_model(best)
         validation = read_json(files.split, Split).validation
         position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
         held_out = predict_store(model, metadata, store, np.array([position[clip_id] for clip_id in validation]))
         save_scores(files.validation_scores, held_out)
+    point = OperatingPoint.from_config(config.operating_point, metadata.classes)
     with FeatureStore(task.test_store, config.features) as store:
-        save_scores(files.scores, predict_store(model, metadata, store))
-        # The metrics are those of what the file holds, so that a later evaluation of the run says the same.
-        metrics = _score(files, store, config)
+        scores = predict_store(model, metadata, store)
+        save_scores(files.scores, scores)
+        events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
+        write_events(files.events, events)
+        write_tags(files.tags, tags)
+        metrics = _metrics(events, tags, store, config) | {"operating_point": point.to_dict()}
     if task.evaluation_store is not None:
         with FeatureStore(task.evaluation_store, config.features) as store:
-            save_scores(files.evaluation_scores, predict_store(model, metadata, store))
-            metrics["evaluation"] = _metrics(load_scores(files.evaluation_scores), store, config)
+            scores = predict_store(model, metadata, store)
+            save_scores(files.evaluation_scores, scores)
+            events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
+            metrics["evaluation"] = _metrics(events, tags, store, config)
     write_json(files.metrics, metrics)
     return metrics
 
 
-def _score(files: RunFiles, store: FeatureStore, config: Config) -> dict[str, Any]:
-    """Write the events and tags of the testing clips; return the content of ``metrics.json``."""
-    from crnn_weak.events.decode import scores_to_events, scores_to_tags
-    from crnn_weak.events.operating_point import OperatingPoint
-    from crnn_weak.events.scores import load_scores
-    from crnn_weak.labels.files import write_events, write_tags
-
-    scores = load_scores(files.scores)
-    point = OperatingPoint.from_config(config.operating_point, scores.classes)
-    write_events(files.events, scores_to_events(scores, point))
-    write_tags(files.tags, scores_to_tags(scores, point))
-    return _metrics(scores, store, config) | {"operating_point": point.to_dict()}
-
-
-def _metrics(scores: Scores, store: FeatureStore, config: Config) -> dict[str, Any]:
-    """Return the metrics of scores against the labels of their feature store."""
-    from crnn_weak.events.decode import scores_to_events, scores_to_tags
-    from crnn_weak.events.operating_point import OperatingPoint
+def _metrics(
+    events: Mapping[str, Sequence[Event]],
+    tags: Mapping[str, Sequence[str]],
+    store: FeatureStore,
+    config: Config,
+) -> dict[str, Any]:
+    """Return the metrics of detected events and tags against the labels of their feature store."""
+    from crnn_weak.labels.classes import tag_names
     from crnn_weak.metrics.official import (
         official_event_metrics,
         official_segment_metrics,
@@ -193,33 +194,28 @@ def _metrics(scores: Scores, store: FeatureStore, config: Config) -> dict[str, A
         sources,
     )
 
-    classes, evaluation = scores.classes, config.evaluation
-    point = OperatingPoint.from_config(config.operating_point, classes)
-    tags = {
-        clip_id: tuple(c for c, on in zip(classes, row, strict=True) if on)
-        for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
-    }
+    classes, evaluation = store.classes, config.evaluation
+    true_tags = {clip: tag_names(row, classes) for clip, row in zip(store.clip_ids, store.tags, strict=True)}
     metrics: dict[str, Any] = {
         "split": store.split,
         "n_clips": len(store),
         "n_listed": store.n_listed,
         "scored_by": sources(),
-        "tagging": official_tagging_metrics(tags, scores_to_tags(scores, point), classes=classes).to_dict(),
+        "tagging": official_tagging_metrics(true_tags, tags, classes=classes).to_dict(),
         "segment": None,
         "event": None,
     }
     if store.has_events:
-        estimated = scores_to_events(scores, point)
         metrics["segment"] = official_segment_metrics(
             store.events,
-            estimated,
+            events,
             classes=classes,
             clip_seconds=config.features.clip_seconds,
             segment_seconds=evaluation.segment_seconds,
         ).to_dict()
         metrics["event"] = official_event_metrics(
             store.events,
-            estimated,
+            events,
             classes=classes,
             collar_seconds=evaluation.collar_seconds,
             offset_fraction=evaluation.offset_fraction,

@@ -10,7 +10,9 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
+from crnn_weak.commands.detect import _FORMATS
 from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
+from crnn_weak.inference.writers import FORMATS
 from crnn_weak.labels.files import read_events
 
 
@@ -212,3 +214,8 @@ def test_warnings_are_shown(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "(no events)" in out
     assert "warning: a.wav: digital silence" in err
+
+
+def test_help_offers_the_formats_that_are_written():
+    """The command repeats their names: its --help must not import NumPy."""
+    assert _FORMATS == FORMATS

@@ -14,7 +14,7 @@ from crnn_weak.features.store import StoreWriter
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.identity import write_identity
-from crnn_weak.runs.train_and_score import RunTask, check_task
+from crnn_weak.runs.train_and_score import RunTask, check_tasks
 from crnn_weak.storage import write_text
 
 CLASSES = ("bell", "drill")
@@ -66,21 +66,21 @@ def refusal(task):
     """Return the message; both ways out are in it, and nothing in the folder has changed."""
     before = {path.name: path.read_bytes() for path in task.files.folder.iterdir()}
     with pytest.raises(RunError, match=r"--out.*--overwrite") as caught:
-        check_task(task)
+        check_tasks([task])
     assert {path.name: path.read_bytes() for path in task.files.folder.iterdir()} == before
     return str(caught.value)
 
 
 def test_the_same_run_is_accepted(task):
-    check_task(task)
+    check_tasks([task])
 
 
 def test_an_empty_folder_takes_any_run(task, tmp_path):
-    check_task(dataclasses.replace(task, folder=str(tmp_path / "new"), config=with_training(epochs=1)))
+    check_tasks([dataclasses.replace(task, folder=str(tmp_path / "new"), config=with_training(epochs=1))])
 
 
 def test_more_epochs_continue_a_run(task):
-    check_task(dataclasses.replace(task, config=with_training(epochs=4)))
+    check_tasks([dataclasses.replace(task, config=with_training(epochs=4))])
 
 
 def test_fewer_epochs_are_refused(task):
@@ -141,20 +141,20 @@ def test_another_model_to_start_from_is_refused_and_the_same_one_elsewhere_is_no
         (tmp_path / name).write_bytes(content)
     tuned = dataclasses.replace(task, initial_model=str(tmp_path / "a.keras"))
     write_identity(task.files, tuned.identity())
-    check_task(dataclasses.replace(task, initial_model=str(tmp_path / "copy.keras")))
+    check_tasks([dataclasses.replace(task, initial_model=str(tmp_path / "copy.keras"))])
     assert "--from" in refusal(dataclasses.replace(task, initial_model=str(tmp_path / "b.keras")))
     assert "--from" in refusal(task)
 
 
 def test_the_same_data_in_another_folder_are_the_same(task, tmp_path):
     moved = store(tmp_path / "elsewhere" / "train.h5", provenance="made for tests, in another folder")
-    check_task(dataclasses.replace(task, train_store=moved))
+    check_tasks([dataclasses.replace(task, train_store=moved)])
 
 
 def test_a_run_of_an_earlier_version_is_accepted_with_a_warning(task, caplog):
     task.files.identity.unlink()
     with caplog.at_level(logging.WARNING):
-        check_task(task)
+        check_tasks([task])
     assert "earlier version" in caplog.text
 
 
