@@ -126,7 +126,7 @@ def _largest_product(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
     return largest, gradient
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _forward(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, pool: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the maxima, and which of the kernels gave each."""
 
@@ -141,7 +141,7 @@ def _forward(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, pool: int) 
     return tf.map_fn(chunk, windows, fn_output_signature=(tf.float32, tf.int8))
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _gradient_of_kernel(upstream: tf.Tensor, chosen: tf.Tensor, windows: tf.Tensor, pool: int) -> tf.Tensor:
     n_chunks = tf.shape(windows)[0]
 
@@ -156,7 +156,7 @@ def _gradient_of_kernel(upstream: tf.Tensor, chosen: tf.Tensor, windows: tf.Tens
     return tf.while_loop(lambda i, _: i < n_chunks, chunk, start, maximum_iterations=n_chunks)[1]
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _gradient_of_windows(upstream: tf.Tensor, chosen: tf.Tensor, kernel: tf.Tensor, pool: int) -> tf.Tensor:
     kernels = tf.split(kernel, pool, axis=1)
 

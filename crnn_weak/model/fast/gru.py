@@ -79,25 +79,32 @@ def _both_directions(
 
     projected, recurrent = (project(kernel_f, bias_f), project(kernel_b, bias_b)), (recurrent_f, recurrent_b)
     inner_biases, loops = (bias_f[1, 2 * units :], bias_b[1, 2 * units :]), _loops()
-    hidden, gates = _in_loops(_forward, loops, projected, recurrent, inner_biases)
+    hidden = _in_loops(_forward, loops, projected, recurrent, inner_biases)
 
     def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        d_projected, d_inner = _in_loops(_backward, loops, [_swap(u) for u in upstream], hidden, gates, recurrent)
         # The state before each step: of the frame before it, and of the frame after it backwards in time.
-        d_recurrent_f = tf.matmul(_rows(hidden[0][:-1], units), _rows(d_inner[0][1:], 3 * units), transpose_a=True)
-        d_recurrent_b = tf.matmul(_rows(hidden[1][1:], units), _rows(d_inner[1][:-1], 3 * units), transpose_a=True)
-        d_projected_f, d_projected_b = (_rows(x, 3 * units) for x in d_projected)
-        d_inner_f, d_inner_b = (_rows(x, 3 * units) for x in d_inner)
+        nothing = tf.zeros((1, n_clips, units))
+        before = tf.concat([nothing, hidden[0][:-1]], axis=0), tf.concat([hidden[1][1:], nothing], axis=0)
+        products = [
+            tf.reshape(tf.matmul(_rows(h, units), r), (n_frames, n_clips, 3 * units))
+            for h, r in zip(before, recurrent, strict=True)
+        ]
+        gradients = _in_loops(
+            _backward, loops, [_swap(u) for u in upstream], before, projected, products, recurrent, inner_biases
+        )
+        (d_projected_f, d_inner_f), (d_projected_b, d_inner_b) = (
+            [_rows(x, 3 * units) for x in pair] for pair in gradients
+        )
         d_inputs = tf.matmul(d_projected_f, kernel_f, transpose_b=True)
         d_inputs += tf.matmul(d_projected_b, kernel_b, transpose_b=True)
         return (
             _swap(tf.reshape(d_inputs, (n_frames, n_clips, n_features))),
             tf.matmul(inputs, d_projected_f, transpose_a=True),
             tf.matmul(inputs, d_projected_b, transpose_a=True),
-            d_recurrent_f,
-            d_recurrent_b,
-            tf.concat([_sum_rows(d_projected_f), _sum_rows(d_inner_f)], axis=0),
-            tf.concat([_sum_rows(d_projected_b), _sum_rows(d_inner_b)], axis=0),
+            tf.matmul(_rows(before[0], units), d_inner_f, transpose_a=True),
+            tf.matmul(_rows(before[1], units), d_inner_b, transpose_a=True),
+            tf.stack([_sum_rows(d_projected_f)[0], _sum_rows(d_inner_f)[0]]),
+            tf.stack([_sum_rows(d_projected_b)[0], _sum_rows(d_inner_b)[0]]),
         )
 
     return (_swap(hidden[0]), _swap(hidden[1])), gradient
@@ -112,10 +119,11 @@ def _loops() -> tuple[tuple[int, ...], ...]:
     return ((0,), (1,)) if n_threads() > 1 else ((0, 1),)
 
 
-def _in_loops(function: Any, loops: tuple[tuple[int, ...], ...], *arguments: Any) -> list[list[tf.Tensor]]:
-    """Call `function` for the directions of each loop; each argument and each result is one tensor a direction."""
-    results = [function(*([a[d] for d in loop] for a in arguments), directions=loop) for loop in loops]
-    return [[tensor for result in results for tensor in result[i]] for i in range(2)]
+def _in_loops(function: Any, loops: tuple[tuple[int, ...], ...], *arguments: Any) -> list[Any]:
+    """Call `function` for the directions of each loop; each argument and the result have one item a direction."""
+    return [
+        result for loop in loops for result in function(*([a[d] for d in loop] for a in arguments), directions=loop)
+    ]
 
 
 def _swap(x: tf.Tensor) -> tf.Tensor:
@@ -136,74 +144,91 @@ def _frame(step: tf.Tensor, n_frames: tf.Tensor, direction: int) -> tf.Tensor:
     return n_frames - 1 - step if direction else step
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _forward(
     projected: list[tf.Tensor], recurrent: list[tf.Tensor], biases: list[tf.Tensor], *, directions: tuple[int, ...]
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Run the loop; return each direction's states and, for the gradient, its gates z, r, c and m_c side by side."""
+) -> list[tf.Tensor]:
+    """Run the loop; return each direction's states, shape (frames, clips, units)."""
     n_frames, n_clips, _ = tf.unstack(tf.shape(projected[0]))
+    units = tf.shape(recurrent[0])[0]
 
-    def cell(x: tf.Tensor, state: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x_z, x_r, x_c = tf.split(x, 3, axis=-1)
-        m_z, m_r, m_c = tf.split(tf.matmul(state, recurrent), 3, axis=-1)
-        update, reset = tf.sigmoid(x_z + m_z), tf.sigmoid(x_r + m_r)
-        m_c += bias
-        candidate = tf.tanh(x_c + reset * m_c)
-        state = update * state + (1.0 - update) * candidate
-        return state, tf.concat([update, reset, candidate, m_c], axis=-1)
-
-    def step(i: tf.Tensor, states: list[tf.Tensor], hidden: list[Any], gates: list[Any]) -> Any:
+    def step(i: tf.Tensor, states: list[tf.Tensor], hidden: list[Any]) -> Any:
         for k, direction in enumerate(directions):
             frame = _frame(i, n_frames, direction)
-            states[k], gate = cell(projected[k][frame], states[k], recurrent[k], biases[k])
-            hidden[k], gates[k] = hidden[k].write(frame, states[k]), gates[k].write(frame, gate)
-        return i + 1, states, hidden, gates
+            # Each gate by one tf.slice: of a slice of a slice XLA makes code that handles one value at a time, and
+            # `projected[k][frame, :, a:b]` with a tensor as frame gives wrong values (TensorFlow 2.21, XLA on CPU).
+            x = [tf.slice(projected[k], (frame, 0, gate * units), (1, n_clips, units))[0] for gate in range(3)]
+            update, _, candidate, _ = _gates(x, tf.matmul(states[k], recurrent[k]), biases[k])
+            state = update * states[k] + (1.0 - update) * candidate
+            states[k] = tf.ensure_shape(state, states[k].shape)
+            hidden[k] = hidden[k].write(frame, states[k])
+        return i + 1, states, hidden
 
-    state = tf.zeros((n_clips, tf.shape(recurrent[0])[0]))
-    start = (0, [state for _ in directions], _arrays(n_frames, directions), _arrays(n_frames, directions))
-    *_, hidden, gates = tf.while_loop(lambda i, *_: i < n_frames, step, start, maximum_iterations=n_frames)
-    return [array.stack() for array in hidden], [array.stack() for array in gates]
+    nothing = tf.zeros((n_clips, units))
+    start = (0, [nothing for _ in directions], _arrays(n_frames, directions))
+    *_, hidden = tf.while_loop(lambda i, *_: i < n_frames, step, start, maximum_iterations=n_frames)
+    return [array.stack() for array in hidden]
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _backward(
     upstream: list[tf.Tensor],
-    hidden: list[tf.Tensor],
-    gates: list[tf.Tensor],
+    before: list[tf.Tensor],
+    projected: list[tf.Tensor],
+    products: list[tf.Tensor],
     recurrent: list[tf.Tensor],
+    biases: list[tf.Tensor],
     *,
     directions: tuple[int, ...],
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``."""
-    n_frames = tf.shape(hidden[0])[0]
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``.
+
+    All that a step's gradient is multiplied with follows from the states and is computed for all steps at once: the
+    loop itself only passes the gradient on.
+    """
+    n_frames, n_clips, units = tf.unstack(tf.shape(before[0]))
     transposed = [tf.transpose(r) for r in recurrent]
+    updates, factors, candidate_factors = [], [], []
+    for k in range(len(directions)):
+        update, reset, candidate, m_c = _gates(tf.split(projected[k], 3, axis=-1), products[k], biases[k])
+        of_candidate = (1.0 - update) * (1.0 - candidate * candidate)
+        of_update = (before[k] - candidate) * update * (1.0 - update)
+        of_reset = of_candidate * m_c * reset * (1.0 - reset)
+        updates.append(update)
+        factors.append(tf.stack([of_update, of_reset, of_candidate * reset], axis=2))  # (frames, clips, 3, units)
+        candidate_factors.append(of_candidate)
 
-    def cell(
-        upstream: tf.Tensor, previous: tf.Tensor, gates: tf.Tensor, carry: tf.Tensor, transposed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        update, reset, candidate, m_c = tf.split(gates, 4, axis=-1)
-        d_state = upstream + carry
-        d_c = d_state * (1.0 - update) * (1.0 - candidate * candidate)
-        d_z = d_state * (previous - candidate) * update * (1.0 - update)
-        d_r = d_c * m_c * reset * (1.0 - reset)
-        inner = tf.concat([d_z, d_r, d_c * reset], axis=-1)
-        return d_state * update + tf.matmul(inner, transposed), tf.concat([d_z, d_r, d_c], axis=-1), inner
-
-    def step(i: tf.Tensor, carries: list[tf.Tensor], d_projected: list[Any], d_inner: list[Any]) -> Any:
-        not_first = tf.cast(i > 0, tf.float32)
+    def step(i: tf.Tensor, carries: list[tf.Tensor], d_states: list[Any]) -> Any:
         for k, direction in enumerate(directions):
-            frame, before = (_frame(n, n_frames, direction) for n in (i, tf.maximum(i - 1, 0)))
-            previous = hidden[k][before] * not_first
-            carries[k], projected, inner = cell(
-                upstream[k][frame], previous, gates[k][frame], carries[k], transposed[k]
-            )
-            d_projected[k], d_inner[k] = d_projected[k].write(frame, projected), d_inner[k].write(frame, inner)
-        return i - 1, carries, d_projected, d_inner
+            frame = _frame(i, n_frames, direction)
+            d_state = upstream[k][frame] + carries[k]
+            inner = tf.reshape(d_state[:, None] * factors[k][frame], (n_clips, 3 * units))
+            carry = d_state * updates[k][frame] + tf.matmul(inner, transposed[k])
+            carries[k] = tf.ensure_shape(carry, carries[k].shape)
+            d_states[k] = d_states[k].write(frame, d_state)
+        return i - 1, carries, d_states
 
-    carry = tf.zeros_like(hidden[0][0])
-    start = (n_frames - 1, [carry for _ in directions], _arrays(n_frames, directions), _arrays(n_frames, directions))
-    *_, d_projected, d_inner = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
-    return [array.stack() for array in d_projected], [array.stack() for array in d_inner]
+    nothing = tf.zeros_like(before[0][0])
+    start = (n_frames - 1, [nothing for _ in directions], _arrays(n_frames, directions))
+    *_, d_states = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
+    gradients = []
+    for array, factor, of_candidate in zip(d_states, factors, candidate_factors, strict=True):
+        d_state = array.stack()
+        d_inner = d_state[:, :, None] * factor
+        d_projected = tf.concat([d_inner[:, :, :2], (d_state * of_candidate)[:, :, None]], axis=2)
+        gradients.append((d_projected, d_inner))
+    return gradients
+
+
+def _gates(x: list[tf.Tensor], product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Return z, r, c and m_c, shape (..., units).
+
+    `x` is the projected input of each gate, shape (..., units); `product` is ``h R``, shape (..., 3 * units).
+    """
+    x_z, x_r, x_c = x
+    m_z, m_r, m_c = tf.split(product, 3, axis=-1)
+    update, reset, m_c = tf.sigmoid(x_z + m_z), tf.sigmoid(x_r + m_r), m_c + bias
+    return update, reset, tf.tanh(x_c + reset * m_c), m_c
 
 
 def _arrays(n_frames: tf.Tensor, directions: tuple[int, ...]) -> list[Any]:
