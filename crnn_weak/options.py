@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from crnn_weak import config as configuration
@@ -15,10 +16,14 @@ from crnn_weak.parallel.local import default_jobs
 __all__ = ["add_config", "add_work", "cache_folder", "read_config", "shows_progress"]
 
 
-def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper") -> None:
-    """Add --preset, --config, --set, --data and the short forms of the settings that are asked for most."""
+def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper", settings: Sequence[str] = ()) -> None:
+    """Add --preset, --config, --set, --data and the short forms of the settings that are asked for most.
+
+    Where neither preset, file nor data are given, the configuration is `preset` with `settings` (as for --set).
+    """
     group = parser.add_argument_group("configuration")
-    group.add_argument("--preset", default=None, metavar="NAME", help=f"paper, sibling or quick (default: {preset})")
+    default = " ".join([str(preset), *settings])
+    group.add_argument("--preset", default=None, metavar="NAME", help=f"paper, sibling or quick (default: {default})")
     group.add_argument("--config", metavar="FILE", help="TOML file of settings")
     group.add_argument(
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting, e.g. training.epochs=3"
@@ -30,7 +35,7 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper")
     group.add_argument("--form", metavar="NAME", help="form of these label files (folder): --set data.form=NAME")
     group.add_argument("--head", metavar="NAME", help="weak head, e.g. max_dense: --set model.weak_head=NAME")
     group.add_argument("--print-config", action="store_true", help="print the whole configuration as TOML and exit")
-    parser.set_defaults(default_preset=preset)
+    parser.set_defaults(default_preset=preset, default_settings=settings)
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +54,8 @@ def _jobs(text: str) -> int:
 def read_config(args: argparse.Namespace) -> Config:
     """Return the configuration: preset, then file, then options, then --set; print it and exit where asked."""
     base = configuration.preset(args.preset or args.default_preset)
+    if not (args.preset or args.config or args.data):
+        base = apply_overrides(base, args.default_settings)
     config = load_config(args.config, base) if args.config else base
     values = {
         "data": {
