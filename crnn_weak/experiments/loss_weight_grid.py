@@ -34,7 +34,7 @@ SETTINGS: tuple[tuple[float, float], ...] = tuple((row.strong, row.weak) for row
 
 #: Street scenes in six minutes on two cores; `experiments/street.toml` is the longer training. Chosen: the fewest
 #: clips and epochs that still show the order of the paper's detection columns.
-MAIN_JOB = ("data.n_train=1500", "training.epochs=10")
+MAIN_JOB = ("data.n_train=1200", "training.epochs=10")
 
 
 @dataclass(frozen=True)
