@@ -85,6 +85,7 @@ class GridFiles(_Files):
     """Paths of a grid folder's files."""
 
     results = _named("results.csv", "every metric of every setting and seed, in long form")
+    scores = _named("scores.json.gz", "counts of every test clip of every run (experiment beyond)")
     baselines = _named("baselines.json", "metrics of the baselines")
     old_baselines = _named("yardsticks.json", "the baselines' name in earlier versions")
     figure = _named("figure", "the figure's name without its suffix")

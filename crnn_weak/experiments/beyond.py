@@ -2,9 +2,10 @@
 
 ``python -m crnn_weak.experiments.beyond --design experiments/beyond.toml`` reads a design, trains every entry on every
 data set with every seed, tunes all of them alike on validation clips, and writes for each data set ``results.csv``,
-``table.md`` and ``figure.png``: tagging F against segment F. With ``--grid DATA=FOLDER`` the runs of a grid on the same
-data join in: the paper's seven settings as the curve to beat. Started again it goes on where it was; ``--only-table``
-shows what is finished. The form of a design is described in `crnn_weak.runs.design`.
+``table.md``, ``figure.png`` (tagging F against segment F) and ``scores.json.gz`` (the counts of every clip, from which
+the rest follows). Started again it goes on where it was; ``--known FOLDER`` takes runs from published
+``scores.json.gz`` instead of training them; ``--only-table`` shows what is finished. The form of a design is described
+in `crnn_weak.runs.design`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from crnn_weak import config as configuration
 from crnn_weak.errors import ConfigError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
-from crnn_weak.runs.design import Design, config_of, data_of, merged, ordered, read_design, restrict, settings_of
+from crnn_weak.runs.design import Design, config_of, data_of, merged, needs, ordered, read_design, restrict, settings_of
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
 
 if TYPE_CHECKING:
-    from crnn_weak.runs.comparison import Estimate, RunScore
+    from crnn_weak.runs.comparison import Estimate, KnownRun, RunScore
 
 __all__ = ["Design", "add_arguments", "main", "read_design", "run", "run_design"]
 
@@ -38,6 +39,7 @@ def run_design(
     cache: Path,
     *,
     audio: str | None = None,
+    known: Path | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
     progress: bool = False,
@@ -52,6 +54,8 @@ def run_design(
         Of synthetic clips and feature stores.
     audio : path, optional
         ``data.root`` of the data sets that have one and do not state it.
+    known : Path, optional
+        Folder of ``<data>/scores.json.gz``, whose runs are not trained again.
     jobs : int
     scheduler : str, optional
         Of Dask.
@@ -69,20 +73,44 @@ def run_design(
         prepared = prepare(base, cache, folder / data, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / data).data, prepared.data)
         stores[data] = (str(prepared.train_store), str(prepared.test_store))
+    done = {data: _known(design, known, data) for data in design.data}
     with lock(folder):
         for group in ordered(design):
-            tasks = [
-                _task(design, folder, data, name, seed, stores[data])
-                for seed in design.seeds
-                for name in group
-                for data in data_of(design, name)
+            runs = [(data, name, seed) for seed in design.seeds for name in group for data in data_of(design, name)]
+            tasks = [_task(design, folder, *run, stores[run[0]]) for run in runs]
+            waiting = [
+                task
+                for task, run in zip(tasks, runs, strict=True)
+                if not _is_done(task) and (run[1:] not in done[run[0]] or _is_start(design, *run[1:], done))
             ]
-            waiting = [task for task in tasks if not _is_done(task)]
             log.info("%d of %d runs of %s to do", len(waiting), len(tasks), ", ".join(group))
             options: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
             for index, line in run_tasks(run_task, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].folder, line)
-            write_tables(design, folder)
+            write_tables(design, folder, known)
+
+
+def _known(design: Design, folder: Path | None, data: str) -> dict[tuple[str, int], RunScore]:
+    """Return the published runs of the design's entries: (entry, seed) to score."""
+    from crnn_weak.runs.comparison import read_scores, run_name
+
+    if folder is None:
+        return {}
+    found = {}
+    for run in read_scores(GridFiles(folder / data).scores):
+        if run.entry in design.entries and run.config == run_name(
+            config_of(design, data, run.entry, run.seed, teacher="known")
+        ):
+            found[run.entry, run.seed] = run.score
+    return found
+
+
+def _is_start(design: Design, name: str, seed: int, known: Mapping[str, Mapping[tuple[str, int], RunScore]]) -> bool:
+    """Return whether an entry that is not known starts from this one's model."""
+    return any(
+        name in needs(design, other) and any((other, seed) not in known[data] for data in data_of(design, other))
+        for other in design.entries
+    )
 
 
 def _run(folder: Path, data: str, name: str, seed: int) -> RunFiles:
@@ -118,53 +146,46 @@ def run_task(task: RunTask) -> str:
 # --- results -------------------------------------------------------------------------------------------------------
 
 
-def write_tables(design: Design, folder: Path, grids: Mapping[str, Sequence[str]] | None = None) -> dict[str, str]:
-    """Write table, results and figure of each data set from the runs that are finished; return the tables' text.
+def write_tables(design: Design, folder: Path, known: Path | None = None) -> dict[str, str]:
+    """Write scores, table, results and figure of each data set from finished and known runs; return the tables' text.
 
-    Parameters
-    ----------
-    grids : mapping of data set to folders of grids
-        Scored like the entries; the best of their settings for each metric is what differences are taken from.
+    Differences are taken, for each metric, from the best entry of the design's curves.
     """
-    from crnn_weak.runs.comparison import compare, read_score
+    from crnn_weak.runs.comparison import compare, write_scores
     from crnn_weak.runs.comparison_table import to_csv, to_markdown
 
     texts = {}
     for data in design.data:
-        curves = [_grid_scores(Path(grid), folder / data, design.seeds) for grid in (grids or {}).get(data, ())]
-        scores = {name: found for curve in curves for name, found in curve.items()}
-        for name in design.entries:
-            found = [read_score(_run(folder, data, name, seed).comparison) for seed in design.seeds]
-            scored = [score for score in found if score is not None]
-            if scored:
-                scores[name] = scored
+        runs = _scored(design, folder, data, _known(design, known, data))
+        scores: dict[str, list[RunScore]] = {}
+        for run in runs:
+            scores.setdefault(run.entry, []).append(run.score)
         if not scores:
             continue
+        curves = [[name for name in curve if name in scores] for curve in design.curves]
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
         provenance = read_optional(GridFiles(folder / data).data, RunData).get("provenance", data)
         files = GridFiles(folder / data)
+        write_scores(files.scores, runs)
         write_text(files.results, to_csv(estimates, scores))
         texts[data] = to_markdown(estimates, scores, baselines, provenance)
         write_text(files.table("md"), texts[data])
-        _figure(estimates, [list(curve) for curve in curves], files.figure)
+        _figure(estimates, [curve for curve in curves if curve], files.figure)
     return texts
 
 
-def _grid_scores(grid: Path, folder: Path, seeds: Sequence[int]) -> dict[str, list[RunScore]]:
-    """Score the finished runs of a grid; return them by setting, in the order of the weights' ratio."""
-    from crnn_weak.runs.comparison import score_run
+def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, int], RunScore]) -> list[KnownRun]:
+    """Return the scored runs of a data set, by entry and seed."""
+    from crnn_weak.runs.comparison import KnownRun, read_score, run_name
 
-    files = GridFiles(grid)
-    head = configuration.load_config(files.config).model.weak_head
-    found: dict[str, list[RunScore]] = {}
-    runs = files.runs()
-    for strong, weak, seed in sorted(runs, key=lambda run: (run[0] / max(run[1], 1e-9), run[2])):
-        run = runs[strong, weak, seed]
-        if seed in seeds and run.metrics.exists():
-            kept = RunFiles(folder / "grids" / grid.name / run.folder.parent.name / run.folder.name)
-            found.setdefault(f"{head} {strong:g}:{weak:g}", []).append(score_run(run, kept))
-    return found
+    runs = []
+    for name in design.entries:
+        for seed in design.seeds if data in data_of(design, name) else ():
+            score = read_score(_run(folder, data, name, seed).comparison) or known.get((name, seed))
+            if score is not None:
+                runs.append(KnownRun(name, seed, run_name(config_of(design, data, name, seed, teacher="known")), score))
+    return runs
 
 
 def _baselines(curve: Sequence[str], scores: Mapping[str, Sequence[RunScore]]) -> dict[str, str]:
@@ -202,9 +223,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--design", required=True, metavar="FILE", help="TOML, e.g. experiments/beyond.toml")
     parser.add_argument("--out", metavar="FOLDER", help="default: runs/beyond/DESIGN")
     parser.add_argument("--audio", metavar="FOLDER", help="the recordings of data that need some")
-    parser.add_argument(
-        "--grid", action="append", default=[], metavar="DATA=FOLDER", help="a grid of the same data, the curve to beat"
-    )
+    parser.add_argument("--known", metavar="FOLDER", help="published DATA/scores.json.gz: runs not to train again")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="instead of the design's")
     parser.add_argument("--entries", nargs="+", metavar="NAME", help="only these, in this order, and what they need")
     parser.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets")
@@ -218,23 +237,18 @@ def run(args: argparse.Namespace) -> int:
 
     design = restrict(read_design(args.design), args.entries, args.data)
     design.seeds = args.seeds or design.seeds
-    grids: dict[str, list[str]] = {}
-    for text in args.grid:
-        data, _, grid = text.partition("=")
-        if data not in design.data or not GridFiles(grid).config.is_file():
-            raise ConfigError(
-                f"--grid {text!r}: expected DATA=FOLDER, data of the design and a folder of crnn-weak grid."
-            )
-        grids.setdefault(data, []).append(grid)
+    known = Path(args.known) if args.known else None
+    if known is not None and not known.is_dir():
+        raise ConfigError(f"--known {known}: no such folder. Expected one with DATA/scores.json.gz.")
     folder = Path(args.out) if args.out else Path("runs") / "beyond" / Path(args.design).stem
     if not args.only_table:
         run_design(
-            design, folder, options.cache_folder(args), audio=args.audio, jobs=args.jobs, scheduler=args.scheduler,
-            progress=options.shows_progress(args),
+            design, folder, options.cache_folder(args), audio=args.audio, known=known, jobs=args.jobs,
+            scheduler=args.scheduler, progress=options.shows_progress(args),
         )  # fmt: skip
-    for data, text in write_tables(design, folder, grids).items():
+    for data, text in write_tables(design, folder, known).items():
         print(f"{data}\n\n{text}")
-    print(f"{folder}: DATA/table.md, results.csv, figure.png")
+    print(f"{folder}: DATA/table.md, results.csv, figure.png, scores.json.gz")
     return 0
 
 

@@ -8,6 +8,8 @@ differences are paired.
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from crnn_weak.config import Config, StreetData, fingerprint
 from crnn_weak.documents import read_json
 from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.events.decode import scores_to_events, scores_to_tags
@@ -25,10 +28,21 @@ from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores
-from crnn_weak.storage import write_text
+from crnn_weak.storage import replace_file, write_text
 from crnn_weak.tuning.tune import tune
 
-__all__ = ["METRICS", "Estimate", "RunScore", "compare", "read_score", "score_run"]
+__all__ = [
+    "METRICS",
+    "Estimate",
+    "KnownRun",
+    "RunScore",
+    "compare",
+    "read_score",
+    "read_scores",
+    "run_name",
+    "score_run",
+    "write_scores",
+]
 
 #: What is compared; the last two replace one part by the truth, to see what limits the rest.
 METRICS = {
@@ -61,18 +75,53 @@ class RunScore(msgspec.Struct):
     psds: dict[str, float]
 
 
+class KnownRun(msgspec.Struct):
+    """A scored run, for publication: item of ``scores.json.gz``."""
+
+    entry: str
+    seed: int
+    config: str  # `run_name` of its configuration
+    score: RunScore
+
+
+def run_name(config: Config) -> str:
+    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher lie."""
+    data = config.data if isinstance(config.data, StreetData) else dataclasses.replace(config.data, root="")
+    targets = dataclasses.replace(config.targets, teacher="known" if config.targets.teacher else "")
+    return fingerprint(dataclasses.replace(config, data=data, targets=targets))
+
+
+def write_scores(path: Path, runs: Sequence[KnownRun]) -> None:
+    """Write the scores of runs to one compressed file."""
+    with replace_file(path) as temporary:
+        # Without a time, so that the same scores are the same file.
+        temporary.write_bytes(gzip.compress(msgspec.json.encode(runs), mtime=0))
+
+
+def read_scores(path: Path) -> list[KnownRun]:
+    """Read what `write_scores` wrote; nothing where there is no file.
+
+    Raises
+    ------
+    DataError
+        The file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=list[KnownRun])
+    except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
+        raise DataError(f"{path}: {error}. Expected the scores.json.gz of an experiment.") from None
+
+
 def read_score(path: Path) -> RunScore | None:
     """Return a run's scores from its ``comparison.json``; None where they are not there yet."""
     return read_json(path, RunScore) if path.exists() else None
 
 
-def score_run(run: RunFiles, keep: RunFiles | None = None) -> RunScore:
-    """Tune a finished run on its validation clips and count its test clips.
-
-    The result is kept in the folder `keep`, by default the run's own, and read from there the next time.
-    """
-    path = (keep or run).comparison
-    found = read_score(path)
+def score_run(run: RunFiles) -> RunScore:
+    """Tune a finished run on its validation clips, count its test clips, and keep the result in its folder."""
+    found = read_score(run.comparison)
     if found is not None:
         return found
     validation, test = open_scores(run.folder, "validation"), open_scores(run.folder, "test")
@@ -85,8 +134,7 @@ def score_run(run: RunFiles, keep: RunFiles | None = None) -> RunScore:
         result.untuned[metric] = float(_f_score(_counts(test, metric, own).sum(axis=0)))
         is_tag = metric in ("tagging", "segment_true_times")
         result.thresholds[metric] = (point.tag_thresholds if is_tag else point.thresholds)[0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, msgspec.json.encode(result).decode())
+    write_text(run.comparison, msgspec.json.encode(result).decode())
     return result
 
 

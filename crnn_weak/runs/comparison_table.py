@@ -36,7 +36,7 @@ def to_markdown(
     best = "; ".join(f"{METRICS[metric]}: {name}" for metric, name in baselines.items())
     lines = [
         f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips]; in brackets behind it "
-        f"the difference from the best setting of the curve ({best}). Thresholds tuned on validation clips.",
+        f"the difference from the best entry of the curves ({best}). Thresholds tuned on validation clips.",
         "",
         "| entry | seeds | " + " | ".join(METRICS.values()) + " | PSDS1 |",
         "|---|---:|" + "---:|" * (len(METRICS) + 1),

@@ -3,6 +3,7 @@
 A design::
 
     seeds = [0, 1, 2]
+    curves = [["max", "mean"]] # entries that differences are taken from, each list one line of the figure
 
     [data.street]              # settings that all entries on these data share
     preset = "quick"
@@ -38,7 +39,7 @@ from crnn_weak.config import Config
 from crnn_weak.documents import convert, read_toml
 from crnn_weak.errors import ConfigError, nearest_names
 
-__all__ = ["Design", "config_of", "data_of", "merged", "ordered", "read_design", "restrict", "settings_of"]
+__all__ = ["Design", "config_of", "data_of", "merged", "needs", "ordered", "read_design", "restrict", "settings_of"]
 
 _OWN = ("base", "teacher", "start", "data")
 
@@ -51,11 +52,14 @@ class Design(msgspec.Struct, forbid_unknown_fields=True):
     data : dict of name to settings
     entries : dict of name to settings, and ``base``, ``teacher``, ``start``, ``data``
     seeds : list of int
+    curves : list of lists of entries
+        The curves to beat, such as the paper's settings in the order of their loss weights.
     """
 
     data: dict[str, dict[str, Any]]
     entries: dict[str, dict[str, Any]]
     seeds: list[int] = msgspec.field(default_factory=lambda: [0])
+    curves: list[list[str]] = []
 
 
 def read_design(path: str | Path) -> Design:
@@ -70,6 +74,9 @@ def read_design(path: str | Path) -> Design:
     try:
         for name in design.entries:
             _check_entry(design, name)
+        for name in (name for curve in design.curves for name in curve):
+            if name not in design.entries:
+                raise ConfigError(f"curves: {name!r} is not known. {nearest_names(name, design.entries)}")
         ordered(design)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -130,8 +137,8 @@ def config_of(design: Design, data: str, name: str, seed: int, *, teacher: str =
     return configuration.from_dict(settings, configuration.from_dict(design.data[data]))
 
 
-def _needs(design: Design, name: str) -> list[str]:
-    """Return the entries whose models this one needs."""
+def needs(design: Design, name: str) -> list[str]:
+    """Return the entries whose models this one starts from."""
     entry = settings_of(design, name)
     return [entry[key].rpartition("/")[2] for key in ("teacher", "start") if key in entry]
 
@@ -141,7 +148,7 @@ def ordered(design: Design) -> list[list[str]]:
     left, groups = list(design.entries), []
     done: set[str] = set()
     while left:
-        group = [name for name in left if set(_needs(design, name)) <= done]
+        group = [name for name in left if set(needs(design, name)) <= done]
         if not group:
             raise ConfigError(f"entries {', '.join(left)}: each needs a model of the others.")
         groups.append(group)
@@ -154,7 +161,7 @@ def restrict(design: Design, entries: Sequence[str] | None, data: Sequence[str] 
     """Return a design of some entries, in the order asked for, with those that they need, and of some data sets."""
     wanted = list(entries or design.entries)
     for name in wanted:  # grows while it is walked
-        wanted += [need for need in _needs(design, name) if need not in wanted]
+        wanted += [need for need in needs(design, name) if need not in wanted]
     for name in data or ():
         if name not in design.data:
             raise ConfigError(f"--data {name!r} is not in the design. {nearest_names(name, design.data)}")
@@ -163,4 +170,5 @@ def restrict(design: Design, entries: Sequence[str] | None, data: Sequence[str] 
         name: settings_of(design, name) | {"data": [data for data in data_of(design, name) if data in kept]}
         for name in wanted
     }
-    return msgspec.structs.replace(design, data=kept, entries=flat)
+    curves = [[name for name in curve if name in flat] for curve in design.curves]
+    return msgspec.structs.replace(design, data=kept, entries=flat, curves=[curve for curve in curves if curve])

@@ -1,16 +1,19 @@
-"""A small design from clips to table: a teacher's pupil, a fine-tuned model, a grid as the curve; run twice."""
+"""A small design from clips to table: a teacher's pupil, a fine-tuned model, a curve; run twice, then known."""
 
 import pytest
 
-from crnn_weak.cli import main as crnn_weak
 from crnn_weak.experiments.beyond import main
 
 DESIGN = """
+curves = [["paper"]]
+
 [data.street]
 preset = "quick"
 model = { n_filters = 2, gru_units = [3], dense_units = 4 }
 training = { epochs = 1, batch_size = 8, validation_fraction = 0.3 }
 data = { source = "street", n_train = 24, n_test = 8 }
+
+[entries.paper]
 
 [entries.max]
 model.weak_head = "max"
@@ -30,30 +33,40 @@ training.n_clips = 12
 @pytest.mark.slow
 def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
     (tmp_path / "design.toml").write_text(DESIGN)
-    overrides = ["n_filters=2", "gru_units=[3]", "dense_units=4"]
-    settings = [f"model.{text}" for text in overrides] + [
-        "training.epochs=1", "training.batch_size=8", "training.validation_fraction=0.3", "data.n_train=24",
-        "data.n_test=8",
-    ]  # fmt: skip
-    common = ["--cache", str(tmp_path / "cache"), "--jobs", "1"]
-    grid = ["-q", "grid", "--settings", "1:1", "--no-report", "--out", str(tmp_path / "grid"), *common]
-    assert crnn_weak([*grid, *(part for text in settings for part in ("--set", text))]) == 0
-    command = ["--design", str(tmp_path / "design.toml"), "--out", str(tmp_path / "out"), *common]
-    command += ["--grid", f"street={tmp_path / 'grid'}"]
-    capsys.readouterr()
-    assert main(command) == 0
+    command = ["--design", str(tmp_path / "design.toml"), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
+    first = [*command, "--out", str(tmp_path / "out")]
+    assert main(first) == 0
     shown = capsys.readouterr().out
-    for name in ("max_dense 1:1", "max", "taught", "tuned"):
+    for name in ("paper", "max", "taught", "tuned"):
         assert f"| {name} | 1 |" in shown
-    assert main(command) == 0
+    assert main(first) == 0
     again = capsys.readouterr()
-    assert "0 of 1 runs of max to do" in again.err
+    assert "0 of 2 runs of paper, max to do" in again.err
     assert again.out == shown
-    for name in ("table.md", "results.csv", "figure.png", "max/seed-0/best.keras"):
+    for name in ("figure.png", "max/seed-0/best.keras"):
         assert (tmp_path / "out" / "street" / name).exists()
+    assert main([*command, "--out", str(tmp_path / "other"), "--known", str(tmp_path / "out")]) == 0
+    assert "0 of 2 runs of taught, tuned to do" in capsys.readouterr().err
+    for name in ("table.md", "results.csv", "scores.json.gz"):
+        known, trained = (tmp_path / folder / "street" / name for folder in ("other", "out"))
+        assert known.read_bytes() == trained.read_bytes()
 
 
-def test_a_grid_of_no_data_of_the_design_is_one_line(tmp_path, capsys):
+def test_a_missing_folder_of_known_runs_is_one_line(tmp_path, capsys):
     (tmp_path / "design.toml").write_text(DESIGN)
-    assert main(["--design", str(tmp_path / "design.toml"), "--grid", "steet=here", "--only-table"]) == 2
+    assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path / "none"), "--only-table"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_damaged_scores_are_one_line(tmp_path, capsys):
+    (tmp_path / "design.toml").write_text(DESIGN)
+    (tmp_path / "street").mkdir()
+    (tmp_path / "street" / "scores.json.gz").write_bytes(b"no gzip")
+    assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path), "--only-table"]) == 2
+    assert "scores.json.gz" in capsys.readouterr().err
+
+
+def test_a_curve_of_unknown_entries_is_one_line(tmp_path, capsys):
+    (tmp_path / "design.toml").write_text(DESIGN.replace('["paper"]', '["papre"]'))
+    assert main(["--design", str(tmp_path / "design.toml"), "--only-table"]) == 2
+    assert "'papre' is not known" in capsys.readouterr().err
