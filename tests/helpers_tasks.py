@@ -66,3 +66,24 @@ def hold(folder: str, seconds: float) -> None:
     with lock(folder):
         (Path(folder) / "held").touch()
         time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class MeetingTask:
+    """Waits until `n_tasks` tasks run at once."""
+
+    folder: str
+    number: int
+    n_tasks: int
+
+
+def meet(task: MeetingTask, *, seconds: float = 30.0) -> bool:
+    """Return whether all tasks were there in time."""
+    folder = Path(task.folder)
+    (folder / f"here-{task.number}").touch()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if len(list(folder.glob("here-*"))) >= task.n_tasks:
+            return True
+        time.sleep(0.05)
+    return False

@@ -84,7 +84,7 @@ def run_design(
                 if not _is_done(task) and (run[1:] not in done[run[0]] or _is_start(design, *run[1:], done))
             ]
             log.info("%d of %d runs of %s to do", len(waiting), len(tasks), ", ".join(group))
-            options: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
+            options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
             for index, line in run_tasks(run_task, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].folder, line)
             write_tables(design, folder, known)

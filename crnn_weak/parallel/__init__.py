@@ -24,6 +24,7 @@ def run_tasks(
     poll_seconds: float = 1.0,
     scheduler: str | None = None,
     retries: int = 2,
+    share_last: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends.
 
@@ -45,6 +46,10 @@ def run_tasks(
         machine; None for processes without Dask.
     retries : int
         How often Dask runs a task again that raised something other than an error the user can mend.
+    share_last : bool
+        For long tasks without Dask: if at most half of the workers would have a task in the last round, those tasks
+        begin with the round before, in workers of their own, and share its CPUs. Seven tasks of equal length on two
+        CPUs then take 3.5 times as long as one, not 4.
 
     Raises
     ------
@@ -67,7 +72,10 @@ def run_tasks(
             poll_seconds=poll_seconds, retries=retries,
         )  # fmt: skip
         return
-    yield from run_on_pool(function, tasks, jobs=jobs, n_threads=n_threads, on_poll=on_poll, poll_seconds=poll_seconds)
+    yield from run_on_pool(
+        function, tasks, jobs=jobs, n_threads=n_threads, on_poll=on_poll, poll_seconds=poll_seconds,
+        share_last=share_last,
+    )  # fmt: skip
 
 
 def dask_map(scheduler: str, *, jobs: int | None = None) -> Callable[[Callable[[Any], Any], Sequence[Any]], Any]:

@@ -42,12 +42,13 @@ def run_on_pool(
     n_threads: int = 1,
     on_poll: Callable[[], None] | None = None,
     poll_seconds: float = 1.0,
+    share_last: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends; see `crnn_weak.parallel.run_tasks`."""
     waiting = dict(enumerate(tasks))
     for left in reversed(range(_ROUNDS)):
         with contextlib.suppress(BrokenProcessPool):
-            for index, result in _run_in_pool(function, waiting, jobs, n_threads, on_poll, poll_seconds):
+            for index, result in _run_in_pool(function, waiting, jobs, n_threads, on_poll, poll_seconds, share_last):
                 del waiting[index]
                 yield index, result
             return
@@ -75,13 +76,28 @@ def _run_in_pool(
     n_threads: int,
     on_poll: Callable[[], None] | None,
     poll_seconds: float,
+    share_last: bool,
 ) -> Iterator[tuple[int, Any]]:
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(min(jobs, len(tasks)), context, _begin_worker, (n_threads,)) as pool:
-        futures: dict[Future[Any], int] = {pool.submit(function, task): index for index, task in tasks.items()}
+
+    def new_pool(n_workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(n_workers, context, _begin_worker, (n_threads,))  # begins workers when it has tasks
+
+    left = list(tasks.items())
+    n_last = len(left) % jobs if share_last and len(left) > jobs else 0
+    if n_last > jobs // 2:
+        n_last = 0  # little to gain, and memory for twice the workers
+    last = left[len(left) - n_last :]
+    with new_pool(min(jobs, len(left))) as pool, new_pool(max(n_last, 1)) as extra:
+        futures: dict[Future[Any], int] = {
+            pool.submit(function, task): index for index, task in left[: len(left) - n_last]
+        }
         pending = set(futures)
         try:
             while pending:
+                if last and len(pending) <= jobs:
+                    begun = {extra.submit(function, task): index for index, task in last}
+                    futures, pending, last = futures | begun, pending | set(begun), []
                 done, pending = wait(pending, timeout=poll_seconds, return_when=FIRST_COMPLETED)
                 if on_poll is not None:
                     on_poll()
@@ -89,9 +105,10 @@ def _run_in_pool(
                 for future in sorted(done, key=lambda future: future.exception() is not None):
                     yield futures[future], future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
+            for executor in (pool, extra):
+                executor.shutdown(wait=False, cancel_futures=True)
+                for process in list((executor._processes or {}).values()):
+                    process.terminate()
             raise
 
 

@@ -28,7 +28,7 @@ def train_all(tasks: Sequence[RunTask], *, jobs: int = 1, scheduler: str | None 
     ----------
     tasks : sequence of RunTask
     jobs : int
-        Processes, one run and one thread each.
+        Processes, one run and one thread each; up to half as many more in the last round.
     scheduler : str, optional
         Address of a Dask scheduler (``tcp://...``), or ``local``.
     progress : bool
@@ -43,7 +43,7 @@ def train_all(tasks: Sequence[RunTask], *, jobs: int = 1, scheduler: str | None 
     if not waiting:
         return
     log.info("training: %d of %d runs to do, %d at a time", len(waiting), len(tasks), min(jobs, len(waiting)))
-    options: dict[str, Any] = {} if scheduler is None else {"scheduler": scheduler}
+    options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with _Progress(waiting, progress) as shown:
         for index, metrics in run_tasks(train_and_score, waiting, jobs=jobs, on_poll=shown.poll, **options):
             shown.finished(waiting[index], metrics)

@@ -33,6 +33,10 @@ def _assert_whole(folder, n_steps=5):
 
 
 class TestProcesses:
+    def test_the_last_round_shares_the_cpus(self, tmp_path):
+        meetings = [tasks.MeetingTask(str(tmp_path), number, 3) for number in range(3)]
+        assert dict(run_tasks(tasks.meet, meetings, jobs=2, share_last=True)) == {0: True, 1: True, 2: True}
+
     def test_results_and_progress(self):
         polls = []
         found = dict(run_tasks(tasks.square, [3, 4, 5], jobs=2, on_poll=lambda: polls.append(1)))
