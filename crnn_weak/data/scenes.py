@@ -45,7 +45,13 @@ _CHUNK = 16
 
 
 def plan_scenes(
-    folder: RecordingFolder, split: str, n_clips: int, *, clip_seconds: float, seed: int
+    folder: RecordingFolder,
+    split: str,
+    n_clips: int,
+    *,
+    clip_seconds: float,
+    seed: int,
+    snr_db: tuple[float, float] = mixing.DEFAULT_SNR_DB,
 ) -> dict[str, ScenePlan]:
     """Draw the scenes of a split.
 
@@ -76,7 +82,7 @@ def plan_scenes(
     width = 10 - len(split)  # the split, a dash and the index: 11 characters, as in YouTube's ids
     return {
         f"{split}-{index:0{width}d}_0.000_{clip_seconds:.3f}": plan_scene(
-            by_class, backgrounds, clip_seconds=clip_seconds, seed=(seed, place, index)
+            by_class, backgrounds, clip_seconds=clip_seconds, seed=(seed, place, index), snr_db=snr_db
         )
         for index in range(n_clips)
     }
@@ -133,8 +139,9 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     """Make what is missing of the scenes, and open them.
 
     ``data.root`` is the folder of recordings; ``data.n_train``, ``data.n_test`` and ``data.seed`` say how many
-    scenes, and which; ``features.clip_seconds`` and ``features.sample_rate_hz`` their length and rate (a rate above
-    20 kHz makes files of 20 kHz).
+    scenes, and which; ``data.min_snr_db`` and ``data.max_snr_db`` how loud events are;
+    ``features.clip_seconds`` and ``features.sample_rate_hz`` their length and rate (a rate above 20 kHz makes files of
+    20 kHz).
 
     Raises
     ------
@@ -155,9 +162,14 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     rate = min(config.features.sample_rate_hz, mixing.MAX_RATE_HZ)
     clip_seconds, seed = config.features.clip_seconds, data.seed
     sizes = {"train": data.n_train, "test": data.n_test}
-    identity = fingerprint(mixing.MIXING_VERSION, folder.content, rate, clip_seconds, seed, sizes, FOLDS)
+    snr_db = (data.min_snr_db, data.max_snr_db)
+    other_snr = () if snr_db == mixing.DEFAULT_SNR_DB else (snr_db,)  # sets of earlier versions keep their name
+    identity = fingerprint(mixing.MIXING_VERSION, folder.content, rate, clip_seconds, seed, sizes, FOLDS, *other_snr)
     made = cache / f"scenes-{identity}"
-    plans = {split: plan_scenes(folder, split, n, clip_seconds=clip_seconds, seed=seed) for split, n in sizes.items()}
+    plans = {
+        split: plan_scenes(folder, split, n, clip_seconds=clip_seconds, seed=seed, snr_db=snr_db)
+        for split, n in sizes.items()
+    }
     paths = {clip: made / "audio" / split / f"{clip}.flac" for split in plans for clip in plans[split]}
     every = {clip: plan for split in plans.values() for clip, plan in split.items()}
     if not ((made / "credits.tsv").is_file() and not _missing(made, paths)):
@@ -173,7 +185,7 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         name="scenes",
         provenance=(
             f"scenes mixed of {folder.name} ({len(folder.recordings)} recordings; training folds 1-3, testing fold 4; "
-            f"seed {seed})"
+            f"seed {seed}{f', signal-to-noise ratio {snr_db[0]:g} to {snr_db[1]:g} dB' if other_snr else ''})"
         ),
         classes=folder.classes,
         clip_seconds=clip_seconds,

@@ -15,13 +15,25 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crnn_weak import config as configuration
 from crnn_weak.errors import ConfigError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
-from crnn_weak.runs.design import Design, config_of, data_of, merged, needs, ordered, read_design, restrict, settings_of
+from crnn_weak.runs.design import (
+    Design,
+    config_of,
+    data_of,
+    data_settings,
+    merged,
+    models_of,
+    needs,
+    ordered,
+    read_design,
+    restrict,
+    settings_of,
+)
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
 
@@ -63,13 +75,12 @@ def run_design(
     from crnn_weak.runs.prepare import prepare
 
     for data, settings in design.data.items():
-        if audio is not None and "root" not in settings.get("data", {}):
-            kind = configuration.from_dict(settings).data
-            if hasattr(kind, "root"):
-                design.data[data] = merged(settings, {"data": {"root": audio}})
+        kind = configuration.from_dict(data_settings(design, data)).data
+        if audio is not None and getattr(kind, "root", None) == "":
+            design.data[data] = merged(settings, {"data": {"root": audio}})
     stores = {}
-    for data, settings in design.data.items():
-        base = configuration.from_dict(settings)
+    for data in design.data:
+        base = configuration.from_dict(data_settings(design, data))
         prepared = prepare(base, cache, folder / data, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / data).data, prepared.data)
         stores[data] = (str(prepared.train_store), str(prepared.test_store))
@@ -88,6 +99,16 @@ def run_design(
             for index, line in run_tasks(run_task, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].folder, line)
             write_tables(design, folder, known)
+        elsewhere = [
+            ElsewhereTask(_run(folder, models, name, seed), _run(folder, data, name, seed), stores[data][1])
+            for data, models in ((data, models_of(design, data)) for data in design.data)
+            for name in design.entries
+            for seed in design.seeds
+            if models in data_of(design, name) and (name, seed) not in done[data]
+        ]
+        for _ in run_tasks(score_task, [task for task in elsewhere if task.run.best_model.exists()], jobs=jobs):
+            pass
+        write_tables(design, folder, known)
 
 
 def _known(design: Design, folder: Path | None, data: str) -> dict[tuple[str, int], RunScore]:
@@ -143,6 +164,21 @@ def run_task(task: RunTask) -> str:
     return f"tagging F {100 * metrics['tagging']['f_score']:.1f}{detection} at the run's own threshold"
 
 
+class ElsewhereTask(NamedTuple):
+    """A finished run, the folder of its scores on other test clips, and the store of these."""
+
+    run: RunFiles
+    kept: RunFiles
+    test_store: str
+
+
+def score_task(task: ElsewhereTask) -> None:
+    """Score a run on the test clips of other data."""
+    from crnn_weak.runs.comparison import score_elsewhere
+
+    score_elsewhere(task.run, task.test_store, task.kept)
+
+
 # --- results -------------------------------------------------------------------------------------------------------
 
 
@@ -181,7 +217,7 @@ def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, i
 
     runs = []
     for name in design.entries:
-        for seed in design.seeds if data in data_of(design, name) else ():
+        for seed in design.seeds if (models_of(design, data) or data) in data_of(design, name) else ():
             score = read_score(_run(folder, data, name, seed).comparison) or known.get((name, seed))
             if score is not None:
                 runs.append(KnownRun(name, seed, run_name(config_of(design, data, name, seed, teacher="known")), score))

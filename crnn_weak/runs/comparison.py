@@ -27,7 +27,7 @@ from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.scores import ScoredRun, open_scores
+from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
 from crnn_weak.storage import replace_file, write_text
 from crnn_weak.tuning.tune import tune
 
@@ -40,6 +40,7 @@ __all__ = [
     "read_score",
     "read_scores",
     "run_name",
+    "score_elsewhere",
     "score_run",
     "write_scores",
 ]
@@ -122,9 +123,31 @@ def read_score(path: Path) -> RunScore | None:
 def score_run(run: RunFiles) -> RunScore:
     """Tune a finished run on its validation clips, count its test clips, and keep the result in its folder."""
     found = read_score(run.comparison)
-    if found is not None:
-        return found
-    validation, test = open_scores(run.folder, "validation"), open_scores(run.folder, "test")
+    if found is None:
+        found = _score(open_scores(run.folder, "validation"), open_scores(run.folder, "test"))
+        write_text(run.comparison, msgspec.json.encode(found).decode())
+    return found
+
+
+def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles) -> RunScore:
+    """Do the same with the test clips of another store; keep the result in the folder `kept`."""
+    found = read_score(kept.comparison)
+    if found is None:
+        from crnn_weak.features.store import FeatureStore
+        from crnn_weak.inference.predict import predict_store
+        from crnn_weak.model.archive import load_model
+
+        validation = open_scores(run.folder, "validation")
+        model, metadata = load_model(run.best_model)
+        with FeatureStore(test_store, validation.run.config.features) as store:
+            test = scored_on(validation.run, predict_store(model, metadata, store), store)
+        found = _score(validation, test)
+        kept.folder.mkdir(parents=True, exist_ok=True)
+        write_text(kept.comparison, msgspec.json.encode(found).decode())
+    return found
+
+
+def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
     own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
     result = RunScore({}, {}, {}, _psds(test))
     for metric in METRICS if test.events is not None else ("tagging",):
@@ -134,7 +157,6 @@ def score_run(run: RunFiles) -> RunScore:
         result.untuned[metric] = float(_f_score(_counts(test, metric, own).sum(axis=0)))
         is_tag = metric in ("tagging", "segment_true_times")
         result.thresholds[metric] = (point.tag_thresholds if is_tag else point.thresholds)[0]
-    write_text(run.comparison, msgspec.json.encode(result).decode())
     return result
 
 

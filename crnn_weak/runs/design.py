@@ -8,6 +8,10 @@ A design::
     [data.street]              # settings that all entries on these data share
     preset = "quick"
 
+    [data.loud]
+    models = "street"          # trained on those data, tested here as well
+    data.seed = 7              # changes of those data's settings
+
     [entries.max]              # settings of one entry
     model.weak_head = "max"
 
@@ -39,7 +43,19 @@ from crnn_weak.config import Config
 from crnn_weak.documents import convert, read_toml
 from crnn_weak.errors import ConfigError, nearest_names
 
-__all__ = ["Design", "config_of", "data_of", "merged", "needs", "ordered", "read_design", "restrict", "settings_of"]
+__all__ = [
+    "Design",
+    "config_of",
+    "data_of",
+    "data_settings",
+    "merged",
+    "models_of",
+    "needs",
+    "ordered",
+    "read_design",
+    "restrict",
+    "settings_of",
+]
 
 _OWN = ("base", "teacher", "start", "data")
 
@@ -50,6 +66,7 @@ class Design(msgspec.Struct, forbid_unknown_fields=True):
     Attributes
     ----------
     data : dict of name to settings
+        And ``models``, other data whose models and settings these test clips are for.
     entries : dict of name to settings, and ``base``, ``teacher``, ``start``, ``data``
     seeds : list of int
     curves : list of lists of entries
@@ -72,6 +89,8 @@ def read_design(path: str | Path) -> Design:
     """
     design = convert(read_toml(path, error=ConfigError), Design, str(path), error=ConfigError)
     try:
+        for data in design.data:
+            data_settings(design, data)
         for name in design.entries:
             _check_entry(design, name)
         for name in (name for curve in design.curves for name in curve):
@@ -99,12 +118,30 @@ def _starts(design: Design) -> list[str]:
     return [f"{data}/{name}" for name in design.entries for data in data_of(design, name)]
 
 
+def models_of(design: Design, data: str) -> str | None:
+    """Return the data whose models are tested on these data; None where these have their own."""
+    return design.data[data].get("models")
+
+
+def data_settings(design: Design, data: str) -> dict[str, Any]:
+    """Return the settings of a data set."""
+    own = {key: value for key, value in design.data[data].items() if key != "models"}
+    models = models_of(design, data)
+    if models is None:
+        return own
+    trained = [name for name in design.data if models_of(design, name) is None]
+    if models not in trained:
+        raise ConfigError(f"data.{data}.models = {models!r} is not known. {nearest_names(str(models), trained)}")
+    return merged(design.data[models], own)
+
+
 def data_of(design: Design, name: str) -> list[str]:
-    """Return the data sets of an entry."""
-    chosen = settings_of(design, name).get("data", list(design.data))
+    """Return the data sets that an entry is trained on."""
+    trained = [data for data in design.data if models_of(design, data) is None]
+    chosen = settings_of(design, name).get("data", trained)
     for data in chosen:
-        if data not in design.data:
-            raise ConfigError(f"entries.{name}.data = {data!r}. {nearest_names(data, design.data)}")
+        if data not in trained:
+            raise ConfigError(f"entries.{name}.data = {data!r}. {nearest_names(data, trained)}")
     return list(chosen)
 
 
@@ -134,7 +171,7 @@ def config_of(design: Design, data: str, name: str, seed: int, *, teacher: str =
     settings = merged(settings, {"training": {"seed": seed}})
     if "teacher" in settings_of(design, name):
         settings = merged(settings, {"targets": {"teacher": teacher}})
-    return configuration.from_dict(settings, configuration.from_dict(design.data[data]))
+    return configuration.from_dict(settings, configuration.from_dict(data_settings(design, data)))
 
 
 def needs(design: Design, name: str) -> list[str]:
@@ -165,7 +202,11 @@ def restrict(design: Design, entries: Sequence[str] | None, data: Sequence[str] 
     for name in data or ():
         if name not in design.data:
             raise ConfigError(f"--data {name!r} is not in the design. {nearest_names(name, design.data)}")
-    kept = {name: settings for name, settings in design.data.items() if data is None or name in data}
+    kept = {
+        name: settings
+        for name, settings in design.data.items()
+        if data is None or name in data or settings.get("models") in data
+    }
     flat = {
         name: settings_of(design, name) | {"data": [data for data in data_of(design, name) if data in kept]}
         for name in wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crnn_weak.activity import segment_maximum, segment_roll
 from crnn_weak.errors import ClipError, RunError, nearest_names
@@ -15,7 +16,10 @@ from crnn_weak.labels.events import Event
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
 from crnn_weak.runs.run import Run, open_run
 
-__all__ = ["ScoredRun", "open_scores", "run_operating_point"]
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
+
+__all__ = ["ScoredRun", "open_scores", "run_operating_point", "scored_on"]
 
 #: split of the scores -> (score file of `RunFiles`, split of the store that holds the reference)
 _FILES = {"test": ("scores", "test"), "validation": ("validation_scores", "train")}
@@ -101,18 +105,28 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
             "command that trained the run, or score the run's events.tsv with --reference."
         )
     with store:
-        rows = {clip: row for row, clip in enumerate(store.clip_ids)}
-        for clip in scores.clip_ids:
-            if clip not in rows:
-                raise ClipError(f"{store.path}: no clip {clip!r}. {nearest_names(clip, store.clip_ids[:5000])}")
-        chosen = [rows[clip] for clip in scores.clip_ids]
-        tags = {
-            clip: tag_names(store.tags[row], store.classes) for clip, row in zip(scores.clip_ids, chosen, strict=True)
-        }
-        known = store.events
-        events = {clip: known[clip] for clip in scores.clip_ids} if set(scores.clip_ids) <= set(known) else None
-        durations = {clip: float(store.durations[row]) for clip, row in zip(scores.clip_ids, chosen, strict=True)}
-        coverage = f"{len(scores):,} validation clips" if split == "validation" else f"{store.coverage}, {store.split}"
+        return scored_on(run, scores, store)
+
+
+def scored_on(run: Run, scores: Scores, store: FeatureStore) -> ScoredRun:
+    """Return a run's scores of clips of a store with the reference from there.
+
+    Raises
+    ------
+    ClipError
+        The store lacks a clip that has scores.
+    """
+    rows = {clip: row for row, clip in enumerate(store.clip_ids)}
+    for clip in scores.clip_ids:
+        if clip not in rows:
+            raise ClipError(f"{store.path}: no clip {clip!r}. {nearest_names(clip, store.clip_ids[:5000])}")
+    chosen = [rows[clip] for clip in scores.clip_ids]
+    tags = {clip: tag_names(store.tags[row], store.classes) for clip, row in zip(scores.clip_ids, chosen, strict=True)}
+    known = store.events
+    events = {clip: known[clip] for clip in scores.clip_ids} if set(scores.clip_ids) <= set(known) else None
+    durations = {clip: float(store.durations[row]) for clip, row in zip(scores.clip_ids, chosen, strict=True)}
+    # The validation clips are those of the training store.
+    coverage = f"{len(scores):,} validation clips" if store.split == "train" else f"{store.coverage}, {store.split}"
     return ScoredRun(run, scores, tags, events, durations, coverage)
 
 

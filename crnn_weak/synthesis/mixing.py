@@ -19,8 +19,8 @@ Background
     One background recording from a random start, repeated with cross-fades of 0.5 s; its level is uniform in
     -45 to -25 dB of full scale (RMS).
 Signal-to-noise ratio
-    Uniform in 3 to 20 dB: the event's power over its active parts relative to the background's over the same parts
-    (at least the background's mean power less 20 dB, where the background pauses).
+    Uniform in `DEFAULT_SNR_DB` or the range asked for: the event's power over its active parts relative to the
+    background's over the same parts (at least the background's mean power less 20 dB, where the background pauses).
 Edges
     Up to 10 ms of the recording on both sides of what is taken are kept and faded, so that nothing clicks; labels
     are the active regions, on a grid of 1 ms.
@@ -46,13 +46,13 @@ from crnn_weak.audio import load_clip
 from crnn_weak.labels.events import Event
 from crnn_weak.synthesis.recordings import Recording
 
-__all__ = ["MAX_RATE_HZ", "PlacedSound", "ScenePlan", "plan_scene", "render_scene"]
+__all__ = ["DEFAULT_SNR_DB", "MAX_RATE_HZ", "PlacedSound", "ScenePlan", "plan_scene", "render_scene"]
 
 #: Bumped whenever a change here alters scenes; part of every made set's fingerprint.
 MIXING_VERSION = 1
 MAX_RATE_HZ = 20_000
 _N_EVENTS = (0.5, 0.3, 0.2)
-_SNR_DB = (3.0, 20.0)
+DEFAULT_SNR_DB = (3.0, 20.0)
 _BACKGROUND_DB = (-45.0, -25.0)
 _TEXTURE_MIN_SECONDS = 2.0
 _FADE_SECONDS = 0.010
@@ -111,6 +111,7 @@ def plan_scene(
     *,
     clip_seconds: float,
     seed: Sequence[int],
+    snr_db: tuple[float, float] = DEFAULT_SNR_DB,
 ) -> ScenePlan:
     """Draw one scene.
 
@@ -122,6 +123,8 @@ def plan_scene(
     clip_seconds : float
     seed : sequence of int
         Seed, split, index.
+    snr_db : tuple of (float, float)
+        Least and greatest signal-to-noise ratio.
     """
     rng = np.random.default_rng(list(seed))
     background = backgrounds[int(rng.integers(len(backgrounds)))]
@@ -132,11 +135,13 @@ def plan_scene(
     for column in rng.choice(len(labels), n_events, replace=False):
         candidates = by_class[labels[column]]
         recording = candidates[int(rng.integers(len(candidates)))]
-        sounds.append(_place(recording, clip_seconds, rng))
+        sounds.append(_place(recording, clip_seconds, snr_db, rng))
     return ScenePlan(clip_seconds, background, start, level, tuple(sounds))
 
 
-def _place(recording: Recording, clip_seconds: float, rng: np.random.Generator) -> PlacedSound:
+def _place(
+    recording: Recording, clip_seconds: float, snr_range_db: tuple[float, float], rng: np.random.Generator
+) -> PlacedSound:
     first, last = recording.regions[0][0], recording.regions[-1][1]
     span = last - first
     looped = recording.texture and len(recording.regions) == 1
@@ -147,7 +152,7 @@ def _place(recording: Recording, clip_seconds: float, rng: np.random.Generator) 
     take = _milliseconds(first + rng.uniform(0.0, 1.0) * max(span - length, 0.0))
     onset = _milliseconds(rng.uniform(0.0, 1.0) * (clip_seconds - length))
     end = min(onset + length, clip_seconds)
-    snr_db = float(rng.uniform(*_SNR_DB))
+    snr_db = float(rng.uniform(*snr_range_db))
     if looped:
         regions = [(onset, end)]
     else:

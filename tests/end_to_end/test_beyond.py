@@ -13,6 +13,10 @@ model = { n_filters = 2, gru_units = [3], dense_units = 4 }
 training = { epochs = 1, batch_size = 8, validation_fraction = 0.3 }
 data = { source = "street", n_train = 24, n_test = 8 }
 
+[data.elsewhere]
+models = "street"
+data = { seed = 5, n_train = 8 }
+
 [entries.paper]
 
 [entries.max]
@@ -38,7 +42,7 @@ def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
     assert main(first) == 0
     shown = capsys.readouterr().out
     for name in ("paper", "max", "taught", "tuned"):
-        assert f"| {name} | 1 |" in shown
+        assert shown.count(f"| {name} | 1 |") == 2
     assert main(first) == 0
     again = capsys.readouterr()
     assert "0 of 2 runs of paper, max to do" in again.err
@@ -47,9 +51,10 @@ def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
         assert (tmp_path / "out" / "street" / name).exists()
     assert main([*command, "--out", str(tmp_path / "other"), "--known", str(tmp_path / "out")]) == 0
     assert "0 of 2 runs of taught, tuned to do" in capsys.readouterr().err
-    for name in ("table.md", "results.csv", "scores.json.gz"):
-        known, trained = (tmp_path / folder / "street" / name for folder in ("other", "out"))
+    for name in ("street/table.md", "street/results.csv", "street/scores.json.gz", "elsewhere/results.csv"):
+        known, trained = (tmp_path / folder / name for folder in ("other", "out"))
         assert known.read_bytes() == trained.read_bytes()
+    assert not list((tmp_path / "other" / "elsewhere" / "max").glob("*/*")), "known scores were computed again"
 
 
 def test_a_missing_folder_of_known_runs_is_one_line(tmp_path, capsys):
@@ -64,6 +69,12 @@ def test_damaged_scores_are_one_line(tmp_path, capsys):
     (tmp_path / "street" / "scores.json.gz").write_bytes(b"no gzip")
     assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path), "--only-table"]) == 2
     assert "scores.json.gz" in capsys.readouterr().err
+
+
+def test_models_of_unknown_data_are_one_line(tmp_path, capsys):
+    (tmp_path / "design.toml").write_text(DESIGN.replace('models = "street"', 'models = "steet"'))
+    assert main(["--design", str(tmp_path / "design.toml"), "--only-table"]) == 2
+    assert "data.elsewhere.models = 'steet' is not known" in capsys.readouterr().err
 
 
 def test_a_curve_of_unknown_entries_is_one_line(tmp_path, capsys):
