@@ -79,6 +79,15 @@ PRESETS: dict[str, Config] = {
         training=TrainingConfig(epochs=20, batch_size=16, learning_rate=3e-3, patience=0),
     ),
 }
+# The network of preset quick, and what detects and tags best with it (docs/beyond.md). Chosen on a development set.
+PRESETS["recommended"] = dataclasses.replace(
+    PRESETS["quick"],
+    preset="recommended",
+    model=dataclasses.replace(PRESETS["quick"].model, weak_head="linear_softmax"),
+    targets=TargetConfig(strong="high_energy", quiet_is_inactive=True),
+    aids=AidConfig(mixup=0.3, time_shift=True, band_shift=1, band_gain_db=3.0, schedule="cosine", averaging=0.995),
+    training=dataclasses.replace(PRESETS["quick"].training, epochs=25),
+)
 
 
 def preset(name: str) -> Config:

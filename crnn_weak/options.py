@@ -23,7 +23,9 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper",
     """
     group = parser.add_argument_group("configuration")
     default = " ".join([str(preset), *settings])
-    group.add_argument("--preset", default=None, metavar="NAME", help=f"paper, sibling or quick (default: {default})")
+    group.add_argument(
+        "--preset", default=None, metavar="NAME", help=f"paper, sibling, quick or recommended (default: {default})"
+    )
     group.add_argument("--config", metavar="FILE", help="TOML file of settings")
     group.add_argument(
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting, e.g. training.epochs=3"
@@ -54,7 +56,8 @@ def _jobs(text: str) -> int:
 def read_config(args: argparse.Namespace) -> Config:
     """Return the configuration: preset, then file, then options, then --set; print it and exit where asked."""
     base = configuration.preset(args.preset or args.default_preset)
-    if not (args.preset or args.config or args.data):
+    asks_for_data = args.data or any(text.startswith("data.source") for text in args.set)
+    if not (args.preset or args.config or asks_for_data):
         base = apply_overrides(base, args.default_settings)
     config = load_config(args.config, base) if args.config else base
     values = {

@@ -66,7 +66,7 @@ def build_model(
     Parameters
     ----------
     config : str or Config
-        A preset's name (``paper``, ``sibling``, ``quick``) or a whole configuration.
+        A preset's name (`crnn_weak.config.PRESETS`) or a whole configuration.
     head : str, optional
         The weak head, one of `crnn_weak.model.heads.WEAK_HEADS`; by default that of the configuration.
     n_classes : int

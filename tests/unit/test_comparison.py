@@ -1,10 +1,14 @@
 """Designs of comparisons, and their intervals, worked by hand."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from crnn_weak.config import preset
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.runs.comparison import RunScore, compare
+from crnn_weak.runs.comparison import KnownRun, RunScore, compare, read_scores, run_name, write_scores
 from crnn_weak.runs.comparison_table import to_csv, to_markdown
 from crnn_weak.runs.design import config_of, data_of, ordered, read_design, restrict
 
@@ -131,3 +135,63 @@ def test_the_table_and_the_values_say_the_same():
     assert "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) | - |" in text
     assert "| base | 1 | 100.0 [100.0, 100.0] | - |" in text
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in to_csv(found, entries)
+
+
+# --- published scores ----------------------------------------------------------------------------------------------
+
+
+def test_scores_come_back_as_they_were(tmp_path):
+    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {})
+    runs = [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
+    write_scores(tmp_path / "scores.json.gz", runs)
+    assert read_scores(tmp_path / "scores.json.gz") == runs
+    assert read_scores(tmp_path / "none.json.gz") == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"{}", lambda data: data[:30] + b"?" + data[31:]]
+)
+def test_damaged_scores_are_refused(damage, tmp_path):
+    path = tmp_path / "scores.json.gz"
+    write_scores(path, [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}))])
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"scores\.json\.gz"):
+        read_scores(path)
+
+
+def test_a_run_is_named_by_what_it_is_not_by_where_its_files_lie(tmp_path):
+    design = design_of(tmp_path, DESIGN.replace('preset = "quick"', 'preset = "quick"\ndata.source = "scenes"', 1))
+    here, there = (config_of(design, "street", "taught", 0, teacher=name) for name in ("a.keras", "b/c.keras"))
+    moved = dataclasses.replace(there, data=dataclasses.replace(there.data, root="/elsewhere"))
+    assert run_name(here) == run_name(moved)
+    assert run_name(here) != run_name(config_of(design, "street", "taught", 3, teacher="a.keras"))
+    assert run_name(here) != run_name(config_of(design, "street", "more", 0))
+
+
+def test_data_of_other_models_change_the_data_alone(tmp_path):
+    text = DESIGN.replace("[entries.max]", '[data.loud]\nmodels = "other"\ndata.seed = 7\n\n[entries.max]', 1)
+    design = design_of(tmp_path, text)
+    trained, tested = (config_of(design, data, "max", 0) for data in ("other", "loud"))
+    assert tested == dataclasses.replace(trained, data=dataclasses.replace(trained.data, seed=7))
+    assert data_of(design, "max") == ["street", "other"]
+    assert list(restrict(design, None, ["other"]).data) == ["other", "loud"]
+
+
+# --- the committed design ------------------------------------------------------------------------------------------
+
+
+def test_the_recommended_entry_is_the_preset():
+    design = read_design(Path(__file__).resolve().parents[2] / "experiments" / "beyond.toml")
+    entry, wanted = config_of(design, "scenes", "recommended", 0), preset("recommended")
+    assert dataclasses.replace(entry, preset="recommended", data=wanted.data) == wanted
+
+
+def test_the_curves_are_the_papers_settings():
+    from crnn_weak import paper
+
+    design = read_design(Path(__file__).resolve().parents[2] / "experiments" / "beyond.toml")
+    for head, curve in zip(("max_dense", "max"), design.curves, strict=True):
+        configs = [config_of(design, "street", name, 0) for name in curve]
+        assert {config.model.weak_head for config in configs} == {head}
+        weights = [(config.loss_weights.strong, config.loss_weights.weak) for config in configs]
+        assert weights == [(row.strong, row.weak) for row in paper.RESULTS]
