@@ -118,7 +118,7 @@ def _known(design: Design, folder: Path | None, data: str) -> dict[tuple[str, in
     if folder is None:
         return {}
     found = {}
-    for run in read_scores(GridFiles(folder / data).scores):
+    for run in read_scores(GridFiles(folder / data).scores).runs:
         if run.entry in design.entries and run.config == run_name(
             config_of(design, data, run.entry, run.seed, teacher="known")
         ):
@@ -187,7 +187,7 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
 
     Differences are taken, for each metric, from the best entry of the design's curves.
     """
-    from crnn_weak.runs.comparison import compare, write_scores
+    from crnn_weak.runs.comparison import KnownRuns, compare, read_scores, write_scores
     from crnn_weak.runs.comparison_table import to_csv, to_markdown
 
     texts = {}
@@ -201,9 +201,11 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
         curves = [[name for name in curve if name in scores] for curve in design.curves]
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
-        provenance = read_optional(GridFiles(folder / data).data, RunData).get("provenance", data)
         files = GridFiles(folder / data)
-        write_scores(files.scores, runs)
+        provenance = read_optional(files.data, RunData).get("provenance")
+        if provenance is None:
+            provenance = read_scores(GridFiles(known / data).scores).provenance if known else data
+        write_scores(files.scores, KnownRuns(provenance, runs))
         write_text(files.results, to_csv(estimates, scores))
         texts[data] = to_markdown(estimates, scores, baselines, provenance)
         write_text(files.table("md"), texts[data])

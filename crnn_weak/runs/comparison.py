@@ -35,6 +35,7 @@ __all__ = [
     "METRICS",
     "Estimate",
     "KnownRun",
+    "KnownRuns",
     "RunScore",
     "compare",
     "read_score",
@@ -77,12 +78,19 @@ class RunScore(msgspec.Struct):
 
 
 class KnownRun(msgspec.Struct):
-    """A scored run, for publication: item of ``scores.json.gz``."""
+    """A scored run."""
 
     entry: str
     seed: int
     config: str  # `run_name` of its configuration
     score: RunScore
+
+
+class KnownRuns(msgspec.Struct):
+    """Scored runs of one data set, for publication: content of ``scores.json.gz``."""
+
+    provenance: str  # of the data
+    runs: list[KnownRun]
 
 
 def run_name(config: Config) -> str:
@@ -92,15 +100,15 @@ def run_name(config: Config) -> str:
     return fingerprint(dataclasses.replace(config, data=data, targets=targets))
 
 
-def write_scores(path: Path, runs: Sequence[KnownRun]) -> None:
+def write_scores(path: Path, runs: KnownRuns) -> None:
     """Write the scores of runs to one compressed file."""
     with replace_file(path) as temporary:
         # Without a time, so that the same scores are the same file.
         temporary.write_bytes(gzip.compress(msgspec.json.encode(runs), mtime=0))
 
 
-def read_scores(path: Path) -> list[KnownRun]:
-    """Read what `write_scores` wrote; nothing where there is no file.
+def read_scores(path: Path) -> KnownRuns:
+    """Read what `write_scores` wrote; no runs where there is no file.
 
     Raises
     ------
@@ -108,9 +116,9 @@ def read_scores(path: Path) -> list[KnownRun]:
         The file is damaged.
     """
     if not path.exists():
-        return []
+        return KnownRuns("", [])
     try:
-        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=list[KnownRun])
+        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=KnownRuns)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise DataError(f"{path}: {error}. Expected the scores.json.gz of an experiment.") from None
 

@@ -8,7 +8,7 @@ import pytest
 
 from crnn_weak.config import preset
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.runs.comparison import KnownRun, RunScore, compare, read_scores, run_name, write_scores
+from crnn_weak.runs.comparison import KnownRun, KnownRuns, RunScore, compare, read_scores, run_name, write_scores
 from crnn_weak.runs.comparison_table import to_csv, to_markdown
 from crnn_weak.runs.design import config_of, data_of, ordered, read_design, restrict
 
@@ -142,10 +142,12 @@ def test_the_table_and_the_values_say_the_same():
 
 def test_scores_come_back_as_they_were(tmp_path):
     score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {})
-    runs = [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
+    runs = KnownRuns(
+        "of scenes", [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
+    )
     write_scores(tmp_path / "scores.json.gz", runs)
     assert read_scores(tmp_path / "scores.json.gz") == runs
-    assert read_scores(tmp_path / "none.json.gz") == []
+    assert read_scores(tmp_path / "none.json.gz").runs == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_scores_come_back_as_they_were(tmp_path):
 )
 def test_damaged_scores_are_refused(damage, tmp_path):
     path = tmp_path / "scores.json.gz"
-    write_scores(path, [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}))])
+    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}))]))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"scores\.json\.gz"):
         read_scores(path)
@@ -195,3 +197,14 @@ def test_the_curves_are_the_papers_settings():
         assert {config.model.weak_head for config in configs} == {head}
         weights = [(config.loss_weights.strong, config.loss_weights.weak) for config in configs]
         assert weights == [(row.strong, row.weak) for row in paper.RESULTS]
+
+
+def test_the_published_tables_follow_from_the_published_scores(tmp_path):
+    from crnn_weak.experiments.beyond import write_tables
+
+    known = Path(__file__).resolve().parents[2] / "experiments" / "results" / "beyond"
+    design = read_design(Path(__file__).resolve().parents[2] / "experiments" / "beyond.toml")
+    assert write_tables(design, tmp_path, known)
+    for data in design.data:
+        for name in ("table.md", "results.csv", "scores.json.gz"):
+            assert (tmp_path / data / name).read_bytes() == (known / data / name).read_bytes(), f"{data}/{name}"
