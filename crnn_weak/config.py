@@ -86,7 +86,7 @@ PRESETS["recommended"] = dataclasses.replace(
     model=dataclasses.replace(PRESETS["quick"].model, weak_head="linear_softmax"),
     targets=TargetConfig(strong="high_energy", quiet_is_inactive=True),
     aids=AidConfig(mixup=0.3, time_shift=True, band_shift=1, band_gain_db=3.0, schedule="cosine", averaging=0.995),
-    training=dataclasses.replace(PRESETS["quick"].training, epochs=25),
+    training=dataclasses.replace(PRESETS["quick"].training, epochs=50),
 )
 
 
