@@ -34,9 +34,10 @@ def to_markdown(
         Of the data, for the caption.
     """
     best = "; ".join(f"{METRICS[metric]}: {name}" for metric, name in baselines.items())
+    differences = f"; in brackets behind it the difference from the best entry of the curves ({best})" if best else ""
     lines = [
-        f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips]; in brackets behind it "
-        f"the difference from the best entry of the curves ({best}). Thresholds tuned on validation clips.",
+        f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips]{differences}. "
+        "Thresholds tuned on validation clips.",
         "",
         "| entry | seeds | " + " | ".join(METRICS.values()) + " | PSDS1 |",
         "|---|---:|" + "---:|" * (len(METRICS) + 1),
