@@ -32,8 +32,8 @@ __all__ = ["SETTINGS", "Grid", "main", "run_grid"]
 #: The paper's seven settings of (strong, weak).
 SETTINGS: tuple[tuple[float, float], ...] = tuple((row.strong, row.weak) for row in paper.RESULTS)
 
-#: Street scenes in six minutes on two cores; `experiments/street.toml` is the longer training. Chosen: the fewest
-#: clips and epochs that still show the order of the paper's detection columns.
+#: Street scenes in five minutes on two cores; `experiments/street.toml` is the longer training. Chosen: few clips and
+#: epochs that still show the order of the paper's columns (experiments/results/street-main-job).
 MAIN_JOB = ("data.n_train=1200", "training.epochs=10")
 
 
