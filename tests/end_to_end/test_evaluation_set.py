@@ -34,6 +34,7 @@ def write_task(folder, *, with_evaluation_audio):
     return Task4Data(metadata=str(metadata), root=str(audio))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_hand", [True, False])
 def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_at_hand(tmp_path, at_hand):
     config = Config(

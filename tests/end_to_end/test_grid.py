@@ -101,6 +101,7 @@ def test_other_data_under_the_same_configuration_are_refused(place, tmp_path):
     assert (folder / "1_1" / "seed-0" / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_grid_goes_on(place):
     """SIGKILL in the middle of the training; the second start ends with the unbroken grid's results."""

@@ -102,6 +102,7 @@ def test_a_trained_network_points_at_the_events(written):
         assert float(row["share"]) <= 1
 
 
+@pytest.mark.slow
 def test_the_same_call_writes_the_same_table(grid, written):
     again = saliency_maps(grid, grid.parent / "again", Options(methods=("talk",), figures=False))
     assert [path.name for path in again] == ["localisation.csv", "localisation.md"]
@@ -169,6 +170,7 @@ def test_a_model_of_other_classes_is_refused(grid, tmp_path):
         saliency_maps(run, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
     from crnn_weak.runs.run import open_run
     from crnn_weak.saliency.table import open_explainer
