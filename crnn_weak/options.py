@@ -24,7 +24,7 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper",
     group = parser.add_argument_group("configuration")
     default = " ".join([str(preset), *settings])
     group.add_argument(
-        "--preset", default=None, metavar="NAME", help=f"paper, sibling, quick or recommended (default: {default})"
+        "--preset", default=None, metavar="NAME", help=f"{', '.join(configuration.PRESETS)} (default: {default})"
     )
     group.add_argument("--config", metavar="FILE", help="TOML file of settings")
     group.add_argument(

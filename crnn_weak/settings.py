@@ -411,8 +411,8 @@ class ScenesData(_Section):
     n_train: _Count = 2000
     n_test: _Count = 400
     seed: _Seed = 2017
-    min_snr_db: Annotated[float, chosen("least signal-to-noise ratio of an event (scenes)", ge=-60, le=60)] = 3.0
-    max_snr_db: Annotated[float, chosen("greatest signal-to-noise ratio of an event (scenes)", ge=-60, le=60)] = 20.0
+    min_snr_db: Annotated[float, chosen("least signal-to-noise ratio of an event", ge=-60, le=60)] = 3.0
+    max_snr_db: Annotated[float, chosen("greatest signal-to-noise ratio of an event", ge=-60, le=60)] = 20.0
 
     def _check(self) -> None:
         self._require(self.min_snr_db <= self.max_snr_db, "min_snr_db", f"at most {self.max_snr_db:g}")

@@ -4,9 +4,9 @@
 joins those of fold 4 (the test fold) in random order, unmixed and at their own level, into files of ten minutes, and
 writes ``OUT/row-1.wav`` and so on, with ``OUT/events.tsv``, their active regions. Then::
 
-    crnn-weak tune RUN --metric segment_f1
-    crnn-weak detect OUT --model RUN --out OUT/detected --format dcase
-    crnn-weak evaluate --reference OUT/events.tsv --estimated OUT/detected/events.txt
+    crnn-weak tune RUN --metric segment_f1 --median 0 0.5 1.1 --reset --overwrite   # and event_f1 for the event F
+    crnn-weak detect OUT --model RUN --out OUT/detected --format desed
+    crnn-weak evaluate --reference OUT/events.tsv --estimated OUT/detected/events.tsv
 """
 
 from __future__ import annotations

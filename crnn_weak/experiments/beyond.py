@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crnn_weak import config as configuration
+from crnn_weak.config import Config
 from crnn_weak.errors import ConfigError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
@@ -38,11 +39,14 @@ from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
 
 if TYPE_CHECKING:
-    from crnn_weak.runs.comparison import Estimate, KnownRun, RunScore
+    from crnn_weak.runs.comparison import Estimate, KnownRun, KnownRuns, RunScore
 
 __all__ = ["Design", "add_arguments", "main", "read_design", "run", "run_design"]
 
 log = logging.getLogger(__name__)
+
+# In place of a teacher's path where only the settings count.
+_KNOWN = "known"
 
 
 def run_design(
@@ -84,7 +88,8 @@ def run_design(
         prepared = prepare(base, cache, folder / data, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / data).data, prepared.data)
         stores[data] = (str(prepared.train_store), str(prepared.test_store))
-    done = {data: _known(design, known, data) for data in design.data}
+    done = {data: _known(design, data, _published(known, data)) for data in design.data}
+    options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
         for group in ordered(design):
             runs = [(data, name, seed) for seed in design.seeds for name in group for data in data_of(design, name)]
@@ -92,35 +97,44 @@ def run_design(
             waiting = [
                 task
                 for task, run in zip(tasks, runs, strict=True)
-                if not _is_done(task) and (run[1:] not in done[run[0]] or _is_start(design, *run[1:], done))
+                if not _is_done(task.files, task.config)
+                and (run[1:] not in done[run[0]] or _is_start(design, *run[1:], done))
             ]
             log.info("%d of %d runs of %s to do", len(waiting), len(tasks), ", ".join(group))
-            options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
             for index, line in run_tasks(run_task, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].folder, line)
             write_tables(design, folder, known)
         elsewhere = [
-            ElsewhereTask(_run(folder, models, name, seed), _run(folder, data, name, seed), stores[data][1])
+            ElsewhereTask(
+                _run(folder, models, name, seed), stores[data][1], _run(folder, data, name, seed),
+                config_of(design, data, name, seed, teacher=_KNOWN),
+            )
             for data, models in ((data, models_of(design, data)) for data in design.data)
             for name in design.entries
             for seed in design.seeds
             if models in data_of(design, name) and (name, seed) not in done[data]
-        ]
-        for _ in run_tasks(score_task, [task for task in elsewhere if task.run.best_model.exists()], jobs=jobs):
+        ]  # fmt: skip
+        to_score = [task for task in elsewhere if task.run.best_model.exists() and not _is_done(task.kept, task.config)]
+        for _ in run_tasks(score_task, to_score, jobs=jobs, **options):
             pass
-        write_tables(design, folder, known)
+        if elsewhere:
+            write_tables(design, folder, known)
 
 
-def _known(design: Design, folder: Path | None, data: str) -> dict[tuple[str, int], RunScore]:
+def _published(folder: Path | None, data: str) -> KnownRuns:
+    from crnn_weak.runs.comparison import KnownRuns, read_scores
+
+    return KnownRuns(data, []) if folder is None else read_scores(GridFiles(folder / data).scores)
+
+
+def _known(design: Design, data: str, published: KnownRuns) -> dict[tuple[str, int], RunScore]:
     """Return the published runs of the design's entries: (entry, seed) to score."""
-    from crnn_weak.runs.comparison import read_scores, run_name
+    from crnn_weak.runs.comparison import run_name
 
-    if folder is None:
-        return {}
     found = {}
-    for run in read_scores(GridFiles(folder / data).scores).runs:
+    for run in published.runs:
         if run.entry in design.entries and run.config == run_name(
-            config_of(design, data, run.entry, run.seed, teacher="known")
+            config_of(design, data, run.entry, run.seed, teacher=_KNOWN)
         ):
             found[run.entry, run.seed] = run.score
     return found
@@ -149,8 +163,8 @@ def _task(design: Design, folder: Path, data: str, name: str, seed: int, stores:
     return RunTask(config, *stores, str(_run(folder, data, name, seed).folder), initial_model=start)
 
 
-def _is_done(task: RunTask) -> bool:
-    return task.files.comparison.exists() and configuration.load_config(task.files.config) == task.config
+def _is_done(files: RunFiles, config: Config) -> bool:
+    return files.comparison.exists() and configuration.load_config(files.config) == config
 
 
 def run_task(task: RunTask) -> str:
@@ -165,18 +179,19 @@ def run_task(task: RunTask) -> str:
 
 
 class ElsewhereTask(NamedTuple):
-    """A finished run, the folder of its scores on other test clips, and the store of these."""
+    """A finished run, the store of other test clips, and the folder of its scores on these."""
 
     run: RunFiles
-    kept: RunFiles
     test_store: str
+    kept: RunFiles
+    config: Config  # of the run, with the other data
 
 
 def score_task(task: ElsewhereTask) -> None:
     """Score a run on the test clips of other data."""
     from crnn_weak.runs.comparison import score_elsewhere
 
-    score_elsewhere(task.run, task.test_store, task.kept)
+    score_elsewhere(*task)
 
 
 # --- results -------------------------------------------------------------------------------------------------------
@@ -187,12 +202,13 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
 
     Differences are taken, for each metric, from the best entry of the design's curves.
     """
-    from crnn_weak.runs.comparison import KnownRuns, compare, read_scores, write_scores
+    from crnn_weak.runs.comparison import KnownRuns, compare, write_scores
     from crnn_weak.runs.comparison_table import to_csv, to_markdown
 
     texts = {}
     for data in design.data:
-        runs = _scored(design, folder, data, _known(design, known, data))
+        published = _published(known, data)
+        runs = _scored(design, folder, data, _known(design, data, published))
         scores: dict[str, list[RunScore]] = {}
         for run in runs:
             scores.setdefault(run.entry, []).append(run.score)
@@ -202,9 +218,7 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
         files = GridFiles(folder / data)
-        provenance = read_optional(files.data, RunData).get("provenance")
-        if provenance is None:
-            provenance = read_scores(GridFiles(known / data).scores).provenance if known else data
+        provenance = read_optional(files.data, RunData).get("provenance", published.provenance)
         write_scores(files.scores, KnownRuns(provenance, runs))
         write_text(files.results, to_csv(estimates, scores))
         texts[data] = to_markdown(estimates, scores, baselines, provenance)
@@ -220,9 +234,15 @@ def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, i
     runs = []
     for name in design.entries:
         for seed in design.seeds if (models_of(design, data) or data) in data_of(design, name) else ():
-            score = read_score(_run(folder, data, name, seed).comparison) or known.get((name, seed))
+            files, wanted = (
+                _run(folder, data, name, seed),
+                run_name(config_of(design, data, name, seed, teacher=_KNOWN)),
+            )
+            score = known.get((name, seed))
+            if files.comparison.exists() and run_name(configuration.load_config(files.config)) == wanted:
+                score = read_score(files.comparison)
             if score is not None:
-                runs.append(KnownRun(name, seed, run_name(config_of(design, data, name, seed, teacher="known")), score))
+                runs.append(KnownRun(name, seed, wanted, score))
     return runs
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from crnn_weak.config import Config, StreetData, fingerprint
+from crnn_weak.config import Config, StreetData, fingerprint, to_toml
 from crnn_weak.documents import read_json
 from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.events.decode import scores_to_events, scores_to_tags
@@ -28,7 +28,7 @@ from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
-from crnn_weak.storage import replace_file, write_text
+from crnn_weak.storage import delete_files, replace_file, write_text
 from crnn_weak.tuning.tune import tune
 
 __all__ = [
@@ -137,22 +137,25 @@ def score_run(run: RunFiles) -> RunScore:
     return found
 
 
-def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles) -> RunScore:
-    """Do the same with the test clips of another store; keep the result in the folder `kept`."""
-    found = read_score(kept.comparison)
-    if found is None:
-        from crnn_weak.features.store import FeatureStore
-        from crnn_weak.inference.predict import predict_store
-        from crnn_weak.model.archive import load_model
+def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles, config: Config) -> RunScore:
+    """Do the same with the test clips of another store.
 
-        validation = open_scores(run.folder, "validation")
-        model, metadata = load_model(run.best_model)
-        with FeatureStore(test_store, validation.run.config.features) as store:
-            test = scored_on(validation.run, predict_store(model, metadata, store), store)
-        found = _score(validation, test)
-        kept.folder.mkdir(parents=True, exist_ok=True)
-        write_text(kept.comparison, msgspec.json.encode(found).decode())
-    return found
+    The result is kept in the folder `kept`, beside `config`, the run's configuration with the data of that store.
+    """
+    from crnn_weak.features.store import FeatureStore
+    from crnn_weak.inference.predict import predict_store
+    from crnn_weak.model.archive import load_model
+
+    validation = open_scores(run.folder, "validation")
+    model, metadata = load_model(run.best_model)
+    with FeatureStore(test_store, config.features) as store:
+        test = scored_on(validation.run, predict_store(model, metadata, store), store)
+    score = _score(validation, test)
+    kept.folder.mkdir(parents=True, exist_ok=True)
+    delete_files([kept.comparison])  # of other data: killed in between, it is scored again
+    write_text(kept.config, to_toml(config))
+    write_text(kept.comparison, msgspec.json.encode(score).decode())
+    return score
 
 
 def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:

@@ -202,11 +202,9 @@ def restrict(design: Design, entries: Sequence[str] | None, data: Sequence[str] 
     for name in data or ():
         if name not in design.data:
             raise ConfigError(f"--data {name!r} is not in the design. {nearest_names(name, design.data)}")
-    kept = {
-        name: settings
-        for name, settings in design.data.items()
-        if data is None or name in data or settings.get("models") in data
-    }
+    # Data whose models are tested elsewhere bring those data along, and the other way round.
+    chosen = {models_of(design, name) or name for name in data or design.data}
+    kept = {name: settings for name, settings in design.data.items() if (models_of(design, name) or name) in chosen}
     flat = {
         name: settings_of(design, name) | {"data": [data for data in data_of(design, name) if data in kept]}
         for name in wanted

@@ -43,6 +43,7 @@ import numpy as np
 
 from crnn_weak import timing
 from crnn_weak.audio import load_clip
+from crnn_weak.config import ScenesData
 from crnn_weak.labels.events import Event
 from crnn_weak.synthesis.recordings import Recording
 
@@ -52,7 +53,8 @@ __all__ = ["DEFAULT_SNR_DB", "MAX_RATE_HZ", "PlacedSound", "ScenePlan", "plan_sc
 MIXING_VERSION = 1
 MAX_RATE_HZ = 20_000
 _N_EVENTS = (0.5, 0.3, 0.2)
-DEFAULT_SNR_DB = (3.0, 20.0)
+#: Least and greatest.
+DEFAULT_SNR_DB = (ScenesData.min_snr_db, ScenesData.max_snr_db)
 _BACKGROUND_DB = (-45.0, -25.0)
 _TEXTURE_MIN_SECONDS = 2.0
 _FADE_SECONDS = 0.010

@@ -57,6 +57,24 @@ def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
     assert not list((tmp_path / "other" / "elsewhere" / "max").glob("*/*")), "known scores were computed again"
 
 
+def test_scores_of_another_configuration_are_not_shown(tmp_path, capsys):
+    from crnn_weak.config import to_toml
+    from crnn_weak.runs.design import config_of, read_design
+
+    (tmp_path / "design.toml").write_text(DESIGN)
+    design = read_design(tmp_path / "design.toml")
+    run = tmp_path / "out" / "elsewhere" / "max" / "seed-0"
+    run.mkdir(parents=True)
+    (run / "comparison.json").write_text(
+        '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, "psds": {}}'
+    )
+    command = ["--design", str(tmp_path / "design.toml"), "--out", str(tmp_path / "out"), "--only-table"]
+    for data, is_shown in (("elsewhere", True), ("street", False)):
+        (run / "config.toml").write_text(to_toml(config_of(design, data, "max", 0)))
+        assert main(command) == 0
+        assert ("| max | 1 |" in capsys.readouterr().out) == is_shown
+
+
 def test_a_missing_folder_of_known_runs_is_one_line(tmp_path, capsys):
     (tmp_path / "design.toml").write_text(DESIGN)
     assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path / "none"), "--only-table"]) == 2
