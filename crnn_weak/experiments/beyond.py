@@ -164,7 +164,9 @@ def _task(design: Design, folder: Path, data: str, name: str, seed: int, stores:
 
 
 def _is_done(files: RunFiles, config: Config) -> bool:
-    return files.comparison.exists() and configuration.load_config(files.config) == config
+    from crnn_weak.runs.comparison import read_score
+
+    return read_score(files.comparison) is not None and configuration.load_config(files.config) == config
 
 
 def run_task(task: RunTask) -> str:
@@ -238,9 +240,9 @@ def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, i
                 _run(folder, data, name, seed),
                 run_name(config_of(design, data, name, seed, teacher=_KNOWN)),
             )
-            score = known.get((name, seed))
-            if files.comparison.exists() and run_name(configuration.load_config(files.config)) == wanted:
-                score = read_score(files.comparison)
+            score = read_score(files.comparison)
+            if score is None or run_name(configuration.load_config(files.config)) != wanted:
+                score = known.get((name, seed))
             if score is not None:
                 runs.append(KnownRun(name, seed, wanted, score))
     return runs

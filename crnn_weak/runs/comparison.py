@@ -1,8 +1,8 @@
 """Runs compared: thresholds tuned alike on validation clips, test counts clip by clip, intervals over seeds and clips.
 
-`score_run` tunes each metric's threshold (and median filter) on the run's validation clips and counts the test clips
-once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so that
-differences are paired.
+`score_run` tunes each metric's threshold (and median filter and weak gate) on the run's validation clips and counts the
+test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so
+that differences are paired.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ METRICS = {
 }
 # Seconds to choose among, the same for all runs.
 _MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
+# Tag thresholds of the weak gate to choose among, besides no gate.
+_GATES = (0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 class RunScore(msgspec.Struct):
@@ -67,6 +69,8 @@ class RunScore(msgspec.Struct):
     untuned : dict of metric to float
         F at the run's own operating point, a fraction.
     thresholds : dict of metric to float
+    gates : dict of metric to float
+        Tag threshold of the weak gate, of the metrics for which a gate was chosen.
     psds : dict of str to float
         Empty without the optional package.
     """
@@ -74,6 +78,7 @@ class RunScore(msgspec.Struct):
     counts: dict[str, list[list[int]]]
     untuned: dict[str, float]
     thresholds: dict[str, float]
+    gates: dict[str, float]
     psds: dict[str, float]
 
 
@@ -124,8 +129,11 @@ def read_scores(path: Path) -> KnownRuns:
 
 
 def read_score(path: Path) -> RunScore | None:
-    """Return a run's scores from its ``comparison.json``; None where they are not there yet."""
-    return read_json(path, RunScore) if path.exists() else None
+    """Return a run's scores from its ``comparison.json``; None where there are none of this version."""
+    try:
+        return read_json(path, RunScore) if path.exists() else None
+    except CrnnWeakError:  # damaged, or tuned as an earlier version did: scored again
+        return None
 
 
 def score_run(run: RunFiles) -> RunScore:
@@ -160,7 +168,7 @@ def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles, confi
 
 def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
     own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
-    result = RunScore({}, {}, {}, _psds(test))
+    result = RunScore({}, {}, {}, {}, _psds(test))
     for metric in METRICS if test.events is not None else ("tagging",):
         point = _tuned(validation, metric, own)
         counts = _counts(test, metric, point)
@@ -168,6 +176,8 @@ def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
         result.untuned[metric] = float(_f_score(_counts(test, metric, own).sum(axis=0)))
         is_tag = metric in ("tagging", "segment_true_times")
         result.thresholds[metric] = (point.tag_thresholds if is_tag else point.thresholds)[0]
+        if point.weak_gate:
+            result.gates[metric] = point.tag_thresholds[0]
     return result
 
 
@@ -183,16 +193,22 @@ def _tuned(validation: ScoredRun, metric: str, own: OperatingPoint) -> Operating
         return tune(validation.scores, metric="tagging_f1", tags=validation.tags, operating_point=own).operating_point
     scored = _with_true_tags(validation) if metric == "segment_true_tags" else validation
     output = metric.partition("_")[0]
-    found = tune(
-        scored.scores,
-        metric=f"{output}_f1",
-        events=scored.events,
-        operating_point=own,
-        medians=_MEDIANS[output],
-        evaluation=validation.run.config.evaluation,
-        clip_seconds=validation.run.config.features.clip_seconds,
-    )
-    return found.operating_point
+    starts = [own]
+    if metric in _MEDIANS:  # true tags leave nothing to a gate
+        starts += [own.replace(weak_gate=True, tag_thresholds=gate) for gate in _GATES]
+    found = [
+        tune(
+            scored.scores,
+            metric=f"{output}_f1",
+            events=scored.events,
+            operating_point=start,
+            medians=_MEDIANS[output],
+            evaluation=validation.run.config.evaluation,
+            clip_seconds=validation.run.config.features.clip_seconds,
+        )
+        for start in starts
+    ]
+    return max(found, key=lambda one: one.after).operating_point  # of equals the first: without a gate
 
 
 def _with_true_tags(scored: ScoredRun) -> ScoredRun:

@@ -2,15 +2,31 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from crnn_weak.config import preset
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.runs.comparison import KnownRun, KnownRuns, RunScore, compare, read_scores, run_name, write_scores
+from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.events.scores import Scores
+from crnn_weak.labels.events import Event
+from crnn_weak.runs.comparison import (
+    KnownRun,
+    KnownRuns,
+    RunScore,
+    _counts,
+    _tuned,
+    compare,
+    read_score,
+    read_scores,
+    run_name,
+    write_scores,
+)
 from crnn_weak.runs.comparison_table import to_csv, to_markdown
 from crnn_weak.runs.design import config_of, data_of, ordered, read_design, restrict
+from crnn_weak.runs.scores import ScoredRun
 
 DESIGN = """
 seeds = [0, 3]
@@ -98,7 +114,7 @@ def test_the_committed_designs_are_valid():
 
 
 def score(counts):
-    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {})
+    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
@@ -123,6 +139,40 @@ def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
     assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
 
 
+def scored_clip(weak, strong, events):
+    """Return one run with one class, clips of 10 s, 10 frames each."""
+    ids = tuple(f"clip {n}" for n in range(len(weak)))
+    scores = Scores(ids, ("dog",), 1.0, np.array(strong, np.float32)[:, :, None], np.array(weak, np.float32)[:, None])
+    run = SimpleNamespace(config=preset("quick"))
+    truth = {clip: tuple(Event(*times, "dog") for times in one) for clip, one in zip(ids, events, strict=True)}
+    tags = {clip: ("dog",) if one else () for clip, one in truth.items()}
+    return ScoredRun(run, scores, tags, truth, dict.fromkeys(ids, 10.0), "")
+
+
+def test_a_weak_gate_is_chosen_where_it_helps_on_validation_clips():
+    bark = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    wind = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # louder, but of a clip without the tag
+    mixed = scored_clip([0.7, 0.1], [bark, wind], [[(2.0, 5.0)], []])
+    own = OperatingPoint.from_config(preset("quick").operating_point, ("dog",))
+    for metric, n in (("segment", 3), ("event", 1)):
+        gated = _tuned(mixed, metric, own)
+        assert gated.weak_gate
+        assert _counts(mixed, metric, gated).tolist() == (
+            [[3, 3, 3], [0, 0, 0]] if metric == "segment" else [[1, 1, 1], [0, 0, 0]]
+        )
+    plain = _tuned(scored_clip([0.7], [bark], [[(2.0, 5.0)]]), "event", own)
+    assert not plain.weak_gate  # of equals, the simpler
+
+
+def test_scores_of_an_earlier_version_are_made_again(tmp_path):
+    path = tmp_path / "comparison.json"
+    assert read_score(path) is None
+    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "psds": {}}')
+    assert read_score(path) is None
+    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "gates": {}, "psds": {}}')
+    assert read_score(path) == RunScore({}, {}, {}, {}, {})
+
+
 def test_runs_of_other_clips_are_not_compared():
     with pytest.raises(DataError, match="new: scored on other testing clips"):
         compare({"base": [score([[1, 1, 1]] * 3)], "new": [score([[1, 1, 1]] * 4)]}, baselines={})
@@ -142,7 +192,7 @@ def test_the_table_and_the_values_say_the_same():
 
 
 def test_scores_come_back_as_they_were(tmp_path):
-    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {})
+    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {}, {})
     runs = KnownRuns(
         "of scenes", [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
     )
@@ -156,7 +206,7 @@ def test_scores_come_back_as_they_were(tmp_path):
 )
 def test_damaged_scores_are_refused(damage, tmp_path):
     path = tmp_path / "scores.json.gz"
-    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}))]))
+    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}, {}))]))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"scores\.json\.gz"):
         read_scores(path)
