@@ -1,7 +1,7 @@
 """Runs compared: thresholds tuned alike on validation clips, test counts clip by clip, intervals over seeds and clips.
 
-`score_run` tunes each metric's threshold (and median filter and weak gate) on the run's validation clips and counts the
-test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so
+`score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips and
+counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so
 that differences are paired.
 """
 
@@ -29,7 +29,7 @@ from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
 from crnn_weak.storage import delete_files, replace_file, write_text
-from crnn_weak.tuning.tune import tune
+from crnn_weak.tuning.tune import Tuning, tune
 
 __all__ = [
     "METRICS",
@@ -56,8 +56,9 @@ METRICS = {
 }
 # Seconds to choose among, the same for all runs.
 _MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
-# Tag thresholds of the weak gate to choose among, besides no gate.
+# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose among, besides none.
 _GATES = (0.2, 0.3, 0.4, 0.5, 0.6)
+_LOW_THRESHOLDS = (0.1, 0.2, 0.3, 0.4)
 
 
 class RunScore(msgspec.Struct):
@@ -69,8 +70,8 @@ class RunScore(msgspec.Struct):
     untuned : dict of metric to float
         F at the run's own operating point, a fraction.
     thresholds : dict of metric to float
-    gates : dict of metric to float
-        Tag threshold of the weak gate, of the metrics for which a gate was chosen.
+    gates, low_thresholds : dict of metric to float
+        Tag threshold of the weak gate, low threshold of the hysteresis; of the metrics for which one was chosen.
     psds : dict of str to float
         Empty without the optional package.
     """
@@ -79,6 +80,7 @@ class RunScore(msgspec.Struct):
     untuned: dict[str, float]
     thresholds: dict[str, float]
     gates: dict[str, float]
+    low_thresholds: dict[str, float]
     psds: dict[str, float]
 
 
@@ -168,7 +170,7 @@ def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles, confi
 
 def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
     own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
-    result = RunScore({}, {}, {}, {}, _psds(test))
+    result = RunScore({}, {}, {}, {}, {}, _psds(test))
     for metric in METRICS if test.events is not None else ("tagging",):
         point = _tuned(validation, metric, own)
         counts = _counts(test, metric, point)
@@ -178,6 +180,8 @@ def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
         result.thresholds[metric] = (point.tag_thresholds if is_tag else point.thresholds)[0]
         if point.weak_gate:
             result.gates[metric] = point.tag_thresholds[0]
+        if any(point.low_thresholds):
+            result.low_thresholds[metric] = point.low_thresholds[0]
     return result
 
 
@@ -193,22 +197,30 @@ def _tuned(validation: ScoredRun, metric: str, own: OperatingPoint) -> Operating
         return tune(validation.scores, metric="tagging_f1", tags=validation.tags, operating_point=own).operating_point
     scored = _with_true_tags(validation) if metric == "segment_true_tags" else validation
     output = metric.partition("_")[0]
-    starts = [own]
-    if metric in _MEDIANS:  # true tags leave nothing to a gate
-        starts += [own.replace(weak_gate=True, tag_thresholds=gate) for gate in _GATES]
-    found = [
-        tune(
+
+    def search(start: OperatingPoint, medians: Sequence[float] | None = None) -> Tuning:
+        return tune(
             scored.scores,
             metric=f"{output}_f1",
             events=scored.events,
             operating_point=start,
-            medians=_MEDIANS[output],
+            medians=medians,
             evaluation=validation.run.config.evaluation,
             clip_seconds=validation.run.config.features.clip_seconds,
         )
-        for start in starts
-    ]
-    return max(found, key=lambda one: one.after).operating_point  # of equals the first: without a gate
+
+    found = search(own, _MEDIANS[output])
+    if metric not in _MEDIANS:  # true tags leave nothing to a gate
+        return found.operating_point
+    # One after the other: all together would be 120 searches.
+    for changes in (
+        [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES],
+        [{"low_thresholds": low, "thresholds": max(low, 0.5)} for low in _LOW_THRESHOLDS],
+    ):
+        point = found.operating_point
+        # Of equals the first, which is the simplest.
+        found = max([found, *(search(point.replace(**change)) for change in changes)], key=lambda one: one.after)
+    return found.operating_point
 
 
 def _with_true_tags(scored: ScoredRun) -> ScoredRun:

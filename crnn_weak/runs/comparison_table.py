@@ -37,7 +37,7 @@ def to_markdown(
     differences = f"; in brackets behind it the difference from the best entry of the curves ({best})" if best else ""
     lines = [
         f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips]{differences}. "
-        "Thresholds, median filters and weak gates chosen on validation clips.",
+        "Thresholds, median filter, weak gate and hysteresis chosen on validation clips.",
         "",
         "| entry | seeds | " + " | ".join(METRICS.values()) + " | PSDS1 |",
         "|---|---:|" + "---:|" * (len(METRICS) + 1),

@@ -114,7 +114,7 @@ def test_the_committed_designs_are_valid():
 
 
 def score(counts):
-    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
+    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {}, {})
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
@@ -162,13 +162,23 @@ def test_a_weak_gate_is_chosen_where_it_helps_on_validation_clips():
     assert not plain.weak_gate  # of equals, the simpler
 
 
+def test_hysteresis_is_chosen_where_it_helps_on_validation_clips():
+    dog = [0.1, 0.1, 0.3, 0.8, 0.8, 0.3, 0.3, 0.1, 0.1, 0.1]
+    cat = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    # With a weak score for both a gate cannot tell them apart, and no one threshold keeps the skirts of the one alone.
+    mixed = scored_clip([0.7, 0.7], [dog, cat], [[(2.0, 7.0)], []])
+    tuned = _tuned(mixed, "event", OperatingPoint.from_config(preset("quick").operating_point, ("dog",)))
+    assert _counts(mixed, "event", tuned).tolist() == [[1, 1, 1], [0, 0, 0]]
+    assert 0 < tuned.low_thresholds[0] < 0.3
+
+
 def test_scores_of_an_earlier_version_are_made_again(tmp_path):
     path = tmp_path / "comparison.json"
     assert read_score(path) is None
     path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "psds": {}}')
     assert read_score(path) is None
-    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "gates": {}, "psds": {}}')
-    assert read_score(path) == RunScore({}, {}, {}, {}, {})
+    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "gates": {}, "low_thresholds": {}, "psds": {}}')
+    assert read_score(path) == RunScore({}, {}, {}, {}, {}, {})
 
 
 def test_runs_of_other_clips_are_not_compared():
@@ -190,7 +200,7 @@ def test_the_table_and_the_values_say_the_same():
 
 
 def test_scores_come_back_as_they_were(tmp_path):
-    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {}, {})
+    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {}, {}, {})
     runs = KnownRuns(
         "of scenes", [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
     )
@@ -204,7 +214,7 @@ def test_scores_come_back_as_they_were(tmp_path):
 )
 def test_damaged_scores_are_refused(damage, tmp_path):
     path = tmp_path / "scores.json.gz"
-    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}, {}))]))
+    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}, {}, {}))]))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"scores\.json\.gz"):
         read_scores(path)
