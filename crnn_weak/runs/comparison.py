@@ -1,8 +1,8 @@
 """Runs compared: thresholds tuned alike on validation clips, test counts clip by clip, intervals over seeds and clips.
 
-`score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips and
-counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for all entries, so
-that differences are paired.
+`score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips
+and counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for
+all entries, so that differences are paired.
 """
 
 from __future__ import annotations
