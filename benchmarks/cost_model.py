@@ -46,7 +46,7 @@ class WavFiles:
     """A data set of any number of clips over a few files, which stay in the page cache."""
 
     name = "benchmark"
-    provenance = "synthesised sounds"
+    provenance = "synthesized sounds"
     classes = DCASE2017_TASK4
 
     def __init__(self, folder: Path, n_clips: int, features: FeatureConfig) -> None:

@@ -1,7 +1,7 @@
 """Floating-point operations of one clip, layer by layer.
 
 Counted are the multiplications and additions of products (convolutions, matrix products), two for each weight and
-position, as in the sgemm peak that they are set against. Additions of biases, normalisation, pooling and the gates'
+position, as in the sgemm peak that they are set against. Additions of biases, normalization, pooling and the gates'
 element-wise work are left out: they are less than two per cent of preset `paper` and are no matrix products.
 """
 

@@ -1,7 +1,7 @@
 """The paper's set at its full size: store, scaler, and as much of an epoch of a preset as the time allows.
 
-The labels are the organisers' own (``--labels FOLDER`` with ``training_set.csv``), so that every clip holds the
-classes that the real one holds; the sounds are synthesised. Without the labels each clip has one class in turn.
+The labels are the organizers' own (``--labels FOLDER`` with ``training_set.csv``), so that every clip holds the
+classes that the real one holds; the sounds are synthesized. Without the labels each clip has one class in turn.
 Reports seconds, bytes, memory (resident above what Keras and the model take; Python's and NumPy's heap by
 tracemalloc), the time that making batches takes (beside the fit, in a thread of its own), and the share of time in
 which the fit waits for them: how much faster it is when every batch is there already, in alternating rounds. An epoch
@@ -50,7 +50,7 @@ def read_labels(folder: str | None, n_clips: int) -> tuple[tuple[str, ...], np.n
 
 
 def build(path: Path, features: FeatureConfig, ids: tuple[str, ...], tags: np.ndarray) -> FeatureStore:
-    """Write the store through the package's own writer; each row is a synthesised sound, moved in time."""
+    """Write the store through the package's own writer; each row is a synthesized sound, moved in time."""
     header = StoreHeader(
         features=features,
         classes=DCASE2017_TASK4,
@@ -60,7 +60,7 @@ def build(path: Path, features: FeatureConfig, ids: tuple[str, ...], tags: np.nd
         split="train",
         dataset="benchmark",
         data_fingerprint="full-set",
-        provenance="synthesised sounds under the real label file",
+        provenance="synthesized sounds under the real label file",
     )
     return write_store(path, header, make_sounds(features), moved=True)
 
@@ -147,7 +147,7 @@ def fit(store: FeatureStore, scaler: Scaler, name: str, seconds: float, base_mb:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", metavar="FOLDER", help="the organisers' label files")
+    parser.add_argument("--labels", metavar="FOLDER", help="the organizers' label files")
     parser.add_argument("--clips", type=int, default=51_172)
     parser.add_argument("--preset", default="paper", choices=sorted(PRESETS))
     parser.add_argument("--seconds", type=float, default=120.0, help="for the fit")

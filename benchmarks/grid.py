@@ -3,7 +3,7 @@
     python benchmarks/grid.py [--cells 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
 
 Every rival runs the same cells (`train_and_score`: train, score, count) on the same feature
-stores of synthesised sounds, each round in new processes and new folders, so that imports and compilation are
+stores of synthesized sounds, each round in new processes and new folders, so that imports and compilation are
 counted. The naive loop is one process with all the machine's threads that does one cell after the other.
 """
 
@@ -41,7 +41,7 @@ for cell in pickle.load(open(sys.argv[1], "rb")):
 
 
 def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
-    """Write a store of synthesised sounds, one class a sound; each clip's sound is moved in time."""
+    """Write a store of synthesized sounds, one class a sound; each clip's sound is moved in time."""
     n_classes = len(DCASE2017_TASK4)
     classes = np.arange(n_clips) % N_SOUNDS % n_classes
     header = StoreHeader(
@@ -53,7 +53,7 @@ def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
         split=split,
         dataset="benchmark",
         data_fingerprint="grid",
-        provenance="synthesised sounds",
+        provenance="synthesized sounds",
     )
     write_store(path, header, make_sounds(config.features), moved=True)
 

@@ -3,7 +3,7 @@
     python benchmarks/store.py [--clips 2000] [--rounds 3] [--preset quick]
     python benchmarks/store.py --large 20000        # writing, reading and memory of one large store
 
-Every layout holds the same features: log mel of synthesised sounds with 16-bit samples. Reads come from a warm page
+Every layout holds the same features: log mel of synthesized sounds with 16-bit samples. Reads come from a warm page
 cache. ``store`` is `crnn_weak.features.store`; the others are what h5py or NumPy would give.
 """
 
@@ -53,7 +53,7 @@ def make_header(n_clips: int, features: FeatureConfig) -> StoreHeader:
         split="train",
         dataset="benchmark",
         data_fingerprint="0",
-        provenance="synthesised sounds",
+        provenance="synthesized sounds",
     )
 
 

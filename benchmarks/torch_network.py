@@ -63,7 +63,7 @@ class TorchNetwork(nn.Module):
 def train_step(
     network: TorchNetwork, optimizer: torch.optim.Optimizer, inputs: np.ndarray, targets: dict[str, np.ndarray]
 ) -> torch.Tensor:
-    """Do one step of the optimiser on the sum of both mean cross-entropies."""
+    """Do one step of the optimizer on the sum of both mean cross-entropies."""
     optimizer.zero_grad(set_to_none=True)
     strong, weak = network(torch.from_numpy(inputs))
     loss = nn.functional.binary_cross_entropy(strong, torch.from_numpy(targets["strong"]))

@@ -45,7 +45,7 @@ def class_scene(label: str, *, seed: int = 0) -> Scene:
 def street_figure(*, seed: int = 0) -> Figure:
     """Draw the 17 classes in the order of the class list."""
     from crnn_weak.features.log_mel import log_mel
-    from crnn_weak.figures import COLOURS, new_figure, plot_log_mel, style
+    from crnn_weak.figures import COLORS, new_figure, plot_log_mel, style
 
     features = preset("paper").features
     with style():
@@ -62,7 +62,7 @@ def street_figure(*, seed: int = 0) -> Figure:
             )
             for event in scene.events:
                 ax.plot(
-                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=COLOURS["estimated"], linewidth=3.0,
+                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=COLORS["estimated"], linewidth=3.0,
                     solid_capstyle="butt", clip_on=False,
                 )  # fmt: skip
             ax.set_title(label, pad=9.0)

@@ -22,7 +22,7 @@ def _shared_folder(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def task4_metadata() -> Path:
-    """The organisers' label files of DCASE 2017 task 4."""
+    """The organizers' label files of DCASE 2017 task 4."""
     return _shared_folder("dcase2017-task4-metadata")
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "check",
         help="count the clips of a data set that are on disk, per split and class",
         description="Count, per split and class, the clips that are listed, found, missing, short (padded) and "
-        "unreadable. Without --data: the organisers' files of DCASE 2017 task 4 when --metadata is a folder, own "
+        "unreadable. Without --data: the organizers' files of DCASE 2017 task 4 when --metadata is a folder, own "
         "recordings when it is a file.",
         epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out lists",
     )

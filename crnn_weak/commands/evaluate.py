@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists.add_argument("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
     lists.add_argument("--strip-y", action="store_true", help="names carry the organizers' Y before the id")
     lists.add_argument(
-        "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labelled, not heard)"
+        "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)"
     )
     base = parser.add_argument_group("baselines")
     base.add_argument("--baseline", metavar="NAME", help="score nothing, tags or one-class as the estimate")

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--scale", default="score", metavar="NAME", help="score (default), or logit, which does not vanish near 0 and 1"
     )
-    group.add_argument("--space", default="standardised", choices=sorted(SPACES), help="gradient with respect to what")
+    group.add_argument("--space", default="standardized", choices=sorted(SPACES), help="gradient with respect to what")
     group = parser.add_argument_group("output")
     group.add_argument("--out", metavar="FOLDER", help="default: saliency inside the folder")
     group.add_argument("--no-statistics", action="store_true", help="no table")

@@ -197,13 +197,13 @@ def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress
     metadata = data.metadata or data.root
     if not metadata:
         raise ConfigError(
-            "data.metadata is not set: expected the folder with the organisers' training_set.csv and testing_set.csv, "
+            "data.metadata is not set: expected the folder with the organizers' training_set.csv and testing_set.csv, "
             "e.g. --set data.metadata=FOLDER --set data.root=FOLDER_OF_AUDIO."
         )
     return Task4Dataset(
         metadata,
         data.root or None,
         name="dcase2017_task4",
-        provenance="DCASE 2017 task 4 (AudioSet excerpts), the organisers' label files",
+        provenance="DCASE 2017 task 4 (AudioSet excerpts), the organizers' label files",
         clip_seconds=config.features.clip_seconds,
     )

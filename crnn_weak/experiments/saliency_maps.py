@@ -47,7 +47,7 @@ class Options:
         Clips to draw and their classes; none: the best, median and worst pair, each clip's true classes.
     methods : tuple of str
         Of the table; the first draws the figures.
-    space : {"standardised", "raw"}
+    space : {"standardized", "raw"}
     reduction : str
         Over the frames of the strong output.
     scale : {"score", "logit"}
@@ -63,7 +63,7 @@ class Options:
     clips: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     methods: tuple[str, ...] = DEFAULT_METHODS
-    space: Space = "standardised"
+    space: Space = "standardized"
     reduction: str = ""
     scale: str = "score"
     span_seconds: tuple[float, float] | None = None
@@ -128,7 +128,7 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         # Refuse what can be refused before anything is computed.
         _check_labels(store, options)
         wanted = _wanted_pairs(shown, store, options) if options.clips else []
-        table = [out / "localisation.csv", out / "localisation.md"] if options.statistics else []
+        table = [out / "localization.csv", out / "localization.md"] if options.statistics else []
         _refuse_existing(table + _pictures(out, wanted, options), options)
         if options.figures:
             written += _draw(shown, store, out, wanted, options)
@@ -188,7 +188,7 @@ def _wanted_pairs(run: Run, store: FeatureStore, options: Options) -> list[Shown
 
 def _ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) -> list[Shown]:
     """Return the best, the median and the worst pair, by the share of the strong map inside the event above chance."""
-    from crnn_weak.saliency.localisation import event_pairs, measure
+    from crnn_weak.saliency.localization import event_pairs, measure
 
     pairs = event_pairs(store)
     found = measure(

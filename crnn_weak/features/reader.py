@@ -159,7 +159,7 @@ class FeatureStore:
         return self._positions[clip_id]
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the log mel-band energies of some clips, not standardised.
+        """Return the log mel-band energies of some clips, not standardized.
 
         Nothing is cached: memory is that of the answer.
 

@@ -18,10 +18,10 @@ from crnn_weak.figures.grid import loss_weight_figure, plot_loss_weight_grid, pl
 from crnn_weak.figures.network import draw_architecture
 from crnn_weak.figures.results import co_occurrence, plot_class_wise, plot_confusion, plot_training_curves
 from crnn_weak.figures.saliency import plot_saliency
-from crnn_weak.figures.style import COLOURS, new_figure, save_figure, style
+from crnn_weak.figures.style import COLORS, new_figure, save_figure, style
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "co_occurrence",
     "draw_architecture",
     "loss_weight_figure",

@@ -13,7 +13,7 @@ import numpy as np
 from crnn_weak import timing
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
-from crnn_weak.figures.style import COLOURS, hertz_axis, relative_decibels, style, time_axis
+from crnn_weak.figures.style import COLORS, hertz_axis, relative_decibels, style, time_axis
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_shape", "draw_bands", "plot_event_roll", "plot_log_mel", "plot_scores", "shorten"]
 
-_LOG_MEL_MAP = "magma"  # sequential, even in lightness, readable in grey
+_LOG_MEL_MAP = "magma"  # sequential, even in lightness, readable in gray
 
 
 def shorten(label: str, n_most: int = 32) -> str:
@@ -53,18 +53,18 @@ def draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: 
 
 
 def plot_log_mel(
-    log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes, colour_bar: bool = False, time_label: bool = True
+    log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes, color_bar: bool = False, time_label: bool = True
 ) -> Any:
     """Draw log mel-band energies.
 
     Parameters
     ----------
     log_mel : np.ndarray, shape (n_frames, n_mels)
-        Natural logarithm of the amplitude; standardised values may be given as well.
+        Natural logarithm of the amplitude; standardized values may be given as well.
     features : FeatureConfig
         Gives the hop in seconds and the bands' frequencies.
     ax : matplotlib.axes.Axes
-    colour_bar : bool
+    color_bar : bool
         Add a scale in decibels of amplitude, 0 dB at the loudest cell.
     time_label : bool
         Write "time / s"; False where a lower panel carries it.
@@ -83,7 +83,7 @@ def plot_log_mel(
         values, floor = relative_decibels(log_mel)
         image = draw_bands(values, features, ax, cmap=_LOG_MEL_MAP, vmin=floor, vmax=0.0)
         time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
-        if colour_bar:
+        if color_bar:
             bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.04)
             bar.set_label("dB below the loudest")
             bar.outline.set_visible(False)
@@ -93,7 +93,7 @@ def plot_log_mel(
 def _lanes(classes: Sequence[str], ax: Axes) -> None:
     """One lane for each class, the first on top; class ``k`` covers ``[k - 0.5, k + 0.5)``, y runs downwards."""
     for row in range(0, len(classes), 2):
-        ax.axhspan(row - 0.5, row + 0.5, color=COLOURS["lane"], linewidth=0, zorder=0)
+        ax.axhspan(row - 0.5, row + 0.5, color=COLORS["lane"], linewidth=0, zorder=0)
     ax.set_yticks(range(len(classes)), [shorten(name) for name in classes])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(classes) - 0.5, -0.5)
@@ -138,7 +138,7 @@ def plot_event_roll(
     drawn: dict[str, list[Any]] = {"reference": [], "estimated": []}
     with style():
         _lanes(classes, ax)
-        # Top and height of the half lanes; the truth solid, the estimate hatched for readers without colour.
+        # Top and height of the half lanes; the truth solid, the estimate hatched for readers without color.
         for role, events, top in (("reference", reference, -0.40), ("estimated", estimated, 0.04)):
             for event in events or ():
                 (row,) = class_indices([event.label], classes, where=role)
@@ -147,7 +147,7 @@ def plot_event_roll(
                     (event.onset, row + top),
                     width,
                     0.36,
-                    facecolor=COLOURS[role],
+                    facecolor=COLORS[role],
                     alpha=1.0 if role == "reference" else 0.9,
                     edgecolor="white",
                     linewidth=0.4,
@@ -160,8 +160,8 @@ def plot_event_roll(
         ax.grid(axis="x", zorder=1)
         if legend:
             handles = [
-                Patch(facecolor=COLOURS["reference"], label="truth"),
-                Patch(facecolor=COLOURS["estimated"], hatch="/////", edgecolor="white", linewidth=0, label="detected"),
+                Patch(facecolor=COLORS["reference"], label="truth"),
+                Patch(facecolor=COLORS["estimated"], hatch="/////", edgecolor="white", linewidth=0, label="detected"),
             ]
             ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     return drawn
@@ -209,11 +209,11 @@ def plot_scores(
             lines.append(_draw_scores(edges, strong[:, row], limit, row, ax))
             if weak is not None:
                 bold = bool(weak[row] >= limit)
-                style_of = {"fontweight": "bold" if bold else "normal", "color": COLOURS["ink" if bold else "muted"]}
+                style_of = {"fontweight": "bold" if bold else "normal", "color": COLORS["ink" if bold else "muted"]}
                 _beside(ax, f"{weak[row]:.2f}", (1.0, row), ("axes fraction", "data"), va="center", **style_of)
         for event in reference:
             (row,) = class_indices([event.label], classes, where="reference")
-            ax.plot([event.onset, event.offset], [row + 0.44] * 2, color=COLOURS["reference"], linewidth=2.4)
+            ax.plot([event.onset, event.offset], [row + 0.44] * 2, color=COLORS["reference"], linewidth=2.4)
         if weak is not None:
             _beside(ax, "clip", (1.0, 1.0), "axes fraction", va="bottom")
         time_axis(ax, float(edges[-1]), label=time_label)
@@ -223,13 +223,13 @@ def plot_scores(
 
 def _draw_scores(edges: np.ndarray, scores: np.ndarray, limit: float, row: int, ax: Axes) -> Any:
     """Draw one class's scores in its lane, stronger above the threshold; return the line."""
-    floor, height, color = row + 0.40, 0.78, COLOURS["strong"]
+    floor, height, color = row + 0.40, 0.78, COLORS["strong"]
     # A score belongs to its whole frame: steps, not slopes between frames.
     values, level = np.append(scores, scores[-1:]) * height, limit * height
     fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
     ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
     ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
-    ax.plot(edges, np.full_like(edges, floor - level), color=COLOURS["threshold"], linewidth=0.6, dashes=(3, 2))
+    ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["threshold"], linewidth=0.6, dashes=(3, 2))
     return ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)[0]
 
 

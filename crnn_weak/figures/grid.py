@@ -10,7 +10,7 @@ import numpy as np
 from crnn_weak import paper
 from crnn_weak.errors import DataError
 from crnn_weak.figures.results import history_column
-from crnn_weak.figures.style import COLOURS, new_figure, style
+from crnn_weak.figures.style import COLORS, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,11 +78,11 @@ def plot_loss_weight_grid(
     place = _places({*results, *((row.strong, row.weak) for row in paper.RESULTS if show_paper)})
     drawn: dict[str, Any] = {}
     with style():
-        for metric, (panel, colour, marker, label) in _SERIES.items():
+        for metric, (panel, color, marker, label) in _SERIES.items():
             if show_paper:
-                _draw_paper(metric, place, axes[panel], color=COLOURS[colour], marker=marker, label=f"{label}, paper")
+                _draw_paper(metric, place, axes[panel], color=COLORS[color], marker=marker, label=f"{label}, paper")
             found = _draw_means(
-                results, metric, place, axes[panel], color=COLOURS[colour], marker=marker, label=f"{label}, here"
+                results, metric, place, axes[panel], color=COLORS[color], marker=marker, label=f"{label}, here"
             )
             if found is not None:
                 drawn[metric] = found
@@ -96,7 +96,7 @@ def plot_loss_weight_grid(
     return drawn
 
 
-_SERIES = {  # metric -> its axes, colour, marker, name
+_SERIES = {  # metric -> its axes, color, marker, name
     "segment_f": (0, "segment", "o", "detection F"),
     "tagging_f": (0, "tagging", "s", "tagging F"),
     "error_rate": (1, "error_rate", "D", "error rate"),
@@ -165,7 +165,7 @@ def _weight_axis(ax: Axes, place: Mapping[tuple[float, float], float]) -> None:
 
 def _mark_nothing_detected(ax: Axes) -> None:
     """Mark the error rate of a system that detects nothing."""
-    ax.axhline(1.0, color=COLOURS["muted"], linewidth=0.8, zorder=0)
+    ax.axhline(1.0, color=COLORS["muted"], linewidth=0.8, zorder=0)
     ax.annotate(
         "nothing detected",
         (1.0, 1.0),
@@ -174,7 +174,7 @@ def _mark_nothing_detected(ax: Axes) -> None:
         textcoords="offset points",
         ha="right",
         fontsize=7.5,
-        color=COLOURS["muted"],
+        color=COLORS["muted"],
     )
 
 
@@ -187,7 +187,7 @@ def plot_setting_curves(
     ----------
     histories : mapping of (strong weight, weak weight) to mapping of column to sequence of float
         Columns ``epoch, val_strong_loss, val_weak_loss``; the losses before they are weighted, so that settings
-        can be compared. Drawn in the order of the ratio, from the weak output's colour to the strong one's.
+        can be compared. Drawn in the order of the ratio, from the weak output's color to the strong one's.
     axes : sequence of two Axes
         The strong loss, the weak loss.
 
@@ -202,10 +202,10 @@ def plot_setting_curves(
     from matplotlib.ticker import MaxNLocator
 
     ordered = sorted(histories, key=lambda setting: setting[0] / setting[1] if setting[1] else np.inf)
-    # The colours of the two outputs, grey between them: visible on a light page and on a dark one.
-    shades = LinearSegmentedColormap.from_list("ratio", [COLOURS["weak"], "#8A919E", COLOURS["strong"]])
-    colours = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
-    dashes = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # a second sign beside colour
+    # The colors of the two outputs, gray between them: visible on a light page and on a dark one.
+    shades = LinearSegmentedColormap.from_list("ratio", [COLORS["weak"], "#8A919E", COLORS["strong"]])
+    colors = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
+    dashes = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # a second sign beside color
     lines = []
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
@@ -214,7 +214,7 @@ def plot_setting_curves(
                 (line,) = ax.plot(
                     epochs,
                     history_column(histories[setting], f"val_{output}_loss"),
-                    color=colours[index],
+                    color=colors[index],
                     linestyle=dashes[index % len(dashes)],
                     linewidth=1.5,
                     marker="o" if len(epochs) == 1 else None,

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crnn_weak.config import Config, ModelConfig
 from crnn_weak.errors import ConfigError
-from crnn_weak.figures.style import COLOURS, style
+from crnn_weak.figures.style import COLORS, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Block", "blocks_of_config", "blocks_of_model", "draw_architecture"]
 
-# A page in the dark exchanges the figures' colours, but not these: text stands on them.
+# A page in the dark exchanges the figures' colors, but not these: text stands on them.
 _DARK, _LIGHT = "#16202B", "#FEFEFE"
 _TINTS = {
     "input": "#E5E7EB",
@@ -75,7 +75,7 @@ def blocks_of_config(
     218001
     """
     k, filters, bands, channels = config.kernel_size, config.n_filters, n_mels, 1
-    blocks = [Block("log_mel", "input", "standardised log mel-band energies", (n_frames, n_mels), 0)]
+    blocks = [Block("log_mel", "input", "standardized log mel-band energies", (n_frames, n_mels), 0)]
     for index, pool in enumerate(config.pools):
         bands //= pool
         if bands < 1:
@@ -152,7 +152,7 @@ def _describe(layer: Any) -> str:
 def blocks_of_model(model: Any) -> list[Block]:
     """Return the boxes of a Keras model.
 
-    A convolution and the layers without weights of their own behind it (and its normalisation) share a box, as do
+    A convolution and the layers without weights of their own behind it (and its normalization) share a box, as do
     the layers of the weak head; reshapes are omitted.
     """
     blocks: list[Block] = []
@@ -163,7 +163,7 @@ def blocks_of_model(model: Any) -> list[Block]:
         if kind == "Reshape":
             continue
         if kind == "InputLayer":
-            blocks.append(Block(layer.name, "input", "standardised log mel-band energies", shape, 0))
+            blocks.append(Block(layer.name, "input", "standardized log mel-band energies", shape, 0))
             continue
         what = _describe(layer)
         stage = next((stage for part, stage in _KINDS.items() if part in kind), "dense")
@@ -218,7 +218,7 @@ def _draw(blocks: Sequence[Block], ax: Axes) -> list[Any]:
         ax.set_xlim(0, 100)
         ax.set_ylim(len(blocks) + 0.75, -0.85)
         for x, text, align in ((2.2, "layer", "left"), (84, "shape of a clip", "center"), (100, "weights", "right")):
-            ax.text(x, -0.6, text, ha=align, va="center", fontsize=8, color=COLOURS["muted"])
+            ax.text(x, -0.6, text, ha=align, va="center", fontsize=8, color=COLORS["muted"])
         for row, block in enumerate(blocks):
             output = block.kind in ("strong", "weak")
             ink = _LIGHT if block.kind == "strong" else _DARK
@@ -245,15 +245,15 @@ def _draw(blocks: Sequence[Block], ax: Axes) -> list[Any]:
                     (35.5, row - 0.335),
                     arrowstyle="-|>",
                     mutation_scale=7,
-                    color=COLOURS["muted"],
+                    color=COLORS["muted"],
                     linewidth=0.8,
                     shrinkA=0,
                     shrinkB=0,
                 )
                 ax.add_patch(arrow)
         bottom = len(blocks) - 0.35
-        ax.plot([76, 100], [bottom, bottom], color=COLOURS["muted"], linewidth=0.7)
+        ax.plot([76, 100], [bottom, bottom], color=COLORS["muted"], linewidth=0.7)
         total = sum(block.n_weights for block in blocks)
-        ax.text(84, bottom + 0.42, "trainable weights", ha="center", va="center", fontsize=8.5, color=COLOURS["muted"])
+        ax.text(84, bottom + 0.42, "trainable weights", ha="center", va="center", fontsize=8.5, color=COLORS["muted"])
         ax.text(100, bottom + 0.42, f"{total:,}", ha="right", va="center", fontsize=9, fontweight="bold")
     return boxes

@@ -9,7 +9,7 @@ import numpy as np
 
 from crnn_weak.errors import DataError
 from crnn_weak.figures.clip import check_shape, shorten
-from crnn_weak.figures.style import COLOURS, style
+from crnn_weak.figures.style import COLORS, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def plot_class_wise(
     ----------
     values : mapping of str to sequence of float, each of length n_classes
         Series -> values as shown (percent, with the default unit). NaN, for a class that never occurs, is written
-        as an en dash. Known series names (``tagging``, ``segment``, ``event``) have their own colours.
+        as an en dash. Known series names (``tagging``, ``segment``, ``event``) have their own colors.
     classes : sequence of str, length n_classes
         From the top.
     ax : matplotlib.axes.Axes
@@ -55,8 +55,8 @@ def plot_class_wise(
                 raise DataError(f"{name}: expected {len(classes)} values, received shape {numbers.shape}.")
             middle = rows + (index - (len(values) - 1) / 2) * height
             shown = np.where(np.isfinite(numbers), numbers, 0.0)
-            colour = COLOURS.get(name) or next(spare, COLOURS["muted"])
-            drawn[name] = ax.barh(middle, shown, height=height * 0.88, color=colour, label=names.get(name, name))
+            color = COLORS.get(name) or next(spare, COLORS["muted"])
+            drawn[name] = ax.barh(middle, shown, height=height * 0.88, color=color, label=names.get(name, name))
             for place, number in zip(middle, numbers, strict=True):
                 text = f"{number:.0f}" if np.isfinite(number) else "–"
                 ax.annotate(
@@ -66,7 +66,7 @@ def plot_class_wise(
                     textcoords="offset points",
                     va="center",
                     fontsize=7.0,
-                    color=COLOURS["muted"],
+                    color=COLORS["muted"],
                 )
         labels = [shorten(name) for name in classes]
         if n_reference is not None:
@@ -118,12 +118,12 @@ def plot_training_curves(
                 (f"val_{output}_loss", "validation", {"linewidth": 1.9}),
             ):
                 losses = history_column(history, column)
-                (line,) = ax.plot(epochs, losses, color=COLOURS[output], label=label, marker=single, **options)
+                (line,) = ax.plot(epochs, losses, color=COLORS[output], label=label, marker=single, **options)
                 lines.append(line)
                 if best_epoch is not None and label == "validation" and best_epoch in epochs:
                     best = float(losses[np.flatnonzero(epochs == best_epoch)[0]])
-                    ax.axvline(best_epoch, color=COLOURS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
-                    ax.plot([best_epoch], [best], "o", color=COLOURS[output], markeredgecolor="white", markersize=6)
+                    ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
+                    ax.plot([best_epoch], [best], "o", color=COLORS[output], markeredgecolor="white", markersize=6)
             ax.set_title(f"{output.capitalize()} loss")
             ax.set_xlabel("epoch")
             ax.set_ylim(bottom=0)
@@ -192,7 +192,7 @@ def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes) -> A
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     shares = check_shape("shares", shares, (len(classes), len(classes))) * 100.0
-    blue = to_rgb(COLOURS["strong"])
+    blue = to_rgb(COLORS["strong"])
     # Opacity, not lightness: the same picture on a light page and on a dark one.
     shades = LinearSegmentedColormap.from_list("share", [(*blue, 0.03), (*blue, 1.0)])
     with style():
@@ -210,6 +210,6 @@ def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes) -> A
         size = 7.0 if len(classes) <= 20 else 5.0
         for row, column in np.argwhere(np.nan_to_num(shares) >= 0.5):
             value = shares[row, column]
-            colour = "#fefefe" if value > 55 else COLOURS["ink"]
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=colour)
+            color = "#fefefe" if value > 55 else COLORS["ink"]
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=color)
     return image

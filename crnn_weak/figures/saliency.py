@@ -10,7 +10,7 @@ import numpy as np
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 from crnn_weak.figures.clip import check_shape, draw_bands, plot_log_mel
-from crnn_weak.figures.style import COLOURS, style, time_axis
+from crnn_weak.figures.style import COLORS, style, time_axis
 from crnn_weak.labels.events import Event
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_saliency"]
 
 _SALIENCY_MAP = "viridis"
-_SIGNED_MAP = "RdBu_r"  # diverging, centred on zero
+_SIGNED_MAP = "RdBu_r"  # diverging, centered on zero
 
 
 def _mark_events(ax: Axes, reference: Iterable[Event], estimated: Iterable[Event]) -> None:
@@ -34,7 +34,7 @@ def _mark_events(ax: Axes, reference: Iterable[Event], estimated: Iterable[Event
                 [event.onset, event.offset],
                 [1.0, 1.0],
                 transform=place,
-                color=COLOURS[role],
+                color=COLORS[role],
                 linewidth=3.0,
                 solid_capstyle="butt",
                 clip_on=False,
@@ -61,7 +61,7 @@ def plot_saliency(
     ----------
     strong, weak : np.ndarray, shape (n_frames, n_mels)
         Saliency of one class. Maps without negative values are scaled to their own maximum; signed maps are drawn
-        on a diverging scale that is centred on zero.
+        on a diverging scale that is centered on zero.
     log_mel : np.ndarray, shape (n_frames, n_mels)
     features : FeatureConfig
     axes : sequence of three Axes
@@ -109,7 +109,7 @@ def plot_saliency(
             _mark_events(ax, reference, estimated)
         if reference or estimated:
             handles = [
-                Line2D([], [], color=COLOURS[role], linewidth=3, solid_capstyle="butt", label=words)
+                Line2D([], [], color=COLORS[role], linewidth=3, solid_capstyle="butt", label=words)
                 for role, words in (("reference", "truth"), ("estimated", "detected"))
             ]
             axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=2, borderaxespad=0)

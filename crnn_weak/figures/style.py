@@ -1,6 +1,6 @@
 """Style of all figures: colors, type, the axes of time and of hertz, and saving.
 
-Colours are those of Okabe and Ito ("Color universal design", 2008), which stay apart for all common kinds of colour
+Colors are those of Okabe and Ito ("Color universal design", 2008), which stay apart for all common kinds of color
 blindness; where two things must be told apart in print, the form (filled, hollow, dashed) differs as well.
 """
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "hertz_axis", "new_figure", "save_figure", "style", "time_axis"]
+__all__ = ["COLORS", "hertz_axis", "new_figure", "save_figure", "style", "time_axis"]
 
-#: What is drawn -> its colour, the same in every figure and on the page.
-COLOURS: dict[str, str] = {
+#: What is drawn -> its color, the same in every figure and on the page.
+COLORS: dict[str, str] = {
     "reference": "#374151",  # the truth, in ink
     "estimated": "#D55E00",  # what the system says
     "strong": "#0072B2",  # the output per frame
@@ -48,21 +48,21 @@ _RC: Any = {
     "axes.titlelocation": "left",
     "axes.titlepad": 7.0,
     "axes.labelsize": 9.0,
-    "axes.labelcolor": COLOURS["ink"],
-    "axes.edgecolor": COLOURS["muted"],
+    "axes.labelcolor": COLORS["ink"],
+    "axes.edgecolor": COLORS["muted"],
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": False,
-    "grid.color": COLOURS["line"],
+    "grid.color": COLORS["line"],
     "grid.linewidth": 0.6,
     "text.parse_math": False,  # a class name may hold dollar signs
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
-    "xtick.labelcolor": COLOURS["ink"],
-    "ytick.labelcolor": COLOURS["ink"],
+    "text.color": COLORS["ink"],
+    "xtick.color": COLORS["muted"],
+    "ytick.color": COLORS["muted"],
+    "xtick.labelcolor": COLORS["ink"],
+    "ytick.labelcolor": COLORS["ink"],
     "xtick.labelsize": 8.0,
     "ytick.labelsize": 8.0,
     "xtick.major.width": 0.7,

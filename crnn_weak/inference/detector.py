@@ -264,7 +264,7 @@ class Detector:
     # --- the steps, for files and live streams ----------------------------------------------------------------------
 
     def frames(self, audio: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int | None]]:
-        """Yield standardised log mel frames of mono blocks at the model's rate.
+        """Yield standardized log mel frames of mono blocks at the model's rate.
 
         Parameters
         ----------
@@ -280,12 +280,12 @@ class Detector:
         stream, n_samples = FrameStream(self.extractor, self.features), 0
         for block in audio:
             n_samples += block.size
-            yield self.standardised(stream.push(block)), None
+            yield self.standardized(stream.push(block)), None
         if n_samples:
             n_valid = max(1, round(n_samples / self.features.n_hop))
-            yield self.standardised(stream.finish(at_least=self.plan.n_window)), n_valid
+            yield self.standardized(stream.finish(at_least=self.plan.n_window)), n_valid
 
-    def standardised(self, frames: np.ndarray) -> np.ndarray:
+    def standardized(self, frames: np.ndarray) -> np.ndarray:
         """Return log mel frames as the model takes them, shape (n_frames, n_mels)."""
         scaled: np.ndarray = self.scaler.transform(frames).astype(np.float32, copy=False)
         return scaled

@@ -27,7 +27,7 @@ def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     model : keras.Model
         Or anything with ``predict_on_batch``, or a callable.
     windows : np.ndarray of float32, shape (n, n_frames, n_mels)
-        Standardised log mel frames.
+        Standardized log mel frames.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class FrameStream:
         self._extractor = extractor
         self._hop = config.n_hop
         self._n_mels = config.n_mels
-        # Frames that a window centred in its cell may reach into, at either side.
+        # Frames that a window centered in its cell may reach into, at either side.
         self.n_context = math.ceil(max(config.n_window, config.n_fft) / (2 * self._hop)) + 1
         self._blocks: list[np.ndarray] = []
         self._n_buffered = 0
@@ -123,7 +123,7 @@ class WindowPlan:
         used = np.flatnonzero(self.weights > 0)
         if self.n_hop < 1 or used.size < self.n_hop or used[-1] - used[0] + 1 != used.size:
             raise ConfigError(
-                f"windows of {self.n_window} frames every {self.n_hop}: expected neighbouring weights above 0 for at "
+                f"windows of {self.n_window} frames every {self.n_hop}: expected neighboring weights above 0 for at "
                 f"least {self.n_hop} frames, received {used.size}."
             )
 
@@ -191,7 +191,7 @@ class ScoreJoiner:
         self._taken = 0
 
     def push(self, frames: np.ndarray) -> None:
-        """Take standardised frames, shape (n_frames, n_mels)."""
+        """Take standardized frames, shape (n_frames, n_mels)."""
         if not len(frames):
             return
         if self._frames is None:

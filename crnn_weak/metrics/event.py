@@ -36,16 +36,16 @@ def _near_pairs(
     """Return the (reference, estimated) rows within the collars, of one clip, by reference row, then estimated."""
     if len(reference.clip) == 0 or len(estimated.clip) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    # One axis for all clips, far enough apart that no window reaches a neighbour: a sorted search then finds the
+    # One axis for all clips, far enough apart that no window reaches a neighbor: a sorted search then finds the
     # candidates of every reference event. The window is wider than the collar; the exact test follows.
     span = max(float(reference.onset.max()), float(estimated.onset.max())) + 2 * collar + 2
     order = np.lexsort((estimated.onset, estimated.clip))
     place = estimated.clip[order] * span + estimated.onset[order]
-    centre = reference.clip * span + reference.onset
+    center = reference.clip * span + reference.onset
     slack = collar + 1e-3
-    start, stop = np.searchsorted(place, centre - slack, "left"), np.searchsorted(place, centre + slack, "right")
+    start, stop = np.searchsorted(place, center - slack, "left"), np.searchsorted(place, center + slack, "right")
     n_found = stop - start
-    rows = np.repeat(np.arange(len(centre)), n_found)
+    rows = np.repeat(np.arange(len(center)), n_found)
     within = np.arange(len(rows)) - np.repeat(np.cumsum(n_found) - n_found, n_found)
     columns = order[np.repeat(start, n_found) + within]
     near = reference.clip[rows] == estimated.clip[columns]

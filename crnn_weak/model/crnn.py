@@ -80,7 +80,7 @@ def build_model(
     Returns
     -------
     keras.Model
-        Input: standardised log mel-band energies, shape ``(clips, n_frames, n_mels)``. Outputs, a dictionary:
+        Input: standardized log mel-band energies, shape ``(clips, n_frames, n_mels)``. Outputs, a dictionary:
         ``strong`` of shape ``(clips, n_frames, n_classes)`` and ``weak`` of shape ``(clips, n_classes)``, in [0, 1].
 
     Raises

@@ -16,8 +16,8 @@ __all__ = ["ClipData", "ClipView", "build_clip_view", "saliency_classes", "score
 
 _MOST_LANES = 8
 _MOST_OVERLAYS = 3
-# Overlays need colours that stand out from a grey log mel, on a light page as on a dark one.
-_OVERLAY_COLOURS = {"strong": "#3DB7FF", "weak": "#FFB000"}
+# Overlays need colors that stand out from a gray log mel, on a light page as on a dark one.
+_OVERLAY_COLORS = {"strong": "#3DB7FF", "weak": "#FFB000"}
 
 
 @dataclass(frozen=True)
@@ -235,5 +235,5 @@ def _lane(clip: ClipData, name: str, column: int, thresholds: Mapping[str, float
 
 
 def _overlay(name: str, strong: np.ndarray, weak: np.ndarray) -> Overlay:
-    pictures = (overlay_png(strong, _OVERLAY_COLOURS["strong"]), overlay_png(weak, _OVERLAY_COLOURS["weak"]))
+    pictures = (overlay_png(strong, _OVERLAY_COLORS["strong"]), overlay_png(weak, _OVERLAY_COLORS["weak"]))
     return Overlay(name, *(data_uri(picture, "image/png") for picture in pictures))

@@ -30,12 +30,12 @@ from crnn_weak.storage import relative_path, write_text
 
 __all__ = ["FolderReport", "RecordingResult", "ScoreStrip", "write_folder_report"]
 
-# Columns of the picture of a recording's scores, and its grey levels.
+# Columns of the picture of a recording's scores, and its gray levels.
 _COLUMNS, _LEVELS = 300, 16
 _HOUR = 3600.0
 # 20240501_063000, 2024-05-01T06-30-00 and the like, as field recorders name their files.
 _STAMP = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)[T_ -]?(\d\d)[-:]?(\d\d)[-:]?(\d\d)(?!\d)")
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#a6761d")
 
 
 class RecordingResult(NamedTuple):
@@ -169,8 +169,8 @@ def write_folder_report(
     for result in results:
         totals.add(result)
         recordings.append(_record(result, classes, out.parent))
-    colours = [_colour(index) for index in range(len(classes))]
-    listed = [{"name": visible(name), "colour": colour} for name, colour in zip(classes, colours, strict=True)]
+    colors = [_color(index) for index in range(len(classes))]
+    listed = [{"name": visible(name), "color": color} for name, color in zip(classes, colors, strict=True)]
     content = json.dumps({"classes": listed, "recordings": recordings}, ensure_ascii=False, separators=(",", ":"))
     text = render(
         "folder.html.j2",
@@ -179,7 +179,7 @@ def write_folder_report(
         files=True,
         title=visible(title),
         content=_for_script(content),
-        colours={entry["name"]: entry["colour"] for entry in listed},
+        colors={entry["name"]: entry["color"] for entry in listed},
         totals=totals,
     )
     write_text(out, text)
@@ -193,9 +193,9 @@ def _for_script(content: str) -> Any:
     return Markup(content.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def _colour(index: int) -> str:
-    if index < len(_COLOURS):
-        return _COLOURS[index]
+def _color(index: int) -> str:
+    if index < len(_COLORS):
+        return _COLORS[index]
     red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(index * 0.618034 % 1.0, 0.5, 0.55))
     return f"#{red:02x}{green:02x}{blue:02x}"
 

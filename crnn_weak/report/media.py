@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crnn_weak.audio import load_clip
-from crnn_weak.figures.style import COLOURS, relative_decibels, style
+from crnn_weak.figures.style import COLORS, relative_decibels, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def data_uri(content: bytes, media_type: str) -> str:
 
 
 def _palette_png(indices: np.ndarray, palette: np.ndarray, alpha: np.ndarray | None = None) -> bytes:
-    """Write an image of one byte per cell with 256 colours (and their opacities): a third of the size of RGBA."""
+    """Write an image of one byte per cell with 256 colors (and their opacities): a third of the size of RGBA."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(indices, dtype=np.uint8), mode="P")
@@ -69,21 +69,21 @@ def log_mel_png(log_mel: np.ndarray) -> bytes:
     return _palette_png(_upright(steps), palette)
 
 
-def overlay_png(saliency: np.ndarray, colour: str) -> bytes:
-    """Return a saliency map as PNG of one colour, the more opaque the larger the absolute value.
+def overlay_png(saliency: np.ndarray, color: str) -> bytes:
+    """Return a saliency map as PNG of one color, the more opaque the larger the absolute value.
 
     Parameters
     ----------
     saliency : np.ndarray, shape (n_frames, n_mels)
         Of any sign and scale; its 99.5th percentile becomes fully opaque.
-    colour : str
+    color : str
         ``#rrggbb``.
     """
     strength = np.abs(np.asarray(saliency, dtype=float))
     top = float(np.quantile(strength, 0.995)) or float(strength.max()) or 1.0
     # Less than linear, so that the weak cells, which are most of a gradient map, do not vanish.
     steps = np.rint(np.clip(strength / top, 0.0, 1.0) ** 0.75 * 255.0)
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     palette = np.tile(np.array([red, green, blue]), (256, 1))
     return _palette_png(_upright(steps), palette, np.arange(256))
 
@@ -114,22 +114,22 @@ def encode_audio(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) 
     return Sound(buffer.getvalue(), "audio/mpeg" if mp3 else "audio/flac", kind.lower())
 
 
-#: Colours of the figures -> the page's variables, so that a drawing follows the page into the dark.
+#: Colors of the figures -> the page's variables, so that a drawing follows the page into the dark.
 _VARIABLES = {
-    COLOURS["ink"]: "var(--ink)",
-    COLOURS["muted"]: "var(--muted)",
-    COLOURS["line"]: "var(--rule)",
-    COLOURS["lane"]: "var(--lane)",
-    COLOURS["reference"]: "var(--truth)",
-    COLOURS["estimated"]: "var(--detected)",
-    COLOURS["strong"]: "var(--strong)",
-    COLOURS["weak"]: "var(--weak)",
+    COLORS["ink"]: "var(--ink)",
+    COLORS["muted"]: "var(--muted)",
+    COLORS["line"]: "var(--rule)",
+    COLORS["lane"]: "var(--lane)",
+    COLORS["reference"]: "var(--truth)",
+    COLORS["estimated"]: "var(--detected)",
+    COLORS["strong"]: "var(--strong)",
+    COLORS["weak"]: "var(--weak)",
     "#ffffff": "var(--paper)",
 }
 
 
 def figure_svg(figure: Figure, *, name: str, label: str) -> str:
-    """Return a figure as inline SVG: text stays text, colours are the page's variables, ids are unique to `name`.
+    """Return a figure as inline SVG: text stays text, colors are the page's variables, ids are unique to `name`.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def figure_svg(figure: Figure, *, name: str, label: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    for colour, variable in _VARIABLES.items():
-        svg = re.sub(re.escape(colour), variable, svg, flags=re.IGNORECASE)
+    for color, variable in _VARIABLES.items():
+        svg = re.sub(re.escape(color), variable, svg, flags=re.IGNORECASE)
     # The page's own typeface; matplotlib names the one it measured with.
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
     svg = re.sub(r'\s(?:xmlns:xlink|version)="[^"]*"', "", svg).replace("xlink:href", "href")

@@ -3,7 +3,7 @@
 * `targets`: the scalar (`Target`) and the kind of map (`Method`), with their captions;
 * `explainer`: `Explainer`, the maps of a model;
 * `gradients`: compiled gradients through ``tf.GradientTape``, rules for ReLUs, averages of gradients;
-* `localisation`: how much of a map lies inside the true event;
+* `localization`: how much of a map lies inside the true event;
 * `table`: the same for every run of a grid, beside baselines.
 
 TensorFlow is imported with the first use of `Explainer` or `replace_relu`, not with this package.
@@ -18,22 +18,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from crnn_weak.saliency.localisation import Localisation, LocalisationSummary, localise, summarise
+from crnn_weak.saliency.localization import Localization, LocalizationSummary, localize, summarize
 from crnn_weak.saliency.maps import SaliencyMaps, require_tensorflow
 from crnn_weak.saliency.targets import METHODS, Method, Target, method
 
 __all__ = [
     "METHODS",
     "Explainer",
-    "Localisation",
-    "LocalisationSummary",
+    "Localization",
+    "LocalizationSummary",
     "Method",
     "SaliencyMaps",
     "Target",
-    "localise",
+    "localize",
     "method",
     "replace_relu",
-    "summarise",
+    "summarize",
 ]
 _LAZY = {
     "Explainer": "crnn_weak.saliency.explainer",

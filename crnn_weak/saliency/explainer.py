@@ -2,9 +2,9 @@
 
 Conventions
 -----------
-* The network takes standardised log mel; so does `Explainer`. Maps may be asked for with respect to the raw values
-  (before standardisation): by the chain rule each band's gradient is then divided by that band's standard deviation.
-* The network runs as at detection: no dropout, batch normalisation with its stored statistics. Clips of a batch
+* The network takes standardized log mel; so does `Explainer`. Maps may be asked for with respect to the raw values
+  (before standardization): by the chain rule each band's gradient is then divided by that band's standard deviation.
+* The network runs as at detection: no dropout, batch normalization with its stored statistics. Clips of a batch
   therefore do not touch each other, and one backward pass of the *sum* of their scalars gives each clip its own
   gradient.
 * Every row of a batch carries its own scalar (class, frames), as data rather than as code: one traced graph serves
@@ -41,13 +41,13 @@ class Explainer:
     Parameters
     ----------
     model : keras.Model
-        Input (clips, frames, mel bands), standardised; outputs a dict with ``strong`` (clips, frames, classes) and
+        Input (clips, frames, mel bands), standardized; outputs a dict with ``strong`` (clips, frames, classes) and
         ``weak`` (clips, classes).
     classes : sequence of str, length n_classes
     hop_seconds : float
         From frame to frame.
     scaler : Scaler, optional
-        The one that standardised the features; needed for maps of the raw input.
+        The one that standardized the features; needed for maps of the raw input.
     batch_size : int
         Maps in one pass. Results do not depend on it, but for rounding.
 
@@ -97,7 +97,7 @@ class Explainer:
         targets: Sequence[Target],
         *,
         method: str | Method = "gradient",
-        space: Space = "standardised",
+        space: Space = "standardized",
         baseline: np.ndarray | float = 0.0,
     ) -> SaliencyMaps:
         """Return one map for each pair of a clip and a target.
@@ -105,15 +105,15 @@ class Explainer:
         Parameters
         ----------
         features : np.ndarray, shape (n_maps, n_frames, n_mels)
-            Standardised log mel.
+            Standardized log mel.
         targets : sequence of Target, length n_maps
             ``targets[k]`` is the scalar for ``features[k]``; the targets may be of both outputs.
         method : str or Method
             A name of `METHODS`, or one of your own.
-        space : {"standardised", "raw"}
+        space : {"standardized", "raw"}
             What the gradient is taken with respect to.
         baseline : float or np.ndarray that broadcasts to (n_frames, n_mels)
-            Integrated gradients: where the line begins, in standardised values. 0 is the average training frame.
+            Integrated gradients: where the line begins, in standardized values. 0 is the average training frame.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Explainer:
         if space not in SPACES:
             raise ConfigError(f"saliency space {space!r} is not known. {nearest_names(space, SPACES)}")
         if space == "raw" and self.scaler is None:
-            raise ConfigError("saliency of the raw input: expected the scaler that standardised the features.")
+            raise ConfigError("saliency of the raw input: expected the scaler that standardized the features.")
 
     def _scalars(self, targets: Sequence[Target], n_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Return class indices (n,) and weights over frames (n, frames): their weighted sum is the scalar."""

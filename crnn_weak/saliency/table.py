@@ -19,13 +19,13 @@ from tqdm import tqdm
 from crnn_weak.errors import ModelFileError
 from crnn_weak.escape import markdown
 from crnn_weak.runs.run import Run, Setting
-from crnn_weak.saliency.localisation import (
-    Localisation,
-    LocalisationSummary,
+from crnn_weak.saliency.localization import (
+    Localization,
+    LocalizationSummary,
     event_pairs,
     measure,
     measure_loudness,
-    summarise,
+    summarize,
 )
 from crnn_weak.saliency.targets import Space
 
@@ -51,7 +51,7 @@ class Row:
     seed : str
         A number, or ``all``: the mean over the seeds of each pair.
     output, method : str
-    summary : LocalisationSummary
+    summary : LocalizationSummary
     """
 
     source: str
@@ -60,7 +60,7 @@ class Row:
     seed: str
     output: str
     method: str
-    summary: LocalisationSummary
+    summary: LocalizationSummary
 
 
 def rows_of_runs(
@@ -68,7 +68,7 @@ def rows_of_runs(
     store: FeatureStore,
     methods: Sequence[str],
     *,
-    space: Space = "standardised",
+    space: Space = "standardized",
     reduction: str = "",
     scale: str = "score",
     progress: bool = False,
@@ -83,7 +83,7 @@ def rows_of_runs(
     methods : sequence of str
         Of `METHODS`.
     space, reduction, scale
-        As in `crnn_weak.saliency.localisation.measure`.
+        As in `crnn_weak.saliency.localization.measure`.
     progress : bool
         Show a bar.
 
@@ -93,7 +93,7 @@ def rows_of_runs(
         The baselines first; of several seeds each by itself, then their mean.
     """
     pairs = event_pairs(store)
-    found: dict[tuple[Setting | None, str, str], list[tuple[int, Localisation]]] = {}
+    found: dict[tuple[Setting | None, str, str], list[tuple[int, Localization]]] = {}
     networks = itertools.chain(
         ((None, seed, _untrained(runs[0], store, seed)) for seed in range(_N_UNTRAINED)),
         ((run.setting, run.seed, open_explainer(run, store)) for run in runs),
@@ -108,7 +108,7 @@ def rows_of_runs(
                     )  # fmt: skip
                     found.setdefault((setting, output, method), []).append((seed, one))
                 bar.update()
-    loudness = summarise(measure_loudness(store, pairs), pairs.clip_ids)
+    loudness = summarize(measure_loudness(store, pairs), pairs.clip_ids)
     rows = [Row("loudness", None, None, "", "", "", loudness)]
     for (setting, output, method), several in found.items():
         rows += _rows_of_seeds(setting, output, method, several, pairs.clip_ids)
@@ -119,20 +119,20 @@ def _rows_of_seeds(
     setting: Setting | None,
     output: str,
     method: str,
-    several: Sequence[tuple[int, Localisation]],
+    several: Sequence[tuple[int, Localization]],
     clip_ids: Sequence[str],
 ) -> list[Row]:
-    mean = summarise(_mean_over_seeds([one for _, one in several]), clip_ids)
+    mean = summarize(_mean_over_seeds([one for _, one in several]), clip_ids)
     if setting is None:
         return [Row("untrained", None, None, "", output, method, mean)]
-    rows = [Row("network", *setting, str(seed), output, method, summarise(one, clip_ids)) for seed, one in several]
+    rows = [Row("network", *setting, str(seed), output, method, summarize(one, clip_ids)) for seed, one in several]
     return rows + ([Row("network", *setting, "all", output, method, mean)] if len(several) > 1 else [])
 
 
-def _mean_over_seeds(several: Sequence[Localisation]) -> Localisation:
+def _mean_over_seeds(several: Sequence[Localization]) -> Localization:
     """Average pair by pair; a pair whose map vanishes with one seed is skipped with all."""
     share, hit = (np.mean([getattr(one, name) for one in several], axis=0) for name in ("share", "hit"))
-    return Localisation(share, hit, several[0].coverage)
+    return Localization(share, hit, several[0].coverage)
 
 
 def open_explainer(run: Run, store: FeatureStore) -> Explainer:
@@ -175,7 +175,7 @@ def _untrained(run: Run, store: FeatureStore, seed: int) -> Explainer:
     rng = np.random.default_rng(seed)
     weights = []
     for weight in model.get_weights():
-        if weight.ndim > 1 and weight.any():  # biases are zero, and batch normalisation's vectors stay as they are
+        if weight.ndim > 1 and weight.any():  # biases are zero, and batch normalization's vectors stay as they are
             receptive = np.prod(weight.shape[:-2])
             limit = np.sqrt(6 / (receptive * sum(weight.shape[-2:])))  # Glorot, Bengio, AISTATS 2010
             weight = rng.uniform(-limit, limit, weight.shape).astype(weight.dtype)

@@ -17,11 +17,11 @@ from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
 
 __all__ = ["METHODS", "SPACES", "Method", "Space", "Target", "method"]
 
-Space = Literal["standardised", "raw"]
+Space = Literal["standardized", "raw"]
 #: What the gradient is taken with respect to, in words.
 SPACES: dict[str, str] = {
-    "standardised": "the standardised log mel-band energies",
-    "raw": "the log mel-band energies before standardisation",
+    "standardized": "the standardized log mel-band energies",
+    "raw": "the log mel-band energies before standardization",
 }
 _OUTPUTS = ("strong", "weak")
 _REDUCTIONS = ("mean", "max", "sum")
@@ -188,13 +188,13 @@ class Method:
         if self.times_input and self.kind == "integrated_gradients":
             raise ConfigError("integrated gradients are multiplied by the input already: leave times_input out.")
 
-    def caption(self, space: str = "standardised") -> str:
+    def caption(self, space: str = "standardized") -> str:
         """Return the method in words, the sign included.
 
         Examples
         --------
         >>> METHODS["talk"].caption()
-        'gradient with respect to the standardised log mel-band energies, deconvolution ReLU, absolute value'
+        'gradient with respect to the standardized log mel-band energies, deconvolution ReLU, absolute value'
         """
         what = {
             "gradient": "gradient",

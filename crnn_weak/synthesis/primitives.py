@@ -7,7 +7,7 @@ Conventions
 * Signals are float32 at ``studio.rate``; *controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the
   same numbers whatever the sample rate.
 * Noise is drawn per frequency from the lowest upwards, so its content below half the lower of two sample rates is
-  the same at both. Levels are normalised over 0 to `REFERENCE_HZ` for the same reason.
+  the same at both. Levels are normalized over 0 to `REFERENCE_HZ` for the same reason.
 """
 
 from __future__ import annotations

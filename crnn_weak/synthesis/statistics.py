@@ -109,7 +109,7 @@ def derive(folder: str | Path) -> dict[str, Any]:
     ]
     return {
         "source": {
-            "name": "DCASE 2017 task 4, label files of the organisers (Apache License 2.0, (c) 2017 CMU and INRIA)",
+            "name": "DCASE 2017 task 4, label files of the organizers (Apache License 2.0, (c) 2017 CMU and INRIA)",
             "cite": "A. Mesaros et al., DCASE 2017 challenge setup: Tasks, datasets and baseline system, DCASE 2017",
             "command": "python -m crnn_weak.synthesis.statistics METADATA_FOLDER",
             "sha256": {

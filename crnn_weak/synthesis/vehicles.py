@@ -127,7 +127,7 @@ def car_passing_by(rng: np.random.Generator) -> Play:
     """Cars that come, pass and go: a swell of tyre noise, bright when near, with an engine hum that drops in pitch."""
     motor = engine(rng, cylinders=4, exhaust=(80, 150), clatter=0.08, unevenness=0.015)
     rolling = _tyres(rng)
-    distance, fast = uniform(rng, 3.0, 9.0), uniform(rng, 10.0, 24.0)  # metres, metres per second
+    distance, fast = uniform(rng, 3.0, 9.0), uniform(rng, 10.0, 24.0)  # meters, meters per second
 
     def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
         time = controls(seconds)
@@ -142,7 +142,7 @@ def car_passing_by(rng: np.random.Generator) -> Play:
             along = speed * (time - moment)
             reach = np.sqrt(along**2 + distance**2)
             near = distance / reach
-            closing = along * speed / reach  # metres per second, away from the listener
+            closing = along * speed / reach  # meters per second, away from the listener
             firings = uniform(rng, 55, 95) / (1 + closing / 343)
             swell = loud * near
             signal += (studio.audio(swell, seconds) * dull).astype(np.float32)

@@ -1,6 +1,6 @@
 """Training aids: changes of a batch, of the order of clips and of the losses' weights. All are off in the paper.
 
-Aids of a batch change standardised features ``(clips, frames, bands)`` and the targets together. All draw from the
+Aids of a batch change standardized features ``(clips, frames, bands)`` and the targets together. All draw from the
 generator they are given, so that (seed, epoch, batch) decides and a resumed run continues the same training.
 
 ====================  ==========================================================================================
@@ -76,7 +76,7 @@ def augment(
     Parameters
     ----------
     features : np.ndarray of float32, shape (n_clips, n_frames, n_mels)
-        Standardised.
+        Standardized.
     targets : dict of ``strong`` and ``weak``
     settings : AidConfig
     rng : numpy.random.Generator

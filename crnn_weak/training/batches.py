@@ -32,7 +32,7 @@ class _Store(Protocol):
 
 
 class StoreBatches(keras.utils.PyDataset):
-    """Standardised log mel and targets, batch by batch.
+    """Standardized log mel and targets, batch by batch.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class Clips:
     ----------
     tags : np.ndarray of float32, shape (n_clips, n_classes)
     log_mel : np.ndarray of float32, shape (n_clips, n_frames, n_mels)
-        Natural logarithm of mel-band magnitudes, not standardised.
+        Natural logarithm of mel-band magnitudes, not standardized.
     frame_scores : np.ndarray, shape (n_clips, n_frames, n_classes), optional
         Of a first model, in [0, 1]; ``self_training`` needs them.
     """

@@ -63,7 +63,7 @@ def _middle_best(gain: np.ndarray, n_candidates: int) -> np.ndarray:
 
 
 def best_f1(curves: Curves, *, per_class: bool, n_candidates: int) -> tuple[np.ndarray, float]:
-    """Return the choice of each class that maximises micro F1, and its value; exact.
+    """Return the choice of each class that maximizes micro F1, and its value; exact.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def best_f1(curves: Curves, *, per_class: bool, n_candidates: int) -> tuple[np.n
 def best_error_rate(
     indices: Sequence[np.ndarray], reference: np.ndarray, n_candidates: int, *, per_class: bool
 ) -> tuple[np.ndarray, float]:
-    """Return the choice of each class that minimises the error rate, and its value.
+    """Return the choice of each class that minimizes the error rate, and its value.
 
     In a segment the errors are ``max(N_ref, N_est) - N_correct``. A class that becomes active there adds one where
     the others already fill the reference's number, and takes one off where it is right; the sum over the segments

@@ -9,7 +9,7 @@ What is optimal, and what is not
 ======================  ==============  ============================================================================
 metric                  one threshold   a threshold for each class
 ======================  ==============  ============================================================================
-``segment_f1``          exact           exact: micro F1 is a ratio of sums over classes, and such a ratio is maximised
+``segment_f1``          exact           exact: micro F1 is a ratio of sums over classes, and such a ratio is maximized
                                         class by class for a trial value, which then is raised until nothing changes
                                         (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7),
                                         1967)

@@ -13,7 +13,7 @@ N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
 
 
 def write_task(folder, *, with_evaluation_audio):
-    """Write label files in the organisers' layout, and noise for audio."""
+    """Write label files in the organizers' layout, and noise for audio."""
     metadata, audio = folder / "metadata", folder / "audio"
     (metadata / "groundtruth_release").mkdir(parents=True)
     audio.mkdir()

@@ -186,7 +186,7 @@ def test_the_overlays_switch(page):
     assert page.execute_script(loaded)
 
 
-def test_the_colour_scheme_follows_the_system_and_the_button(page):
+def test_the_color_scheme_follows_the_system_and_the_button(page):
     def paper():
         return page.execute_script("return getComputedStyle(document.body).backgroundColor")
 

@@ -57,14 +57,14 @@ def written(grid):
 
 
 def rows_of(folder):
-    return list(csv.DictReader((folder / "localisation.csv").read_text().splitlines()))
+    return list(csv.DictReader((folder / "localization.csv").read_text().splitlines()))
 
 
 def test_figures_of_the_best_the_median_and_the_worst_and_the_table(written):
     names = [path.name for path in written]
     assert sum(name.endswith(".png") for name in names) == 3
     assert sum(name.endswith(".pdf") for name in names) == 3
-    assert names[-2:] == ["localisation.csv", "localisation.md"]
+    assert names[-2:] == ["localization.csv", "localization.md"]
     assert all(path.stat().st_size > 0 for path in written)
     assert not [path for path in written[0].parent.iterdir() if path not in written]  # nothing temporary is left
 
@@ -83,7 +83,7 @@ def test_the_table_has_every_setting_output_and_method_and_the_baselines(written
     assert len({row["n_pairs"] for row in rows}) == 1
     text = written[-1].read_text()
     assert "40 of 40 clips" in text
-    assert "talk: gradient with respect to the standardised" in text
+    assert "talk: gradient with respect to the standardized" in text
 
 
 def test_a_trained_network_points_at_the_events(written):
@@ -105,7 +105,7 @@ def test_a_trained_network_points_at_the_events(written):
 @pytest.mark.slow
 def test_the_same_call_writes_the_same_table(grid, written):
     again = saliency_maps(grid, grid.parent / "again", Options(methods=("talk",), figures=False))
-    assert [path.name for path in again] == ["localisation.csv", "localisation.md"]
+    assert [path.name for path in again] == ["localization.csv", "localization.md"]
     # Rounding differs where several threads share a sum, so compare the printed figures.
     whole = [row for row in rows_of(written[-1].parent) if row["method"] in ("", "talk")]
     for first, second in zip(whole, rows_of(grid.parent / "again"), strict=True):
@@ -202,7 +202,7 @@ def test_file_names_are_safe(tmp_path):
 
 
 def test_pairs_hold_the_frames_of_the_truth(tmp_path):
-    from crnn_weak.saliency.localisation import event_pairs
+    from crnn_weak.saliency.localization import event_pairs
 
     store = make_store(tmp_path, 12)
     pairs = event_pairs(store)

@@ -43,7 +43,7 @@ def _sounds(config: FeatureConfig, n_samples: int) -> dict[str, np.ndarray]:
 
 
 def _by_librosa(audio: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """The same frames by librosa: its framing on audio padded so that the first window's centre is half a hop in."""
+    """The same frames by librosa: its framing on audio padded so that the first window's center is half a hop in."""
     n_frames = round(len(audio) / config.n_hop)
     lead = -((config.n_hop - config.n_window) // 2)
     tail = max(0, n_frames * config.n_hop + config.n_fft - len(audio))
@@ -92,7 +92,7 @@ def test_framing_filters_and_logarithm_are_librosas(name, share):
 
 @pytest.mark.parametrize("name", ["paper", "quick"])
 def test_the_whole_transform_is_librosas_stft(name):
-    """librosa.stft centres the window in n_fft samples; a shift of the window changes no magnitude."""
+    """librosa.stft centers the window in n_fft samples; a shift of the window changes no magnitude."""
     config = CONFIGS[name]
     audio = _sounds(config, config.n_clip_samples)["noise"].astype(np.float32)
     lead = (config.n_window - config.n_hop) // 2 + (config.n_fft - config.n_window) // 2

@@ -107,7 +107,7 @@ def test_every_list_of_sed_evals_own_tests(reference, estimated, metric_oracle):
         ("imperfect_prediction.csv", "imperfect_prediction_output.csv"),
     ],
 )
-def test_organisers_made_up_taggings(name, output, task4_metadata):
+def test_organizers_made_up_taggings(name, output, task4_metadata):
     said = dict(
         line.replace(" Score", "").split(" = ")
         for line in (task4_metadata / "evaluation" / "output" / output).read_text().splitlines()

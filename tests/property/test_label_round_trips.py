@@ -59,7 +59,7 @@ task_labels = st.lists(st.sampled_from(DCASE2017_TASK4), unique=True, min_size=1
 
 
 @given(st.dictionaries(cuts, task_labels, max_size=5))
-def test_the_organisers_set_and_weak_forms(tmp_path_factory, tags):
+def test_the_organizers_set_and_weak_forms(tmp_path_factory, tags):
     folder = tmp_path_factory.mktemp("task4")
     expected = {clip: tuple(found) for clip, found in tags.items()}
     task4_files.write_set_csv(folder / "set.csv", tags)
@@ -69,14 +69,14 @@ def test_the_organisers_set_and_weak_forms(tmp_path_factory, tags):
 
 
 @given(st.dictionaries(cuts, st.lists(events(3, st.sampled_from(DCASE2017_TASK4)), min_size=1, max_size=3), max_size=5))
-def test_the_organisers_strong_form(tmp_path_factory, lists):
+def test_the_organizers_strong_form(tmp_path_factory, lists):
     path = tmp_path_factory.mktemp("task4") / "strong.csv"
     task4_files.write_strong_tsv(path, lists)
     assert task4_files.read_strong_tsv(path) == {clip: ordered(found) for clip, found in lists.items()}
 
 
 @given(st.dictionaries(cuts, st.integers(0, 10**7).map(lambda n: n / 10**6), max_size=5))
-def test_the_organisers_durations(tmp_path_factory, durations):
+def test_the_organizers_durations(tmp_path_factory, durations):
     path = tmp_path_factory.mktemp("task4") / "durations.csv"
     task4_files.write_durations(path, {f"{'x' * 10}{clip}": value for clip, value in durations.items()})
     assert list(task4_files.read_durations(path).values()) == list(durations.values())

@@ -177,14 +177,14 @@ def test_written_audacity_tracks(tmp_path):
         f'file,labels,licence\r\na.wav,"Train,{HORN}",CC0\r\nb.wav,,CC0\r\n',
         f'a.wav,"Train,{HORN}"\nb.wav\n',
         f"a.wav;Train\na.wav;{HORN}\nb.wav;\n",
-        f"a.wav\t30.000\t40.000\tTrain\na.wav\t30.000\t40.000\t{HORN}\nb.wav\n",  # the organisers' weak form
+        f"a.wav\t30.000\t40.000\tTrain\na.wav\t30.000\t40.000\t{HORN}\nb.wav\n",  # the organizers' weak form
     ],
 )
 def test_tags_in_every_form(tmp_path, text):
     assert read_tags(saved(tmp_path, text)) == {"a": ("Train", HORN), "b": ()}
 
 
-def test_the_organisers_set_file_is_read_by_its_audioset_ids(tmp_path):
+def test_the_organizers_set_file_is_read_by_its_audioset_ids(tmp_path):
     path = saved(
         tmp_path, '-G,0.000,10.000,"Train horn,Air horn, truck horn,Train","/m/0284vy3,/m/05x_td,/m/07jdr"\r\n'
     )

@@ -128,7 +128,7 @@ def test_many_short_recordings_share_batches(tmp_path, fake):
 
 
 def test_a_failure_between_others_disturbs_none(tmp_path, fake):
-    # Truncated behind several windows, some of which were scored together with the neighbours' windows.
+    # Truncated behind several windows, some of which were scored together with the neighbors' windows.
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
         soundfile.write(tmp_path / f"{name}.flac", bursts(50.0, seed), RATE)
     data = (tmp_path / "b.flac").read_bytes()

@@ -124,7 +124,7 @@ def test_memory_does_not_grow():
 
 
 def test_a_plan_that_leaves_frames_out_is_refused():
-    with pytest.raises(ConfigError, match="neighbouring weights"):
+    with pytest.raises(ConfigError, match="neighboring weights"):
         WindowPlan(10, 6, np.r_[np.zeros(5), np.ones(5)].astype(np.float32))
 
 

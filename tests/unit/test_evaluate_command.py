@@ -82,7 +82,7 @@ def test_the_former_name_of_baselines_still_works(capsys, pair):
     assert "sed_eval" in new
 
 
-def test_an_organisers_tagging_with_unknown_labels(capsys, task4_metadata):
+def test_an_organizers_tagging_with_unknown_labels(capsys, task4_metadata):
     code, out, _ = run(
         capsys,
         "--reference", str(task4_metadata / "groundtruth_weak_label_testing_set.csv"),
@@ -231,7 +231,7 @@ def test_wrong_arguments_give_one_line(capsys, files, arguments, message):
 # --- class lists ----------------------------------------------------------------------------------------------------
 
 
-def test_class_list_of_the_organisers(task4_metadata):
+def test_class_list_of_the_organizers(task4_metadata):
     classes = read_classes(task4_metadata / "sound_event_list_17_classes.txt")
     assert len(classes) == 17
     assert classes[1] == "Air horn, truck horn"

@@ -62,10 +62,10 @@ def test_hertz_ticks_stand_at_the_bands_of_their_frequency():
     librosa = pytest.importorskip("librosa")
     features = FeatureConfig()
     places, names = hertz_ticks(features)
-    centres = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin_hz, fmax=features.fmax_hz)[1:-1]
+    centers = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin_hz, fmax=features.fmax_hz)[1:-1]
     for place, name in zip(places, names, strict=True):
         hertz = float(name.removesuffix("k")) * (1000 if name.endswith("k") else 1)
-        assert np.interp(place, np.arange(features.n_mels), centres) == pytest.approx(hertz, rel=0.01)
+        assert np.interp(place, np.arange(features.n_mels), centers) == pytest.approx(hertz, rel=0.01)
 
 
 def test_padded_frames_do_not_take_the_range_of_the_picture():
@@ -189,7 +189,7 @@ def test_saliency_panels_share_time_and_mark_only_their_class():
     assert len(images) == 3
     assert images[0].get_clim()[0] == 0.0
     low, high = images[1].get_clim()
-    assert low == -high  # signed: centred on zero
+    assert low == -high  # signed: centered on zero
     assert all(ax.get_xlim() == pytest.approx((0.0, 2.0)) for ax in axes)
     bars = [line for line in axes[0].lines if line.get_linewidth() == 3.0]
     assert [list(line.get_xdata()) for line in bars] == [[0, 1], [0.5, 1]]
@@ -255,15 +255,15 @@ def test_svg_has_text_unique_ids_variables_and_no_markup_from_labels():
     assert "http://" not in svg.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_colours_of_truth_and_estimate_stay_apart_without_colour():
-    """Lightness differs by a fifth at least, so that grey print and every kind of colour blindness keep them apart."""
+def test_colors_of_truth_and_estimate_stay_apart_without_color():
+    """Lightness differs by a fifth at least, so that gray print and every kind of color blindness keep them apart."""
 
-    def lightness(colour):
-        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    def lightness(color):
+        red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
         return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
 
-    truth, estimate = figures.COLOURS["reference"], figures.COLOURS["estimated"]
-    strong, weak = figures.COLOURS["strong"], figures.COLOURS["weak"]
+    truth, estimate = figures.COLORS["reference"], figures.COLORS["estimated"]
+    strong, weak = figures.COLORS["strong"], figures.COLORS["weak"]
     assert abs(lightness(truth) - lightness(estimate)) > 0.15
     assert abs(lightness(strong) - lightness(weak)) > 0.2
 
@@ -277,10 +277,10 @@ def test_every_figure_takes_the_seventeen_classes():
     assert all(upper[0] >= lower[1] - 1 for lower, upper in itertools.pairwise(tops))  # no label on another
 
 
-def test_text_on_fixed_colours_does_not_follow_the_page_into_the_dark():
+def test_text_on_fixed_colors_does_not_follow_the_page_into_the_dark():
     figure, ax = one_axes(8, 5)
     boxes = figures.draw_architecture(ModelConfig(), ax=ax)
     fixed = {text.get_color() for text in ax.texts if text.get_text() in ("conv_1", "strong", "weak")}
     svg = figure_svg(figure, name="network", label="network").lower()
     assert len(boxes) == 9
-    assert all(colour.lower() in svg for colour in fixed)
+    assert all(color.lower() in svg for color in fixed)

@@ -59,7 +59,7 @@ def _assert_equal(fast_layer, stock_layer, inputs, *, in_graph=True, **options):
     theirs = _values_and_gradients(stock_layer, inputs, in_graph=in_graph, **options)
     np.testing.assert_allclose(ours[0], theirs[0], **CLOSE)
     for mine, other in zip(ours[1], theirs[1], strict=True):
-        # A bias in front of a normalisation has no gradient but rounding: hence 1 as the least scale.
+        # A bias in front of a normalization has no gradient but rounding: hence 1 as the least scale.
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(other).max()))
 
 
@@ -225,8 +225,8 @@ class _Chain:
 
     def __call__(self, x, training=None):
         for layer in self.layers:
-            normalises = isinstance(layer, keras.layers.BatchNormalization)
-            x = layer(x, training=training) if normalises else layer(x)
+            normalizes = isinstance(layer, keras.layers.BatchNormalization)
+            x = layer(x, training=training) if normalizes else layer(x)
         return x
 
     @property
@@ -239,7 +239,7 @@ class _Chain:
 
 
 class TestFirstBlock:
-    """Convolution of one channel, normalisation, pooling: taken together where they stand together."""
+    """Convolution of one channel, normalization, pooling: taken together where they stand together."""
 
     def _blocks(self, inputs, pool=5, filters=6, **convolution):
         convolution = {"filters": filters, "kernel_size": 3, "padding": "same", **convolution}
@@ -284,7 +284,7 @@ class TestFirstBlock:
 
     @pytest.mark.parametrize("mean", [0, 100])
     def test_it_is_nearer_to_double_precision_than_keras(self, mean):
-        """Sums over many frames round; the covariance is that of centred windows, so that a mean costs no digits."""
+        """Sums over many frames round; the covariance is that of centered windows, so that a mean costs no digits."""
         inputs = _data(4, 250, 40, 1) + mean
         ours, theirs = self._blocks(inputs)
         _, exact = self._blocks(inputs, dtype="float64")
@@ -347,7 +347,7 @@ class TestFirstBlock:
             theirs.layers = (*theirs.layers[:2], keras.layers.MaxPooling2D.from_config(module_pool.get_config()))
             _assert_equal(ours, theirs, inputs, training=True)
 
-    def test_without_normalisation(self):
+    def test_without_normalization(self):
         inputs = _data(2, 4, 10, 1)
         ours, theirs = self._blocks(inputs)
         for chain in (ours, theirs):

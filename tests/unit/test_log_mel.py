@@ -44,8 +44,8 @@ def test_a_sine_has_the_windows_spectrum(hertz, amplitude):
     got = log_mel((amplitude * np.sin(2 * np.pi * hertz * seconds)).astype(np.float32), PAPER)
     extractor = LogMelExtractor(PAPER)
     bins = np.linspace(0, PAPER.sample_rate_hz / 2, PAPER.n_fft // 2 + 1)
-    centres = np.array([np.average(bins, weights=band) for band in extractor.basis])
-    assert (got[1:-1].argmax(axis=1) == np.abs(centres - hertz).argmin()).all()
+    centers = np.array([np.average(bins, weights=band) for band in extractor.basis])
+    assert (got[1:-1].argmax(axis=1) == np.abs(centers - hertz).argmin()).all()
 
     sample = np.arange(PAPER.n_window)
     hamming = 0.54 - 0.46 * np.cos(2 * np.pi * sample / PAPER.n_window)
@@ -69,19 +69,19 @@ def test_the_windows_gain_is_the_energy_of_a_constant():
     np.testing.assert_allclose(np.exp(got[:5]), (extractor.basis @ spectrum)[:5], rtol=1e-4)
 
 
-def test_windows_are_centred_on_their_cells():
+def test_windows_are_centered_on_their_cells():
     """A click in the middle of frame 200's cell has the window's peak, 1; around it the window is symmetric."""
     middle = 200 * 882 + 441
 
     def click(sample):
         return log_mel(np.eye(1, 441_000, sample, dtype=np.float32)[0], PAPER)
 
-    centred = click(middle)
+    centered = click(middle)
     want = np.log(LogMelExtractor(PAPER).basis.sum(axis=1) + PAPER.log_floor)
-    np.testing.assert_allclose(centred[200], want, atol=1e-5)
-    assert centred.mean(axis=1).argmax() == 200
-    assert (centred[:199] == centred[0]).all()
-    assert (centred[202:] == centred[0]).all()
+    np.testing.assert_allclose(centered[200], want, atol=1e-5)
+    assert centered.mean(axis=1).argmax() == 200
+    assert (centered[:199] == centered[0]).all()
+    assert (centered[202:] == centered[0]).all()
     for shift in (1, 200, 700):
         np.testing.assert_allclose(click(middle + shift)[200], click(middle - shift)[200], atol=1e-5)
 

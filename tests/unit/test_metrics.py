@@ -38,7 +38,7 @@ def test_substitution_deletion_and_insertion_counted_by_hand():
 @pytest.mark.parametrize(
     ("onset", "offset", "touched"),
     [
-        (0.0, 0.0, []),  # the organisers' "0 0" rows
+        (0.0, 0.0, []),  # the organizers' "0 0" rows
         (2.0, 2.0, []),
         (2.4, 2.4, [2]),  # sed_eval floors and ceils: a point within a segment touches it
         (1.0, 2.0, [1]),

@@ -167,7 +167,7 @@ def test_loss_weights_cannot_be_misspelt():
 
 
 @pytest.mark.parametrize("preset", ["quick", "sibling"])
-def test_drawn_weights_are_those_of_the_layers_own_initialisers(preset):
+def test_drawn_weights_are_those_of_the_layers_own_initializers(preset):
     """Other draws of the same distributions; what is not drawn stays as it was; nothing is shared."""
     from crnn_weak.model.crnn import draw_weights
 

@@ -61,7 +61,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def still():
-    """Without recurrence: quick to trace, and each frame's score depends on its neighbourhood alone."""
+    """Without recurrence: quick to trace, and each frame's score depends on its neighborhood alone."""
     return small_model(recurrent=False)
 
 
@@ -109,20 +109,20 @@ TARGETS = [
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.caption(CLASSES))
-@pytest.mark.parametrize("space", ["standardised", "raw"])
+@pytest.mark.parametrize("space", ["standardized", "raw"])
 def test_gradient_equals_finite_differences(model, two_spaces, clips, scaler, target, space):
     # float64: a central difference with step h is off by O(h^2) + 1e-16 / h; h = 1e-5 leaves 1e-10.
     x = clips[0].astype(np.float64)
     std = np.asarray(scaler.std, np.float64)
 
-    def standardise(raw):
+    def standardize(raw):
         return (raw - np.asarray(scaler.mean, np.float64)) / std
 
-    start = x if space == "standardised" else x * std + np.asarray(scaler.mean, np.float64)
+    start = x if space == "standardized" else x * std + np.asarray(scaler.mean, np.float64)
     steps = 1e-5 * np.eye(x.size).reshape(-1, *x.shape)  # one cell each
     ends = [start + steps, start - steps]
     if space == "raw":
-        ends = [standardise(end) for end in ends]
+        ends = [standardize(end) for end in ends]
     upper, lower = (scalars(model, target, end) for end in ends)
     expected = ((upper - lower) / 2e-5).reshape(x.shape)
     found = two_spaces.explain(x[None], [target], space=space)
@@ -282,10 +282,10 @@ def test_integrated_gradients_from_another_baseline(model, two_spaces, clips):
     assert found.maps.sum() == pytest.approx(change, abs=2e-4)
 
 
-def test_integrated_gradients_of_raw_and_standardised_input_are_equal(model, two_spaces, clips, scaler):
+def test_integrated_gradients_of_raw_and_standardized_input_are_equal(model, two_spaces, clips, scaler):
     spaces = [
         two_spaces.explain(clips, TARGETS[:3], method="integrated_gradients", space=space).maps
-        for space in ("standardised", "raw")
+        for space in ("standardized", "raw")
     ]
     assert np.array_equal(*spaces)
 
@@ -314,7 +314,7 @@ def test_smoothgrad_is_the_mean_over_its_copies(model, two_spaces, clips):
     assert np.abs(other - found).max() > 1e-6
 
 
-def test_smoothgrad_of_a_clip_does_not_depend_on_its_neighbours(still, clips):
+def test_smoothgrad_of_a_clip_does_not_depend_on_its_neighbors(still, clips):
     together = explainer(still, batch_size=2).explain(clips, TARGETS[:1] * 3, method="smoothgrad").maps
     alone = explainer(still).explain(clips[2:], TARGETS[:1], method="smoothgrad").maps
     np.testing.assert_allclose(together[2:], alone, atol=1e-12)
@@ -382,10 +382,10 @@ def test_a_relu_that_cannot_be_replaced_is_refused():
 def test_caption_names_output_class_reduction_method_and_sign(model, clips):
     found = explainer(model).explain(clips[:1], [Target("strong", 1, span_seconds=(0.0, 2.5))], method="talk")
     assert found.captions == (
-        "output 'strong', class 'Car', mean over the frames of 0-2.5 s: gradient with respect to the standardised log "
+        "output 'strong', class 'Car', mean over the frames of 0-2.5 s: gradient with respect to the standardized log "
         "mel-band energies, deconvolution ReLU, absolute value",
     )
-    assert Method().caption("raw").endswith("before standardisation, signed")
+    assert Method().caption("raw").endswith("before standardization, signed")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Standardisation: streaming, padding, constant bands."""
+"""Standardization: streaming, padding, constant bands."""
 
 import json
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ def test_padded_frames_do_not_enter_and_stay_finite():
     assert (padded == padded[0]).all()
 
 
-def test_a_constant_band_is_centred_and_not_scaled():
+def test_a_constant_band_is_centered_and_not_scaled():
     values = np.random.default_rng(0).standard_normal((2, 20, 3)).astype(np.float32)
     values[..., 1] = -18.420681
     scaler = Scaler.fit(_store(values))

@@ -276,7 +276,7 @@ def test_damaged_recordings_are_skipped_named_and_counted(tmp_path, folder, capl
 
 
 def test_real_recordings(real_events, tmp_path, monkeypatch):
-    """Real sounds: in its labelled time every event rises above the background by about its stated ratio or more."""
+    """Real sounds: in its labeled time every event rises above the background by about its stated ratio or more."""
     monkeypatch.setattr(mixing, "_PEAK", 1e9)  # nothing is turned down, so that the background can be compared
     recordings = read_recordings(real_events, cache=tmp_path)
     assert (len(recordings.recordings), len(recordings.classes)) == (879, 17)

@@ -45,11 +45,11 @@ def band_level(audio, low, high, rate=RATE):
 # --- statistics and layouts ------------------------------------------------------------------------------------------
 
 
-def test_the_packaged_statistics_come_from_the_organisers_files(task4_metadata):
+def test_the_packaged_statistics_come_from_the_organizers_files(task4_metadata):
     assert statistics.to_json(statistics.derive(task4_metadata)) == statistics.STATISTICS_PATH.read_text("utf-8")
 
 
-def test_the_statistics_count_the_organisers_clips():
+def test_the_statistics_count_the_organizers_clips():
     facts = statistics.load_statistics()
     assert facts["classes"] == list(DCASE2017_TASK4)
     assert sum(count for count, _ in facts["tag_sets"]["train"]) == 51_172
@@ -297,7 +297,7 @@ def test_a_clip_is_the_same_scene_at_another_rate():
         assert np.abs(np.median(low - high)) < 4.0
 
 
-def test_ids_look_like_the_organisers_and_some_begin_with_a_dash():
+def test_ids_look_like_the_organizers_and_some_begin_with_a_dash():
     ids = [draw_scene(0, "train", index).clip_id for index in range(400)]
     assert len(set(ids)) == 400
     assert any(name.startswith("-") for name in ids)

@@ -1,4 +1,4 @@
-"""The organisers' files, real where they are at hand: counts, traps, and partial audio."""
+"""The organizers' files, real where they are at hand: counts, traps, and partial audio."""
 
 import logging
 
@@ -194,7 +194,7 @@ def test_the_source_is_opened_by_its_settings(small, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_written_files_have_the_organisers_form(small):
+def test_written_files_have_the_organizers_form(small):
     assert (small / "training_set.csv").read_bytes().splitlines(keepends=True)[1:] == [
         b'Y5QrBL6MzLg,0.000,10.000,"Train,Train horn","/m/07jdr,/m/0284vy3"\r\n',
         b'AAAAAAAAAA_,5.000,15.000,"Air horn, truck horn",/m/05x_td\r\n',

@@ -1,4 +1,4 @@
-"""Convolution of one channel, normalisation and pooling over bands as one product, for TensorFlow on a CPU.
+"""Convolution of one channel, normalization and pooling over bands as one product, for TensorFlow on a CPU.
 
 The first block makes the largest array of the network, ``(clips, frames, bands, filters)``: 160 MB for 32 clips of
 preset `paper`. Taken apart it is written and read a dozen times a step, and a convolution of a single channel is the
@@ -8,7 +8,7 @@ one that CPU libraries do worst. Here
   product with the kernel, laid out once for each band of the pool, gives the convolution (a Toeplitz matrix);
 * the mean and the variance of the convolution over a batch follow from the windows' mean and covariance, because the
   convolution is linear: no pass over the large array;
-* normalisation is linear as well and goes into the kernel;
+* normalization is linear as well and goes into the kernel;
 * product and maximum are taken some hundred rows at a time, so that the large array is never stored.
 
 The mathematics is unchanged; values and gradients are equal to rounding, under test.
@@ -59,8 +59,8 @@ class OneChannelConvolution:
         kernel = self._kernel_of_windows(pool)
         n_windows = tf.shape(windows)[0]
         mean_window = tf.matmul(tf.ones((1, n_windows)), windows) / tf.cast(n_windows, tf.float32)
-        centred = windows - mean_window
-        covariance = tf.matmul(centred, centred, transpose_a=True) / tf.cast(n_windows, tf.float32)
+        centered = windows - mean_window
+        covariance = tf.matmul(centered, centered, transpose_a=True) / tf.cast(n_windows, tf.float32)
         # Of each band of the pool on its own, shape (pool, filters); then together.
         means = tf.reshape(tf.matmul(mean_window, kernel), (pool, -1))
         variances = tf.reshape(tf.reduce_sum(kernel * tf.matmul(covariance, kernel), axis=0), (pool, -1))

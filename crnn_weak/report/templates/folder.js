@@ -41,7 +41,7 @@ function bars(pen, record, width, place) {
   for (let k = 0; k < record.events.length; k += 4) {
     const [onset, length, label] = record.events.slice(k, k + 3);
     const [top, height] = place(label);
-    pen.fillStyle = CLASSES[label].colour;
+    pen.fillStyle = CLASSES[label].color;
     pen.fillRect(width * onset / record.length, top, Math.max(1, width * length / record.length), height);
   }
 }
@@ -109,7 +109,7 @@ function eventsOf(record, player) {
     const jump = element("button", { type: "button" }, clock(onset) + " – " + clock(onset + length));
     jump.addEventListener("click", () => { if (player) { player.currentTime = onset / 100; player.play(); } });
     const dot = element("i", { class: "dot" });
-    dot.style.background = CLASSES[label].colour;
+    dot.style.background = CLASSES[label].color;
     rows.push(element("tr", {}, element("td", {}, jump), element("td", { class: "left" }, dot, CLASSES[label].name),
       element("td", {}, score < 0 ? "" : (score / 100).toFixed(2))));
   }

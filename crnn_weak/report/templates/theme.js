@@ -1,7 +1,7 @@
 (() => {
 "use strict";
 
-// --- colour scheme: as the system, light, dark ---------------------------------------------------------------------
+// --- color scheme: as the system, light, dark ---------------------------------------------------------------------
 const root = document.documentElement;
 const themeButton = document.getElementById("theme");
 const THEMES = [["", "Auto", "as the system"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
@@ -18,7 +18,7 @@ function setTheme(name) {
   const theme = THEMES.find((entry) => entry[0] === name) || THEMES[0];
   if (theme[0]) root.dataset.theme = theme[0]; else delete root.dataset.theme;
   themeButton.textContent = theme[1];
-  themeButton.setAttribute("aria-label", "Colour scheme: " + theme[2]);
+  themeButton.setAttribute("aria-label", "Color scheme: " + theme[2]);
   return theme[0];
 }
 

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from crnn_weak.saliency.explainer import Explainer
 
 __all__ = [
-    "Localisation",
-    "LocalisationSummary",
+    "Localization",
+    "LocalizationSummary",
     "Pairs",
     "event_pairs",
-    "localise",
+    "localize",
     "measure",
     "measure_loudness",
-    "summarise",
+    "summarize",
 ]
 
 # Maps at a time: 256 of the paper's clips are 20 MB.
@@ -45,7 +45,7 @@ _BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Localisation:
+class Localization:
     """The measures of each map.
 
     Attributes
@@ -68,7 +68,7 @@ class Localisation:
         return np.isfinite(self.share) & (self.coverage > 0) & (self.coverage < 1)
 
 
-def localise(maps: np.ndarray, inside: np.ndarray) -> Localisation:
+def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
     """Measure how much of each map lies inside its event.
 
     Parameters
@@ -85,28 +85,28 @@ def localise(maps: np.ndarray, inside: np.ndarray) -> Localisation:
 
     Examples
     --------
-    >>> found = localise(np.array([[[3.0], [-1.0]]]), np.array([[True, False]]))
+    >>> found = localize(np.array([[[3.0], [-1.0]]]), np.array([[True, False]]))
     >>> float(found.share[0]), float(found.hit[0]), float(found.coverage[0])
     (0.75, 1.0, 0.5)
     """
     if maps.ndim != 3 or inside.shape != maps.shape[:2]:
         raise DataError(
-            f"localisation: expected maps (n, frames, mel bands) and frames (n, frames), received {maps.shape} "
+            f"localization: expected maps (n, frames, mel bands) and frames (n, frames), received {maps.shape} "
             f"and {inside.shape}."
         )
     if not np.isfinite(maps).all():
-        raise DataError("localisation: a saliency map holds NaN or inf; the model's weights may have diverged.")
+        raise DataError("localization: a saliency map holds NaN or inf; the model's weights may have diverged.")
     energy = np.abs(maps).sum(axis=2, dtype=np.float64)  # (n_maps, n_frames)
     total = energy.sum(axis=1)
     zero = total == 0
     share = np.where(zero, np.nan, (energy * inside).sum(axis=1) / np.where(zero, 1.0, total))
     peak = np.abs(maps).max(axis=2).argmax(axis=1) if maps.size else np.zeros(len(maps), int)
     hit = np.where(zero, np.nan, inside[np.arange(len(maps)), peak].astype(float))
-    return Localisation(share, hit, inside.mean(axis=1) if inside.size else np.zeros(len(maps)))
+    return Localization(share, hit, inside.mean(axis=1) if inside.size else np.zeros(len(maps)))
 
 
 @dataclass(frozen=True)
-class LocalisationSummary:
+class LocalizationSummary:
     """Means over the usable maps, with bootstrap intervals over clips.
 
     Attributes
@@ -143,33 +143,33 @@ class LocalisationSummary:
         return asdict(self)
 
 
-def summarise(
-    found: Localisation,
+def summarize(
+    found: Localization,
     clip_ids: Sequence[str],
     *,
     level: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
-) -> LocalisationSummary:
+) -> LocalizationSummary:
     """Average over the usable pairs; intervals by the percentile bootstrap over clips.
 
     Clips, not pairs, are drawn again: two classes of one clip are not independent.
 
     Parameters
     ----------
-    found : Localisation
+    found : Localization
     clip_ids : sequence of str, length n_maps
         The clip of each map.
     level : float in (0, 1)
     n_bootstrap, seed : int
     """
     if len(clip_ids) != len(found.share):
-        raise DataError(f"localisation: expected {len(found.share)} clip ids, received {len(clip_ids)}.")
+        raise DataError(f"localization: expected {len(found.share)} clip ids, received {len(clip_ids)}.")
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
     left_out, zero = int((~partial).sum()), int((partial & ~usable).sum())
     if not usable.any():
-        return LocalisationSummary(0, 0, left_out, zero, *[float("nan")] * 10)
+        return LocalizationSummary(0, 0, left_out, zero, *[float("nan")] * 10)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
     columns = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
     # Sums and counts per clip: a draw of clips is then one product, whatever the number of pairs.
@@ -182,7 +182,7 @@ def summarise(
     share_low, share_high = np.quantile(means[:, 1] - means[:, 0], edges)
     hit_low, hit_high = np.quantile(means[:, 2] - means[:, 0], edges)
     coverage, share, hit = map(float, columns.mean(axis=0))
-    return LocalisationSummary(
+    return LocalizationSummary(
         n_pairs=int(usable.sum()),
         n_clips=len(names),
         n_left_out=left_out,
@@ -262,10 +262,10 @@ def measure(
     *,
     output: str,
     method: str,
-    space: Space = "standardised",
+    space: Space = "standardized",
     reduction: str = "",
     scale: str = "score",
-) -> Localisation:
+) -> Localization:
     """Measure one output's maps, in the order of the pairs.
 
     Parameters
@@ -285,20 +285,20 @@ def measure(
         features = explainer.scaler.transform(store.read(pairs.rows[part]))
         targets = [Target(output, label, reduction=reduction, scale=scale) for label in pairs.labels[part]]
         maps = explainer.explain(features, targets, method=method, space=space).maps
-        parts.append(localise(maps, pairs.inside[part]))
+        parts.append(localize(maps, pairs.inside[part]))
     return _joined(parts)
 
 
-def measure_loudness(store: FeatureStore, pairs: Pairs) -> Localisation:
+def measure_loudness(store: FeatureStore, pairs: Pairs) -> Localization:
     """Measure the clips' own mel-band amplitudes as if they were maps: a baseline without a network."""
-    return _joined([localise(np.exp(store.read(pairs.rows[part])), pairs.inside[part]) for part in _blocks(len(pairs))])
+    return _joined([localize(np.exp(store.read(pairs.rows[part])), pairs.inside[part]) for part in _blocks(len(pairs))])
 
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
 
 
-def _joined(parts: Sequence[Localisation]) -> Localisation:
-    return Localisation(
+def _joined(parts: Sequence[Localization]) -> Localization:
+    return Localization(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("share", "hit", "coverage"))
     )
