@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class _FitState:
+class _EarlyStopping:
     """The state of early stopping and the history, kept over a kill."""
 
     epoch: int = 0  # finished epochs
@@ -67,7 +67,7 @@ class _Fit:
 
     model: keras.Model
     metadata: ModelMetadata
-    state: _FitState
+    state: _EarlyStopping
 
 
 def is_finished(run_dir: str | Path) -> bool:
@@ -173,7 +173,7 @@ def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_mo
         rate_decay=settings.rate_decay,
         averaging=config.aids.averaging,
     )
-    return _Fit(model, metadata, _FitState())
+    return _Fit(model, metadata, _EarlyStopping())
 
 
 def _batches(
@@ -249,7 +249,7 @@ def _after_epoch(fit: _Fit, row: dict[str, float], files: RunFiles, unaveraged: 
     _publish(files, state, copy_best=unaveraged is None)
 
 
-def _publish(files: RunFiles, state: _FitState, *, copy_best: bool) -> None:
+def _publish(files: RunFiles, state: _EarlyStopping, *, copy_best: bool) -> None:
     """Make the best model and the history agree with the last model; on resume too, in case a kill came in between."""
     if copy_best and state.best_epoch == state.epoch:
         with replace_file(files.best_model) as temporary:
@@ -277,7 +277,7 @@ def _restore(files: RunFiles, config: Config) -> _Fit | None:
     if not files.last_model.exists():
         return None
     model, metadata = load_model(files.last_model, compile=True)
-    state = convert(metadata.provenance.get("fit"), _FitState, f"{files.last_model}: state of the fit")
+    state = convert(metadata.provenance.get("fit"), _EarlyStopping, f"{files.last_model}: state of the fit")
     log.info("%s: resumed after epoch %d", files.folder, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
     _publish(files, state, copy_best=not config.aids.averaging)
@@ -309,7 +309,7 @@ class _Unaveraged(keras.callbacks.Callback):
 class _Batches(keras.callbacks.Callback):
     """Tells how many batches are done."""
 
-    def __init__(self, on_batch: Progress, state: _FitState, n_batches: int, n_epochs: int) -> None:
+    def __init__(self, on_batch: Progress, state: _EarlyStopping, n_batches: int, n_epochs: int) -> None:
         super().__init__()
         self._on_batch, self._state, self._n_batches, self._n_epochs = on_batch, state, n_batches, n_epochs
 
