@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 from crnn_weak.figures.style import COLORS, new_figure, style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import BboxBase
 
 __all__ = ["trade_figure"]
 
 _LINES = ("-", "--", ":", "-.")
+# Places of a name beside its point, the best first.
+_CORNERS = [
+    {"position": (4 * right, 4 * up), "ha": "left" if right > 0 else "right", "va": "bottom" if up > 0 else "top"}
+    for right, up in ((1, 1), (1, -1), (-1, 1), (-1, -1))
+]
 
 
 def trade_figure(
@@ -32,7 +39,8 @@ def trade_figure(
         for curve, dashes in zip(curves, _LINES, strict=False):
             line = [[points[name][metric][0] for name in curve] for metric in ("segment", "tagging")]
             ax.plot(*line, color=COLORS["muted"], linestyle=dashes, zorder=1, label=curve[0].split()[0])
-        joined = {name for curve in curves for name in curve}
+        # The legend says a curve's first word, so its points need not.
+        joined = {name: name.removeprefix(curve[0].split()[0]).strip() or name for curve in curves for name in curve}
         for name, point in points.items():
             (x, *x_ends), (y, *y_ends) = point["segment"], point["tagging"]
             ax.errorbar(
@@ -40,9 +48,33 @@ def trade_figure(
                 fmt="o", markersize=4, elinewidth=0.6,
                 color=COLORS["muted"] if name in joined else COLORS["strong"],
             )  # fmt: skip
-            ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=6.5)
+        ax.margins(x=0.15)  # room for names
         ax.set_xlabel("segment F (%)")
         ax.set_ylabel("tagging F (%)")
         if curves:
             ax.legend(loc="lower right")
+        centers = {name: (point["segment"][0], point["tagging"][0]) for name, point in points.items()}
+        figure.draw_without_rendering()  # lays the axes out: names are placed on the page
+        _label(ax, centers, joined)
     return figure
+
+
+def _label(ax: Axes, centers: Mapping[str, tuple[float, float]], joined: Mapping[str, str]) -> None:
+    """Write each name at the corner of its point where it covers fewest other names and points; entries first."""
+    dots = ax.transData.transform(list(centers.values()))
+    page = ax.figure.bbox
+    taken: list[BboxBase] = []
+    for name in sorted(centers, key=lambda name: name in joined):
+        color = COLORS["muted"] if name in joined else COLORS["ink"]
+        text = ax.annotate(
+            joined.get(name, name), centers[name], (0, 0), textcoords="offset points", fontsize=6.5, color=color
+        )
+        boxes = []
+        for corner in _CORNERS:
+            text.set(**corner)
+            box = text.get_window_extent()
+            outside = 3 * (box.x1 > page.x1 or box.x0 < page.x0)
+            boxes.append((outside + box.count_overlaps(taken) + box.count_contains(dots), corner, box))
+        _, corner, box = min(boxes, key=lambda one: one[0])
+        text.set(**corner)
+        taken.append(box)
