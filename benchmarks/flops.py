@@ -25,7 +25,7 @@ class LayerFlops:
     forward : int
         Of the layer's output.
     input_gradient : int
-        0 for the first layer: nothing is learnt in front of it.
+        0 for the first layer: nothing is learned in front of it.
     weight_gradient : int
     """
 

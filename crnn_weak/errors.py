@@ -1,4 +1,4 @@
-"""The exception family, and the one place that words a misspelt name.
+"""The exception family, and the one place that words a misspelled name.
 
 Every error that a user can cause derives from `CrnnWeakError`. The command line prints its message as one line
 and exits with 2; any other exception is a bug and keeps its traceback. A message says what was wrong, where,

@@ -60,8 +60,8 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     for suffix, text in forms.items():
         write_text(target / f"table.{suffix}", text)
     write_text(target / "baselines.json", json.dumps(to_plain(table.baselines or {}), indent=1, ensure_ascii=False))
-    for path in sorted(folder.glob("saliency/localization.*")):
-        shutil.copyfile(path, target / f"saliency_{path.name}")
+    for path in sorted(folder.glob("saliency/locali[sz]ation.*")):  # earlier versions wrote it with s
+        shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")
     # A folder's name says where somebody keeps recordings; the rest is the experiment.
     text = (folder / "config.toml").read_text(encoding="utf-8")

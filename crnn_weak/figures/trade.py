@@ -39,8 +39,8 @@ def trade_figure(
         for curve, dashes in zip(curves, _LINES, strict=False):
             line = [[points[name][metric][0] for name in curve] for metric in ("segment", "tagging")]
             ax.plot(*line, color=COLORS["muted"], linestyle=dashes, zorder=1, label=curve[0].split()[0])
-        # The legend says a curve's first word, so its points need not.
-        joined = {name: name.removeprefix(curve[0].split()[0]).strip() or name for curve in curves for name in curve}
+        # A curve's first word is in the legend; the names of its points omit it.
+        joined = {name: name.removeprefix(curve[0].split()[0] + " ") for curve in curves for name in curve}
         for name, point in points.items():
             (x, *x_ends), (y, *y_ends) = point["segment"], point["tagging"]
             ax.errorbar(
@@ -60,7 +60,7 @@ def trade_figure(
 
 
 def _label(ax: Axes, centers: Mapping[str, tuple[float, float]], joined: Mapping[str, str]) -> None:
-    """Write each name at the corner of its point where it covers fewest other names and points; entries first."""
+    """Write each name at the corner of its point with the fewest overlaps; points off the curves come first."""
     dots = ax.transData.transform(list(centers.values()))
     page = ax.figure.bbox
     taken: list[BboxBase] = []

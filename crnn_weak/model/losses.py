@@ -90,7 +90,7 @@ def compile_model(
 ) -> None:
     """Compile a model with its two losses.
 
-    Keras pairs a misspelt ``loss_weights`` dictionary in alphabetical order, without a word: the weights can swap.
+    Keras pairs a misspelled ``loss_weights`` dictionary in alphabetical order, without a word: the weights can swap.
     Hence they come as a `LossWeights` and are matched with the model's own output names here.
 
     Parameters

@@ -102,7 +102,7 @@ def gather_clips(run: Run, options: ClipOptions, *, sound_folder: Path) -> ClipS
         A clip that was asked for is not among the run's; an unknown saliency method.
     """
     section = ClipSection()
-    find_method(options.method)  # a misspelt option is refused before anything is computed
+    find_method(options.method)  # a misspelled option is refused before anything is computed
     for clip_id in options.wanted:
         if clip_id not in run.scores.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the run. {nearest_names(clip_id, run.scores.clip_ids)}")

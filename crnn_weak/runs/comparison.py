@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
 from crnn_weak.storage import delete_files, replace_file, write_text
 from crnn_weak.tuning.tune import Tuning, tune
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "METRICS",
@@ -56,9 +59,12 @@ METRICS = {
 }
 # Seconds to choose among, the same for all runs.
 _MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
-# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose among, besides none.
-_GATES = (0.2, 0.3, 0.4, 0.5, 0.6)
-_LOW_THRESHOLDS = (0.1, 0.2, 0.3, 0.4)
+# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose among, besides none. They reach from
+# end to end, so that scores that are all low are tuned as finely as others.
+_GATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_LOW_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+# Counts up when a run's scores would be tuned or counted in another way.
+_PROTOCOL = 2
 
 
 class RunScore(msgspec.Struct):
@@ -71,9 +77,11 @@ class RunScore(msgspec.Struct):
         F at the run's own operating point, a fraction.
     thresholds : dict of metric to float
     gates, low_thresholds : dict of metric to float
-        Tag threshold of the weak gate, low threshold of the hysteresis; of the metrics for which one was chosen.
+        Tag threshold of the weak gate and low threshold of the hysteresis, for the metrics where one was chosen.
     psds : dict of str to float
         Empty without the optional package.
+    protocol : int
+        How the scores were tuned and counted.
     """
 
     counts: dict[str, list[list[int]]]
@@ -82,6 +90,7 @@ class RunScore(msgspec.Struct):
     gates: dict[str, float]
     low_thresholds: dict[str, float]
     psds: dict[str, float]
+    protocol: int
 
 
 class KnownRun(msgspec.Struct):
@@ -115,7 +124,7 @@ def write_scores(path: Path, runs: KnownRuns) -> None:
 
 
 def read_scores(path: Path) -> KnownRuns:
-    """Read what `write_scores` wrote; no runs where there is no file.
+    """Read what `write_scores` wrote; no runs where there is no file, none of another protocol.
 
     Raises
     ------
@@ -125,17 +134,28 @@ def read_scores(path: Path) -> KnownRuns:
     if not path.exists():
         return KnownRuns("", [])
     try:
-        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=KnownRuns)
+        found = msgspec.json.decode(gzip.decompress(path.read_bytes()), type=KnownRuns)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise DataError(f"{path}: {error}. Expected the scores.json.gz of an experiment.") from None
+    runs = [run for run in found.runs if run.score.protocol == _PROTOCOL]
+    if len(runs) < len(found.runs):
+        log.warning("%s: %d runs were tuned in another way and are left out.", path, len(found.runs) - len(runs))
+    return KnownRuns(found.provenance, runs)
 
 
 def read_score(path: Path) -> RunScore | None:
-    """Return a run's scores from its ``comparison.json``; None where there are none of this version."""
-    try:
-        return read_json(path, RunScore) if path.exists() else None
-    except CrnnWeakError:  # damaged, or tuned as an earlier version did: scored again
+    """Return a run's scores from its ``comparison.json``; None where there are none of this protocol."""
+    if not path.exists():
         return None
+    try:
+        score = read_json(path, RunScore)
+    except CrnnWeakError as error:
+        log.warning("%s Scored again when the experiment runs.", error)
+        return None
+    if score.protocol != _PROTOCOL:
+        log.warning("%s: tuned as an earlier version did; scored again when the experiment runs.", path)
+        return None
+    return score
 
 
 def score_run(run: RunFiles) -> RunScore:
@@ -170,9 +190,11 @@ def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles, confi
 
 def _score(validation: ScoredRun, test: ScoredRun) -> RunScore:
     own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
-    result = RunScore({}, {}, {}, {}, {}, _psds(test))
-    for metric in METRICS if test.events is not None else ("tagging",):
-        point = _tuned(validation, metric, own)
+    start = own.replace(weak_gate=False, low_thresholds=0.0)  # both are searched
+    result = RunScore({}, {}, {}, {}, {}, _psds(test), _PROTOCOL)
+    detects = validation.events is not None and test.events is not None
+    for metric in METRICS if detects else ("tagging",):
+        point = _tuned(validation, metric, start)
         counts = _counts(test, metric, point)
         result.counts[metric] = counts.astype(int).tolist()
         result.untuned[metric] = float(_f_score(_counts(test, metric, own).sum(axis=0)))
@@ -209,16 +231,16 @@ def _tuned(validation: ScoredRun, metric: str, own: OperatingPoint) -> Operating
             clip_seconds=validation.run.config.features.clip_seconds,
         )
 
+    gates: list[dict[str, Any]] = [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES]
+    lows: list[dict[str, Any]] = [
+        {"low_thresholds": low, "thresholds": 0.99}  # above every low threshold; searched anew
+        for low in _LOW_THRESHOLDS
+    ]
     found = search(own, _MEDIANS[output])
-    if metric not in _MEDIANS:  # true tags leave nothing to a gate
-        return found.operating_point
-    # One after the other: all together would be 120 searches.
-    for changes in (
-        [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES],
-        [{"low_thresholds": low, "thresholds": max(low, 0.5)} for low in _LOW_THRESHOLDS],
-    ):
+    # One after the other: all together would be hundreds of searches.
+    for changes in ([] if metric == "segment_true_tags" else gates, lows):  # true tags leave nothing to a gate
         point = found.operating_point
-        # Of equals the first, which is the simplest.
+        # On a tie the first, which is the simplest.
         found = max([found, *(search(point.replace(**change)) for change in changes)], key=lambda one: one.after)
     return found.operating_point
 

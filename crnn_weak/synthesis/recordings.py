@@ -57,7 +57,7 @@ class Recording:
     regions : tuple of (float, float)
         When it is active, in seconds, sorted, disjoint, at least one.
     credit : str
-        Source, author and licence, where the folder says them.
+        Source, author and license, where the folder says them.
     """
 
     name: str

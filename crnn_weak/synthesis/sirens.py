@@ -2,7 +2,7 @@
 
 Wail (ambulance): up and down in three to six seconds. Yelp (police car): the same three to five times in a second.
 Two tones or a growling mechanical wail with an air horn (fire engine). A mechanical chord that takes many seconds to
-rise and fall (civil defence).
+rise and fall (civil defense).
 """
 
 from __future__ import annotations

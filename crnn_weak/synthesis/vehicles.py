@@ -1,4 +1,4 @@
-"""Vehicles on tyres: engines that fire pulse by pulse, tyre noise, gears, hisses, and a pass with Doppler shift."""
+"""Vehicles on tires: engines that fire pulse by pulse, tire noise, gears, hisses, and a pass with Doppler shift."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def engine(
     return run
 
 
-def _tyres(rng: np.random.Generator) -> Curve:
-    """Tyres on asphalt: a hump near 1 kHz, flat below, falling above."""
+def _tires(rng: np.random.Generator) -> Curve:
+    """Tires on asphalt: a hump near 1 kHz, flat below, falling above."""
     hump = log_uniform(rng, 700, 1_300)
     return curve((60, -14), (250, -10), (hump, 0), (2 * hump, -5), (4_500, -18), (8_000, -27), (16_000, -38))
 
@@ -92,12 +92,12 @@ def _gears(rng: np.random.Generator, time: np.ndarray, low: float, high: float, 
 
 
 def car(rng: np.random.Generator) -> Play:
-    """A car heard from near or inside: a petrol engine's even hum, tyres, speed that wanders or climbs."""
+    """A car heard from near or inside: a gasoline engine's even hum, tires, speed that wanders or climbs."""
     motor = engine(rng, cylinders=4, exhaust=(70, 130), clatter=uniform(rng, 0.05, 0.2), unevenness=0.015)
     manner = int(rng.integers(3))  # idling, cruising, accelerating
     speed = (uniform(rng, 24, 32), uniform(rng, 55, 95), uniform(rng, 40, 60))[manner]
     road = (0.08, uniform(rng, 0.5, 1.4), uniform(rng, 0.2, 0.6))[manner]
-    rolling = _tyres(rng)
+    rolling = _tires(rng)
     starts = manner == 0 and chance(rng, 0.4)
 
     def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -124,9 +124,9 @@ def car(rng: np.random.Generator) -> Play:
 
 
 def car_passing_by(rng: np.random.Generator) -> Play:
-    """Cars that come, pass and go: a swell of tyre noise, bright when near, with an engine hum that drops in pitch."""
+    """Cars that come, pass and go: a swell of tire noise, bright when near, with an engine hum that drops in pitch."""
     motor = engine(rng, cylinders=4, exhaust=(80, 150), clatter=0.08, unevenness=0.015)
-    rolling = _tyres(rng)
+    rolling = _tires(rng)
     distance, fast = uniform(rng, 3.0, 9.0), uniform(rng, 10.0, 24.0)  # meters, meters per second
 
     def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:

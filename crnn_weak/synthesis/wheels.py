@@ -63,10 +63,10 @@ def train(rng: np.random.Generator) -> Play:
 
 
 def bicycle(rng: np.random.Generator) -> Play:
-    """A bicycle: the freewheel's even ticking, a hissing tyre, the chain, and on some a bell."""
+    """A bicycle: the freewheel's even ticking, a hissing tire, the chain, and on some a bell."""
     ticks_hz = log_uniform(rng, 9, 26)
     pawl = [(log_uniform(rng, 2_400, 3_600), 0.018, 1.0), (log_uniform(rng, 4_200, 6_800), 0.012, 0.9)]
-    tyre = curve((200, -20), (800, -8), (2_500, 0), (5_000, -3), (8_000, -12), (16_000, -24))
+    tire = curve((200, -20), (800, -8), (2_500, 0), (5_000, -3), (8_000, -12), (16_000, -24))
     hiss = uniform(rng, 0.1, 0.35)
     bell = log_uniform(rng, 1_900, 3_000)
     partials = [
@@ -84,7 +84,7 @@ def bicycle(rng: np.random.Generator) -> Play:
         kernel = layered(studio.ring(pawl), studio.burst(rng, curve((2_000, -10), (4_000, 0)), 0.01, 0.0003, 0.8))
         signal = studio.pulses(times, loud * rng.uniform(0.8, 1.2, len(times)), kernel, seconds)
         stroke = 0.6 + 0.4 * np.sin(2 * np.pi * pedals * time + uniform(rng, 0, 6))
-        signal = signal + hiss * 0.5 * studio.noise(rng, seconds, tyre) * studio.audio(stroke, seconds)
+        signal = signal + hiss * 0.5 * studio.noise(rng, seconds, tire) * studio.audio(stroke, seconds)
         if has_bell or seconds < 0.8:
             moment = uniform(rng, 0.02, max(0.05, seconds - 0.6))
             strokes = np.concatenate([moment + np.arange(0, 0.3, 0.055), moment + 0.45 + np.arange(0, 0.3, 0.055)])

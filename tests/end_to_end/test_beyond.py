@@ -66,7 +66,8 @@ def test_scores_of_another_configuration_are_not_shown(tmp_path, capsys):
     run = tmp_path / "out" / "elsewhere" / "max" / "seed-0"
     run.mkdir(parents=True)
     (run / "comparison.json").write_text(
-        '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, "psds": {}}'
+        '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
+        '"gates": {}, "low_thresholds": {}, "psds": {}, "protocol": 2}'
     )
     command = ["--design", str(tmp_path / "design.toml"), "--out", str(tmp_path / "out"), "--only-table"]
     for data, is_shown in (("elsewhere", True), ("street", False)):

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,11 +13,13 @@ from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.events.scores import Scores
 from crnn_weak.labels.events import Event
+from crnn_weak.runs.comparison import _PROTOCOL as PROTOCOL
 from crnn_weak.runs.comparison import (
     KnownRun,
     KnownRuns,
     RunScore,
     _counts,
+    _score,
     _tuned,
     compare,
     read_score,
@@ -114,7 +117,7 @@ def test_the_committed_designs_are_valid():
 
 
 def score(counts):
-    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {}, {})
+    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {}, {}, PROTOCOL)
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
@@ -164,21 +167,53 @@ def test_a_weak_gate_is_chosen_where_it_helps_on_validation_clips():
 
 def test_hysteresis_is_chosen_where_it_helps_on_validation_clips():
     dog = [0.1, 0.1, 0.3, 0.8, 0.8, 0.3, 0.3, 0.1, 0.1, 0.1]
-    cat = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
-    # With a weak score for both a gate cannot tell them apart, and no one threshold keeps the skirts of the one alone.
-    mixed = scored_clip([0.7, 0.7], [dog, cat], [[(2.0, 7.0)], []])
+    other = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    # The weak scores are equal, so no gate separates the clips; a threshold that is low enough for the whole event also
+    # detects the other clip.
+    mixed = scored_clip([0.7, 0.7], [dog, other], [[(2.0, 7.0)], []])
     tuned = _tuned(mixed, "event", OperatingPoint.from_config(preset("quick").operating_point, ("dog",)))
     assert _counts(mixed, "event", tuned).tolist() == [[1, 1, 1], [0, 0, 0]]
     assert 0 < tuned.low_thresholds[0] < 0.3
 
 
-def test_scores_of_an_earlier_version_are_made_again(tmp_path):
+def test_a_gate_of_the_run_is_searched_anew_and_not_kept():
+    dog = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    clip = scored_clip([0.05], [dog], [[(2.0, 5.0)]])
+    gated = dataclasses.replace(preset("quick").operating_point, weak_gate=True, low_threshold=0.3)
+    clip.run.config = dataclasses.replace(clip.run.config, operating_point=gated)
+    score = _score(clip, clip)
+    assert score.counts["event"] == [[1, 1, 1]]
+    assert (score.gates, score.low_thresholds, score.untuned["event"]) == ({}, {}, 0.0)
+
+
+def test_without_strong_labels_on_validation_clips_tags_alone_are_compared():
+    clip = scored_clip([0.7], [[0.1] * 10], [[(2.0, 5.0)]])
+    assert list(_score(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"counts": {}, "untuned": {}, "thresholds": {}, "psds": {}}',
+        '{"counts": {}, "untuned": {}, "thresholds": {}, "gates": {}, "low_thresholds": {}, "psds": {}, "protocol": 1}',
+        "{",
+    ],
+)
+def test_scores_of_an_earlier_version_and_damaged_ones_are_not_read(text, tmp_path, caplog):
     path = tmp_path / "comparison.json"
     assert read_score(path) is None
-    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "psds": {}}')
+    assert not caplog.text
+    path.write_text(text)
     assert read_score(path) is None
-    path.write_text('{"counts": {}, "untuned": {}, "thresholds": {}, "gates": {}, "low_thresholds": {}, "psds": {}}')
-    assert read_score(path) == RunScore({}, {}, {}, {}, {}, {})
+    assert "cored again when the experiment runs" in caplog.text
+
+
+def test_published_scores_of_another_protocol_are_left_out(tmp_path, caplog):
+    old = msgspec.structs.replace(score([[1, 1, 1]]), protocol=1)
+    runs = [KnownRun("max", seed, "0123456789ab", one) for seed, one in enumerate([score([[1, 1, 1]]), old])]
+    write_scores(tmp_path / "scores.json.gz", KnownRuns("of scenes", runs))
+    assert read_scores(tmp_path / "scores.json.gz").runs == runs[:1]
+    assert "1 runs were tuned in another way" in caplog.text
 
 
 def test_runs_of_other_clips_are_not_compared():
@@ -200,7 +235,7 @@ def test_the_table_and_the_values_say_the_same():
 
 
 def test_scores_come_back_as_they_were(tmp_path):
-    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {}, {}, {})
+    score = RunScore({"tagging": [[2, 1, 1], [0, 0, 0]]}, {"tagging": 0.5}, {"tagging": 0.25}, {}, {}, {}, PROTOCOL)
     runs = KnownRuns(
         "of scenes", [KnownRun("max", 0, "0123456789ab", score), KnownRun("mean, frozen", 3, "ba9876543210", score)]
     )
@@ -214,7 +249,7 @@ def test_scores_come_back_as_they_were(tmp_path):
 )
 def test_damaged_scores_are_refused(damage, tmp_path):
     path = tmp_path / "scores.json.gz"
-    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", RunScore({}, {}, {}, {}, {}, {}))]))
+    write_scores(path, KnownRuns("of scenes", [KnownRun("max", 0, "0123456789ab", score([[1, 1, 1]]))]))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"scores\.json\.gz"):
         read_scores(path)

@@ -127,7 +127,7 @@ def test_files_of_the_fused_network_open_and_agree(tmp_path):
         ({"n_classes": 0}, "1 or more"),
     ],
 )
-def test_misspelt(options, message):
+def test_misspelled(options, message):
     with pytest.raises(ConfigError, match=message):
         build_model(**options)
 
@@ -154,7 +154,7 @@ def test_the_loss_is_the_weighted_sum_of_both(strong, weak):
     assert means["strong"] != pytest.approx(means["weak"], rel=1e-3)  # or a swap would go unseen
 
 
-def test_loss_weights_cannot_be_misspelt():
+def test_loss_weights_cannot_be_misspelled():
     """Keras would pair {'strnog': 1, 'weak': 0} by alphabetical order, without a word."""
     with pytest.raises(TypeError, match="strnog"):
         LossWeights(strnog=1.0, weak=0.0)

@@ -243,7 +243,7 @@ class TestDask:
         with pytest.raises(RunError, match="no Dask scheduler answers"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler="tcp://127.0.0.1:9"))
 
-    def test_a_misspelt_address(self):
+    def test_a_misspelled_address(self):
         pytest.importorskip("distributed")
         with pytest.raises(ConfigError, match="expected tcp://host:port"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler="locl"))

@@ -133,7 +133,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing,
             epsilon=self.epsilon, is_training=True,
         )  # fmt: skip
-        # The kernel reports the unbiased variance; Keras moves towards the biased one.
+        # The kernel reports the unbiased variance; Keras moves toward the biased one.
         n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
         self._move(mean, variance * (n_values - 1.0) / n_values)
         return outputs
