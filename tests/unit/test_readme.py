@@ -1,5 +1,6 @@
 """The numbers in README and docs are those of committed files, and README's example prints what it says."""
 
+import csv
 import json
 import math
 import re
@@ -46,6 +47,23 @@ def test_every_table_follows_from_its_results(folder):
     forms = {"csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex(), "txt": table.to_text()}
     for suffix, text in forms.items():
         assert (place / f"table.{suffix}").read_text(encoding="utf-8") == text, suffix
+
+
+@pytest.mark.parametrize(
+    ("data", "row"),
+    [("scenes", "scenes of real recordings"), ("street", "synthetic street scenes"), ("elsewhere",) * 2],
+)
+def test_the_gains_of_preset_recommended_are_the_published_ones(data, row):
+    page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8")
+    with (REPOSITORY / "experiments" / "results" / "beyond" / data / "results.csv").open(encoding="utf-8") as file:
+        found = {line["metric"]: line for line in csv.DictReader(file) if line["entry"] == "recommended"}
+    cells = []
+    for metric in ("tagging", "segment", "event"):
+        mean, gain, low, high = (
+            100 * float(found[metric][name]) for name in ("mean", "difference", "difference_low", "difference_high")
+        )
+        cells.append(f"{mean:.1f} against {mean - gain:.1f} [{low:+.1f}, {high:+.1f}]")
+    assert f"| {row} | {' | '.join(cells)} |" in page
 
 
 @pytest.mark.parametrize("preset", PRESETS)
