@@ -294,7 +294,7 @@ def test_the_curves_are_the_papers_settings():
         assert weights == [(row.strong, row.weak) for row in paper.RESULTS]
 
 
-@pytest.mark.parametrize("name", ["beyond", "development"])
+@pytest.mark.parametrize("name", ["beyond", "development", "fine_tuning"])
 def test_the_published_tables_follow_from_the_published_scores(name, tmp_path):
     from crnn_weak.experiments.beyond import write_tables
 
