@@ -209,7 +209,8 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
     Raises
     ------
     DataError
-        `path` is a file's and there are several recordings, or a name is no plain path inside of the folder.
+        `path` is a file's and there are several recordings, or a name is no plain path inside of the folder or that
+        of a class list.
     """
     path, names = Path(path), list(names)
     if not FORMS[form].one_recording:
@@ -223,7 +224,11 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
         parts = recording_id(name).split("/")
         if any(part.startswith(".") for part in parts):
             raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
-    return {name: path / (_bare_name(name) + suffix) for name in names}
+    targets = {name: path / (_bare_name(name) + suffix) for name in names}
+    for name, target in targets.items():
+        if target.name == "classes.txt":
+            raise DataError(f"{path}: the labels of {name!r} would be classes.txt, a class list; rename it.")
+    return targets
 
 
 def _by_path(path: str | Path, labels: Mapping[str, Sequence]) -> dict[str, Sequence]:
