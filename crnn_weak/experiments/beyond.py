@@ -236,10 +236,8 @@ def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, i
     runs = []
     for name in design.entries:
         for seed in design.seeds if (models_of(design, data) or data) in data_of(design, name) else ():
-            files, wanted = (
-                _run(folder, data, name, seed),
-                run_name(config_of(design, data, name, seed, teacher=_KNOWN)),
-            )
+            files = _run(folder, data, name, seed)
+            wanted = run_name(config_of(design, data, name, seed, teacher=_KNOWN))
             score = read_score(files.comparison)
             if score is None or run_name(configuration.load_config(files.config)) != wanted:
                 score = known.get((name, seed))

@@ -220,12 +220,10 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
         if len(names) != 1:
             raise DataError(f"{path}: {len(names)} recordings; a file of this form holds one: name a folder.")
         return {names[0]: path}
-    for name in names:
-        parts = recording_id(name).split("/")
-        if any(part.startswith(".") for part in parts):
-            raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
     targets = {name: path / (_bare_name(name) + suffix) for name in names}
     for name, target in targets.items():
+        if any(part.startswith(".") for part in recording_id(name).split("/")):
+            raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
         if target.name == "classes.txt":
             raise DataError(f"{path}: the labels of {name!r} would be classes.txt, a class list; rename it.")
     return targets

@@ -32,8 +32,6 @@ from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
 from crnn_weak.storage import delete_files, replace_file, write_text
 from crnn_weak.tuning.tune import Tuning, tune
 
-log = logging.getLogger(__name__)
-
 __all__ = [
     "METRICS",
     "Estimate",
@@ -48,6 +46,8 @@ __all__ = [
     "score_run",
     "write_scores",
 ]
+
+log = logging.getLogger(__name__)
 
 #: What is compared; the last two replace one part by the truth, to see what limits the rest.
 METRICS = {
