@@ -41,6 +41,7 @@ from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.events.scores import ScoreWriter
 from crnn_weak.inference.job import Detection
 from crnn_weak.inference.recordings import Recording, listed_name, unique_names
+from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import RAVEN_COLUMNS
 from crnn_weak.storage import replace_file
@@ -123,6 +124,8 @@ def file_stems(recordings: Iterable[Recording]) -> dict[str, str]:
     names = [recording.name for recording in recordings]
     plain = [_inside(name.removesuffix(Path(name).suffix)) for name in names]
     whole = [_inside(name) for name in names]
+    # Read again, labels of this name would be taken for a class list.
+    plain = [full if Path(stem + ".txt").name == CLASS_LIST else stem for stem, full in zip(plain, whole, strict=True)]
     # A name without its suffix may be another's name with it: b.wav.mp3 and b.wav.
     n_claims: dict[str, int] = {}
     for key in [stem.casefold() for stem in (*plain, *whole)]:

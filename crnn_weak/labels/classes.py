@@ -12,7 +12,11 @@ import numpy as np
 
 from crnn_weak.errors import LabelError, nearest_names
 
-__all__ = ["AUDIOSET_IDS", "DCASE2017_TASK4", "class_indices", "tag_array", "tag_names"]
+__all__ = ["AUDIOSET_IDS", "CLASS_LIST", "DCASE2017_TASK4", "class_indices", "tag_array", "tag_names"]
+
+
+#: Beside label files, the file of this name is a class list, never a recording's labels.
+CLASS_LIST = "classes.txt"
 
 
 class _Class(NamedTuple):

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crnn_weak.errors import DataError
-from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.classes import CLASS_LIST, class_indices
 from crnn_weak.labels.events import Event, Events, by_time
 from crnn_weak.labels.forms import LabelFile, read_label_file
 from crnn_weak.labels.names import check_characters, check_name, recording_id, recording_path
@@ -291,7 +291,7 @@ def read_files(path: str | Path, *, form: str | None = None, suffixes: Collectio
     if not path.is_dir():
         return [read_label_file(path, form=form)]
     inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and not file.is_dir())
-    inside = [file for file in inside if file.name != "classes.txt" and not file.name.startswith(".")]
+    inside = [file for file in inside if file.name != CLASS_LIST and not file.name.startswith(".")]
     if not inside:
         raise DataError(f"{path}: no label files ({', '.join(sorted(suffixes))}) in this folder.")
     found = []

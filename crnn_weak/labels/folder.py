@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError, nearest_names
-from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.classes import CLASS_LIST, class_indices
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import file_names, read_classes, read_event_folder, read_events, tags_of
 from crnn_weak.labels.forms import read_label_file
@@ -35,7 +35,7 @@ class ListedRecording:
 
 
 def _class_file(folders: Iterable[Path]) -> Path | None:
-    return next((path for path in (folder / "classes.txt" for folder in folders) if path.is_file()), None)
+    return next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
 
 
 def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, ListedRecording]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
+from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.forms import FORMS
 from crnn_weak.labels.jams import jams_document
@@ -224,8 +225,8 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
     for name, target in targets.items():
         if any(part.startswith(".") for part in recording_id(name).split("/")):
             raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
-        if target.name == "classes.txt":
-            raise DataError(f"{path}: the labels of {name!r} would be classes.txt, a class list; rename it.")
+        if target.name == CLASS_LIST:
+            raise DataError(f"{path}: the labels of {name!r} would be {CLASS_LIST}, a class list; rename it.")
     return targets
 
 

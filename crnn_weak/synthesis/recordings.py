@@ -26,6 +26,7 @@ from joblib import Parallel, delayed
 from crnn_weak.activity import roll_runs
 from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
+from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.files import read_classes
 from crnn_weak.labels.tables import number, read_rows
 from crnn_weak.storage import write_text
@@ -177,11 +178,12 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     if (root / "meta.csv").is_file():
         found = _whole(found, root, Path(cache), jobs)
     classes = tuple(sorted({recording.category for recording in found if not recording.background}))
-    if (root / "classes.txt").is_file():
-        listed = read_classes(root / "classes.txt")
+    class_list = root / CLASS_LIST
+    if class_list.is_file():
+        listed = read_classes(class_list)
         stray = set(classes) - set(listed)
         if stray:
-            raise DataError(f"{root / 'classes.txt'}: category {min(stray)!r} of meta.csv is not listed.")
+            raise DataError(f"{class_list}: category {min(stray)!r} of meta.csv is not listed.")
         classes = listed
     return RecordingFolder(root, name, classes, tuple(found))
 

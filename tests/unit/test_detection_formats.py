@@ -179,6 +179,12 @@ def test_own_files_never_collide_nor_leave_the_folder():
     assert list(stems.values())[5:] == ["b.wav", "b.flac", "b.wav.mp3", "c.wav.mp3", "C"]
 
 
+def test_no_recordings_labels_look_like_a_class_list():
+    names = ["classes.wav", "deep/classes.wav", "classes.x.wav"]
+    stems = file_stems(Recording(name, name) for name in names)
+    assert list(stems.values()) == ["classes.wav", "deep/classes.wav", "classes.x"]
+
+
 @given(st.lists(st.text("aAbB./ \u00e4\u0308-\\", min_size=1, max_size=8), min_size=1, max_size=8, unique=True))
 def test_no_two_recordings_share_a_file_whatever_their_names(names):
     stems = list(file_stems(Recording(name, name) for name in names).values())
