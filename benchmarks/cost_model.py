@@ -156,28 +156,28 @@ def measure(pipeline: Pipeline, sizes: Sequence[int], rounds: int) -> dict[int, 
 def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]:
     """Return the table of large sets: what is read off the costs, column by column."""
     scale = args.cores / default_jobs()  # features and cells are near-linear over processes (features.py, grid.py)
-    cells, week = 7 * args.seeds, 7 * 24 * _HOUR
+    runs, week = 7 * args.seeds, 7 * 24 * _HOUR
     lines: dict[str, list[object]] = {
         name: []
         for name in (
             "recordings, 16-bit WAV", "feature store", f"features, one machine of {args.cores} cores",
-            "one epoch, one model, two cores", f"{cells} cells of {args.epochs} epochs, one such machine",
+            "one epoch, one model, two cores", f"{runs} runs of {args.epochs} epochs, one such machine",
             "the same in a week: machines", "memory of an open store, each process", "first bottleneck",
         )
     }  # fmt: skip
     audio_bytes = 2 * args.config.features.n_clip_samples
     for n_clips in SIZES.values():
-        training = cells * args.epochs * (costs["epoch"].of(n_clips) + 0.1 * costs["scores"].of(n_clips))
+        training = runs * args.epochs * (costs["epoch"].of(n_clips) + 0.1 * costs["scores"].of(n_clips))
         # Extraction spreads over cores; the rows of a store are written by one process.
         features = max(costs["features"].of(n_clips) / scale, costs["writing"].of(n_clips))
         store_memory = costs["open store bytes"].of(n_clips)
         n_machines = f"{max(1, np.ceil(training / scale / week)):,.0f}"
         if training / scale < week:
             first = f"training ({training / scale / features:,.0f} times as long as the features)"
-        elif training / cells < week:
-            first = "training: cells must be spread over machines"
+        elif training / runs < week:
+            first = "training: runs must be spread over machines"
         else:
-            first = f"training: one cell alone takes {_time(training / cells)}, which wants a GPU or fewer clips"
+            first = f"training: one run alone takes {_time(training / runs)}, which wants a GPU or fewer clips"
             n_machines = "no number of them"
         if store_memory * args.cores / 2 > 64e9:
             first += "; ids and tags in the memory of every process: cut the set into stores"
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--check", nargs=2, type=int, default=[2000, 4000], metavar="CLIPS")
     parser.add_argument("--rounds", type=int, default=3, help="at the sizes of --fit")
     parser.add_argument("--check-rounds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=20, help="of a cell, in the plan")
+    parser.add_argument("--epochs", type=int, default=20, help="of a run, in the plan")
     parser.add_argument("--seeds", type=int, default=3, help="in the plan")
     parser.add_argument("--cores", type=int, default=16, help="of a machine, in the plan")
     args = parser.parse_args()
@@ -252,7 +252,7 @@ def main() -> None:
         for name in stages
     ]
     print("\n" + table(comparison, ["", "predicted", "measured", "measured / predicted"]))
-    print(f"\nBy multiplication: {7 * args.seeds} cells of {args.epochs} epochs; machines of {args.cores} such cores")
+    print(f"\nBy multiplication: {7 * args.seeds} runs of {args.epochs} epochs; machines of {args.cores} such cores")
     print(table(plan(costs, args), ["", *SIZES]))
     facts = {
         "costs": {name: {"once": cost.once, "clip": cost.clip} for name, cost in costs.items()},

@@ -60,15 +60,15 @@ class RunFiles(_Files):
     best_model = _named("best.keras", "the epoch with the lowest validation loss")
     history = _named("history.csv", "losses, one line per epoch")
     state = _named("state.json", "whether the fit has ended: `FitState`")
-    scores = _named("scores.h5", "of the testing clips")
+    scores = _named("scores.h5", "of the test clips")
     validation_scores = _named("validation_scores.h5", "of the validation clips")
     evaluation_scores = _named("evaluation_scores.h5", "of the challenge's evaluation set, where it is at hand")
-    events = _named("events.tsv", "detected events of the testing clips")
-    tags = _named("tags.tsv", "estimated tags of the testing clips")
+    events = _named("events.tsv", "detected events of the test clips")
+    tags = _named("tags.tsv", "estimated tags of the test clips")
     operating_point = _named("operating_point.json", "thresholds and post-processing that `crnn-weak tune` chose")
     old_operating_point = _named("decisions.json", "the operating point's name in earlier versions")
     metrics = _named("metrics.json", "written last: its presence says that the run is whole")
-    comparison = _named("comparison.json", "tuned on validation clips, counted on testing clips (experiment beyond)")
+    comparison = _named("comparison.json", "tuned on validation clips, counted on test clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
 
     def written(self) -> list[Path]:
@@ -181,7 +181,7 @@ class _DetectionRates(_Rates):
 
 
 class RunMetrics(msgspec.Struct):
-    """Metrics of the testing clips, as far as a reader relies on them; the content of ``metrics.json``."""
+    """Metrics of the test clips, as far as a reader relies on them; the content of ``metrics.json``."""
 
     n_clips: _Count
     n_listed: _Count

@@ -334,7 +334,7 @@ class TrainingConfig(_Section):
         int, chosen("epochs without a better validation loss; 0 never stops early", ge=0, le=1_000_000)
     ] = 10
     validation_fraction: Annotated[
-        float, chosen("of the training clips, stratified and seeded; never of the testing clips", gt=0, lt=1)
+        float, chosen("of the training clips, stratified and seeded; never of the test clips", gt=0, lt=1)
     ] = 0.1
     seed: Annotated[int, chosen("weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)] = 0
     deterministic: Annotated[bool, chosen("one thread and deterministic operations: repeatable, slower")] = False

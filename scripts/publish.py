@@ -97,7 +97,7 @@ def _tuned(folder: Path, config: Config) -> str:
 
 
 def tuned_row(run: str | Path) -> dict[str, float]:
-    """Return a run's metrics on the testing clips, at its own operating point and tuned on validation clips.
+    """Return a run's metrics on the test clips, at its own operating point and tuned on validation clips.
 
     One threshold per class: for tagging the one with the best micro F1, for detection the one with the best segment
     F1 (its error rate is reported, not searched). Percent, but for the error rate.

@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--snr", type=float, nargs=2, default=SNR_DB, metavar=("LOW", "HIGH"), help="decibels")
     parser.add_argument("--train", type=int, default=1_500, help="training clips (default: %(default)s)")
-    parser.add_argument("--test", type=int, default=400, help="testing clips (default: %(default)s)")
+    parser.add_argument("--test", type=int, default=400, help="test clips (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=2017)
     parser.add_argument("--jobs", type=int, default=default_jobs())
     args = parser.parse_args(argv)

@@ -67,7 +67,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what the data need, train, score the testing clips, print the scores."""
+    """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, check_tasks, train_and_score
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
         metrics = train_and_score(task, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
     tagging, segment = metrics["tagging"], metrics["segment"]
-    print(f"{files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} testing clips")
+    print(f"{files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))
     if segment is None:
         print("detection  no strong labels, so no detection scores (see --events)")

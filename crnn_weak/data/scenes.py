@@ -3,7 +3,7 @@
 The recordings come from a folder of isolated sounds (`crnn_weak.synthesis.recordings`: a ``meta.csv`` with active
 regions, or ESC-50 as it is distributed); how a scene is drawn and mixed is said in `crnn_weak.synthesis.mixing`.
 
-* Training scenes use the recordings of folds 1 to 3, events and backgrounds, testing scenes those of fold 4; other
+* Training scenes use the recordings of folds 1 to 3, events and backgrounds, test scenes those of fold 4; other
   folds are not used. A folder whose folds share no recording gives disjoint splits.
 * The clips are made once, into ``<cache>/scenes-<fingerprint>``: ``audio/<split>/*.flac`` (16 bit) and the label
   files in the organizers' forms, so that `Task4Dataset` serves them. There are no set files (their last column is an

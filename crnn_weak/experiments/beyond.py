@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
-from crnn_weak.errors import ConfigError
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs.design import (
@@ -71,10 +71,15 @@ def run_design(
     audio : path, optional
         ``data.root`` of the data sets that have one and do not state it.
     known : Path, optional
-        Folder of ``<data>/scores.json.gz``, whose runs are not trained again.
+        Folder of ``<data>/scores.json.gz``, whose runs are not trained again; they must be of the same data.
     jobs : int
     scheduler : str, optional
         Of Dask.
+
+    Raises
+    ------
+    DataError
+        The known runs are of other data.
     """
     from crnn_weak.runs.prepare import prepare
 
@@ -88,7 +93,7 @@ def run_design(
         prepared = prepare(base, cache, folder / data, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / data).data, prepared.data)
         stores[data] = (str(prepared.train_store), str(prepared.test_store))
-    done = {data: _known(design, data, _published(known, data)) for data in design.data}
+    done = {data: _known(design, data, _published(known, folder, data)) for data in design.data}
     options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
         for group in ordered(design):
@@ -121,10 +126,24 @@ def run_design(
             write_tables(design, folder, known)
 
 
-def _published(folder: Path | None, data: str) -> KnownRuns:
+def _provenance(folder: Path, data: str) -> str:
+    return read_optional(GridFiles(folder / data).data, RunData).get("provenance", "")
+
+
+def _published(known: Path | None, folder: Path, data: str) -> KnownRuns:
+    """Return the known runs of a data set, checked to be of the data in `folder` once these are prepared."""
     from crnn_weak.runs.comparison import KnownRuns, read_scores
 
-    return KnownRuns(data, []) if folder is None else read_scores(GridFiles(folder / data).scores)
+    if known is None:
+        return KnownRuns(data, [])
+    path, ours = GridFiles(known / data).scores, _provenance(folder, data)
+    published = read_scores(path)
+    if published.runs and ours not in ("", published.provenance):
+        raise DataError(
+            f"--known {path}: its runs are of other data ({published.provenance}) than yours ({ours}). "
+            f"Leave --known out to train all runs."
+        )
+    return published
 
 
 def _known(design: Design, data: str, published: KnownRuns) -> dict[tuple[str, int], RunScore]:
@@ -209,7 +228,7 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
 
     texts = {}
     for data in design.data:
-        published = _published(known, data)
+        published = _published(known, folder, data)
         runs = _scored(design, folder, data, _known(design, data, published))
         scores: dict[str, list[RunScore]] = {}
         for run in runs:
@@ -220,7 +239,7 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
         baselines = _baselines([name for curve in curves for name in curve], scores)
         estimates = compare(scores, baselines=baselines)
         files = GridFiles(folder / data)
-        provenance = read_optional(files.data, RunData).get("provenance", published.provenance)
+        provenance = _provenance(folder, data) or published.provenance
         write_scores(files.scores, KnownRuns(provenance, runs))
         write_text(files.results, to_csv(estimates, scores))
         texts[data] = to_markdown(estimates, scores, baselines, provenance)

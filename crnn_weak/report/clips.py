@@ -113,7 +113,7 @@ def gather_clips(run: Run, options: ClipOptions, *, sound_folder: Path) -> ClipS
         store, problem = None, f" ({error})"
     if store is None:
         section.notes.append(
-            f"The feature store of the testing clips was not found{problem}, so there is no clip to show. "
+            f"The feature store of the test clips was not found{problem}, so there is no clip to show. "
             "Run the grid or the training again; it makes the store anew and keeps the results."
         )
         return section

@@ -113,7 +113,7 @@ def _class_table(run: Run) -> list[str]:
             return f"{100 * row['f_score']:.0f}"
         return "0" if row.get("n_reference") else "–"
 
-    lines = ["| class | testing clips | tagging F / % | detection F / % |", "|---|---:|---:|---:|"]
+    lines = ["| class | test clips | tagging F / % | detection F / % |", "|---|---:|---:|---:|"]
     for name in run.classes:
         row = tagging.get(name, {})
         lines.append(

@@ -123,7 +123,7 @@ def key_figures(run: Run) -> list[dict[str, str]]:
     clips = {
         "value": f"{run.metrics['n_clips']:,}",
         "unit": "",
-        "name": f"of {run.metrics['n_listed']:,} testing clips",
+        "name": f"of {run.metrics['n_listed']:,} test clips",
     }
     return [*figures, clips]
 

@@ -343,7 +343,7 @@ def compare(
     for name, scores in entries.items():
         if any(len(score.counts["tagging"]) != n_clips for score in scores):
             raise DataError(
-                f"{name}: scored on other testing clips than the first entry ({n_clips}). Compare one data set."
+                f"{name}: scored on other test clips than the first entry ({n_clips}). Compare one data set."
             )
     weights = rng.multinomial(n_clips, np.full(n_clips, 1 / n_clips), size=n_resamples).astype(np.float64)
     drawn = rng.random((n_resamples, most))  # shares of the number of seeds

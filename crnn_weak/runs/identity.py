@@ -1,7 +1,7 @@
 """The identity of a run: all that its results depend on beside its configuration.
 
 A run folder is resumed, or taken as done, only for the same identity. Otherwise an old model would be kept under new
-labels, or a testing clip could have been trained on.
+labels, or a test clip could have been trained on.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def check_identity(files: RunFiles, asked: Identity) -> None:
         if stored.training_data != asked.training_data:
             differences.append("training clips or their labels")
         if stored.testing_data != asked.testing_data:
-            differences.append("testing clips or their labels")
+            differences.append("test clips or their labels")
     if stored.initial_model != asked.initial_model:
         differences.append("the model that it starts from (--from)")
     if stored.teacher != asked.teacher:

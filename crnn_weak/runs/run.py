@@ -121,21 +121,21 @@ class Run:
 
     @cached_property
     def scores(self) -> Scores:
-        """Scores of the testing clips."""
+        """Scores of the test clips."""
         return load_scores(self.files.scores)
 
     @cached_property
     def events(self) -> dict[str, tuple[Event, ...]]:
-        """Detected events of the testing clips, as they were counted."""
+        """Detected events of the test clips, as they were counted."""
         return read_events(self.files.events)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
-        """Estimated tags of the testing clips, as they were counted."""
+        """Estimated tags of the test clips, as they were counted."""
         return read_tags(self.files.tags)
 
     def audio_path(self, clip_id: str) -> Path | None:
-        """Return where a testing clip's recording lies, or None where that is not known or it is gone."""
+        """Return where a test clip's recording lies, or None where that is not known or it is gone."""
         place = self.data.get("audio", {}).get(clip_id)
         if place is None:
             return None

@@ -1,4 +1,4 @@
-"""One run: train one setting with one seed, score the testing clips, write the metrics.
+"""One run: train one setting with one seed, score the test clips, write the metrics.
 
 A task writes to its run folder and to nothing else, so other processes and machines can take it over.
 """

@@ -2,7 +2,7 @@
 
 Nothing is rendered here, so a million layouts cost seconds and the drawn statistics can be tested.
 
-The testing split draws its tag sets as the organizers' testing list has them. In the training list ``Car`` fills
+The test split draws its tag sets as the organizers' testing list has them. In the training list ``Car`` fills
 half of the clips and ``Car alarm`` one in 280; of 2,000 clips it would have seven. The training split therefore
 tempers the list: a tag set weighs ``count * n ** (TRAIN_TEMPER - 1)``, with ``n`` the clips of its rarest class. With
 exponent 1 that is the real list, with 0 every class is about as frequent as any other. What occurs together with

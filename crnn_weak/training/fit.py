@@ -94,7 +94,7 @@ def train(
     ----------
     config : Config
     store : FeatureStore
-        The training clips. The validation clips are taken from it; the testing clips are never seen here.
+        The training clips. The validation clips are taken from it; the test clips are never seen here.
     run_dir : path
         Made if it is not there.
     resume : bool

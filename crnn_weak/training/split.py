@@ -1,4 +1,4 @@
-"""The validation split: part of the training clips, stratified by class, seeded; never a clip of the testing split."""
+"""The validation split: part of the training clips, stratified by class, seeded; never a clip of the test split."""
 
 from __future__ import annotations
 

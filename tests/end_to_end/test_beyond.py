@@ -34,6 +34,12 @@ training.n_clips = 12
 """
 
 
+SCORE = (
+    '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
+    '"gates": {}, "low_thresholds": {}, "psds": {}, "protocol": 2}'
+)
+
+
 @pytest.mark.slow
 def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
     (tmp_path / "design.toml").write_text(DESIGN)
@@ -65,10 +71,7 @@ def test_scores_of_another_configuration_are_not_shown(tmp_path, capsys):
     design = read_design(tmp_path / "design.toml")
     run = tmp_path / "out" / "elsewhere" / "max" / "seed-0"
     run.mkdir(parents=True)
-    (run / "comparison.json").write_text(
-        '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
-        '"gates": {}, "low_thresholds": {}, "psds": {}, "protocol": 2}'
-    )
+    (run / "comparison.json").write_text(SCORE)
     command = ["--design", str(tmp_path / "design.toml"), "--out", str(tmp_path / "out"), "--only-table"]
     for data, is_shown in (("elsewhere", True), ("street", False)):
         (run / "config.toml").write_text(to_toml(config_of(design, data, "max", 0)))
@@ -88,6 +91,28 @@ def test_damaged_scores_are_one_line(tmp_path, capsys):
     (tmp_path / "street" / "scores.json.gz").write_bytes(b"no gzip")
     assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path), "--only-table"]) == 2
     assert "scores.json.gz" in capsys.readouterr().err
+
+
+def test_known_runs_of_other_data_are_refused(tmp_path, capsys):
+    from crnn_weak.config import to_toml
+    from crnn_weak.runs.design import config_of, read_design
+
+    (tmp_path / "design.toml").write_text(DESIGN)
+    run = tmp_path / "theirs" / "street" / "max" / "seed-0"
+    run.mkdir(parents=True)
+    (run / "comparison.json").write_text(SCORE)
+    (run / "config.toml").write_text(to_toml(config_of(read_design(tmp_path / "design.toml"), "street", "max", 0)))
+    for folder, recordings in (("theirs", "A"), ("ours", "B")):
+        (tmp_path / folder / "street").mkdir(exist_ok=True, parents=True)
+        (tmp_path / folder / "street" / "data.json").write_text(f'{{"provenance": "recordings {recordings}"}}')
+    command = ["--design", str(tmp_path / "design.toml"), "--only-table", "--out"]
+    assert main([*command, str(tmp_path / "theirs")]) == 0
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "ours"), "--known", str(tmp_path / "theirs")]) == 2
+    message = capsys.readouterr().err
+    assert "other data (recordings A) than yours (recordings B)" in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "ours" / "street" / "table.md").exists()
 
 
 def test_models_of_unknown_data_are_one_line(tmp_path, capsys):

@@ -217,7 +217,7 @@ def test_published_scores_of_another_protocol_are_left_out(tmp_path, caplog):
 
 
 def test_runs_of_other_clips_are_not_compared():
-    with pytest.raises(DataError, match="new: scored on other testing clips"):
+    with pytest.raises(DataError, match="new: scored on other test clips"):
         compare({"base": [score([[1, 1, 1]] * 3)], "new": [score([[1, 1, 1]] * 4)]}, baselines={})
 
 

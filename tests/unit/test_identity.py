@@ -28,7 +28,7 @@ def test_the_same_identity_passes(files):
     ("changes", "message"),
     [
         ({"training_data": "c" * 32}, "training clips or their labels"),
-        ({"testing_data": "c" * 32}, "testing clips or their labels"),
+        ({"testing_data": "c" * 32}, "test clips or their labels"),
         ({"classes": ["bell", "saw"]}, r"classes 'bell', 'drill', now 'bell', 'saw'"),
         ({"initial_model": "d" * 32}, r"the model that it starts from \(--from\)"),
         ({"teacher": "d" * 32}, r"strong targets \(targets\.teacher\)"),

@@ -119,7 +119,7 @@ def test_clips_that_changed_sides_are_refused(task, tmp_path):
     test = store(tmp_path / "other" / "test.h5", split="test")
     message = refusal(dataclasses.replace(task, train_store=train, test_store=test))
     assert "training clips" in message
-    assert "testing clips" in message
+    assert "test clips" in message
 
 
 def test_a_renamed_class_is_refused_with_both_names(task, tmp_path):

@@ -168,7 +168,7 @@ def test_without_the_store_the_page_still_has_its_table(tmp_path):
     path = make_experiment(tmp_path, settings=((1.0, 1.0),), sound=False)
     (tmp_path / "test.h5").unlink()
     reader = read(write_report(path, options=WITHOUT_SALIENCY))
-    assert any("feature store of the testing clips was not found" in text for text in reader.text)
+    assert any("feature store of the test clips was not found" in text for text in reader.text)
     assert "paper 38.8" in " ".join(" ".join(reader.text).split())
 
 
