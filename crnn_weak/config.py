@@ -170,6 +170,11 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
     """
     if base is None:
         base = preset(str(values.get("preset", "paper")))
+    elif values.get("preset", base.preset) != base.preset:
+        raise ConfigError(
+            f"setting preset = {short_repr(values['preset'])}: the other settings start from {base.preset!r}. "
+            "Choose a preset with --preset, or at the head of a configuration file."
+        )
     if "decisions" in values and "operating_point" not in values:  # the section's name in earlier versions
         values = {"operating_point" if name == "decisions" else name: value for name, value in values.items()}
     sections = [item.name for item in dataclasses.fields(base)]
@@ -246,6 +251,9 @@ def fingerprint(*sections: Any) -> str:
 def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
     """Refuse to continue the run or grid in `folder` with other settings; only more epochs are allowed.
 
+    More epochs are refused too where the number of epochs decides what a step does: a cosine rate has ended at 0, and a
+    linear strong weight at its last value.
+
     Raises
     ------
     RunError
@@ -253,8 +261,16 @@ def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
     """
     n_stored, n_asked = stored.training.epochs, asked.training.epochs
     with_stored = dataclasses.replace(asked, training=dataclasses.replace(asked.training, epochs=n_stored))
-    if stored == with_stored and n_asked >= n_stored:
+    if stored == with_stored and n_asked == n_stored:
         return
+    if stored == with_stored and n_asked > n_stored:
+        if asked.aids.schedule == "constant" and asked.aids.loss_weighting != "linear":
+            return
+        planned = "aids.schedule" if asked.aids.schedule != "constant" else "aids.loss_weighting"
+        raise RunError(
+            f"{folder}: {planned} was planned over its {n_stored} epochs; {n_asked} are another training. "
+            "Choose another folder with --out, or start anew with --overwrite."
+        )
     fewer = " More epochs continue what is there, fewer do not." if stored == with_stored else ""
     raise RunError(
         f"{folder}: holds another configuration: {_difference(stored, asked)}.{fewer} "

@@ -13,7 +13,7 @@ from crnn_weak.config import Config, apply_overrides, load_config
 from crnn_weak.errors import ConfigError
 from crnn_weak.parallel.local import default_jobs
 
-__all__ = ["add_config", "add_work", "cache_folder", "read_config", "shows_progress"]
+__all__ = ["add_config", "add_work", "cache_folder", "loss_weights", "read_config", "shows_progress"]
 
 
 def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper", settings: Sequence[str] = ()) -> None:
@@ -53,6 +53,15 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
+def loss_weights(text: str) -> tuple[float, float]:
+    """Return the strong and the weak weight of an argument ``STRONG:WEAK``, or of the name of a run folder."""
+    try:
+        strong, weak = (float(part) for part in text.replace("_", ":").split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
+    return strong, weak
+
+
 def read_config(args: argparse.Namespace) -> Config:
     """Return the configuration: preset, then file, then options, then --set; print it and exit where asked."""
     base = configuration.preset(args.preset or args.default_preset)
@@ -60,6 +69,10 @@ def read_config(args: argparse.Namespace) -> Config:
     if not (args.preset or args.config or asks_for_data):
         base = apply_overrides(base, args.default_settings)
     config = load_config(args.config, base) if args.config else base
+    if args.preset and config.preset != args.preset:
+        raise ConfigError(
+            f"--preset {args.preset}: {args.config} names preset {config.preset!r}. Leave one of them out."
+        )
     values = {
         "data": {
             "source": args.data,

@@ -12,10 +12,7 @@ from typing import NamedTuple
 __all__ = [
     "CHALLENGE_BEST",
     "CITATION",
-    "N_TESTING_CLIPS",
-    "N_TRAINING_CLIPS",
     "RESULTS",
-    "SALIENCY_CLIP",
     "PaperRow",
     "paper_row",
 ]
@@ -24,10 +21,6 @@ CITATION = (
     'S. Adavanne and T. Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional '
     'and recurrent neural network", DCASE 2017 workshop, arXiv:1710.02998'
 )
-N_TRAINING_CLIPS = 51_172
-N_TESTING_CLIPS = 488
-#: The clip of the saliency figure in the slides: a car, 0.0 to 2.5 s.
-SALIENCY_CLIP = "--jc0NAxK8M_30.000_40.000"
 
 
 class PaperRow(NamedTuple):

@@ -50,6 +50,10 @@ class _Files:
     model_card = _named("model-card.md", "the model card of `crnn-weak report --card`")
     saliency = _named("saliency", "folder of saliency maps")
 
+    def saliency_files(self) -> list[Path]:
+        """Return the saliency maps and their tables, as far as there are any."""
+        return [path for path in self.saliency.glob("*") if path.is_file()]
+
 
 class RunFiles(_Files):
     """Paths of a run folder's files."""
@@ -71,13 +75,19 @@ class RunFiles(_Files):
     comparison = _named("comparison.json", "tuned on validation clips, counted on test clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
 
+    def of_best_model(self) -> list[Path]:
+        """Return the files that follow from the trained model, in an order in which they may be deleted."""
+        return [
+            self.report, self.model_card, *self.saliency_files(), self.comparison, self.metrics,
+            self.operating_point, self.old_operating_point, self.scores, self.validation_scores,
+            self.evaluation_scores, self.events, self.tags,
+        ]  # fmt: skip
+
     def written(self) -> list[Path]:
         """Return the files that training and scoring write, in an order in which they may be deleted."""
         return [
-            self.report, self.model_card, self.comparison, self.metrics, self.operating_point,
-            self.old_operating_point, self.state, self.identity, self.last_model, self.best_model, self.history,
-            self.split, self.scores, self.validation_scores, self.evaluation_scores, self.events, self.tags,
-            self.environment, self.config,
+            *self.of_best_model(), self.state, self.identity, self.last_model, self.best_model, self.history,
+            self.split, self.environment, self.config,
         ]  # fmt: skip
 
 
@@ -115,7 +125,10 @@ class GridFiles(_Files):
         """Return the files that the grid writes beside its runs."""
         tables = [self.table(suffix) for suffix in ("txt", "csv", "md", "tex")]
         figures = [self.figure.with_suffix(suffix) for suffix in (".png", ".pdf")]
-        return [self.report, self.results, self.baselines, *tables, *figures, self.environment, self.data, self.config]
+        return [
+            self.report, *self.saliency_files(), self.results, self.baselines, *tables, *figures, self.environment,
+            self.data, self.config,
+        ]  # fmt: skip
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

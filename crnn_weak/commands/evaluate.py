@@ -216,7 +216,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
         None if is_tags else reference,
         classes=classes or class_list(*lists),
         clip_seconds=args.clip_seconds or 10.0,
-        segment_seconds=_settings(args).segment_seconds,
+        evaluation=_settings(args),
         one_class=args.one_class,
     )
     as_json = json.dumps(to_plain(scores), indent=1, ensure_ascii=False) + "\n"

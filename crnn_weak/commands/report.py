@@ -5,17 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from crnn_weak import options
 from crnn_weak.errors import ConfigError, RunError
-
-
-def _setting(text: str) -> tuple[float, float]:
-    strong, colon, weak = text.partition(":")
-    try:
-        if not colon:
-            raise ValueError
-        return float(strong), float(weak)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN_OR_EXPERIMENT", help="folder of crnn-weak train or crnn-weak grid")
     parser.add_argument("--out", metavar="FILE", help="default: report.html in the folder")
     parser.add_argument(
-        "--setting", type=_setting, metavar="STRONG:WEAK", help="grid: whose clips to show (default: best detection F)"
+        "--setting",
+        type=options.loss_weights,
+        metavar="STRONG:WEAK",
+        help="grid: whose clips to show (default: best detection F)",
     )
     group = parser.add_argument_group("clips")
     group.add_argument("--clips", type=int, default=3, metavar="N", help="of each of best, worst, random (default: 3)")
@@ -49,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, or the model card, and print where it is."""
-    from crnn_weak import options
     from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.model_card import write_model_card
     from crnn_weak.report.page import write_report

@@ -6,17 +6,10 @@ import argparse
 import shlex
 import sys
 
+from crnn_weak import options
 from crnn_weak.errors import ConfigError
 from crnn_weak.experiments.saliency_maps import DEFAULT_METHODS, Options, saliency_maps
 from crnn_weak.saliency.targets import METHODS, SPACES
-
-
-def _setting(text: str) -> tuple[float, float]:
-    try:
-        strong, weak = (float(part) for part in text.replace("_", ":").split(":"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
-    return strong, weak
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--class", dest="labels", action="append", default=[], metavar="NAME", help="default: the clip's true classes"
     )
-    group.add_argument("--setting", type=_setting, metavar="STRONG:WEAK", help="of an experiment (default: the best)")
+    group.add_argument(
+        "--setting", type=options.loss_weights, metavar="STRONG:WEAK", help="of an experiment (default: the best)"
+    )
     group.add_argument("--seed", type=int, metavar="N", help="of an experiment (default: the first)")
     group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")
     group.add_argument("--no-figures", action="store_true")

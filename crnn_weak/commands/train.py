@@ -103,5 +103,6 @@ def run(args: argparse.Namespace) -> int:
     if segment is None:
         print("detection  no strong labels, so no detection scores (see --events)")
     else:
-        print("detection  ER {error_rate:.3f}  F {f_score:.3f} (1 s segments)".format(**segment))
+        seconds = config.evaluation.segment_seconds
+        print("detection  ER {error_rate:.3f}  F {f_score:.3f}".format(**segment) + f" ({seconds:g} s segments)")
     return 0

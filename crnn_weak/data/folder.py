@@ -27,7 +27,7 @@ Length
 Clips are ``features.clip_seconds`` long; shorter ones are padded. A longer recording whose events are known is cut
 into consecutive clips (``<name>_<start>_<end>``, kept as 16-bit FLAC in the cache; events are cut at the borders;
 all cuts of a recording stay in one split). One whose events are not known is an error, because its tags do not say
-which part they belong to.
+which part they belong to; so is one with a tag that has no event.
 """
 
 from __future__ import annotations
@@ -139,12 +139,18 @@ def _check_times(clip: Clip, duration: float) -> None:
 
 
 def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[_Cut]:
-    """Plan the consecutive clips of a long recording; a rest within the slack belongs to the last."""
+    """Plan the consecutive clips of a long recording; a rest within the slack is not used."""
     assert clip.path is not None  # it has a duration
     if clip.events is None:
         raise DataError(
             f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s, and only tags are known, not "
             f"when they sound; --set features.clip_seconds={math.ceil(duration)}, or give data.events."
+        )
+    lacking = set(clip.tags) - {event.label for event in clip.events}
+    if lacking:
+        raise DataError(
+            f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s, and tagged {min(lacking)!r} "
+            "without an event, so it is not known in which part that sounds; add its events, or remove the tag."
         )
     n_cuts = math.ceil((duration - _SLACK_SECONDS) / clip_seconds)
     cuts = []
@@ -175,7 +181,7 @@ def _write_cut(cut: _Cut) -> None:
         rate = read_header(cut.source).sample_rate_hz
         audio, _ = load_clip(cut.source, rate, cut.end - cut.start, start_seconds=cut.start)
     except DataError as error:
-        logger.warning("%s", error)  # the clip has no file then, and counts as unreadable
+        logger.warning("%s", error)  # the clip has no file then, and counts as missing
     else:
         write_audio(cut.clip.path, audio, rate)
 

@@ -117,7 +117,9 @@ class Task4Dataset:
     @cached_property
     def fingerprint(self) -> str:
         files = [path for split in self.splits for path in (self._list_file(split), self._strong_file(split)) if path]
-        contents = [(path.name, fingerprint(path.read_text(encoding="utf-8"))) for path in files]
+        # The readers take UTF-16 as well: here any bytes give a text.
+        texts = [(path.name, path.read_text(encoding="utf-8", errors="surrogateescape")) for path in files]
+        contents = [(name, fingerprint(text)) for name, text in texts]
         return fingerprint(self.name, self.classes, self.clip_seconds, contents, self._identity)
 
     @cached_property

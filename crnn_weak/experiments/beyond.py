@@ -35,6 +35,7 @@ from crnn_weak.runs.design import (
     restrict,
     settings_of,
 )
+from crnn_weak.runs.identity import check_identity
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
 from crnn_weak.storage import lock, write_json, write_text
 
@@ -80,6 +81,8 @@ def run_design(
     ------
     DataError
         The known runs are of other data.
+    RunError
+        A run in `folder` is of other data or another first model.
     """
     from crnn_weak.runs.prepare import prepare
 
@@ -99,12 +102,12 @@ def run_design(
         for group in ordered(design):
             runs = [(data, name, seed) for seed in design.seeds for name in group for data in data_of(design, name)]
             tasks = [_task(design, folder, *run, stores[run[0]]) for run in runs]
-            waiting = [
-                task
-                for task, run in zip(tasks, runs, strict=True)
-                if not _is_done(task.files, task.config)
-                and (run[1:] not in done[run[0]] or _is_start(design, *run[1:], done))
-            ]
+            waiting = []
+            for task, run in zip(tasks, runs, strict=True):
+                if _is_done(task.files, task.config):
+                    check_identity(task.files, task.identity())
+                elif run[1:] not in done[run[0]] or _is_start(design, *run[1:], done):
+                    waiting.append(task)
             log.info("%d of %d runs of %s to do", len(waiting), len(tasks), ", ".join(group))
             for index, line in run_tasks(run_task, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].folder, line)
@@ -230,9 +233,9 @@ def write_tables(design: Design, folder: Path, known: Path | None = None) -> dic
     for data in design.data:
         published = _published(known, folder, data)
         runs = _scored(design, folder, data, _known(design, data, published))
-        scores: dict[str, list[RunScore]] = {}
+        scores: dict[str, dict[int, RunScore]] = {}
         for run in runs:
-            scores.setdefault(run.entry, []).append(run.score)
+            scores.setdefault(run.entry, {})[run.seed] = run.score
         if not scores:
             continue
         curves = [[name for name in curve if name in scores] for curve in design.curves]
@@ -265,7 +268,7 @@ def _scored(design: Design, folder: Path, data: str, known: Mapping[tuple[str, i
     return runs
 
 
-def _baselines(curve: Sequence[str], scores: Mapping[str, Sequence[RunScore]]) -> dict[str, str]:
+def _baselines(curve: Sequence[str], scores: Mapping[str, Mapping[int, RunScore]]) -> dict[str, str]:
     """Return for each metric the setting of the curve with the best mean on the test clips, the hardest to beat."""
     from crnn_weak.runs.comparison import METRICS, compare
 

@@ -119,11 +119,13 @@ def run_grid(
     with lock(grid.folder):
         if overwrite:
             _delete(grid)
-        if files.config.exists():
-            check_continues(configuration.load_config(files.config), grid.config, grid.folder)
+        stored = configuration.load_config(files.config) if files.config.exists() else grid.config
+        check_continues(stored, grid.config, grid.folder)
         prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
         tasks = grid.tasks(prepared.train_store, prepared.test_store, prepared.evaluation_store)
         check_tasks(tasks)
+        if stored != grid.config:
+            delete_files([files.report, files.results])  # of the shorter training
         write_text(files.config, configuration.to_toml(grid.config))
         write_json(files.data, prepared.data)
         train_all(tasks, jobs=jobs, scheduler=scheduler, progress=progress)
@@ -160,7 +162,7 @@ def make_table(grid: Grid, test_store: Path, data: dict[str, Any]) -> ResultsTab
             store.events if store.has_events else None,
             classes=store.classes,
             clip_seconds=grid.config.features.clip_seconds,
-            segment_seconds=grid.config.evaluation.segment_seconds,
+            evaluation=grid.config.evaluation,
         )
     return ResultsTable(lines, table_caption(grid.config, data, grid.seeds), baselines)
 
@@ -185,15 +187,6 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
 # --- command line --------------------------------------------------------------------------------------------------
 
 
-def _setting(text: str) -> tuple[float, float]:
-    parts = text.replace("_", ":").split(":")
-    try:
-        strong, weak = (float(part) for part in parts)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
-    return strong, weak
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the grid's options."""
     from crnn_weak import options
@@ -201,7 +194,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_config(parser, preset="quick", settings=MAIN_JOB)
     options.add_work(parser)
     group = parser.add_argument_group("grid")
-    group.add_argument("--settings", nargs="+", type=_setting, metavar="STRONG:WEAK", help="default: the paper's seven")
+    group.add_argument(
+        "--settings", nargs="+", type=options.loss_weights, metavar="STRONG:WEAK", help="default: the paper's seven"
+    )
     group.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="mean and sd over them")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/loss_weight_grid/SOURCE-PRESET-HEAD")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
@@ -225,6 +220,8 @@ def run(args: argparse.Namespace) -> int:
     if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
         raise ConfigError(f"--seeds {args.seeds}: expected distinct whole numbers of 0 or more.")
     settings = tuple(args.settings or SETTINGS)
+    if len(set(settings)) < len(settings):
+        raise ConfigError("--settings: one of them is named twice; expected distinct pairs STRONG:WEAK.")
     for strong, weak in settings:
         LossWeights(strong=strong, weak=weak)  # refuse bad weights before anything is made
     grid = Grid(config, folder, options.cache_folder(args), settings, tuple(args.seeds))

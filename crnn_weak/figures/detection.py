@@ -62,7 +62,8 @@ def save_figure(detection: Detection, detector: Detector, path: Path) -> None:
 
     rows, n_pooled = _log_mel(detection, detector)
     hop = detector.features.hop_seconds * n_pooled
-    features = dataclasses.replace(detector.features, hop_seconds=hop, clip_seconds=max(len(rows), 1) * hop)
+    # Drawn by hop and bands alone; a clip as long as the recording may be longer than one can be.
+    features = dataclasses.replace(detector.features, hop_seconds=hop, clip_seconds=hop)
     labels = [name for name in detector.classes if name in detection.events.labels] or list(detector.classes[:1])
     figure = Figure(figsize=(10.0, 3.2 + 0.3 * len(labels)), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 0.35 * len(labels) + 0.4))

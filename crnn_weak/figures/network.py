@@ -184,7 +184,9 @@ def blocks_of_model(model: Any) -> list[Block]:
     return blocks
 
 
-def draw_architecture(model: Any, *, ax: Axes, n_frames: int | None = None, n_mels: int = 40) -> list[Any]:
+def draw_architecture(
+    model: Any, *, ax: Axes, n_classes: int = 17, n_frames: int | None = None, n_mels: int = 40
+) -> list[Any]:
     """Draw the network.
 
     Parameters
@@ -193,6 +195,8 @@ def draw_architecture(model: Any, *, ax: Axes, n_frames: int | None = None, n_me
         A `Config` brings its own frames and bands; for a `ModelConfig` they are `n_frames` (500) and `n_mels`.
     ax : matplotlib.axes.Axes
         Best about 7 inches wide and 0.5 inches high for each box.
+    n_classes : int
+        Of the outputs; a `keras.Model` has its own.
 
     Returns
     -------
@@ -201,9 +205,11 @@ def draw_architecture(model: Any, *, ax: Axes, n_frames: int | None = None, n_me
     """
     if isinstance(model, Config):
         features = model.features
-        blocks = blocks_of_config(model.model, n_frames=features.n_frames, n_mels=features.n_mels)
+        blocks = blocks_of_config(model.model, n_classes=n_classes, n_frames=features.n_frames, n_mels=features.n_mels)
     elif isinstance(model, ModelConfig):
-        blocks = blocks_of_config(model, n_frames=500 if n_frames is None else n_frames, n_mels=n_mels)
+        blocks = blocks_of_config(
+            model, n_classes=n_classes, n_frames=500 if n_frames is None else n_frames, n_mels=n_mels
+        )
     else:
         blocks = blocks_of_model(model)
     return _draw(blocks, ax)

@@ -44,7 +44,7 @@ def plot_class_wise(
     dict of str to matplotlib.container.BarContainer
     """
     spare = iter(("#009E73", "#CC79A7", "#56B4E9", "#D55E00"))
-    names = {"tagging": "tagging (clips)", "segment": "detection (1 s segments)", "event": "events (collar)"}
+    names = {"tagging": "tagging (clips)", "segment": "detection (segments)", "event": "events (collar)"}
     height = 0.76 / max(len(values), 1)
     rows = np.arange(len(classes))
     drawn = {}

@@ -87,7 +87,7 @@ def plot_saliency(
     with style():
         for ax, values, title in zip(axes, (strong, weak), ("strong", "weak"), strict=False):
             values = check_shape(title, values, (log_mel.shape[0], features.n_mels))
-            # The largest hundredth may saturate: single cells would otherwise blacken the rest.
+            # The largest thousandth may saturate: single cells would otherwise blacken the rest.
             peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
             signed = float(values.min()) < 0
             images.append(

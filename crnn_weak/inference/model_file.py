@@ -21,7 +21,7 @@ def model_file(path: str | Path | None = None) -> Path:
     ModelFileError
         There is no such file, or no starter model has been made.
     RunError
-        The folder is not that of a finished run.
+        The folder holds no ``best.keras``: no run has finished an epoch there.
     """
     if path is None:
         if not STARTER_MODEL.is_file():

@@ -33,6 +33,8 @@ _ORGANIZERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
 
 # From the right: ids may hold underscores themselves.
 _CUT = re.compile(r"(?P<video>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL | re.ASCII)
+# As `crnn_weak.data.folder` and the organizers write them; a date or a number in a name is no time.
+_TIMES = re.compile(r"(?<=.)_\d+\.\d{3}_\d+\.\d{3}$", re.DOTALL | re.ASCII)
 
 
 def nfc(text: str) -> str:
@@ -114,6 +116,17 @@ def video_place(clip_id: str) -> tuple[str, str, str]:
     if not match:
         raise DataError(f"clip id {clip_id!r}: expected <video id>_<start>_<end>, e.g. --jc0NAxK8M_30.000_40.000.")
     return match["video"], match["start"], match["end"]
+
+
+def source_recording(clip_id: str) -> str:
+    """Return the recording that a clip was cut from; the id itself where it does not end in the times of a cut.
+
+    Examples
+    --------
+    >>> source_recording("yard_10.000_20.000"), source_recording("yard_2021_05")
+    ('yard', 'yard_2021_05')
+    """
+    return _TIMES.sub("", clip_id)
 
 
 def check_characters(text: str, where: str) -> str:

@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ConfigError, LabelError, nearest_names
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.metrics.counting import Metrics, plain
@@ -135,7 +136,7 @@ def score_baselines(
     *,
     classes: Sequence[str],
     clip_seconds: float = 10.0,
-    segment_seconds: float = 1.0,
+    evaluation: EvaluationConfig | None = None,
     one_class: str | None = None,
 ) -> dict[str, dict[tuple[str, str], float]]:
     """Score every baseline, by scikit-learn and sed_eval.
@@ -148,7 +149,9 @@ def score_baselines(
         The true events; without them there are no detection metrics.
     classes : sequence of str
         Without classes (a reference without labels) there is no ``one-class``, and all values are NaN.
-    clip_seconds, segment_seconds : float
+    clip_seconds : float
+    evaluation : EvaluationConfig, optional
+        Segment length and collars; the defaults of the package without it.
     one_class : str, optional
         See `baseline_tags`.
 
@@ -158,6 +161,7 @@ def score_baselines(
         Name of the baseline -> {(output, metric): value}, as fractions; NaN where undefined. Outputs are ``tagging``,
         ``segment`` and ``event``.
     """
+    settings = evaluation or EvaluationConfig()
     if tags is None:
         tags = tags_of_events(events or {})
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")
@@ -176,9 +180,12 @@ def score_baselines(
                 name, events, classes=classes, tags=tags, clip_seconds=clip_seconds, one_class=one_class
             )
             found["segment"] = official_segment_metrics(
-                events, whole, classes=classes, clip_seconds=clip_seconds, segment_seconds=segment_seconds
+                events, whole, classes=classes, clip_seconds=clip_seconds, segment_seconds=settings.segment_seconds
             )
-            found["event"] = official_event_metrics(events, whole, classes=classes)
+            found["event"] = official_event_metrics(
+                events, whole, classes=classes, collar_seconds=settings.collar_seconds,
+                offset_fraction=settings.offset_fraction,
+            )  # fmt: skip
         result[title] = {
             (output, metric): getattr(found.get(output), metric, math.nan)
             for output in outputs

@@ -10,11 +10,11 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from crnn_weak.errors import DependencyError
 from crnn_weak.parallel.local import default_jobs
+from crnn_weak.versions import backend_name, installed_version
 
 __all__ = ["environment", "has_gpu", "held_back_stderr", "n_threads", "prepare_environment", "set_threads"]
 
@@ -33,7 +33,7 @@ def prepare_environment() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend = backend_name()
     package = _BACKEND_PACKAGES.get(backend, backend)
     if package not in sys.modules and importlib.util.find_spec(package) is None:
         raise DependencyError(
@@ -127,19 +127,13 @@ def environment() -> dict[str, Any]:
         "librosa",
         "h5py",
     )
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
     description: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processor": _processor(),
         "n_cpus": os.cpu_count(),
-        "packages": versions,
+        "packages": {name: found for name in packages if (found := installed_version(name)) is not None},
     }
     if "keras" in sys.modules:
         import keras

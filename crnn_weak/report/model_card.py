@@ -73,8 +73,8 @@ _METRICS = (  # place in metrics.json, type for the index, name, percent?
     ("tagging", "f_score", "f1", "tagging F-score (micro)", True),
     ("tagging", "precision", "precision", "tagging precision (micro)", True),
     ("tagging", "recall", "recall", "tagging recall (micro)", True),
-    ("segment", "f_score", "f1", "detection F-score (1 s segments, micro)", True),
-    ("segment", "error_rate", "error_rate", "detection error rate (1 s segments)", False),
+    ("segment", "f_score", "f1", "detection F-score (segment-based, micro)", True),
+    ("segment", "error_rate", "error_rate", "detection error rate (segment-based)", False),
 )
 
 
@@ -189,7 +189,9 @@ def model_card(run: Run) -> ModelCard:
 
 def _model_lines(run: Run) -> list[str]:
     config, features = run.config, run.config.features
-    blocks = blocks_of_config(config.model, n_frames=features.n_frames, n_mels=features.n_mels)
+    blocks = blocks_of_config(
+        config.model, n_classes=len(run.classes), n_frames=features.n_frames, n_mels=features.n_mels
+    )
     return [
         "## The model", "",
         f"- input: log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
@@ -197,10 +199,18 @@ def _model_lines(run: Run) -> list[str]:
         f"- {sum(block.n_weights for block in blocks):,} trainable weights; preset {escape.markdown(config.preset)}, "
         f"weak head {escape.markdown(config.model.weak_head)}",
         f"- {len(run.classes)} classes: {escape.markdown('; '.join(run.classes))}",
-        f"- operating point: a score of {config.operating_point.threshold:g} or more, "
+        f"- operating point: a score above {config.operating_point.threshold:g}, "
         "unless the file holds tuned thresholds",
         "",
     ]  # fmt: skip
+
+
+_TARGETS = {
+    "repeat": "the clip's tags, repeated for every frame",
+    "high_energy": "the clip's tags in the frames that stand out of its floor",
+    "self_training": "the frame scores of a first model, within the clip's tags",
+    "none": "none",
+}
 
 
 def _training_lines(run: Run, source: str) -> list[str]:
@@ -213,8 +223,8 @@ def _training_lines(run: Run, source: str) -> list[str]:
     return [
         "## Training", "",
         f"- data: {escape.markdown(run.data.get('provenance') or source)}", *coverage,
-        f"- loss weights: strong {run.setting[0]:g}, weak {run.setting[1]:g}; the strong targets are the clip's tags, "
-        "repeated for every frame",
+        f"- loss weights: strong {run.setting[0]:g}, weak {run.setting[1]:g}; strong targets: "
+        f"{_TARGETS[run.config.targets.strong]}",
         f"- Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed {training.seed}, "
         f"{len(run.history.get('epoch', []))} epochs" + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
         + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),

@@ -154,7 +154,7 @@ def _drawings(run: Run, experiment: Experiment | None, scores: ClipScores | None
             drawn["confusion"] = figure_svg(figure, name="confusion", label="Classes estimated where others are true")
     n_boxes = 6 + len(run.config.model.pools) + len(run.config.model.gru_units)
     figure, (ax,) = figures.new_figure(8.4, 0.47 * n_boxes)
-    figures.draw_architecture(run.config, ax=ax)
+    figures.draw_architecture(run.config, ax=ax, n_classes=len(run.classes))
     drawn["network"] = figure_svg(figure, name="network", label="The network, layer by layer")
     return drawn
 

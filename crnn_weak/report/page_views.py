@@ -100,8 +100,8 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
 
 _NAMES = {
     ("tagging", "f_score"): "tagging F-score",
-    ("segment", "f_score"): "detection F-score, 1 s segments",
-    ("segment", "error_rate"): "detection error rate, 1 s segments",
+    ("segment", "f_score"): "detection F-score, segment-based",
+    ("segment", "error_rate"): "detection error rate, segment-based",
 }
 
 

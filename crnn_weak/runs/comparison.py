@@ -301,7 +301,7 @@ def _f_score(sums: np.ndarray) -> np.ndarray:
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, its 95 % interval, and that of its difference from another entry (NaN without one)."""
+    """A mean over seeds, its 95 % interval, and its difference from another entry at the seeds of both (else NaN)."""
 
     mean: float
     low: float
@@ -312,20 +312,25 @@ class Estimate(NamedTuple):
 
 
 def compare(
-    entries: Mapping[str, Sequence[RunScore]], *, baselines: Mapping[str, str], n_resamples: int = 1000, seed: int = 0
+    entries: Mapping[str, Mapping[int, RunScore]],
+    *,
+    baselines: Mapping[str, str],
+    n_resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, dict[str, Estimate]]:
     """Return each entry's F-scores with intervals over seeds and clips.
 
     Parameters
     ----------
-    entries : mapping of name to the scores of its seeds
-        All of the same test clips; the n-th runs of two entries have the same seed.
+    entries : mapping of name to mapping of seed to the run's scores
+        All of the same test clips.
     baselines : mapping of metric to the name of the entry that differences are taken from
+        A difference is one of the same seeds: those that both entries have.
 
     Returns
     -------
     dict of entry to dict of metric to Estimate
-        Fractions.
+        Fractions. The interval of one seed is one over clips alone.
 
     Raises
     ------
@@ -338,31 +343,39 @@ def compare(
     """
     rng = np.random.default_rng(seed)
     most = max(len(scores) for scores in entries.values())
-    first = next(iter(entries.values()))[0]
-    n_clips = len(first.counts["tagging"])
+    n_clips = len(next(score for scores in entries.values() for score in scores.values()).counts["tagging"])
     for name, scores in entries.items():
-        if any(len(score.counts["tagging"]) != n_clips for score in scores):
+        if any(len(score.counts["tagging"]) != n_clips for score in scores.values()):
             raise DataError(
                 f"{name}: scored on other test clips than the first entry ({n_clips}). Compare one data set."
             )
     weights = rng.multinomial(n_clips, np.full(n_clips, 1 / n_clips), size=n_resamples).astype(np.float64)
     drawn = rng.random((n_resamples, most))  # shares of the number of seeds
-    drawn_f: dict[tuple[str, str], np.ndarray] = {}
-    means: dict[tuple[str, str], float] = {}
+    resampled: dict[tuple[str, str], dict[int, np.ndarray]] = {}  # F by seed
+    measured: dict[tuple[str, str], dict[int, float]] = {}
     for name, scores in entries.items():
-        chosen = (drawn[:, : len(scores)] * len(scores)).astype(int)
-        for metric in scores[0].counts:
-            counts = [np.asarray(score.counts[metric], dtype=np.float64) for score in scores]
-            resampled = np.stack([_f_score(weights @ table) for table in counts], axis=1)  # (resamples, seeds)
-            drawn_f[name, metric] = np.take_along_axis(resampled, chosen, axis=1).mean(axis=1)
-            means[name, metric] = float(np.mean([_f_score(table.sum(axis=0)) for table in counts]))
+        for metric in next(iter(scores.values())).counts:
+            counts = {seed: np.asarray(score.counts[metric], dtype=np.float64) for seed, score in scores.items()}
+            resampled[name, metric] = {seed: _f_score(weights @ table) for seed, table in counts.items()}
+            measured[name, metric] = {seed: float(_f_score(table.sum(axis=0))) for seed, table in counts.items()}
+
+    def over(key: tuple[str, str], seeds: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Return the mean over seeds, and that of every resample over seeds drawn with replacement."""
+        chosen = (drawn[:, : len(seeds)] * len(seeds)).astype(int)
+        values = np.stack([resampled[key][seed] for seed in seeds], axis=1)
+        mean = float(np.mean([measured[key][seed] for seed in seeds]))
+        return mean, np.take_along_axis(values, chosen, axis=1).mean(axis=1)
+
     results: dict[str, dict[str, Estimate]] = {name: {} for name in entries}
-    for (name, metric), values in drawn_f.items():
-        low, high = np.quantile(values, [0.025, 0.975])
-        base = (baselines.get(metric, ""), metric)
+    for name, metric in resampled:
+        key, base = (name, metric), (baselines.get(metric, ""), metric)
+        mean, values = over(key, sorted(resampled[key]))
         difference = (float("nan"),) * 3
-        if base in drawn_f:
-            ends = np.quantile(values - drawn_f[base], [0.025, 0.975])
-            difference = (means[name, metric] - means[base], float(ends[0]), float(ends[1]))
-        results[name][metric] = Estimate(means[name, metric], float(low), float(high), *difference)
+        shared = sorted(resampled[key].keys() & resampled.get(base, {}).keys())
+        if shared:
+            (ours, our_values), (theirs, their_values) = over(key, shared), over(base, shared)
+            ends = np.quantile(our_values - their_values, [0.025, 0.975])
+            difference = (ours - theirs, float(ends[0]), float(ends[1]))
+        low, high = np.quantile(values, [0.025, 0.975])
+        results[name][metric] = Estimate(mean, float(low), float(high), *difference)
     return results

@@ -11,6 +11,7 @@ from typing import Any
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.data.base import open_dataset
+from crnn_weak.errors import DataError
 from crnn_weak.features.store import build_store
 from crnn_weak.storage import relative_path
 
@@ -62,6 +63,11 @@ def prepare(
         Of Dask, for the features.
     progress : bool
         Show bars.
+
+    Raises
+    ------
+    DataError
+        A clip is in the training split and in another.
     """
     cache, folder = Path(cache), Path(folder)
     began = time.perf_counter()
@@ -76,7 +82,16 @@ def prepare(
         options["map_chunks"] = dask_map(scheduler)
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
     has_evaluation = "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation"))
-    for split in ("train", "test", "evaluation") if has_evaluation else ("train", "test"):
+    splits = ("train", "test", "evaluation") if has_evaluation else ("train", "test")
+    trained = {clip.clip_id for clip in dataset.clips("train")}
+    for split in splits[1:]:
+        both = [clip.clip_id for clip in dataset.clips(split) if clip.clip_id in trained]
+        if both:
+            raise DataError(
+                f"{len(both)} clips are both in the training split and in split {split!r}, e.g. {both[0]}; remove them "
+                "from one of the lists."
+            )
+    for split in splits:
         began = time.perf_counter()
         path = stores / f"{split}.h5"
         with build_store(dataset, split, config.features, path, jobs=jobs, progress=progress, **options) as store:

@@ -166,7 +166,10 @@ class Run:
         rows["clips"] = f"{self.metrics['n_clips']:,} of {self.metrics['n_listed']:,}"
         rows["tagging"] = "F {f_score:.1%}, P {precision:.1%}, R {recall:.1%}".format(**_numbers(tagging))
         if segment:
-            rows["detection"] = "ER {error_rate:.2f}, F {f_score:.1%} (1 s segments)".format(**_numbers(segment))
+            seconds = self.config.evaluation.segment_seconds
+            rows["detection"] = (
+                "ER {error_rate:.2f}, F {f_score:.1%}".format(**_numbers(segment)) + f" ({seconds:g} s segments)"
+            )
         return rows
 
     def _repr_html_(self) -> str:

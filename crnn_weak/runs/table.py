@@ -15,20 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from crnn_weak import escape
 from crnn_weak.runs.results import COLUMNS, Column, Result
 
 __all__ = ["Entry", "ResultsTable"]
 
 Setting = tuple[float, float]
 _CHALLENGE_NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
-
-
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {sign: f"\\{sign}" for sign in "&%_#${}"}
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
 
 
 def _escape_markdown(text: str) -> str:
@@ -245,11 +238,11 @@ class ResultsTable:
                 header[index + 1] = f"{header[index]}, paper"
         return header
 
-    def _view(self, escape: Callable[[str], str], **options: Any) -> list[list[list[str]]]:
+    def _view(self, escaped: Callable[[str], str], **options: Any) -> list[list[list[str]]]:
         """Return header, rows and foot without the hidden columns; names are escaped."""
         shown = self._shown()
         parts = ([self._titles()], self.rows(**options), self.foot())
-        return [[[escape(row[0]), *(row[i] for i in shown[1:])] for row in rows] for rows in parts]
+        return [[[escaped(row[0]), *(row[i] for i in shown[1:])] for row in rows] for rows in parts]
 
     def to_markdown(self) -> str:
         """Return the table as Markdown; the best values are bold."""
@@ -261,12 +254,12 @@ class ResultsTable:
 
     def to_latex(self) -> str:
         """Return the table as LaTeX (package booktabs); the best values are bold."""
-        (header,), rows, foot = self._view(_escape_latex, plus_minus=r"$\pm$", mark=lambda text: f"\\textbf{{{text}}}")
+        (header,), rows, foot = self._view(escape.latex, plus_minus=r"$\pm$", mark=lambda text: f"\\textbf{{{text}}}")
         lines = [
             r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'r' * len(header)}}}", r"\toprule",
             " & ".join(header) + r" \\", r"\midrule", *(" & ".join(row) + r" \\" for row in rows), r"\midrule",
             *(" & ".join(row) + r" \\" for row in foot), r"\bottomrule", r"\end{tabular}",
-            rf"\caption{{{_escape_latex(f'{self.caption} {_CHALLENGE_NOTE}'.strip())}}}", r"\end{table}",
+            rf"\caption{{{escape.latex(f'{self.caption} {_CHALLENGE_NOTE}'.strip())}}}", r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 

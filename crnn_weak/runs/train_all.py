@@ -10,11 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from crnn_weak.config import load_config
 from crnn_weak.errors import RunError
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import read_history
-from crnn_weak.runs.train_and_score import RunTask, is_complete, train_and_score
+from crnn_weak.runs.train_and_score import RunTask, is_complete, is_done, train_and_score
 
 __all__ = ["train_all"]
 
@@ -39,7 +38,7 @@ def train_all(tasks: Sequence[RunTask], *, jobs: int = 1, scheduler: str | None 
     RunError
         A folder holds a run of other data, other classes or another configuration.
     """
-    waiting = [task for task in tasks if not is_complete(task.files) or load_config(task.files.config) != task.config]
+    waiting = [task for task in tasks if not is_done(task)]
     if not waiting:
         return
     log.info("training: %d of %d runs to do, %d at a time", len(waiting), len(tasks), min(jobs, len(waiting)))

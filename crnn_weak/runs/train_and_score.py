@@ -69,6 +69,14 @@ def is_complete(files: RunFiles) -> bool:
     return files.metrics.exists()
 
 
+def is_done(task: RunTask) -> bool:
+    """Return whether a task's run is complete: with these settings, and scored on all that the task names."""
+    files = task.files
+    if not is_complete(files) or load_config(files.config) != task.config:
+        return False
+    return task.evaluation_store is None or "evaluation" in run_metrics(files)
+
+
 def run_metrics(files: RunFiles) -> dict[str, Any]:
     """Return the content of a complete run's ``metrics.json``."""
     return read_optional(files.metrics, RunMetrics)
@@ -124,9 +132,8 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
         identity = task.identity()
         check_identity(files, identity)
         if files.config.exists():
-            stored = load_config(files.config)
-            check_continues(stored, task.config, task.folder)
-            if is_complete(files) and stored == task.config:
+            check_continues(load_config(files.config), task.config, task.folder)
+            if is_done(task):
                 return run_metrics(files)
         write_identity(files, identity)
         return _train_and_score(task, options)
@@ -154,8 +161,6 @@ def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     keras.utils.clear_session()
     with FeatureStore(task.train_store, config.features) as store:
         best = train(config, store, files.folder, initial_model=task.initial_model, **options)
-        # From here on the metrics and the tuned operating point of a shorter run are those of another model.
-        delete_files([files.metrics, files.operating_point, files.old_operating_point])
         model, metadata = load_model(best)
         validation = read_json(files.split, Split).validation
         position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}

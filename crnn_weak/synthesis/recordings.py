@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,18 +165,13 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")
     if (root / "meta.csv").is_file():
-        found, name = _read_meta(root), root.resolve().name
+        found, name = _whole(_read_meta(root), root, Path(cache), jobs), root.resolve().name
     elif (root / "meta" / "esc50.csv").is_file():
         found, name = _read_esc50(root, Path(cache), jobs), "ESC-50"
     else:
         raise DataError(
             f"{root}: expected meta.csv (filename, fold, category, role, texture, segments) or ESC-50's meta/esc50.csv."
         )
-    missing = [recording.name for recording in found if not (root / recording.name).is_file()]
-    if missing:
-        raise DataError(f"{root}: {len(missing)} of {len(found)} listed recordings are missing, e.g. {missing[0]}.")
-    if (root / "meta.csv").is_file():
-        found = _whole(found, root, Path(cache), jobs)
     classes = tuple(sorted({recording.category for recording in found if not recording.background}))
     class_list = root / CLASS_LIST
     if class_list.is_file():
@@ -240,7 +235,8 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
     path = root / "meta" / "esc50.csv"
     rows = _table(path, ("filename", "fold", "category"))
     names = [f"audio/{row['filename']}" for _, row in rows]
-    digest = hashlib.sha256(path.read_bytes() + bytes([_DETECTOR_VERSION])).hexdigest()[:12]
+    content = json.dumps(_sizes(names, root)).encode() + path.read_bytes() + bytes([_DETECTOR_VERSION])
+    digest = hashlib.sha256(content).hexdigest()[:12]
     kept = cache / f"regions-{digest}.json"
     if kept.is_file():
         regions = json.loads(kept.read_text(encoding="utf-8"))
@@ -282,7 +278,7 @@ def _regions_of(path: Path) -> tuple[tuple[tuple[float, float], ...], float, str
 def _whole(recordings: list[Recording], root: Path, cache: Path, jobs: int) -> list[Recording]:
     """Return the recordings that can be decoded to their end; the answer is kept until a file changes its size."""
     names = [recording.name for recording in recordings]
-    content = json.dumps([(name, (root / name).stat().st_size) for name in names])
+    content = json.dumps(_sizes(names, root))
     kept = cache / f"damaged-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
     if kept.is_file():
         damaged = json.loads(kept.read_text(encoding="utf-8"))
@@ -292,6 +288,20 @@ def _whole(recordings: list[Recording], root: Path, cache: Path, jobs: int) -> l
         write_text(kept, json.dumps(damaged))
     _warn_of(damaged, root)
     return [recording for recording in recordings if recording.name not in damaged]
+
+
+def _sizes(names: Sequence[str], root: Path) -> list[tuple[str, int]]:
+    """Return each recording's name and size in bytes.
+
+    Raises
+    ------
+    DataError
+        One is missing.
+    """
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise DataError(f"{root}: {len(missing)} of {len(names)} listed recordings are missing, e.g. {missing[0]}.")
+    return [(name, (root / name).stat().st_size) for name in names]
 
 
 def _damage(path: Path) -> str:

@@ -65,8 +65,8 @@ class Scene:
     clip_id : str
         Like the organizers': eleven characters of a video id, start and end (made up).
     events : tuple of Event
-    snr_db : tuple of float
-        One for each class of the clip, in the order of `events`' classes.
+    snr_db : dict of str to float
+        Signal-to-noise ratio by label, one for each class of the clip.
     """
 
     seed: int

@@ -27,12 +27,13 @@ from crnn_weak.documents import convert
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, read_optional, write_history
-from crnn_weak.storage import replace_file, write_json, write_text
+from crnn_weak.storage import delete_files, replace_file, write_json, write_text
 from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.first_model import copy_weights, frame_scores, freeze
@@ -133,9 +134,12 @@ def train(
         return files.best_model
 
     chosen = choose_clips(len(store), config.training.n_clips, config.training.seed)
-    split_rows = validation_split(store.tags[chosen], config.training.validation_fraction, config.training.seed)
-    rows = chosen[split_rows[0]], chosen[split_rows[1]]
     ids = np.asarray(store.clip_ids)
+    split_rows = validation_split(
+        store.tags[chosen], config.training.validation_fraction, config.training.seed,
+        [source_recording(clip_id) for clip_id in ids[chosen]],
+    )  # fmt: skip
+    rows = chosen[split_rows[0]], chosen[split_rows[1]]
     split = {name: ids[part].tolist() for name, part in zip(("training", "validation"), rows, strict=True)}
     write_json(files.split, split)
 
@@ -269,7 +273,8 @@ def _open_run(files: RunFiles, config: Config, resume: bool) -> None:
                 "%s: goes on, with at most %d epochs instead of %d", files.folder, config.training.epochs,
                 stored.training.epochs,
             )  # fmt: skip
-            files.state.unlink(missing_ok=True)
+            # First, so that a kill leaves no scores of the shorter training under the new configuration.
+            delete_files([*files.of_best_model(), files.state])
     write_text(files.config, configuration.to_toml(config))
 
 

@@ -1,6 +1,8 @@
-"""The validation split: part of the training clips, stratified by class, seeded; never a clip of the test split."""
+"""The validation split: part of the training clips, by recording, stratified by class, seeded; never a test clip."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,7 +26,9 @@ def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 0xC11F]).permutation(n_listed)[: n_clips or n_listed])
 
 
-def validation_split(tags: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def validation_split(
+    tags: np.ndarray, fraction: float, seed: int, recordings: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Divide the rows of a store into training and validation rows.
 
     Each clip belongs to the stratum of its rarest tag, so that the rare classes are spread as evenly as the common
@@ -34,8 +38,10 @@ def validation_split(tags: np.ndarray, fraction: float, seed: int) -> tuple[np.n
     ----------
     tags : np.ndarray of bool, shape (n_clips, n_classes)
     fraction : float in (0, 1)
-        Share of the clips for validation.
+        Share of the clips for validation; of the recordings where clips share one.
     seed : int
+    recordings : sequence of str, optional
+        What each clip was cut from: all clips of a recording go to one side. Of a single recording they cannot.
 
     Returns
     -------
@@ -47,6 +53,13 @@ def validation_split(tags: np.ndarray, fraction: float, seed: int) -> tuple[np.n
     DataError
         There are fewer than two clips.
     """
+    names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
+    if 1 < len(names) < len(tags):
+        of_recordings = np.zeros((len(names), tags.shape[1]), bool)
+        np.logical_or.at(of_recordings, recording_of, tags)
+        sides = validation_split(of_recordings, fraction, seed)
+        training, validation = (np.flatnonzero(np.isin(recording_of, side)) for side in sides)
+        return training, validation
     n_clips, n_classes = tags.shape
     if n_clips < 2:
         raise DataError(f"{n_clips} clip(s) for training and validation: expected at least 2. Add clips.")

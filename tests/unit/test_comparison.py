@@ -121,7 +121,7 @@ def score(counts):
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
-    seeds = [score([[2, 1, 1], [1, 2, 1]]), score([[2, 2, 2], [1, 0, 0]])]  # F 4 / 6, F 4 / 5
+    seeds = dict(enumerate([score([[2, 1, 1], [1, 2, 1]]), score([[2, 2, 2], [1, 0, 0]])]))  # F 4 / 6, F 4 / 5
     found = compare({"one": seeds}, baselines={})["one"]["tagging"]
     assert found.mean == pytest.approx((4 / 6 + 4 / 5) / 2)
     assert np.isnan(found.difference)
@@ -131,15 +131,27 @@ def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
     rng = np.random.default_rng(0)
     clips = [[4, 4, int(c)] for c in rng.integers(0, 4, size=300)]
     better = [[4, 4, c + 1] for *_, c in clips]
-    entries = {"base": [score(clips)], "better": [score(better)]}
+    entries = {"base": {0: score(clips)}, "better": {0: score(better)}}
     found = compare(entries, baselines={"tagging": "base"})
     base, other = found["base"]["tagging"], found["better"]["tagging"]
     spread = np.std([c / 4 for *_, c in clips]) / np.sqrt(300)  # F is the mean of the clips' shares here
     assert base.high - base.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     assert other.difference == pytest.approx(0.25)
     assert (other.difference_low, other.difference_high) == pytest.approx((0.25, 0.25))  # the same clips are drawn
-    unequal = compare({"two": [score(clips), score(better)]}, baselines={})["two"]["tagging"]
+    unequal = compare({"two": {0: score(clips), 1: score(better)}}, baselines={})["two"]["tagging"]
     assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
+
+
+def test_a_difference_is_one_of_the_seeds_that_both_have():
+    base = {seed: score([[4, 4, seed]] * 20) for seed in (0, 1, 2)}
+    better = {seed: score([[4, 4, seed + 1]] * 20) for seed in (2, 1)}  # in another order
+    found = compare(
+        {"base": base, "better": better, "other": {7: score([[4, 4, 4]] * 20)}}, baselines={"tagging": "base"}
+    )
+    estimate = found["better"]["tagging"]
+    assert estimate.mean == pytest.approx(2.5 / 4)
+    assert (estimate.difference, estimate.difference_low, estimate.difference_high) == pytest.approx((0.25, 0.25, 0.25))
+    assert np.isnan(found["other"]["tagging"].difference)
 
 
 def scored_clip(weak, strong, events):
@@ -218,11 +230,11 @@ def test_published_scores_of_another_protocol_are_left_out(tmp_path, caplog):
 
 def test_runs_of_other_clips_are_not_compared():
     with pytest.raises(DataError, match="new: scored on other test clips"):
-        compare({"base": [score([[1, 1, 1]] * 3)], "new": [score([[1, 1, 1]] * 4)]}, baselines={})
+        compare({"base": {0: score([[1, 1, 1]] * 3)}, "new": {0: score([[1, 1, 1]] * 4)}}, baselines={})
 
 
 def test_the_table_and_the_values_say_the_same():
-    entries = {"base": [score([[1, 1, 1]] * 3)], "new": [score([[2, 2, 1]] * 3)]}
+    entries = {"base": {0: score([[1, 1, 1]] * 3)}, "new": {0: score([[2, 2, 1]] * 3)}}
     found = compare(entries, baselines={"tagging": "base"})
     text = to_markdown(found, entries, {"tagging": "base"}, "clips of a test")
     assert "clips of a test" in text

@@ -111,7 +111,9 @@ def test_other_data_are_refused(task, tmp_path, split, change):
     elif change == "no events":
         events[0] = ()
     path = store(tmp_path / "other" / "x.h5", split=split, first=first + (change == "clips"), events=events)
-    assert f"differs in {split}ing clips or" in refusal(dataclasses.replace(task, **{f"{split}_store": path}))
+    assert f"differs in {dict(train='training', test='test')[split]} clips or" in refusal(
+        dataclasses.replace(task, **{f"{split}_store": path})
+    )
 
 
 def test_clips_that_changed_sides_are_refused(task, tmp_path):
