@@ -1,6 +1,5 @@
 """The numbers in README and docs are those of committed files, and README's example prints what it says."""
 
-import csv
 import json
 import math
 import re
