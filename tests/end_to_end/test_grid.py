@@ -143,6 +143,7 @@ def test_a_killed_grid_goes_on(place):
         (["--data", "dcase2017_task4", "--audio", "nowhere", "--metadata", "nowhere"], "nowhere"),
         (["--data", "scenes", "--audio", "nowhere"], "nowhere"),
         (["--seeds", "0", "0"], "distinct"),
+        (["--settings", "1:1", "1:0.2", "1_1"], "distinct"),
         (["--jobs", "0"], "1 or more"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
     ],

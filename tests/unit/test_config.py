@@ -49,6 +49,7 @@ def test_an_override_changes_one_setting(override, section, name, value):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("preset=quick", "the other settings start from 'paper'"),
         ("training.epoch=3", "epochs"),
         ("trainig.epochs=3", "training"),
         ("training.epochs", "section.name=value"),

@@ -74,6 +74,16 @@ def test_files_folders_and_figures(street, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_figure_of_a_recording_longer_than_any_clip(tmp_path, monkeypatch):
+    from crnn_weak.figures import detection as figures
+
+    # As after two hours, in 4,000 columns; as much sound would be too slow for a test.
+    monkeypatch.setattr(figures, "_log_mel", lambda *_: (np.zeros((4000, 20), np.float32), 36))
+    soundfile.write(tmp_path / "long.flac", bursts(2.0), RATE)
+    assert detect(tmp_path / "long.flac", "--out", tmp_path / "out", "--figure") == 0
+    assert (tmp_path / "out" / "figures" / "long.png").is_file()
+
+
 def test_a_report_over_all_recordings(street, tmp_path, capsys):
     (tmp_path / "recordings").mkdir()
     street.rename(tmp_path / "recordings" / "a.wav")

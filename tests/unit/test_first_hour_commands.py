@@ -15,6 +15,8 @@ import pytest
 import crnn_weak
 from crnn_weak.cli import COMMANDS, main
 from crnn_weak.commands import doctor
+from crnn_weak.errors import DependencyError
+from crnn_weak.model.environment import prepare_environment
 from crnn_weak.versions import backend_name, installed_version, version_line
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,8 +42,10 @@ def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     assert backend_name() == "tensorflow"
-    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    assert backend_name() == "jax"
+    (tmp_path / "keras.json").write_text('{"backend": "none-such"}')
+    assert backend_name() == "none-such"
+    with pytest.raises(DependencyError, match="Keras backend 'none-such' is not installed"):
+        prepare_environment()
     (tmp_path / "keras.json").write_text("[damaged")
     assert backend_name() == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "torch")

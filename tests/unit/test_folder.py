@@ -181,6 +181,11 @@ def test_long_recordings_with_tags_only_are_an_error(own):
     assert not (own / "cache").exists()
 
 
+def test_a_long_recordings_tag_without_an_event_is_an_error(own):
+    with pytest.raises(DataError, match=r"a.flac: 2.0 s, longer .* tagged 'cat' without an event"):
+        opened(own, TAGS, events="a.flac\t0\t0.5\tdog\n", clip_seconds=1.0)
+
+
 def test_a_damaged_long_recording_is_left_for_the_features_to_skip(own):
     write_audio(own / "audio" / "long.flac", np.random.default_rng(0).uniform(-0.5, 0.5, RATE * 5), RATE)
     data = (own / "audio" / "long.flac").read_bytes()

@@ -22,6 +22,12 @@ def test_the_main_job_trains_few_clips_for_few_epochs(arguments, capsys):
     assert config.features == QUICK.features
 
 
+def test_a_preset_beside_a_file_of_another_is_refused(tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text('preset = "paper"\n')
+    assert main(["--preset", "quick", "--config", str(tmp_path / "mine.toml"), "--print-config"]) == 2
+    assert "mine.toml names preset 'paper'. Leave one of them out." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [("--preset", "quick"), ("--data", "street"), ("--set", "data.source=street")])
 def test_a_preset_or_data_are_taken_as_they_are(arguments, capsys):
     assert _printed(capsys, *arguments) == QUICK

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from crnn_weak.activity import segment_roll
+from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.baselines import baseline_events, baseline_tags, score_baselines
@@ -208,6 +209,18 @@ def test_tags_agree_with_scikit_learn():
 
 
 # --- baselines, average precision, bootstrap -----------------------------------------------------------------------
+
+
+def test_baselines_are_scored_as_asked_for():
+    events = {"a": [Event(0.5, 9.8, "Car")]}
+    narrow, wide = (
+        score_baselines(
+            None, events, classes=CLASSES, evaluation=EvaluationConfig(collar_seconds=collar, offset_fraction=0.0)
+        )
+        for collar in (0.2, 1.0)
+    )
+    assert narrow["true tags, whole clip"]["event", "f_score"] == 0.0
+    assert wide["true tags, whole clip"]["event", "f_score"] == 1.0
 
 
 def test_baselines():

@@ -14,8 +14,8 @@ from crnn_weak.features.store import StoreWriter
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.identity import write_identity
-from crnn_weak.runs.train_and_score import RunTask, check_tasks
-from crnn_weak.storage import write_text
+from crnn_weak.runs.train_and_score import RunTask, check_tasks, is_done
+from crnn_weak.storage import write_json, write_text
 
 CLASSES = ("bell", "drill")
 CONFIG = Config(
@@ -81,6 +81,26 @@ def test_an_empty_folder_takes_any_run(task, tmp_path):
 
 def test_more_epochs_continue_a_run(task):
     check_tasks([dataclasses.replace(task, config=with_training(epochs=4))])
+
+
+@pytest.mark.parametrize("aid", [{"schedule": "cosine"}, {"loss_weighting": "linear"}])
+def test_more_epochs_of_a_plan_over_all_epochs_are_refused(task, aid):
+    config = dataclasses.replace(CONFIG, aids=dataclasses.replace(CONFIG.aids, **aid))
+    write_text(task.files.config, to_toml(config))
+    longer = dataclasses.replace(config, training=with_training(epochs=4).training)
+    assert f"aids.{next(iter(aid))} was planned over its 3 epochs" in refusal(dataclasses.replace(task, config=longer))
+
+
+def test_a_run_is_done_when_all_that_the_task_names_is_scored(task):
+    assert not is_done(task)
+    metrics = {"n_clips": 8, "n_listed": 8, "tagging": {"precision": 0, "recall": 0, "f_score": 0, "class_wise": {}}}
+    write_json(task.files.metrics, metrics)
+    assert is_done(task)
+    assert not is_done(dataclasses.replace(task, config=with_training(epochs=4)))
+    with_evaluation = dataclasses.replace(task, evaluation_store=task.test_store)
+    assert not is_done(with_evaluation)
+    write_json(task.files.metrics, metrics | {"evaluation": metrics})
+    assert is_done(with_evaluation)
 
 
 def test_fewer_epochs_are_refused(task):

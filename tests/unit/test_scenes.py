@@ -214,6 +214,18 @@ def test_the_plain_esc50_layout(tmp_path):
     assert [len(data.clips(split)) for split in data.splits] == [6, 3]
 
 
+def test_a_recording_that_comes_later_is_found(tmp_path):
+    write_audio(tmp_path / "audio" / "1-dog.wav", burst("0.2-0.5"), RATE)
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "esc50.csv").write_text("filename,fold,category\n1-dog.wav,1,dog\n2-dog.wav,2,dog\n")
+    with pytest.raises(DataError, match=r"1 of 2 listed recordings are missing, e.g. audio/2-dog.wav"):
+        read_recordings(tmp_path, cache=tmp_path / "cache")
+    write_audio(tmp_path / "audio" / "2-dog.wav", burst("0.2-0.5")[:0], RATE)
+    assert len(read_recordings(tmp_path, cache=tmp_path / "cache").recordings) == 1
+    write_audio(tmp_path / "audio" / "2-dog.wav", burst("0.2-0.5"), RATE)
+    assert len(read_recordings(tmp_path, cache=tmp_path / "cache").recordings) == 2
+
+
 def test_active_regions_close_short_gaps_and_find_none_in_silence():
     audio = burst("0.1-0.3;0.5-0.7;1.2-1.3")
     np.testing.assert_allclose(active_regions(audio, RATE), [(0.1, 0.7), (1.2, 1.3)], atol=0.021)

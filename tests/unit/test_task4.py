@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from crnn_weak import config as configuration
 from crnn_weak.audio import write_audio
 from crnn_weak.config import apply_overrides, preset
 from crnn_weak.data.base import open_dataset
@@ -13,6 +14,7 @@ from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
+from crnn_weak.runs.prepare import prepare
 
 
 def opened(metadata, audio=None, **options):
@@ -84,6 +86,15 @@ def test_the_fingerprint_names_the_content_not_the_place(task4_metadata, tmp_pat
     assert partial.fingerprint != real.fingerprint
     assert opened(task4_metadata).fingerprint == real.fingerprint
     assert opened(task4_metadata, identity=7).fingerprint != real.fingerprint
+
+
+def test_the_fingerprint_reads_what_the_readers_read(tmp_path):
+    (tmp_path / "training_set.csv").write_bytes(
+        "\ufeffAAAAAAAAAA__5.000_15.000,5,15,Car,/m/0k4j\r\n".encode("utf-16-le")
+    )
+    data = opened(tmp_path)
+    assert [clip.tags for clip in data.clips("train")] == [("Car",)]
+    assert data.fingerprint == opened(tmp_path).fingerprint
 
 
 # --- a small folder in the same layout
@@ -204,3 +215,13 @@ def test_written_files_have_the_organizers_form(small):
     with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
         task4_files.write_weak_tsv(small / "x.csv", {"a": ("Car",)})
     assert not (small / "x.csv").exists()
+
+
+def test_a_clip_in_two_splits_is_refused(small, tmp_path):
+    config = configuration.from_dict(
+        {"data": {"source": "dcase2017_task4", "root": str(small), "metadata": str(small)}}
+    )
+    with pytest.raises(
+        DataError, match=r"3 clips are both in the training split and in split 'test', e.g. --jc0NAxK8M_30"
+    ):
+        prepare(config, tmp_path / "cache", tmp_path / "out")

@@ -10,6 +10,7 @@ from helpers import TINY, make_store
 
 from crnn_weak.config import Config, LossWeights, ModelConfig, TrainingConfig
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError, ModelFileError, RunError
+from crnn_weak.run_files import RunFiles
 from crnn_weak.training.split import validation_split
 from crnn_weak.training.targets import Clips, targets
 
@@ -56,6 +57,20 @@ def test_validation_split_depends_on_the_seed_alone():
     same = validation_split(tags, 0.2, 5)[1], validation_split(tags, 0.2, 5)[1]
     assert (same[0] == same[1]).all()
     assert (validation_split(tags, 0.2, 6)[1] != same[0]).any()
+
+
+def test_no_recording_is_on_both_sides():
+    tags = np.random.default_rng(0).random((60, 3)) < 0.4
+    recordings = [f"r{row % 7}" for row in range(60)]
+    training, validation = validation_split(tags, 0.3, 5, recordings)
+    assert sorted([*training, *validation]) == list(range(60))
+    assert {recordings[row] for row in training}.isdisjoint(recordings[row] for row in validation)
+    assert len({recordings[row] for row in validation}) == 2
+    alone, together = (
+        validation_split(tags, 0.3, 5, names)[1] for names in ([str(row) for row in range(60)], ["r"] * 60)
+    )
+    assert (alone == together).all()  # one clip each, or nothing to keep apart
+    assert (alone == validation_split(tags, 0.3, 5)[1]).all()
 
 
 def test_a_single_clip_cannot_be_split():
@@ -268,6 +283,17 @@ def test_more_epochs_continue_a_finished_run(tmp_path):
 
     with make_store(tmp_path, 24) as store:
         train(with_training(epochs=1), store, tmp_path / "run")
+        files = RunFiles(tmp_path / "run")
+        for scores in (files.metrics, files.comparison):
+            scores.write_text("{}")
+
+        def kill(done, total):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(with_training(epochs=2), store, tmp_path / "run", on_batch=kill)
+        assert not files.metrics.exists(), "the scores of one epoch would count as those of two"
+        assert not files.comparison.exists()
         train(with_training(epochs=2), store, tmp_path / "run")
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
 
