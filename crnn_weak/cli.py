@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 
-from crnn_weak.errors import CrnnWeakError
+from crnn_weak.errors import ConfigError, CrnnWeakError
 from crnn_weak.escape import visible
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -152,6 +152,9 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    for name, value in vars(args).items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise ConfigError(f"argument {name.replace('_', '-')}: empty; give a value, or leave it out.")
     log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
     return int(module.run(args) or 0)

@@ -7,7 +7,7 @@ No other module names these files. A *run* is one trained model with its scores;
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,9 +86,19 @@ class RunFiles(_Files):
     def written(self) -> list[Path]:
         """Return the files that training and scoring write, in an order in which they may be deleted."""
         return [
-            *self.of_best_model(), self.state, self.identity, self.last_model, self.best_model, self.history,
-            self.split, self.environment, self.config,
+            *self.of_best_model(), self.state, self.last_model, self.best_model, self.history, self.split,
+            self.environment, self.config, self.identity,
         ]  # fmt: skip
+
+    def check_own(self) -> None:
+        """Refuse a folder whose files of such names are not those of a run.
+
+        Raises
+        ------
+        RunError
+            The message names one.
+        """
+        _check_own(self, (self.config, self.identity))
 
 
 class GridFiles(_Files):
@@ -129,6 +139,25 @@ class GridFiles(_Files):
             self.report, *self.saliency_files(), self.results, self.baselines, *tables, *figures, self.environment,
             self.data, self.config,
         ]  # fmt: skip
+
+    def check_own(self) -> None:
+        """Refuse a folder whose files of such names are not those of a grid.
+
+        Raises
+        ------
+        RunError
+            The message names one.
+        """
+        _check_own(self, (self.config,))
+
+
+def _check_own(files: RunFiles | GridFiles, signs: Sequence[Path]) -> None:
+    if not any(sign.exists() for sign in signs):
+        other = [path.name for path in files.written() if path.exists() and path != files.data]
+        if other:
+            raise RunError(
+                f"{files.folder}: holds {other[0]}, which would be replaced. Choose another folder with --out."
+            )
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

@@ -97,6 +97,8 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
         choices = typing.get_args(kind)
         raise ConfigError(f"{where} = {short_repr(value)} is not known. {nearest_names(str(value), choices)}")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} = {short_repr(value)}: holds a null character, which no path can.")
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:

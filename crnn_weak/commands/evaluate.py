@@ -81,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"{args.json} is there already; give --overwrite or another name.")
     if args.bootstrap < 0:
         raise ConfigError(f"--bootstrap {args.bootstrap}: expected a number of resamples, 0 or more.")
+    if args.seed < 0:
+        raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
+    if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
+        raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
+    _refuse_unused(args)
     if args.run is not None:
         if args.reference or args.estimated or args.baseline or args.baselines:
             raise ConfigError("give either a run folder or label files, not both.")
@@ -100,6 +105,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(result.to_text(class_wise=args.class_wise), end="")
     return 0
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Refuse options that would be ignored: those of label files beside a run, and the other way round."""
+    of_lists = ("classes", "form", "kind", "strip_y", "drop_zero_length", "tags_reference", "one_class")
+    of_runs = ("operating_point", "threshold_free")
+    for name in of_lists if args.run is not None else of_runs:
+        if getattr(args, name):
+            option = f"--{getattr(args, name) if name == 'kind' else name.replace('_', '-')}"
+            other = "label files, not with a run" if args.run is not None else "a run, not with label files"
+            raise ConfigError(f"{option} goes with {other}. Leave it out.")
+    if not (args.baseline or args.baselines):
+        for name in ("tags_reference", "one_class"):
+            if getattr(args, name):
+                raise ConfigError(f"--{name.replace('_', '-')} goes with --baseline or --baselines. Leave it out.")
 
 
 def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) -> EvaluationConfig:
@@ -171,6 +191,15 @@ def _true_tags(
 
     tags = read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
     ids = match_ids(tags, reference, where=args.tags_reference)
+    for known, names, place in (
+        (reference, ids.values(), "not in the reference"),
+        (set(ids.values()), reference, "not listed"),
+    ):
+        other = next((name for name in names if name not in known), None)
+        if other is not None:
+            raise DataError(
+                f"{args.tags_reference}: recording {other!r} is {place}; expected the tags of the same ones."
+            )
     return {ids[name]: labels for name, labels in tags.items()}
 
 

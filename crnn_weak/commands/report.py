@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-saliency", action="store_true", help="no overlays (no TensorFlow needed)")
     group.add_argument("--method", default="absolute", metavar="NAME", help="of saliency, e.g. talk, smoothgrad")
     parser.add_argument("--model-card", metavar="FILE", help="run: write its model card (Markdown) instead of a page")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out or --model-card")
     parser.epilog = "example: crnn-weak report runs/loss_weight_grid/street-quick-max_dense --clips 5"
 
 
@@ -50,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.clips < 0:
         raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")
+    for name in (args.out, args.model_card):
+        if name and Path(name).is_file() and not args.overwrite:
+            raise RunError(f"{name} is there already; give --overwrite or another name.")
     if args.model_card:
         opened = open_any(args.path)
         if isinstance(opened, Experiment):

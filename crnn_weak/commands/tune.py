@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak import options
@@ -91,6 +92,11 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
     begin = _held(args, start)
     result = _search(args, scored, begin)
+    if math.isnan(result.before) or math.isnan(result.after):
+        raise DataError(
+            f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled and nothing found. "
+            "Add labeled clips, or hold out more with training.validation_fraction."
+        )
     scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
     print(f"run        {scored.run.name}, {scored.coverage}")
     print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {begin.summary()} ({source})")

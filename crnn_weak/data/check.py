@@ -187,7 +187,7 @@ def check_dataset(
     progress : bool
         Show a bar.
     """
-    chosen = list(dataset.splits if splits is None else splits)
+    chosen = list(dict.fromkeys(dataset.splits if splits is None else splits))
     clips = [clip for split in chosen for clip in dataset.clips(split)]
     tasks = (
         delayed(_check)(clip, dataset.clip_seconds, tolerance_seconds, decode, checksums)

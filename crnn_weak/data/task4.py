@@ -26,6 +26,7 @@ from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
 from crnn_weak.labels import classes as labels
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.names import video_place
 
 __all__ = ["Task4Dataset", "open_dcase2017_task4"]
 
@@ -33,6 +34,17 @@ logger = logging.getLogger(__name__)
 
 #: split -> the organizers' word for it in their file names.
 _SET_NAMES = {"train": "training", "test": "testing", "evaluation": "evaluation"}
+
+
+def _check_times(path: Path, clip_id: str, events: Sequence[Event]) -> None:
+    _, start, end = video_place(clip_id)
+    seconds = float(end) - float(start)
+    late = next((event for event in events if event.onset > seconds + 1.0), None)
+    if late is not None:
+        raise DataError(
+            f"{path}: clip {clip_id!r}: event {late.label!r} begins at {late.onset:g} s, the clip has {seconds:g} s; "
+            "times are seconds from the clip's start."
+        )
 
 
 class Task4Dataset:
@@ -166,6 +178,8 @@ class Task4Dataset:
             stray = next((clip for clip in events if clip not in tags), None)
             if stray is not None:
                 raise DataError(f"{strong_file}: clip {stray!r} is not listed in {list_file.name}.")
+            for clip_id, rows in events.items():
+                _check_times(strong_file, clip_id, rows)
         audio = self._audio
         order = {label: index for index, label in enumerate(self.classes)}
         clips = []

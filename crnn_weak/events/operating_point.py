@@ -23,6 +23,8 @@ from crnn_weak.storage import write_json
 
 __all__ = ["OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
 
+# As in the configuration.
+_MAX_SECONDS = 3600.0
 _PER_CLASS = (
     "thresholds",
     "low_thresholds",
@@ -72,6 +74,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ConfigError(f"{name}: {len(values)} values for {len(self.classes)} classes.")
             if not all(math.isfinite(value) and value >= 0 for value in values):
                 raise ConfigError(f"{name} = {values!r}: expected numbers of 0 or more.")
+            if name.endswith("_seconds") and max(values, default=0) > _MAX_SECONDS:
+                raise ConfigError(f"{name}: {max(values):g}, expected {_MAX_SECONDS:g} s or less.")
         for name in ("thresholds", "tag_thresholds"):
             wrong = [value for value in getattr(self, name) if not 0 < value < 1]
             if wrong:

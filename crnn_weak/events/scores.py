@@ -235,7 +235,22 @@ def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
         )
     strong = np.stack(list(arrays)) if len(arrays) else np.zeros((0, 0, len(classes)))
     weak = weak[[rows[clip] for clip in chosen]].astype(np.float32, copy=False)
+    _check_values(where, known, hop_seconds, strong, weak)
     return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak)
+
+
+def _check_values(where: str, clip_ids: Sequence[str], hop_seconds: float, *scores: np.ndarray) -> None:
+    problem = ""
+    if len(set(clip_ids)) < len(clip_ids):
+        problem = "a clip is listed twice"
+    elif not 0 < hop_seconds < np.inf:
+        problem = f"a hop of {hop_seconds:g} s"
+    elif any(not np.issubdtype(array.dtype, np.floating) for array in scores):
+        problem = "scores that are no floating-point numbers"
+    elif any(array.size and not (array.min() >= 0 and array.max() <= 1) for array in scores):  # NaN is neither
+        problem = "scores that are not in [0, 1]"
+    if problem:
+        raise DataError(f"{where}: a damaged score file: {problem}. Run the same command again.")
 
 
 def _frames(file: h5py.File, rows: Sequence[int], *, whole: bool) -> np.ndarray | list[np.ndarray]:

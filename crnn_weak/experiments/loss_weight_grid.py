@@ -117,12 +117,13 @@ def run_grid(
 
     files = grid.files
     with lock(grid.folder):
-        if overwrite:
-            _delete(grid)
-        stored = configuration.load_config(files.config) if files.config.exists() else grid.config
+        files.check_own()
+        stored = grid.config if overwrite or not files.config.exists() else configuration.load_config(files.config)
         check_continues(stored, grid.config, grid.folder)
         prepared = prepare(grid.config, grid.cache, grid.folder, jobs=jobs, scheduler=scheduler, progress=progress)
         tasks = grid.tasks(prepared.train_store, prepared.test_store, prepared.evaluation_store)
+        if overwrite:
+            _delete(grid)
         check_tasks(tasks)
         if stored != grid.config:
             delete_files([files.report, files.results])  # of the shorter training

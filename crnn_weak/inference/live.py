@@ -43,9 +43,10 @@ class PcmFormat:
     sample_format: str = "s16le"
 
     def __post_init__(self) -> None:
-        if self.sample_rate_hz < 1 or self.n_channels < 1:
+        if not (100 <= self.sample_rate_hz <= 768_000 and 1 <= self.n_channels <= 1024):
             raise ConfigError(
-                f"raw PCM of {self.sample_rate_hz} Hz, {self.n_channels} channels: expected 1 or more of both."
+                f"raw PCM of {self.sample_rate_hz} Hz, {self.n_channels} channels: expected 100 to 768,000 Hz and 1 to "
+                "1,024 channels, as of files."
             )
         if self.sample_format not in SAMPLE_FORMATS:
             raise ConfigError(f"sample format {self.sample_format!r}: expected {' or '.join(SAMPLE_FORMATS)}.")
@@ -162,6 +163,8 @@ class LiveDetector:
 
     def _early(self, delay_seconds: float) -> WindowPlan:
         features = self._detector.features
+        if not math.isfinite(delay_seconds):
+            raise ConfigError(f"delay of {delay_seconds} s: expected a finite number.")
         n_frames = math.floor((delay_seconds - self._fixed_seconds) / features.hop_seconds + 1e-6)
         if not 1 <= n_frames <= features.n_frames:
             least = self._fixed_seconds + features.hop_seconds

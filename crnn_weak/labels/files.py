@@ -14,7 +14,8 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,6 +277,16 @@ def read_audacity(path: str | Path) -> tuple[Event, ...]:
     return tuple(event for events in read_events(path, form="audacity").values() for event in events)
 
 
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders; one that cannot be read is an error, not an empty one."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: {error.strerror}; expected a folder of label files.") from None
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place) / name for name in names)
+
+
 def read_files(path: str | Path, *, form: str | None = None, suffixes: Collection[str] = _SUFFIXES) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders.
 
@@ -290,7 +301,7 @@ def read_files(path: str | Path, *, form: str | None = None, suffixes: Collectio
     path = Path(path)
     if not path.is_dir():
         return [read_label_file(path, form=form)]
-    inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes and not file.is_dir())
+    inside = sorted(file for file in _files_in(path) if file.suffix.lower() in suffixes)
     inside = [file for file in inside if file.name != CLASS_LIST and not file.name.startswith(".")]
     if not inside:
         raise DataError(f"{path}: no label files ({', '.join(sorted(suffixes))}) in this folder.")

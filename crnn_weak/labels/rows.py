@@ -114,6 +114,10 @@ def _name(line: int, text: str) -> str:
 
 def _label(line: int, text: str) -> str:
     try:
+        if text != text.strip():  # the readers strip blanks and tabs, not other spaces
+            raise DataError(
+                f"label {text!r} begins or ends with U+{ord(text[-1 if text[-1].isspace() else 0]):04X}, a space."
+            )
         return check_characters(text, "label")
     except DataError as error:
         raise Mismatch(line, str(error), 1) from None

@@ -15,7 +15,7 @@ from crnn_weak.config import Config, check_continues, load_config
 from crnn_weak.documents import read_json
 from crnn_weak.run_files import RunFiles, RunMetrics, Split, read_optional
 from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
-from crnn_weak.storage import delete_files, lock, write_json
+from crnn_weak.storage import lock, write_json
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -97,6 +97,7 @@ def check_tasks(tasks: Sequence[RunTask]) -> None:
     """
     identity: Identity | None = None
     for task in tasks:
+        task.files.check_own()
         if task.files.config.exists():
             check_continues(load_config(task.files.config), task.config, task.folder)
             identity = identity or task.identity()
@@ -110,7 +111,7 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
     ----------
     task : RunTask
     overwrite : bool
-        Delete the run that the folder holds, and start anew.
+        Delete the run that the folder holds, and start anew; only when nothing else is refused.
     **options
         Passed on to `crnn_weak.training.fit.train`: ``on_batch``, ``tensorboard``.
 
@@ -127,15 +128,15 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
     files = task.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with lock(files.folder, wait_seconds=math.inf):
-        if overwrite:
-            delete_files(files.written())
         identity = task.identity()
-        check_identity(files, identity)
-        if files.config.exists():
+        files.check_own()
+        if not overwrite:
+            check_identity(files, identity)
+        if files.config.exists() and not overwrite:
             check_continues(load_config(files.config), task.config, task.folder)
             if is_done(task):
                 return run_metrics(files)
-        write_identity(files, identity)
+        options |= {"overwrite": overwrite, "on_begin": lambda: write_identity(files, identity)}
         return _train_and_score(task, options)
 
 

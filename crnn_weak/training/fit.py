@@ -84,12 +84,15 @@ def train(
     store: FeatureStore,
     run_dir: str | Path,
     *,
-    resume: bool = True,
+    overwrite: bool = False,
     initial_model: str | Path | None = None,
+    on_begin: Callable[[], None] | None = None,
     on_batch: Progress | None = None,
     tensorboard: bool = False,
 ) -> Path:
     """Fit one model and return the path of its best epoch.
+
+    Whatever can be refused is refused before anything in the folder is written or deleted.
 
     Parameters
     ----------
@@ -98,10 +101,12 @@ def train(
         The training clips. The validation clips are taken from it; the test clips are never seen here.
     run_dir : path
         Made if it is not there.
-    resume : bool
-        Continue what lies in `run_dir`; False starts again and needs an empty or missing folder.
+    overwrite : bool
+        Delete the run in `run_dir` and start anew, instead of continuing it.
     initial_model : path, optional
         A model file to start from (fine-tuning); see `crnn_weak.training.first_model.copy_weights`.
+    on_begin : callable, optional
+        Called when the model is built, just before the first file is written.
     on_batch : callable, optional
         Called after every batch with (batches done, batches in all).
     tensorboard : bool
@@ -117,7 +122,7 @@ def train(
     DependencyError
         TensorBoard is asked for and not installed.
     RunError
-        `run_dir` holds a run of another configuration, or (without `resume`) any run.
+        `run_dir` holds a run of another configuration, or other files of such names.
     FeatureStoreError
         The store's features are not those of the configuration.
     """
@@ -129,8 +134,8 @@ def train(
             f"{store.path}: its features differ from the run's configuration. "
             "Rebuild with `crnn-weak features build --overwrite`, or pass the configuration stored in the file."
         )
-    _open_run(files, config, resume)
-    if is_finished(files.folder):
+    is_longer = not overwrite and _is_longer(files, config)
+    if is_finished(files.folder) and not (overwrite or is_longer):
         return files.best_model
 
     chosen = choose_clips(len(store), config.training.n_clips, config.training.seed)
@@ -141,10 +146,19 @@ def train(
     )  # fmt: skip
     rows = chosen[split_rows[0]], chosen[split_rows[1]]
     split = {name: ids[part].tolist() for name, part in zip(("training", "validation"), rows, strict=True)}
-    write_json(files.split, split)
-
     keras.utils.set_random_seed(config.training.seed)
-    fit = _restore(files, config) or _begin(config, store, rows[0], initial_model)
+    fit = (None if overwrite else _restore(files, config)) or _begin(config, store, rows[0], initial_model)
+    batches = _batches(fit, config, store, rows)
+    files.folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        delete_files(files.written())
+    if is_longer:
+        # First, so that a kill leaves no scores of the shorter training under the new configuration.
+        delete_files([*files.of_best_model(), files.state])
+    if on_begin is not None:
+        on_begin()
+    write_text(files.config, configuration.to_toml(config))
+    write_json(files.split, split)
     around = environment()
     write_json(files.environment, around)
     log.info(
@@ -152,7 +166,7 @@ def train(
         ", ".join(around.get("devices", ())) or "not listed",
     )  # fmt: skip
     callbacks = [keras.callbacks.TensorBoard(str(files.tensorboard))] if tensorboard else []
-    _run_epochs(fit, config, _batches(fit, config, store, rows), files, on_batch, callbacks)
+    _run_epochs(fit, config, batches, files, on_batch, callbacks)
     state = fit.state
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
     write_json(files.state, done)
@@ -261,21 +275,16 @@ def _publish(files: RunFiles, state: _EarlyStopping, *, copy_best: bool) -> None
     write_history(files.history, HISTORY_COLUMNS, state.history)
 
 
-def _open_run(files: RunFiles, config: Config, resume: bool) -> None:
-    files.folder.mkdir(parents=True, exist_ok=True)
-    if files.config.exists():
-        if not resume:
-            raise RunError(f"{files.folder}: holds a run already. Choose another folder, or resume it.")
-        stored = configuration.load_config(files.config)
-        check_continues(stored, config, files.folder)
-        if stored.training.epochs < config.training.epochs:
-            log.info(
-                "%s: goes on, with at most %d epochs instead of %d", files.folder, config.training.epochs,
-                stored.training.epochs,
-            )  # fmt: skip
-            # First, so that a kill leaves no scores of the shorter training under the new configuration.
-            delete_files([*files.of_best_model(), files.state])
-    write_text(files.config, configuration.to_toml(config))
+def _is_longer(files: RunFiles, config: Config) -> bool:
+    """Return whether more epochs are asked for than those of the run that is there; refuse another run."""
+    if not files.config.exists():
+        return False
+    stored = configuration.load_config(files.config)
+    check_continues(stored, config, files.folder)
+    n_stored, n_asked = stored.training.epochs, config.training.epochs
+    if n_stored < n_asked:
+        log.info("%s: goes on, with at most %d epochs instead of %d", files.folder, n_asked, n_stored)
+    return n_stored < n_asked
 
 
 def _restore(files: RunFiles, config: Config) -> _Fit | None:

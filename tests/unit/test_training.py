@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store
 
-from crnn_weak.config import Config, LossWeights, ModelConfig, TrainingConfig
+from crnn_weak.config import Config, LossWeights, ModelConfig, TrainingConfig, load_config
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError, ModelFileError, RunError
 from crnn_weak.run_files import RunFiles
 from crnn_weak.training.split import validation_split
@@ -305,8 +305,21 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
         train(with_training(epochs=1), store, tmp_path / "run")
         with pytest.raises(RunError, match="another configuration"):
             train(with_training(epochs=1, seed=9), store, tmp_path / "run")
-        with pytest.raises(RunError, match="holds a run already"):
-            train(with_training(epochs=1), store, tmp_path / "run", resume=False)
+        train(with_training(epochs=1, seed=9), store, tmp_path / "run", overwrite=True)
+    assert load_config(tmp_path / "run" / "config.toml").training.seed == 9
+
+
+def test_a_refused_training_leaves_what_was_there(tmp_path):
+    from crnn_weak.training.fit import train
+
+    with make_store(tmp_path, 24) as store:
+        train(with_training(epochs=1), store, tmp_path / "run")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        for folder, options in (("run", {"overwrite": True}), ("new", {})):
+            with pytest.raises(ConfigError, match="'conv_9' fits no layer"):
+                train(with_training(epochs=1, freeze=("conv_9",)), store, tmp_path / folder, **options)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_store_of_other_features_is_refused(tmp_path):
