@@ -251,6 +251,24 @@ def test_score_files_of_earlier_versions_are_read(tmp_path):
         np.testing.assert_array_equal(load_scores(tmp_path / name, ["b"]).strong, strong[1:].astype(np.float32))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda file: file["strong"].__setitem__((0, 0), np.nan), r"not in \[0, 1\]"),
+        (lambda file: file["weak"].__setitem__((0, 0), 5.0), r"not in \[0, 1\]"),
+        (lambda file: file.attrs.__setitem__("hop_seconds", 0.0), "a hop of 0 s"),
+        (lambda file: file["clip_ids"].__setitem__(1, "a"), "listed twice"),
+    ],
+)
+def test_scores_that_no_model_gives_are_refused(tmp_path, change, says):
+    half = np.full((2, 3, 1), 0.5, np.float32)
+    save_scores(tmp_path / "s.h5", Scores(("a", "b"), ("dog",), 0.1, half, half[:, 0]))
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        change(file)
+    with pytest.raises(DataError, match=says):
+        load_scores(tmp_path / "s.h5")
+
+
 def test_saving_and_loading_changes_no_score(tmp_path):
     rng = np.random.default_rng(1)
     strong, weak = rng.random((3, 7, 2)).astype(np.float32), rng.random((3, 2)).astype(np.float32)

@@ -106,13 +106,22 @@ def test_nan_in_a_stream_is_an_error():
         list(PcmBlocks(io.BytesIO(data), PcmFormat(RATE, 1, "f32le"), RATE))
 
 
-@pytest.mark.parametrize("wrong", [{"sample_rate_hz": 0}, {"n_channels": 0}, {"sample_format": "u8"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sample_rate_hz": 0},
+        {"sample_rate_hz": 10**20},
+        {"n_channels": 0},
+        {"n_channels": 10**18},
+        {"sample_format": "u8"},
+    ],
+)
 def test_an_impossible_format_is_refused(wrong):
     with pytest.raises(ConfigError):
         PcmFormat(**{"sample_rate_hz": RATE, **wrong})
 
 
-@pytest.mark.parametrize("delay", [0.0, -1.0, 0.3, 6.0])
+@pytest.mark.parametrize("delay", [0.0, -1.0, 0.3, 6.0, float("nan"), float("inf")])
 def test_an_impossible_delay_is_refused(delay):
     with pytest.raises(ConfigError, match="delay"):
         LiveDetector(detector(), PcmFormat(RATE), delay_seconds=delay)

@@ -214,6 +214,13 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
         (["nowhere"], "no such run folder"),
         (["--reference", "{ref}", "--estimated", "{est}", "--json", "{ref}"], "--overwrite"),
         (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "-5"], "0 or more"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "5", "--seed", "-1"], "--seed -1"),
+        (["nowhere", "--classes", "{classes}"], "--classes goes with label files"),
+        (["nowhere", "--tags"], "--tags goes with label files"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--threshold-free"], "--threshold-free goes with a run"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--one-class", "Car"], "goes with --baseline"),
+        (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
+        (["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"], "'z' is not in the reference"),
     ],
 )
 def test_wrong_arguments_give_one_line(capsys, files, arguments, message):
@@ -221,6 +228,7 @@ def test_wrong_arguments_give_one_line(capsys, files, arguments, message):
         "ref": files("ref.txt", REFERENCE),
         "est": files("est.txt", ESTIMATED),
         "classes": files("classes.txt", "Car\n"),
+        "tags": files("tags.tsv", "filename\tevent_label\nz.wav\tCar\n"),
     }
     code, out, err = run(capsys, *(argument.format(**paths) for argument in arguments))
     assert (code, out) == (2, "")

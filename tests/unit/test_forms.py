@@ -8,7 +8,7 @@ import pytest
 from crnn_weak.cli import main
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import read_events, read_tags
+from crnn_weak.labels.files import read_events, read_files, read_tags
 from crnn_weak.labels.forms import FORMS, read_label_file
 
 
@@ -208,6 +208,24 @@ def test_naming_the_form_decides(tmp_path):
         read_events(path, form="ravem")
     with pytest.raises(DataError, match=r"line 2: 'b.wav' has no|line 1: 'name' has no audio suffix"):
         read_tags(saved(tmp_path, "name\tlabel\nb.wav\tx\n"), form="dcase-tags")
+
+
+def test_a_label_that_could_not_be_written_is_refused_where_it_is_read(tmp_path):
+    with pytest.raises(DataError, match=r"line 2: label 'dog\\xa0' begins or ends with U\+00A0"):
+        read_tags(saved(tmp_path, "filename\tevent_label\na.wav\tdog\u00a0\n"))
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "a.txt").write_text("0\t1\tdog\n")
+
+    def walk(folder, onerror):
+        yield str(folder), ["site"], ["a.txt"]
+        onerror(PermissionError(13, "Permission denied", str(folder / "site")))
+
+    monkeypatch.setattr("crnn_weak.labels.files.os.walk", walk)  # root may read everything
+    with pytest.raises(DataError, match="site: Permission denied"):
+        read_files(tmp_path, form="audacity")
 
 
 def test_the_page_lists_every_form_with_what_it_holds():

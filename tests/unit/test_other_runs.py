@@ -14,7 +14,7 @@ from crnn_weak.features.store import StoreWriter
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.identity import write_identity
-from crnn_weak.runs.train_and_score import RunTask, check_tasks, is_done
+from crnn_weak.runs.train_and_score import RunTask, check_tasks, is_done, train_and_score
 from crnn_weak.storage import write_json, write_text
 
 CLASSES = ("bell", "drill")
@@ -73,6 +73,17 @@ def refusal(task):
 
 def test_the_same_run_is_accepted(task):
     check_tasks([task])
+
+
+@pytest.mark.parametrize("name", ["tags.tsv", "report.html", "best.keras"])
+def test_a_folder_with_files_of_such_names_but_no_run_is_refused(task, tmp_path, name):
+    (tmp_path / "yard").mkdir()
+    (tmp_path / "yard" / name).write_text("mine")
+    yard = dataclasses.replace(task, folder=str(tmp_path / "yard"))
+    for refused in (lambda: check_tasks([yard]), lambda: train_and_score(yard, overwrite=True)):
+        with pytest.raises(RunError, match=f"yard: holds {name}, which would be replaced"):
+            refused()
+    assert (tmp_path / "yard" / name).read_text() == "mine"
 
 
 def test_an_empty_folder_takes_any_run(task, tmp_path):

@@ -200,17 +200,22 @@ def test_the_command_writes_the_page(experiment_path, tmp_path, capsys):
 
 
 def test_bad_arguments_are_one_line_and_code_2(experiment_path, tmp_path, capsys):
+    mine = tmp_path / "tags.tsv"
+    mine.write_text("a.wav\tdog\n")
     for arguments in (
         [str(tmp_path / "nothing")],
         [str(experiment_path), "--clips", "-1"],
         [str(experiment_path), "--clip=--jc0NAxK8M_30.000_40.000"],
         [str(experiment_path), "--setting", "7:1"],
         [str(experiment_path), "--model-card", str(tmp_path / "card.md")],
+        [str(experiment_path), "--out", str(mine)],
+        [str(experiment_path), "--out", ""],
     ):
         assert main(["-q", "report", "--no-saliency", *arguments]) == 2
         error = capsys.readouterr().err
         assert error.startswith("crnn-weak report: error: ")
         assert error.count("\n") == 1
+    assert mine.read_text() == "a.wav\tdog\n"
 
 
 def test_pictures_are_one_pixel_per_frame_and_band():

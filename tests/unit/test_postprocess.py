@@ -116,6 +116,7 @@ def test_an_operating_point_survives_json():
         ({"thresholds": [0.5, "high"]}, r"thresholds\[1\]: expected `float`, got `str`"),
         ({"thresholds": None}, "thresholds: expected `array`"),
         ({"low_thresholds": [0.6, 0.1]}, "above its threshold"),
+        ({"min_duration_seconds": [1e300, 0.0]}, "expected 3600 s or less"),
         ({"median_seconds": [-1.0, 0.0]}, "0 or more"),
         ({"threshold": 0.5}, "unknown field `threshold`"),
     ],

@@ -232,6 +232,13 @@ def test_active_regions_close_short_gaps_and_find_none_in_silence():
     assert active_regions(np.zeros(RATE), RATE) == ()
 
 
+def test_a_segment_beyond_the_recording_is_refused(tmp_path):
+    write_audio(tmp_path / "a.wav", burst("0.1-0.3"), RATE)
+    (tmp_path / "meta.csv").write_text(HEADER + "a.wav,1,dog,event,0,100-300,x\n")  # in milliseconds
+    with pytest.raises(DataError, match=r"a.wav is active until 300 s and has 1.50 s; segments are seconds"):
+        read_recordings(tmp_path, cache=tmp_path / "cache")
+
+
 GOOD = "a.wav,1,dog,event,0,0.1-0.2,x\n"
 
 
@@ -245,6 +252,8 @@ GOOD = "a.wav,1,dog,event,0,0.1-0.2,x\n"
         (HEADER + "a.wav,1,dog,event,0,0.3-0.2,x\n", "line 2: segment '0.3-0.2'"),
         (HEADER + "a.wav,1,dog,event,0,,x\n", "line 2: a.wav has no active segment"),
         (HEADER + "a.wav,1,dog,noise,0,0.1-0.2,x\n", "line 2: role 'noise'"),
+        (HEADER + "a.wav,1,dog,event,yes,0.1-0.2,x\n", "line 2: texture 'yes', expected 0 or 1"),
+        (HEADER + "a.wav,1,,event,0,0.1-0.2,x\n", "line 2: the category is empty"),
         (HEADER + GOOD, "1 of 1 listed recordings are missing, e.g. a.wav"),
     ],
 )
