@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 
 from crnn_weak.errors import ConfigError, CrnnWeakError
 from crnn_weak.escape import visible
@@ -152,9 +153,10 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    for name, value in vars(args).items():
-        if value == "" or (isinstance(value, list) and "" in value):
-            raise ConfigError(f"argument {name.replace('_', '-')}: empty; give a value, or leave it out.")
+    for before, argument in pairwise(["", *arguments]):
+        if not argument or (argument.startswith("--") and argument.endswith("=") and argument.count("=") == 1):
+            name = argument.rstrip("=") or before
+            raise ConfigError(f"an empty argument{f' after {name}' if name else ''}: give a value, or leave it out.")
     log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
     return int(module.run(args) or 0)

@@ -146,6 +146,10 @@ def _dcase_tags(tags: _Tags) -> list[list[str]]:
         for label in labels:
             _refuse_joined(label, known)
         rows += [[_audio_name(name), label] for label in labels] or [[_audio_name(name)]]
+    # Without a label no row has a tab, and another separator would be looked for.
+    split = next((name for (name, *_) in rows if set(name) & set(",;")), None)
+    if split is not None and all(len(row) == 1 for row in rows):
+        raise DataError(f"{split!r}: in a list without labels the name would be read as several fields; rename it.")
     return rows
 
 

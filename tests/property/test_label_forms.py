@@ -93,6 +93,7 @@ def test_events(tmp_path_factory, form, named, labels):
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("form", TAG_FORMS)
 @settings(max_examples=30)
+@example(labels={"0;": []})
 @given(labels=tag_lists)
 def test_tags(tmp_path_factory, form, named, labels):
     path = written(tmp_path_factory.mktemp("forms"), form, labels)
