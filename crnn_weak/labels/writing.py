@@ -237,11 +237,15 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
 def _by_path(path: str | Path, labels: Mapping[str, Sequence]) -> dict[str, Sequence]:
     """Return labels by checked relative path."""
     found: dict[str, Sequence] = {}
+    ids = set()
     for name, rows in labels.items():
         place = recording_path(check_name(name, str(path)))
-        check_name(recording_id(place), str(path))  # its suffix may have hidden a blank at the end
-        if place in ("", ".") or place in found:
-            raise DataError(f"{path}: {name!r} is no file name, or stands for the same file as another; rename it.")
+        identifier = check_name(recording_id(place), str(path))  # its suffix may have hidden a blank at the end
+        if place in ("", ".") or identifier in ids:
+            raise DataError(
+                f"{path}: {name!r} is no file name, or stands for the same recording as another; rename it."
+            )
+        ids.add(identifier)
         found[place] = rows
     return found
 

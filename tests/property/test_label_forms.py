@@ -76,6 +76,7 @@ def read_back(path, form, of):
 @pytest.mark.parametrize("form", EVENT_FORMS)
 @settings(max_examples=30)
 @example(labels={"dog": [], "classes": []})
+@example(labels={"1": [Event(0.0, 0.0, "dog")], "1.wav": []})
 @given(labels=event_lists)
 def test_events(tmp_path_factory, form, named, labels):
     path = written(tmp_path_factory.mktemp("forms"), form, labels)
