@@ -7,7 +7,7 @@ No other module names these files. A *run* is one trained model with its scores;
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +54,26 @@ class _Files:
         """Return the saliency maps and their tables, as far as there are any."""
         return [path for path in self.saliency.glob("*") if path.is_file()]
 
+    def written(self) -> list[Path]:
+        """Return the files that the package writes there, in an order in which they may be deleted."""
+        raise NotImplementedError
+
+    def check_own(self) -> None:
+        """Refuse a folder whose files of such names are not those of a run or a grid.
+
+        Raises
+        ------
+        RunError
+            The message names one.
+        """
+        if self.config.exists() or (self.folder / "identity.json").exists():
+            return
+        other = [path.name for path in self.written() if path.exists() and path != self.data]
+        if other:
+            raise RunError(
+                f"{self.folder}: holds {other[0]}, which would be replaced. Choose another folder with --out."
+            )
+
 
 class RunFiles(_Files):
     """Paths of a run folder's files."""
@@ -89,16 +109,6 @@ class RunFiles(_Files):
             *self.of_best_model(), self.state, self.last_model, self.best_model, self.history, self.split,
             self.environment, self.config, self.identity,
         ]  # fmt: skip
-
-    def check_own(self) -> None:
-        """Refuse a folder whose files of such names are not those of a run.
-
-        Raises
-        ------
-        RunError
-            The message names one.
-        """
-        _check_own(self, (self.config, self.identity))
 
 
 class GridFiles(_Files):
@@ -139,25 +149,6 @@ class GridFiles(_Files):
             self.report, *self.saliency_files(), self.results, self.baselines, *tables, *figures, self.environment,
             self.data, self.config,
         ]  # fmt: skip
-
-    def check_own(self) -> None:
-        """Refuse a folder whose files of such names are not those of a grid.
-
-        Raises
-        ------
-        RunError
-            The message names one.
-        """
-        _check_own(self, (self.config,))
-
-
-def _check_own(files: RunFiles | GridFiles, signs: Sequence[Path]) -> None:
-    if not any(sign.exists() for sign in signs):
-        other = [path.name for path in files.written() if path.exists() and path != files.data]
-        if other:
-            raise RunError(
-                f"{files.folder}: holds {other[0]}, which would be replaced. Choose another folder with --out."
-            )
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
