@@ -1,4 +1,4 @@
-"""Presets, TOML files and ``--set`` overrides of the settings; the settings themselves are in `crnn_weak.settings`."""
+"""Presets, TOML files, ``--set``, and which settings may continue a run; the settings are in `crnn_weak.settings`."""
 
 from __future__ import annotations
 

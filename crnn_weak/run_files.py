@@ -47,7 +47,7 @@ class _Files:
     data = _named("data.json", "provenance, classes, coverage, stores and recordings: `RunData`")
     environment = _named("environment.json", "versions, machine, devices")
     report = _named("report.html", "the page of `crnn-weak report`")
-    model_card = _named("model-card.md", "the model card of `crnn-weak report --card`")
+    model_card = _named("model-card.md", "the model card of `crnn-weak report --model-card`")
     saliency = _named("saliency", "folder of saliency maps")
 
     def saliency_files(self) -> list[Path]:

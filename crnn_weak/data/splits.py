@@ -1,4 +1,4 @@
-"""Splits: given or drawn at random, and the list file that stores them.
+"""Training and test split: given or drawn at random, and the list file that stores them.
 
 The list file has the columns ``clip_id split sha256 status`` (tab, header); the status is ok, missing, short or
 unreadable, the checksum may be empty.

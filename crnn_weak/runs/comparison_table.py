@@ -1,4 +1,4 @@
-"""The table and the figure of compared runs."""
+"""The table of compared runs, as Markdown and CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips and feature stores for an experiment: built if missing, reused otherwise."""
+"""Clips and feature stores for an experiment: made, or refused, if missing; reused otherwise."""
 
 from __future__ import annotations
 
