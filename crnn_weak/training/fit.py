@@ -23,7 +23,7 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config, check_continues
-from crnn_weak.documents import convert
+from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
@@ -32,7 +32,7 @@ from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
-from crnn_weak.run_files import FitState, RunFiles, read_optional, write_history
+from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
 from crnn_weak.storage import delete_files, replace_file, write_json, write_text
 from crnn_weak.training.aids import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
@@ -138,13 +138,8 @@ def train(
     if is_finished(files.folder) and not (overwrite or is_longer):
         return files.best_model
 
-    chosen = choose_clips(len(store), config.training.n_clips, config.training.seed)
+    rows = _split_rows(config, store, None if overwrite or not files.last_model.exists() else files.split)
     ids = np.asarray(store.clip_ids)
-    split_rows = validation_split(
-        store.tags[chosen], config.training.validation_fraction, config.training.seed,
-        [source_recording(clip_id) for clip_id in ids[chosen]],
-    )  # fmt: skip
-    rows = chosen[split_rows[0]], chosen[split_rows[1]]
     split = {name: ids[part].tolist() for name, part in zip(("training", "validation"), rows, strict=True)}
     keras.utils.set_random_seed(config.training.seed)
     fit = (None if overwrite else _restore(files, config)) or _begin(config, store, rows[0], initial_model)
@@ -171,6 +166,24 @@ def train(
     done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
     write_json(files.state, done)
     return files.best_model
+
+
+def _split_rows(config: Config, store: FeatureStore, begun: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train and to validate on; those of a run that has begun are the ones that it wrote."""
+    if begun is not None and begun.exists():
+        position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
+        stored = read_json(begun, Split)
+        if not position.keys() >= {*stored.training, *stored.validation}:
+            raise RunError(f"{begun}: lists clips that are not in {store.path}. Choose another folder.")
+        training, validation = (
+            np.array([position[clip_id] for clip_id in ids]) for ids in (stored.training, stored.validation)
+        )
+        return training, validation
+    settings = config.training
+    chosen = choose_clips(len(store), settings.n_clips, settings.seed)
+    recordings = [source_recording(store.clip_ids[row]) for row in chosen]
+    training, validation = validation_split(store.tags[chosen], settings.validation_fraction, settings.seed, recordings)
+    return chosen[training], chosen[validation]
 
 
 def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_model: str | Path | None) -> _Fit:

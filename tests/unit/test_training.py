@@ -309,6 +309,24 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     assert load_config(tmp_path / "run" / "config.toml").training.seed == 9
 
 
+def test_a_resume_keeps_the_split_that_was_drawn(tmp_path):
+    from crnn_weak.training.fit import train
+
+    files = RunFiles(tmp_path / "run")
+    with make_store(tmp_path, 24) as store:
+        train(with_training(epochs=1), store, files.folder)
+        drawn = json.loads(files.split.read_text())
+        other = {"training": drawn["training"][1:], "validation": [drawn["training"][0], *drawn["validation"]]}
+        files.split.write_text(json.dumps(other))  # as an earlier version might have drawn it
+        train(with_training(epochs=2), store, files.folder)
+        assert {name: set(ids) for name, ids in json.loads(files.split.read_text()).items()} == {
+            name: set(ids) for name, ids in other.items()
+        }
+        files.split.write_text(json.dumps(drawn | {"training": ["elsewhere"]}))
+        with pytest.raises(RunError, match="lists clips that are not in"):
+            train(with_training(epochs=3), store, files.folder)
+
+
 def test_a_refused_training_leaves_what_was_there(tmp_path):
     from crnn_weak.training.fit import train
 
