@@ -122,7 +122,7 @@ def train(
     DependencyError
         TensorBoard is asked for and not installed.
     RunError
-        `run_dir` holds a run of another configuration, or other files of such names.
+        `run_dir` holds a run of another configuration, or of other clips.
     FeatureStoreError
         The store's features are not those of the configuration.
     """
