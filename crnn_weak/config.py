@@ -248,6 +248,10 @@ def fingerprint(*sections: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
 
+# Training aids that plan over the number of epochs: setting to value.
+_PLANNED = {"schedule": "cosine", "loss_weighting": "linear"}
+
+
 def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
     """Refuse to continue the run or grid in `folder` with other settings; only more epochs are allowed.
 
@@ -261,17 +265,16 @@ def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
     """
     n_stored, n_asked = stored.training.epochs, asked.training.epochs
     with_stored = dataclasses.replace(asked, training=dataclasses.replace(asked.training, epochs=n_stored))
-    if stored == with_stored and n_asked == n_stored:
+    differs_in_epochs_only = stored == with_stored
+    planned = [name for name, value in _PLANNED.items() if getattr(asked.aids, name) == value]
+    if differs_in_epochs_only and (n_asked == n_stored or (n_asked > n_stored and not planned)):
         return
-    if stored == with_stored and n_asked > n_stored:
-        if asked.aids.schedule == "constant" and asked.aids.loss_weighting != "linear":
-            return
-        planned = "aids.schedule" if asked.aids.schedule != "constant" else "aids.loss_weighting"
+    if differs_in_epochs_only and n_asked > n_stored:
         raise RunError(
-            f"{folder}: {planned} was planned over its {n_stored} epochs; {n_asked} are another training. "
+            f"{folder}: aids.{planned[0]} was planned over its {n_stored} epochs; {n_asked} are another training. "
             "Choose another folder with --out, or start anew with --overwrite."
         )
-    fewer = " More epochs continue what is there, fewer do not." if stored == with_stored else ""
+    fewer = " More epochs continue what is there, fewer do not." if differs_in_epochs_only else ""
     raise RunError(
         f"{folder}: holds another configuration: {_difference(stored, asked)}.{fewer} "
         "Choose another folder with --out, or start anew with --overwrite."

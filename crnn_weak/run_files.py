@@ -6,6 +6,7 @@ No other module names these files. A *run* is one trained model with its scores;
 
 from __future__ import annotations
 
+import abc
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def _named(name: str, doc: str) -> Any:
     return property(lambda files: files.folder / name, doc=doc)
 
 
-class _Files:
+class _Files(abc.ABC):
     """The files that the folders of a run and of a grid share."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -54,9 +55,13 @@ class _Files:
         """Return the saliency maps and their tables, as far as there are any."""
         return [path for path in self.saliency.glob("*") if path.is_file()]
 
+    @abc.abstractmethod
     def written(self) -> list[Path]:
         """Return the files that the package writes there, in an order in which they may be deleted."""
-        raise NotImplementedError
+
+    def is_begun(self) -> bool:
+        """Return whether the package has begun to write there."""
+        return self.config.exists()
 
     def check_own(self) -> None:
         """Refuse a folder whose files of such names are not those of a run or a grid.
@@ -66,7 +71,7 @@ class _Files:
         RunError
             The message names one.
         """
-        if self.config.exists() or (self.folder / "identity.json").exists():
+        if self.is_begun():
             return
         other = [path.name for path in self.written() if path.exists() and path != self.data]
         if other:
@@ -94,6 +99,10 @@ class RunFiles(_Files):
     metrics = _named("metrics.json", "written last: its presence says that the run is whole")
     comparison = _named("comparison.json", "tuned on validation clips, counted on test clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
+
+    def is_begun(self) -> bool:
+        """Return whether a run has begun; its identity is the first file."""
+        return self.identity.exists() or super().is_begun()
 
     def of_best_model(self) -> list[Path]:
         """Return the files that follow from the trained model, in an order in which they may be deleted."""

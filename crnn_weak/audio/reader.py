@@ -31,15 +31,16 @@ from crnn_weak import timing
 from crnn_weak.audio.containers import View, missing_audio, open_mp3
 from crnn_weak.errors import DataError
 
-__all__ = ["STDIN", "AudioBlocks", "AudioHeader", "Resampler", "load_clip", "read_header"]
+__all__ = ["SAMPLE_RATES_HZ", "STDIN", "AudioBlocks", "AudioHeader", "Resampler", "load_clip", "read_header"]
 
 #: The path that means "a recording on standard input".
 STDIN = "-"
+#: The lowest and the highest sample rate that is read.
+SAMPLE_RATES_HZ = (100, 768_000)
 
 # Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
 _BLOCK_SECONDS = 20.0
 _BLOCK_VALUES = 2**24  # samples times channels
-_RATES = (100, 768_000)
 # libsndfile's "length not known", e.g. a FLAC that was written to a pipe.
 _UNKNOWN_FRAMES = 2**62
 # Full scale of 16 bits is 32767/32768; anything above is at the rail.
@@ -153,9 +154,10 @@ def _open(source: Any, where: str, stack: contextlib.ExitStack) -> _Source:
         if endless is not None:
             exact = False
             decoder = stack.enter_context(soundfile.SoundFile(endless))
-    if not _RATES[0] <= decoder.samplerate <= _RATES[1]:
+    if not SAMPLE_RATES_HZ[0] <= decoder.samplerate <= SAMPLE_RATES_HZ[1]:
         raise DataError(
-            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {_RATES[0]} to {_RATES[1]}. The header is "
+            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {SAMPLE_RATES_HZ[0]} to {SAMPLE_RATES_HZ[1]}. "
+            "The header is "
             "damaged; replace or remove the file."
         )
     return _Source(decoder, where, exact=exact)
@@ -410,12 +412,16 @@ def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
     """Return (array of shape (n_samples, n_channels), rate)."""
     expected = (
         f"{name or 'array'}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, "
-        f"n_channels) and a rate of {_RATES[0]} to {_RATES[1]} Hz"
+        f"n_channels) and a rate of {SAMPLE_RATES_HZ[0]} to {SAMPLE_RATES_HZ[1]} Hz"
     )
     if not isinstance(source, tuple) or len(source) != 2:
         raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
     audio, rate = np.asarray(source[0]), source[1]
-    if not isinstance(rate, int | float | np.number) or not _RATES[0] <= rate <= _RATES[1] or audio.ndim not in (1, 2):
+    if (
+        not isinstance(rate, int | float | np.number)
+        or not SAMPLE_RATES_HZ[0] <= rate <= SAMPLE_RATES_HZ[1]
+        or audio.ndim not in (1, 2)
+    ):
         raise DataError(f"{expected}, received shape {audio.shape} and rate {rate!r}.")
     if audio.dtype.kind not in "fiu":
         raise DataError(f"{expected}, received numbers of type {audio.dtype}.")

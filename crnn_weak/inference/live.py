@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from crnn_weak.audio import Resampler
+from crnn_weak.audio.reader import SAMPLE_RATES_HZ
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.events.decode import Decoder
 from crnn_weak.events.operating_point import OperatingPoint
@@ -43,10 +44,11 @@ class PcmFormat:
     sample_format: str = "s16le"
 
     def __post_init__(self) -> None:
-        if not (100 <= self.sample_rate_hz <= 768_000 and 1 <= self.n_channels <= 1024):
+        lowest, highest = SAMPLE_RATES_HZ
+        if not (lowest <= self.sample_rate_hz <= highest and 1 <= self.n_channels <= 1024):
             raise ConfigError(
-                f"raw PCM of {self.sample_rate_hz} Hz, {self.n_channels} channels: expected 100 to 768,000 Hz and 1 to "
-                "1,024 channels, as of files."
+                f"raw PCM of {self.sample_rate_hz} Hz, {self.n_channels} channels: expected {lowest} to {highest:,} Hz "
+                "and 1 to 1,024 channels, as of files."
             )
         if self.sample_format not in SAMPLE_FORMATS:
             raise ConfigError(f"sample format {self.sample_format!r}: expected {' or '.join(SAMPLE_FORMATS)}.")

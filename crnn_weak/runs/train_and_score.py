@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.labels.events import Event
 
-__all__ = ["RunTask", "check_tasks", "is_complete", "run_metrics", "train_and_score"]
+__all__ = ["RunTask", "check_tasks", "is_complete", "is_done", "run_metrics", "train_and_score"]
 
 log = logging.getLogger(__name__)
 
