@@ -154,10 +154,10 @@ def _open(source: Any, where: str, stack: contextlib.ExitStack) -> _Source:
         if endless is not None:
             exact = False
             decoder = stack.enter_context(soundfile.SoundFile(endless))
-    if not SAMPLE_RATES_HZ[0] <= decoder.samplerate <= SAMPLE_RATES_HZ[1]:
+    lowest, highest = SAMPLE_RATES_HZ
+    if not lowest <= decoder.samplerate <= highest:
         raise DataError(
-            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {SAMPLE_RATES_HZ[0]} to {SAMPLE_RATES_HZ[1]}. "
-            "The header is "
+            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {lowest} to {highest}. The header is "
             "damaged; replace or remove the file."
         )
     return _Source(decoder, where, exact=exact)
