@@ -101,7 +101,7 @@ def decode_toml(data: bytes, where: str, *, advice: str = "", error: type[CrnnWe
     """Parse a TOML document; check the result with `convert`."""
     _check_bounds(data, where, error)
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors write a mark
     except (ValueError, OverflowError, RecursionError) as fault:  # both of TOML's and UTF-8's are ValueErrors
         raise error(f"{where}: not a TOML document ({_reason(fault)}). {advice}".rstrip()) from None
 

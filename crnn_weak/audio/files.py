@@ -50,9 +50,9 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry.path):  # False, not an error, for a link to itself
                 subfolders.append(entry.path)
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and entry.is_file():
+            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and os.path.isfile(entry.path):
                 yield Path(entry.path)
     for subfolder in subfolders:
         yield from _walk(subfolder, seen)

@@ -259,6 +259,8 @@ class _Output:
             )
         for detection in self._failed:
             print(f"failed: {listed_name(' '.join(str(detection.error).split()))}", file=sys.stderr)
+        if len(self._failed) == self._n:
+            return 2
         return 1 if self._failed else 0
 
 

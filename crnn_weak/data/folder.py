@@ -47,7 +47,7 @@ from crnn_weak.data.base import Clip
 from crnn_weak.data.splits import stratified_part
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels.classes import tag_array
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, check_begin_within
 from crnn_weak.labels.folder import ListedRecording, read_labels
 from crnn_weak.labels.names import match_ids, recording_id
 
@@ -127,15 +127,6 @@ class _Cut:
 
 def _in_order(labels: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(labels, key=classes.index))
-
-
-def _check_times(clip: Clip, duration: float) -> None:
-    late = next((event for event in clip.events or () if event.onset > duration + 1.0), None)
-    if duration and late is not None:
-        raise DataError(
-            f"{clip.path}: event {late.label!r} begins at {late.onset:g} s, the recording has {duration:.1f} s; "
-            "event times are seconds from its start."
-        )
 
 
 def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[_Cut]:
@@ -263,7 +254,8 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
             recording.events,
         )
         duration = seconds.get(recording.name, 0.0)
-        _check_times(clip, duration)
+        if duration:
+            check_begin_within(clip.events or (), duration, str(clip.path))
         if duration <= clip_seconds + _SLACK_SECONDS:
             clips.append(clip)
         else:

@@ -25,7 +25,7 @@ from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
 from crnn_weak.labels import classes as labels
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, check_begin_within
 from crnn_weak.labels.names import video_place
 
 __all__ = ["Task4Dataset", "open_dcase2017_task4"]
@@ -34,17 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: split -> the organizers' word for it in their file names.
 _SET_NAMES = {"train": "training", "test": "testing", "evaluation": "evaluation"}
-
-
-def _check_times(path: Path, clip_id: str, events: Sequence[Event]) -> None:
-    _, start, end = video_place(clip_id)
-    seconds = float(end) - float(start)
-    late = next((event for event in events if event.onset > seconds + 1.0), None)
-    if late is not None:
-        raise DataError(
-            f"{path}: clip {clip_id!r}: event {late.label!r} begins at {late.onset:g} s, the clip has {seconds:g} s; "
-            "times are seconds from the clip's start."
-        )
 
 
 class Task4Dataset:
@@ -179,7 +168,8 @@ class Task4Dataset:
             if stray is not None:
                 raise DataError(f"{strong_file}: clip {stray!r} is not listed in {list_file.name}.")
             for clip_id, rows in events.items():
-                _check_times(strong_file, clip_id, rows)
+                _, start, end = video_place(clip_id)
+                check_begin_within(rows, float(end) - float(start), f"{strong_file}: clip {clip_id!r}")
         audio = self._audio
         order = {label: index for index, label in enumerate(self.classes)}
         clips = []

@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from crnn_weak.errors import DataError, DependencyError
 
-__all__ = ["Event", "EventList", "Events", "by_time"]
+__all__ = ["Event", "EventList", "Events", "by_time", "check_begin_within"]
 
 
 @dataclass(frozen=True, order=True)
@@ -51,6 +51,30 @@ class Event:
 def by_time(event: Event) -> tuple[float, float, str]:
     """Return an event's place in a sorted list: by onset, offset and label."""
     return event.onset, event.offset, event.label
+
+
+def check_begin_within(events: Iterable[Event], seconds: float, where: str) -> None:
+    """Refuse events that begin behind the end of their clip or recording: their times count from elsewhere.
+
+    Parameters
+    ----------
+    events : iterable of Event
+    seconds : float
+        Length of the clip or recording; a second more is allowed, since decoders and annotators round.
+    where : str
+        What it is, in the message.
+
+    Raises
+    ------
+    DataError
+        An event begins later.
+    """
+    late = next((event for event in events if event.onset > seconds + 1.0), None)
+    if late is not None:
+        raise DataError(
+            f"{where}: event {late.label!r} begins at {late.onset:g} s, behind its end at {seconds:.1f} s. Expected "
+            "seconds from its start; correct the labels."
+        )
 
 
 #: Events of many clips, by clip id. A clip that is listed and has no events maps to an empty sequence.

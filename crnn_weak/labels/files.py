@@ -245,7 +245,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     DataError
         The file is empty, names a class twice, or a label holds a control character.
     """
-    rows = [text.split("\t") for _, text in read_lines(path)]
+    rows = [text.rstrip().split("\t") for _, text in read_lines(path)]
     if len(rows) > 1 and len(rows[0]) != len(rows[1]):
         rows = rows[1:]  # the header of the organizers' list, which has blanks for tabs
     labels = [check_characters(fields[-1].strip(), str(path)) for fields in rows]

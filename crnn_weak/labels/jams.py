@@ -54,7 +54,7 @@ def read_jams(path: str | Path) -> list[LabelRow]:
     Raises
     ------
     DataError
-        The file is not JSON, has no annotation of labels in time, or an observation is no event.
+        The file is not JSON, has no annotation of labels in time or several, or an observation is no event.
     """
     path = Path(path)
     try:
@@ -74,6 +74,11 @@ def read_jams(path: str | Path) -> list[LabelRow]:
     if not known and annotations:
         there = ", ".join(sorted({str(a.get("namespace"))[:40] for a in annotations}))
         raise DataError(f"{path}: namespaces {there}; expected segment_open, scaper or tag_*.")
+    if len(known) > 1:
+        raise DataError(
+            f"{path}: {len(known)} annotations of labels in time; they may be several annotators' of the same events. "
+            "Expected one; keep that in the file."
+        )
     rows: list[LabelRow] = []
     for annotation in known:
         try:

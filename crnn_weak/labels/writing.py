@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from crnn_weak.labels.task4 import set_rows, weak_rows
 from crnn_weak.storage import write_json
 
 __all__ = ["RAVEN_COLUMNS", "Written", "target_paths", "write_labels"]
+
+#: Bytes in a name of a file, on all usual file systems.
+_LONGEST_NAME = 255
 
 #: Events of recordings by file name.
 _Events = Mapping[str, Sequence[Event]]
@@ -214,8 +218,8 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
     Raises
     ------
     DataError
-        `path` is a file's and there are several recordings, or a name is no plain path inside of the folder or that
-        of a class list.
+        `path` is a file's and there are several recordings, or a name is no plain path inside of the folder, that of a
+        class list, or too long for a file.
     """
     path, names = Path(path), list(names)
     if not FORMS[form].one_recording:
@@ -231,6 +235,8 @@ def target_paths(path: str | Path, form: str, names: Iterable[str]) -> dict[str,
             raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
         if target.name == CLASS_LIST:
             raise DataError(f"{path}: the labels of {name!r} would be {CLASS_LIST}, a class list; rename it.")
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in target.parts):
+            raise DataError(f"{path}: {name[:40]!r}... gives a file name of over {_LONGEST_NAME} bytes; rename it.")
     return targets
 
 

@@ -203,6 +203,7 @@ def test_links_to_a_parent_folder_end_and_hidden_names_do_not_matter(tmp_path, c
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "deep" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "broken.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "itself.wav").symlink_to(tmp_path / "itself.wav")
     wanted = ["x.mp3", "deep/y.wav"]
     assert [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path)] == wanted
     assert list(index_audio(tmp_path)) == ["x", "y"]

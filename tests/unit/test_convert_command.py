@@ -223,6 +223,7 @@ def test_jams(here, annotation, expected):
         '{"annotations": [{"namespace": "tag_open", "data": {"time": [1], "value": []}}]}',
         '{"annotations": [{"namespace": "tag_open", "data": [{"time": 1, "duration": -1, "value": "a"}]}]}',
         '{"annotations": [{"namespace": "scaper", "data": [{"time": 1, "duration": 1, "value": "a"}]}]}',
+        '{"annotations": [{"namespace": "tag_open", "data": []}, {"namespace": "segment_open", "data": []}]}',
         "[" * 100_000, '{"annotations": [{"namespace": "tag_open", "data": [{"time": ' + "1" * 5000 + "}]}]}",
     ],
 )  # fmt: skip
@@ -231,3 +232,13 @@ def test_damaged_jams_files_are_one_line(here, capsys, document):
     code, out, err = convert(capsys, "rec.jams", "out.tsv", "--to", "desed")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "rec.jams" in err
+
+
+def test_a_name_too_long_for_a_file_is_refused_before_any_is_written(here, capsys):
+    (here / "events.tsv").write_text(
+        f"filename\tonset\toffset\tevent_label\na.wav\t0\t1\tdog\n{'b' * 300}.wav\t0\t1\tdog\n"
+    )
+    code, _, err = convert(capsys, "events.tsv", "tracks", "--to", "audacity")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "over 255 bytes" in err
+    assert not (here / "tracks").exists()

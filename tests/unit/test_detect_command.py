@@ -130,6 +130,13 @@ def test_three_broken_of_many(tmp_path, capsys):
     assert status.count(",failed,") == 3
 
 
+def test_where_every_recording_fails_the_code_is_2(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_text("text")
+    assert detect(tmp_path, "--out", tmp_path / "out") == 2
+    assert (tmp_path / "out" / "recordings.csv").read_text().count(",failed,") == 2
+
+
 def test_many_short_recordings_share_batches(tmp_path, fake):
     for index in range(40):
         soundfile.write(tmp_path / f"{index:02}.wav", bursts(1.0, index), RATE)

@@ -59,6 +59,10 @@ def test_a_damaged_toml_document_is_refused(text):
         decode_toml(text, "a.toml", error=ConfigError)
 
 
+def test_a_byte_order_mark_is_no_content():
+    assert decode_toml(b"\xef\xbb\xbfa = 1\n", "a.toml") == {"a": 1}
+
+
 def test_brackets_and_digits_inside_a_string_count_for_nothing():
     text = '{"name": "' + "[" * 1000 + "9" * 1000 + '\\""}'
     assert decode_json(text.encode(), Outer, "a.json").name == "[" * 1000 + "9" * 1000 + '"'

@@ -83,6 +83,11 @@ def test_spellings_of_one_accent_are_one_name(capsys, tmp_path):
         read_classes(tmp_path / "classes.txt")
 
 
+def test_blanks_behind_a_class_are_no_column(tmp_path):
+    (tmp_path / "classes.txt").write_text("dog\t\ncat\nfox \n")
+    assert read_classes(tmp_path / "classes.txt") == ("dog", "cat", "fox")
+
+
 @pytest.mark.parametrize(
     ("name", "known", "says"),
     [

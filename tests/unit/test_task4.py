@@ -178,7 +178,11 @@ def test_other_classes_are_read_from_weak_files(tmp_path):
         ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\tCar\n", "line 1: 3 columns"),
         ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t2\t1\tCar\n", "line 1: event"),
         ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\t1\tKar\n", "'Kar'.*'Car'"),
-        ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t1000\t2000\tCar\n", "has 10 s"),
+        (
+            "groundtruth_strong_label_training_set.csv",
+            "--jc0NAxK8M_30.000_40.000.wav\t1000\t2000\tCar\n",
+            "end at 10.0 s",
+        ),
     ],
 )
 def test_bad_label_files_are_one_line(small, name, content, says):
