@@ -63,6 +63,7 @@ def test_the_grid_leaves_its_record(place):
     assert float(wanted[0]["value"]) == pytest.approx(metrics["segment"]["error_rate"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_finished_grid_is_not_run_again(place):
     folder = place[0]
     model = folder / "runs" / "first" / "1_1" / "seed-0" / "best.keras"

@@ -4,6 +4,7 @@ import dataclasses
 import tracemalloc
 
 import numpy as np
+import pytest
 from helpers import ListDataset
 
 from crnn_weak.config import PRESETS
@@ -28,6 +29,7 @@ def _made(_, chunks):
         yield results
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(tmp_path):
     clip = Clip("", "train", None, ("bell",), ())
     data = ListDataset([dataclasses.replace(clip, clip_id=f"clip {row}") for row in range(N_CLIPS)])

@@ -78,6 +78,7 @@ def _n_done(partial: Path) -> int:
         return int((file["status"][:] != STATUS["pending"]).sum())
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_up_the_same(data, whole, tmp_path):
     path = tmp_path / "features.h5"
     partial = tmp_path / "features.h5.partial"

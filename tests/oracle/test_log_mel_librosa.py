@@ -74,8 +74,14 @@ def test_the_filters_of_the_presets_are_those_of_the_committed_results(preset, d
     assert hashlib.sha256(basis.tobytes()).hexdigest()[:16] == digest
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("share", [1.0, 0.37])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        pytest.param(name, share, marks=[pytest.mark.slow] if (name, share) == ("paper", 1.0) else [])
+        for name in CONFIGS
+        for share in (1.0, 0.37)
+    ],
+)
 def test_framing_filters_and_logarithm_are_librosas(name, share):
     config = CONFIGS[name]
     for sound, audio in _sounds(config, int(config.n_clip_samples * share)).items():

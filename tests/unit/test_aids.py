@@ -142,6 +142,7 @@ def test_a_killed_run_with_every_aid_continues_as_if_unbroken(tmp_path):
             np.testing.assert_allclose(whole, broken, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_validated_and_kept(tmp_path):
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train

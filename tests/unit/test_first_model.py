@@ -109,6 +109,7 @@ def test_each_block_learns_at_its_share_of_the_rate(first, tmp_path):
         assert max(steps) == pytest.approx(rate, rel=0.02), name
 
 
+@pytest.mark.slow
 def test_a_run_with_a_rate_for_each_block_is_saved_and_resumed(tmp_path):
     with make_store(tmp_path, 24) as store:
         train(with_training(rate_decay=0.5), store, tmp_path / "run")

@@ -87,7 +87,7 @@ def test_another_class_count_and_a_layer_more():
     assert len([layer for layer in model.layers if layer.name.startswith("bidirectional")]) == 3
 
 
-@pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), ("mul", None)])
+@pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), pytest.param("mul", None, marks=pytest.mark.slow)])
 def test_the_fused_network_is_keras_own(merge, n_frames):
     """Same weights, same outputs; and after some steps of Adam still the same losses and statistics."""
     config = _small(gru_merge=merge, dropout=0.0)

@@ -309,6 +309,7 @@ def test_links_in_the_folder_are_replaced_and_not_followed(experiment_path, tmp_
         write_report(run, options=options_of(experiment_path, embed=False))
 
 
+@pytest.mark.slow
 def test_the_same_report_twice_is_the_same_page_byte_for_byte(tmp_path):
     path = make_experiment(tmp_path, classes=NASTY, settings=((1.0, 1.0), (1.0, 0.02)), model=True)
     options = ClipOptions(n_clips=2, audio_folders=(tmp_path,))

@@ -258,6 +258,7 @@ def test_a_kill_between_two_files_is_mended(tmp_path):
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_patience_is_remembered_over_a_resume(tmp_path):
     """With a rate this small nothing improves for long: patience 2 ends the run at the same epoch, broken or not."""
     from crnn_weak.training import fit
@@ -278,6 +279,7 @@ def test_patience_is_remembered_over_a_resume(tmp_path):
     assert json.loads((tmp_path / "broken" / "state.json").read_text())["epoch"] == n_whole
 
 
+@pytest.mark.slow
 def test_more_epochs_continue_a_finished_run(tmp_path):
     from crnn_weak.training.fit import train
 
@@ -349,6 +351,7 @@ def test_a_store_of_other_features_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_every_layer_that_fits(tmp_path):
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
