@@ -1,5 +1,6 @@
 """The numbers in README and docs are those of committed files, and README's example prints what it says."""
 
+import csv
 import json
 import math
 import re
@@ -67,6 +68,35 @@ def test_the_gains_of_preset_recommended_are_the_published_ones(data, row):
         _, low, high = re.search(r"\((.+): (.+), (.+)\)", ours).groups()
         cells.append(f"{ours.split()[0]} against {best} [{low}, {high}]")
     assert f"| {row} | {' | '.join(cells)} |" in page
+
+
+def test_the_other_numbers_of_the_page_beyond_the_paper_are_published():
+    page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8").partition("## What was found")[2]
+    tables = [p.read_text(encoding="utf-8") for p in (REPOSITORY / "experiments" / "results").glob("*/*/table.md")]
+    cells = [line.strip("| ").split(" | ") for table in tables for line in table.splitlines() if line.startswith("|")]
+    triples = {" / ".join(cell.split()[0] for cell in row[2:5]) for row in cells if all(row[2:5])}
+    wanted = re.findall(r"\d+\.\d / \d+\.\d / \d+\.\d", page)
+    assert len(wanted) > 5
+    assert not [triple for triple in wanted if triple not in triples]
+    intervals = re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", page)
+    assert len(intervals) > 10
+    assert not [interval for interval in intervals if not any(interval in table for table in tables)]
+
+
+def test_the_page_on_training_length_shows_the_published_values():
+    results = REPOSITORY / "experiments" / "results"
+    rows = {}
+    for folder in ("street-paper-max_dense", "street-paper-max_dense-not-stopped"):  # a later one replaces
+        with (results / folder / "table.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                ours = [
+                    float(row[f"{name}_mean"]) for name in ("tagging_f_score", "segment_error_rate", "segment_f_score")
+                ]
+                rows[f"{row['strong']}, {row['weak']}"] = "{:.1f} | {:.2f} | {:.1f}".format(*ours)
+    page = (results / "training-length.md").read_text(encoding="utf-8").partition("### Not stopped")[2]
+    shown = re.findall(r"^\| ([\d.]+, [\d.]+) \| (.+?) \| \d+ \(\d+\) \|", page, re.MULTILINE)
+    assert len(shown) >= 5
+    assert {name: rows[name] for name, _ in shown} == dict(shown)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
