@@ -50,9 +50,12 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
-            if os.path.isdir(entry.path):  # False, not an error, for a link to itself
+            # A link to itself is neither for a path and an error for the entry, which alone knows plain names without
+            # another look at the disk.
+            place = Path(entry.path) if entry.is_symlink() else entry
+            if place.is_dir():
                 subfolders.append(entry.path)
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and os.path.isfile(entry.path):
+            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and place.is_file():
                 yield Path(entry.path)
     for subfolder in subfolders:
         yield from _walk(subfolder, seen)
