@@ -27,11 +27,11 @@ import soundfile
 from common import alternate, environment, report, table
 
 from crnn_weak.config import preset
-from crnn_weak.events.decode import scores_to_events
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.detector import Detector, load
+from crnn_weak.detection.postprocessing import scores_to_events
+from crnn_weak.detection.predict import predict
+from crnn_weak.detection.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
-from crnn_weak.inference.detector import Detector, load
-from crnn_weak.inference.predict import predict
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 

@@ -23,15 +23,15 @@ import numpy as np
 from common import alternate, report
 
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.events.decode import scores_to_events
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.postprocessing import scores_to_events
+from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.tuning import tune
 from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
-from crnn_weak.tuning.tune import tune
 
 HOP = 0.02
 N_THRESHOLDS = 99

@@ -26,7 +26,7 @@ _PUBLIC = {
     "FeatureStore": "crnn_weak.features.store",
     "log_mel": "crnn_weak.features.log_mel",
     "build_model": "crnn_weak.model.crnn",
-    "load": "crnn_weak.inference.detector",
+    "load": "crnn_weak.detection.detector",
     "segment_metrics": "crnn_weak.metrics.segment",
     "tagging_metrics": "crnn_weak.metrics.tagging",
     "event_metrics": "crnn_weak.metrics.event",

@@ -294,7 +294,7 @@ class TargetConfig(_Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AidConfig(_Section):
-    """Training aids, all off in the paper (`crnn_weak.training.aids`)."""
+    """Training aids, all off in the paper (`crnn_weak.training.augmentation`)."""
 
     name_in_file = "aids"
 

@@ -102,8 +102,8 @@ def tuned_row(run: str | Path) -> dict[str, float]:
     One threshold per class: for tagging the one with the best micro F1, for detection the one with the best segment
     F1 (its error rate is reported, not searched). Percent, but for the error rate.
     """
+    from crnn_weak.detection.tuning import tune, value_of
     from crnn_weak.runs.scores import open_scores
-    from crnn_weak.tuning.tune import tune, value_of
 
     config = load_config(Path(run) / "config.toml")
     metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))

@@ -52,9 +52,9 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
     RunError
         The run is not finished, or its feature store is gone.
     """
+    from crnn_weak.detection.tuning import tune
     from crnn_weak.model.archive import load_model, read_metadata, save_model
     from crnn_weak.runs.scores import open_scores
-    from crnn_weak.tuning.tune import tune
 
     scored = open_scores(run, "validation")
     source, out = scored.run.path / "best.keras", Path(out)
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from crnn_weak.inference.model_file import STARTER_MODEL
+    from crnn_weak.detection.model_file import STARTER_MODEL
 
     out = Path(args.out) if args.out else STARTER_MODEL
     if out.exists() and not args.overwrite:

@@ -82,8 +82,8 @@ def measure(folder: Path, rows: Sequence[dict[str, str]]) -> list[Row]:
     """
     from sklearn.metrics import roc_auc_score
 
-    from crnn_weak.inference.detector import load
-    from crnn_weak.inference.recordings import Recording
+    from crnn_weak.detection.detector import load
+    from crnn_weak.detection.recordings import Recording
 
     detector = load()
     recordings = [Recording(row["filename"], str(folder / row["filename"])) for row in rows]
@@ -119,7 +119,7 @@ def to_markdown(rows: Sequence[Row], on: Sequence[str]) -> str:
 
 def _write(table: str, on: Sequence[str]) -> None:
     """Store the table in the card and the classes that are on by default in the starter model's file."""
-    from crnn_weak.inference.model_file import STARTER_MODEL
+    from crnn_weak.detection.model_file import STARTER_MODEL
     from crnn_weak.model.archive import load_model, save_model
     from crnn_weak.storage import write_text
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
+from crnn_weak.detection.detector import Detector
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.inference.detector import Detector
 
 RATE = 8_000
 FEATURES = FeatureConfig(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from crnn_weak.activity import event_roll
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip
 from crnn_weak.features.layout import StoreHeader
 from crnn_weak.features.store import FeatureStore, StoreWriter
 from crnn_weak.labels.classes import class_indices, tag_array
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.rolls import event_roll
 
 #: Small and quick: a 2 s clip has 20 frames of 8 bands.
 TINY = FeatureConfig(

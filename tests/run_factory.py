@@ -12,15 +12,15 @@ import numpy as np
 from helpers import TINY, make_store
 
 from crnn_weak import config as configuration
-from crnn_weak.activity import event_roll
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, LossWeights
-from crnn_weak.events.decode import scores_to_events, scores_to_tags
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores, load_scores, save_scores
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+from crnn_weak.detection.scores import Scores, load_scores, save_scores
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.files import write_events, write_tags
+from crnn_weak.labels.rolls import event_roll
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics

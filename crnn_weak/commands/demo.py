@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     if taken is not None and not args.overwrite:
         raise DataError(f"{taken} exists already. Give --overwrite or another --out.")
     from crnn_weak.audio import write_audio
+    from crnn_weak.detection.detector import load
     from crnn_weak.figures import save_figure
     from crnn_weak.figures.comparison import comparison_figure
-    from crnn_weak.inference.detector import load
     from crnn_weak.report.demo import write_demo_page
     from crnn_weak.synthesis.scene import draw_scene, render
 

@@ -20,10 +20,10 @@ from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 if TYPE_CHECKING:
     import numpy as np
 
-    from crnn_weak.events.operating_point import OperatingPoint
-    from crnn_weak.inference.detector import Detector
-    from crnn_weak.inference.job import Detection
-    from crnn_weak.inference.recordings import Recording
+    from crnn_weak.detection.detector import Detector
+    from crnn_weak.detection.job import Detection
+    from crnn_weak.detection.operating_point import OperatingPoint
+    from crnn_weak.detection.recordings import Recording
     from crnn_weak.labels.events import Event
     from crnn_weak.report.folder import FolderReport
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.follow:
         return _follow(args)
-    from crnn_weak.inference.recordings import find_recordings
+    from crnn_weak.detection.recordings import find_recordings
 
     recordings = find_recordings(args.paths)
     detector, point = _prepare(args)
@@ -124,8 +124,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
-    from crnn_weak.inference.detector import load
-    from crnn_weak.inference.recordings import listed_name
+    from crnn_weak.detection.detector import load
+    from crnn_weak.detection.recordings import listed_name
     from crnn_weak.labels.classes import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
@@ -145,7 +145,7 @@ def _prepare(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
 
 def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
     """Lay --operating-point, --set and --threshold over the one stored with the model."""
-    from crnn_weak.events.operating_point import StoredPoint
+    from crnn_weak.detection.operating_point import StoredPoint
 
     point = detector.operating_point
     if args.operating_point:
@@ -172,7 +172,7 @@ class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
     def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
-        from crnn_weak.inference.writers import ResultWriter
+        from crnn_weak.detection.writers import ResultWriter
 
         self._args, self._detector, self._n = args, detector, len(recordings)
         self._stack = contextlib.ExitStack()
@@ -246,7 +246,7 @@ class _Output:
 
     def finish(self) -> int:
         """Print the summary and the failures; return the exit code."""
-        from crnn_weak.inference.recordings import listed_name
+        from crnn_weak.detection.recordings import listed_name
 
         took = time.perf_counter() - self._began
         if not getattr(self._args, "quiet", False):
@@ -276,7 +276,7 @@ class _Printer:
     """Standard output: a table, or one of the text formats."""
 
     def __init__(self, args: argparse.Namespace, *, n_recordings: int) -> None:
-        from crnn_weak.inference.writers import TEXT_FORMATS
+        from crnn_weak.detection.writers import TEXT_FORMATS
 
         self._tags = args.tags
         self._many = n_recordings > 1
@@ -322,8 +322,8 @@ def _fields(event: Event) -> list[str]:
 
 
 def _follow(args: argparse.Namespace) -> int:
-    from crnn_weak.inference.live import LiveDetector, PcmFormat
-    from crnn_weak.inference.writers import TEXT_FORMATS
+    from crnn_weak.detection.live import LiveDetector, PcmFormat
+    from crnn_weak.detection.writers import TEXT_FORMATS
 
     detector, point = _prepare(args)
     pcm = PcmFormat(args.rate, args.channels, args.sample_format)

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _installation(problems: list[str]) -> Iterator[tuple[str, str]]:
-    from crnn_weak.inference.model_file import STARTER_MODEL
+    from crnn_weak.detection.model_file import STARTER_MODEL
 
     yield "versions", version_line()
     yield "python", f"{platform.python_version()} ({platform.python_implementation()})"

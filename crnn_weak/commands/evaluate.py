@@ -266,7 +266,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
 
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.events.decode import scores_to_events, scores_to_tags
+    from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
     from crnn_weak.runs.scores import open_scores, run_operating_point
 

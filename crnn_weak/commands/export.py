@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.inference.detector import Detector
+    from crnn_weak.detection.detector import Detector
 
 _FORMATS = ("saved_model", "onnx", "tflite")
 _EPILOG = """examples:
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say where."""
-    from crnn_weak.inference.detector import load
-    from crnn_weak.inference.model_file import model_file
+    from crnn_weak.detection.detector import load
+    from crnn_weak.detection.model_file import model_file
     from crnn_weak.model.environment import prepare_environment
     from crnn_weak.storage import write_json
 

@@ -57,7 +57,7 @@ def _config(args: argparse.Namespace) -> Config:
             raise ConfigError("--own-features needs --from FILE, the model whose features to take.")
         return config
     from crnn_weak.model.archive import read_metadata
-    from crnn_weak.training.first_model import check_features
+    from crnn_weak.training.pretrained import check_features
 
     own = read_metadata(args.initial_model).config.features
     if args.own_features:

@@ -10,9 +10,9 @@ from crnn_weak import options
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
+    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
+    from crnn_weak.detection.tuning import Tuning
     from crnn_weak.runs.scores import ScoredRun
-    from crnn_weak.tuning.tune import Tuning
 
 _EPILOG = """examples:
   crnn-weak tune runs/train/street-quick-max_dense --metric segment_f1 --per-class --median 0 0.3 0.6
@@ -59,10 +59,10 @@ def _candidates(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Search, print before and after on the validation clips, store."""
+    from crnn_weak.detection.tuning import METRICS
     from crnn_weak.errors import nearest_names
     from crnn_weak.runs.scores import open_scores
     from crnn_weak.storage import lock
-    from crnn_weak.tuning.tune import METRICS
 
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r} is not known. {nearest_names(args.metric, METRICS)}")
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
-    from crnn_weak.events.operating_point import OperatingPoint, stored_point
+    from crnn_weak.detection.operating_point import OperatingPoint, stored_point
 
     path = scored.run.files.operating_point
     stored = stored_point(scored.run.path, scored.scores.classes)
@@ -114,7 +114,7 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
 
 def _same_output(args: argparse.Namespace, stored: StoredPoint | None) -> list[str]:
     """Return the metrics of the same output, tags or events, for which the run is tuned already."""
-    from crnn_weak.tuning.tune import METRICS
+    from crnn_weak.detection.tuning import METRICS
 
     tuned = () if stored is None else stored.tuned
     return [metric for metric in tuned if METRICS.get(metric) == METRICS[args.metric]]
@@ -143,7 +143,7 @@ def _held(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
 def _search(args: argparse.Namespace, scored: ScoredRun, begin: OperatingPoint) -> Tuning:
     import numpy as np
 
-    from crnn_weak.tuning.tune import tune
+    from crnn_weak.detection.tuning import tune
 
     config = scored.run.config
     return tune(
@@ -164,7 +164,7 @@ def _search(args: argparse.Namespace, scored: ScoredRun, begin: OperatingPoint) 
 
 
 def _stored(args: argparse.Namespace, stored: StoredPoint | None, result: Tuning) -> StoredPoint:
-    from crnn_weak.events.operating_point import StoredPoint, TuningRecord
+    from crnn_weak.detection.operating_point import StoredPoint, TuningRecord
 
     same = _same_output(args, stored)
     earlier = {} if stored is None or args.reset else stored.tuned

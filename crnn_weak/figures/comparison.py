@@ -14,7 +14,7 @@ from crnn_weak.labels.events import Event
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from crnn_weak.inference.detector import Detector
+    from crnn_weak.detection.detector import Detector
 
 __all__ = ["comparison_figure"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
+from crnn_weak.detection.recordings import STDIN
+from crnn_weak.detection.windows import FrameStream
 from crnn_weak.errors import DataError
-from crnn_weak.inference.recordings import STDIN
-from crnn_weak.inference.windows import FrameStream
 from crnn_weak.storage import replace_file
 
 if TYPE_CHECKING:
-    from crnn_weak.inference.detector import Detector
-    from crnn_weak.inference.job import Detection
+    from crnn_weak.detection.detector import Detector
+    from crnn_weak.detection.job import Detection
 
 __all__ = ["save_figure"]
 

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crnn_weak.activity import EventTable, event_table
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import EventTable, event_table
 from crnn_weak.metrics.counting import Counts, EventMetrics, check_clips, check_lengths
 
 __all__ = ["count_events", "event_counts", "event_metrics", "matched_per_class"]

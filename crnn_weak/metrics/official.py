@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.activity import event_table, n_segments
 from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import event_table, n_segments
 from crnn_weak.metrics.counting import (
     CLASS_ERROR_RATES,
     ERROR_RATES,

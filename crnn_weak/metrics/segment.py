@@ -7,8 +7,8 @@ classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estima
 
 and ER = (S + D + I) / N_ref over all segments.
 
-Edge cases follow sed_eval: events touch segments as `crnn_weak.activity` describes (the organizers' ``0 0`` rows mark
-nothing); overlapping events of one class count once; what lies beyond `clip_seconds` is cut off. See
+Edge cases follow sed_eval: events touch segments as `crnn_weak.labels.rolls` describes (the organizers' ``0 0`` rows
+mark nothing); overlapping events of one class count once; what lies beyond `clip_seconds` is cut off. See
 `crnn_weak.metrics.counting` for 0/0.
 """
 
@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crnn_weak.activity import EventTable, event_table, n_segments, table_roll
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_roll
 from crnn_weak.metrics.counting import Counts, SegmentMetrics, check_clips, check_lengths
 
 __all__ = ["SegmentMetrics", "count_segments", "segment_counts", "segment_metrics"]

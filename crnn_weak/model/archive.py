@@ -72,8 +72,8 @@ class ModelMetadata:
     scaler : Scaler
         Standardizes the log mel input.
     operating_point : mapping
-        Thresholds and post-processing, as `crnn_weak.events.operating_point.OperatingPoint.to_dict` writes them; empty
-        for the configuration's own.
+        Thresholds and post-processing, as `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes them;
+        empty for the configuration's own.
     provenance : mapping
         Training data, date and versions.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crnn_weak.activity import segment_roll
 from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import segment_roll
 
 __all__ = ["ClipScores", "choose_clips", "score_clips"]
 

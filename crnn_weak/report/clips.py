@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, ModelFileError, RunError, nearest_names
-from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipData, ClipView, build_clip_view, saliency_classes

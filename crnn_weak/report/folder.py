@@ -20,10 +20,10 @@ from urllib.parse import quote
 
 import numpy as np
 
+from crnn_weak.detection.job import Detection
+from crnn_weak.detection.recordings import STDIN, Recording
 from crnn_weak.errors import DataError
 from crnn_weak.escape import visible
-from crnn_weak.inference.job import Detection
-from crnn_weak.inference.recordings import STDIN, Recording
 from crnn_weak.labels.events import Event
 from crnn_weak.report.html import render
 from crnn_weak.storage import relative_path, write_text

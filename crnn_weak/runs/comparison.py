@@ -19,10 +19,11 @@ import msgspec
 import numpy as np
 
 from crnn_weak.config import Config, StreetData, fingerprint, to_toml
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+from crnn_weak.detection.tuning import Tuning, tune
 from crnn_weak.documents import read_json
 from crnn_weak.errors import CrnnWeakError, DataError
-from crnn_weak.events.decode import scores_to_events, scores_to_tags
-from crnn_weak.events.operating_point import OperatingPoint
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.segment import count_segments
@@ -30,7 +31,6 @@ from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
 from crnn_weak.storage import delete_files, replace_file, write_text
-from crnn_weak.tuning.tune import Tuning, tune
 
 __all__ = [
     "METRICS",
@@ -172,8 +172,8 @@ def score_elsewhere(run: RunFiles, test_store: str | Path, kept: RunFiles, confi
 
     The result is kept in the folder `kept`, beside `config`, the run's configuration with the data of that store.
     """
+    from crnn_weak.detection.predict import predict_store
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.inference.predict import predict_store
     from crnn_weak.model.archive import load_model
 
     validation = open_scores(run.folder, "validation")

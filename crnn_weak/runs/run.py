@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, load_config
+from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import RunError, nearest_names
-from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_events, read_tags
 from crnn_weak.run_files import FitState, RunData, RunEnvironment, RunFiles, RunMetrics, read_history, read_optional

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak.activity import segment_maximum, segment_roll
+from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
+from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import ClipError, RunError, nearest_names
-from crnn_weak.events.operating_point import OperatingPoint, StoredPoint, stored_point
-from crnn_weak.events.scores import Scores, load_scores
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
 from crnn_weak.runs.run import Run, open_run
 

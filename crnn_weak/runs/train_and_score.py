@@ -150,11 +150,11 @@ def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from crnn_weak.events.decode import scores_to_events, scores_to_tags
-    from crnn_weak.events.operating_point import OperatingPoint
-    from crnn_weak.events.scores import save_scores
+    from crnn_weak.detection.operating_point import OperatingPoint
+    from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+    from crnn_weak.detection.predict import predict_store
+    from crnn_weak.detection.scores import save_scores
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.inference.predict import predict_store
     from crnn_weak.labels.files import write_events, write_tags
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnn_weak.activity import event_roll
 from crnn_weak.errors import DataError
+from crnn_weak.labels.rolls import event_roll
 from crnn_weak.saliency.targets import Space, Target
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from crnn_weak.config import AidConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.training.aids import augment, balanced_order
+from crnn_weak.training.augmentation import augment, balanced_order
 from crnn_weak.training.targets import Clips, targets
 
 __all__ = ["StoreBatches", "for_keras"]

@@ -34,9 +34,9 @@ from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
 from crnn_weak.storage import delete_files, replace_file, write_json, write_text
-from crnn_weak.training.aids import learning_rate, loss_factors
+from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
-from crnn_weak.training.first_model import copy_weights, frame_scores, freeze
+from crnn_weak.training.pretrained import copy_weights, frame_scores, freeze
 from crnn_weak.training.split import choose_clips, validation_split
 
 __all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
@@ -104,7 +104,7 @@ def train(
     overwrite : bool
         Delete the run in `run_dir` and start anew, instead of continuing it.
     initial_model : path, optional
-        A model file to start from (fine-tuning); see `crnn_weak.training.first_model.copy_weights`.
+        A model file to start from (fine-tuning); see `crnn_weak.training.pretrained.copy_weights`.
     on_begin : callable, optional
         Called when the model is built, just before the first file is written.
     on_batch : callable, optional

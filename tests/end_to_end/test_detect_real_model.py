@@ -11,9 +11,9 @@ from detection_fakes import CLASSES, FEATURES, RATE, bursts
 import crnn_weak
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
+from crnn_weak.detection import model_file
+from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ModelFileError, RunError
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.inference import model_file
 
 
 def assert_equal_but_for_rounding(one, other):
@@ -88,7 +88,7 @@ def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys
 
 def test_nothing_of_detection_imports_tensorflow_before_a_model_is_loaded():
     code = (
-        "import sys; import crnn_weak.inference.detector, crnn_weak.inference.live, crnn_weak.commands.detect; "
+        "import sys; import crnn_weak.detection.detector, crnn_weak.detection.live, crnn_weak.commands.detect; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

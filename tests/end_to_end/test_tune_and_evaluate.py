@@ -10,10 +10,10 @@ import pytest
 from helpers import TINY, make_store
 
 from crnn_weak import config as configuration
-from crnn_weak.activity import event_roll
 from crnn_weak.cli import main
-from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
-from crnn_weak.events.scores import Scores, save_scores
+from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
+from crnn_weak.detection.scores import Scores, save_scores
+from crnn_weak.labels.rolls import event_roll
 
 NO_TAGS = {"precision": None, "recall": None, "f_score": None, "class_wise": {}}
 CLASSES = ("bell", "drill", "rain")
@@ -172,8 +172,8 @@ def test_a_store_that_is_gone_is_named(capsys, run_folder, tmp_path):
 def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
     pytest.importorskip("keras")
     from crnn_weak.config import load_config
+    from crnn_weak.detection.detector import load
     from crnn_weak.features.scaler import Scaler
-    from crnn_weak.inference.detector import load
     from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
 

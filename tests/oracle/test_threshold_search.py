@@ -5,17 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from crnn_weak.activity import segment_roll
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
+from crnn_weak.detection.curves import segment_index
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import scores_to_events
+from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.search import best_error_rate, counts_at_thresholds
+from crnn_weak.detection.tuning import METRICS, tune, value_of
 from crnn_weak.errors import ClipError, ConfigError, DataError
-from crnn_weak.events.decode import scores_to_events
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.rolls import segment_roll
 from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
-from crnn_weak.tuning.curves import segment_index
-from crnn_weak.tuning.search import best_error_rate, counts_at_thresholds
-from crnn_weak.tuning.tune import METRICS, tune, value_of
 
 CLASSES = ("Air horn, truck horn", "Bus", "Car")
 HOP = 0.08  # does not divide a second: some frames touch two segments

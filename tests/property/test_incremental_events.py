@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crnn_weak.events.decode import Decoder, scores_to_events
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import Decoder, scores_to_events
+from crnn_weak.detection.scores import Scores
 
 HOP = 0.05
 CLASSES = ("Bus", "Car", "Train")

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crnn_weak.activity import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.events.decode import binarize, scores_to_events
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.curves import FrameActivity
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import binarize, scores_to_events
+from crnn_weak.detection.scores import Scores
+from crnn_weak.labels.rolls import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.metrics.segment import segment_metrics
-from crnn_weak.tuning.curves import FrameActivity
 
 CLASSES = ("Car", "Bus")
 HOP = 0.3

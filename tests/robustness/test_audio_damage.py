@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from crnn_weak.audio import AudioBlocks, audio_files, index_audio, load_clip, read_header
+from crnn_weak.detection.recordings import find_recordings
 from crnn_weak.errors import DataError
-from crnn_weak.inference.recordings import find_recordings
 
 RATE = 16_000
 KINDS = {

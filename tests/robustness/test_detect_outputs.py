@@ -16,13 +16,13 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.events.scores import load_scores
+from crnn_weak.detection.scores import load_scores
 from crnn_weak.labels.files import read_events
 
 TESTS = Path(__file__).resolve().parents[1]
 # The command in a process of its own, with a model that costs nothing.
 COMMAND = (
-    f"import sys; sys.path.insert(0, {str(TESTS)!r}); import detection_fakes, crnn_weak.inference.detector as module; "
+    f"import sys; sys.path.insert(0, {str(TESTS)!r}); import detection_fakes, crnn_weak.detection.detector as module; "
     "module.load = lambda path=None, **options: detection_fakes.detector(); "
     "from crnn_weak.cli import main; sys.exit(main(sys.argv[1:]))"
 )
@@ -36,7 +36,7 @@ NOT_UTF8 = [b"latin\xfc.wav", b"\xff\xfe.wav"]
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr("crnn_weak.inference.detector.load", lambda path=None, **options: detector())
+    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: detector())
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +212,8 @@ def test_links_in_the_output_folder_are_replaced_not_followed(fake, tmp_path, wa
 def test_a_damaged_score_file_is_one_error(tmp_path):
     import h5py
 
+    from crnn_weak.detection.scores import Scores, save_scores
     from crnn_weak.errors import DataError
-    from crnn_weak.events.scores import Scores, save_scores
 
     path = tmp_path / "scores.h5"
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from helpers import TINY, make_store
 
 from crnn_weak.config import AidConfig, Config, ModelConfig, TrainingConfig
 from crnn_weak.errors import ConfigError
-from crnn_weak.training.aids import (
+from crnn_weak.training.augmentation import (
     augment,
     balanced_order,
     band_gains,

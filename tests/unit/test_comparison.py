@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import preset
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.comparison import _PROTOCOL as PROTOCOL
 from crnn_weak.runs.comparison import (

@@ -11,15 +11,15 @@ from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
 from crnn_weak.commands.detect import _FORMATS
-from crnn_weak.events.operating_point import OperatingPoint, StoredPoint
-from crnn_weak.inference.writers import FORMATS
+from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
+from crnn_weak.detection.writers import FORMATS
 from crnn_weak.labels.files import read_events
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
     found = detector()
-    monkeypatch.setattr("crnn_weak.inference.detector.load", lambda path=None, **options: found)
+    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: found)
     return found
 
 

@@ -10,11 +10,11 @@ from detection_fakes import CLASSES, RATE, bursts, detector
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crnn_weak.detection.job import Detection
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.scores import Scores, load_scores, save_scores
+from crnn_weak.detection.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.errors import ClipError, ConfigError, DataError
-from crnn_weak.events.scores import Scores, load_scores, save_scores
-from crnn_weak.inference.job import Detection
-from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.writers import FORMATS, ResultWriter, file_stems
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.files import read_event_folder, read_events
 from crnn_weak.labels.forms import read_label_file

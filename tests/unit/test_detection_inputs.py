@@ -9,8 +9,8 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.audio import AudioBlocks, load_clip
+from crnn_weak.detection.recordings import find_recordings
 from crnn_weak.errors import DataError
-from crnn_weak.inference.recordings import find_recordings
 
 
 def read(source, rate=RATE):

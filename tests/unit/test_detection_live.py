@@ -7,8 +7,8 @@ import pytest
 from detection_fakes import CLASSES, FEATURES, RATE, bursts, detector
 
 from crnn_weak.config import OperatingPointConfig
+from crnn_weak.detection.live import LiveDetector, PcmBlocks, PcmFormat
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.inference.live import LiveDetector, PcmBlocks, PcmFormat
 
 
 class Dribble(io.RawIOBase):

@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 from detection_fakes import RATE, bursts, detector
 
-from crnn_weak.events.scores import Scores
-from crnn_weak.inference.recordings import Recording
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.scores import Scores
 
 
 def shown(*recordings):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from detection_fakes import FEATURES, RATE, TwoSidedModel, bursts, detector
 
+from crnn_weak.detection.predict import predict
+from crnn_weak.detection.windows import FrameStream, ScoreJoiner, WindowPlan
 from crnn_weak.errors import ConfigError
 from crnn_weak.features.log_mel import LogMelExtractor
-from crnn_weak.inference.predict import predict
-from crnn_weak.inference.windows import FrameStream, ScoreJoiner, WindowPlan
 
 
 def pieces(array, cuts):

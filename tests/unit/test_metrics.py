@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from crnn_weak.activity import segment_roll
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.rolls import segment_roll
 from crnn_weak.metrics.baselines import baseline_events, baseline_tags, score_baselines
 from crnn_weak.metrics.bootstrap import bootstrap
 from crnn_weak.metrics.counting import Counts

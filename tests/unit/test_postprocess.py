@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.events.decode import (
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import (
     binarize,
     median_frames,
     scores_to_events,
     scores_to_tags,
 )
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.scores import Scores
+from crnn_weak.errors import ConfigError, DataError
 
 HOP = 0.3  # no whole number of frames in a second, so that frames and seconds cannot be mixed up
 

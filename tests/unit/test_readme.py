@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from house_map import house_map, page_map
 from readme_table import readme_table
 
 from crnn_weak.config import PRESETS
@@ -139,11 +138,3 @@ def test_every_link_leads_somewhere():
     for page in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("experiments/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:][^):]*)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}, which is not there"
-
-
-def test_the_map_lists_the_modules_of_the_tree():
-    rows = [
-        [line.split(":")[0] for line in text.splitlines() if line.startswith("- ")]
-        for text in (page_map(), house_map())
-    ]
-    assert rows[0] == rows[1], "CONTRIBUTING.md: python scripts/house_map.py --write"

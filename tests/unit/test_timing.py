@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import PRESETS, FeatureConfig, OperatingPointConfig, from_dict, to_dict
+from crnn_weak.detection.detector import Detector
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.inference.detector import Detector
 from crnn_weak.settings import _tell_once
 from crnn_weak.timing import frame_times, n_frames, whole_samples
 

@@ -1,4 +1,4 @@
-"""The searches behind `crnn_weak.tuning.tune`, on arrays.
+"""The searches behind `crnn_weak.detection.tuning`, on arrays.
 
 A *choice* is one candidate threshold under one set of filters; counts are known for every choice and class.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak.activity import roll_runs
+from crnn_weak.labels.rolls import roll_runs
 
 __all__ = ["Curves", "best_error_rate", "best_f1", "counts_at_thresholds", "join"]
 
@@ -35,7 +35,7 @@ def counts_at_thresholds(index: np.ndarray, reference: np.ndarray, n_candidates:
     Parameters
     ----------
     index : np.ndarray of int, shape (n, n_classes)
-        At how many of the sorted candidates each cell is active (`crnn_weak.tuning.curves.candidate_index`).
+        At how many of the sorted candidates each cell is active (`crnn_weak.detection.curves.candidate_index`).
     reference : np.ndarray of bool, shape (n, n_classes)
     n_candidates : int
     """
@@ -111,7 +111,7 @@ def best_error_rate(
     reference : np.ndarray of bool, shape (n_segments, n_classes)
     n_candidates : int
     per_class : bool
-        Heuristic (see `crnn_weak.tuning.tune`); one common choice is exact.
+        Heuristic (see `crnn_weak.detection.tuning`); one common choice is exact.
     """
     n_classes = reference.shape[1]
     n_reference = reference.sum(axis=1)

@@ -10,7 +10,7 @@ raven      ``raven/<name>.txt``         a selection table per recording, tab sep
 jsonl      ``events.jsonl``             one object per event: filename, onset, offset, label, score
 csv        ``events.csv``               ``filename,onset,offset,event_label,score``, quoted where needed
 scores     ``scores/<name>.tsv``        ``onset offset <class> ...``, 6 decimals, gapless: what sed_scores_eval reads
-scores-h5  ``scores.h5``                see `crnn_weak.events.scores`
+scores-h5  ``scores.h5``                see `crnn_weak.detection.scores`
 ========== ============================ ==============================================================================
 
 Scores are written as they come, so that their length costs no memory. Every file appears under its name when it is
@@ -37,10 +37,10 @@ from types import TracebackType
 import numpy as np
 
 from crnn_weak import timing
+from crnn_weak.detection.job import Detection
+from crnn_weak.detection.recordings import Recording, listed_name, unique_names
+from crnn_weak.detection.scores import ScoreWriter
 from crnn_weak.errors import ConfigError, DataError, nearest_names
-from crnn_weak.events.scores import ScoreWriter
-from crnn_weak.inference.job import Detection
-from crnn_weak.inference.recordings import Recording, listed_name, unique_names
 from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import RAVEN_COLUMNS

@@ -18,13 +18,13 @@ import numpy as np
 
 from crnn_weak.audio import Resampler
 from crnn_weak.audio.reader import SAMPLE_RATES_HZ
+from crnn_weak.detection.detector import Detector
+from crnn_weak.detection.job import Job
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import Decoder
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.windows import FrameStream, WindowPlan
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.events.decode import Decoder
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.inference.detector import Detector
-from crnn_weak.inference.job import Job
-from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.events import Event
 
 __all__ = ["SAMPLE_FORMATS", "LiveDetector", "PcmBlocks", "PcmFormat"]
@@ -139,7 +139,7 @@ class LiveDetector:
 
     See Also
     --------
-    crnn_weak.inference.detector.Detector : detect in recordings.
+    crnn_weak.detection.detector.Detector : detect in recordings.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from crnn_weak.config import FeatureConfig
-from crnn_weak.events.operating_point import OperatingPoint
+from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.labels.events import EventList
 
 __all__ = ["detector_html", "recording_html"]

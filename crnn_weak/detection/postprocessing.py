@@ -26,13 +26,13 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.activity import roll_runs, runs_roll
 from crnn_weak.config import OperatingPointConfig
+from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
+from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import DataError
-from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
-from crnn_weak.events.scores import Scores
 from crnn_weak.labels.classes import tag_names
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.rolls import roll_runs, runs_roll
 
 __all__ = ["Decoder", "Runs", "binarize", "scores_to_events", "scores_to_tags"]
 

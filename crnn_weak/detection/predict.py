@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ModelFileError
-from crnn_weak.events.scores import Scores
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

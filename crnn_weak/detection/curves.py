@@ -1,6 +1,6 @@
-"""The number of thresholds at which each frame or segment is active; the basis of `crnn_weak.tuning.tune`.
+"""The number of thresholds at which each frame or segment is active; the basis of `crnn_weak.detection.tuning`.
 
-Each step from scores to events keeps order (`crnn_weak.events.decode`): what is active at one threshold is
+Each step from scores to events keeps order (`crnn_weak.detection.postprocessing`): what is active at one threshold is
 active at every lower one. One small integer per cell then stands for its activity at all thresholds.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.activity import segment_maximum
-from crnn_weak.events.decode import Runs, Steps, by_class
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.events.scores import Scores
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import Runs, Steps, by_class
+from crnn_weak.detection.scores import Scores
+from crnn_weak.labels.rolls import segment_maximum
 
 __all__ = ["FrameActivity", "candidate_index", "segment_index"]
 

@@ -1,7 +1,7 @@
 """The operating point: thresholds and post-processing, class by class, and its file.
 
-`crnn_weak.events.decode` applies it and `crnn_weak.tuning.tune` chooses it. Its one home is ``operating_point.json``
-beside the model, which ``crnn-weak tune`` writes and ``evaluate RUN`` and ``detect --model RUN`` use by default. Where
+`crnn_weak.detection.postprocessing` applies it and `crnn_weak.detection.tuning` chooses it. Its one home is
+``operating_point.json`` beside the model, which ``crnn-weak tune`` writes and ``evaluate RUN`` and ``detect --model RUN`` use by default. Where
 there is none, a model file's own metadata and then the run's configuration apply.
 """
 

@@ -1,7 +1,7 @@
 """Scores of clips, and their one HDF5 form.
 
-Scores are values in [0, 1]; `crnn_weak.events.decode` makes events and tags of them. The model's frame
-scores are rounded to float16 where they are made (`crnn_weak.inference.predict`), so a file holds exactly the scores
+Scores are values in [0, 1]; `crnn_weak.detection.postprocessing` makes events and tags of them. The model's frame
+scores are rounded to float16 where they are made (`crnn_weak.detection.predict`), so a file holds exactly the scores
 that were evaluated, tuned or detected.
 
 ========================  =========================  ===================================================================

@@ -5,9 +5,9 @@
 EventList(3 events of street.wav)
 
 A recording may be of any length, rate and channel count: it is read in blocks, scored in overlapping windows of the
-model's own clip length (`crnn_weak.inference.windows` says how they join), and its scores become events as they come
-(`crnn_weak.events.decode`), so that ten hours take the memory of ten minutes. Windows of many short recordings share a
-batch, and reading runs beside the model.
+model's own clip length (`crnn_weak.detection.windows` says how they join), and its scores become events as they come
+(`crnn_weak.detection.postprocessing`), so that ten hours take the memory of ten minutes. Windows of many short
+recordings share a batch, and reading runs beside the model.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
+from crnn_weak.detection.job import Detection, Job, OnScores, Tag
+from crnn_weak.detection.model_file import model_file
+from crnn_weak.detection.notebook import detector_html
+from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point, stored_point
+from crnn_weak.detection.predict import predict
+from crnn_weak.detection.prefetch import prefetched
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.windows import FrameStream, WindowPlan
 from crnn_weak.errors import ConfigError, DataError, ModelFileError
-from crnn_weak.events.operating_point import OperatingPoint, as_operating_point, stored_point
-from crnn_weak.events.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.inference.job import Detection, Job, OnScores, Tag
-from crnn_weak.inference.model_file import model_file
-from crnn_weak.inference.notebook import detector_html
-from crnn_weak.inference.predict import predict
-from crnn_weak.inference.prefetch import prefetched
-from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.windows import FrameStream, WindowPlan
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import EventList
 
@@ -66,12 +66,12 @@ class Detector:
     window_hop_seconds : float, optional
         From one window to the next; by default a hundredth of the window, at least one frame. Computation is
         inversely proportional to it; at one frame the scores of a long recording do not depend on where its windows
-        lie (`crnn_weak.inference.windows`).
+        lie (`crnn_weak.detection.windows`).
 
     See Also
     --------
     load : make a detector from a model file or run folder.
-    crnn_weak.inference.live.LiveDetector : detect in a stream that has no end.
+    crnn_weak.detection.live.LiveDetector : detect in a stream that has no end.
     """
 
     def __init__(

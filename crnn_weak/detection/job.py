@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import Decoder
+from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.windows import ScoreJoiner, WindowPlan
 from crnn_weak.errors import DataError
-from crnn_weak.events.decode import Decoder
-from crnn_weak.events.operating_point import OperatingPoint
-from crnn_weak.inference.recordings import Recording
-from crnn_weak.inference.windows import ScoreJoiner, WindowPlan
 from crnn_weak.labels.events import Event, EventList
 
 __all__ = ["Detection", "Job", "OnScores", "Tag"]
@@ -56,7 +56,7 @@ class Detection:
     warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        from crnn_weak.inference.notebook import recording_html
+        from crnn_weak.detection.notebook import recording_html
 
         if self.error is not None:
             return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"

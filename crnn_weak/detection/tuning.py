@@ -1,6 +1,6 @@
 """Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
-How it is fast: every step from scores to events is monotone (`crnn_weak.events.decode`), so a segment, a
+How it is fast: every step from scores to events is monotone (`crnn_weak.detection.postprocessing`), so a segment, a
 frame or a tag is described by one number, how many of the sorted candidate thresholds it stays active at. The counts
 at *every* threshold then are one histogram and one cumulative sum per class.
 
@@ -37,20 +37,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from crnn_weak.activity import EventTable, event_table, segment_maximum, segment_roll
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
+from crnn_weak.detection.curves import FrameActivity, candidate_index, segment_index
+from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
+from crnn_weak.detection.postprocessing import Decoder, Runs, binarize
+from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.search import Curves, best_error_rate, best_f1, counts_at_thresholds, join
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
-from crnn_weak.events.decode import Decoder, Runs, binarize
-from crnn_weak.events.operating_point import OperatingPoint, as_operating_point
-from crnn_weak.events.scores import Scores
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import EventTable, event_table, segment_maximum, segment_roll
 from crnn_weak.metrics.counting import Counts, overall_rates
 from crnn_weak.metrics.event import event_counts, matched_per_class
 from crnn_weak.metrics.segment import segment_counts
 from crnn_weak.metrics.tagging import tagging_counts
-from crnn_weak.tuning.curves import FrameActivity, candidate_index, segment_index
-from crnn_weak.tuning.search import Curves, best_error_rate, best_f1, counts_at_thresholds, join
 
 __all__ = ["METRICS", "Tuning", "tune", "value_of"]
 

@@ -1,1 +1,0 @@
-"""From scores to events: the operating point and the decoder."""

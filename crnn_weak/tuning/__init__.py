@@ -1,1 +1,0 @@
-"""Choice of thresholds on the validation clips."""
