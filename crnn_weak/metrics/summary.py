@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import Events
@@ -26,7 +26,41 @@ from crnn_weak.metrics.ranking import AveragePrecision
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 
-__all__ = ["Evaluation", "Part", "evaluate_events", "evaluate_tags"]
+__all__ = ["METRICS", "Evaluation", "Metric", "Part", "evaluate_events", "evaluate_tags"]
+
+
+class Metric(NamedTuple):
+    """One metric of a run: its place in ``metrics.json``, and how tables, figures and pages show it."""
+
+    name: str
+    output: str
+    heading: str
+    scale: float = 100  # from the fraction to the unit shown: 100 for percent, 1 for a ratio
+    digits: int = 1
+    higher_is_better: bool = True
+    in_table: bool = False  # a column of the results table
+    published: str = ""  # field of `paper.PaperRow`; that of the challenge has "challenge_" before it
+
+    def format(self, value: float | None, sign: str = "") -> str:
+        """Return a fraction in the unit shown; "-" where it is None or NaN. `sign` "+" writes the sign always."""
+        return "-" if value is None or math.isnan(value) else f"{value * self.scale:{sign}.{self.digits}f}"
+
+
+#: What is recorded of every run, in the order of ``results.csv``.
+METRICS = (
+    Metric("precision", "tagging", "tag P", in_table=True, published="tagging_precision"),
+    Metric("recall", "tagging", "tag R", in_table=True, published="tagging_recall"),
+    Metric("f_score", "tagging", "tag F", in_table=True, published="tagging_f"),
+    Metric("error_rate", "segment", "SED ER", 1, 2, False, in_table=True, published="error_rate"),
+    Metric("f_score", "segment", "SED F", in_table=True, published="segment_f"),
+    Metric("precision", "segment", "SED P"),
+    Metric("recall", "segment", "SED R"),
+    Metric("substitution_rate", "segment", "SED S", 1, 2, False),
+    Metric("deletion_rate", "segment", "SED D", 1, 2, False),
+    Metric("insertion_rate", "segment", "SED I", 1, 2, False),
+    Metric("f_score", "event", "event F"),
+    Metric("error_rate", "event", "event ER", 1, 2, False),
+)
 
 _TITLES = {"precision": "precision", "recall": "recall", "f_score": "F1", "error_rate": "ER"}
 _RATE_TITLES = {
