@@ -1,8 +1,8 @@
 """The operating point: thresholds and post-processing, class by class, and its file.
 
-`crnn_weak.detection.postprocessing` applies it and `crnn_weak.detection.tuning` chooses it. Its one home is
-``operating_point.json`` beside the model, which ``crnn-weak tune`` writes and ``evaluate RUN`` and ``detect --model RUN`` use by default. Where
-there is none, a model file's own metadata and then the run's configuration apply.
+`crnn_weak.detection.postprocessing` applies it and `crnn_weak.detection.tuning` chooses it. Its file is
+``operating_point.json`` next to the model: ``crnn-weak tune`` writes it, ``evaluate RUN`` and ``detect --model RUN``
+use it by default. Without it, a model file's own metadata and then the run's configuration apply.
 """
 
 from __future__ import annotations
