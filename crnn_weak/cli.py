@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
 from crnn_weak.errors import ConfigError, CrnnWeakError
-from crnn_weak.escape import visible
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
@@ -112,6 +111,8 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted; start the same command again to go on.", file=sys.stderr)
         return 130
+    from crnn_weak.files import visible  # not at import: it costs the half of --help
+
     print(f"{prog}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
     return 2
 

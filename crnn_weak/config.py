@@ -12,8 +12,8 @@ from typing import Any
 
 import tomli_w
 
-from crnn_weak.documents import read_toml
 from crnn_weak.errors import ConfigError, RunError, nearest_names
+from crnn_weak.files import read_toml
 from crnn_weak.settings import (
     DATA_SETTINGS,
     AidConfig,

@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import RunError
-from crnn_weak.storage import replace_file
+from crnn_weak.files import convert_document, read_json, replace_file
 
 __all__ = [
     "FitState",
@@ -243,7 +242,7 @@ def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:
     if not path.exists():
         return {}
     content: dict[str, Any] = read_json(path, dict[str, Any], advice=_AGAIN)
-    convert(content, kind, str(path), advice=_AGAIN)
+    convert_document(content, kind, str(path), advice=_AGAIN)
     return content
 
 

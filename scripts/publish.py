@@ -22,7 +22,7 @@ from typing import Any
 from crnn_weak.cli import run_guarded
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.storage import write_text
+from crnn_weak.files import write_text
 
 __all__ = ["main", "publish", "tuned_row"]
 

@@ -98,10 +98,10 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
 def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
 
+    from crnn_weak.files import write_json
     from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, train_and_score
-    from crnn_weak.storage import write_json
 
     config = options.read_config(args)
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"

@@ -120,8 +120,8 @@ def to_markdown(rows: Sequence[Row], on: Sequence[str]) -> str:
 def _write(table: str, on: Sequence[str]) -> None:
     """Store the table in the card and the classes that are on by default in the starter model's file."""
     from crnn_weak.detection.model_file import STARTER_MODEL
+    from crnn_weak.files import write_text
     from crnn_weak.model.archive import load_model, save_model
-    from crnn_weak.storage import write_text
 
     card = CARD.read_text(encoding="utf-8")
     start, end = card.index("| class |"), card.index("\n\n", card.index("| class |"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
-from crnn_weak.storage import lock
+from crnn_weak.files import lock
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,11 @@ def meet(task: MeetingTask, *, seconds: float = 30.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def wait_for(path: Path, *, seconds: float = 30.0) -> None:
+    """Return when a file appears."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} did not appear"
+        time.sleep(0.02)

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from crnn_weak.errors import DataError
-from crnn_weak.storage import replace_file
+from crnn_weak.files import replace_file
 
 __all__ = ["AUDIO_SUFFIXES", "audio_files", "index_audio", "write_audio"]
 

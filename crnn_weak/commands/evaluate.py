@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Score and print."""
     from pathlib import Path
 
-    from crnn_weak.storage import write_text
+    from crnn_weak.files import write_text
 
     if args.json and Path(args.json).exists() and not args.overwrite:
         raise DataError(f"{args.json} is there already; give --overwrite or another name.")
@@ -226,11 +226,11 @@ def _print_baselines(args: argparse.Namespace) -> int:
     """Print the three baselines side by side."""
     import json
 
+    from crnn_weak.files import write_text
     from crnn_weak.labels.files import read_classes
     from crnn_weak.labels.pair import class_list, drop_zero_length, read_pair
     from crnn_weak.metrics.baselines import baselines_csv, baselines_text, score_baselines, to_plain
     from crnn_weak.metrics.official import sources
-    from crnn_weak.storage import write_text
 
     if args.estimated or args.baseline:
         raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")

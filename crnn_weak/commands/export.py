@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     """Export and say where."""
     from crnn_weak.detection.detector import load
     from crnn_weak.detection.model_file import model_file
+    from crnn_weak.files import write_json
     from crnn_weak.model.environment import prepare_environment
-    from crnn_weak.storage import write_json
 
     prepare_environment()
     from crnn_weak.model.export import FORMATS, check_export, export_model

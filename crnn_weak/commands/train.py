@@ -68,10 +68,10 @@ def _config(args: argparse.Namespace) -> Config:
 
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
+    from crnn_weak.files import make_folder, write_json
     from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, check_tasks, train_and_score
-    from crnn_weak.storage import make_folder, write_json
 
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"

@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     """Search, print before and after on the validation clips, store."""
     from crnn_weak.detection.tuning import METRICS
     from crnn_weak.errors import nearest_names
+    from crnn_weak.files import lock
     from crnn_weak.runs.scores import open_scores
-    from crnn_weak.storage import lock
 
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r} is not known. {nearest_names(args.metric, METRICS)}")

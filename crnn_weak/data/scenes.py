@@ -27,9 +27,9 @@ from crnn_weak.audio import index_audio, write_audio
 from crnn_weak.config import Config, ScenesData, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import lock, remove_temporary
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.tables import write_rows
-from crnn_weak.storage import lock, remove_temporary
 from crnn_weak.synthesis import mixing
 from crnn_weak.synthesis.mixing import ScenePlan, plan_scene
 from crnn_weak.synthesis.recordings import Recording, RecordingFolder, read_recordings

@@ -25,8 +25,8 @@ from crnn_weak.audio import load_clip, read_header, write_audio
 from crnn_weak.config import Config, StreetData, fingerprint
 from crnn_weak.data.task4 import Task4Dataset
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import lock, remove_temporary, write_text
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.storage import lock, remove_temporary, write_text
 from crnn_weak.synthesis.layout import CLIP_SECONDS
 from crnn_weak.synthesis.scene import VERSION, Scene, draw_scene, render
 

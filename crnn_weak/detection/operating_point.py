@@ -16,10 +16,9 @@ import msgspec
 import numpy as np
 
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import ConfigError
+from crnn_weak.files import convert_document, read_json, write_json
 from crnn_weak.run_files import RunFiles
-from crnn_weak.storage import write_json
 
 __all__ = ["OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
 
@@ -112,7 +111,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ConfigError
             A name is missing or unknown, or a value is of the wrong type or out of range.
         """
-        return convert(values, cls, "operating point", error=ConfigError)
+        return convert_document(values, cls, "operating point", error=ConfigError)
 
     def replace(self, **changes: Any) -> OperatingPoint:
         """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
@@ -213,7 +212,7 @@ class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
             content["operating_point"] = content.pop("decisions")
         elif "operating_point" not in content:
             content = {"operating_point": content}
-        stored = convert(content, cls, str(path), advice=_ADVICE, error=ConfigError)
+        stored = convert_document(content, cls, str(path), advice=_ADVICE, error=ConfigError)
         as_operating_point(stored.operating_point, classes, where=str(path))
         return stored
 

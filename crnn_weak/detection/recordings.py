@@ -12,7 +12,7 @@ from typing import Any
 
 from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
 from crnn_weak.errors import DataError
-from crnn_weak.escape import visible
+from crnn_weak.files import visible
 
 __all__ = ["STDIN", "Recording", "find_recordings", "listed_name", "unique_names"]
 

@@ -28,8 +28,7 @@ import h5py
 import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, nearest_names
-from crnn_weak.hdf5 import HdfWriter
-from crnn_weak.storage import replace_file
+from crnn_weak.files import HdfWriter, replace_file
 
 __all__ = ["ScoreWriter", "Scores", "load_scores", "save_scores"]
 
@@ -110,7 +109,7 @@ class ScoreWriter:
     Parameters
     ----------
     path : path
-        Opened for writing as it is; see `crnn_weak.storage.replace_file`.
+        Opened for writing as it is; see `crnn_weak.files.replace_file`.
     classes : sequence of str
     hop_seconds : float
 

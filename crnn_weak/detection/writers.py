@@ -41,10 +41,10 @@ from crnn_weak.detection.job import Detection
 from crnn_weak.detection.recordings import Recording, listed_name, unique_names
 from crnn_weak.detection.scores import ScoreWriter
 from crnn_weak.errors import ConfigError, DataError, nearest_names
+from crnn_weak.files import replace_file
 from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import RAVEN_COLUMNS
-from crnn_weak.storage import replace_file
 
 __all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "tag_lines"]
 

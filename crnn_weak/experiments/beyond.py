@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import lock, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs.design import (
@@ -37,7 +38,6 @@ from crnn_weak.runs.design import (
 )
 from crnn_weak.runs.identity import check_identity
 from crnn_weak.runs.train_and_score import RunTask, train_and_score
-from crnn_weak.storage import lock, write_json, write_text
 
 if TYPE_CHECKING:
     from crnn_weak.runs.comparison import Estimate, KnownRun, KnownRuns, RunScore

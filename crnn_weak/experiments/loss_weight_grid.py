@@ -20,8 +20,8 @@ from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.config import Config, LossWeights, check_continues
 from crnn_weak.errors import ConfigError, RunError
+from crnn_weak.files import delete_files, lock, write_json, write_text
 from crnn_weak.run_files import GridFiles
-from crnn_weak.storage import delete_files, lock, write_json, write_text
 
 if TYPE_CHECKING:
     from crnn_weak.runs.table import ResultsTable

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
+from crnn_weak.files import write_text
 from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Experiment, open_any
 from crnn_weak.runs.run import Run
 from crnn_weak.saliency.targets import Space, Target
 from crnn_weak.saliency.targets import method as find_method
-from crnn_weak.storage import write_text
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

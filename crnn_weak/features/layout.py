@@ -43,10 +43,9 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, fingerprint, from_dict
 from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
-from crnn_weak.hdf5 import HdfWriter
+from crnn_weak.files import HdfWriter, replace_file
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.storage import replace_file
 
 __all__ = ["KIND", "READABLE", "SCHEMA", "STATUS", "StoreHeader", "create", "open_store", "row_crc", "write_row"]
 

@@ -25,8 +25,8 @@ from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
 from crnn_weak.features.extract import MapChunks, chunk_function, map_in_processes
 from crnn_weak.features.layout import READABLE, STATUS, StoreHeader, create, open_store, row_crc, write_row
 from crnn_weak.features.reader import FeatureStore, StoreReport, verify_store
+from crnn_weak.files import lock
 from crnn_weak.labels.classes import tag_array
-from crnn_weak.storage import lock
 
 __all__ = ["FeatureStore", "StoreReport", "StoreWriter", "build_store", "store_header", "verify_store"]
 

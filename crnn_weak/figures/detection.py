@@ -12,7 +12,7 @@ from crnn_weak.audio import AudioBlocks
 from crnn_weak.detection.recordings import STDIN
 from crnn_weak.detection.windows import FrameStream
 from crnn_weak.errors import DataError
-from crnn_weak.storage import replace_file
+from crnn_weak.files import replace_file
 
 if TYPE_CHECKING:
     from crnn_weak.detection.detector import Detector

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnn_weak.config import FeatureConfig
-from crnn_weak.storage import replace_file
+from crnn_weak.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crnn_weak import storage
 from crnn_weak.errors import DataError
+from crnn_weak.files import write_text
 from crnn_weak.labels.names import check_characters, nfc
 
 __all__ = ["Row", "number", "read_lines", "read_rows", "read_text", "split_line", "write_rows"]
@@ -132,4 +132,4 @@ def write_rows(
                     raise DataError(f"{path}: {field!r} cannot be written in a form without quotes; rename it.")
                 fields[at] = '"' + field.replace('"', '""') + '"'
         lines.append(separator.join(fields) + line_end)
-    storage.write_text(path, "".join(lines))
+    write_text(path, "".join(lines))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
+from crnn_weak.files import write_json
 from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.forms import FORMS
@@ -22,7 +23,6 @@ from crnn_weak.labels.names import check_name, has_audio_suffix, recording_id, r
 from crnn_weak.labels.rows import hides_list, split_labels
 from crnn_weak.labels.tables import write_rows
 from crnn_weak.labels.task4 import set_rows, weak_rows
-from crnn_weak.storage import write_json
 
 __all__ = ["RAVEN_COLUMNS", "Written", "target_paths", "write_labels"]
 

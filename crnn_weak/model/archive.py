@@ -22,12 +22,11 @@ import msgspec
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
-from crnn_weak.documents import decode_json, decode_toml
 from crnn_weak.errors import CrnnWeakError, ModelFileError
 from crnn_weak.features.scaler import Scaler
+from crnn_weak.files import decode_json, decode_toml, replace_file
 from crnn_weak.model import losses, pooling  # noqa: F401  (registers loss, optimizer and layers with Keras)
 from crnn_weak.model.fast import layers  # noqa: F401  (registers the layers with Keras)
-from crnn_weak.storage import replace_file
 
 __all__ = ["ModelMetadata", "load_model", "read_metadata", "save_model"]
 

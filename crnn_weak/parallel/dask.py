@@ -1,7 +1,7 @@
 """Independent tasks on a Dask cluster (``pip install 'crnn-weak[dask]'``); use `crnn_weak.parallel.run_tasks`.
 
 What is lost with a worker is run again by another; Dask gives a task up once four workers in a row have died under
-it. A task must lock what it writes to (`crnn_weak.storage.lock`): a worker presumed dead may still be running.
+it. A task must lock what it writes to (`crnn_weak.files.lock`): a worker presumed dead may still be running.
 """
 
 from __future__ import annotations

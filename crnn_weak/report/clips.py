@@ -16,13 +16,13 @@ import numpy as np
 
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, ModelFileError, RunError, nearest_names
+from crnn_weak.files import replace_file
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.report.clip_choice import ClipScores, choose_clips, score_clips
 from crnn_weak.report.clip_views import ClipData, ClipView, build_clip_view, saliency_classes
 from crnn_weak.report.media import Sound, data_uri, encode_audio
 from crnn_weak.runs.run import Run
 from crnn_weak.saliency.targets import method as find_method
-from crnn_weak.storage import replace_file
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from crnn_weak.files import write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.report.html import render
 from crnn_weak.report.media import data_uri, encode_audio
-from crnn_weak.storage import write_text
 
 __all__ = ["write_demo_page"]
 

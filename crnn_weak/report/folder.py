@@ -23,10 +23,9 @@ import numpy as np
 from crnn_weak.detection.job import Detection
 from crnn_weak.detection.recordings import STDIN, Recording
 from crnn_weak.errors import DataError
-from crnn_weak.escape import visible
+from crnn_weak.files import relative_path, visible, write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.report.html import render
-from crnn_weak.storage import relative_path, write_text
 
 __all__ = ["FolderReport", "RecordingResult", "ScoreStrip", "write_folder_report"]
 

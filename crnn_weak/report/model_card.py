@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crnn_weak import __version__, escape, paper
+from crnn_weak import __version__, paper
 from crnn_weak.errors import RunError
 from crnn_weak.figures.network import blocks_of_config
+from crnn_weak.files import escape_markdown, write_text
 from crnn_weak.runs.run import Run
-from crnn_weak.storage import write_text
 
 __all__ = ["ModelCard", "model_card", "write_model_card"]
 
@@ -117,7 +117,7 @@ def _class_table(run: Run) -> list[str]:
     for name in run.classes:
         row = tagging.get(name, {})
         lines.append(
-            f"| {escape.markdown(name)} | {row.get('n_reference', 0)} | {percent(row)} | "
+            f"| {escape_markdown(name)} | {row.get('n_reference', 0)} | {percent(row)} | "
             f"{percent(segment[name]) if name in segment else '–'} |"
         )
     return lines
@@ -170,7 +170,7 @@ def model_card(run: Run) -> ModelCard:
     }
     lines = [
         "---", *_yaml(head), "---", "",
-        f"# {escape.markdown(name)}", "",
+        f"# {escape_markdown(name)}", "",
         "A convolutional and recurrent network that detects *which* classes sound in a clip (output `weak`) and *when* "
         "(output `strong`), trained with labels that say only which. It follows Adavanne and Virtanen (2017).", "",
         "## Use", "",
@@ -196,9 +196,9 @@ def _model_lines(run: Run) -> list[str]:
         "## The model", "",
         f"- input: log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
         f"{1000 * features.hop_seconds:g} ms hop, audio at {features.sample_rate_hz:,} Hz, mono",
-        f"- {sum(block.n_weights for block in blocks):,} trainable weights; preset {escape.markdown(config.preset)}, "
-        f"weak head {escape.markdown(config.model.weak_head)}",
-        f"- {len(run.classes)} classes: {escape.markdown('; '.join(run.classes))}",
+        f"- {sum(block.n_weights for block in blocks):,} trainable weights; preset {escape_markdown(config.preset)}, "
+        f"weak head {escape_markdown(config.model.weak_head)}",
+        f"- {len(run.classes)} classes: {escape_markdown('; '.join(run.classes))}",
         f"- operating point: a score above {config.operating_point.threshold:g}, "
         "unless the file holds tuned thresholds",
         "",
@@ -217,18 +217,18 @@ def _training_lines(run: Run, source: str) -> list[str]:
     training, seconds = run.config.training, sum(run.history.get("seconds", []))
     packages = ", ".join(f"{name} {version}" for name, version in run.environment.get("packages", {}).items())
     coverage = [
-        f"- {escape.markdown(split)}: {count['n_clips']:,} of {count['n_listed']:,} listed clips"
+        f"- {escape_markdown(split)}: {count['n_clips']:,} of {count['n_listed']:,} listed clips"
         for split, count in run.data.get("coverage", {}).items()
     ]
     return [
         "## Training", "",
-        f"- data: {escape.markdown(run.data.get('provenance') or source)}", *coverage,
+        f"- data: {escape_markdown(run.data.get('provenance') or source)}", *coverage,
         f"- loss weights: strong {run.setting[0]:g}, weak {run.setting[1]:g}; strong targets: "
         f"{_TARGETS[run.config.targets.strong]}",
         f"- Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed {training.seed}, "
         f"{len(run.history.get('epoch', []))} epochs" + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
         + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),
-        f"- versions: {escape.markdown(packages) or 'not recorded'}", "",
+        f"- versions: {escape_markdown(packages) or 'not recorded'}", "",
     ]  # fmt: skip
 
 
@@ -241,13 +241,13 @@ def _result_lines(run: Run) -> list[str]:
     return [
         "## Results", "",
         f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} clips of split "
-        f"{escape.markdown(run.metrics.get('split', 'test'))}, one seed.", "",
+        f"{escape_markdown(run.metrics.get('split', 'test'))}, one seed.", "",
         "| metric | value |", "|---|---:|", *values, "", *_class_table(run), "",
     ]  # fmt: skip
 
 
 def _limit_lines(run: Run, limit: str) -> list[str]:
-    weakest = ", ".join(map(escape.markdown, _weakest(run)))
+    weakest = ", ".join(map(escape_markdown, _weakest(run)))
     return [
         "## Limits", "",
         *([f"- {limit}"] if limit else []),

@@ -13,6 +13,7 @@ from crnn_weak import figures, paper
 from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
 from crnn_weak.figures.grid import loss_weight_values
+from crnn_weak.files import write_text
 from crnn_weak.report import page_views
 from crnn_weak.report.clip_choice import ClipScores
 from crnn_weak.report.clips import ClipOptions, ClipSection, gather_clips
@@ -22,7 +23,6 @@ from crnn_weak.report.model_card import write_model_card
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Experiment, open_any
 from crnn_weak.runs.run import Run, open_run
-from crnn_weak.storage import write_text
 
 __all__ = ["render_page", "write_report"]
 

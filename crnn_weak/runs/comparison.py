@@ -22,15 +22,14 @@ from crnn_weak.config import Config, StreetData, fingerprint, to_toml
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.tuning import Tuning, tune
-from crnn_weak.documents import read_json
 from crnn_weak.errors import CrnnWeakError, DataError
+from crnn_weak.files import delete_files, read_json, replace_file, write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores, scored_on
-from crnn_weak.storage import delete_files, replace_file, write_text
 
 __all__ = [
     "METRICS",

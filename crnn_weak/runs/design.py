@@ -40,8 +40,8 @@ import msgspec
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
-from crnn_weak.documents import convert, read_toml
 from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.files import convert_document, read_toml
 
 __all__ = [
     "Design",
@@ -87,7 +87,7 @@ def read_design(path: str | Path) -> Design:
     ConfigError
         The file is no design, a setting is unknown, or a name leads nowhere or in a circle.
     """
-    design = convert(read_toml(path, error=ConfigError), Design, str(path), error=ConfigError)
+    design = convert_document(read_toml(path, error=ConfigError), Design, str(path), error=ConfigError)
     try:
         for data in design.data:
             data_settings(design, data)

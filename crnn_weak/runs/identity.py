@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from crnn_weak.documents import read_json
 from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.files import read_json, write_json
 from crnn_weak.run_files import RunFiles
-from crnn_weak.storage import write_json
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

@@ -13,7 +13,7 @@ from crnn_weak.config import Config
 from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import DataError
 from crnn_weak.features.store import build_store
-from crnn_weak.storage import relative_path
+from crnn_weak.files import relative_path
 
 __all__ = ["Prepared", "prepare"]
 

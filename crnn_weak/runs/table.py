@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from crnn_weak import escape
+from crnn_weak.files import escape_latex
 from crnn_weak.runs.results import COLUMNS, Column, Result
 
 __all__ = ["Entry", "ResultsTable"]
@@ -254,12 +254,12 @@ class ResultsTable:
 
     def to_latex(self) -> str:
         """Return the table as LaTeX (package booktabs); the best values are bold."""
-        (header,), rows, foot = self._view(escape.latex, plus_minus=r"$\pm$", mark=lambda text: f"\\textbf{{{text}}}")
+        (header,), rows, foot = self._view(escape_latex, plus_minus=r"$\pm$", mark=lambda text: f"\\textbf{{{text}}}")
         lines = [
             r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'r' * len(header)}}}", r"\toprule",
             " & ".join(header) + r" \\", r"\midrule", *(" & ".join(row) + r" \\" for row in rows), r"\midrule",
             *(" & ".join(row) + r" \\" for row in foot), r"\bottomrule", r"\end{tabular}",
-            rf"\caption{{{escape.latex(f'{self.caption} {_CHALLENGE_NOTE}'.strip())}}}", r"\end{table}",
+            rf"\caption{{{escape_latex(f'{self.caption} {_CHALLENGE_NOTE}'.strip())}}}", r"\end{table}",
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, check_continues, load_config
-from crnn_weak.documents import read_json
+from crnn_weak.files import lock, read_json, write_json
 from crnn_weak.run_files import RunFiles, RunMetrics, Split, read_optional
 from crnn_weak.runs.identity import Identity, check_identity, identity_of, write_identity
-from crnn_weak.storage import lock, write_json
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.errors import ModelFileError
-from crnn_weak.escape import markdown
+from crnn_weak.files import escape_markdown
 from crnn_weak.runs.run import Run, Setting
 from crnn_weak.saliency.localization import (
     Localization,
@@ -202,7 +202,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 def to_markdown(rows: Sequence[Row], *, caption: str, notes: Mapping[str, str] = {}) -> str:
     """Return the table as Markdown, in percent; of several seeds only their mean."""
     lines = [
-        markdown(caption),
+        escape_markdown(caption),
         "",
         "| strong | weak | output | map | share inside | chance | gain (95 %) | ratio "
         "| pointing game | gain (95 %) | pairs |",

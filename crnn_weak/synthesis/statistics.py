@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.errors import CrnnWeakError
+from crnn_weak.files import write_text
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.storage import write_text
 
 __all__ = ["QUANTILES", "STATISTICS_PATH", "derive", "load_statistics", "main"]
 

@@ -23,17 +23,16 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config, check_continues
-from crnn_weak.documents import convert, read_json
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.files import convert_document, delete_files, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
-from crnn_weak.storage import delete_files, replace_file, write_json, write_text
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.pretrained import copy_weights, frame_scores, freeze
@@ -304,7 +303,7 @@ def _restore(files: RunFiles, config: Config) -> _Fit | None:
     if not files.last_model.exists():
         return None
     model, metadata = load_model(files.last_model, compile=True)
-    state = convert(metadata.provenance.get("fit"), _EarlyStopping, f"{files.last_model}: state of the fit")
+    state = convert_document(metadata.provenance.get("fit"), _EarlyStopping, f"{files.last_model}: state of the fit")
     log.info("%s: resumed after epoch %d", files.folder, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
     _publish(files, state, copy_best=not config.aids.averaging)

@@ -26,8 +26,8 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 def grid(tmp_path_factory):
     """Two trained and scored cells with their table, on clips whose classes raise known bands."""
     from crnn_weak.experiments.loss_weight_grid import Grid, make_table, write_outputs
+    from crnn_weak.files import write_text
     from crnn_weak.runs.train_and_score import train_and_score
-    from crnn_weak.storage import write_text
 
     folder = tmp_path_factory.mktemp("saliency")
     train = make_store(folder, 96, name="train.h5")

@@ -13,7 +13,7 @@ import pytest
 
 from crnn_weak.audio.files import write_audio
 from crnn_weak.cli import main, run_guarded
-from crnn_weak.storage import write_json
+from crnn_weak.files import write_json
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX shells, devices and signals")
 COMMAND = f"{sys.executable} -m crnn_weak"
@@ -123,7 +123,7 @@ def test_a_read_only_folder_is_one_line(tmp_path, capsys):
 
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path):
     code = (
-        "import itertools, sys; from crnn_weak.storage import write_json\n"
+        "import itertools, sys; from crnn_weak.files import write_json\n"
         "for number in itertools.count(): write_json(sys.argv[1], [number] * 20_000)"
     )
     path = tmp_path / "a.json"

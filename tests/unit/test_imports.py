@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 
 #: From the ground up; a room may import from its own rung and from those before it in this list.
 RUNGS = (
-    ("errors", "escape", "paper", "timing", "storage", "documents", "hdf5", "versions"),
+    ("errors", "files", "paper", "timing", "versions"),
     ("config", "settings"),
     ("parallel", "run_files"),
     ("labels", "audio"),

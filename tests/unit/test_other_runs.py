@@ -11,11 +11,11 @@ from crnn_weak.config import Config, FeatureConfig, ModelConfig, TrainingConfig,
 from crnn_weak.errors import RunError
 from crnn_weak.features.layout import StoreHeader
 from crnn_weak.features.store import StoreWriter
+from crnn_weak.files import write_json, write_text
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.identity import write_identity
 from crnn_weak.runs.train_and_score import RunTask, check_tasks, is_done, train_and_score
-from crnn_weak.storage import write_json, write_text
 
 CLASSES = ("bell", "drill")
 CONFIG = Config(

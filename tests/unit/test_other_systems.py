@@ -12,7 +12,7 @@ import filelock
 import pytest
 
 from crnn_weak.errors import RunError
-from crnn_weak.storage import lock, relative_path, write_text
+from crnn_weak.files import lock, relative_path, write_text
 
 PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}

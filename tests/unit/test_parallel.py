@@ -1,13 +1,10 @@
 """Tasks in processes and on Dask: results, errors, lost workers, one writer in a folder."""
 
-import math
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import helpers_tasks as tasks
@@ -20,7 +17,6 @@ from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.store import build_store
 from crnn_weak.parallel import dask_map, run_tasks
-from crnn_weak.storage import lock
 
 
 def _folders(tmp_path, n, **options):
@@ -63,51 +59,6 @@ class TestProcesses:
             list(run_tasks(tasks.slow, _folders(tmp_path, 1, n_kills=9), jobs=1))
 
 
-class TestLock:
-    def test_the_second_is_refused_and_told_by_whom(self, tmp_path):
-        with (
-            lock(tmp_path),
-            pytest.raises(RunError, match=rf"process {os.getpid()} on .*is writing here"),
-            lock(tmp_path),
-        ):
-            pass
-
-    def test_it_is_free_again_afterwards(self, tmp_path):
-        for _ in range(2):
-            with lock(tmp_path):
-                pass
-        with pytest.raises(ZeroDivisionError), lock(tmp_path):
-            1 / 0  # noqa: B018
-        with lock(tmp_path):
-            pass
-
-    def test_a_killed_holder_leaves_it_free(self, tmp_path):
-        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 60))
-        process.start()
-        _wait_for(tmp_path / "held")
-        with pytest.raises(RunError, match=f"process {process.pid}"), lock(tmp_path):
-            pass
-        process.kill()
-        process.join()
-        with lock(tmp_path):
-            pass
-
-    def test_the_second_waits(self, tmp_path):
-        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 0.5))
-        process.start()
-        _wait_for(tmp_path / "held")
-        with lock(tmp_path, wait_seconds=math.inf, poll_seconds=0.02):
-            process.join(timeout=5)
-            assert process.exitcode == 0
-
-    def test_waiting_has_an_end(self, tmp_path):
-        with lock(tmp_path):
-            began = time.monotonic()
-            with pytest.raises(RunError), lock(tmp_path, wait_seconds=0.2, poll_seconds=0.05):
-                pass
-            assert 0.2 <= time.monotonic() - began < 5
-
-
 def test_dask_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DependencyError, match=r"pip install 'crnn-weak\[dask\]'"):
@@ -142,13 +93,6 @@ def cluster():
     cluster = _Cluster(3)
     yield cluster.address
     cluster.close()
-
-
-def _wait_for(path, seconds=30):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path.name} did not appear"
-        time.sleep(0.02)
 
 
 class TestDask:

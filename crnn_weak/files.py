@@ -1,0 +1,359 @@
+"""Files: written whole or not at all, one writer in a folder, JSON and TOML read as declared types, names made visible.
+
+Documents and names come from strangers too. The size, depth and numbers of a document are bounded before it is parsed;
+control characters in a name would forge rows or reach the terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import socket
+import time
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+import msgspec
+
+from crnn_weak.errors import CrnnWeakError, RunError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_LOCK = ".lock"
+_HOLDER = ".lock-holder.json"
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
+_LEFTOVER_SECONDS = 24 * 3600
+
+#: Bounds of a document. A data set of a million clips is smaller; the deepest document of the package has 6 levels.
+MAX_BYTES = 256 * 2**20
+MAX_DEPTH = 64
+MAX_DIGITS = 400
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_LONG_NUMBER = re.compile(rb"[0-9]{%d,}" % (MAX_DIGITS + 1))
+
+_MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        **{sign: "\\" + sign for sign in "&%$#_{}"},
+    }
+)
+
+
+# --- whole files -----------------------------------------------------------------------------------------------------
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder, and those above it, unless it exists; return its path."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        raise RunError(f"{file}: is a file, expected a folder. Choose another place.") from None
+    return path
+
+
+@contextlib.contextmanager
+def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
+    """Give a temporary file in the same folder that replaces `path` when the block ends without an error.
+
+    An error removes it and leaves `path` as it was. Its name is unpredictable and created exclusively, so nobody can
+    place a link there; a link at `path` is replaced, not followed. Some libraries insist on a `suffix` (``.keras``).
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{suffix}"
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: str | Path) -> None:
+    """Remove what killed processes left of `replace_file` in a folder and its subfolders; call it under the lock."""
+    delete_files(path for path in Path(folder).rglob(".*.tmp*") if _TEMPORARY.fullmatch(path.name))
+
+
+def delete_files(paths: Iterable[Path]) -> None:
+    """Delete the files that exist, in the order given, so that a folder never looks whole when it is not."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all; line ends stay as they are in `text`."""
+    with replace_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON document whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def relative_path(path: str | Path, folder: str | Path) -> str:
+    """Return a path relative to a folder, with ``/`` on every system; absolute where they are on different drives."""
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # Windows: another drive
+        relative = os.path.abspath(path)
+    return relative.replace(os.sep, "/")
+
+
+class HdfWriter:
+    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`.
+
+    HDF5 retries a failed write whenever one of its objects is released, and then ends the process with a segmentation
+    fault. Here it writes through a Python file that accepts every write and keeps the first error. Call `check` after
+    each larger step, so that the error is reported early.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import h5py  # not at import: --help needs this module
+
+        self._raw = _ForgivingFile(path)
+        self.file = h5py.File(self._raw, "w")
+
+    def check(self) -> None:
+        """Raise the disk's first error, an OSError."""
+        if self._raw.error is not None:
+            raise self._raw.error
+
+    def close(self) -> None:
+        """Finish the file; raises as `check` does."""
+        self.file.close()
+        self._raw.close()
+        self.check()
+
+
+class _ForgivingFile:
+    """A file whose writes never fail; `error` is the first one that did."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = open(path, "wb+", buffering=0)  # noqa: SIM115
+        self.error: OSError | None = None
+        self.seek, self.tell, self.close = self._file.seek, self._file.tell, self._file.close
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size).ljust(size, b"\0")
+
+    def readinto(self, buffer: memoryview) -> int:
+        n_read = self._file.readinto(buffer) or 0
+        buffer[n_read:] = bytes(len(buffer) - n_read)  # of a write that failed
+        return len(buffer)
+
+    def write(self, data: memoryview) -> int:
+        n_written = 0
+        try:
+            while self.error is None and n_written < len(data):
+                n_written += self._file.write(data[n_written:])
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def flush(self) -> None:
+        pass
+
+
+# --- the lock of a folder --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float = 0.5) -> Iterator[None]:
+    """Hold the lock of a folder, creating the folder: one process writes there at a time.
+
+    A task can run twice, e.g. when a worker is presumed dead but still runs: the second one waits, looks again, and
+    finds the work done. The lock is the operating system's, on the file ``.lock``; it ends with its process, however
+    that ends. ``math.inf`` waits until the other process ends.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, lock(folder):
+    ...     pass  # no other process writes here
+    """
+    folder = make_folder(folder)
+    path = folder / _LOCK
+    if path.is_symlink():
+        raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
+    held = filelock.FileLock(path)
+    try:
+        held.acquire(timeout=0)
+    except NotImplementedError as error:
+        log.warning("%s: this file system has no locks (%s); keep other processes out of the folder", folder, error)
+    except filelock.Timeout:
+        if wait_seconds <= 0:
+            raise RunError(_is_writing(folder)) from None
+        log.info("%s: waiting for %s", folder, _holder(folder))
+        try:
+            held.acquire(timeout=-1 if math.isinf(wait_seconds) else wait_seconds, poll_interval=poll_seconds)
+        except filelock.Timeout:
+            raise RunError(_is_writing(folder)) from None
+    try:
+        _remove_leftovers(folder)
+        write_json(
+            folder / _HOLDER,
+            {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")},
+        )
+        yield
+    finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
+        held.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of processes that were killed; a writer without the lock may still use a recent one."""
+    for path in folder.glob(".*.tmp*"):
+        with contextlib.suppress(OSError):
+            if _TEMPORARY.fullmatch(path.name) and path.lstat().st_mtime < time.time() - _LEFTOVER_SECONDS:
+                path.unlink()
+
+
+def _is_writing(folder: Path) -> str:
+    return f"{folder}: {_holder(folder)} is writing here. Wait for it, end it, or choose another folder."
+
+
+def _holder(folder: Path) -> str:
+    try:
+        content = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
+        return f"process {content['pid']} on {content['host']} (since {content['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+def convert_document(
+    content: object, kind: type[T], where: str, *, advice: str = "", error: type[CrnnWeakError] = RunError
+) -> T:
+    """Check plain content (dicts, lists, numbers, strings) against a declared type, e.g. a `msgspec.Struct`.
+
+    The first fault is raised as `error`, in one line: the document's name `where`, the path of the field, what was
+    found, what was expected, and the `advice` what to do about it.
+    """
+    try:
+        return msgspec.convert(content, kind, strict=True)
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as fault:
+        raise error(f"{where}: {_reason(fault)}. {advice}".rstrip()) from None
+
+
+def decode_json(
+    data: bytes, kind: type[T], where: str, *, advice: str = "", error: type[CrnnWeakError] = RunError
+) -> T:
+    """Parse and check a JSON document; the parameters are those of `convert_document`."""
+    _check_bounds(data, where, error)
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as fault:
+        raise error(f"{where}: {_reason(fault)}. {advice}".rstrip()) from None
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as fault:
+        raise error(f"{where}: not a JSON document ({_reason(fault)}). {advice}".rstrip()) from None
+
+
+def decode_toml(data: bytes, where: str, *, advice: str = "", error: type[CrnnWeakError] = RunError) -> dict[str, Any]:
+    """Parse a TOML document; check the result with `convert_document`."""
+    _check_bounds(data, where, error)
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors write a byte order mark
+    except (ValueError, OverflowError, RecursionError) as fault:  # errors of TOML and of UTF-8 are ValueErrors
+        raise error(f"{where}: not a TOML document ({_reason(fault)}). {advice}".rstrip()) from None
+
+
+def read_json(path: str | Path, kind: type[T], *, advice: str = "", error: type[CrnnWeakError] = RunError) -> T:
+    """Read and check a JSON file; the parameters are those of `convert_document`."""
+    path = Path(path)
+    return decode_json(_read(path, advice, error), kind, str(path), advice=advice, error=error)
+
+
+def read_toml(path: str | Path, *, advice: str = "", error: type[CrnnWeakError] = RunError) -> dict[str, Any]:
+    """Read a TOML file; check the result with `convert_document`."""
+    path = Path(path)
+    return decode_toml(_read(path, advice, error), str(path), advice=advice, error=error)
+
+
+def _read(path: Path, advice: str, error: type[CrnnWeakError]) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: not a regular file. {advice}".rstrip())
+        return path.read_bytes()
+    except OSError as fault:
+        raise error(f"{path}: cannot be read ({fault.strerror or fault}). {advice}".rstrip()) from None
+
+
+def _check_bounds(data: bytes, where: str, error: type[CrnnWeakError]) -> None:
+    if len(data) > MAX_BYTES:
+        raise error(f"{where}: {len(data):,} bytes. Expected a document of at most {MAX_BYTES:,}.")
+    outside = _STRINGS.sub(b"", data)
+    if _LONG_NUMBER.search(outside):
+        raise error(f"{where}: contains a number of more than {MAX_DIGITS} digits. Expected shorter numbers.")
+    depth = deepest = 0
+    for bracket in re.findall(rb"[\[{\]}]", outside):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise error(f"{where}: nested {deepest} levels deep. Expected at most {MAX_DEPTH}.")
+
+
+def _reason(fault: Exception) -> str:
+    """Return msgspec's message in the package's words: ``training.epochs: expected int, got str``."""
+    text = " ".join(str(fault).split())
+    reason, _, path = text.partition(" - at `$")
+    path = path.strip("`.")
+    reason = reason[:1].lower() + reason[1:]
+    return f"{path}: {reason}" if path else reason
+
+
+# --- names from outside ----------------------------------------------------------------------------------------------
+
+
+def visible(text: str) -> str:
+    """Return the text in one line, with control and format characters as Python escapes.
+
+    >>> visible("dog\\x1b[31m\\ncat")
+    'dog\\\\x1b[31m\\\\ncat'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def escape_markdown(text: str) -> str:
+    """Return the text for a line or a table cell of Markdown, without any markup of its own.
+
+    >>> escape_markdown("<b>a|b</b>")
+    '&lt;b&gt;a\\\\|b&lt;/b&gt;'
+    """
+    return visible(text).translate(_MARKDOWN)
+
+
+def escape_latex(text: str) -> str:
+    """Return the text for LaTeX, without any command of its own.
+
+    >>> escape_latex("50 % of a_b")
+    '50 \\\\% of a\\\\_b'
+    """
+    return visible(text).translate(_LATEX)
