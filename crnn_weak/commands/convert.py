@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.errors import DataError
     from crnn_weak.labels.files import read_files
     from crnn_weak.labels.forms import find_form
-    from crnn_weak.labels.writing import target_paths, write_labels
+    from crnn_weak.labels.old_writing import target_paths, write_labels
 
     target = find_form(args.to)
     files = read_files(args.input, form=args.form)

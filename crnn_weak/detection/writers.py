@@ -44,7 +44,7 @@ from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.files import replace_file
 from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.writing import RAVEN_COLUMNS
+from crnn_weak.labels.old_writing import RAVEN_COLUMNS
 
 __all__ = ["FORMATS", "TEXT_FORMATS", "ResultWriter", "file_stems", "tag_lines"]
 

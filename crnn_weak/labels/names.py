@@ -160,6 +160,25 @@ def check_name(text: str, where: str) -> str:
     return check_characters(text, where)
 
 
+def label_fault(text: str) -> str:
+    """Return why a text may be several labels, or "" where it is one."""
+    if any(sign in text for sign in ";|"):
+        return "holds ; or |, which join labels"
+    if re.fullmatch(r"\[.*\]|\{.*\}|\(['\"].*\)", text):
+        return "is a list in brackets"
+    if re.search(r",(?! )", text):
+        return "holds a comma without a blank behind it, which joins labels"
+    return ""
+
+
+def check_label(text: str, where: str) -> str:
+    """Return a label in form C, as it can be written and read back as one label."""
+    fault = label_fault(text)
+    if fault:
+        raise DataError(f"{where}: the label {text!r} {fault}; rename it.")
+    return check_name(text, where)
+
+
 def _tails(path: str) -> Iterable[str]:
     parts = path.split("/")
     return ("/".join(parts[start:]) for start in range(len(parts)))

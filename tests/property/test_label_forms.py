@@ -9,7 +9,7 @@ from crnn_weak.labels.events import Event, by_time
 from crnn_weak.labels.files import events_of, read_files, tags_of
 from crnn_weak.labels.forms import FORMS
 from crnn_weak.labels.names import nfc, recording_id
-from crnn_weak.labels.writing import write_labels
+from crnn_weak.labels.old_writing import write_labels
 
 anything = st.text(st.characters(), min_size=1, max_size=8)
 # Mostly names that a list can hold, among them those that need quotes or look like something else.

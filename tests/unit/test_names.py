@@ -11,7 +11,7 @@ from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.files import read_classes, read_events, read_tags, write_audacity, write_events, write_tags
 from crnn_weak.labels.names import match_ids
-from crnn_weak.labels.writing import write_labels
+from crnn_weak.labels.old_writing import write_labels
 
 HEADER = "filename\tonset\toffset\tevent_label\n"
 TWO_SITES = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/r.wav\t5\t6\tcat\n"
