@@ -1,7 +1,4 @@
-"""Audio files: find them, read them to their end as mono at one rate, write them.
-
-One reader with one set of rules serves training and detection (`crnn_weak.audio.reader`).
-"""
+"""Audio files: find them, read them to their end as mono at one rate, write them."""
 
 from crnn_weak.audio.files import AUDIO_SUFFIXES, audio_files, index_audio, write_audio
 from crnn_weak.audio.reader import STDIN, AudioBlocks, AudioHeader, Resampler, load_clip, read_header

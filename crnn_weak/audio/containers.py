@@ -1,140 +1,69 @@
-"""Compare what an audio file's header claims with the bytes that are there.
+"""Compare what an audio file's header claims with the bytes that follow, and find the streams in the file.
 
-libsndfile accepts a WAV, RF64, W64, AIFF, AU, CAF or Ogg file that ends early, without an error. It ends an MP3 without
-a frame count at an estimate from the file size and the first frame's bit rate. `missing_audio` finds the former,
-`open_mp3` reads past the latter.
-
-References
-----------
-.. [1] EBU Tech 3306 (RF64), Sony Wave64, Apple's AIFF-C and CAF, Sun's AU, RFC 3533 (Ogg): the layout of the chunks.
-.. [2] ISO/IEC 11172-3 (frame headers); the "Xing" and "Info" tags as LAME writes them.
+libsndfile reads a WAV, RF64, W64, AIFF, AU, CAF or Ogg file that ends early without an error, a WAV whose size was
+never filled in as empty, of joined Ogg streams only the first, and an MP3 without a frame count up to an estimate.
+References: EBU Tech 3306 (RF64), RFC 3533 (Ogg), ISO/IEC 11172-3 (MP3), LAME's "Xing" and "Info" tags.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-__all__ = ["View", "missing_audio", "open_mp3"]
+from crnn_weak.errors import DataError
 
-# Writers to a pipe cannot know the length and leave 0 or one of the largest numbers there.
-_UNKNOWN_32, _UNKNOWN_64 = 0x7FFF_0000, 2**62
+# What the first bytes of a chunked file say: the chunk of audio, how a chunk's head is packed, where the first begins.
+_CHUNKED = {
+    b"RIFF": (b"data", "<4sI", 12),
+    b"RIFX": (b"data", ">4sI", 12),
+    b"RF64": (b"data", "<4sI", 12),
+    b"BW64": (b"data", "<4sI", 12),
+    b"FORM": (b"SSND", ">4sI", 12),
+    b"caff": (b"data", ">4sQ", 8),
+}
 # A file may consist of millions of empty chunks.
 _MAX_CHUNKS = 10_000
-_W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
-_OGG_PAGE = 65_307  # bytes, at most
+# Writers to a pipe cannot know the length and leave 0 or one of the largest numbers.
+_UNKNOWN_32, _UNKNOWN_64 = 0x7FFF_0000, 2**62
+# Some writers count the header's 36 to 44 bytes as audio.
+_SLACK_BYTES = 64
+_UNFINISHED = "its header was never completed (an interrupted recording?); read to the end of the file"
+# What libsndfile cannot read, by the bytes at a place.
+_FOREIGN = (
+    (4, b"ftyp", "MP4 (m4a, mp4)"),
+    (0, b"\xff\xf1", "AAC"),
+    (0, b"\xff\xf9", "AAC"),
+    (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", "WMA"),
+)
 
 
-def missing_audio(file: BinaryIO) -> str | None:
-    """Return how a file falls short of its header; None where it does not, or where the header states no length.
+class Streams(NamedTuple):
+    """The streams of a file, for libsndfile; the begin and end of their bytes; what is odd but readable."""
 
-    Parameters
-    ----------
-    file : binary file
-        Seekable; its position changes.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(40)
-    kind, form = head[:4], head[8:12]
-    claim = None
-    if kind in (b"RIFF", b"RIFX") and form == b"WAVE":
-        claim = _chunks(file, size, b"data", "<I" if kind == b"RIFF" else ">I")
-    elif kind in (b"RF64", b"BW64") and form == b"WAVE":
-        claim = _rf64(file, size, head)
-    elif kind == b"FORM" and form[:3] == b"AIF":
-        claim = _chunks(file, size, b"SSND", ">I")
-    elif head[:16] == _W64_RIFF:
-        claim = _chunks(file, size, b"data", "<Q", first=40, n_name=16, n_counted=24, align=8)
-    elif kind == b"caff":
-        claim = _chunks(file, size, b"data", ">Q", first=8, align=1)
-    elif kind in (b".snd", b"dns.") and len(head) >= 12:
-        begin, length = struct.unpack(">II" if kind == b".snd" else "<II", head[4:12])
-        claim = None if length >= _UNKNOWN_32 else (begin, length)
-    elif kind == b"OggS":
-        return _ogg(file, size)
-    if claim is None or sum(claim) <= size:
-        return None
-    return f"truncated, {sum(claim) - size} of {claim[1]} bytes of audio are missing"
-
-
-def _chunks(
-    file: BinaryIO,
-    size: int,
-    wanted: bytes,
-    layout: str,
-    *,
-    first: int = 12,
-    n_name: int = 4,
-    n_counted: int = 0,
-    align: int = 2,
-) -> tuple[int, int] | None:
-    """Return where a chunk's content begins, and its length in bytes; `n_counted` bytes of its head count as length."""
-    position, n_head = first, n_name + struct.calcsize(layout)
-    unknown = _UNKNOWN_32 if layout[1] == "I" else _UNKNOWN_64
-    for _ in range(_MAX_CHUNKS):
-        file.seek(position)
-        head = file.read(n_head)
-        if len(head) < n_head:
-            return None
-        length = struct.unpack(layout, head[n_name:])[0] - n_counted
-        if head.startswith(wanted):
-            return None if not 0 <= length < unknown else (position + n_head, length)
-        position += n_head + max(length, 0)
-        position += -position % align
-    return None
-
-
-def _rf64(file: BinaryIO, size: int, head: bytes) -> tuple[int, int] | None:
-    """Return the lengths in an RF64 file's chunk ``ds64``; the other length fields then hold 0xFFFFFFFF."""
-    if head[12:16] != b"ds64" or len(head) < 36:
-        return None
-    length = struct.unpack("<Q", head[28:36])[0]
-    position = 12
-    for _ in range(_MAX_CHUNKS):
-        file.seek(position)
-        name, n_bytes = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-        if name == b"data":
-            return None if length >= _UNKNOWN_64 else (position + 8, length)
-        position += 8 + n_bytes + (n_bytes & 1)
-        if position >= size:
-            return None
-    return None
-
-
-def _ogg(file: BinaryIO, size: int) -> str | None:
-    file.seek(max(0, size - _OGG_PAGE - 1000))
-    tail = file.read()
-    page = tail.rfind(b"OggS")
-    # The page says that it is the last one, and is there to its end.
-    whole = page >= 0 and len(tail) >= page + 27 and tail[page + 5] & 4
-    if whole:
-        sizes = tail[page + 27 : page + 27 + tail[page + 26]]
-        whole = len(sizes) == tail[page + 26] and len(tail) >= page + 27 + len(sizes) + sum(sizes)
-    return None if whole else "truncated Ogg file, its last page is missing"
-
-
-# --- MP3 -------------------------------------------------------------------------------------------------------------
+    views: list[View]
+    begin: int
+    end: int
+    warning: str = ""
 
 
 class View:
-    """A binary file for libsndfile's callbacks, which must not raise: a seek out of the file ends at its edge.
+    """A part of a binary file, for libsndfile's callbacks, which must not raise: a seek outside ends at the edge.
 
-    Parameters
-    ----------
-    file : binary file
-    endless : bool
-        Claim to be longer than the file is, so that libsndfile's estimate of an MP3's length is never short. After a
-        seek beyond the true end (libsndfile looks for a tag), zeros are read; a read that runs on from the audio ends.
-    count_at : int, optional
-        Where the frame count of an MP3's tag is; it is replaced by a large one.
+    `patch` (position, bytes) replaces a field of a header. `endless` claims more bytes than there are, so that
+    libsndfile's estimate of an MP3's length is never short: after a seek beyond the true end (libsndfile looks for a
+    tag) zeros are read, and a read that continues from the audio ends.
     """
 
-    def __init__(self, file: BinaryIO, *, endless: bool = False, count_at: int | None = None) -> None:
-        self._file, self._count_at = file, count_at
-        self._size = _without_zeros(file) if endless else file.seek(0, os.SEEK_END)
-        # The bit rates of MP3 lie within 8 and 320 kbit/s.
+    def __init__(
+        self, file: BinaryIO, begin: int, end: int, *, patch: tuple[int, bytes] | None = None, endless: bool = False
+    ) -> None:
+        self._file, self._begin, self._patch = file, begin, patch
+        self._size = end - begin
+        # The bit rates of MP3 are 8 to 320 kbit/s.
         self._claimed = self._size * 64 + 2**20 if endless else self._size
         self._position, self._jumped = 0, False
 
@@ -149,56 +78,135 @@ class View:
         """Return the position."""
         return self._position
 
-    def read(self, n_bytes: int) -> bytes:
-        """Return at most `n_bytes` bytes; none at the end."""
-        if self._position < self._size:
-            self._file.seek(self._position)
-            data = self._file.read(min(n_bytes, self._size - self._position))
-        else:
-            data = bytes(n_bytes) if self._jumped else b""
-        if self._count_at is not None and self._position <= self._count_at < self._position + len(data):
-            at = self._count_at - self._position
-            data = (data[:at] + b"\x7f\xff\xff\xff" + data[at + 4 :])[: len(data)]
-        self._position += len(data)
-        return data
-
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, and return the number of bytes."""
-        data = self.read(len(buffer))
+        """Fill a buffer, and return the number of bytes; 0 at the end."""
+        if self._position < self._size:
+            self._file.seek(self._begin + self._position)
+            data = self._file.read(min(len(buffer), self._size - self._position))
+        else:
+            data = bytes(len(buffer)) if self._jumped else b""
+        if self._patch is not None:
+            at = self._patch[0] - self._begin - self._position
+            if 0 <= at < len(data):
+                data = (data[:at] + self._patch[1] + data[at + len(self._patch[1]) :])[: len(data)]
         buffer[: len(data)] = data
+        self._position += len(data)
         return len(data)
 
-    def write(self, data: bytes) -> int:
-        """Refuse; libsndfile asks for the method."""
-        raise OSError("not writable")
 
-
-def open_mp3(file: BinaryIO) -> tuple[View | None, str | None]:
-    """Return a view from which libsndfile reads an MP3 to its end, and how the file is truncated; each may be None.
-
-    A file whose tag counts frames and bytes, and that has these bytes and nothing after them, needs no such view: its
-    length is exact, without the encoder's padding.
-    """
+def find_streams(file: BinaryIO, where: str) -> Streams:
+    """Return the streams of a seekable file; refuse one that is shorter than it claims, or of a foreign format."""
     size = file.seek(0, os.SEEK_END)
-    first = _first_frame(file)
+    if size == 0:
+        raise DataError(f"{where}: the audio file is empty (0 bytes).")
+    file.seek(0)
+    head = file.read(40).ljust(40, b"\0")
+    for at, magic, name in _FOREIGN:
+        if head[at:].startswith(magic):
+            raise DataError(f"{where}: {name} cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav")
+    begin = _id3_length(file, 0)
+    length, warning, patch = size - begin, "", None
+    if head[:4] == b"OggS":
+        return _ogg_streams(file, size, where)
+    if head[:4] in _CHUNKED:
+        begin, length = _audio_chunk(file, size, head)
+        # libsndfile reads to the end of the file for the largest number, not for 0.
+        if head[:4] in (b"RIFF", b"RIFX") and length == 0 and _is_unfinished(file, begin, size):
+            patch, length = (begin - 4, b"\xff\xff\xff\xff"), _UNKNOWN_32
+    elif head[:4] in (b".snd", b"dns."):
+        begin, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:12])
+    elif head[:4] == b"riff":  # Sony's W64 states the size of the whole file
+        length = struct.unpack("<Q", head[16:24])[0]
+    if length >= (_UNKNOWN_64 if head[:4] in (b"RF64", b"BW64", b"caff", b"riff") else _UNKNOWN_32) > size:
+        length, warning = size - begin, _UNFINISHED
+    missing = begin + length - size
+    if missing > _SLACK_BYTES:
+        raise DataError(f"{where}: truncated, {missing} of {length} bytes of audio are missing; replace or remove it.")
+    return Streams([View(file, 0, size, patch=patch)], begin, min(begin + length, size), warning)
+
+
+def _audio_chunk(file: BinaryIO, size: int, head: bytes) -> tuple[int, int]:
+    """Return where the audio begins and its length in bytes as stated; all of the file where no chunk has audio."""
+    wanted, layout, position = _CHUNKED[head[:4]]
+    n_head = struct.calcsize(layout)
+    for _ in range(_MAX_CHUNKS):
+        file.seek(position)
+        chunk = file.read(n_head)
+        if len(chunk) < n_head:
+            break
+        name, length = struct.unpack(layout, chunk)
+        position += n_head
+        if name == wanted:
+            # The true length of an RF64 is in its first chunk.
+            is_long = head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64"
+            return position, struct.unpack("<Q", head[28:36])[0] if is_long else length
+        position += length
+        if wanted != b"data" or layout[-1] == "I":
+            position += position % 2
+    return 0, size
+
+
+def _is_unfinished(file: BinaryIO, begin: int, size: int) -> bool:
+    """Return whether what follows an empty chunk of audio is audio, not a further chunk."""
+    file.seek(begin)
+    name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+    is_chunk = name.isalnum() and begin + 8 + length <= size
+    return size > begin and not is_chunk
+
+
+def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
+    """Walk the pages: streams may be joined, the last page must be whole and should say that it is the last."""
+    starts: list[int] = []
+    position, was_first, has_ended = 0, False, False
+    while position < size:
+        file.seek(position)
+        head = file.read(27)
+        sizes = file.read(head[26]) if len(head) == 27 and head.startswith(b"OggS") else b""
+        length = 27 + len(sizes) + sum(sizes)
+        if not sizes or position + length > size:
+            if has_ended:  # a tag, or padding
+                break
+            raise DataError(f"{where}: truncated or damaged Ogg file at byte {position}; replace or remove it.")
+        is_first, has_ended = bool(head[5] & 2), bool(head[5] & 4)
+        if is_first and not was_first:
+            starts.append(position)
+        was_first = is_first
+        position += length
+    views = [View(file, begin, end) for begin, end in itertools.pairwise([*starts, position])]
+    return Streams(views, 0, position, "" if has_ended else "its last page is not marked as the last; is it complete?")
+
+
+# --- MP3 -------------------------------------------------------------------------------------------------------------
+
+
+def mp3_stream(file: BinaryIO, begin: int, end: int, where: str) -> View | None:
+    """Return a view from which libsndfile reads an MP3 to its end; None where its tag states the exact length.
+
+    The tag does when it counts frames and bytes, the bytes are there, and no further MP3 follows.
+    """
+    first = begin + _id3_length(file, begin)
     file.seek(first)
     head = file.read(200)
     at = max(head.find(b"Xing", 0, 60), head.find(b"Info", 0, 60))
     flags = struct.unpack(">I", head[at + 4 : at + 8])[0] if 0 <= at <= len(head) - 16 else 0
-    if flags & 3 != 3:
-        return View(file, endless=True, count_at=first + at + 8 if flags & 1 else None), None
-    n_bytes = struct.unpack(">I", head[at + 12 : at + 16])[0]
-    if n_bytes > size - first:
-        missing = n_bytes - (size - first)
-        return None, f"truncated, {missing} of {n_bytes} bytes of audio are missing"
-    file.seek(first + n_bytes)
-    after = file.read(3)
-    goes_on = after == b"ID3" or (len(after) == 3 and after[0] == 0xFF and after[1] & 0xE0 == 0xE0)
-    return (View(file, endless=True, count_at=first + at + 8) if goes_on else None), None
+    has_frames, has_bytes = flags & 1, flags & 2
+    if has_frames and has_bytes:
+        n_bytes = struct.unpack(">I", head[at + 12 : at + 16])[0]
+        missing = first + n_bytes - end
+        if missing > 0:
+            raise DataError(f"{where}: truncated, {missing} of {n_bytes} bytes of audio are missing; replace it.")
+        file.seek(first + n_bytes)
+        after = file.read(3)
+        is_joined = after == b"ID3" or (len(after) == 3 and after[0] == 0xFF and after[1] & 0xE0 == 0xE0)
+        if not is_joined:
+            return None
+    # A large count in place of the tag's.
+    patch = (first + at + 8, b"\x7f\xff\xff\xff") if has_frames else None
+    return View(file, begin, _without_zeros(file, begin, end), patch=patch, endless=True)
 
 
-def _first_frame(file: BinaryIO) -> int:
-    file.seek(0)
+def _id3_length(file: BinaryIO, begin: int) -> int:
+    file.seek(begin)
     head = file.read(10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
@@ -208,16 +216,16 @@ def _first_frame(file: BinaryIO) -> int:
     return 10 + size + (10 if head[5] & 0x10 else 0)
 
 
-def _without_zeros(file: BinaryIO) -> int:
-    """Return the file's size without a padding of zeros, of which the decoder would make an error."""
-    size = end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        begin = max(0, end - 2**16)
-        file.seek(begin)
-        block = file.read(end - begin).rstrip(b"\0")
+def _without_zeros(file: BinaryIO, begin: int, end: int) -> int:
+    """Return the end of an MP3 without a padding of zeros, which the decoder would report as an error."""
+    last = end
+    while last > begin:
+        start = max(begin, last - 2**16)
+        file.seek(start)
+        block = file.read(last - start).rstrip(b"\0")
         if block:
-            end = begin + len(block)
+            last = start + len(block)
             break
-        end = begin
+        last = start
     # Fewer may be the end of the last frame.
-    return end if size - end > 1000 else size
+    return last if end - last > 1000 else end

@@ -14,8 +14,6 @@ import soundfile
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file
 
-__all__ = ["AUDIO_SUFFIXES", "audio_files", "index_audio", "write_audio"]
-
 logger = logging.getLogger(__name__)
 
 #: The file name suffixes that count as audio; all are read by libsndfile.
@@ -29,11 +27,6 @@ def audio_files(folder: str | Path) -> list[Path]:
 
     Hidden names (``._take1.mp3``, ``.git``) and everything that is not a regular file are skipped. Links are
     followed, but each folder is read once, so a link to a parent folder ends there.
-
-    Raises
-    ------
-    DataError
-        There is no such folder.
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
@@ -50,59 +43,33 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.name.startswith("."):
                 continue
-            # A link to itself is neither for a path and an error for the entry, which alone knows plain names without
-            # another look at the disk.
-            place = Path(entry.path) if entry.is_symlink() else entry
-            if place.is_dir():
+            # A link to itself is an error for the entry and neither folder nor file for a path; an entry knows plain
+            # names without another look at the disk.
+            target = Path(entry.path) if entry.is_symlink() else entry
+            if target.is_dir():
                 subfolders.append(entry.path)
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and place.is_file():
+            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and target.is_file():
                 yield Path(entry.path)
     for subfolder in subfolders:
         yield from _walk(subfolder, seen)
 
 
 def index_audio(folder: str | Path) -> dict[str, Path]:
-    """Return the audio files of a folder and its subfolders by name without suffix; the folder is read once.
-
-    Of several files of one name the first counts (in the order of `audio_files`); the others are logged.
-
-    Raises
-    ------
-    DataError
-        There is no such folder.
-    """
+    """Return the audio files of a folder and its subfolders by name without suffix; of equal names the first."""
     found: dict[str, Path] = {}
-    n_double = 0
-    for path in audio_files(folder):
-        if path.stem in found:
-            n_double += 1
+    paths = audio_files(folder)
+    for path in paths:
+        if found.setdefault(path.stem, path) is not path:
             logger.debug("%s: not used, %s has the same name", path, found[path.stem])
-        else:
-            found[path.stem] = path
-    if n_double:
-        logger.warning("%s: %d files share a name with another and are not used.", folder, n_double)
+    if len(found) < len(paths):
+        logger.warning("%s: %d files share a name with another and are not used.", folder, len(paths) - len(found))
     return found
 
 
 def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> None:
-    """Write mono samples as 16-bit FLAC or WAV, by the suffix; the file appears whole or not at all.
+    """Write mono samples, shape (n_samples,), as 16-bit FLAC or WAV (by the suffix), whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-        ``.flac`` or ``.wav``; its folder is created.
-    audio : np.ndarray, shape (n_samples,)
-        Values outside [-1, 1) are clipped. Values on the 16-bit grid (multiples of 1/32768) come back unchanged.
-    sample_rate_hz : int
-
-    Raises
-    ------
-    DataError
-        Another suffix, another shape, or NaN or infinite samples.
-
-    See Also
-    --------
-    crnn_weak.audio.reader.load_clip
+    Values outside [-1, 1) are clipped; values on the 16-bit grid (multiples of 1/32768) come back unchanged.
     """
     path = Path(path)
     kind = {".flac": "FLAC", ".wav": "WAV"}.get(path.suffix.lower())

@@ -1,18 +1,14 @@
 """Read audio as mono float32 at one rate: a clip at once, or a recording of any length block by block.
 
-Conventions
------------
-* Samples are float32 in [-1, 1], one channel (the mean of a file's channels), one rate. A file is decoded at its own
-  rate and resampled only where the rates differ (soxr, its "HQ" setting).
-* A file is whole or it is a `DataError` with one line: missing, not a regular file, not audio, empty, truncated,
-  damaged, or with NaN or infinite samples. Nothing is replaced by silence.
-* A header's claim is not believed. Memory is that of the samples that were decoded; a length is proven by reading.
-* Odd but whole recordings (silence, a constant offset, clipping) are read with a warning.
+Samples are in [-1, 1]; channels are averaged; a file is decoded at its own rate and resampled (soxr, "HQ") only where
+the rates differ. A file is whole, or it is a `DataError` of one line: nothing is replaced by silence, and a header's
+claim costs no memory. Odd but whole recordings (silence, a constant offset, clipping) are read with a warning.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import shutil
@@ -28,10 +24,10 @@ import numpy as np
 import soundfile
 
 from crnn_weak import timing
-from crnn_weak.audio.containers import View, missing_audio, open_mp3
+from crnn_weak.audio.containers import Streams, find_streams, mp3_stream
 from crnn_weak.errors import DataError
 
-__all__ = ["SAMPLE_RATES_HZ", "STDIN", "AudioBlocks", "AudioHeader", "Resampler", "load_clip", "read_header"]
+logger = logging.getLogger(__name__)
 
 #: The path that means "a recording on standard input".
 STDIN = "-"
@@ -41,8 +37,9 @@ SAMPLE_RATES_HZ = (100, 768_000)
 # Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
 _BLOCK_SECONDS = 20.0
 _BLOCK_VALUES = 2**24  # samples times channels
-# libsndfile's "length not known", e.g. a FLAC that was written to a pipe.
+# libsndfile's "length not known", and its error at the end of such a FLAC.
 _UNKNOWN_FRAMES = 2**62
+_END_OF_UNCOUNTED_FLAC = 39
 # Full scale of 16 bits is 32767/32768; anything above is at the rail.
 _FULL_SCALE = 0.9999
 _CLIPPED_SHARE = 1e-3
@@ -61,51 +58,93 @@ class AudioHeader(NamedTuple):
 class _Source:
     """An open audio file: its samples in blocks, at its own rate."""
 
-    def __init__(self, file: soundfile.SoundFile, where: str, *, exact: bool) -> None:
-        self._file, self._where = file, where
-        self.rate, self.n_channels = int(file.samplerate), int(file.channels)
-        # Of an MP3 without a count, and of a stream, only reading tells.
-        self.n_stated = file.frames if exact and file.frames < _UNKNOWN_FRAMES else None
-        # libsndfile's own conversion of 16-bit samples gives the same values in three times the time.
-        self._coarse = file.subtype == "PCM_16"
-        self._position = 0
+    def __init__(self, file: BinaryIO, streams: Streams, where: str, stack: contextlib.ExitStack) -> None:
+        self.warning, self._bytes, self._where = streams.warning, file, where
+        self._streams = streams
+        self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in streams.views]
+        is_counted = True
+        if self._files[0].subtype == "MPEG_LAYER_III":
+            endless = mp3_stream(file, streams.begin, streams.end, where)
+            if endless is not None:
+                self._files = [stack.enter_context(soundfile.SoundFile(endless))]
+                is_counted = False
+        first = self._files[0]
+        self.rate, self.n_channels = int(first.samplerate), int(first.channels)
+        lowest, highest = SAMPLE_RATES_HZ
+        if not lowest <= self.rate <= highest:
+            raise DataError(
+                f"{where}: a sample rate of {self.rate} Hz; expected {lowest} to {highest}. The header is damaged; "
+                "replace or remove the file."
+            )
+        if any((file.samplerate, file.channels) != (self.rate, self.n_channels) for file in self._files):
+            raise DataError(f"{where}: joined streams of different sample rates or channels; split the file.")
+        # Without a count in the header only reading tells.
+        is_counted = is_counted and first.frames < _UNKNOWN_FRAMES
+        self.n_stated = sum(file.frames for file in self._files) if is_counted else None
+        self._is_uncounted_flac = first.format == "FLAC" and not is_counted
+        self._position = self._n_read = 0  # in all, and of the current stream
 
     @property
     def stated_seconds(self) -> float | None:
         return None if self.n_stated is None else self.n_stated / self.rate
 
     def skip(self, n_samples: int) -> None:
-        """Go on `n_samples` from here, at most to the end."""
-        if n_samples > 0:
+        """Move forward by `n_samples`, at most to the end."""
+        if n_samples > 0 and (len(self._files) > 1 or self._is_uncounted_flac):
+            for _ in self.blocks(n_samples):
+                pass
+        elif n_samples > 0:
             with self._faults():
-                self._position = self._file.seek(min(n_samples, max(self._file.frames, 0)))
+                self._position = self._n_read = self._files[0].seek(min(n_samples, max(self._files[0].frames, 0)))
 
     def blocks(self, n_wanted: int | None = None) -> Iterator[np.ndarray]:
         """Yield the samples, float32 of shape (n_samples, n_channels), to the end, or until there are `n_wanted`."""
         n_block = max(1, min(int(_BLOCK_SECONDS * self.rate), _BLOCK_VALUES // self.n_channels))
-        left = math.inf if n_wanted is None else n_wanted
-        while left > 0:
+        n_left = math.inf if n_wanted is None else n_wanted
+        while n_left > 0:
             with self._faults():
-                block = self._file.read(
-                    int(min(n_block, left)), dtype="int16" if self._coarse else "float32", always_2d=True
-                )
+                block = self._read(int(min(n_block, n_left)))
             if not len(block):
                 break
-            if self._coarse:
-                block = block.astype(np.float32)
-                block *= np.float32(1 / 32768)
-            else:
-                _check_values(block, self.rate, self._position, self._where)
+            _check_values(block, self.rate, self._position, self._where)
             self._position += len(block)
-            left -= len(block)
+            n_left -= len(block)
             yield block
-        if left > 0 and self.n_stated is not None and self._position < self.n_stated:
+        if n_left > 0 and self.n_stated is not None and self._position < self.n_stated:
             raise DataError(
                 f"{self._where}: truncated, {self._position / self.rate:.1f} of {self.stated_seconds:.1f} s can be "
                 "decoded; replace or remove it."
             )
         if not self._position:
             raise DataError(f"{self._where}: the recording holds no samples.")
+        if n_left > 0 and self._files[0].format == "FLAC":
+            self._check_not_joined()
+
+    def _read(self, n_samples: int) -> np.ndarray:
+        """Return at most `n_samples` samples, float32 of shape (n_samples, n_channels); none at the end."""
+        file = self._files[0]
+        if self._is_uncounted_flac:
+            return _read_uncounted_flac(file, n_samples)
+        # A tag after the last sample of a FLAC would be reported as damage.
+        n_left = n_samples if self.n_stated is None else min(n_samples, file.frames - self._n_read)
+        # libsndfile's own conversion of 16-bit samples gives the same values in three times the time.
+        is_coarse = file.subtype == "PCM_16"
+        block: np.ndarray = file.read(n_left, dtype="int16" if is_coarse else "float32", always_2d=True)
+        self._n_read += len(block)
+        if not len(block) and len(self._files) > 1:
+            self._files.pop(0)
+            self._n_read = 0
+            return self._read(n_samples)
+        if is_coarse:
+            block = block.astype(np.float32)
+            block *= np.float32(1 / 32768)
+        return block
+
+    def _check_not_joined(self) -> None:
+        """Refuse joined FLAC files, of which libsndfile reads the first only."""
+        self._bytes.seek(max(self._streams.begin + 4, self._streams.views[0].tell() - 2**16))
+        if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
+            raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -118,12 +157,31 @@ class _Source:
             ) from None
 
 
+def _read_uncounted_flac(file: soundfile.SoundFile, n_samples: int) -> np.ndarray:
+    """Read a FLAC without a sample count, whose end libsndfile reports as an error after the last samples."""
+    block = np.full((n_samples, file.channels), np.nan, np.float32)
+    try:
+        filled: np.ndarray = file.read(out=block)
+    except soundfile.LibsndfileError as error:
+        if error.code != _END_OF_UNCOUNTED_FLAC:
+            raise
+        filled = block[~np.isnan(block[:, 0])]
+    return filled
+
+
 @contextlib.contextmanager
 def _opened(source: Any, where: str) -> Iterator[_Source]:
     """Open a path, a binary file or standard input."""
     with contextlib.ExitStack() as stack:
         try:
-            opened = _open(source, where, stack)
+            if isinstance(source, str | Path) and str(source) == STDIN:
+                file: BinaryIO = stack.enter_context(_spooled(sys.stdin.buffer))
+            elif isinstance(source, str | Path):
+                _check_regular(source, where)
+                file = stack.enter_context(Path(source).open("rb"))
+            else:
+                file = source
+            opened = _Source(file, find_streams(file, where), where, stack)
         except FileNotFoundError:
             raise DataError(f"{where}: no such audio file.") from None
         except PermissionError:
@@ -133,39 +191,6 @@ def _opened(source: Any, where: str) -> Iterator[_Source]:
                 raise
             raise DataError(f"{where}: cannot be read as audio ({_reason(error)}); replace or remove it.") from None
         yield opened
-
-
-def _open(source: Any, where: str, stack: contextlib.ExitStack) -> _Source:
-    if isinstance(source, str | Path) and str(source) == STDIN:
-        file: BinaryIO = stack.enter_context(_spooled(sys.stdin.buffer))
-    elif isinstance(source, str | Path):
-        _check_regular(source, where)
-        file = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115
-    else:
-        file = source
-    if file.seek(0, os.SEEK_END) == 0:
-        raise DataError(f"{where}: the audio file is empty (0 bytes).")
-    _refuse(missing_audio(file), where)
-    decoder = stack.enter_context(soundfile.SoundFile(View(file)))
-    exact = True
-    if decoder.format == "MP3":
-        endless, missing = open_mp3(file)
-        _refuse(missing, where)
-        if endless is not None:
-            exact = False
-            decoder = stack.enter_context(soundfile.SoundFile(endless))
-    lowest, highest = SAMPLE_RATES_HZ
-    if not lowest <= decoder.samplerate <= highest:
-        raise DataError(
-            f"{where}: a sample rate of {decoder.samplerate} Hz; expected {lowest} to {highest}. The header is "
-            "damaged; replace or remove the file."
-        )
-    return _Source(decoder, where, exact=exact)
-
-
-def _refuse(missing: str | None, where: str) -> None:
-    if missing:
-        raise DataError(f"{where}: {missing}; replace or remove it.")
 
 
 def _check_regular(path: str | Path, where: str) -> None:
@@ -208,20 +233,7 @@ def _mono(block: np.ndarray) -> np.ndarray:
 
 
 def read_header(path: str | Path, *, decode: bool = False) -> AudioHeader:
-    """Read rate, channels and duration.
-
-    Parameters
-    ----------
-    path : path
-    decode : bool
-        Decode the file to its end instead of believing its header. What has no exact length in its header (an MP3
-        without a frame count) is always decoded.
-
-    Raises
-    ------
-    DataError
-        The file is missing, is not a regular file or not audio, is truncated or holds no samples.
-    """
+    """Read rate, channels and duration; with `decode`, or where the header states no length, decode to the end."""
     with _opened(path, str(path)) as source:
         seconds = source.stated_seconds
         if decode or seconds is None:
@@ -234,44 +246,22 @@ def read_header(path: str | Path, *, decode: bool = False) -> AudioHeader:
 def load_clip(
     path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None, *, start_seconds: float = 0.0
 ) -> tuple[np.ndarray, float]:
-    """Read an audio file as mono at one rate; pad with zeros, or cut, to a clip's length.
+    """Read an audio file from `start_seconds` on as mono at one rate, padded with zeros or cut to a clip's length.
 
-    Parameters
-    ----------
-    path : path
-        Any format and suffix that libsndfile reads.
-    sample_rate_hz : int
-        The rate to return.
-    clip_seconds : float, optional
-        The length to return: a shorter file is padded with zeros at its end, of a longer one only the beginning
-        is decoded. None returns the whole file as it is.
-    start_seconds : float
-        Begin here instead of at the file's beginning (only what is needed is decoded).
-
-    Returns
-    -------
-    audio : np.ndarray of float32, shape (n_samples,)
-        In [-1, 1] (files of floating-point samples may go beyond).
-    duration_seconds : float
-        The file's own length, before padding and cutting; of a file whose header has none, what was read.
-
-    Raises
-    ------
-    DataError
-        The file is missing, not audio, truncated, empty, or holds NaN or infinite samples.
-
-    See Also
-    --------
-    AudioBlocks : recordings of any length.
+    Without `clip_seconds` the rest of the file is read as it is; else no more than needed is decoded. Returns float32
+    of shape (n_samples,), in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in
+    seconds.
     """
     with _opened(path, str(path)) as source:
         rate, n_skipped = source.rate, round(start_seconds * source.rate)
-        # A few filter lengths more than the clip, so that the resampler's edge lies outside it.
+        # A few filter lengths more than the clip, so that the resampler's edge is outside it.
         n_wanted = None if clip_seconds is None else math.ceil(clip_seconds * rate) + rate // 10
         source.skip(n_skipped)
         parts = [_mono(block) for block in source.blocks(n_wanted)]
         n_read = n_skipped + sum(map(len, parts))
         duration = n_read / rate if source.stated_seconds is None else source.stated_seconds
+        if source.warning:
+            logger.warning("%s: %s", path, source.warning)
     audio = np.concatenate(parts) if len(parts) != 1 else parts[0]
     if rate != sample_rate_hz:
         import soxr  # after the checks, and not at import: the package's import stays light
@@ -287,14 +277,7 @@ def load_clip(
 
 
 class Resampler:
-    """Change the rate of a mono stream, block by block; a pass-through where the rates agree.
-
-    The filter keeps its state from block to block, so the result is that of resampling the whole.
-
-    Parameters
-    ----------
-    from_hz, to_hz : int
-    """
+    """Change the rate of a mono stream block by block; the result is that of resampling the whole."""
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         self._stream = None
@@ -315,37 +298,14 @@ class Resampler:
 class AudioBlocks:
     """The samples of one recording: iterate once, for float32 blocks of shape (n_samples,) at `sample_rate_hz`.
 
-    No more than a block is in memory.
-
-    Parameters
-    ----------
-    source : path, ``"-"``, binary file, or (array, sample_rate_hz)
-        The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
-    sample_rate_hz : int
-        The rate to deliver.
-    name : str
-        For messages about sources other than paths.
-
-    Attributes
-    ----------
-    duration_seconds : float
-        What has been read so far, by the recording's own clock.
-    warnings : list of str
-        What was odd; complete once iteration has ended.
-
-    Raises
-    ------
-    DataError
-        While iterating: missing, no permission, not audio, empty, truncated, damaged, or NaN or infinite samples.
-
-    See Also
-    --------
-    load_clip : a short file at once.
+    The source is a path, ``"-"``, a binary file, or (array, sample_rate_hz), the array of shape (n_samples,) or
+    (n_samples, n_channels), floating point in [-1, 1] or integers. No more than a block is in memory.
+    `duration_seconds` is what has been read so far, by the recording's own clock; `warnings` are complete at the end.
     """
 
     source: Any
     sample_rate_hz: int
-    name: str = ""
+    name: str = ""  # for messages about sources other than paths
     duration_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
@@ -359,6 +319,7 @@ class AudioBlocks:
         where = str(self.source) if is_path else self.name
         with _opened(self.source, where) as source:
             yield from self._resampled(source.blocks(), source.rate, where)
+            self.warnings += [source.warning] if source.warning else []
 
     def _resampled(self, blocks: Iterable[np.ndarray], rate: int, where: str) -> Iterator[np.ndarray]:
         resample, health, n_read = Resampler(rate, self.sample_rate_hz), _Health(), 0
@@ -410,21 +371,17 @@ class _Health:
 
 def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
     """Return (array of shape (n_samples, n_channels), rate)."""
+    lowest, highest = SAMPLE_RATES_HZ
     expected = (
         f"{name or 'array'}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, "
-        f"n_channels) and a rate of {SAMPLE_RATES_HZ[0]} to {SAMPLE_RATES_HZ[1]} Hz"
+        f"n_channels) and a rate of {lowest} to {highest} Hz"
     )
     if not isinstance(source, tuple) or len(source) != 2:
         raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
     audio, rate = np.asarray(source[0]), source[1]
-    if (
-        not isinstance(rate, int | float | np.number)
-        or not SAMPLE_RATES_HZ[0] <= rate <= SAMPLE_RATES_HZ[1]
-        or audio.ndim not in (1, 2)
-    ):
-        raise DataError(f"{expected}, received shape {audio.shape} and rate {rate!r}.")
-    if audio.dtype.kind not in "fiu":
-        raise DataError(f"{expected}, received numbers of type {audio.dtype}.")
+    is_rate = isinstance(rate, int | float | np.number) and lowest <= rate <= highest
+    if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu":
+        raise DataError(f"{expected}, received {audio.dtype} of shape {audio.shape} and rate {rate!r}.")
     if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], 1):
         raise DataError(f"{expected}, received shape {audio.shape}: more channels than samples; pass its transpose.")
     return (audio[:, None] if audio.ndim == 1 else audio), int(rate)
@@ -435,9 +392,9 @@ def _array_blocks(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarr
     for first in range(0, len(audio), n_block):
         block = audio[first : first + n_block]
         if block.dtype.kind in "iu":
-            signed = block.dtype.kind == "i"
-            half = np.iinfo(block.dtype).max + 1 if signed else np.iinfo(block.dtype).max // 2 + 1
-            yield ((block.astype(np.float64) - (0 if signed else half)) / half).astype(np.float32)
+            half = np.iinfo(block.dtype).max // 2 + 1 if block.dtype.kind == "u" else np.iinfo(block.dtype).max + 1
+            zero = half if block.dtype.kind == "u" else 0
+            yield ((block.astype(np.float64) - zero) / half).astype(np.float32)
         else:
             _check_values(block, rate, first, where)
             yield block.astype(np.float32)

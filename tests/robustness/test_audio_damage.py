@@ -268,3 +268,111 @@ def test_damaged_files_are_read_alike_or_refused_in_one_line(tmp_path, capfd):
 def test_thousands_of_damaged_files(tmp_path, capfd):
     check_damaged(tmp_path, 5_500, first_seed=10_000)
     capfd.readouterr()
+
+
+# --- odd files that are whole ----------------------------------------------------------------------------------------
+
+
+def without_length(name):
+    """Return a file whose writer never came back to fill in the length."""
+    data = bytearray(encoded(name))
+    if name == "a.flac":
+        data[21] &= 0xF0
+        data[22:26] = bytes(4)
+    else:
+        at = data.index(b"data") + 4
+        data[at : at + 4] = bytes(4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "b.wav", "a.flac"])
+def test_a_file_that_was_never_finished_is_read_to_its_end(tmp_path, name, read, caplog):
+    (tmp_path / name).write_bytes(without_length(name))
+    assert read(tmp_path / name).size == 3 * RATE
+    assert read_header(tmp_path / name).duration_seconds == 3.0
+    part, _ = load_clip(tmp_path / name, RATE, 1.0, start_seconds=1.5)
+    np.testing.assert_allclose(part, sound()[RATE * 3 // 2 :][:RATE], atol=1e-4)
+    blocks = AudioBlocks(tmp_path / name, RATE)
+    list(blocks)
+    expected = ["its header was never completed (an interrupted recording?); read to the end of the file"]
+    assert blocks.warnings == (expected if name.endswith(".wav") else [])
+
+
+def test_a_flac_without_a_count_that_is_cut_is_refused(tmp_path, read):
+    data = without_length("a.flac")
+    (tmp_path / "a.flac").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"a.flac: damaged or truncated"):
+        read(tmp_path / "a.flac")
+
+
+def test_a_length_that_counts_the_header_is_tolerated(tmp_path, read):
+    data = bytearray(encoded("a.wav"))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", len(data) - 8)  # the RIFF chunk's length
+    (tmp_path / "a.wav").write_bytes(data)
+    assert read(tmp_path / "a.wav").size == 3 * RATE
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+@pytest.mark.parametrize("seconds", [(3.0, 1.0), (1.0, 3.0)])
+def test_joined_ogg_files_are_read_to_the_end_of_the_last(tmp_path, name, seconds, read):
+    (tmp_path / name).write_bytes(b"".join(encoded(name, sound(s)) for s in seconds))
+    assert read(tmp_path / name).size == pytest.approx(4 * RATE, abs=200)
+    assert read_header(tmp_path / name).duration_seconds == pytest.approx(4.0, abs=0.02)
+    part, _ = load_clip(tmp_path / name, RATE, 1.0, start_seconds=seconds[0] + 0.1)
+    np.testing.assert_allclose(part[: RATE // 2], sound(seconds[1])[RATE // 10 :][: RATE // 2], atol=0.1)
+
+
+def test_joined_files_of_two_rates_and_joined_flac_files_are_refused(tmp_path, read):
+    other = io.BytesIO()
+    soundfile.write(other, sound(), 8_000, format="OGG")
+    (tmp_path / "a.ogg").write_bytes(encoded("a.ogg") + other.getvalue())
+    (tmp_path / "a.flac").write_bytes(encoded("a.flac") + encoded("a.flac"))
+    for name, says in (("a.ogg", "different sample rates"), ("a.flac", "several FLAC files joined")):
+        with pytest.raises(DataError, match=f"{name}: .*{says}"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_an_ogg_without_an_end_mark_is_read_with_a_warning(tmp_path, name):
+    data = encoded(name, np.tile(sound(), 10))
+    (tmp_path / name).write_bytes(data[: data.rindex(b"OggS")])  # up to a page's end
+    blocks = AudioBlocks(tmp_path / name, RATE)
+    assert 26 < np.concatenate(list(blocks)).size / RATE < 30
+    assert "not marked as the last" in blocks.warnings[0]
+
+
+def test_tags_after_the_audio_do_not_matter(tmp_path, read):
+    for name in ("a.flac", "a.ogg"):
+        (tmp_path / name).write_bytes(encoded(name) + b"TAG" + bytes(125))
+        assert read(tmp_path / name).size == 3 * RATE
+
+
+@pytest.mark.parametrize("tag", [True, False])
+def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, tag, read):
+    rng = np.random.default_rng(0)
+    audio = mp3(np.concatenate([rng.uniform(-0.5, 0.5, 3 * RATE), np.zeros(7 * RATE)]), tag=tag)
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 576, 1, 1393)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(audio)) + audio
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    assert read(path).size / RATE == pytest.approx(10.0, abs=0.15)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="truncated"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\0\0\0\x20ftypM4A ", "MP4"),
+        (b"\xff\xf1\x50\x80", "AAC"),
+        (b"\x1aE\xdf\xa3", "WebM"),
+        (b"#!AMR\n", "AMR"),
+        (b"0&\xb2u\x8ef\xcf\x11\xa6\xd9", "WMA"),
+    ],
+)
+def test_formats_that_must_be_converted_are_named_with_the_command(tmp_path, head, kind, read):
+    (tmp_path / "a.wav").write_bytes(head + bytes(500))
+    with pytest.raises(DataError, match=f"a.wav: {kind}.* cannot be read; convert it first: ffmpeg -i"):
+        read(tmp_path / "a.wav")
