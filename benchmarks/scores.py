@@ -29,7 +29,7 @@ from crnn_weak.detection.tuning import tune
 from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
-from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
+from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
 
@@ -95,7 +95,7 @@ def main() -> None:
 
     def at_threshold(threshold: float) -> float:
         found = scores_to_events(scores, OperatingPointConfig(threshold=threshold))
-        return official_segment_metrics(events, found, **options).f_score
+        return reported_segment_metrics(events, found, **options).f_score
 
     def search(metric: str, per_class: bool = False) -> float:
         return tune(scores, metric=metric, events=events, tags=tags, per_class=per_class).after
@@ -105,8 +105,8 @@ def main() -> None:
         for t in (0.1, 0.3, 0.5, 0.7, 0.9)
     )
     pairs = [
-        (official_event_metrics, event_metrics, events, estimated),
-        (official_segment_metrics, segment_metrics, events, estimated),
+        (reported_event_metrics, event_metrics, events, estimated),
+        (reported_segment_metrics, segment_metrics, events, estimated),
     ]
     for theirs, ours, reference, found in pairs:
         a, b = theirs(reference, found, **options), ours(reference, found, **options)
@@ -123,7 +123,7 @@ def main() -> None:
         "segment-based figures of event lists",
         {
             "ours": lambda: segment_metrics(events, estimated, **options),
-            "sed_eval": lambda: official_segment_metrics(events, estimated, **options),
+            "sed_eval": lambda: reported_segment_metrics(events, estimated, **options),
         },
         clips=args.clips,
     )
@@ -131,7 +131,7 @@ def main() -> None:
         "event-based figures of event lists",
         {
             "ours": lambda: event_metrics(events, estimated, **options),
-            "sed_eval": lambda: official_event_metrics(events, estimated, **options),
+            "sed_eval": lambda: reported_event_metrics(events, estimated, **options),
         },
         clips=args.clips,
     )

@@ -45,7 +45,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     RunError
         The grid is not finished.
     """
-    from crnn_weak.metrics.baselines import to_plain
+    from crnn_weak.metrics.counting import plain
     from crnn_weak.runs.grid import open_experiment
 
     folder, target = Path(folder), Path(target)
@@ -59,7 +59,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     forms = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in forms.items():
         write_text(target / f"table.{suffix}", text)
-    write_text(target / "baselines.json", json.dumps(to_plain(table.baselines or {}), indent=1, ensure_ascii=False))
+    write_text(target / "baselines.json", json.dumps(plain(table.baselines or {}), indent=1, ensure_ascii=False))
     for path in sorted(folder.glob("saliency/locali[sz]ation.*")):  # earlier versions wrote it with s
         shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")

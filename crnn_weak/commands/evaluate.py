@@ -206,20 +206,13 @@ def _true_tags(
 def _baseline(
     args: argparse.Namespace, kind: str, reference: dict[str, tuple[Any, ...]], classes: tuple[str, ...]
 ) -> dict[str, tuple[Any, ...]]:
-    from crnn_weak.metrics.baselines import baseline_events, baseline_tags
+    from crnn_weak.metrics.controls import baseline_tags, tags_of_events, whole_clip
 
     if kind == "tags":
         return dict(baseline_tags(args.baseline, reference, classes=classes, one_class=args.one_class))
-    return dict(
-        baseline_events(
-            args.baseline,
-            reference,
-            classes=classes,
-            tags=_true_tags(args, classes, reference),
-            clip_seconds=args.clip_seconds or 10.0,
-            one_class=args.one_class,
-        )
-    )
+    tags = _true_tags(args, classes, reference) or tags_of_events(reference)
+    tags = baseline_tags(args.baseline, tags, classes=classes, one_class=args.one_class)
+    return dict(whole_clip(tags, args.clip_seconds or 10.0))
 
 
 def _print_baselines(args: argparse.Namespace) -> int:
@@ -229,8 +222,9 @@ def _print_baselines(args: argparse.Namespace) -> int:
     from crnn_weak.files import write_text
     from crnn_weak.labels.files import read_classes
     from crnn_weak.labels.pair import class_list, drop_zero_length, read_pair
-    from crnn_weak.metrics.baselines import baselines_csv, baselines_text, score_baselines, to_plain
-    from crnn_weak.metrics.official import sources
+    from crnn_weak.metrics.controls import baselines_csv, baselines_text, score_baselines
+    from crnn_weak.metrics.counting import plain
+    from crnn_weak.metrics.sed_eval import sources
 
     if args.estimated or args.baseline:
         raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
@@ -248,7 +242,7 @@ def _print_baselines(args: argparse.Namespace) -> int:
         evaluation=_settings(args),
         one_class=args.one_class,
     )
-    as_json = json.dumps(to_plain(scores), indent=1, ensure_ascii=False) + "\n"
+    as_json = json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n"
     if args.json:
         write_text(args.json, as_json)
     if args.format == "json":

@@ -47,7 +47,7 @@ from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.rolls import EventTable, event_table, segment_maximum, segment_roll
-from crnn_weak.metrics.counting import Counts, overall_rates
+from crnn_weak.metrics.counting import Counts, Metrics
 from crnn_weak.metrics.event import event_counts, matched_per_class
 from crnn_weak.metrics.segment import segment_counts
 from crnn_weak.metrics.tagging import tagging_counts
@@ -138,10 +138,8 @@ def value_of(
     else:
         assert reference.events is not None
         counts = _detection_counts(scores, chosen, metric, reference.events, settings, clip_seconds)
-    sums = [int(array.sum()) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-    errors = None if counts.errors is None else tuple(int(array.sum()) for array in counts.errors)
-    rates = overall_rates(sums[0], sums[1], sums[2], errors)  # type: ignore[arg-type]
-    return float(rates["error_rate" if metric == "error_rate" else "f_score"])
+    metrics = Metrics.of_counts(counts, scores.classes)
+    return metrics.error_rate if metric == "error_rate" else metrics.f_score
 
 
 def _detection_counts(

@@ -145,7 +145,7 @@ def make_table(grid: Grid, test_store: Path, data: dict[str, Any]) -> ResultsTab
     """Return the results of a finished grid beside the paper's and those of the baselines."""
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.labels.classes import tag_names
-    from crnn_weak.metrics.baselines import score_baselines
+    from crnn_weak.metrics.controls import score_baselines
     from crnn_weak.runs.results import results_of_run, table_caption
     from crnn_weak.runs.table import ResultsTable
     from crnn_weak.runs.train_and_score import run_metrics
@@ -171,11 +171,11 @@ def make_table(grid: Grid, test_store: Path, data: dict[str, Any]) -> ResultsTab
 def write_outputs(grid: Grid, table: ResultsTable) -> None:
     """Write results, tables, figure, baselines and the environment of a finished grid."""
     from crnn_weak.figures import loss_weight_figure, save_figure
-    from crnn_weak.metrics.baselines import to_plain
+    from crnn_weak.metrics.counting import plain
     from crnn_weak.runs.results import write_results
 
     files = grid.files
-    write_json(files.baselines, to_plain(table.baselines or {}))
+    write_json(files.baselines, plain(table.baselines or {}))
     texts = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in texts.items():
         write_text(files.table(suffix), text)

@@ -1,19 +1,15 @@
 """Event-based detection metrics: events found with onset and offset within a collar.
 
-Equal to ``sed_eval.sound_event.EventBasedMetrics`` with its default, optimal matching. An estimated event may match
-a reference event of its own clip and label when::
+Equal to ``sed_eval.sound_event.EventBasedMetrics`` with its default, optimal matching. An estimated event may match a
+reference event of its own clip and label when::
 
     |onset - onset_ref|   <= collar
     |offset - offset_ref| <= max(collar, fraction * (offset_ref - onset_ref))     (skipped for onsets only)
 
-so that a long event's end may be missed by up to half its length. The allowed pairs are matched by
-`scipy.sparse.csgraph.maximum_bipartite_matching`: each event is used once, and as many as possible are used (a greedy
-first match can find fewer). Unmatched reference and estimated events of different labels within the collars pair up as
-substitutions, in the order of the lists; the other unmatched events are deletions and insertions, and
-ER = (S + D + I) / N_ref.
-
-Zero-length rows count as reference events (the organizers' ``0 0`` rows too): drop them first if events that were
-labeled but not heard should not count. Nothing is cut off at a clip's end. See `crnn_weak.metrics.counting` for 0/0.
+so the end of a long event may be missed by up to half its length. `scipy.sparse.csgraph.maximum_bipartite_matching`
+matches as many of the allowed pairs as possible, each event once (a greedy first match can find fewer). Unmatched
+events of different labels within the collars pair up as substitutions, in the order of the lists; the other unmatched
+events are deletions and insertions.
 """
 
 from __future__ import annotations
@@ -25,9 +21,8 @@ import numpy as np
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.rolls import EventTable, event_table
-from crnn_weak.metrics.counting import Counts, EventMetrics, check_clips, check_lengths
-
-__all__ = ["count_events", "event_counts", "event_metrics", "matched_per_class"]
+from crnn_weak.metrics.counting import Counts, Metrics, check_clips, check_lengths
+from crnn_weak.metrics.sed_eval import sed_eval_matching
 
 
 def _near_pairs(
@@ -100,8 +95,6 @@ def _substituted(clip: np.ndarray, rows: np.ndarray, columns: np.ndarray, same: 
     other = np.isin(clip[rows], clip[rows[~same]])
     if not other.any():
         return []
-    from crnn_weak.metrics.official import sed_eval_matching
-
     rows, columns, same = rows[other], columns[other], same[other]
     matched_rows, matched_columns = sed_eval_matching(rows[same], columns[same])
     free = ~(np.isin(rows, matched_rows) | np.isin(columns, matched_columns))
@@ -124,7 +117,7 @@ def event_counts(
     offset_fraction: float = 0.5,
     onset_only: bool = False,
 ) -> Counts:
-    """Count events; see `event_metrics` for the parameters."""
+    """Count the events of two tables; see `event_metrics` for the parameters."""
     check_lengths(collar_seconds=collar_seconds)
     if not 0 <= offset_fraction <= 1:
         raise DataError(f"offset_fraction = {offset_fraction!r}: expected a share in [0, 1].")
@@ -133,20 +126,17 @@ def event_counts(
     matched, _ = _maximum_matching(rows[same], columns[same])
     substituted = np.array(_substituted(reference.clip, rows, columns, same), dtype=np.int64)
 
-    def per_class(table: EventTable, chosen: slice | np.ndarray) -> np.ndarray:
-        flat = np.bincount(table.clip[chosen] * n_classes + table.label[chosen], minlength=n_clips * n_classes)
+    def per_class(clip: np.ndarray, label: np.ndarray) -> np.ndarray:
+        flat = np.bincount(clip * n_classes + label, minlength=n_clips * n_classes)
         return flat.reshape(n_clips, n_classes)
 
-    n_reference, n_estimated = per_class(reference, slice(None)), per_class(estimated, slice(None))
-    n_correct = per_class(reference, matched)
+    n_reference = per_class(reference.clip, reference.label)
+    n_estimated = per_class(estimated.clip, estimated.label)
+    n_correct = per_class(reference.clip[matched], reference.label[matched])
     substitutions = np.bincount(reference.clip[substituted], minlength=n_clips)
     n_paired = n_correct.sum(axis=1) + substitutions
-    return Counts(
-        n_reference,
-        n_estimated,
-        n_correct,
-        (substitutions, n_reference.sum(axis=1) - n_paired, n_estimated.sum(axis=1) - n_paired),
-    )
+    deletions, insertions = n_reference.sum(axis=1) - n_paired, n_estimated.sum(axis=1) - n_paired
+    return Counts(n_reference, n_estimated, n_correct, (substitutions, deletions, insertions))
 
 
 def count_events(
@@ -157,14 +147,14 @@ def count_events(
     collar_seconds: float = 0.2,
     offset_fraction: float = 0.5,
     onset_only: bool = False,
-) -> tuple[tuple[str, ...], Counts]:
-    """Return the reference's clips and the counts of each; see `event_metrics` for the parameters."""
+) -> Counts:
+    """Count the events of two event lists; see `event_metrics` for the parameters."""
     clip_ids = check_clips(reference, estimated)
     tables = [
         event_table(events, clip_ids=clip_ids, classes=classes, where=where)
         for events, where in ((reference, "reference"), (estimated, "estimate"))
     ]
-    return clip_ids, event_counts(
+    return event_counts(
         *tables,
         n_clips=len(clip_ids),
         n_classes=len(classes),
@@ -182,8 +172,11 @@ def event_metrics(
     collar_seconds: float = 0.2,
     offset_fraction: float = 0.5,
     onset_only: bool = False,
-) -> EventMetrics:
+) -> Metrics:
     """Score event lists event by event, counted with NumPy and SciPy.
+
+    Zero-length rows count as reference events (the organizers' ``0 0`` rows too), and nothing is cut off at the end of
+    a clip. See `crnn_weak.metrics.counting` for 0/0.
 
     Parameters
     ----------
@@ -197,6 +190,10 @@ def event_metrics(
     onset_only : bool
         Compare onsets only.
 
+    Returns
+    -------
+    Metrics
+
     Raises
     ------
     ClipError, LabelError, DataError
@@ -204,7 +201,7 @@ def event_metrics(
 
     See Also
     --------
-    crnn_weak.metrics.official.official_event_metrics : The same metrics, by sed_eval.
+    crnn_weak.metrics.sed_eval.reported_event_metrics : The same metrics, by sed_eval.
 
     Examples
     --------
@@ -213,13 +210,5 @@ def event_metrics(
     >>> event_metrics(reference, {"a": [Event(1.1, 6.9, "Car")]}, classes=["Car"]).f_score  # 1.9 s off, 2 s allowed
     1.0
     """
-    _, counts = count_events(
-        reference,
-        estimated,
-        classes=classes,
-        collar_seconds=collar_seconds,
-        offset_fraction=offset_fraction,
-        onset_only=onset_only,
-    )
     settings = {"collar_seconds": collar_seconds, "offset_fraction": offset_fraction, "onset_only": onset_only}
-    return EventMetrics.from_counts(counts, classes, **settings)
+    return Metrics.of_counts(count_events(reference, estimated, classes=classes, **settings), classes, **settings)

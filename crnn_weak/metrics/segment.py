@@ -4,12 +4,6 @@ Equal to ``sed_eval.sound_event.SegmentBasedMetrics``, counted for all clips at 
 classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estimate and ``N_correct`` in both::
 
     S = min(N_ref, N_est) - N_correct     D = max(0, N_ref - N_est)     I = max(0, N_est - N_ref)
-
-and ER = (S + D + I) / N_ref over all segments.
-
-Edge cases follow sed_eval: events touch segments as `crnn_weak.labels.rolls` describes (the organizers' ``0 0`` rows
-mark nothing); overlapping events of one class count once; what lies beyond `clip_seconds` is cut off. See
-`crnn_weak.metrics.counting` for 0/0.
 """
 
 from __future__ import annotations
@@ -21,36 +15,18 @@ import numpy as np
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_roll
-from crnn_weak.metrics.counting import Counts, SegmentMetrics, check_clips, check_lengths
+from crnn_weak.metrics.counting import Counts, Metrics, check_clips, check_lengths
 
-__all__ = ["SegmentMetrics", "count_segments", "segment_counts", "segment_metrics"]
-
-# Size of the rolls in memory: long recordings are counted in blocks of clips.
-_BLOCK_CELLS = 50_000_000
+# Values of the rolls in memory at a time: long recordings are counted in blocks of clips.
+_BLOCK = 50_000_000
 
 
 def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Counts:
-    """Count active segments, and substitutions, deletions and insertions.
+    """Count active segments in two boolean rolls of shape (n_clips, n_segments, n_classes).
 
-    Parameters
-    ----------
-    reference_roll, estimated_roll : np.ndarray of bool, shape (n_clips, n_segments, n_classes)
-
-    Returns
-    -------
-    Counts
-
-    Raises
-    ------
-    DataError
-        The shapes differ or are not three-dimensional.
-
-    Examples
-    --------
     >>> reference = np.array([[[1, 1], [1, 0]]], bool)
     >>> estimated = np.array([[[1, 0], [0, 1]]], bool)
-    >>> counts = segment_counts(reference, estimated)
-    >>> [int(array[0]) for array in counts.errors]
+    >>> [int(array[0]) for array in segment_counts(reference, estimated).errors]
     [1, 1, 0]
     """
     reference, estimated = np.asarray(reference_roll, dtype=bool), np.asarray(estimated_roll, dtype=bool)
@@ -61,17 +37,12 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
         )
     rolls = (reference, estimated, reference & estimated)
     n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
-    per_class = [_active(roll, axis=1) for roll in rolls]
-    return Counts(
-        per_class[0],
-        per_class[1],
-        per_class[2],
-        (
-            (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
-            np.maximum(0, n_reference - n_estimated).sum(axis=1),
-            np.maximum(0, n_estimated - n_reference).sum(axis=1),
-        ),
+    errors = (
+        (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
+        np.maximum(0, n_reference - n_estimated).sum(axis=1),
+        np.maximum(0, n_estimated - n_reference).sum(axis=1),
     )
+    return Counts(*(_active(roll, axis=1) for roll in rolls), errors=errors)
 
 
 def _active(roll: np.ndarray, axis: int) -> np.ndarray:
@@ -87,8 +58,8 @@ def count_segments(
     classes: Sequence[str],
     clip_seconds: float | None = 10.0,
     segment_seconds: float = 1.0,
-) -> tuple[tuple[str, ...], Counts]:
-    """Return the reference's clips and the counts of each; see `segment_metrics` for the parameters."""
+) -> Counts:
+    """Count the segments of two event lists; see `segment_metrics` for the parameters."""
     check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
     clip_ids = check_clips(reference, estimated)
     tables = [
@@ -97,7 +68,7 @@ def count_segments(
     ]
     length = max(float(table.offset.max(initial=0.0)) for table in tables) if clip_seconds is None else clip_seconds
     shape = {"n_segments": n_segments(length, segment_seconds), "n_classes": len(classes)}
-    block = max(1, _BLOCK_CELLS // max(1, shape["n_segments"] * len(classes)))
+    block = max(1, _BLOCK // max(1, shape["n_segments"] * len(classes)))
     parts = []
     for start in range(0, len(clip_ids), block):
         stop = min(start + block, len(clip_ids))
@@ -107,7 +78,7 @@ def count_segments(
             part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
             rolls.append(table_roll(part, segment_seconds, n_clips=stop - start, **shape))
         parts.append(segment_counts(*rolls))
-    return clip_ids, Counts.concatenate(parts)
+    return Counts.concatenate(parts)
 
 
 def segment_metrics(
@@ -117,8 +88,11 @@ def segment_metrics(
     classes: Sequence[str],
     clip_seconds: float | None = 10.0,
     segment_seconds: float = 1.0,
-) -> SegmentMetrics:
+) -> Metrics:
     """Score event lists on segments, counted with NumPy.
+
+    Edge cases follow sed_eval: an event of length 0 on a segment boundary (the organizers' ``0 0`` rows) marks
+    nothing, and overlapping events of one class count once. See `crnn_weak.metrics.counting` for 0/0.
 
     Parameters
     ----------
@@ -131,7 +105,7 @@ def segment_metrics(
 
     Returns
     -------
-    SegmentMetrics
+    Metrics
 
     Raises
     ------
@@ -140,7 +114,7 @@ def segment_metrics(
 
     See Also
     --------
-    crnn_weak.metrics.official.official_segment_metrics : The same metrics, by sed_eval.
+    crnn_weak.metrics.sed_eval.reported_segment_metrics : The same metrics, by sed_eval.
 
     Examples
     --------
@@ -150,7 +124,7 @@ def segment_metrics(
     >>> metrics.f_score, metrics.error_rate
     (0.75, 0.5)
     """
-    _, counts = count_segments(
+    counts = count_segments(
         reference, estimated, classes=classes, clip_seconds=clip_seconds, segment_seconds=segment_seconds
     )
-    return SegmentMetrics.from_counts(counts, classes, segment_seconds=segment_seconds)
+    return Metrics.of_counts(counts, classes, segment_seconds=segment_seconds)

@@ -1,8 +1,4 @@
-"""Tagging metrics: precision, recall and F of clip-level tags, micro averaged as by the task's organizers.
-
-Micro averaging counts every (clip, class) pair once; class-wise rates and their average come with it. A tag that a
-clip carries twice counts once. See `crnn_weak.metrics.counting` for 0/0.
-"""
+"""Tagging metrics: precision, recall and F of clip-level tags, micro averaged as by the task's organizers."""
 
 from __future__ import annotations
 
@@ -14,18 +10,11 @@ from crnn_weak.errors import DataError, LabelError
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.metrics.counting import Counts, Metrics, check_clips
 
-__all__ = ["count_tags", "tag_arrays", "tagging_counts", "tagging_metrics"]
-
 Tags = Mapping[str, Iterable[str]]
 
 
 def tagging_counts(reference: np.ndarray, estimated: np.ndarray) -> Counts:
-    """Count tags.
-
-    Parameters
-    ----------
-    reference, estimated : np.ndarray of bool, shape (n_clips, n_classes)
-    """
+    """Count tags in two boolean arrays of shape (n_clips, n_classes)."""
     reference, estimated = np.asarray(reference, dtype=bool), np.asarray(estimated, dtype=bool)
     if reference.ndim != 2 or reference.shape != estimated.shape:
         raise DataError(
@@ -35,10 +24,8 @@ def tagging_counts(reference: np.ndarray, estimated: np.ndarray) -> Counts:
     return Counts(reference.astype(np.int64), estimated.astype(np.int64), (reference & estimated).astype(np.int64))
 
 
-def tag_arrays(
-    reference: Tags, estimated: Tags, *, classes: Sequence[str]
-) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Return the reference's clips and two boolean arrays of shape (n_clips, n_classes); see `tagging_metrics`."""
+def tag_arrays(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two boolean arrays of shape (n_clips, n_classes), in the order of the reference's clips."""
     clip_ids = check_clips(reference, estimated)
     arrays = []
     for tags, where in ((reference, "reference"), (estimated, "estimate")):
@@ -46,23 +33,29 @@ def tag_arrays(
             arrays.append(tag_array([tags.get(clip, ()) for clip in clip_ids], classes))
         except LabelError as error:
             raise LabelError(f"{where}: {error}") from None
-    return clip_ids, arrays[0], arrays[1]
+    return arrays[0], arrays[1]
 
 
-def count_tags(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> tuple[tuple[str, ...], Counts]:
-    """Return the reference's clips and the counts of each; see `tagging_metrics`."""
-    clip_ids, true, found = tag_arrays(reference, estimated, classes=classes)
-    return clip_ids, tagging_counts(true, found)
+def count_tags(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> Counts:
+    """Count the tags of each clip; see `tagging_metrics` for the parameters."""
+    return tagging_counts(*tag_arrays(reference, estimated, classes=classes))
 
 
 def tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> Metrics:
     """Score clip-level tags, counted with NumPy.
+
+    Micro averages count every (clip, class) pair once; a tag that a clip carries twice counts once. See
+    `crnn_weak.metrics.counting` for 0/0.
 
     Parameters
     ----------
     reference, estimated : mapping of clip id to iterable of str
         The reference's clips are scored; those that the estimate lacks count as untagged.
     classes : sequence of str
+
+    Returns
+    -------
+    Metrics
 
     Raises
     ------
@@ -71,12 +64,11 @@ def tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str])
 
     See Also
     --------
-    crnn_weak.metrics.official.official_tagging_metrics : The same metrics, by scikit-learn.
+    crnn_weak.metrics.sed_eval.reported_tagging_metrics : The same metrics, by scikit-learn.
 
     Examples
     --------
     >>> tagging_metrics({"a": ["Car"], "b": ["Bus"]}, {"a": ["Car", "Bus"]}, classes=["Car", "Bus"]).f_score
     0.5
     """
-    _, counts = count_tags(reference, estimated, classes=classes)
-    return Metrics.from_counts(counts, classes)
+    return Metrics.of_counts(count_tags(reference, estimated, classes=classes), classes)

@@ -74,7 +74,7 @@ def results_table(table: ResultsTable) -> dict[str, Any]:
             "cells": [
                 _number(None if value is None else value * column.scale, column.digits)
                 for column in COLUMNS
-                for value in [values.get((column.key, column.metric))]
+                for value in [values.get(f"{column.key}/{column.metric}")]
             ],
         }
         for name, values in (table.baselines or {}).items()

@@ -25,6 +25,8 @@ from crnn_weak.detection.tuning import Tuning, tune
 from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.files import delete_files, read_json, replace_file, write_text
 from crnn_weak.labels.events import Event
+from crnn_weak.metrics.bootstrap import interval, resampled_sums
+from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
@@ -245,32 +247,27 @@ def _tuned(validation: ScoredRun, metric: str, own: OperatingPoint) -> Operating
 
 
 def _with_true_tags(scored: ScoredRun) -> ScoredRun:
-    """Oracle: frames of classes that the clip does not hold get score 0."""
     classes = scored.scores.classes
     tags = np.array([[label in scored.tags[clip] for label in classes] for clip in scored.scores.clip_ids])
-    strong = np.where(tags[:, None, :], scored.scores.strong, np.float32(0))
+    strong = with_true_tags(scored.scores.strong, tags)
     return dataclasses.replace(scored, scores=dataclasses.replace(scored.scores, strong=strong))
 
 
 def _true_times(test: ScoredRun, point: OperatingPoint) -> dict[str, list[Event]]:
-    """Oracle: a tagged class gets its true events, or the whole clip where there are none."""
+    """Return the tagged classes with their true events; false tags last the whole clip."""
     assert test.events is not None
-    length = test.run.config.features.clip_seconds
-    found = {}
-    for clip, labels in scores_to_tags(test.scores, point).items():
-        true = {label: [e for e in test.events[clip] if e.label == label] for label in labels}
-        found[clip] = [event for label in labels for event in true[label] or [Event(0.0, length, label)]]
-    return found
+    tags = scores_to_tags(test.scores, point)
+    return with_true_times(tags, test.events, whole_clip(tags, test.run.config.features.clip_seconds))
 
 
 def _counts(test: ScoredRun, metric: str, point: OperatingPoint) -> np.ndarray:
     """Return reference, estimated and correct of each clip, shape (n_clips, 3)."""
     config, classes = test.run.config, test.scores.classes
     if metric == "tagging":
-        _, counts = count_tags(test.tags, scores_to_tags(test.scores, point), classes=classes)
+        counts = count_tags(test.tags, scores_to_tags(test.scores, point), classes=classes)
     elif metric == "event":
         assert test.events is not None
-        _, counts = count_events(
+        counts = count_events(
             test.events,
             scores_to_events(test.scores, point),
             classes=classes,
@@ -283,7 +280,7 @@ def _counts(test: ScoredRun, metric: str, point: OperatingPoint) -> np.ndarray:
         estimated: Any = (
             _true_times(test, point) if metric == "segment_true_times" else scores_to_events(scored.scores, point)
         )
-        _, counts = count_segments(
+        counts = count_segments(
             test.events,
             estimated,
             classes=classes,
@@ -348,15 +345,20 @@ def compare(
             raise DataError(
                 f"{name}: scored on other test clips than the first entry ({n_clips}). Compare one data set."
             )
-    weights = rng.multinomial(n_clips, np.full(n_clips, 1 / n_clips), size=n_resamples).astype(np.float64)
+    tables = {
+        (name, metric, seed): np.asarray(score.counts[metric])
+        for name, scores in entries.items()
+        for metric in next(iter(scores.values())).counts
+        for seed, score in scores.items()
+    }
+    # One draw of clips for all entries.
+    sums = resampled_sums(np.concatenate(list(tables.values()), axis=1), n_resamples=n_resamples, rng=rng)
     drawn = rng.random((n_resamples, most))  # shares of the number of seeds
     resampled: dict[tuple[str, str], dict[int, np.ndarray]] = {}  # F by seed
     measured: dict[tuple[str, str], dict[int, float]] = {}
-    for name, scores in entries.items():
-        for metric in next(iter(scores.values())).counts:
-            counts = {seed: np.asarray(score.counts[metric], dtype=np.float64) for seed, score in scores.items()}
-            resampled[name, metric] = {seed: _f_score(weights @ table) for seed, table in counts.items()}
-            measured[name, metric] = {seed: float(_f_score(table.sum(axis=0))) for seed, table in counts.items()}
+    for number, ((name, metric, run_seed), table) in enumerate(tables.items()):
+        resampled.setdefault((name, metric), {})[run_seed] = _f_score(sums[:, 3 * number : 3 * number + 3])
+        measured.setdefault((name, metric), {})[run_seed] = float(_f_score(table.sum(axis=0)))
 
     def over(key: tuple[str, str], seeds: Sequence[int]) -> tuple[float, np.ndarray]:
         """Return the mean over seeds, and that of every resample over seeds drawn with replacement."""
@@ -373,8 +375,8 @@ def compare(
         shared = sorted(resampled[key].keys() & resampled.get(base, {}).keys())
         if shared:
             (ours, our_values), (theirs, their_values) = over(key, shared), over(base, shared)
-            ends = np.quantile(our_values - their_values, [0.025, 0.975])
-            difference = (ours - theirs, float(ends[0]), float(ends[1]))
-        low, high = np.quantile(values, [0.025, 0.975])
-        results[name][metric] = Estimate(mean, float(low), float(high), *difference)
+            ends = interval(our_values - their_values)
+            difference = (ours - theirs, ends.low, ends.high)
+        ends = interval(values)
+        results[name][metric] = Estimate(mean, ends.low, ends.high, *difference)
     return results

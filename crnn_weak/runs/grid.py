@@ -8,7 +8,6 @@ from typing import Any
 
 from crnn_weak.config import Config, load_config
 from crnn_weak.errors import RunError
-from crnn_weak.metrics.baselines import from_plain
 from crnn_weak.run_files import GridFiles, RunData, RunEnvironment, read_optional
 from crnn_weak.runs.results import read_results, table_caption
 from crnn_weak.runs.run import Run, Setting, check_folder, open_run
@@ -113,7 +112,7 @@ def open_experiment(path: str | Path) -> Experiment:
     table = ResultsTable(
         lines,
         table_caption(config, data, sorted({line.seed for line in lines})),
-        from_plain(read_optional(baselines, dict[str, dict[str, float | None]])),
+        read_optional(baselines, dict[str, dict[str, float | None]]),
     )
     kept = {key: run.folder for key, run in runs.items() if key in counted}
     return Experiment(files.folder, config, read_optional(files.environment, RunEnvironment), data, table, kept)

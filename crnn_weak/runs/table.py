@@ -48,12 +48,12 @@ class ResultsTable:
     caption : str
         See `crnn_weak.runs.results.table_caption`.
     baselines : mapping, optional
-        Name -> {(output, metric): value}, shown below the settings.
+        Name -> {"output/metric": value}, shown below the settings.
     """
 
     lines: Sequence[Result]
     caption: str = ""
-    baselines: Mapping[str, Mapping[tuple[str, str], float]] | None = None
+    baselines: Mapping[str, Mapping[str, float | None]] | None = None
 
     # --- values ----------------------------------------------------------------------------------------------------
 
@@ -165,8 +165,9 @@ class ResultsTable:
             best = column.challenge_best
             rows[0] += ["", "" if best is None else f"{best:.{column.digits}f}", ""]
             for row, values in zip(rows[1:], (self.baselines or {}).values(), strict=False):
-                value = values.get((column.key, column.metric), math.nan)
-                row += ["-" if math.isnan(value) else f"{value * column.scale:.{column.digits}f}", "", ""]
+                value = values.get(f"{column.key}/{column.metric}")
+                missing = value is None or math.isnan(value)
+                row += ["-" if missing else f"{value * column.scale:.{column.digits}f}", "", ""]
             correlation = self.rank_correlation(column)
             rows[-1] += ["-" if correlation is None else f"{correlation:+.2f}", "", ""]
         return rows

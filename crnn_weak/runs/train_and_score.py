@@ -192,37 +192,24 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return the metrics of detected events and tags against the labels of their feature store."""
     from crnn_weak.labels.classes import tag_names
-    from crnn_weak.metrics.official import (
-        official_event_metrics,
-        official_segment_metrics,
-        official_tagging_metrics,
-        sources,
-    )
+    from crnn_weak.metrics.sed_eval import reported_metrics, sources
 
-    classes, evaluation = store.classes, config.evaluation
+    classes = store.classes
     true_tags = {clip: tag_names(row, classes) for clip, row in zip(store.clip_ids, store.tags, strict=True)}
     metrics: dict[str, Any] = {
         "split": store.split,
         "n_clips": len(store),
         "n_listed": store.n_listed,
         "scored_by": sources(),
-        "tagging": official_tagging_metrics(true_tags, tags, classes=classes).to_dict(),
+        "tagging": None,
         "segment": None,
         "event": None,
     }
-    if store.has_events:
-        metrics["segment"] = official_segment_metrics(
-            store.events,
-            events,
-            classes=classes,
-            clip_seconds=config.features.clip_seconds,
-            segment_seconds=evaluation.segment_seconds,
-        ).to_dict()
-        metrics["event"] = official_event_metrics(
-            store.events,
-            events,
-            classes=classes,
-            collar_seconds=evaluation.collar_seconds,
-            offset_fraction=evaluation.offset_fraction,
-        ).to_dict()
-    return metrics
+    found = reported_metrics(
+        (true_tags, tags),
+        (store.events, events) if store.has_events else None,
+        classes=classes,
+        clip_seconds=config.features.clip_seconds,
+        evaluation=config.evaluation,
+    )
+    return metrics | {output: of_output.to_dict() for output, of_output in found.items()}

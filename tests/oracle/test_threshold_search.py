@@ -15,7 +15,7 @@ from crnn_weak.detection.tuning import METRICS, tune, value_of
 from crnn_weak.errors import ClipError, ConfigError, DataError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.rolls import segment_roll
-from crnn_weak.metrics.official import official_event_metrics, official_segment_metrics
+from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 
 CLASSES = ("Air horn, truck horn", "Bus", "Car")
 HOP = 0.08  # does not divide a second: some frames touch two segments
@@ -43,12 +43,12 @@ def tags_of(events):
     return {clip: {event.label for event in rows} for clip, rows in events.items()}
 
 
-def official_value(scores, events, point, metric):
+def reported_value(scores, events, point, metric):
     estimated = scores_to_events(scores, point)
     if metric == "event_f1":
-        return official_event_metrics(events, estimated, classes=scores.classes).f_score
+        return reported_event_metrics(events, estimated, classes=scores.classes).f_score
     length = scores.strong.shape[1] * scores.hop_seconds
-    found = official_segment_metrics(events, estimated, classes=scores.classes, clip_seconds=length)
+    found = reported_segment_metrics(events, estimated, classes=scores.classes, clip_seconds=length)
     return found.f_score if metric == "segment_f1" else found.error_rate
 
 
@@ -69,7 +69,7 @@ def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
             OperatingPointConfig(**(FILTERS[filters] | {"threshold": threshold})), CLASSES
         )
         ours = value_of(scores, point, metric=metric, events=events)
-        assert ours == pytest.approx(official_value(scores, events, point, metric), abs=1e-9)
+        assert ours == pytest.approx(reported_value(scores, events, point, metric), abs=1e-9)
 
 
 @pytest.mark.parametrize("filters", FILTERS)
@@ -82,9 +82,9 @@ def test_counts_at_every_threshold_are_those_of_the_metric(filters):
     curves = counts_at_thresholds(index.reshape(-1, 3), roll.reshape(-1, 3), len(candidates))
     for j, threshold in enumerate(candidates):
         estimated = scores_to_events(scores, start.replace(thresholds=threshold))
-        rows = official_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP).class_wise
-        assert curves.n_estimated[j].tolist() == [rows[label].n_estimated for label in CLASSES]
-        assert curves.n_correct[j].tolist() == [rows[label].n_correct for label in CLASSES]
+        rows = reported_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP).class_wise
+        assert curves.n_estimated[j].tolist() == [rows[label]["n_estimated"] for label in CLASSES]
+        assert curves.n_correct[j].tolist() == [rows[label]["n_correct"] for label in CLASSES]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -200,7 +200,7 @@ def test_segment_length_of_the_evaluation_is_used():
     settings = EvaluationConfig(segment_seconds=0.5)
     found = tune(scores, metric="segment_f1", events=events, evaluation=settings)
     estimated = scores_to_events(scores, found.operating_point)
-    metrics = official_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP, segment_seconds=0.5)
+    metrics = reported_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP, segment_seconds=0.5)
     assert found.after == pytest.approx(metrics.f_score)
 
 

@@ -35,13 +35,12 @@ def test_the_python_example_prints_what_readme_shows(capsys):
     "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
 )
 def test_every_table_follows_from_its_results(folder):
-    from crnn_weak.metrics.baselines import from_plain
     from crnn_weak.runs.results import read_results
     from crnn_weak.runs.table import ResultsTable
 
     place = REPOSITORY / "experiments" / "results" / folder
     caption = (place / "table.txt").read_text(encoding="utf-8").splitlines()[0]
-    baselines = from_plain(json.loads((place / "baselines.json").read_text(encoding="utf-8")))
+    baselines = json.loads((place / "baselines.json").read_text(encoding="utf-8"))
     table = ResultsTable(read_results(place / "results.csv"), caption, baselines)
     forms = {"csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex(), "txt": table.to_text()}
     for suffix, text in forms.items():

@@ -86,7 +86,7 @@ def test_views_hold_every_row(published):
 
 
 def test_baselines_stand_below():
-    baselines = {"nothing": {("segment", "error_rate"): 1.0, ("segment", "f_score"): 0.0}}
+    baselines = {"nothing": {"segment/error_rate": 1.0, "segment/f_score": 0.0}}
     text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], baselines=baselines).to_text()
     assert text.splitlines()[-3].split("|")[0].strip() == "nothing"
     assert "1.00" in text.splitlines()[-3]
@@ -132,11 +132,11 @@ def test_one_setting_alone_has_no_best():
 
 def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
     from crnn_weak.labels.events import Event
-    from crnn_weak.metrics.official import official_segment_metrics
+    from crnn_weak.metrics.sed_eval import reported_segment_metrics
 
     reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
     estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
-    segment = official_segment_metrics(reference, estimated, classes=("Car", "Bus", "Train")).to_dict()
+    segment = reported_segment_metrics(reference, estimated, classes=("Car", "Bus", "Train")).to_dict()
     lines = results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
     table = ResultsTable(lines)
     assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
