@@ -58,7 +58,7 @@ def _clocked(work: Callable[[], Any]) -> dict[str, float]:
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak_mb": round(peak_memory_mb())}
 
 
-def _serve_keras(config: Any, batch_size: int, n_threads: int, fused: bool) -> None:
+def _serve_keras(config: Any, batch_size: int, n_threads: int, fast: bool) -> None:
     from crnn_weak.model.environment import set_threads
 
     set_threads(n_threads)
@@ -67,7 +67,7 @@ def _serve_keras(config: Any, batch_size: int, n_threads: int, fused: bool) -> N
     from crnn_weak.training.batches import for_keras
 
     # A stock TimeDistributed on a static time axis unrolls into a slice for each frame; leave it that.
-    model = build_model(config, fused=fused, n_frames="config" if fused else None)
+    model = build_model(config, fast=fast, n_frames="config" if fast else None)
     compile_model(model, config.loss_weights)
 
     @functools.cache
@@ -116,7 +116,7 @@ def _work(args: argparse.Namespace) -> None:
     elif args.worker.startswith("torch"):
         _serve_torch(config, args.batch, args.threads, channels_last=args.worker == "torch-last")
     else:
-        _serve_keras(config, args.batch, args.threads, fused=args.worker == "ours")
+        _serve_keras(config, args.batch, args.threads, fast=args.worker == "ours")
 
 
 def check_same_network(preset_name: str) -> float:

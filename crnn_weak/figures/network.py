@@ -177,7 +177,7 @@ def blocks_of_model(model: Any) -> list[Block]:
             merged_kind = "weak" if stage == "weak" else last.kind
             name = layer.name if stage == "weak" else last.name
             blocks[-1] = Block(name, merged_kind, f"{last.what}, {what}", shape, last.n_weights + count)
-        elif layer.name in ("max_over_time", "attention"):  # the first half of a weak head
+        elif layer.name in ("max_over_time", "weak_attention"):  # the first half of a weak head
             blocks.append(Block(layer.name, "pooling", what, shape, count))
         else:
             blocks.append(Block(layer.name, stage, what, shape, count))

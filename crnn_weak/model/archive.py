@@ -1,9 +1,9 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
 The member holds the classes, the whole configuration, the scaler, the operating point and the provenance.
-``keras.models.load_model`` opens the same file (once `crnn_weak.model` is imported). Loading runs no code from the
-file: Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras'
-own description against the weights that the file holds, before a model is built.
+``keras.models.load_model`` opens the same file (once this module is imported). Loading runs no code from the file:
+Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras' own
+description against the weights in the file, before a model is built.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import h5py
 import keras
@@ -25,20 +25,13 @@ from crnn_weak.config import Config
 from crnn_weak.errors import CrnnWeakError, ModelFileError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.files import decode_json, decode_toml, replace_file
-from crnn_weak.model import losses, pooling  # noqa: F401  (registers loss, optimizer and layers with Keras)
+from crnn_weak.model import heads, losses  # noqa: F401  (registers layers, loss and optimizer with Keras)
 from crnn_weak.model.fast import layers  # noqa: F401  (registers the layers with Keras)
 
-__all__ = ["ModelMetadata", "load_model", "read_metadata", "save_model"]
-
 _MEMBER = "crnn_weak.json"
-_SCHEMA = 1
-_AGAIN = "Copy the model again, or train it again."
-#: Weights do not compress; a member that grows further than this is there to fill the memory.
+_ADVICE = "Copy the model again, or train it again."
+#: Weights do not compress: a member that unpacks to more than this many times the file's size fills the memory.
 _MAX_GROWTH = 100
-
-
-class _Version(msgspec.Struct):
-    schema: int
 
 
 class _ScalerValues(msgspec.Struct):
@@ -49,32 +42,20 @@ class _ScalerValues(msgspec.Struct):
 class _Content(msgspec.Struct):
     """Content of ``crnn_weak.json``."""
 
-    schema: int
+    schema: Literal[1]
     classes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=65_536)]
     config_toml: str
     scaler: _ScalerValues
     operating_point: dict[str, Any] = {}
-    decisions: dict[str, Any] = {}  # its name in earlier versions
     provenance: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The description in a model file.
+    """The description in a model file; `classes` are in the order of the outputs' last axis.
 
-    Attributes
-    ----------
-    classes : tuple of str
-        In the order of the outputs' last axis.
-    config : Config
-        The whole configuration of the training run.
-    scaler : Scaler
-        Standardizes the log mel input.
-    operating_point : mapping
-        Thresholds and post-processing, as `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes them;
-        empty for the configuration's own.
-    provenance : mapping
-        Training data, date and versions.
+    `operating_point` is as `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes it; empty for the
+    configuration's own. `provenance` names training data, date and versions.
     """
 
     classes: tuple[str, ...]
@@ -86,7 +67,7 @@ class ModelMetadata:
     def to_json(self) -> str:
         """Return the text of the archive's member."""
         content = {
-            "schema": _SCHEMA,
+            "schema": 1,
             "classes": list(self.classes),
             "config_toml": configuration.to_toml(self.config),
             "scaler": self.scaler.to_dict(),
@@ -97,38 +78,20 @@ class ModelMetadata:
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str) -> ModelMetadata:
-        """Read the archive's member; `where` names it in messages.
-
-        Raises
-        ------
-        ModelFileError
-            The text is damaged, has a different version, or its parts contradict each other.
-        """
-        schema = decode_json(data, _Version, where, advice=_AGAIN, error=ModelFileError).schema
-        if schema != _SCHEMA:
-            raise ModelFileError(
-                f"{where}: written with schema {schema}, this version reads {_SCHEMA}. "
-                "Use the crnn_weak version that wrote it, or train again."
-            )
-        content = decode_json(data, _Content, where, advice=_AGAIN, error=ModelFileError)
+        """Read the archive's member; refuse one that is damaged or whose parts contradict each other."""
+        content = decode_json(data, _Content, where, advice=_ADVICE, error=ModelFileError)
         try:
-            settings = decode_toml(content.config_toml.encode(), "config_toml")
-            config = configuration.from_dict(settings)
+            config = configuration.from_dict(decode_toml(content.config_toml.encode(), "config_toml"))
             scaler = Scaler.from_dict(msgspec.to_builtins(content.scaler))
         except CrnnWeakError as error:
-            raise ModelFileError(f"{where}: {error} {_AGAIN}") from None
-        n_classes, n_mels = len(content.classes), config.features.n_mels
-        # Earlier versions stored the number of classes a second time, as a setting.
-        stored = settings.get("model", {}).get("n_classes", n_classes)
+            raise ModelFileError(f"{where}: {error} {_ADVICE}") from None
         for what, found, expected in (
-            ("distinct classes", len(set(content.classes)), n_classes),
-            ("classes (model.n_classes)", stored, n_classes),
-            ("mel bands (scaler)", len(scaler.mean), n_mels),
+            ("distinct classes", len(set(content.classes)), len(content.classes)),
+            ("mel bands (scaler)", len(scaler.mean), config.features.n_mels),
         ):
             if found != expected:
-                raise ModelFileError(f"{where}: {found!r} {what}, expected {expected}. {_AGAIN}")
-        point = content.operating_point or content.decisions
-        return cls(tuple(content.classes), config, scaler, point, content.provenance)
+                raise ModelFileError(f"{where}: {found} {what}, expected {expected}. {_ADVICE}")
+        return cls(tuple(content.classes), config, scaler, content.operating_point, content.provenance)
 
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:
@@ -139,76 +102,89 @@ def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) ->
             archive.writestr(_MEMBER, metadata.to_json())
 
 
+def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model, ModelMetadata]:
+    """Load a model file; `compile` restores losses and optimizer state as well, to continue training.
+
+    A file that is missing, damaged, not of this package, or contradictory is refused with a ModelFileError.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    _check_sizes(path, metadata)
+    try:
+        model = keras.models.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its parts raise; a reader needs one line
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path}: cannot be loaded ({reason}). {_ADVICE}") from error
+    if not isinstance(model, keras.Model):
+        raise ModelFileError(f"{path}: holds no model. {_ADVICE}")
+    _check_shapes(path, model, metadata)
+    return model, metadata
+
+
+def read_metadata(path: str | Path) -> ModelMetadata:
+    """Return the description in a model file, without building the model; raises as `load_model` does."""
+    path = Path(path)
+    (data,) = _read_members(path, _MEMBER)
+    return ModelMetadata.from_json(data, where=f"{path}, {_MEMBER}")
+
+
 def _read_members(path: Path, *names: str) -> list[bytes]:
-    """Return members of the archive; refuse a file that is no archive, is damaged, or is a compression bomb."""
+    """Return members of the archive; refuse other files, damaged ones and compression bombs."""
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file. Expected a .keras file written by crnn-weak train.")
     try:
         if not zipfile.is_zipfile(path):
-            raise ModelFileError(f"{path}: not a .keras file, or a damaged one. {_AGAIN}")
+            raise ModelFileError(f"{path}: not a .keras file, or a damaged one. {_ADVICE}")
         with zipfile.ZipFile(path) as archive:
             sizes = {item.filename: item.file_size for item in archive.infolist()}
             if sum(sizes.values()) > _MAX_GROWTH * path.stat().st_size:
-                raise ModelFileError(f"{path}: unpacks to {sum(sizes.values()):,} bytes, so it is no model. {_AGAIN}")
+                raise ModelFileError(f"{path}: unpacks to {sum(sizes.values()):,} bytes, too many for a model file.")
             for name in names:
                 if name not in sizes:
                     raise ModelFileError(
-                        f"{path}: holds no {name}, so it is not a model of this package. "
+                        f"{path}: holds no {name}, so this package did not write it. "
                         "Expected a .keras file written by crnn-weak train."
                     )
             return [archive.read(name) for name in names]
     except ModelFileError:
         raise
     except Exception as error:  # damaged archives make zipfile and zlib raise errors of many kinds
-        raise ModelFileError(f"{path}: a damaged model file ({error}). {_AGAIN}") from None
-
-
-def read_metadata(path: str | Path) -> ModelMetadata:
-    """Return the description in a model file, without building the model.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, or was not written by this package.
-    """
-    path = Path(path)
-    (data,) = _read_members(path, _MEMBER)
-    return ModelMetadata.from_json(data, where=f"{path}, {_MEMBER}")
-
-
-def _whole_numbers(value: Any) -> Iterator[int]:
-    """Yield the sizes in Keras' description of a model: all whole numbers but seeds and the optimizer's."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if "seed" not in name and name not in ("compile_config", "shared_object_id"):
-                yield from _whole_numbers(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _whole_numbers(inner)
-    elif isinstance(value, int):
-        yield value
+        raise ModelFileError(f"{path}: a damaged model file ({error}). {_ADVICE}") from None
 
 
 def _check_sizes(path: Path, metadata: ModelMetadata) -> None:
     """Refuse a file whose description asks for larger arrays than its weights and its features have."""
     described, stored = _read_members(path, "config.json", "model.weights.h5")
-    description = decode_json(described, dict, f"{path}, config.json", advice=_AGAIN, error=ModelFileError)
+    description = decode_json(described, dict, f"{path}, config.json", advice=_ADVICE, error=ModelFileError)
     largest = max(metadata.config.features.n_frames, metadata.config.features.n_mels, len(metadata.classes))
     arrays: list[h5py.Dataset] = []
     try:
         with h5py.File(io.BytesIO(stored), "r") as file:
             file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
             if sum(array.nbytes for array in arrays) > len(stored):
-                raise ModelFileError(f"{path}: its weights are cut off. {_AGAIN}")
+                raise ModelFileError(f"{path}: its weights are cut off. {_ADVICE}")
             largest = max([largest, *(size for array in arrays for size in array.shape)])
     except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ModelFileError(f"{path}: its weights are damaged ({error}). {_AGAIN}") from None
-    asked = max(_whole_numbers(description), default=0)
+        raise ModelFileError(f"{path}: its weights are damaged ({error}). {_ADVICE}") from None
+    asked = max(_described_sizes(description), default=0)
     if asked > largest:
-        raise ModelFileError(f"{path}: asks for a layer of size {asked}, its weights have at most {largest}. {_AGAIN}")
+        raise ModelFileError(f"{path}: asks for a layer of size {asked}, its weights have at most {largest}. {_ADVICE}")
 
 
-def _check_model(path: Path, model: keras.Model, metadata: ModelMetadata) -> None:
+def _described_sizes(value: Any) -> Iterator[int]:
+    """Yield the sizes in Keras' description of a model: all whole numbers except seeds and the optimizer's."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if "seed" not in name and name not in ("compile_config", "shared_object_id"):
+                yield from _described_sizes(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _described_sizes(inner)
+    elif isinstance(value, int):
+        yield value
+
+
+def _check_shapes(path: Path, model: keras.Model, metadata: ModelMetadata) -> None:
     """Refuse a model whose input and outputs are not those of its description."""
     features, n_classes = metadata.config.features, len(metadata.classes)
     outputs = [name for name in ("strong", "weak") if name in model.output_names]
@@ -220,34 +196,5 @@ def _check_model(path: Path, model: keras.Model, metadata: ModelMetadata) -> Non
     ):
         if found not in allowed:
             raise ModelFileError(
-                f"{path}: {what} of shape {found}, expected {allowed[-1]} by its classes and features. {_AGAIN}"
+                f"{path}: {what} of shape {found}, expected {allowed[-1]} by its classes and features. {_ADVICE}"
             )
-
-
-def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model, ModelMetadata]:
-    """Load a model file.
-
-    Parameters
-    ----------
-    path : path
-        Written by `save_model`.
-    compile : bool
-        Restore losses and optimizer state as well, to continue training.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, was not written by this package, or its parts contradict each other.
-    """
-    path = Path(path)
-    metadata = read_metadata(path)
-    _check_sizes(path, metadata)
-    try:
-        model = keras.models.load_model(path, compile=compile, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its parts raise; a reader needs one line
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path}: cannot be loaded ({reason}). {_AGAIN}") from error
-    if not isinstance(model, keras.Model):
-        raise ModelFileError(f"{path}: holds no model. {_AGAIN}")
-    _check_model(path, model, metadata)
-    return model, metadata

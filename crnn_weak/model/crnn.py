@@ -2,7 +2,7 @@
 
 ``(frames, mel bands)`` -> convolutional blocks, pooled over frequency only -> bidirectional GRUs -> a dense layer
 for each frame -> output ``strong`` -> weak head -> output ``weak``. The two outputs stand in sequence: the weak one
-is computed from the strong one (head ``attention`` also weights its frames by the features below).
+is computed from the strong one (head ``attention`` also weights its frames by the features in front of it).
 """
 
 from __future__ import annotations
@@ -18,39 +18,13 @@ from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.model.fast import layers as fast_layers
 from crnn_weak.model.heads import WEAK_HEADS
 
-__all__ = ["build_model", "conv_block", "draw_weights", "recurrent_block"]
-
-#: Stated, since a user's keras.json may say otherwise.
+# Stated, since a user's keras.json may say otherwise.
 _LAST = "channels_last"
-
-#: Keras' defaults for what is drawn at all; all other weights begin at zero or one.
+# Keras' defaults for random weights; all others begin at zero or one.
 _INITIALIZERS = {
     "kernel": keras.initializers.GlorotUniform,
     "recurrent_kernel": keras.initializers.OrthogonalInitializer,
 }
-
-
-def conv_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
-    """Conv -> BatchNorm -> ReLU -> MaxPool over frequency -> Dropout; ``(clips, frames, bands, filters)``.
-
-    The ReLU follows the pooling: it commutes with the maximum, and fewer values are left.
-    """
-    number = index + 1
-    x = modules.Conv2D(config.n_filters, config.kernel_size, padding="same", data_format=_LAST, name=f"conv_{number}")(
-        x
-    )
-    x = modules.BatchNormalization(name=f"batch_norm_{number}")(x)
-    x = modules.MaxPooling2D((1, config.pools[index]), data_format=_LAST, name=f"pool_{number}")(x)
-    x = layers.ReLU(name=f"relu_{number}")(x)
-    return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
-
-
-def recurrent_block(x: Any, config: ModelConfig, index: int, modules: Any) -> Any:
-    """A bidirectional GRU, sequence in and sequence out; ``(clips, frames, units)`` (twice the units for concat)."""
-    gru = layers.GRU(
-        config.gru_units[index], return_sequences=True, reset_after=config.gru_reset_after, name=f"gru_{index + 1}"
-    )
-    return modules.Bidirectional(gru, merge_mode=config.gru_merge, name=f"bidirectional_{index + 1}")(x)
 
 
 def build_model(
@@ -59,7 +33,7 @@ def build_model(
     head: str | None = None,
     n_classes: int = 17,
     n_frames: int | str | None = "config",
-    fused: bool = True,
+    fast: bool = True,
 ) -> keras.Model:
     """Build the network, uncompiled.
 
@@ -70,12 +44,11 @@ def build_model(
     head : str, optional
         The weak head, one of `crnn_weak.model.heads.WEAK_HEADS`; by default that of the configuration.
     n_classes : int
-        Of the data; by default the paper's 17.
     n_frames : int, None or 'config'
-        Length of the time axis; None for a time axis of any length; by default the frames of the configuration's clip.
-    fused : bool
-        Use the faster forms of some layers (`crnn_weak.model.fast.layers`) where they apply; the weights and the
-        values are those of Keras' own layers, which False gives.
+        Length of the time axis; None for any length; by default the frames of the configuration's clip.
+    fast : bool
+        Use the faster layers of `crnn_weak.model.fast` where they apply. Weights and values are those of Keras' own
+        layers, which False gives.
 
     Returns
     -------
@@ -86,11 +59,12 @@ def build_model(
     Raises
     ------
     ConfigError
-        There is no such preset or head, or the pools exceed the mel bands.
+        The preset or head is unknown, or the pools exceed the mel bands.
 
     References
     ----------
-    Adavanne & Virtanen, DCASE 2017 workshop, arXiv:1710.02998. Sizes by the count of 218,000 trainable weights.
+    Adavanne & Virtanen, DCASE 2017 workshop, arXiv:1710.02998. Layer sizes are inferred from the reported 218,000
+    weights.
     """
     if isinstance(config, str):
         config = preset(config)
@@ -100,7 +74,7 @@ def build_model(
     if n_classes < 1:
         raise ConfigError(f"n_classes = {n_classes}: expected a whole number of 1 or more.")
     frames = config.features.n_frames if n_frames == "config" else n_frames
-    modules = fast_layers if fused else layers
+    layer_library = fast_layers if fast else layers
     n_bands = config.features.n_mels
 
     log_mel = keras.Input((frames, n_bands), name="log_mel")
@@ -112,29 +86,46 @@ def build_model(
                 f"model.pools = {config.model.pools}: no band is left of {config.features.n_mels} mel bands. "
                 "Expected pools whose product is at most the number of mel bands."
             )
-        x = conv_block(x, config.model, index, modules)  # (clips, frames, bands / pool, filters)
+        x = _conv_block(x, config.model, index, layer_library)  # (clips, frames, bands / pool, filters)
     width = n_bands * config.model.n_filters
     x = layers.Reshape((-1, width) if frames is None else (frames, width), name="features")(x)
     for index in range(len(config.model.gru_units)):
-        x = recurrent_block(x, config.model, index, modules)  # (clips, frames, units)
-    x = modules.TimeDistributed(layers.Dense(config.model.dense_units, name="dense_1"), name="time_dense")(x)
+        x = _recurrent_block(x, config.model, index, layer_library)  # (clips, frames, units)
+    x = layer_library.TimeDistributed(layers.Dense(config.model.dense_units, name="dense_1"), name="time_dense")(x)
     strong_dense = layers.Dense(n_classes, activation="sigmoid", name="strong_dense")
-    strong = modules.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
+    strong = layer_library.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
     weak = WEAK_HEADS[head](strong, x, n_classes, "weak")  # (clips, classes)
     return keras.Model(log_mel, {"strong": strong, "weak": weak}, name="crnn_weak")
 
 
-def draw_weights(model: keras.Model, seed: int) -> None:
-    """Draw a new model's weights once more, as its layers drew them, but by `seed` alone.
+def _conv_block(x: Any, config: ModelConfig, index: int, layer_library: Any) -> Any:
+    """Conv -> BatchNorm -> MaxPool over frequency -> ReLU -> Dropout; ``(clips, frames, bands, filters)``.
+
+    The ReLU follows the pooling: it commutes with the maximum, and fewer values are left.
+    """
+    number = index + 1
+    convolution = layer_library.Conv2D(
+        config.n_filters, config.kernel_size, padding="same", data_format=_LAST, name=f"conv_{number}"
+    )
+    x = layer_library.BatchNormalization(name=f"batch_norm_{number}")(convolution(x))
+    x = layer_library.MaxPooling2D((1, config.pools[index]), data_format=_LAST, name=f"pool_{number}")(x)
+    x = layers.ReLU(name=f"relu_{number}")(x)
+    return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+
+
+def _recurrent_block(x: Any, config: ModelConfig, index: int, layer_library: Any) -> Any:
+    """Bidirectional GRU over all frames; ``(clips, frames, units)`` (twice the units for concat)."""
+    gru = layers.GRU(
+        config.gru_units[index], return_sequences=True, reset_after=config.gru_reset_after, name=f"gru_{index + 1}"
+    )
+    return layer_library.Bidirectional(gru, merge_mode=config.gru_merge, name=f"bidirectional_{index + 1}")(x)
+
+
+def reinitialize_weights(model: keras.Model, seed: int) -> None:
+    """Draw the random weights of a model of `build_model` again, by `seed` alone.
 
     Keras takes the seeds of its initializers from Python's global generator, and so do other threads of the process (a
     Dask worker's timers draw from it several times a second): the same seed then gives different weights.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Of `build_model`: its layers have Keras' default initializers.
-    seed : int
     """
     drawn = [w for w in model.trainable_weights if w.name in _INITIALIZERS]
     for weight, state in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)), strict=True):

@@ -16,26 +16,20 @@ from crnn_weak.errors import DependencyError
 from crnn_weak.parallel.local import default_jobs
 from crnn_weak.versions import backend_name, installed_version
 
-__all__ = ["environment", "has_gpu", "held_back_stderr", "n_threads", "prepare_environment", "set_threads"]
-
-_BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+_PACKAGES = (
+    "crnn-weak", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scipy", "librosa", "h5py",
+)  # fmt: skip
 
 
 def prepare_environment() -> None:
-    """Set what TensorFlow reads at its import; what the user has set stays.
+    """Set what TensorFlow reads at its import; what the user has set stays. Refuse a backend that is not installed.
 
     oneDNN is off by default on many CPUs and is the largest single switch for speed there.
-
-    Raises
-    ------
-    DependencyError
-        The backend that Keras is to use is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    backend = backend_name()
-    package = _BACKEND_PACKAGES.get(backend, backend)
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
+    backend = backend_name()  # also the name of its package
+    if backend not in sys.modules and importlib.util.find_spec(backend) is None:
         raise DependencyError(
             f"the Keras backend {backend!r} is not installed: pip install 'crnn-weak[cpu]' for TensorFlow, "
             "or set KERAS_BACKEND to an installed one (jax, torch)."
@@ -84,12 +78,9 @@ def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
         return
     import tensorflow as tf
 
-    try:
+    with contextlib.suppress(RuntimeError):  # the runtime has started; its thread count stays what it was
         tf.config.threading.set_intra_op_parallelism_threads(n_threads)
         tf.config.threading.set_inter_op_parallelism_threads(n_threads)
-    except RuntimeError:
-        # The runtime has started; its thread count stays what it was.
-        pass
     if deterministic:
         tf.config.experimental.enable_op_determinism()
 
@@ -114,26 +105,14 @@ def has_gpu() -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """Return what a result depends on beside its configuration: versions, machine, devices."""
-    packages = (
-        "crnn-weak",
-        "keras",
-        "tensorflow",
-        "tensorflow-cpu",
-        "jax",
-        "torch",
-        "numpy",
-        "scipy",
-        "librosa",
-        "h5py",
-    )
+    """Return what a result depends on besides its configuration: versions, machine, devices."""
     description: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processor": _processor(),
         "n_cpus": os.cpu_count(),
-        "packages": {name: found for name in packages if (found := installed_version(name)) is not None},
+        "packages": {name: version for name in _PACKAGES if (version := installed_version(name)) is not None},
     }
     if "keras" in sys.modules:
         import keras
@@ -146,11 +125,8 @@ def environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown"

@@ -19,15 +19,12 @@ import keras
 
 from crnn_weak.errors import DependencyError, ModelFileError
 from crnn_weak.features.scaler import Scaler
+from crnn_weak.files import make_folder
 from crnn_weak.model.environment import held_back_stderr
 from crnn_weak.model.fast import layers as fast_layers
 
-__all__ = ["FORMATS", "check_export", "export_model", "portable_model"]
-
 
 class _Format(NamedTuple):
-    """One export format: Keras' name for it, the suffix of the file, and the packages that it needs."""
-
     keras_name: str
     suffix: str
     packages: tuple[str, ...] = ()
@@ -42,20 +39,8 @@ FORMATS: dict[str, _Format] = {
 }
 
 
-def _stock_layer(layer: Any) -> Any:
-    """Return a new Keras layer in place of one of `crnn_weak.model.fast`."""
-    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
-    return kind.from_config(layer.get_config())
-
-
 def check_export(kind: str) -> None:
-    """Refuse a format whose packages are missing, and backends other than TensorFlow.
-
-    Raises
-    ------
-    DependencyError
-        With what to install or set.
-    """
+    """Refuse a format whose packages are missing, and backends other than TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise DependencyError(
             f"export needs TensorFlow, but Keras runs on {keras.backend.backend()!r}. Model files load under every "
@@ -69,17 +54,8 @@ def check_export(kind: str) -> None:
 def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
     """Return the same model of stock Keras layers, with the standardization of its input in front.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Takes standardized log mel energies, shape (n, n_frames, n_mels).
-    scaler : Scaler
-
-    Returns
-    -------
-    keras.Model
-        Takes log mel energies of the same shape; the outputs are ``strong``, shape (n, n_frames, n_classes), and
-        ``weak``, shape (n, n_classes).
+    It takes log mel energies ``(n, n_frames, n_mels)`` and gives ``strong`` ``(n, n_frames, n_classes)`` and ``weak``
+    ``(n, n_classes)``.
     """
     stock = keras.models.clone_model(model, clone_function=_stock_layer)
     stock.set_weights(model.get_weights())
@@ -91,30 +67,22 @@ def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
     return keras.Model(log_mel, stock(standardized), name="crnn_weak")
 
 
-def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> Path:
-    """Export a model; the file or folder appears only when it is whole.
+def _stock_layer(layer: Any) -> Any:
+    """Return a new Keras layer in place of one of `crnn_weak.model.fast`."""
+    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
+    return kind.from_config(layer.get_config())
 
-    Parameters
-    ----------
-    model : keras.Model
-    scaler : Scaler
-        Standardizes the input; it becomes part of the exported model.
-    path : path
-        A folder for ``saved_model``, else a file with the format's suffix. What is there is replaced.
-    kind : {"saved_model", "onnx", "tflite"}
 
-    Raises
-    ------
-    DependencyError
-        A package that the format needs is missing, or Keras runs on a backend other than TensorFlow.
-    ModelFileError
-        The model has an operation that the format lacks.
+def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> None:
+    """Export a model as one of `FORMATS`; the file or folder replaces `path` only when it is whole.
+
+    `path` is a folder for ``saved_model``. A model with an operation that the format lacks is refused.
     """
     chosen, path = FORMATS[kind], Path(path)
     check_export(kind)
     shape = (chosen.batch_size, *model.input_shape[1:])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="log_mel")]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp{chosen.suffix}"
     try:
         with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():
@@ -127,12 +95,13 @@ def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelFileError(f"this model cannot be exported as {kind}: {reason[0][:200]}") from error
     finally:
-        _remove(temporary)
-    return path
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Move a file or folder into its place; what was there is removed only once the new one is whole."""
+    """Move a file or folder to its place; the former one is removed only once the new one is whole."""
     if path.is_symlink() or not path.is_dir():
         temporary.replace(path)
         return
@@ -140,10 +109,3 @@ def _replace(temporary: Path, path: Path) -> None:
     path.replace(old)
     temporary.replace(path)
     shutil.rmtree(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,9 +1,6 @@
 """Weak heads: from the frame scores of output `strong` to the clip scores of output `weak`.
 
-A head is a function of the frame scores ``(clips, frames, classes)``, the features below them
-``(clips, frames, units)``, the number of classes and a layer name; it returns clip scores ``(clips, classes)`` in
-[0, 1]. A new head is one function here, one line in `WEAK_HEADS`, its name in the
-type of `crnn_weak.settings.ModelConfig.weak_head`, and its line in `crnn_weak.figures.network`.
+To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to `crnn_weak.config.WEAK_HEADS`.
 
 =======================  ==========================================================  ==========================
 head                     clip score of one class from its frame scores s             weights learned  (C classes)
@@ -19,10 +16,9 @@ head                     clip score of one class from its frame scores s        
 ``power_mean``           (mean s^p)^(1/p), p per class, from 3 [5]_                  C
 =======================  ==========================================================  ==========================
 
-``max_dense`` is the paper's default: its published rows exclude ``max`` at one shared threshold (row (1, 0.002) tags
-100 of 606, so at most 1,000 class-seconds could be right, and its segment F needs 1,175).
-
-``noisy_or`` saturates at 1 for many undecided frames: give the strong loss a weight, so that frames learn to be low.
+``max_dense`` is the paper's: its published rows exclude ``max`` at one shared threshold (row (1, 0.002) tags 100 of
+606, so at most 1,000 class-seconds could be right, and its segment F needs 1,175). ``noisy_or`` saturates at 1 for
+many undecided frames: give the strong loss a weight, so that frames learn to be low.
 
 References
 ----------
@@ -43,18 +39,91 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from keras import layers
+import keras
+from keras import layers, ops
 
-from crnn_weak.model import pooling
+#: (frame scores (clips, frames, classes), features (clips, frames, units), number of classes, layer name)
+#: -> clip scores (clips, classes) in [0, 1]. The names of layers with weights begin with the given name.
+Head = Callable[[Any, Any, int, str], Any]
 
-__all__ = ["WEAK_HEADS", "Head"]
-
+# Keeps logarithms and quotients finite in float32; the same as Keras' own.
+_EPSILON = 1e-7
 # The format is stated, since a user's keras.json may say otherwise.
 _MAX = functools.partial(layers.GlobalMaxPooling1D, data_format="channels_last")
 _MEAN = functools.partial(layers.GlobalAveragePooling1D, data_format="channels_last")
+#: Registered layers load in Keras' safe mode. They use `keras.ops` alone and run on every backend.
+_register = keras.saving.register_keras_serializable(package="crnn_weak")
 
-#: (strong scores, features, number of classes, layer name) -> weak scores
-Head = Callable[[Any, Any, int, str], Any]
+
+class _Pooling(layers.Layer):
+    """A layer from ``(clips, frames, classes)`` to ``(clips, classes)``."""
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], input_shape[2])
+
+
+@_register
+class LinearSoftmaxPooling(_Pooling):
+    """Mean of the scores weighted by the scores themselves."""
+
+    def call(self, scores: Any) -> Any:
+        return ops.sum(scores * scores, axis=1) / ops.maximum(ops.sum(scores, axis=1), _EPSILON)
+
+
+@_register
+class ExponentialSoftmaxPooling(_Pooling):
+    """Mean of the scores weighted by their exponentials."""
+
+    def call(self, scores: Any) -> Any:
+        return ops.sum(scores * ops.softmax(scores, axis=1), axis=1)
+
+
+@_register
+class AutoPooling(_Pooling):
+    """Mean of the scores weighted by ``exp(a s)``; `a` is learned per class, from 1 (0: mean, infinite: maximum)."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.sharpness = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="sharpness")
+
+    def call(self, scores: Any) -> Any:
+        return ops.sum(scores * ops.softmax(self.sharpness * scores, axis=1), axis=1)
+
+
+@_register
+class NoisyOrPooling(_Pooling):
+    """Probability that at least one of independent frames is active."""
+
+    def call(self, scores: Any) -> Any:
+        return 1.0 - ops.exp(ops.sum(ops.log(ops.maximum(1.0 - scores, _EPSILON)), axis=1))
+
+
+@_register
+class PowerMeanPooling(_Pooling):
+    """Generalized mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (the mean)."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        start = keras.initializers.Constant(3.0)
+        self.exponent = self.add_weight(shape=(input_shape[-1],), initializer=start, name="exponent")
+
+    def call(self, scores: Any) -> Any:
+        exponent = ops.maximum(self.exponent, 1.0)
+        powers = exponent * ops.log(ops.maximum(scores, _EPSILON))
+        # In logarithms: powers of small scores underflow, and the root of zero has no gradient.
+        largest = ops.stop_gradient(ops.max(powers, axis=1, keepdims=True))
+        mean = ops.log(ops.mean(ops.exp(powers - largest), axis=1)) + largest[:, 0]
+        return ops.exp(mean / exponent)
+
+
+@_register
+class AttentionPooling(_Pooling):
+    """Mean of the scores weighted by the softmax over frames of the logits, its second input."""
+
+    def call(self, inputs: tuple[Any, Any]) -> Any:
+        scores, logits = inputs
+        return ops.sum(scores * ops.softmax(logits, axis=1), axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return super().compute_output_shape(input_shape[0])
 
 
 def _max_dense(strong: Any, features: Any, n_classes: int, name: str) -> Any:
@@ -63,8 +132,8 @@ def _max_dense(strong: Any, features: Any, n_classes: int, name: str) -> Any:
 
 
 def _attention(strong: Any, features: Any, n_classes: int, name: str) -> Any:
-    logits = layers.Dense(n_classes, name="attention")(features)  # (clips, frames, classes)
-    return pooling.AttentionPooling(name=name)([strong, logits])
+    logits = layers.Dense(n_classes, name=f"{name}_attention")(features)  # (clips, frames, classes)
+    return AttentionPooling(name=name)([strong, logits])
 
 
 def _pooled_by(layer: Callable[..., layers.Layer]) -> Head:
@@ -75,10 +144,10 @@ WEAK_HEADS: dict[str, Head] = {
     "max_dense": _max_dense,
     "max": _pooled_by(_MAX),
     "mean": _pooled_by(_MEAN),
-    "linear_softmax": _pooled_by(pooling.LinearSoftmaxPooling),
-    "exponential_softmax": _pooled_by(pooling.ExponentialSoftmaxPooling),
+    "linear_softmax": _pooled_by(LinearSoftmaxPooling),
+    "exponential_softmax": _pooled_by(ExponentialSoftmaxPooling),
     "attention": _attention,
-    "auto_pool": _pooled_by(pooling.AutoPooling),
-    "noisy_or": _pooled_by(pooling.NoisyOrPooling),
-    "power_mean": _pooled_by(pooling.PowerMeanPooling),
+    "auto_pool": _pooled_by(AutoPooling),
+    "noisy_or": _pooled_by(NoisyOrPooling),
+    "power_mean": _pooled_by(PowerMeanPooling),
 }

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 # Clips scored at a time.
 _BATCH = 64
-# Layers whose weights belong to a class list.
-_OUTPUTS = ("strong", "weak", "attention")
+# What the names of layers begin with whose weights belong to a class list.
+_OUTPUTS = ("strong", "weak")
 
 
 def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) -> None:
@@ -69,7 +69,7 @@ def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) 
     for layer in model.layers:
         weights = named[layer.name].get_weights() if layer.name in named else []
         fits = [w.shape for w in weights] == [w.shape for w in layer.get_weights()]
-        if weights and fits and (same_classes or layer.name not in _OUTPUTS):
+        if weights and fits and (same_classes or not layer.name.startswith(_OUTPUTS)):
             layer.set_weights(weights)
         elif layer.weights:
             new.append(layer.name)

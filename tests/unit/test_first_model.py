@@ -91,7 +91,7 @@ def test_each_block_learns_at_its_share_of_the_rate(first, tmp_path):
     from crnn_weak.model.losses import compile_model
 
     model = load_model(first / "run" / "best.keras")[0]
-    compile_model(model, LossWeights(), learning_rate=0.01, rate_decay=0.5)
+    compile_model(model, LossWeights(), learning_rate=0.01, layerwise_lr_decay=0.5)
     before = {layer.name: [np.array(w) for w in layer.trainable_weights] for layer in model.layers}
     rng = np.random.default_rng(0)
     wanted = {"strong": rng.integers(0, 2, (4, 20, 3)), "weak": rng.integers(0, 2, (4, 3))}

@@ -35,7 +35,7 @@ def test_tensorflow_counts_the_same_products():
     from tensorflow.python.profiler import model_analyzer, option_builder
 
     config = preset("quick")
-    model = build_model(config, fused=False, n_frames=None)
+    model = build_model(config, fast=False, n_frames=None)
     signature = tf.TensorSpec((1, config.features.n_frames, config.features.n_mels))
     graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature).graph
     options = option_builder.ProfileOptionBuilder(option_builder.ProfileOptionBuilder.float_operation())

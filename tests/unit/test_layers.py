@@ -415,7 +415,7 @@ from crnn_weak.model.losses import compile_model
 import keras
 assert keras.backend.backend() == "torch"
 model = build_model("quick", n_frames=6)
-stock = build_model("quick", n_frames=6, fused=False)
+stock = build_model("quick", n_frames=6, fast=False)
 stock.set_weights(model.get_weights())
 x = np.random.default_rng(0).standard_normal((2, 6, 40)).astype("float32")
 for name in ("strong", "weak"):

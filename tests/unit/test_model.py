@@ -46,9 +46,9 @@ def _batch(n_clips=3, n_frames=9, n_classes=17, seed=0):
 
 
 @pytest.mark.parametrize(("name", "head"), COUNTS)
-@pytest.mark.parametrize("fused", [True, False])
-def test_trainable_weights(name, head, fused):
-    assert _trainable(build_model(name, head=head, fused=fused)) == COUNTS[name, head]
+@pytest.mark.parametrize("fast", [True, False])
+def test_trainable_weights(name, head, fast):
+    assert _trainable(build_model(name, head=head, fast=fast)) == COUNTS[name, head]
 
 
 def test_a_time_axis_of_any_length_has_the_same_weights():
@@ -88,10 +88,10 @@ def test_another_class_count_and_a_layer_more():
 
 
 @pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), pytest.param("mul", None, marks=pytest.mark.slow)])
-def test_the_fused_network_is_keras_own(merge, n_frames):
+def test_the_fast_network_is_keras_own(merge, n_frames):
     """Same weights, same outputs; and after some steps of Adam still the same losses and statistics."""
     config = _small(gru_merge=merge, dropout=0.0)
-    ours, theirs = build_model(config, n_frames=n_frames), build_model(config, n_frames=n_frames, fused=False)
+    ours, theirs = build_model(config, n_frames=n_frames), build_model(config, n_frames=n_frames, fast=False)
     assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
     rng = np.random.default_rng(5)
     ours.set_weights([w + 0.1 * rng.random(w.shape).astype(np.float32) for w in ours.get_weights()])
@@ -110,7 +110,7 @@ def test_the_fused_network_is_keras_own(merge, n_frames):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5, err_msg=other.path)
 
 
-def test_files_of_the_fused_network_open_and_agree(tmp_path):
+def test_files_of_the_fast_network_open_and_agree(tmp_path):
     model = build_model(_small(), n_frames=9)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -169,11 +169,11 @@ def test_loss_weights_cannot_be_misspelled():
 @pytest.mark.parametrize("preset", ["quick", "sibling"])
 def test_drawn_weights_are_those_of_the_layers_own_initializers(preset):
     """Other draws of the same distributions; what is not drawn stays as it was; nothing is shared."""
-    from crnn_weak.model.crnn import draw_weights
+    from crnn_weak.model.crnn import reinitialize_weights
 
     model = build_model(preset)
     before = {w.path: np.asarray(w) for w in model.weights}
-    draw_weights(model, 3)
+    reinitialize_weights(model, 3)
     drawn = []
     for weight in model.weights:
         now, then = np.asarray(weight), before[weight.path]
@@ -199,13 +199,13 @@ def _drawn(model):
 def test_drawn_weights_depend_on_the_seed_alone():
     import random
 
-    from crnn_weak.model.crnn import draw_weights
+    from crnn_weak.model.crnn import reinitialize_weights
 
     found = []
     for seed, disturbance in ((5, 1), (5, 2), (6, 1)):
         random.seed(disturbance)
         model = build_model("quick")
-        draw_weights(model, seed)
+        reinitialize_weights(model, seed)
         found.append(model.get_weights())
     for one, other in zip(found[0], found[1], strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,8 +1,8 @@
 """Convolution of one channel, normalization and pooling over bands as one product, for TensorFlow on a CPU.
 
 The first block makes the largest array of the network, ``(clips, frames, bands, filters)``: 160 MB for 32 clips of
-preset `paper`. Taken apart it is written and read a dozen times a step, and a convolution of a single channel is the
-one that CPU libraries do worst. Here
+preset `paper`. Layer by layer it is written and read a dozen times a step, and CPU libraries are slowest at
+convolutions of a single channel. Here
 
 * each pooled band's *window* of the input, the values that its convolutions see, is one row of a matrix, and one
   product with the kernel, laid out once for each band of the pool, gives the convolution (a Toeplitz matrix);
@@ -21,8 +21,6 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["OneChannelConvolution"]
-
 # Rows of windows in a chunk: with preset `paper`'s 5 x 64 products a row, some 1 MB, which stays in a core's cache.
 _CHUNK_ROWS = 1000
 # The moments may be taken over windows of any width; this is the pool of presets `paper` and `quick`, which then need
@@ -32,19 +30,11 @@ _MOMENTS_POOL = 5
 
 @dataclass(frozen=True)
 class OneChannelConvolution:
-    """A convolution of one channel (stride 1, padding 'same'), not yet computed.
+    """A convolution of one channel (stride 1, padding 'same'), not yet computed."""
 
-    Attributes
-    ----------
-    inputs : tf.Tensor of float32, shape (clips, frames, bands, 1)
-        With a static number of bands.
-    kernel : tf.Tensor, shape (height, width, 1, filters)
-    bias : tf.Tensor, shape (filters,)
-    """
-
-    inputs: tf.Tensor
-    kernel: tf.Tensor
-    bias: tf.Tensor
+    inputs: tf.Tensor  # float32, (clips, frames, bands, 1); the number of bands is static
+    kernel: tf.Tensor  # (height, width, 1, filters)
+    bias: tf.Tensor  # (filters,)
     _windows: dict[int, tf.Tensor] = field(default_factory=dict)
 
     def scaled(self, scale: tf.Tensor, shift: tf.Tensor) -> OneChannelConvolution:
@@ -61,7 +51,7 @@ class OneChannelConvolution:
         mean_window = tf.matmul(tf.ones((1, n_windows)), windows) / tf.cast(n_windows, tf.float32)
         centered = windows - mean_window
         covariance = tf.matmul(centered, centered, transpose_a=True) / tf.cast(n_windows, tf.float32)
-        # Of each band of the pool on its own, shape (pool, filters); then together.
+        # For each band of the pool on its own, shape (pool, filters); then together.
         means = tf.reshape(tf.matmul(mean_window, kernel), (pool, -1))
         variances = tf.reshape(tf.reduce_sum(kernel * tf.matmul(covariance, kernel), axis=0), (pool, -1))
         mean = tf.reduce_mean(means, axis=0)
@@ -111,7 +101,7 @@ def _largest_product(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
 
     The gradient goes to the first of equal maxima, as that of a pooling layer does.
     """
-    # Nothing in here is for TensorFlow to differentiate: XLA's loops have no gradient.
+    # TensorFlow must not differentiate any of this: XLA's loops have no gradient.
     windows, kernel, bias = tf.stop_gradient(windows), tf.stop_gradient(kernel), tf.stop_gradient(bias)
     pool = kernel.shape[1] // bias.shape[0]
     largest, chosen = _forward(windows, kernel, bias, pool)
@@ -119,7 +109,7 @@ def _largest_product(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         rows = tf.reshape(upstream, (-1, bias.shape[0]))
         d_bias = tf.matmul(tf.ones((1, tf.shape(rows)[0])), rows)[0]
-        # Two functions, because the first is seldom asked for and is then not computed.
+        # Two functions, because the gradient of the windows is seldom asked for and then not computed.
         d_windows = _gradient_of_windows(upstream, chosen, kernel, pool)
         return d_windows, _gradient_of_kernel(upstream, chosen, windows, pool), d_bias
 

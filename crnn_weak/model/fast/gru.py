@@ -23,26 +23,15 @@ import tensorflow as tf
 
 from crnn_weak.model.environment import n_threads
 
-__all__ = ["bidirectional_gru"]
-
 
 def bidirectional_gru(
     sequences: tf.Tensor, *, kernels: tuple[Any, Any], recurrent_kernels: tuple[Any, Any], biases: tuple[Any, Any]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the outputs of the forward and of the backward GRU, both in the input's own time order.
+    """Return the outputs of the forward and of the backward GRU, each ``(clips, frames, units)`` in time order.
 
-    Parameters
-    ----------
-    sequences : tf.Tensor of float32, shape (clips, frames, features)
-    kernels : two of shape (features, 3 * units)
-        Gates in Keras' order: update z, reset r, candidate.
-    recurrent_kernels : two of shape (units, 3 * units)
-    biases : two of shape (2, 3 * units)
-        Row 0 for the input, row 1 for the recurrence.
-
-    Returns
-    -------
-    forward, backward : tf.Tensor of float32, shape (clips, frames, units)
+    `sequences` is ``(clips, frames, features)``. Each direction has a kernel ``(features, 3 * units)`` with the gates
+    in Keras' order (update z, reset r, candidate), a recurrent kernel ``(units, 3 * units)``, and biases
+    ``(2, 3 * units)`` for the input and for the recurrence.
     """
     weights = [tf.convert_to_tensor(w) for pair in (kernels, recurrent_kernels, biases) for w in pair]
     outputs = _both_directions(sequences, *weights)
@@ -120,14 +109,16 @@ def _loops() -> tuple[tuple[int, ...], ...]:
 
 
 def _in_loops(function: Any, loops: tuple[tuple[int, ...], ...], *arguments: Any) -> list[Any]:
-    """Call `function` for the directions of each loop; each argument and the result have one item a direction."""
-    return [
-        result for loop in loops for result in function(*([a[d] for d in loop] for a in arguments), directions=loop)
-    ]
+    """Call `function` for the directions of each loop; each argument and the result have one item per direction."""
+    results = []
+    for loop in loops:
+        of_loop = [[argument[direction] for direction in loop] for argument in arguments]
+        results += function(*of_loop, directions=loop)
+    return results
 
 
 def _swap(x: tf.Tensor) -> tf.Tensor:
-    """Clips and frames change places."""
+    """Swap the axes of clips and frames."""
     return tf.transpose(x, (1, 0, 2))
 
 

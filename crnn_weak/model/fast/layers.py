@@ -15,9 +15,7 @@ from keras import ops
 
 from crnn_weak.model.environment import has_gpu
 
-__all__ = ["BatchNormalization", "Bidirectional", "Conv2D", "MaxPooling2D", "TimeDistributed"]
-
-_PACKAGE = "crnn_weak"
+_register = keras.saving.register_keras_serializable(package="crnn_weak")
 
 
 def _tensorflow_on_cpu() -> bool:
@@ -42,7 +40,7 @@ def _remembered(inputs: Any) -> Any:
     return getattr(inputs, "_crnn_weak_convolution", None)
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@_register
 class TimeDistributed(keras.layers.TimeDistributed):
     """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once.
 
@@ -57,12 +55,12 @@ class TimeDistributed(keras.layers.TimeDistributed):
         return super().call(inputs, training=training, mask=mask)
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@_register
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`; for single-channel input it attaches a deferred description to its output.
 
-    `BatchNormalization` and `MaxPooling2D` behind it then compute all three together (`crnn_weak.model.fast.conv`),
-    and TensorFlow prunes the convolution itself from the graph, as nothing uses its values.
+    The `BatchNormalization` and `MaxPooling2D` that follow it then compute all three together
+    (`crnn_weak.model.fast.conv`). TensorFlow prunes the convolution itself from the graph, as nothing uses its values.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -87,9 +85,9 @@ class Conv2D(keras.layers.Conv2D):
         )
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@_register
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """`keras.layers.MaxPooling2D`; over bands alone it computes the convolution in front of it as well."""
+    """`keras.layers.MaxPooling2D`; over bands alone it also computes the deferred convolution that it follows."""
 
     def call(self, inputs: Any) -> Any:
         convolution = _remembered(inputs)
@@ -106,7 +104,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
         )
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@_register
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` through TensorFlow's fused kernel where that exists (4-D, last axis, CPU)."""
 
@@ -157,7 +155,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.moving_variance.assign(self.moving_variance * self.momentum + ops.stop_gradient(variance) * rest)
 
 
-@keras.saving.register_keras_serializable(package=_PACKAGE)
+@_register
 class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
 
