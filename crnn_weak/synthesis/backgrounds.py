@@ -14,12 +14,10 @@ from crnn_weak.synthesis.primitives import (
     curve,
     layered,
     log_uniform,
+    peaks,
     uniform,
     wander,
 )
-from crnn_weak.synthesis.voices import babble
-
-__all__ = ["BACKGROUNDS", "draw_background"]
 
 
 def traffic(rng: np.random.Generator) -> Play:
@@ -111,6 +109,36 @@ def steps(rng: np.random.Generator) -> Play:
         times = times + rng.normal(0, 0.015, len(times))
         kernel = studio.burst(rng, curve((80, -10), (sole, 0), (4 * sole, -14), (16 * sole, -34)), 0.09, 0.004)
         return studio.pulses(times, rng.uniform(0.5, 1, len(times)), kernel, seconds)
+
+    return play
+
+
+def babble(rng: np.random.Generator) -> Play:
+    """People who talk at once, too many to follow: voiced syllables of several pitches, and consonants."""
+    n_voices = int(rng.integers(3, 6))
+    men = [log_uniform(rng, 95, 150) if chance(rng, 0.5) else log_uniform(rng, 170, 250) for _ in range(n_voices)]
+    vowels = [
+        peaks((log_uniform(rng, 350, 800), 0.5, 6), (log_uniform(rng, 900, 2_000), 0.4, 2), (2_600, 0.4, -6), floor=-24)
+        for _ in range(2)
+    ]
+    consonants = curve((1_500, -20), (3_500, 0), (6_000, 0), (8_000, -8))
+
+    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+        time = controls(seconds)
+        throats = [np.zeros(studio.length(seconds), dtype=np.float32) for _ in vowels]
+        for pitch in men:
+            syllables = np.clip(wander(rng, time, 5.0, -0.4, 1.0), 0, 1) * np.clip(
+                wander(rng, time, 0.6, -0.3, 1), 0, 1
+            )
+            voice = studio.tone(pitch * (1 + 0.15 * wander(rng, time, 2.5)), seconds, 1 / np.arange(1, 30))
+            vowel = np.clip(0.5 + wander(rng, time, 4.0), 0, 1)
+            for throat, share in zip(throats, (vowel, 1 - vowel), strict=True):
+                throat += voice * studio.audio(syllables * share, seconds).astype(np.float32)
+        signal = sum(studio.shaped(throat, gain) for throat, gain in zip(throats, vowels, strict=True))
+        hiss = np.clip(wander(rng, time, 7.0, -1.5, 1.0), 0, 1)
+        return signal / np.sqrt(np.mean(signal**2) + 1e-20) + 0.25 * studio.noise(
+            rng, seconds, consonants
+        ) * studio.audio(hiss, seconds)
 
     return play
 

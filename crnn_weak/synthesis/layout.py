@@ -1,34 +1,41 @@
 """Layout of a clip: tags and events, drawn from the statistics of the task's real label files.
 
-Nothing is rendered here, so a million layouts cost seconds and the drawn statistics can be tested.
-
-The test split draws its tag sets as the organizers' testing list has them. In the training list ``Car`` fills
-half of the clips and ``Car alarm`` one in 280; of 2,000 clips it would have seven. The training split therefore
-tempers the list: a tag set weighs ``count * n ** (TRAIN_TEMPER - 1)``, with ``n`` the clips of its rarest class. With
-exponent 1 that is the real list, with 0 every class is about as frequent as any other. What occurs together with
-what is not touched.
+The test split draws its tag sets as the organizers' testing list has them. In the training list ``Car`` is in half of
+the clips and ``Car alarm`` in one of 280; 2,000 clips would have seven. The training split therefore tempers the list:
+a tag set weighs ``count * n ** (TRAIN_TEMPER - 1)``, with ``n`` the clips of its rarest class. Exponent 1 gives the
+real list, 0 makes all classes about equally frequent. Co-occurrence stays as it is.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
-from crnn_weak.synthesis.statistics import QUANTILES, load_statistics
 
-__all__ = ["CLIP_SECONDS", "TRAIN_TEMPER", "draw_events", "draw_layout", "draw_tags", "tag_set_weights"]
-
+#: Derived from the organizers' files by ``scripts/street_statistics.py``, which says what it contains.
+STATISTICS_PATH = Path(__file__).parent / "street_statistics.json"
+#: Levels of every list of quantiles in the file.
+QUANTILES = np.linspace(0.0, 1.0, 21)
 CLIP_SECONDS = 10.0
-#: Exponent of the class counts of the training split (see the module's head).
+#: Exponent of the class counts of the training split (see above).
 TRAIN_TEMPER = 1 / 3
 #: An event ends at least this long before the next one of its class begins; nothing is shorter than `_MIN_EVENT`.
 _MIN_GAP = 0.10
 _MIN_EVENT = 0.25
+
+
+@cache
+def load_statistics() -> dict[str, Any]:
+    """Return the statistics that the package carries (one object for all callers: do not change it)."""
+    statistics: dict[str, Any] = json.loads(STATISTICS_PATH.read_text(encoding="utf-8"))
+    return statistics
 
 
 @cache
@@ -59,7 +66,7 @@ def _quantile(rng: np.random.Generator, values: Sequence[float]) -> float:
 def _single(rng: np.random.Generator, layout: Mapping[str, Any]) -> list[tuple[float, float]]:
     length = max(_quantile(rng, layout["single_event_seconds"]), _MIN_EVENT)
     room = CLIP_SECONDS - length
-    place, edge = rng.random(), rng.random()
+    position, edge = rng.random(), rng.random()
     if room < _MIN_GAP:
         return [(0.0, CLIP_SECONDS)]
     if edge < layout["single_from_start"]:
@@ -67,7 +74,7 @@ def _single(rng: np.random.Generator, layout: Mapping[str, Any]) -> list[tuple[f
     elif edge < layout["single_from_start"] + layout["single_to_end"]:
         onset = room
     else:
-        onset = place * room
+        onset = position * room
     return [(onset, onset + length)]
 
 
@@ -84,8 +91,7 @@ def _repeated(rng: np.random.Generator, layout: Mapping[str, Any], n: int) -> li
 def draw_events(rng: np.random.Generator, label: str) -> list[Event]:
     """Draw the events of one class in one clip: never empty, sorted, without overlap, times in milliseconds.
 
-    What the annotators labeled but did not hear (rows ``0 0``, 36 of 688 in the testing list) is not imitated:
-    every tag of a street clip sounds.
+    What the annotators labeled but did not hear (rows ``0 0``, 36 of 688 in the testing list) is not imitated.
     """
     layout = load_statistics()["layouts"][label]
     counts = layout["events_per_clip"]
@@ -96,16 +102,5 @@ def draw_events(rng: np.random.Generator, label: str) -> list[Event]:
 
 
 def draw_layout(rng: np.random.Generator, split: str) -> tuple[Event, ...]:
-    """Draw the events of one clip, sorted by class (in the order of the class list), then onset.
-
-    Parameters
-    ----------
-    rng : np.random.Generator
-    split : {"train", "test"}
-
-    Returns
-    -------
-    tuple of Event
-        At least one; times in [0, 10] s with three decimals.
-    """
+    """Draw the events of one clip of split train or test, sorted by class, then onset; at least one."""
     return tuple(event for label in draw_tags(rng, split) for event in draw_events(rng, label))

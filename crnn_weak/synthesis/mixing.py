@@ -1,34 +1,22 @@
 """Scenes mixed from recordings: the plan of one scene, and its samples.
 
-A plan is drawn from ``(seed, split, index)`` alone and says everything; the samples follow from it. So the labels of
-a set are known without a sample made, and a scene can be made in any process, or again.
+A plan is drawn from ``(seed, split, index)`` alone; the samples follow from it. So labels are known without a sample,
+and a scene can be rendered in any process, or again.
 
-Choices
--------
-Number of events
-    1, 2 or 3 with probabilities 0.5, 0.3, 0.2, of different classes; every class is equally likely, and then every
-    recording of the class in the split's folds.
-Placement
-    A recording's active regions from the first onset to the last offset, gaps included, at a random onset, whole
-    inside the scene. Each region is an event of its own. A recording longer than the scene is cut to a random part.
-Textures
-    (steady or quickly repeating; one region) get a random length from 2 s to the whole scene, because real events
-    are long: shorter than the region they are cut at a random place, longer ones are repeated within the region
-    with cross-fades of 50 ms.
-Background
-    One background recording from a random start, repeated with cross-fades of 0.5 s; its level is uniform in
-    -45 to -25 dB of full scale (RMS).
-Signal-to-noise ratio
-    Uniform in `DEFAULT_SNR_DB` or the range asked for: the event's power over its active parts relative to the
-    background's over the same parts (at least the background's mean power less 20 dB, where the background pauses).
-Edges
-    Up to 10 ms of the recording on both sides of what is taken are kept and faded, so that nothing clicks; labels
-    are the active regions, on a grid of 1 ms.
-Peak
-    Beyond 0.95 of full scale the whole scene is turned down: no ratio changes.
-Bandwidth
-    Everything is mixed at 20 kHz or the configured rate, whichever is less, so that sources of different rate and
-    coding cannot be told by what they hold above 10 kHz. Files keep that rate; features resample them.
+* Events: 1, 2 or 3 (probabilities 0.5, 0.3, 0.2) of different classes, drawn uniformly, then a recording of each.
+* Placement: all active regions of a recording, gaps included, at a random onset, whole inside the scene; each region is
+  an event. A recording longer than the scene is cut to a random part.
+* Textures: a random length from 2 s to the whole scene, because real events are long. Shorter ones are cut at random,
+  longer ones repeat their region with cross-fades of 50 ms.
+* Background: one recording from a random start, repeated with cross-fades of 0.5 s, at -45 to -25 dB of full scale
+  (RMS, uniform).
+* Signal-to-noise ratio: uniform; the event's power over its active parts relative to the background's over the same
+  parts (at least the background's mean power less 20 dB, where the background pauses).
+* Edges: up to 10 ms of the recording on both sides are included and faded, so that nothing clicks; labels are the
+  active regions, on a grid of 1 ms.
+* Peak: beyond 0.95 of full scale the whole scene is turned down; no ratio changes.
+* Bandwidth: mixed at 20 kHz or the configured rate, whichever is less, so that the sources' rate and coding cannot be
+  told by what they contain above 10 kHz. Files keep that rate; features resample them.
 """
 
 from __future__ import annotations
@@ -47,9 +35,7 @@ from crnn_weak.config import ScenesData
 from crnn_weak.labels.events import Event
 from crnn_weak.synthesis.recordings import Recording
 
-__all__ = ["DEFAULT_SNR_DB", "MAX_RATE_HZ", "PlacedSound", "ScenePlan", "plan_scene", "render_scene"]
-
-#: Bumped whenever a change here alters scenes; part of every made set's fingerprint.
+#: Raise it with every change that alters scenes; part of every set's fingerprint.
 MIXING_VERSION = 1
 MAX_RATE_HZ = 20_000
 _N_EVENTS = (0.5, 0.3, 0.2)
@@ -65,19 +51,7 @@ _PEAK = 0.95
 
 @dataclass(frozen=True)
 class PlacedSound:
-    """One recording in a scene.
-
-    Attributes
-    ----------
-    recording : Recording
-    take_seconds : float
-        Where in the recording the part that is taken begins.
-    onset_seconds, length_seconds : float
-        Where it goes in the scene.
-    snr_db : float
-    regions : tuple of (float, float)
-        Active parts, seconds of the scene.
-    """
+    """One recording in a scene: the begin of its part, where that goes, its active parts in the scene; seconds."""
 
     recording: Recording
     take_seconds: float
@@ -89,7 +63,7 @@ class PlacedSound:
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """Everything that is to be heard in one scene."""
+    """The background and the sounds of one scene."""
 
     clip_seconds: float
     background: Recording
@@ -115,19 +89,7 @@ def plan_scene(
     seed: Sequence[int],
     snr_db: tuple[float, float] = DEFAULT_SNR_DB,
 ) -> ScenePlan:
-    """Draw one scene.
-
-    Parameters
-    ----------
-    by_class : mapping of str to sequence of Recording
-        The recordings that this split may use; no class is empty.
-    backgrounds : sequence of Recording
-    clip_seconds : float
-    seed : sequence of int
-        Seed, split, index.
-    snr_db : tuple of (float, float)
-        Least and greatest signal-to-noise ratio.
-    """
+    """Draw the scene of `seed` (seed, split, index); `by_class` has the recordings that the split may use."""
     rng = np.random.default_rng(list(seed))
     background = backgrounds[int(rng.integers(len(backgrounds)))]
     start, level = float(rng.uniform(0.0, 1.0)), float(rng.uniform(*_BACKGROUND_DB))
@@ -201,7 +163,7 @@ def _faded(samples: np.ndarray, n_before: int, n_after: int) -> np.ndarray:
 
 
 def _sound(placed: PlacedSound, root: Path, rate: int, n_clip: int) -> np.ndarray:
-    """The placed recording in a scene of silence, at its own level."""
+    """Return the placed recording in a silent scene, at its own level."""
     audio = _samples(str(root / placed.recording.name), rate)
     n_fade = timing.n_samples(_FADE_SECONDS, rate)
     first = timing.n_samples(placed.take_seconds, rate)
@@ -228,21 +190,7 @@ def _power(samples: np.ndarray) -> float:
 
 
 def render_scene(plan: ScenePlan, root: str | Path, sample_rate_hz: int) -> np.ndarray:
-    """Make the samples of a scene.
-
-    Parameters
-    ----------
-    plan : ScenePlan
-    root : path
-        The recordings' folder.
-    sample_rate_hz : int
-        At most `MAX_RATE_HZ`.
-
-    Returns
-    -------
-    np.ndarray of float32, shape (n_samples,)
-        Peak at most 0.95.
-    """
+    """Render a scene of recordings in `root`: float32 of shape (n_samples,), peak at most 0.95."""
     root, rate = Path(root), sample_rate_hz
     n_clip = timing.n_samples(plan.clip_seconds, rate)
     background = _background(plan, root, rate, n_clip)

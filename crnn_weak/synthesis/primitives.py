@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-* A *sound* is made in two steps. A class function ``draw(rng)`` draws the source (this siren, this engine) and
-  returns ``play(studio, seconds, rng)``, which may be called for every event of that source in a clip.
+* A *sound* takes two steps. ``draw(rng)`` of a class draws the source (this siren, this engine) and returns
+  ``play(studio, seconds, rng)``, which may be called for every event of that source in a clip.
 * Signals are float32 at ``studio.rate``; *controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the
   same numbers whatever the sample rate.
 * Noise is drawn per frequency from the lowest upwards, so its content below half the lower of two sample rates is
@@ -20,24 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-__all__ = [
-    "CONTROL_HZ",
-    "REFERENCE_HZ",
-    "Curve",
-    "Play",
-    "Studio",
-    "chance",
-    "controls",
-    "crossings",
-    "curve",
-    "layered",
-    "log_uniform",
-    "peaks",
-    "uniform",
-    "unit",
-    "wander",
-]
-
 CONTROL_HZ = 500
 #: Levels are measured up to here, half the lowest sample rate that the package's presets use.
 REFERENCE_HZ = 8_000.0
@@ -47,28 +29,28 @@ _CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
 
 @functools.lru_cache(maxsize=64)
 def _bins(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many Fourier bins lie in each cell of the curves' grid, and how far each is from its cell's start."""
+    """Return how many Fourier bins are between two points of the curves' grid, and their distances to the lower."""
     hertz = fft.rfftfreq(n, 1 / rate)
-    cells = np.searchsorted(_CURVE_GRID, hertz, "right") - 1
-    return np.bincount(cells, minlength=len(_CURVE_GRID)), hertz - _CURVE_GRID[cells]
+    intervals = np.searchsorted(_CURVE_GRID, hertz, "right") - 1
+    return np.bincount(intervals, minlength=len(_CURVE_GRID)), hertz - _CURVE_GRID[intervals]
 
 
 @functools.lru_cache(maxsize=64)
-def n_heard_bins(n: int, rate: int) -> int:
+def _n_reference_bins(n: int, rate: int) -> int:
     """Return the number of Fourier bins of `n` samples up to `REFERENCE_HZ`."""
     return int(np.count_nonzero(fft.rfftfreq(n, 1 / rate) <= REFERENCE_HZ))
 
 
 @functools.lru_cache(maxsize=16)
 def _positions(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many samples lie between two controls, and how far each is from the earlier one, in controls."""
+    """Return how many samples fall between two controls, and their distances to the earlier one, in controls."""
     position = np.arange(n) * (CONTROL_HZ / rate)
-    cells = position.astype(np.int64)
-    return np.bincount(cells), position - cells
+    intervals = position.astype(np.int64)
+    return np.bincount(intervals), position - intervals
 
 
 def _lines(slopes: np.ndarray, starts: np.ndarray, counts: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """Interpolate as `np.interp` does, to the last bit, where the cell of each point is known."""
+    """Interpolate as `np.interp` does, to the last bit, where the interval of each point is known."""
     values = np.repeat(slopes, counts)
     values *= beyond
     values += np.repeat(starts, counts)
@@ -146,14 +128,19 @@ def wander(
     return np.interp(time * hertz + start, np.arange(n + 1), rng.uniform(low, high, n + 1))
 
 
-class Studio:
-    """Makes signals at one sample rate.
+def smooth(control: np.ndarray, seconds: float) -> np.ndarray:
+    """Return the moving average of a control, to round the edges of what is switched."""
+    n = max(int(seconds * CONTROL_HZ), 1)
+    return np.convolve(np.pad(control, (n // 2, n - 1 - n // 2), mode="edge"), np.full(n, 1 / n), mode="valid")
 
-    Parameters
-    ----------
-    rate : int
-        Sample rate in hertz.
-    """
+
+def _cycles(hertz: np.ndarray, start: float) -> np.ndarray:
+    """Return the phase, in cycles, of a pitch control."""
+    return start + np.concatenate([[0.0], np.cumsum(hertz[:-1] + hertz[1:]) / (2 * CONTROL_HZ)])
+
+
+class Studio:
+    """Signals at one sample rate, in hertz."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -182,36 +169,28 @@ class Studio:
         draws = rng.spawn(1)[0].standard_normal((n // 2 + 1, 2), dtype=np.float32)
         gains = gain.at_bins(n, self.rate).astype(np.float32)
         gains[0] = 0.0
-        power = 2 * float(np.sum(gains[: n_heard_bins(n, self.rate)] ** 2))
+        power = 2 * float(np.sum(gains[: _n_reference_bins(n, self.rate)] ** 2))
         spectrum = (draws.view(np.complex64)[:, 0]) * gains
         signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
         return signal[: self.length(seconds)]
 
     def phase(self, hertz: np.ndarray, seconds: float, start: float = 0.0) -> np.ndarray:
         """Return the phase in cycles of a pitch control, at the sample rate."""
-        cycles = start + np.concatenate([[0.0], np.cumsum(hertz[:-1] + hertz[1:]) / (2 * CONTROL_HZ)])
-        return self.audio(cycles, seconds)
+        return self.audio(_cycles(hertz, start), seconds)
 
     def tone(
         self, hertz: np.ndarray, seconds: float, harmonics: Sequence[float] | np.ndarray, start: float = 0.0
     ) -> np.ndarray:
-        """Return a periodic tone.
+        """Return a tone of pitch `hertz` (a control), its phase `start` in cycles.
 
-        Parameters
-        ----------
-        hertz : np.ndarray, shape (n_controls,)
-            Pitch over time.
-        harmonics : sequence of float
-            Amplitudes of the first, second, ... harmonic; those that would alias are omitted.
-        start : float
-            Phase at the start, in cycles.
+        `harmonics` are the amplitudes of the first, second, ...; those that would alias are omitted.
         """
         room = int(0.49 * self.rate / max(float(hertz.max()), 1.0))
         amplitudes = np.zeros(_TABLE // 2 + 1, dtype=complex)
-        kept = np.asarray(harmonics, dtype=float)[:room]
+        audible = np.asarray(harmonics, dtype=float)[:room]
         # Quadratic phases spread the peaks, as in any real horn.
-        order = np.arange(1, len(kept) + 1)
-        amplitudes[1 : len(kept) + 1] = kept * np.exp(1j * np.pi * order**2 / max(len(kept), 1))
+        order = np.arange(1, len(audible) + 1)
+        amplitudes[1 : len(audible) + 1] = audible * np.exp(1j * np.pi * order**2 / max(len(audible), 1))
         table = fft.irfft(amplitudes, _TABLE).astype(np.float32) * (_TABLE / 2)
         index = (self.phase(hertz, seconds, start) * _TABLE).astype(np.int64) & (_TABLE - 1)
         return table[index]
@@ -277,7 +256,6 @@ def layered(*parts: np.ndarray) -> np.ndarray:
 
 def crossings(hertz: np.ndarray, start: float = 0.0) -> np.ndarray:
     """Return the times at which the phase of a rate control passes whole numbers: when an engine fires."""
-    cycles = start + np.concatenate([[0.0], np.cumsum(hertz[:-1] + hertz[1:]) / (2 * CONTROL_HZ)])
-    return np.interp(
-        np.arange(math.ceil(cycles[0]), math.floor(cycles[-1]) + 1), cycles, np.arange(len(cycles)) / CONTROL_HZ
-    )
+    cycles = _cycles(hertz, start)
+    whole = np.arange(math.ceil(cycles[0]), math.floor(cycles[-1]) + 1)
+    return np.interp(whole, cycles, np.arange(len(cycles)) / CONTROL_HZ)

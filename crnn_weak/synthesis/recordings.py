@@ -2,13 +2,10 @@
 
 Two layouts are read:
 
-``meta.csv``
-    columns ``filename, fold, category, role (event or background), texture (0 or 1), segments (on-off;on-off)``, more
-    may follow; beside it, optionally, ``classes.txt``.
-ESC-50
-    ``meta/esc50.csv`` (``filename, fold, target, category, ...``) and ``audio/``, as it is distributed. Its clips
-    have no regions: they are found by energy (`active_regions`). Rain, wind and sea waves serve as backgrounds and
-    are then no classes. A clip that is active nearly throughout is a texture.
+* ``meta.csv`` with the columns ``filename, fold, category, role (event or background), texture (0 or 1), segments
+  (on-off;on-off)``; more may follow. An optional ``classes.txt`` sets the order of the classes.
+* ESC-50 as it is distributed: ``meta/esc50.csv`` and ``audio/``. Its regions are found by energy (`active_regions`).
+  Rain, wind and sea waves serve as backgrounds, not classes. A clip that is active nearly throughout is a texture.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -30,8 +28,6 @@ from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.files import read_classes
 from crnn_weak.labels.rolls import roll_runs
 from crnn_weak.labels.tables import number, read_rows
-
-__all__ = ["ESC50_BACKGROUNDS", "Recording", "RecordingFolder", "active_regions", "read_recordings"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,22 +41,10 @@ _SLACK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Recording:
-    """One isolated recording.
+    """One isolated recording: `name` is its path inside the folder, `regions` when it is active (seconds, sorted).
 
-    Attributes
-    ----------
-    name : str
-        Its path inside the folder.
-    fold : int
-    category : str
-    background : bool
-        Serves as background; its category is no class.
-    texture : bool
-        Steady or quickly repeating, one region: it may be cut and repeated inside its region.
-    regions : tuple of (float, float)
-        When it is active, in seconds, sorted, disjoint, at least one.
-    credit : str
-        Source, author and license, where the folder says them.
+    A background serves as background only. A texture is steady or quickly repeating and has one region, in which it
+    may be cut and repeated. `credit` is source, author and license, where the folder states them.
     """
 
     name: str
@@ -83,7 +67,7 @@ class RecordingFolder:
 
     @property
     def content(self) -> str:
-        """Names the folder's content (not its place): 12 hexadecimal digits."""
+        """Identify the folder's content, independent of its path: 12 hexadecimal digits."""
         rows = [
             (r.name, (self.root / r.name).stat().st_size, r.fold, r.category, r.background, r.texture, r.regions)
             for r in self.recordings
@@ -101,28 +85,12 @@ def active_regions(
     gap_seconds: float = 0.3,
     min_seconds: float = 0.05,
 ) -> tuple[tuple[float, float], ...]:
-    """Find where a recording is loud: frames above a threshold, with hysteresis, short gaps closed.
+    """Find where a recording is loud: (onset, offset) in seconds, to a frame's precision; empty for silence.
 
-    Parameters
-    ----------
-    audio : np.ndarray, shape (n_samples,)
-    sample_rate_hz : int
-    frame_seconds : float
-    high_db, low_db : float
-        A region needs a frame within `high_db` of the level that 2 % of the frames exceed, and lasts while frames
-        stay within `low_db` of it.
-    gap_seconds, min_seconds : float
-        Shorter gaps are closed, then shorter regions dropped (unless none would be left).
-
-    Returns
-    -------
-    tuple of (onset, offset)
-        Seconds, to a frame's precision; empty for silence.
-
-    Notes
-    -----
-    The thresholds were chosen by the regions that real-events-17 gives for 293 of its recordings: with these the
-    mean overlap (intersection over union) is 0.96, and 96 % have the same number of regions.
+    A region needs a frame within `high_db` of the level that 2 % of the frames exceed, and lasts while frames stay
+    within `low_db` of it. Gaps shorter than `gap_seconds` are closed, then regions shorter than `min_seconds` dropped
+    (unless none would remain). Compared with the regions of real-events-17 on 293 of its recordings, the mean overlap
+    (intersection over union) is 0.96, and 96 % have the same number of regions.
     """
     n_frame = max(1, round(frame_seconds * sample_rate_hz))
     n_frames = -(-len(audio) // n_frame)
@@ -148,26 +116,12 @@ def active_regions(
 
 
 def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> RecordingFolder:
-    """Read a folder of isolated recordings.
-
-    Parameters
-    ----------
-    root : path
-    cache : path
-        Regions that had to be found by energy are kept here.
-    jobs : int
-        Threads for finding them.
-
-    Raises
-    ------
-    DataError
-        The folder has neither layout, a listed file is missing, or a row is malformed (with file and line).
-    """
+    """Read a folder of isolated recordings, decoded by `jobs` threads; what that found is kept in `cache`."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")
     if (root / "meta.csv").is_file():
-        found, name = _whole(_read_meta(root), root, Path(cache), jobs), root.resolve().name
+        found, name = _read_meta(root, Path(cache), jobs), root.resolve().name
     elif (root / "meta" / "esc50.csv").is_file():
         found, name = _read_esc50(root, Path(cache), jobs), "ESC-50"
     else:
@@ -205,9 +159,9 @@ def _fold(path: Path, line: int, text: str) -> int:
     return int(text)
 
 
-def _read_meta(root: Path) -> list[Recording]:
+def _read_meta(root: Path, cache: Path, jobs: int) -> list[Recording]:
     path = root / "meta.csv"
-    found = []
+    listed = []
     for line, row in _table(path, ("filename", "fold", "category", "role", "texture", "segments")):
         regions = []
         for part in filter(None, row["segments"].split(";")):
@@ -223,7 +177,7 @@ def _read_meta(root: Path) -> list[Recording]:
             raise DataError(f"{path}, line {line}: the category is empty.")
         if row["role"] not in ("event", "background"):
             raise DataError(f"{path}, line {line}: role {row['role']!r}, expected event or background.")
-        found.append(
+        listed.append(
             Recording(
                 row["filename"],
                 _fold(path, line, row["fold"]),
@@ -234,103 +188,76 @@ def _read_meta(root: Path) -> list[Recording]:
                 "; ".join(filter(None, (row.get(name, "") for name in _CREDITS))),
             )
         )
-    return found
+    decoded = _decode_all([recording.name for recording in listed], root, cache, jobs, find_regions=False)
+    readable = [recording for recording in listed if not decoded[recording.name].fault]
+    for recording in readable:
+        (_, end), seconds = recording.regions[-1], decoded[recording.name].seconds
+        if end > seconds + _SLACK_SECONDS:
+            raise DataError(
+                f"{path}: {recording.name} is active until {end:g} s and has {seconds:.2f} s; segments are seconds "
+                "from its start."
+            )
+    return readable
 
 
 def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
     path = root / "meta" / "esc50.csv"
     rows = _table(path, ("filename", "fold", "category"))
     names = [f"audio/{row['filename']}" for _, row in rows]
-    content = json.dumps(_sizes(names, root)).encode() + path.read_bytes() + bytes([_DETECTOR_VERSION])
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    kept = cache / f"regions-{digest}.json"
-    if kept.is_file():
-        regions = json.loads(kept.read_text(encoding="utf-8"))
-    else:
-        logger.info("%s: finding where %d recordings are active ...", root, len(names))
-        regions = dict(
-            zip(
-                names,
-                Parallel(n_jobs=jobs, prefer="threads")(delayed(_regions_of)(root / n) for n in names),
-                strict=True,
-            )
-        )
-        write_text(kept, json.dumps(regions))
-    found = []
-    _warn_of({name: reason for name, (_, _, reason) in regions.items() if reason}, root)
+    decoded = _decode_all(names, root, cache, jobs, find_regions=True)
+    recordings = []
     for (line, row), name in zip(rows, names, strict=True):
-        spans, duration, reason = regions[name]
-        if not spans:
-            if not reason:
+        fault, seconds, regions = decoded[name]
+        if not regions:
+            if not fault:
                 logger.warning("%s: silent, skipped.", root / name)
             continue
         background = row["category"] in ESC50_BACKGROUNDS
-        texture = len(spans) == 1 and spans[0][1] - spans[0][0] >= 0.95 * duration
+        texture = len(regions) == 1 and regions[0][1] - regions[0][0] >= 0.95 * seconds
         credit = "; ".join(filter(None, ("ESC-50", row.get("src_file", ""))))
         fold = _fold(path, line, row["fold"])
-        found.append(Recording(name, fold, row["category"], background, texture, tuple(map(tuple, spans)), credit))
-    return found
+        recordings.append(Recording(name, fold, row["category"], background, texture, regions, credit))
+    return recordings
 
 
-def _regions_of(path: Path) -> tuple[tuple[tuple[float, float], ...], float, str]:
-    """Return a recording's active regions, its duration, and why it cannot be read."""
-    try:
-        audio, duration = load_clip(path, 16_000)
-    except DataError as error:
-        return (), 0.0, str(error)
-    return active_regions(audio, 16_000), duration, ""
+class _Decoded(NamedTuple):
+    """What decoding a recording to its end found: why it cannot be read, its length, its active regions."""
+
+    fault: str
+    seconds: float
+    regions: tuple[tuple[float, float], ...] = ()
 
 
-def _whole(recordings: list[Recording], root: Path, cache: Path, jobs: int) -> list[Recording]:
-    """Return the recordings that can be decoded to their end, their segments checked against their lengths.
-
-    What decoding found is kept until a file changes its size.
-    """
-    names = [recording.name for recording in recordings]
-    content = json.dumps(_sizes(names, root))
-    kept = cache / f"decoded-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
-    if kept.is_file():
-        decoded = json.loads(kept.read_text(encoding="utf-8"))
-    else:
-        found = Parallel(n_jobs=jobs, prefer="threads")(delayed(_decoded)(root / name) for name in names)
-        decoded = dict(zip(names, found, strict=True))
-        write_text(kept, json.dumps(decoded))
-    _warn_of({name: reason for name, (reason, _) in decoded.items() if reason}, root)
-    whole = [recording for recording in recordings if not decoded[recording.name][0]]
-    for recording in whole:
-        (_, end), seconds = recording.regions[-1], decoded[recording.name][1]
-        if end > seconds + _SLACK_SECONDS:
-            raise DataError(
-                f"{root / 'meta.csv'}: {recording.name} is active until {end:g} s and has {seconds:.2f} s; "
-                "segments are seconds from its start."
-            )
-    return whole
-
-
-def _sizes(names: Sequence[str], root: Path) -> list[tuple[str, int]]:
-    """Return each recording's name and size in bytes.
-
-    Raises
-    ------
-    DataError
-        One is missing.
-    """
+def _decode_all(names: Sequence[str], root: Path, cache: Path, jobs: int, *, find_regions: bool) -> dict[str, _Decoded]:
+    """Decode the recordings, unless an earlier call did and no file has changed its size since."""
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         raise DataError(f"{root}: {len(missing)} of {len(names)} listed recordings are missing, e.g. {missing[0]}.")
-    return [(name, (root / name).stat().st_size) for name in names]
+    sizes = [(name, (root / name).stat().st_size) for name in names]
+    digest = hashlib.sha256(json.dumps([_DETECTOR_VERSION, find_regions, sizes]).encode()).hexdigest()[:12]
+    stored = cache / f"recordings-{digest}.json"
+    if not stored.is_file():
+        logger.info("%s: decoding %d recordings ...", root, len(names))
+        calls = (delayed(_decode)(root / name, find_regions) for name in names)
+        write_text(stored, json.dumps(Parallel(n_jobs=jobs, prefer="threads")(calls)))
+    rows = json.loads(stored.read_text(encoding="utf-8"))
+    decoded = {
+        name: _Decoded(fault, seconds, tuple((on, off) for on, off in regions))
+        for name, (fault, seconds, regions) in zip(names, rows, strict=True)
+    }
+    faults = [found.fault for found in decoded.values() if found.fault]
+    for fault in faults[:5]:
+        logger.warning("skipped: %s", fault)
+    if faults:
+        logger.warning("%s: %d damaged recordings are skipped.", root, len(faults))
+    return decoded
 
 
-def _decoded(path: Path) -> tuple[str, float]:
-    """Return why a recording cannot be decoded to its end, or its duration in seconds."""
+def _decode(path: Path, find_regions: bool) -> _Decoded:
     try:
-        return "", read_header(path, decode=True).duration_seconds
+        if not find_regions:
+            return _Decoded("", read_header(path, decode=True).duration_seconds)
+        audio, seconds = load_clip(path, 16_000)
     except DataError as error:
-        return str(error), 0.0
-
-
-def _warn_of(damaged: Mapping[str, str], root: Path) -> None:
-    for reason in list(damaged.values())[:5]:
-        logger.warning("skipped: %s", reason)
-    if damaged:
-        logger.warning("%s: %d damaged recordings are skipped.", root, len(damaged))
+        return _Decoded(str(error), 0.0)
+    return _Decoded("", seconds, active_regions(audio, 16_000))

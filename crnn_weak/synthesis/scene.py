@@ -1,8 +1,7 @@
 """A clip: its layout, its sounds over a background, one microphone.
 
-A clip is a function of (seed, split, index, sample rate) and of nothing else: not of the process, the order, or the
-other clips. The random streams of layout, background and each event are separate, so that a change in how one
-class is made leaves the layouts and the other sounds alone.
+A clip is a function of (seed, split, index, sample rate) only. The random streams of layout, background and each event
+are separate, so that a change to one class changes no layout and no other sound.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ from scipy import fft
 
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
-from crnn_weak.synthesis import horns, sirens, vehicles, voices, wheels
+from crnn_weak.synthesis import tonal, vehicles
 from crnn_weak.synthesis.backgrounds import draw_background
 from crnn_weak.synthesis.layout import CLIP_SECONDS, draw_layout
 from crnn_weak.synthesis.primitives import REFERENCE_HZ, Curve, Studio, curve, log_uniform, peaks, uniform
 
-__all__ = ["SNR_DB", "SOUNDS", "SPLITS", "VERSION", "Scene", "draw_scene", "render"]
-
-#: Counts changes that alter the audio of a given seed; part of every set's fingerprint.
+#: Raise it with every change that alters the audio of a given seed; part of every set's fingerprint.
 VERSION = 2
 #: Level of an event against the background while it sounds, A-weighted, decibels; uniform. See docs/street.md.
 SNR_DB = (0.0, 18.0)
@@ -30,23 +27,23 @@ SPLITS = {"train": 0, "test": 1}
 
 #: label -> draw(rng) -> play(studio, seconds, rng)
 SOUNDS = {
-    "Train horn": horns.train_horn,
-    "Air horn, truck horn": horns.air_horn,
-    "Car alarm": horns.car_alarm,
-    "Reversing beeps": horns.reversing_beeps,
-    "Bicycle": wheels.bicycle,
-    "Skateboard": wheels.skateboard,
-    "Ambulance (siren)": sirens.ambulance,
-    "Fire engine, fire truck (siren)": sirens.fire_engine,
-    "Civil defense siren": sirens.civil_defense,
-    "Police car (siren)": sirens.police_car,
-    "Screaming": voices.screaming,
+    "Train horn": tonal.train_horn,
+    "Air horn, truck horn": tonal.air_horn,
+    "Car alarm": tonal.car_alarm,
+    "Reversing beeps": tonal.reversing_beeps,
+    "Bicycle": vehicles.bicycle,
+    "Skateboard": vehicles.skateboard,
+    "Ambulance (siren)": tonal.ambulance,
+    "Fire engine, fire truck (siren)": tonal.fire_engine,
+    "Civil defense siren": tonal.civil_defense,
+    "Police car (siren)": tonal.police_car,
+    "Screaming": tonal.screaming,
     "Car": vehicles.car,
     "Car passing by": vehicles.car_passing_by,
     "Bus": vehicles.bus,
     "Truck": vehicles.truck,
     "Motorcycle": vehicles.motorcycle,
-    "Train": wheels.train,
+    "Train": vehicles.train,
 }
 
 _ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"))
@@ -58,15 +55,8 @@ _SOURCE, _EVENT = 100, 1000  # plus the class, plus the class times 100 and the 
 class Scene:
     """Plan of a clip, before any sound is synthesized.
 
-    Attributes
-    ----------
-    seed, index : int
-    split : {"train", "test"}
-    clip_id : str
-        Like the organizers': eleven characters of a video id, start and end (made up).
-    events : tuple of Event
-    snr_db : dict of str to float
-        Signal-to-noise ratio by label, one for each class of the clip.
+    `clip_id` is like the organizers': eleven characters of a video id, start and end (invented). `snr_db` has one
+    signal-to-noise ratio for each class of the clip.
     """
 
     seed: int
@@ -130,33 +120,22 @@ def _background(scene: Scene, studio: Studio) -> np.ndarray:
 
 
 def render(scene: Scene, rate: int, *, snr_db: float | None = None) -> np.ndarray:
-    """Make the sound of a scene.
+    """Synthesize a scene at `rate` hertz: float32 of shape (n_samples,), 10 s, in (-1, 1).
 
-    Parameters
-    ----------
-    scene : Scene
-    rate : int
-        Sample rate, hertz.
-    snr_db : float, optional
-        Overrides the scene's levels, for tests and pictures.
-
-    Returns
-    -------
-    np.ndarray of float32, shape (n_samples,)
-        10 s, finite, in (-1, 1).
+    `snr_db` overrides the scene's levels, for tests and pictures.
     """
     studio = Studio(rate)
     clip = _background(scene, studio)
     for label in scene.snr_db:
         number = DCASE2017_TASK4.index(label)
         source = _stream(scene.seed, scene.split, scene.index, _SOURCE + number)
-        play, way = SOUNDS[label](source), _distance(source)
+        play, path_response = SOUNDS[label](source), _distance(source)
         level = 10 ** ((scene.snr_db[label] if snr_db is None else snr_db) / 20)
         own = [event for event in scene.events if event.label == label]
         parts = []
         for order, event in enumerate(own):
             rng = _stream(scene.seed, scene.split, scene.index, _EVENT + 100 * number + order)
-            parts.append(studio.shaped(play(studio, event.duration, rng).astype(np.float32), way))
+            parts.append(studio.shaped(play(studio, event.duration, rng).astype(np.float32), path_response))
         # One level for all events of a source: what is a pause within an event stays quieter than the event.
         scale = level / max(loudness(np.concatenate(parts), rate), 1e-12)
         for event, part in zip(own, parts, strict=True):

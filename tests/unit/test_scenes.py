@@ -208,7 +208,7 @@ def test_the_plain_esc50_layout(tmp_path):
     dog, engine, wind = found.recordings[:3]
     np.testing.assert_allclose(dog.regions, [(0.2, 0.5), (1.2, 1.4)], atol=0.021)
     assert (dog.texture, engine.texture, wind.background, dog.background) == (False, True, True, False)
-    assert len(list((tmp_path / "cache").glob("regions-*.json"))) == 1
+    assert len(list((tmp_path / "cache").glob("recordings-*.json"))) == 1
     assert read_recordings(tmp_path, cache=tmp_path / "cache") == found
     data = open_dataset(config(tmp_path), tmp_path / "cache")
     assert [len(data.clips(split)) for split in data.splits] == [6, 3]

@@ -1,12 +1,12 @@
-"""Statistics of the task's label files, as one small JSON file in the package.
+"""Derive the statistics of the task's label files that street scenes are drawn from.
 
-``python -m crnn_weak.synthesis.statistics METADATA_FOLDER`` derives ``street_statistics.json`` from the
-organizers' lists of DCASE 2017 task 4 (folder as in their repository). It holds numbers only, no clip ids:
+``python scripts/street_statistics.py METADATA_FOLDER`` writes ``crnn_weak/synthesis/street_statistics.json`` from the
+organizers' lists of DCASE 2017 task 4 (folder as in their repository). It has numbers only, no clip ids:
 
-* ``tag_sets``: how many clips of the training and of the testing list carry which set of tags. Class priors, tags
-  per clip and co-occurrence all follow from it.
-* ``layouts``: per class, from the strong labels of the testing list (the training clips have none): events per
-  clip, quantiles of event lengths, the share that begins with the clip or ends with it.
+* ``tag_sets``: how many clips of the training and of the testing list have which set of tags. Class priors, tags per
+  clip and co-occurrence follow from it.
+* ``layouts``: per class, from the strong labels of the testing list (the training clips have none): events per clip,
+  quantiles of event lengths, the share that begins with the clip or ends with it.
 
 Rows ``0 0`` (labeled, but not heard) are counted as ``not_heard`` and skipped everywhere else.
 """
@@ -20,7 +20,6 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,12 @@ from crnn_weak.errors import CrnnWeakError
 from crnn_weak.files import write_text
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.classes import DCASE2017_TASK4
-
-__all__ = ["QUANTILES", "STATISTICS_PATH", "derive", "load_statistics", "main"]
-
-#: Levels of every list of quantiles in the file.
-QUANTILES = np.linspace(0.0, 1.0, 21)
-STATISTICS_PATH = Path(__file__).parent / "street_statistics.json"
+from crnn_weak.synthesis.layout import CLIP_SECONDS, QUANTILES, STATISTICS_PATH
 
 _WEAK = {"train": "groundtruth_weak_label_training_set.csv", "test": "groundtruth_weak_label_testing_set.csv"}
 _STRONG = "groundtruth_strong_label_testing_set.csv"
-# An event this near to an edge of the clip goes on beyond it, for all that an annotator can tell.
+# An event this near to an edge of the clip continues beyond it, for all that an annotator can tell.
 _EDGE_SECONDS = 0.1
-_CLIP_SECONDS = 10.0
 
 
 def _quantiles(values: Sequence[float]) -> list[float]:
@@ -50,22 +43,22 @@ def _quantiles(values: Sequence[float]) -> list[float]:
 
 def _layout(clips: list[list[tuple[float, float]]]) -> dict[str, Any]:
     """Describe the events of one class; `clips` has one list of (onset, offset) for each clip that carries the tag."""
-    heard = [[event for event in events if event != (0.0, 0.0)] for events in clips]
-    heard = [sorted(events) for events in heard if events]
-    single = [events[0] for events in heard if len(events) == 1]
-    short = [(onset, offset) for onset, offset in single if offset - onset < _CLIP_SECONDS - _EDGE_SECONDS]
-    repeated = [events for events in heard if len(events) > 1]
+    timed = [[event for event in events if event != (0.0, 0.0)] for events in clips]
+    timed = [sorted(events) for events in timed if events]
+    single = [events[0] for events in timed if len(events) == 1]
+    short = [(onset, offset) for onset, offset in single if offset - onset < CLIP_SECONDS - _EDGE_SECONDS]
+    repeated = [events for events in timed if len(events) > 1]
     return {
         "clips": len(clips),
-        "not_heard": len(clips) - len(heard),
-        "events_per_clip": {str(n): count for n, count in sorted(Counter(map(len, heard)).items())},
-        "event_seconds": _quantiles([offset - onset for events in heard for onset, offset in events]),
+        "not_heard": len(clips) - len(timed),
+        "events_per_clip": {str(n): count for n, count in sorted(Counter(map(len, timed)).items())},
+        "event_seconds": _quantiles([offset - onset for events in timed for onset, offset in events]),
         "single_event_seconds": _quantiles([offset - onset for onset, offset in single]),
         "single_from_start": round(float(np.mean([onset < _EDGE_SECONDS for onset, _ in short] or [False])), 3),
         "single_to_end": round(
-            float(np.mean([offset > _CLIP_SECONDS - _EDGE_SECONDS for _, offset in short] or [False])), 3
+            float(np.mean([offset > CLIP_SECONDS - _EDGE_SECONDS for _, offset in short] or [False])), 3
         ),
-        "covered_seconds": _quantiles([sum(offset - onset for onset, offset in events) for events in heard]),
+        "covered_seconds": _quantiles([sum(offset - onset for onset, offset in events) for events in timed]),
         "repeated_covered_seconds": (
             _quantiles([sum(offset - onset for onset, offset in events) for events in repeated])
             if len(repeated) >= 5
@@ -75,19 +68,7 @@ def _layout(clips: list[list[tuple[float, float]]]) -> dict[str, Any]:
 
 
 def derive(folder: str | Path) -> dict[str, Any]:
-    """Return the statistics of the organizers' label files.
-
-    Parameters
-    ----------
-    folder : path
-        Holds ``groundtruth_weak_label_{training,testing}_set.csv`` and
-        ``groundtruth_strong_label_testing_set.csv``.
-
-    Raises
-    ------
-    DataError
-        A file is missing, or a row is not of the organizers' form.
-    """
+    """Return the statistics of the organizers' label files in a folder."""
     folder = Path(folder)
     tag_sets = {}
     for split, name in _WEAK.items():
@@ -111,7 +92,7 @@ def derive(folder: str | Path) -> dict[str, Any]:
         "source": {
             "name": "DCASE 2017 task 4, label files of the organizers (Apache License 2.0, (c) 2017 CMU and INRIA)",
             "cite": "A. Mesaros et al., DCASE 2017 challenge setup: Tasks, datasets and baseline system, DCASE 2017",
-            "command": "python -m crnn_weak.synthesis.statistics METADATA_FOLDER",
+            "command": "python scripts/street_statistics.py METADATA_FOLDER",
             "sha256": {
                 name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (*_WEAK.values(), _STRONG)
             },
@@ -121,13 +102,6 @@ def derive(folder: str | Path) -> dict[str, Any]:
         "layouts": {label: _layout(list(clips.values())) for label, clips in events.items()},
         "repeated_covered_seconds": _quantiles(repeated),
     }
-
-
-@cache
-def load_statistics() -> dict[str, Any]:
-    """Return the statistics that the package carries (one object for all callers: do not change it)."""
-    statistics: dict[str, Any] = json.loads(STATISTICS_PATH.read_text(encoding="utf-8"))
-    return statistics
 
 
 def to_json(statistics: dict[str, Any]) -> str:
@@ -148,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = to_json(derive(args.folder))
     except CrnnWeakError as error:
-        print(f"statistics: error: {error}", file=sys.stderr)
+        print(f"street_statistics: error: {error}", file=sys.stderr)
         return 2
     write_text(args.output, text)
     print(f"wrote {args.output}")
