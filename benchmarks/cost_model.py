@@ -27,12 +27,14 @@ from pathlib import Path
 import numpy as np
 from common import environment, table
 from features import make_sound
+from store import N_SOUNDS, make_header, write_store
 
 from crnn_weak.audio import write_audio
 from crnn_weak.config import PRESETS, Config, FeatureConfig, LossWeights
 from crnn_weak.data.base import Clip
+from crnn_weak.features.build import build_store
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.features.store import FeatureStore, StoreWriter, build_store, store_header
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.parallel.local import default_jobs
 
@@ -109,7 +111,7 @@ class Pipeline:
                 files, "train", self.config.features, path, jobs=default_jobs(), overwrite=True
             ).close(),
         )
-        clocked("writing", lambda: self._write(n_clips, files))
+        clocked("writing", lambda: self._write(n_clips))
         took["store bytes"] = path.stat().st_size
         tracemalloc.start()
         store = FeatureStore(path, self.config.features)
@@ -125,15 +127,11 @@ class Pipeline:
         path.unlink()
         return took
 
-    def _write(self, n_clips: int, files: WavFiles) -> None:
+    def _write(self, n_clips: int) -> None:
         """Write the rows of a store and nothing else: what its one writer can do at most."""
         path, features = self.folder / "written.h5", self.config.features
-        header = store_header(files, "train", features, list(files.clips("train")))
-        sound = np.random.default_rng(0).random((features.n_frames, features.n_mels), dtype=np.float32)
-        writer = StoreWriter(path, header)
-        for row in range(n_clips):
-            writer.write(row, sound, status="ok", duration=features.clip_seconds)
-        writer.finish()
+        sounds = np.random.default_rng(0).random((N_SOUNDS, features.n_frames, features.n_mels), dtype=np.float32)
+        write_store(path, make_header(n_clips, features), sounds).close()
         path.unlink()
 
     def _score(self, store: FeatureStore) -> None:

@@ -9,6 +9,7 @@ Times are CPU times, which other work on the machine disturbs least.
 
 # ruff: noqa: E402 - the number of threads is set before NumPy is imported
 import argparse
+import functools
 import json
 import os
 
@@ -29,8 +30,9 @@ from common import alternate, environment, table
 from crnn_weak.audio import load_clip
 from crnn_weak.config import PRESETS, FeatureConfig
 from crnn_weak.data.base import Clip
-from crnn_weak.features.extract import chunk_function, map_in_processes
+from crnn_weak.features.extract import extract_chunk
 from crnn_weak.features.log_mel import LogMelExtractor
+from crnn_weak.parallel import run_tasks
 
 # name, preset, file format, sample rate of the file, channels
 CASES = [
@@ -94,11 +96,11 @@ def scaling(folder: Path, jobs: int, n_clips: int) -> dict[str, float]:
     soundfile.write(path, make_sound(44_100, 1), 44_100)
     clip = Clip("clip", "train", path, ())
     chunks = [[(row, clip) for row in range(first, first + 8)] for first in range(0, n_clips, 8)]
-    function = chunk_function(PRESETS["paper"].features)
+    function = functools.partial(extract_chunk, features=PRESETS["paper"].features)
     rates: dict[str, list[float]] = {}
     for _ in range(3):
         for n in sorted({1, jobs}):
-            done = [time.perf_counter() for _ in map_in_processes(n)(function, chunks)]
+            done = [time.perf_counter() for _ in run_tasks(function, chunks, jobs=n)]
             steady = done[n:]  # every process has begun by then
             rates.setdefault(f"{n}", []).append(8 * (len(steady) - 1) / (steady[-1] - steady[0]))
     return {n: round(statistics.median(values), 1) for n, values in rates.items()}

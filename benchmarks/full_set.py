@@ -30,9 +30,8 @@ from common import alternate, environment, table
 from store import make_sounds, write_store
 
 from crnn_weak.config import PRESETS, FeatureConfig, preset
-from crnn_weak.features.layout import StoreHeader
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.features.store import FeatureStore
+from crnn_weak.features.store import FeatureStore, StoreHeader
 from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
 
 _STEPS_OF_A_ROUND = 30  # ten seconds of preset `paper`

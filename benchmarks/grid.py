@@ -25,7 +25,7 @@ from store import N_SOUNDS, make_sounds, write_store
 
 from crnn_weak.config import Config, preset
 from crnn_weak.experiments.loss_weight_grid import SETTINGS, Grid
-from crnn_weak.features.layout import StoreHeader
+from crnn_weak.features.store import StoreHeader
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.parallel import default_jobs, run_tasks

@@ -20,10 +20,10 @@ import numpy as np
 from common import alternate, environment, peak_memory_mb, table
 
 from crnn_weak.config import PRESETS, FeatureConfig
-from crnn_weak.features.layout import StoreHeader
+from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.features.store import FeatureStore, StoreWriter, verify_store
+from crnn_weak.features.store import FeatureStore, StoreHeader
 
 BATCH = 32
 N_SOUNDS = 64
@@ -168,7 +168,7 @@ def compare_layouts(folder: Path, n_clips: int, features: FeatureConfig, rounds:
 
 
 def large(folder: Path, n_clips: int, features: FeatureConfig) -> dict[str, object]:
-    """Write, read, fit and verify one large store; what it costs in time, bytes and memory."""
+    """Write, read and fit one large store; what it costs in time, bytes and memory."""
     sounds = make_sounds(features)
     base = peak_memory_mb()
     facts: dict[str, object] = {"clips": n_clips, "base_memory_mb": round(base)}
@@ -194,7 +194,6 @@ def large(folder: Path, n_clips: int, features: FeatureConfig) -> dict[str, obje
     step("read_once_in_random_batches", read_all)
     facts["clips_per_second"] = round(n_clips / float(str(facts["read_once_in_random_batches_seconds"])))
     step("fit_scaler", lambda: Scaler.fit(store))
-    step("verify", lambda: verify_store(path))
     step("open", lambda: FeatureStore(path, features))
     return facts
 

@@ -23,7 +23,7 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
 COMMANDS: dict[str, str] = {
     "data": "make, read and check clips and labels",
-    "features": "compute and verify HDF5 feature stores",
+    "features": "compute HDF5 feature stores and describe them",
     "train": "train one model",
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",

@@ -10,8 +10,8 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip
-from crnn_weak.features.layout import StoreHeader
-from crnn_weak.features.store import FeatureStore, StoreWriter
+from crnn_weak.features.build import StoreWriter
+from crnn_weak.features.store import FeatureStore, StoreHeader
 from crnn_weak.labels.classes import class_indices, tag_array
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.rolls import event_roll

@@ -1,16 +1,15 @@
-"""``crnn-weak features``: build, verify and describe feature stores."""
+"""``crnn-weak features``: build and describe feature stores."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crnn_weak import options
 
 if TYPE_CHECKING:
-    from crnn_weak.features.reader import FeatureStore
+    from crnn_weak.features.store import FeatureStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser(
         "build",
         help="compute the log mel energies of one split into an HDF5 file",
-        description="Compute the log mel energies of one split into an HDF5 file. Interrupted, the same command goes "
-        "on where it stopped. Clips that cannot be read are listed and skipped.",
+        description="Compute the log mel energies of one split into an HDF5 file. Rerun an interrupted command to "
+        "resume. Clips that cannot be read are listed and skipped.",
         epilog="example: crnn-weak features build --preset quick --data folder --audio clips --metadata tags.tsv "
         "--out train.h5",
     )
@@ -28,49 +27,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_work(build)
     build.add_argument("--split", default="train", metavar="NAME", help="split of the data set (default: train)")
     build.add_argument("--out", required=True, metavar="FILE", help="the store to write")
-    build.add_argument("--overwrite", action="store_true", help="build anew where FILE exists")
-    verify = actions.add_parser("verify", help="check a store from end to end: labels, checksums, finite values")
-    verify.add_argument("file", metavar="FILE")
-    info = actions.add_parser("info", help="say what a store holds, and which clips it lacks")
+    build.add_argument("--overwrite", action="store_true", help="replace FILE")
+    info = actions.add_parser("info", help="describe a store and list the clips that were skipped")
     info.add_argument("file", metavar="FILE")
     info.add_argument("--skipped", type=int, default=20, metavar="N", help="list at most N skipped clips (default: 20)")
-    parser.epilog = "example: crnn-weak features verify cache/train.h5"
+    parser.epilog = "example: crnn-weak features info cache/train.h5"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action; 0 when all is well."""
-    return {"build": _build, "verify": _verify, "info": _info}[args.action](args)
+    """Run the action."""
+    return _build(args) if args.action == "build" else _info(args)
 
 
 def _build(args: argparse.Namespace) -> int:
     config = options.read_config(args)
     from crnn_weak.data.base import open_dataset
-    from crnn_weak.features.store import build_store
+    from crnn_weak.features.build import build_store
 
-    progress = options.shows_progress(args)
-    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=progress)
+    work = {"jobs": args.jobs, "progress": options.shows_progress(args)}
+    dataset = open_dataset(config, options.cache_folder(args), **work)
     started = time.monotonic()
-    with build_store(
-        dataset,
-        args.split,
-        config.features,
-        Path(args.out),
-        jobs=args.jobs,
-        progress=progress,
-        overwrite=args.overwrite,
-    ) as store:
+    with build_store(dataset, args.split, config.features, args.out, overwrite=args.overwrite, **work) as store:
         print(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")
-    return 0
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from crnn_weak.features.store import verify_store
-
-    report = verify_store(args.file)
-    print(
-        f"{report.path}: sound; {report.n_clips} of {report.n_listed} clips, {report.n_bytes / 1e6:.1f} MB, "
-        "every checksum holds, every value is finite"
-    )
     return 0
 
 
@@ -84,7 +62,7 @@ def _info(args: argparse.Namespace) -> int:
         print(f"split      {store.split}; events {'known' if store.has_events else 'not known for every clip'}")
         print(
             f"features   {features.n_frames} frames x {features.n_mels} bands, {features.clip_seconds:g} s at "
-            f"{features.sample_rate_hz} Hz; configuration {store.fingerprint}"
+            f"{features.sample_rate_hz} Hz"
         )
         print(f"classes    {len(store.classes)}, clips per class:")
         for label, count in zip(store.classes, store.tags.sum(axis=0).tolist(), strict=True):

@@ -1,22 +1,12 @@
-"""Log mel-band energies of audio: librosa's filters, and its primitives in less than half the time.
+"""Log mel-band energies of audio: librosa's filters and transform, in less than half the time.
 
-Conventions
------------
-* Frame ``k`` is the cell ``[k, k + 1) * n_hop`` samples; its window is centered on the middle of that cell. Where
-  the window reaches past either end of the audio it sees zeros.
-* ``round(n_samples / n_hop)`` frames: the 10 s clip at 20 ms has the paper's 500.
+* Frame ``k`` is ``[k, k + 1) * n_hop`` samples; its window is centered on the middle of that span. Where the window
+  reaches past either end of the audio it sees zeros. There are ``round(n_samples / n_hop)`` frames.
 * The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each
   of unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
-
-Precision
----------
-Single precision throughout, in less than half the time of double. Against a calculation in double precision (which
-librosa's is, inside) the logarithms differ by less than 1e-5 where a band lies within some 40 dB of the frame's
-loudest; in emptier bands, such as those above a codec's cut-off, by up to some 1e-4: the rounding of the loud bands,
-heard in the quiet ones. On real recordings 0.1 % of the values differ by more than 1e-5, none by more than 1e-4.
-``dtype=np.float64`` removes that.
-
-Nothing is standardized here (`crnn_weak.features.scaler`) and nothing decoded (`crnn_weak.audio`).
+* Single precision takes half the time of double. The logarithms differ from double precision by less than 1e-5 in
+  bands within some 40 dB of the frame's loudest. In emptier bands, such as those above a codec's cut-off, rounding
+  error of loud bands leaks in, up to some 1e-4. ``dtype=np.float64`` removes that.
 """
 
 from __future__ import annotations
@@ -30,8 +20,6 @@ import scipy.fft
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 
-__all__ = ["LogMelExtractor", "log_mel", "mel_basis"]
-
 # Windows of this many samples in total go into one FFT call: large enough that calls cost nothing, small enough that
 # the block stays in the cache and that the C library does not give its memory back to the system after each (with
 # twice as many it did, and a quarter of the time went into faulting the pages in again).
@@ -42,51 +30,31 @@ _BANDS = 5
 
 
 def mel_basis(config: FeatureConfig) -> np.ndarray:
-    """Return librosa's triangular mel filters (Slaney's scale and norm).
+    """Return librosa's mel filters (Slaney's scale and norm, unit area), float32 ``(n_mels, n_fft // 2 + 1)``.
 
     Computed in double precision: librosa's own single precision differs in the last bit.
-
-    Returns
-    -------
-    np.ndarray of float32, shape (n_mels, n_fft // 2 + 1)
-        Per hertz: each triangle has unit area.
     """
     import librosa.filters  # takes a second; needed only to compute features
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Empty filters")  # a band narrower than a bin is the floor, see below
-        basis = librosa.filters.mel(
-            sr=config.sample_rate_hz,
-            n_fft=config.n_fft,
-            n_mels=config.n_mels,
-            fmin=config.fmin_hz,
-            fmax=config.fmax_hz,
-            dtype=np.float64,
-        )
-    filters: np.ndarray = basis.astype(np.float32)
-    return filters
+        basis: np.ndarray = librosa.filters.mel(
+            sr=config.sample_rate_hz, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin_hz,
+            fmax=config.fmax_hz, dtype=np.float64,
+        )  # fmt: skip
+    return basis.astype(np.float32)
 
 
 class LogMelExtractor:
-    """Compute log mel-band energies; window and filters are made once.
+    """Computes log mel-band energies; window and filters are computed once.
 
-    Safe to share between threads and to pickle.
-
-    Parameters
-    ----------
-    config : FeatureConfig
-    dtype : np.float32 or np.float64
-        Of the window and the Fourier transform; the result is float32 in either case.
-
-    Attributes
-    ----------
-    window : np.ndarray, shape (n_window,)
-    basis : np.ndarray of float32, shape (n_mels, n_fft // 2 + 1)
+    `dtype` is that of the window and the Fourier transform; the result is float32 in either case. Safe to share between
+    threads and to pickle.
     """
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
         self.config = config
-        from scipy.signal import get_window  # half a second, as for librosa
+        from scipy.signal import get_window  # takes half a second
 
         self.window: np.ndarray = get_window("hamming", config.n_window).astype(dtype)  # periodic
         self.basis = mel_basis(config)
@@ -99,23 +67,7 @@ class LogMelExtractor:
             self._groups.append((bands, bins, np.ascontiguousarray(self.basis[bands, bins].T)))
 
     def __call__(self, audio: np.ndarray) -> np.ndarray:
-        """Return the log mel-band energies of audio of any length.
-
-        Parameters
-        ----------
-        audio : np.ndarray of float32, shape (n_samples,)
-            In [-1, 1], at ``config.sample_rate_hz``.
-
-        Returns
-        -------
-        np.ndarray of float32, shape (n_frames, n_mels)
-            ``n_frames = round(n_samples / n_hop)``; natural logarithm, ``log(log_floor)`` at the least.
-
-        Raises
-        ------
-        DataError
-            The audio is not one-dimensional, or shorter than half a frame.
-        """
+        """Return the log mel-band energies ``(n_frames, n_mels)`` of audio ``(n_samples,)``; see `log_mel`."""
         config = self.config
         audio = np.asarray(audio, dtype=np.float32)
         if audio.ndim != 1:
@@ -142,7 +94,7 @@ class LogMelExtractor:
     def _cut(self, audio: np.ndarray, first: int, last: int, out: np.ndarray) -> None:
         """Write the windowed frames ``[first, last)`` to ``out[:, :n_window]``.
 
-        Only the few frames that reach past the ends are made one by one; no padded copy of the audio is needed.
+        Only the few frames that reach past the ends are cut one by one; no padded copy of the audio is needed.
         """
         hop, size = self.config.n_hop, self.config.n_window
         lead = -((hop - size) // 2)  # frame k's window begins at k * hop - lead
@@ -170,17 +122,24 @@ def _extractor(config: FeatureConfig) -> LogMelExtractor:
 
 
 def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:
-    """Return the log mel-band energies of audio of any length; see `LogMelExtractor`.
+    """Return the log mel-band energies of audio of any length.
 
     Parameters
     ----------
     audio : np.ndarray of float32, shape (n_samples,)
+        In [-1, 1], at ``config.sample_rate_hz``.
     config : FeatureConfig, optional
         The paper's, by default.
 
     Returns
     -------
     np.ndarray of float32, shape (n_frames, n_mels)
+        ``n_frames = round(n_samples / n_hop)``; natural logarithm, at least ``log(log_floor)``.
+
+    Raises
+    ------
+    DataError
+        The audio is not one-dimensional, or shorter than half a frame.
 
     Examples
     --------

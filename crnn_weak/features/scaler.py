@@ -1,17 +1,8 @@
 """Standardization of log mel bands: scikit-learn's moments over batches, kept as plain arrays.
 
-Mean and standard deviation are per band, over the frames of the *training* clips: fit on the training store (on the
-rows that are trained on, where a validation part is held out) and apply to everything.
-
-Padded frames
--------------
-Frames wholly after the end of a short recording are added zeros. They do not enter the statistics, which therefore
-fit recordings of any length; they are transformed like all others and become one constant, finite, low value per band.
-Silence inside a recording counts.
-
-Constant bands
---------------
-A band whose deviation is below `STD_FLOOR` (a constant, as far as float32 can tell) is centered and not scaled.
+Mean and standard deviation are per band, over the recorded frames of the *training* clips. Padded frames do not enter
+the statistics, which therefore fit recordings of any length; they are transformed like all others and become one
+constant, finite, low value per band. Silence inside a recording counts.
 """
 
 from __future__ import annotations
@@ -26,10 +17,8 @@ from crnn_weak import timing
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 
-__all__ = ["STD_FLOOR", "Scaler"]
-
-#: Standard deviations below this count as zero. Logarithms of sound deviate by 1 to 3.
-STD_FLOOR = 1e-3
+# Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
+_STD_FLOOR = 1e-3
 # Rows per read: 64 clips of the paper's size are 5 MB.
 _BLOCK = 64
 
@@ -47,16 +36,10 @@ class _Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Per-band standardization of log mel-band energies.
+    """Per-band standardization of log mel-band energies."""
 
-    Attributes
-    ----------
-    mean, std : np.ndarray of float32, shape (n_mels,)
-        Finite; ``std > 0``.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
+    mean: np.ndarray  # float32, (n_mels,), finite
+    std: np.ndarray  # the same, and above 0
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -78,29 +61,14 @@ class Scaler:
 
     @classmethod
     def fit(cls, store: _Rows, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
-        """Fit on a feature store, reading a block of rows at a time.
-
-        Parameters
-        ----------
-        store : FeatureStore
-        rows : sequence of int, optional
-            The training rows; all, by default.
-
-        Raises
-        ------
-        DataError
-            There are no rows, or they hold nothing but padding.
-        """
+        """Fit on some rows of a feature store, by default all, reading a block at a time."""
         # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
         if chosen.size == 0:
             raise DataError("scaler: no rows to fit on; expected at least one training clip.")
         features = store.features
-        heard = np.array(
-            [
-                min(timing.frame_edges(0.0, float(seconds), features.hop_seconds)[1], features.n_frames)
-                for seconds in store.durations[chosen]
-            ]
+        n_valid_frames = np.array(
+            [timing.frame_edges(0.0, float(seconds), features.hop_seconds)[1] for seconds in store.durations[chosen]]
         )
         from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it
 
@@ -108,23 +76,16 @@ class Scaler:
         frame = np.arange(features.n_frames)
         for first in range(0, chosen.size, _BLOCK):
             block = slice(first, first + _BLOCK)
-            frames = store.read(chosen[block])[frame < heard[block, None]]
+            frames = store.read(chosen[block])[frame < n_valid_frames[block, None]]
             if len(frames):
                 moments.partial_fit(frames.astype(np.float64))
         if not hasattr(moments, "mean_"):
             raise DataError("scaler: the rows hold nothing but padding; check the clips' durations.")
         std = np.sqrt(moments.var_)
-        return cls(moments.mean_.astype(np.float32), np.where(std < STD_FLOOR, 1.0, std).astype(np.float32))
+        return cls(moments.mean_.astype(np.float32), np.where(std < _STD_FLOOR, 1.0, std).astype(np.float32))
 
     def transform(self, log_mel: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Return ``(log_mel - mean) / std`` as float32.
-
-        Parameters
-        ----------
-        log_mel : np.ndarray, shape (..., n_mels)
-        out : np.ndarray of float32, optional
-            Where to write; may be `log_mel` itself.
-        """
+        """Return ``(log_mel - mean) / std`` as float32 ``(..., n_mels)``; `out` may be `log_mel` itself."""
         scaled = np.subtract(log_mel, self.mean, out=out, dtype=np.float32)
         scaled /= self.std
         return scaled
@@ -134,7 +95,7 @@ class Scaler:
         return np.asarray(scaled * self.std + self.mean, dtype=np.float32)
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Return plain values; `from_dict` gives the same scaler back, bit by bit."""
+        """Return plain values, from which `from_dict` restores the scaler bit by bit."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     @classmethod

@@ -1,298 +1,368 @@
 """The feature store: one HDF5 file for the clips of one split.
 
-`build_store` fills it with parallel workers and one writer; killed at any moment, the next call goes on where it
-stopped, and the finished file is the same byte for byte. `FeatureStore` reads it, `verify_store` checks it. The
-format is in `crnn_weak.features.layout`.
+What is known before the first clip is decoded (`StoreHeader`) is written when the file is created, and the space of
+all rows is reserved in the same moment: contiguous, at offsets that never change. Rows are written and read through
+`np.memmap`, so a process can be killed at any moment and leaves a valid HDF5 file with some rows pending. While it is
+built the store is called ``<path>.partial``; the name ``<path>`` only ever belongs to a finished one.
 
-While it is built the store is called ``<path>.partial``; the name ``<path>`` only ever belongs to a finished one.
+Schema 2: attributes ``kind``, ``schema``, ``features`` (JSON), ``dataset``, ``data_fingerprint``, ``provenance``,
+``split``, ``digest`` (of the header), and
+
+=========================  ============================  =========================================================
+dataset                    shape                         content
+=========================  ============================  =========================================================
+``log_mel``                (clips, frames, bands) <f4    contiguous; NaN in the rows of clips that were not read
+``tags``                   (clips, classes) u1           weak labels
+``clip_ids``, ``classes``  (clips,), (classes,) string
+``status``                 (clips,) u1                   pending, ok, short, missing, unreadable: code in `STATUS`
+``crc32``                  (clips,) <u4                  of the row, its duration and its status
+``duration``               (clips,) <f8                  seconds of the recording, before padding or cutting
+``reason``                 (clips,) S240                 why a clip was not read; UTF-8
+``events/row`` ...         (events,)                     ``row <i8, onset <f8, offset <f8, label <u2``
+``events/known``           (clips,) u1                   whether the clip's events are known (none is also an answer)
+=========================  ============================  =========================================================
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import os
-import shutil
-import time
+import dataclasses
+import hashlib
+import json
+import mmap
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
+import h5py
 import numpy as np
-from tqdm import tqdm
 
-from crnn_weak.config import FeatureConfig
-from crnn_weak.data.base import Clip, Dataset
-from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
-from crnn_weak.features.extract import MapChunks, chunk_function, map_in_processes
-from crnn_weak.features.layout import READABLE, STATUS, StoreHeader, create, open_store, row_crc, write_row
-from crnn_weak.features.reader import FeatureStore, StoreReport, verify_store
-from crnn_weak.files import lock
-from crnn_weak.labels.classes import tag_array
+from crnn_weak.config import FeatureConfig, from_dict
+from crnn_weak.errors import ClipError, CrnnWeakError, DataError, FeatureStoreError, nearest_names
+from crnn_weak.labels.classes import class_indices
+from crnn_weak.labels.events import Event
 
-__all__ = ["FeatureStore", "StoreReport", "StoreWriter", "build_store", "store_header", "verify_store"]
-
-logger = logging.getLogger(__name__)
-
-# Clips per task: long enough that passing it on costs nothing, short enough for an even end.
-_CHUNK = 8
-# Seconds between lines in the log where no bar is shown.
-_LOG_EVERY = 30.0
-_NAME = {code: name for name, code in STATUS.items()}
+KIND = "crnn_weak features"
+SCHEMA = 2
+#: status -> code in the file
+STATUS = {"pending": 0, "ok": 1, "short": 2, "missing": 3, "unreadable": 4}
+_STATUS_NAME = {code: name for name, code in STATUS.items()}
+#: Codes of the rows that hold features.
+READABLE = (STATUS["ok"], STATUS["short"])
+REASON_BYTES = 240
+_REBUILD = "Build it again: `crnn-weak features build --overwrite`."
+# How much of the file may count as memory of this process.
+_MAPPED_BYTES = 2**25
 
 
-def store_header(dataset: Dataset, split: str, features: FeatureConfig, clips: list[Clip]) -> StoreHeader:
-    """Return what a store of these clips will say of them."""
-    return StoreHeader(
-        features=features,
-        classes=tuple(dataset.classes),
-        clip_ids=tuple(clip.clip_id for clip in clips),
-        tags=tag_array([clip.tags for clip in clips], dataset.classes),
-        events=tuple(clip.events for clip in clips),
-        split=split,
-        dataset=dataset.name,
-        data_fingerprint=dataset.fingerprint,
-        provenance=dataset.provenance,
-    )
+@dataclass(frozen=True)
+class StoreHeader:
+    """All that is known of a store before its first clip is decoded, for all listed clips, found or not."""
+
+    features: FeatureConfig
+    classes: tuple[str, ...]
+    clip_ids: tuple[str, ...]
+    tags: np.ndarray  # bool, (n_listed, n_classes)
+    events: tuple[tuple[Event, ...] | None, ...]  # for each clip; None where they are not known
+    split: str
+    dataset: str
+    data_fingerprint: str
+    provenance: str
+
+    def __post_init__(self) -> None:
+        if not self.clip_ids:
+            raise DataError(
+                f"split {self.split!r} of {self.dataset} lists no clips; a feature store needs at least one."
+            )
+        (twice, count), *_ = Counter(self.clip_ids).most_common(1)
+        if count > 1:
+            raise DataError(f"split {self.split!r} of {self.dataset} lists clip {twice!r} twice; expected once.")
+
+    @property
+    def digest(self) -> str:
+        """Digest of the header; two builds with the same digest make the same file."""
+        sha256 = hashlib.sha256()
+        facts = [SCHEMA, dataclasses.asdict(self.features), self.classes, self.clip_ids]
+        facts += [self.split, self.dataset, self.data_fingerprint, self.provenance]
+        sha256.update(json.dumps(facts, sort_keys=True).encode())
+        sha256.update(np.ascontiguousarray(self.tags, dtype=np.uint8).tobytes())
+        for array in self.event_table().values():
+            sha256.update(array.tobytes())
+        return sha256.hexdigest()[:32]
+
+    def event_table(self) -> dict[str, np.ndarray]:
+        """Return the columns of the events, by name."""
+        events = [(row, event) for row, listed in enumerate(self.events) for event in listed or ()]
+        labels = class_indices((event.label for _, event in events), self.classes, where="events")
+        return {
+            "row": np.array([row for row, _ in events], dtype="<i8"),
+            "onset": np.array([event.onset for _, event in events], dtype="<f8"),
+            "offset": np.array([event.offset for _, event in events], dtype="<f8"),
+            "label": np.array(labels, dtype="<u2"),
+            "known": np.array([listed is not None for listed in self.events], dtype="u1"),
+        }
+
+    def row_fields(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Return shape and type of the datasets that are filled row by row."""
+        n_listed = len(self.clip_ids)
+        return {
+            "status": ((n_listed,), "u1"),
+            "crc32": ((n_listed,), "<u4"),
+            "duration": ((n_listed,), "<f8"),
+            "reason": ((n_listed,), f"S{REASON_BYTES}"),
+            "log_mel": ((n_listed, self.features.n_frames, self.features.n_mels), "<f4"),
+        }
 
 
-class StoreWriter:
-    """Fills the rows of a store, in any order, and gives it its name when all are filled.
+class FeatureStore:
+    """The features and labels of the readable clips of one split, read from HDF5 a batch at a time.
 
-    Takes up a ``.partial`` file with the same header: rows that are done and whose checksums hold stay, all others
-    are `pending`, among them those of clips that could not be read (they may be there by now).
+    Rows count the *readable* clips only (status ok or short), in the order in which the data set lists them; clips that
+    could not be read are in `skipped`, with the reason. Reads from a memory map; safe between threads and forks, and
+    picklable. A context manager.
 
     Parameters
     ----------
-    path : Path
-        Of the finished store.
-    header : StoreHeader
+    path : path
+    expected : FeatureConfig, optional
+        Refuse a store with different features.
+
+    Attributes
+    ----------
+    classes, clip_ids : tuple of str
+    tags : np.ndarray of bool, shape (n_clips, n_classes)
+    durations : np.ndarray of float64, shape (n_clips,)
+        Seconds of each recording, before padding or cutting.
+    features : FeatureConfig
+    split, provenance : str
+    digest : str
+        Of all that was known before the first clip was decoded.
+    counts : dict of str to int
+        Listed clips by status: ok, short, missing, unreadable.
+    skipped : tuple of (clip id, status, reason)
 
     Raises
     ------
     FeatureStoreError
-        The disk has too little room.
+        The file is missing, damaged, unfinished, or has different features.
     """
 
-    def __init__(self, path: Path, header: StoreHeader) -> None:
-        self.path = path
-        self.partial = path.with_name(path.name + ".partial")
-        self.header = header
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._resumes():
-            self._check_room()
-            try:
-                create(self.partial, header)
-            except OSError as error:
-                raise FeatureStoreError(f"{self.partial}: cannot be written ({error.strerror or error}).") from None
-        _, self._rows = open_store(self.partial, writable=True)
-        self._done = self._sound_rows()
+    def __init__(self, path: str | Path, expected: FeatureConfig | None = None) -> None:
+        self.path = Path(path)
+        header, rows = open_store(self.path)
+        if expected is not None and header.features != expected:
+            raise FeatureStoreError(f"{self.path}: {_difference(header.features, expected)}")
+        status = np.array(rows["status"])
+        if status.max() > max(STATUS.values()):
+            raise FeatureStoreError(f"{self.path}: damaged, an unknown row status ({status.max()}). {_REBUILD}")
+        n_pending = int((status == STATUS["pending"]).sum())
+        if n_pending:
+            raise FeatureStoreError(
+                f"{self.path}: unfinished, {n_pending} of {len(status)} clips are pending. "
+                "Rerun the same `crnn-weak features build` to resume."
+            )
+        readable = np.isin(status, READABLE)
+        self._rows = np.flatnonzero(readable)
+        self.classes = header.classes
+        self.clip_ids = tuple(header.clip_ids[row] for row in self._rows)
+        self.tags = header.tags[self._rows]
+        self.durations = rows["duration"][self._rows]
+        self.features = header.features
+        self.split = header.split
+        self.provenance = header.provenance
+        self.digest = header.digest
+        self.n_listed = len(header.clip_ids)
+        self.counts = {name: int((status == code).sum()) for name, code in STATUS.items() if name != "pending"}
+        self.skipped = tuple(
+            (header.clip_ids[row], _STATUS_NAME[int(status[row])], bytes(rows["reason"][row]).decode(errors="replace"))
+            for row in np.flatnonzero(~readable)
+        )
+        self._events = tuple(header.events[row] for row in self._rows)
+        self._crc32 = rows["crc32"][self._rows]
+        self._status = status[self._rows]
+        self._log_mel: Any = rows["log_mel"]  # np.memmap; None after pickling
+        self._n_mapped_bytes = 0
+        self._positions: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({self.path.name}: {self.coverage}, split {self.split}, {len(self.classes)} classes)"
+
+    def close(self) -> None:
+        """Close the file; the next `read` opens it again."""
+        self._log_mel = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_log_mel": None}
 
     @property
-    def pending(self) -> np.ndarray:
-        """The rows still to fill."""
-        return np.flatnonzero(~self._done)
+    def n_clips(self) -> int:
+        """Number of readable clips."""
+        return len(self._rows)
 
-    def write(self, row: int, log_mel: np.ndarray | None, *, status: str, duration: float, reason: str = "") -> None:
-        """Fill a row; features for status ok and short, None and a reason for the others."""
-        write_row(self._rows, row, log_mel, status=status, duration=duration, reason=reason)
-        self._done[row] = True
+    @property
+    def coverage(self) -> str:
+        """``"n of N clips"``, for every table."""
+        return f"{self.n_clips} of {self.n_listed} clips"
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of clips of each status."""
-        return {name: int((self._rows["status"] == code).sum()) for name, code in STATUS.items()}
+    @property
+    def has_events(self) -> bool:
+        """True if onsets and offsets are known for every readable clip."""
+        return all(events is not None for events in self._events)
 
-    def reasons(self) -> list[bytes]:
-        """Return why clips were not read, empty for those that were."""
-        return [bytes(reason) for reason in self._rows["reason"]]
+    @property
+    def events(self) -> dict[str, tuple[Event, ...]]:
+        """Reference events by clip id, of the readable clips whose events are known."""
+        pairs = zip(self.clip_ids, self._events, strict=True)
+        return {clip_id: events for clip_id, events in pairs if events is not None}
 
-    def finish(self) -> None:
-        """Give the store its name.
+    def row(self, clip_id: str) -> int:
+        """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""
+        if self._positions is None:
+            self._positions = {name: row for row, name in enumerate(self.clip_ids)}
+        if clip_id not in self._positions:
+            for name, status, reason in self.skipped:
+                if name == clip_id:
+                    raise ClipError(f"{self.path}: clip {clip_id!r} is {status} ({reason}).")
+            raise ClipError(f"{self.path}: no clip {clip_id!r}. {nearest_names(clip_id, self.clip_ids)}")
+        return self._positions[clip_id]
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the log mel-band energies of some clips, not standardized, after a check of their checksums.
+
+        Nothing is cached: memory is that of the answer.
+
+        Parameters
+        ----------
+        rows : sequence of int, length n
+            In any order, duplicates allowed, each in [0, n_clips).
+
+        Returns
+        -------
+        np.ndarray of float32, shape (n, n_frames, n_mels)
+            In the order of `rows`; the caller's own.
 
         Raises
         ------
+        IndexError
+            A row is out of range.
         FeatureStoreError
-            Rows are pending.
+            A row is damaged, or the file was changed after it was opened.
         """
-        if not self._done.all():
-            raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
-        self.close()
-        with self.partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self.partial, self.path)
+        chosen = np.asarray(rows, dtype=np.int64)
+        if chosen.ndim != 1:
+            raise IndexError(f"{self.path}: rows of shape {chosen.shape}; expected one dimension.")
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
+            raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()}; expected 0 to {len(self) - 1}.")
+        data = self._log_mel
+        if data is None:
+            header, fields = open_store(self.path)
+            if header.digest != self.digest:
+                raise FeatureStoreError(f"{self.path}: was replaced by another store after it was opened.")
+            self._log_mel = data = fields["log_mel"]
+        if self.path.exists() and self.path.stat().st_size < data.offset + data.nbytes:
+            # Reading behind the end of a file ends the process.
+            raise FeatureStoreError(f"{self.path}: cut short after it was opened. {_REBUILD}")
+        values: np.ndarray = np.asarray(data)[self._rows[chosen]]
+        for row, log_mel in zip(chosen, values, strict=True):
+            if row_crc(log_mel, self.durations[row], self._status[row]) != self._crc32[row]:
+                raise FeatureStoreError(f"{self.path}: the row of clip {self.clip_ids[row]!r} is damaged. {_REBUILD}")
+        self._n_mapped_bytes += values.nbytes
+        if self._n_mapped_bytes > _MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            # The system may keep these pages cached; they no longer count as memory of this process.
+            data._mmap.madvise(mmap.MADV_DONTNEED)
+            self._n_mapped_bytes = 0
+        return values
 
-    def close(self) -> None:
-        """Leave the ``.partial`` file for the next time."""
-        self._rows = {}
 
-    def discard(self) -> None:
-        """Delete the ``.partial`` file."""
-        self.close()
-        self.partial.unlink(missing_ok=True)
-
-    def _resumes(self) -> bool:
-        if not self.partial.exists():
-            return False
-        try:
-            found, _ = open_store(self.partial)
-        except FeatureStoreError as error:
-            logger.warning("%s cannot be resumed, starting again (%s)", self.partial, error)
-            return False
-        if found.digest != self.header.digest:
-            logger.warning("%s is of other clips or another configuration, starting again", self.partial)
-            return False
-        return True
-
-    def _sound_rows(self) -> np.ndarray:
-        rows = self._rows
-        done = np.isin(rows["status"], [STATUS[name] for name in READABLE])
-        n_damaged = 0
-        for row in np.flatnonzero(done):
-            status = _NAME[int(rows["status"][row])]
-            if row_crc(rows["log_mel"][row], float(rows["duration"][row]), status) != rows["crc32"][row]:
-                done[row] = False
-                n_damaged += 1
-        if n_damaged:
-            logger.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
-        return done
-
-    def _check_room(self) -> None:
-        config = self.header.features
-        needed = len(self.header.clip_ids) * config.n_frames * config.n_mels * 4
-        free = shutil.disk_usage(self.path.parent).free
-        if needed > free:
+def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict[str, np.ndarray]]:
+    """Return the header of a store, and memory maps of its row fields by name."""
+    try:
+        # No lock: a store is complete when it has its name, and read-only file systems refuse locks.
+        with h5py.File(path, "r", locking=False) as file:
+            header = _read_header(file, path)
+            fields = header.row_fields()
+            stored = {name: (file[name].shape, file[name].dtype, file[name].id.get_offset()) for name in fields}
+    except FileNotFoundError:
+        raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak features build`.") from None
+    except FeatureStoreError:
+        raise
+    # Report any failure to make sense of the file as a damaged file.
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, CrnnWeakError) as error:
+        raise FeatureStoreError(f"{path}: damaged, or no HDF5 file ({error}). {_REBUILD}") from None
+    maps: dict[str, np.ndarray] = {}
+    size = path.stat().st_size
+    for name, (shape, kind) in fields.items():
+        stored_shape, stored_kind, offset = stored[name]
+        if (stored_shape, stored_kind) != (shape, np.dtype(kind)) or offset is None:
             raise FeatureStoreError(
-                f"{self.path}: {len(self.header.clip_ids)} clips need {needed / 1e9:.1f} GB, the disk has "
-                f"{free / 1e9:.1f} GB free. Make room, or choose another folder."
+                f"{path}: {name} is {stored_shape} {stored_kind}; expected {shape} {kind}, contiguous. {_REBUILD}"
             )
+        end = offset + int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+        if size < end:
+            raise FeatureStoreError(f"{path}: cut short, {size} bytes of {end}. {_REBUILD}")
+        maps[name] = np.memmap(path, kind, "r+" if writable else "r", offset, shape)
+    return header, maps
 
 
-def build_store(
-    dataset: Dataset,
-    split: str,
-    features: FeatureConfig,
-    path: str | Path,
-    *,
-    jobs: int = 1,
-    progress: bool = False,
-    overwrite: bool = False,
-    map_chunks: MapChunks | None = None,
-) -> FeatureStore:
-    """Compute the features of a split and store them; go on with a half-built store; keep a finished one.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    split : str
-    features : FeatureConfig
-    path : path
-        The finished file. A store of the same clips and the same configuration that is already there is returned
-        as it is; any other file there is an error without `overwrite`.
-    jobs : int
-        Worker processes; decoding and features are computed there, this process alone writes. A second process
-        that builds in the same folder waits.
-    progress : bool
-        Show a bar on stderr.
-    overwrite : bool
-        Build anew; the old file stays until the new one is finished.
-    map_chunks : callable, optional
-        Another scheduler: ``map_chunks(function, chunks)`` gives ``function(chunk)`` of every chunk, in any order.
-
-    Returns
-    -------
-    FeatureStore
-
-    Raises
-    ------
-    DataError
-        The split lists no clips, or none of them can be read.
-    ConfigError
-        `jobs` is below 1.
-    FeatureStoreError
-        The file exists and is another, or the disk is too small.
-    """
-    path = Path(path)
-    if jobs < 1:
-        raise ConfigError(f"jobs = {jobs}: expected 1 or more worker processes.")
-    clips = list(dataset.clips(split))
-    header = store_header(dataset, split, features, clips)
-    if path.exists() and not overwrite:
-        return _existing(path, header, clips)
-    with lock(path.parent, wait_seconds=math.inf):
-        if path.exists() and not overwrite:  # another process was faster
-            return _existing(path, header, clips)
-        writer = StoreWriter(path, header)
-        try:
-            _fill(writer, clips, map_chunks or map_in_processes(jobs), features, progress)
-            counts = _check_any_readable(writer, clips)
-        finally:
-            writer.close()
-        writer.finish()
-    logger.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    return FeatureStore(path, features)
-
-
-def _fill(writer: StoreWriter, clips: list[Clip], run: MapChunks, features: FeatureConfig, progress: bool) -> None:
-    pending = writer.pending.tolist()
-    n_done = len(clips) - len(pending)
-    if n_done:
-        logger.info("%s: %d of %d clips are there already", writer.partial, n_done, len(clips))
-    chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
-    n_bad = 0
-    logged = time.monotonic()
-    with tqdm(total=len(clips), initial=n_done, unit="clip", desc="features", disable=not progress) as bar:
-        for results in run(chunk_function(features), chunks):
-            for row, (log_mel, status, duration, message) in results:
-                if log_mel is None:
-                    n_bad += 1
-                    logger.debug("%s: %s (%s)", clips[row].clip_id, status, message)
-                writer.write(row, log_mel, status=status, duration=duration, reason=message)
-            bar.update(len(results))
-            if n_bad:
-                bar.set_postfix(skipped=n_bad, refresh=False)
-            if not progress and time.monotonic() - logged > _LOG_EVERY:
-                logged = time.monotonic()
-                logger.info("%s: %d of %d clips", writer.path, len(clips) - len(writer.pending), len(clips))
-    left = writer.pending
-    if left.size:
+def _read_header(file: h5py.File, path: Path) -> StoreHeader:
+    attributes = dict(file.attrs)
+    if attributes.get("kind") != KIND:
+        raise FeatureStoreError(f"{path}: an HDF5 file, but not a feature store of crnn_weak.")
+    if int(attributes["schema"]) != SCHEMA:
         raise FeatureStoreError(
-            f"{writer.partial}: {left.size} clips came back from no worker. Start the same command again."
+            f"{path}: schema {attributes['schema']}, but this version reads schema {SCHEMA}. {_REBUILD}"
         )
-
-
-def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int]:
-    """Return the count of each status; refuse a store without one readable clip, and leave nothing of it."""
-    counts, reasons = writer.counts(), writer.reasons()
-    if not counts["ok"] + counts["short"]:
-        examples = [
-            f"{clip.clip_id}: {reason.decode(errors='replace')}"
-            for clip, reason in zip(clips[:3], reasons, strict=False)
-        ]
-        writer.discard()
-        raise DataError(
-            f"{writer.path}: none of the {len(clips)} clips of split {writer.header.split!r} can be read "
-            f"({counts['missing']} missing, {counts['unreadable']} unreadable; {'; '.join(examples)}). "
-            "Check the folder with `crnn-weak data check`."
-        )
-    if counts["missing"] + counts["unreadable"]:
-        logger.warning(
-            "%s: %d clips are missing and %d unreadable; `crnn-weak features info` lists them",
-            writer.path,
-            counts["missing"],
-            counts["unreadable"],
-        )
-    return counts
-
-
-def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
-    store = FeatureStore(path, header.features)
-    if store.digest != header.digest:
+    events: list[list[Event] | None] = [[] if known else None for known in file["events/known"][:]]
+    classes = tuple(file["classes"].asstr()[:])
+    columns = [file[f"events/{name}"][:].tolist() for name in ("row", "onset", "offset", "label")]
+    for row, onset, offset, label in zip(*columns, strict=True):
+        events[row].append(Event(onset, offset, classes[label]))  # type: ignore[union-attr]
+    header = StoreHeader(
+        features=from_dict({"features": json.loads(attributes["features"])}).features,
+        classes=classes,
+        clip_ids=tuple(file["clip_ids"].asstr()[:]),
+        tags=file["tags"][:].astype(bool),
+        events=tuple(None if listed is None else tuple(listed) for listed in events),
+        split=str(attributes["split"]),
+        dataset=str(attributes["dataset"]),
+        data_fingerprint=str(attributes["data_fingerprint"]),
+        provenance=str(attributes["provenance"]),
+    )
+    if header.digest != attributes.get("digest"):
         raise FeatureStoreError(
-            f"{path}: holds other clips or labels ({store.provenance}; split {store.split}) than those asked for "
-            f"({header.provenance}; split {header.split}). Choose another name, or build it again with --overwrite."
+            f"{path}: damaged, its labels or settings are not those it was written with. {_REBUILD}"
         )
-    missing = {clip_id for clip_id, status, _ in store.skipped if status == "missing"}
-    back = sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips)
-    if back:
-        logger.warning(
-            "%s: %d clips that were missing are there now; build it again with --overwrite to use them", path, back
-        )
-    return store
+    return header
+
+
+def row_crc(log_mel: np.ndarray, duration: float, status: int) -> int:
+    """Return the checksum of one row: its features, duration and status."""
+    data = np.ascontiguousarray(log_mel, dtype="<f4")
+    return zlib.crc32(struct.pack("<dB", duration, status), zlib.crc32(data.data))
+
+
+def _difference(stored: FeatureConfig, expected: FeatureConfig) -> str:
+    differing = [
+        f"{field.name} {getattr(stored, field.name)!r} (expected {getattr(expected, field.name)!r})"
+        for field in dataclasses.fields(FeatureConfig)
+        if getattr(stored, field.name) != getattr(expected, field.name)
+    ]
+    return (
+        f"features of another configuration: {', '.join(differing)}. "
+        "Build it again with `crnn-weak features build --overwrite`, or use the configuration in the file."
+    )

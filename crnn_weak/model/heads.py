@@ -1,6 +1,7 @@
 """Weak heads: from the frame scores of output `strong` to the clip scores of output `weak`.
 
-To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to `crnn_weak.config.WEAK_HEADS`.
+To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to the choices of
+`crnn_weak.config.ModelConfig.weak_head`.
 
 =======================  ==========================================================  ==========================
 head                     clip score of one class from its frame scores s             weights learned  (C classes)

@@ -12,7 +12,7 @@ from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import DataError
-from crnn_weak.features.store import build_store
+from crnn_weak.features.build import build_store
 from crnn_weak.files import relative_path
 
 __all__ = ["Prepared", "prepare"]
@@ -75,11 +75,6 @@ def prepare(
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
     stores = cache / f"features-{dataset.name}-{configuration.fingerprint(config.features, dataset.fingerprint)}"
     stores.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {}
-    if scheduler is not None:
-        from crnn_weak.parallel import dask_map
-
-        options["map_chunks"] = dask_map(scheduler)
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
     has_evaluation = "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation"))
     splits = ("train", "test", "evaluation") if has_evaluation else ("train", "test")
@@ -94,7 +89,8 @@ def prepare(
     for split in splits:
         began = time.perf_counter()
         path = stores / f"{split}.h5"
-        with build_store(dataset, split, config.features, path, jobs=jobs, progress=progress, **options) as store:
+        work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
+        with build_store(dataset, split, config.features, path, **work) as store:
             coverage = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
         data["coverage"][split] = coverage
         data[f"{split}_store"] = relative_path(path, folder)

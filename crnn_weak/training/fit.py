@@ -253,7 +253,7 @@ def _run_epochs(
         if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
             raise RunError(
                 f"{files.folder}: the loss is not a number after epoch {state.epoch + 1}. "
-                "Lower training.learning_rate, or check the store with `crnn-weak features verify`."
+                "Lower training.learning_rate, or check the features."
             )
         _after_epoch(fit, row, files, unaveraged.weights)
         log.debug("%s epoch %d val_loss %.4f", files.folder, state.epoch, row["val_loss"])

@@ -1,9 +1,6 @@
 """``crnn-weak features``."""
 
 import json
-import os
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -40,7 +37,7 @@ def opened(tmp_path, monkeypatch):
     return seen
 
 
-def test_build_verify_info(opened, tmp_path, capsys):
+def test_build_and_info(opened, tmp_path, capsys):
     out = str(tmp_path / "train.h5")
     command = ["features", "build", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
     assert main(command) == 0
@@ -50,9 +47,6 @@ def test_build_verify_info(opened, tmp_path, capsys):
     assert opened == {"source": "folder", "jobs": 1, "progress": False}
     assert FeatureStore(out, TINY).n_clips == 2
 
-    assert main(["features", "verify", out]) == 0
-    assert "sound; 2 of 3 clips" in capsys.readouterr().out
-
     assert main(["features", "info", out]) == 0
     shown = capsys.readouterr().out
     assert "20 frames x 8 bands" in shown
@@ -61,7 +55,7 @@ def test_build_verify_info(opened, tmp_path, capsys):
     assert main(["features", "info", out, "--skipped", "0"]) == 0
     assert "1 more (--skipped 1)" in capsys.readouterr().out
 
-    assert main(command) == 0  # there already, and kept
+    assert main(command) == 0  # exists, and is kept
     assert main([*command, "--set", "features.n_mels=10"]) == 2
     assert "n_mels 8 (expected 10)" in capsys.readouterr().err
     assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0
@@ -71,10 +65,10 @@ def test_errors_are_one_line_and_2(opened, tmp_path, capsys):
     out = str(tmp_path / "train.h5")
     path = make_store(tmp_path, n_clips=4).path
     with h5py.File(path, "r+") as file:
-        file["log_mel"][2, 0, 0] += 1.0
+        file.attrs["split"] = "test"
     for command, message in [
-        (["verify", str(tmp_path / "none.h5")], "no such feature store"),
-        (["verify", str(path)], "1 of 4 rows are damaged (clip-00002)"),
+        (["info", str(tmp_path / "none.h5")], "no such feature store"),
+        (["info", str(path)], "not those it was written with"),
         (["info", __file__], "damaged, or no HDF5 file"),
         (["build", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
         (["build", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
@@ -85,16 +79,3 @@ def test_errors_are_one_line_and_2(opened, tmp_path, capsys):
         assert message in error
         assert error.count("\n") == 1
     assert not (tmp_path / "train.h5").exists()
-
-
-def test_help_needs_no_tensorflow_and_no_audio_library():
-    code = (
-        "import sys; from crnn_weak.cli import main\n"
-        "try: main(['features', 'build', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print({'tensorflow', 'keras', 'librosa', 'h5py', 'scipy'} & set(sys.modules))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert "example: crnn-weak features build" in " ".join(shown.stdout.split())
-    assert shown.stdout.endswith("set()\n")

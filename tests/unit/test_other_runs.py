@@ -9,8 +9,8 @@ from helpers import TINY, make_events
 
 from crnn_weak.config import Config, FeatureConfig, ModelConfig, TrainingConfig, load_config, to_toml
 from crnn_weak.errors import RunError
-from crnn_weak.features.layout import StoreHeader
-from crnn_weak.features.store import StoreWriter
+from crnn_weak.features.build import StoreWriter
+from crnn_weak.features.store import StoreHeader
 from crnn_weak.files import write_json, write_text
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event

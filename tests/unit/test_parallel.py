@@ -15,8 +15,8 @@ from helpers import TINY, ListDataset
 from crnn_weak.audio import write_audio
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
-from crnn_weak.features.store import build_store
-from crnn_weak.parallel import dask_map, run_tasks
+from crnn_weak.features.build import build_store
+from crnn_weak.parallel import run_tasks
 
 
 def _folders(tmp_path, n, **options):
@@ -104,9 +104,6 @@ class TestDask:
         assert found == {i: i * i for i in range(40)}
         assert polls
 
-    def test_map_chunks(self, cluster):
-        assert sorted(dask_map(cluster)(tasks.square, [1, 2, 3])) == [1, 4, 9]
-
     def test_a_feature_store_is_the_same_byte_for_byte(self, cluster, tmp_path):
         rng = np.random.default_rng(0)
         clips = []
@@ -118,7 +115,7 @@ class TestDask:
         dataset = ListDataset(clips)
         with build_store(dataset, "train", TINY, tmp_path / "here.h5") as store:
             assert store.counts["ok"] == 30
-        with build_store(dataset, "train", TINY, tmp_path / "dask.h5", map_chunks=dask_map(cluster)) as store:
+        with build_store(dataset, "train", TINY, tmp_path / "dask.h5", scheduler=cluster) as store:
             assert store.counts["missing"] == 1
         assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "dask.h5").read_bytes()
 

@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -12,12 +13,12 @@ import pytest
 from helpers import TINY, ListDataset, make_store
 
 from crnn_weak.audio import write_audio
-from crnn_weak.config import fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, ConfigError, DataError, FeatureStoreError, LabelError
-from crnn_weak.features.extract import RowFeatures, extract_clip
+from crnn_weak.features.build import build_store
+from crnn_weak.features.extract import extract_clip
 from crnn_weak.features.log_mel import log_mel
-from crnn_weak.features.store import FeatureStore, build_store, verify_store
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz
@@ -43,6 +44,13 @@ def dataset(tmp_path):
     return ListDataset(clips)
 
 
+def _refuses(path, *parts):
+    with pytest.raises(FeatureStoreError) as error:
+        FeatureStore(path).read(range(4))
+    for part in (str(path), *parts):
+        assert part in str(error.value)
+
+
 def test_a_store_holds_what_the_clips_hold(dataset, tmp_path):
     with build_store(dataset, "train", TINY, tmp_path / "new" / "features.h5") as store:
         assert store.clip_ids == ("--clip 0", "--clip 1", "--clip 2", "--clip 5")
@@ -54,56 +62,39 @@ def test_a_store_holds_what_the_clips_hold(dataset, tmp_path):
         assert not store.has_events
         assert set(store.events) == {"--clip 0", "--clip 1", "--clip 2"}
         assert store.events["--clip 2"] == (Event(0.25, 1.0, "drill"), Event(0.0, 0.0, "bell"))
-        assert (store.split, store.dataset, store.provenance) == ("train", "list", dataset.provenance)
-        assert (store.features, store.fingerprint) == (TINY, fingerprint(TINY))
+        assert (store.split, store.provenance, store.features) == ("train", dataset.provenance, TINY)
         assert [entry[:2] for entry in store.skipped] == [("--clip 3", "unreadable"), ("--clip 4", "missing")]
         assert "3.wav" in store.skipped[0][2]
         assert str(tmp_path) not in store.skipped[0][2]
-        got = store.read(range(4))
+        found = store.read(range(4))
     for index, (row, seconds) in enumerate([(0, 2.0), (1, 2.0), (2, 1.25), (5, 2.5)]):
         padded = np.zeros(2 * RATE, np.float32)
         sound = _audio(row, seconds)[: 2 * RATE]
         padded[: len(sound)] = sound
-        np.testing.assert_array_equal(got[index], log_mel(padded, TINY))
-
-
-def test_rows_of_clips_that_were_not_read_are_nan_in_the_file(dataset, tmp_path):
-    build_store(dataset, "train", TINY, tmp_path / "features.h5")
-    with h5py.File(tmp_path / "features.h5") as file:
-        assert np.isnan(file["log_mel"][3:5]).all()
-        assert np.isfinite(file["log_mel"][[0, 1, 2, 5]]).all()
+        np.testing.assert_array_equal(found[index], log_mel(padded, TINY))
+    with h5py.File(store.path) as file:
+        assert np.isnan(file["log_mel"][3:5]).all()  # of clips that were not read
         assert file["tags"].dtype == np.uint8
         assert file["log_mel"].chunks is None
 
 
-def test_worker_processes_make_the_same_file(dataset, tmp_path):
-    build_store(dataset, "train", TINY, tmp_path / "one.h5")
+def test_processes_and_schedulers_make_the_same_file(dataset, tmp_path, monkeypatch):
     more = ListDataset([*dataset.listed, *(dataclasses.replace(dataset.listed[0], clip_id=f"c{i}") for i in range(20))])
-    build_store(more, "train", TINY, tmp_path / "more.h5")
-    build_store(more, "train", TINY, tmp_path / "more2.h5", jobs=2)
-    assert (tmp_path / "more.h5").read_bytes() == (tmp_path / "more2.h5").read_bytes()
-    assert (tmp_path / "one.h5").read_bytes() != (tmp_path / "more.h5").read_bytes()
-    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["audio", "more.h5", "more2.h5", "one.h5"]
+    build_store(dataset, "train", TINY, tmp_path / "fewer.h5")
+    build_store(more, "train", TINY, tmp_path / "one.h5")
+    build_store(more, "train", TINY, tmp_path / "two.h5", jobs=2)
 
-
-def test_another_scheduler_plugs_in_and_may_run_a_chunk_twice(dataset, tmp_path):
-    more = ListDataset([dataclasses.replace(dataset.listed[i % 3], clip_id=f"c{i}") for i in range(20)])
-
-    def backwards(function, chunks):
+    def backwards_and_twice(function, tasks, *, jobs, scheduler):
+        assert scheduler == "tcp://somewhere"
         function = pickle.loads(pickle.dumps(function))
-        for chunk in [*reversed(chunks), chunks[1]]:
-            yield [RowFeatures(*result) for result in function(pickle.loads(pickle.dumps(chunk)))]
+        for task in [*reversed(tasks), tasks[1]]:
+            yield 0, function(pickle.loads(pickle.dumps(task)))
 
-    build_store(more, "train", TINY, tmp_path / "a.h5")
-    build_store(more, "train", TINY, tmp_path / "b.h5", map_chunks=backwards)
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
-    with pytest.raises(FeatureStoreError, match="4 clips came back from no worker"):
-        build_store(
-            more, "train", TINY, tmp_path / "c.h5", map_chunks=lambda function, chunks: map(function, chunks[:-1])
-        )
-    assert (tmp_path / "c.h5.partial").exists()
-    build_store(more, "train", TINY, tmp_path / "c.h5")
-    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "c.h5").read_bytes()
+    monkeypatch.setattr("crnn_weak.features.build.run_tasks", backwards_and_twice)
+    build_store(more, "train", TINY, tmp_path / "cluster.h5", scheduler="tcp://somewhere")
+    contents = [(tmp_path / f"{name}.h5").read_bytes() for name in ("one", "two", "cluster", "fewer")]
+    assert contents[0] == contents[1] == contents[2] != contents[3]
+    assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.parametrize(
@@ -113,19 +104,15 @@ def test_any_rows_in_any_order(tmp_path, rows):
     with make_store(tmp_path, n_clips=24, unreadable=[2]) as store:
         with h5py.File(store.path) as file:
             readable = np.delete(file["log_mel"][:], 2, axis=0)
-        got = store.read(rows)
-        assert got.shape == (len(rows), TINY.n_frames, TINY.n_mels)
-        assert got.dtype == np.float32
-        assert got.flags.writeable
-        np.testing.assert_array_equal(got, readable[rows] if rows else got)
-        np.testing.assert_array_equal(store.read(np.array(rows, dtype=np.int32)), got)
-
-
-def test_rows_out_of_range_are_refused(tmp_path):
-    with make_store(tmp_path, n_clips=5) as store:
-        for rows in ([5], [-1], [[0, 1]]):
+        found = store.read(rows)
+        assert found.shape == (len(rows), TINY.n_frames, TINY.n_mels)
+        assert found.dtype == np.float32
+        assert found.flags.writeable
+        np.testing.assert_array_equal(found, readable[rows] if rows else found)
+        np.testing.assert_array_equal(store.read(np.array(rows, dtype=np.int32)), found)
+        for wrong in ([23], [-1], [[0, 1]]):
             with pytest.raises(IndexError):
-                store.read(rows)
+                store.read(wrong)
 
 
 def _read_in_child(store, connection):
@@ -134,22 +121,22 @@ def _read_in_child(store, connection):
 
 def test_threads_forks_and_pickles_read_the_same(tmp_path):
     store = make_store(tmp_path, n_clips=40)
-    want = store.read(range(40))
+    expected = store.read(range(40))
     rng = np.random.default_rng(0)
     orders = [rng.permutation(40) for _ in range(60)]
     with ThreadPoolExecutor(4) as pool:
-        for order, got in zip(orders, pool.map(store.read, orders), strict=True):
-            np.testing.assert_array_equal(got, want[order])
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read([3]), want[[3]])
+        for order, found in zip(orders, pool.map(store.read, orders), strict=True):
+            np.testing.assert_array_equal(found, expected[order])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).read([3]), expected[[3]])
     receiver, sender = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=_read_in_child, args=(store, sender))
     child.start()
-    process, got = receiver.recv()
+    process, found = receiver.recv()
     child.join()
     assert process != os.getpid()
-    np.testing.assert_array_equal(got, want[[4, 1]])
+    np.testing.assert_array_equal(found, expected[[4, 1]])
     store.close()
-    np.testing.assert_array_equal(store.read([3]), want[[3]])  # opens again
+    np.testing.assert_array_equal(store.read([3]), expected[[3]])  # opens again
 
 
 def test_a_clips_row_is_found_or_explained(tmp_path):
@@ -161,7 +148,7 @@ def test_a_clips_row_is_found_or_explained(tmp_path):
             store.row("clip-0002")
 
 
-def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path):
+def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path, caplog):
     path = tmp_path / "features.h5"
     build_store(dataset, "train", TINY, path)
     before = (path.stat().st_mtime_ns, path.read_bytes())
@@ -186,25 +173,26 @@ def test_clips_that_came_back_are_told(dataset, tmp_path, caplog):
     build_store(dataset, "train", TINY, path)
     write_audio(dataset.listed[4].path, _audio(4), RATE)
     build_store(dataset, "train", TINY, path)
-    assert "1 clips that were missing are there now" in caplog.text
+    assert "1 clips were missing and exist now" in caplog.text
     assert build_store(dataset, "train", TINY, path, overwrite=True).counts["missing"] == 0
 
 
-def test_nothing_to_read_is_an_error_that_leaves_nothing(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "changes", "options", "error", "message"),
+    [
+        (slice(0), {}, {}, DataError, "lists no clips"),
+        (slice(3, 5), {}, {}, DataError, r"none of the 2 clips .*\(1 missing, 1 unreadable; --clip 3: 3\.wav"),
+        ([0, 0], {}, {}, DataError, "'--clip 0' twice"),
+        ([0], {"tags": ("dril",)}, {}, LabelError, "Did you mean 'drill'"),
+        ([0], {}, {"jobs": 0}, ConfigError, "jobs = 0"),
+    ],
+)
+def test_a_refused_build_leaves_nothing(dataset, tmp_path, rows, changes, options, error, message):
     path = tmp_path / "out" / "features.h5"
-    with pytest.raises(DataError, match="lists no clips"):
-        build_store(dataset, "test", TINY, path)
-    with pytest.raises(DataError, match=r"none of the 2 clips .*\(1 missing, 1 unreadable; --clip 3: 3\.wav"):
-        build_store(dataclasses.replace(dataset, listed=dataset.listed[3:5]), "train", TINY, path)
-    assert list(path.parent.glob("[!.]*")) == []
-    twice = dataclasses.replace(dataset, listed=[dataset.listed[0]] * 2)
-    with pytest.raises(DataError, match="'--clip 0' twice"):
-        build_store(twice, "train", TINY, path)
-    odd = [dataclasses.replace(dataset.listed[0], tags=("dril",))]
-    with pytest.raises(LabelError, match="Did you mean 'drill'"):
-        build_store(dataclasses.replace(dataset, listed=odd), "train", TINY, path)
-    with pytest.raises(ConfigError, match="jobs = 0"):
-        build_store(dataset, "train", TINY, path, jobs=0)
+    listed = dataset.listed[rows] if isinstance(rows, slice) else [dataset.listed[row] for row in rows]
+    data = dataclasses.replace(dataset, listed=[dataclasses.replace(clip, **changes) for clip in listed])
+    with pytest.raises(error, match=message):
+        build_store(data, "train", TINY, path, **options)
     assert list(path.parent.glob("[!.]*")) == []
 
 
@@ -218,8 +206,6 @@ def test_infinite_features_are_not_stored(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
-    import shutil
-
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 999, 1))
     with pytest.raises(FeatureStoreError, match="6 clips need"):
@@ -229,38 +215,24 @@ def test_a_full_disk_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
 # --- damage ------------------------------------------------------------------------------------------------------
 
 
-def _flip(path, offset):
-    content = bytearray(path.read_bytes())
-    content[offset] ^= 0x10
-    path.write_bytes(content)
-
-
-def test_verify_is_satisfied_with_a_sound_store(tmp_path):
-    store = make_store(tmp_path, n_clips=70, unreadable=[0, 69])
-    report = verify_store(store.path, TINY)
-    assert (report.n_clips, report.n_listed) == (68, 70)
-    assert report.n_bytes == store.path.stat().st_size
-
-
 @pytest.mark.parametrize("field", ["log_mel", "duration", "crc32"])
-def test_verify_finds_one_changed_bit(tmp_path, field):
+def test_reading_finds_one_changed_bit(tmp_path, field):
     store = make_store(tmp_path, n_clips=70, unreadable=[0])
     with h5py.File(store.path) as file:
         data = file[field]
         offset = data.id.get_offset() + 66 * data.id.get_storage_size() // 70 + 2
-    _flip(store.path, offset)
-    with pytest.raises(FeatureStoreError, match=r"1 of 69 rows are damaged \(clip-00066\).*--overwrite"):
-        verify_store(store.path)
+    content = bytearray(store.path.read_bytes())
+    content[offset] ^= 0x10
+    store.path.write_bytes(content)
+    with FeatureStore(store.path) as damaged:
+        assert len(damaged.read(range(65))) == 65
+        with pytest.raises(FeatureStoreError, match=r"clip 'clip-00066' is damaged.*--overwrite"):
+            damaged.read([65])
 
 
-def test_verify_refuses_values_that_are_not_finite(tmp_path):
-    from crnn_weak.features.layout import open_store, write_row
-
-    path = make_store(tmp_path, n_clips=4).path
-    _, rows = open_store(path, writable=True)
-    write_row(rows, 2, np.full((TINY.n_frames, TINY.n_mels), np.inf, np.float32), status="ok", duration=2.0)
-    with pytest.raises(FeatureStoreError, match="clip-00002"):
-        verify_store(path)
+def _change(path, edit):
+    with h5py.File(path, "r+") as file:
+        edit(file)
 
 
 def test_a_damaged_store_is_refused_with_the_cure(tmp_path):
@@ -279,23 +251,14 @@ def test_a_damaged_store_is_refused_with_the_cure(tmp_path):
         "empty": lambda: path.write_bytes(b""),
         "schema": lambda: _change(path, lambda file: file.attrs.__setitem__("schema", 99)),
     }
-    for name, damage in damages.items():
+    for damage in damages.values():
         path.write_bytes(whole)
         damage()
-        with pytest.raises(FeatureStoreError, match="--overwrite") as error:
-            FeatureStore(path)
-        assert str(path) in str(error.value), name
-    with pytest.raises(FeatureStoreError, match="no such feature store"):
-        FeatureStore(tmp_path / "none.h5")
+        _refuses(path, "--overwrite")
+    _refuses(tmp_path / "none.h5", "no such feature store")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = [1]
-    with pytest.raises(FeatureStoreError, match="not a feature store"):
-        FeatureStore(tmp_path / "other.h5")
-
-
-def _change(path, edit):
-    with h5py.File(path, "r+") as file:
-        edit(file)
+    _refuses(tmp_path / "other.h5", "not a feature store")
 
 
 def test_another_configuration_is_named_setting_by_setting(tmp_path):
@@ -310,11 +273,11 @@ def test_a_store_cut_while_it_is_read_is_an_error_and_not_garbage(tmp_path):
     with h5py.File(store.path) as file:
         end = file["log_mel"].id.get_offset() + file["log_mel"].id.get_storage_size()
     os.truncate(store.path, end - 100)
-    with pytest.raises(FeatureStoreError, match="changed after it was opened"):
+    with pytest.raises(FeatureStoreError, match="cut short after it was opened"):
         store.read([3])
 
 
-def test_a_store_that_is_built_anew_while_it_is_read_stays_what_it_was(dataset, tmp_path):
+def test_a_store_that_is_rebuilt_while_it_is_read_stays_what_it_was(dataset, tmp_path):
     path = tmp_path / "features.h5"
     store = build_store(dataset, "train", TINY, path)
     before, copy = store.read(range(4)), pickle.dumps(store)

@@ -1,0 +1,298 @@
+"""Building a feature store: several processes compute features, this one writes; an interrupted build resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from crnn_weak.config import FeatureConfig
+from crnn_weak.data.base import Clip, Dataset
+from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
+from crnn_weak.features.extract import extract_chunk
+from crnn_weak.features.store import (
+    KIND,
+    READABLE,
+    REASON_BYTES,
+    SCHEMA,
+    STATUS,
+    FeatureStore,
+    StoreHeader,
+    open_store,
+    row_crc,
+)
+from crnn_weak.files import HdfWriter, lock, make_folder, replace_file
+from crnn_weak.labels.classes import tag_array
+from crnn_weak.parallel import run_tasks
+
+log = logging.getLogger(__name__)
+
+# Clips per task: long enough that passing it on costs nothing, short enough for an even end.
+_CHUNK = 8
+# Seconds between lines in the log where no bar is shown.
+_LOG_EVERY = 30.0
+
+
+def build_store(
+    dataset: Dataset,
+    split: str,
+    features: FeatureConfig,
+    path: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: bool = False,
+    overwrite: bool = False,
+) -> FeatureStore:
+    """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one.
+
+    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. A file at
+    `path` of other clips or another configuration is refused without `overwrite`, which keeps the old file until the
+    new one is finished. A second process that builds in the same folder waits. `jobs` processes, or the Dask cluster
+    at `scheduler`, compute; this process alone writes.
+    """
+    path = Path(path)
+    if jobs < 1:
+        raise ConfigError(f"jobs = {jobs}: expected 1 or more worker processes.")
+    clips = list(dataset.clips(split))
+    header = StoreHeader(
+        features=features,
+        classes=tuple(dataset.classes),
+        clip_ids=tuple(clip.clip_id for clip in clips),
+        tags=tag_array([clip.tags for clip in clips], dataset.classes),
+        events=tuple(clip.events for clip in clips),
+        split=split,
+        dataset=dataset.name,
+        data_fingerprint=dataset.fingerprint,
+        provenance=dataset.provenance,
+    )
+    if path.exists() and not overwrite:
+        return _existing(path, header, clips)
+    with lock(path.parent, wait_seconds=math.inf):
+        if path.exists() and not overwrite:  # another process was faster
+            return _existing(path, header, clips)
+        writer = StoreWriter(path, header)
+        try:
+            _fill(writer, clips, jobs, scheduler, progress)
+            counts = _check_any_readable(writer, clips)
+        finally:
+            writer.close()
+        writer.finish()
+    log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    return FeatureStore(path, features)
+
+
+def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
+    store = FeatureStore(path, header.features)
+    if store.digest != header.digest:
+        raise FeatureStoreError(
+            f"{path}: holds other clips or labels ({store.provenance}; split {store.split}) than those asked for "
+            f"({header.provenance}; split {header.split}). Choose another name, or build it again with --overwrite."
+        )
+    missing = {clip_id for clip_id, status, _ in store.skipped if status == "missing"}
+    n_back = sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips)
+    if n_back:
+        log.warning("%s: %d clips were missing and exist now; rebuild with --overwrite to use them", path, n_back)
+    return store
+
+
+def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | None, progress: bool) -> None:
+    pending = writer.pending.tolist()
+    n_done = len(clips) - len(pending)
+    if n_done:
+        log.info("%s: %d of %d clips are done", writer.partial, n_done, len(clips))
+    chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
+    function = partial(extract_chunk, features=writer.header.features)
+    if jobs == 1 and scheduler is None:
+        outcomes = map(function, chunks)
+    else:
+        outcomes = (result for _, result in run_tasks(function, chunks, jobs=jobs, scheduler=scheduler))
+    n_bad = 0
+    logged = time.monotonic()
+    with tqdm(total=len(clips), initial=n_done, unit="clip", desc="features", disable=not progress) as bar:
+        for results in outcomes:
+            for row, (log_mel, status, duration, message) in results:
+                if log_mel is None:
+                    n_bad += 1
+                    log.debug("%s: %s (%s)", clips[row].clip_id, status, message)
+                writer.write(row, log_mel, status=status, duration=duration, reason=message)
+            bar.update(len(results))
+            if n_bad:
+                bar.set_postfix(skipped=n_bad, refresh=False)
+            if not progress and time.monotonic() - logged > _LOG_EVERY:
+                logged = time.monotonic()
+                log.info("%s: %d of %d clips", writer.path, len(clips) - len(writer.pending), len(clips))
+
+
+def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int]:
+    """Return the count of each status; refuse a store without one readable clip, and delete it."""
+    counts = writer.counts()
+    if not counts["ok"] + counts["short"]:
+        examples = [f"{clip.clip_id}: {writer.reason(row)}" for row, clip in enumerate(clips[:3])]
+        writer.discard()
+        raise DataError(
+            f"{writer.path}: none of the {len(clips)} clips of split {writer.header.split!r} can be read "
+            f"({counts['missing']} missing, {counts['unreadable']} unreadable; {'; '.join(examples)}). "
+            "Check the folder with `crnn-weak data check`."
+        )
+    if counts["missing"] + counts["unreadable"]:
+        log.warning(
+            "%s: %d clips are missing and %d unreadable; `crnn-weak features info` lists them",
+            writer.path, counts["missing"], counts["unreadable"],
+        )  # fmt: skip
+    return counts
+
+
+class StoreWriter:
+    """Fills the rows of a store, in any order, and gives it its name when all are filled.
+
+    A ``.partial`` file with the same header is resumed: rows that are done and whose checksums hold stay. All others
+    are `pending`, including those of clips that could not be read, since they may be readable by now.
+    """
+
+    def __init__(self, path: Path, header: StoreHeader) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self.header = header
+        make_folder(path.parent)
+        if not self._resumes():
+            self._check_room()
+            try:
+                _create(self.partial, header)
+            except OSError as error:
+                raise FeatureStoreError(f"{self.partial}: cannot be written ({error.strerror or error}).") from None
+        _, self._rows = open_store(self.partial, writable=True)
+        self._done = self._sound_rows()
+
+    @property
+    def pending(self) -> np.ndarray:
+        """The rows still to fill."""
+        return np.flatnonzero(~self._done)
+
+    def write(self, row: int, log_mel: np.ndarray | None, *, status: str, duration: float, reason: str = "") -> None:
+        """Fill a row, its status last: a row is done when everything else is written.
+
+        `log_mel` is float32 ``(n_frames, n_mels)`` for status ok and short; None fills the row with NaN.
+        """
+        rows = self._rows
+        values = np.full(rows["log_mel"].shape[1:], np.nan, dtype="<f4") if log_mel is None else log_mel
+        rows["status"][row] = STATUS["pending"]
+        rows["log_mel"][row] = values
+        rows["crc32"][row] = row_crc(values, duration, STATUS[status])
+        rows["duration"][row] = duration
+        rows["reason"][row] = reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
+        rows["status"][row] = STATUS[status]
+        self._done[row] = True
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of clips of each status."""
+        return {name: int((self._rows["status"] == code).sum()) for name, code in STATUS.items()}
+
+    def reason(self, row: int) -> str:
+        """Return why a clip was not read; empty for one that was."""
+        return bytes(self._rows["reason"][row]).decode(errors="replace")
+
+    def finish(self) -> None:
+        """Give the store, whose rows are all filled, its name."""
+        if not self._done.all():
+            raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
+        self.close()
+        with self.partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self.partial, self.path)
+
+    def close(self) -> None:
+        """Leave the ``.partial`` file for the next time."""
+        self._rows = {}
+
+    def discard(self) -> None:
+        """Delete the ``.partial`` file."""
+        self.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _resumes(self) -> bool:
+        if not self.partial.exists():
+            return False
+        try:
+            header, _ = open_store(self.partial)
+        except FeatureStoreError as error:
+            log.warning("%s cannot be resumed, starting again (%s)", self.partial, error)
+            return False
+        if header.digest != self.header.digest:
+            log.warning("%s is of other clips or another configuration, starting again", self.partial)
+            return False
+        return True
+
+    def _sound_rows(self) -> np.ndarray:
+        """Return which rows are done: they hold features and their checksums are right."""
+        rows = self._rows
+        done = np.isin(rows["status"], READABLE)
+        n_damaged = 0
+        for row in np.flatnonzero(done):
+            if row_crc(rows["log_mel"][row], rows["duration"][row], rows["status"][row]) != rows["crc32"][row]:
+                done[row] = False
+                n_damaged += 1
+        if n_damaged:
+            log.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
+        return done
+
+    def _check_room(self) -> None:
+        config = self.header.features
+        n_bytes = len(self.header.clip_ids) * config.n_frames * config.n_mels * 4
+        free = shutil.disk_usage(self.path.parent).free
+        if n_bytes > free:
+            raise FeatureStoreError(
+                f"{self.path}: {len(self.header.clip_ids)} clips need {n_bytes / 1e9:.1f} GB, the disk has "
+                f"{free / 1e9:.1f} GB free. Make room, or choose another folder."
+            )
+
+
+def _create(path: Path, header: StoreHeader) -> None:
+    """Write a store whose rows are all pending; raises OSError where the disk has too little room for them."""
+    with replace_file(path) as temporary:
+        writer = HdfWriter(temporary)
+        _write_header(writer.file, header)
+        writer.close()
+        if hasattr(os, "posix_fallocate"):
+            # Without space on the disk, writing to a memory map would end the process.
+            with temporary.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+
+
+def _write_header(file: h5py.File, header: StoreHeader) -> None:
+    file.attrs.update(
+        {
+            "kind": KIND,
+            "schema": SCHEMA,
+            "features": json.dumps(dataclasses.asdict(header.features)),
+            "dataset": header.dataset,
+            "data_fingerprint": header.data_fingerprint,
+            "provenance": header.provenance,
+            "split": header.split,
+            "digest": header.digest,
+        }
+    )
+    file.create_dataset("classes", data=list(header.classes), dtype=h5py.string_dtype())
+    file.create_dataset("clip_ids", data=list(header.clip_ids), dtype=h5py.string_dtype())
+    file.create_dataset("tags", data=np.asarray(header.tags, dtype=np.uint8))
+    for name, values in header.event_table().items():
+        file.create_dataset(f"events/{name}", data=values)
+    # Space for all rows, which HDF5 does not fill.
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_layout(h5py.h5d.CONTIGUOUS)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    layout.set_obj_track_times(False)  # the same content is the same bytes, whenever it is written
+    for name, (shape, dtype) in header.row_fields().items():
+        kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=layout)
