@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from crnn_weak.detection.operating_point import OperatingPoint
     from crnn_weak.detection.recordings import Recording
     from crnn_weak.labels.events import Event
-    from crnn_weak.report.folder import FolderReport
+    from crnn_weak.report.recordings import RecordingView
 
 _TEXT_FORMATS = ("desed", "dcase", "audacity", "raven", "jsonl", "csv")
 _FORMATS = (*_TEXT_FORMATS, "scores", "scores-h5")
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it one text --format goes to stdout")
     out.add_argument("--format", action="append", default=[], choices=_FORMATS, help="repeatable (default: a table)")
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
-    out.add_argument("--report", action="store_true", help="OUT/report.html: one page over all recordings")
+    out.add_argument("--report", action="store_true", help="OUT/report.html: figures, players and events of all recordings")
     out.add_argument("--tags", action="store_true", help="the classes that sound anywhere in the recording")
     out.add_argument("--overwrite", action="store_true", help="replace files that are there")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
@@ -187,7 +188,10 @@ class _Output:
                 tags=args.tags,
                 overwrite=args.overwrite,
             )
-        self._report = _folder_report(args, detector) if args.report else None
+        self._page = Path(args.out or ".") / "report.html"
+        if args.report and os.path.lexists(self._page) and not args.overwrite:
+            raise DataError(f"{self._page}: is there already; choose another --out, or pass --overwrite.")
+        self._views: list[RecordingView] = []
         self._printer = _Printer(args, n_recordings=self._n)
         self._failed: list[Detection] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
@@ -204,22 +208,22 @@ class _Output:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
-        if self._report is not None and error[0] is None:
-            self._report.write()
+        if self._args.report and error[0] is None:
+            from crnn_weak.report.recordings import write_recordings_page
+
+            paths = self._args.paths
+            title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"
+            write_recordings_page(self._page, self._views, title=title)
 
     def add_scores(self, recording: Recording, strong: np.ndarray) -> None:
         if self._writer is not None:
             self._writer.add_scores(recording, strong)
-        if self._report is not None:
-            self._report.add_scores(recording, strong)
         if self._n == 1:
             self._bar.update(len(strong) * self._detector.features.hop_seconds)
 
     def add(self, detection: Detection) -> None:
         if self._writer is not None:
             self._writer.write(detection)
-        if self._report is not None:
-            self._report.add(detection)
         if not self._bar.disable:
             self._bar.clear()
         if detection.error is not None:
@@ -230,19 +234,23 @@ class _Output:
             for warning in detection.warnings:
                 print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
             self._printer.show(detection)
-            if self._args.figure:
-                self._figure(detection)
+        if self._args.figure or self._args.report:
+            self._draw(detection)
         if self._n > 1:
             self._bar.update()
 
-    def _figure(self, detection: Detection) -> None:
-        from crnn_weak.figures.detection import save_figure
+    def _draw(self, detection: Detection) -> None:
+        from crnn_weak.report.recordings import recording_view, save_recording_picture
 
         assert self._writer is not None
-        try:
-            save_figure(detection, self._detector, self._writer.path(detection.recording.name, "figures"))
-        except DataError as error:  # standard input cannot be read twice
-            print(f"warning: no figure: {error}", file=sys.stderr)
+        picture = None
+        if detection.error is None:
+            path = self._writer.path(detection.recording.name, "figures")
+            try:
+                picture = save_recording_picture(detection, self._detector, path, self._page)
+            except DataError as error:  # standard input cannot be read twice
+                print(f"warning: no figure: {error}", file=sys.stderr)
+        self._views.append(recording_view(detection, self._page, picture))
 
     def finish(self) -> int:
         """Print the summary and the failures; return the exit code."""
@@ -262,14 +270,6 @@ class _Output:
         if len(self._failed) == self._n:
             return 2
         return 1 if self._failed else 0
-
-
-def _folder_report(args: argparse.Namespace, detector: Detector) -> FolderReport:
-    from crnn_weak.report.folder import FolderReport
-
-    title = Path(args.paths[0]).resolve().name if len(args.paths) == 1 else "Recordings"
-    out = Path(args.out) / "report.html"
-    return FolderReport(out, classes=detector.classes, title=title, overwrite=args.overwrite)
 
 
 class _Printer:

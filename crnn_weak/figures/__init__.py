@@ -1,40 +1,48 @@
-"""All figures, by one name: axes in, artists out.
+"""All figures. ``plot_*`` draws on the axes that it is given; ``*_figure`` returns a figure for `save_figure`.
 
-Every function draws on the axes that it is given and returns what it drew; none opens a window, and importing this
-module imports no matplotlib. A figure for a file:
+No function opens a window, and importing this module imports no matplotlib.
 
 >>> import io
->>> from crnn_weak import preset
->>> from crnn_weak import figures
->>> figure, (ax,) = figures.new_figure(7, 6)
->>> boxes = figures.draw_architecture(preset("paper"), ax=ax)
->>> figure.savefig(io.BytesIO())        # or figures.save_figure(figure, "network"), which writes PNG and PDF
+>>> import numpy as np
+>>> from crnn_weak import figures, preset
+>>> figure, (ax,) = figures.new_figure(7, 3)
+>>> image = figures.plot_log_mel(np.zeros((500, 40)), features=preset("paper").features, ax=ax)
+>>> figure.savefig(io.BytesIO())        # or figures.save_figure(figure, "clip"), which writes PNG and PDF
 """
 
-from __future__ import annotations
-
-from crnn_weak.figures.clip import plot_event_roll, plot_log_mel, plot_scores
-from crnn_weak.figures.grid import loss_weight_figure, plot_loss_weight_grid, plot_setting_curves
-from crnn_weak.figures.network import draw_architecture
-from crnn_weak.figures.results import co_occurrence, plot_class_wise, plot_confusion, plot_training_curves
-from crnn_weak.figures.saliency import plot_saliency
+from crnn_weak.figures.clip import (
+    clip_figure,
+    plot_event_roll,
+    plot_log_mel,
+    plot_saliency,
+    plot_scores,
+    recording_figure,
+)
+from crnn_weak.figures.results import (
+    loss_weight_figure,
+    plot_class_wise,
+    plot_loss_weights,
+    plot_setting_curves,
+    plot_training_curves,
+    tradeoff_figure,
+)
 from crnn_weak.figures.style import COLORS, new_figure, save_figure, style
 
 __all__ = [
     "COLORS",
-    "co_occurrence",
-    "draw_architecture",
+    "clip_figure",
     "loss_weight_figure",
     "new_figure",
     "plot_class_wise",
-    "plot_confusion",
     "plot_event_roll",
     "plot_log_mel",
-    "plot_loss_weight_grid",
+    "plot_loss_weights",
     "plot_saliency",
     "plot_scores",
     "plot_setting_curves",
     "plot_training_curves",
+    "recording_figure",
     "save_figure",
     "style",
+    "tradeoff_figure",
 ]

@@ -1,104 +1,122 @@
-"""Figures of one clip: log mel, events, frame scores.
+"""Figures of one clip or recording: log mel, events, frame scores, saliency.
 
-Time runs in seconds on x, from the start of the clip; classes stand in the order of the class list, the first on top.
+Time runs in seconds on x, from the start of the clip. Classes stand in the order of the class list, the first on top.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.config import FeatureConfig
+from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.errors import DataError
-from crnn_weak.figures.style import COLORS, hertz_axis, relative_decibels, style, time_axis
+from crnn_weak.figures.style import COLORS, new_figure, short_name, style
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["check_shape", "draw_bands", "plot_event_roll", "plot_log_mel", "plot_scores", "shorten"]
-
-_LOG_MEL_MAP = "magma"  # sequential, even in lightness, readable in gray
-
-
-def shorten(label: str, n_most: int = 32) -> str:
-    """Return a label that fits beside its lane."""
-    return label if len(label) <= n_most else label[: n_most - 1].rstrip() + "…"
+# Round frequencies, the most useful first: one that would crowd an earlier one is omitted.
+_HERTZ = (1000, 200, 5000, 500, 2000, 10_000, 100, 20_000, 40_000, 50)
+_PAPER_THRESHOLD = OperatingPointConfig().threshold
 
 
-def check_shape(name: str, array: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+# --- axes --------------------------------------------------------------------------------------------------------
+
+
+def time_axis(ax: Axes, seconds: float, *, label: bool = True) -> None:
+    """Let x run over `seconds`; a lower panel may carry the label."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlim(0.0, seconds)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
+    if label:
+        ax.set_xlabel("time / s")
+
+
+def hertz_ticks(features: FeatureConfig) -> tuple[list[float], list[str]]:
+    """Return the places (in bands, 0 is the middle of the lowest) and the labels of round frequencies.
+
+    The bands are equally spaced on Slaney's mel scale, the scale of the log mel itself.
+
+    Examples
+    --------
+    >>> hertz_ticks(FeatureConfig())[1]
+    ['200', '500', '1k', '2k', '5k', '10k']
+    """
+    from librosa import hz_to_mel
+
+    low, high = float(hz_to_mel(features.fmin_hz)), float(hz_to_mel(features.fmax_hz))
+    step = (high - low) / (features.n_mels + 1)
+    places: dict[int, float] = {}
+    for hertz in _HERTZ:
+        band = (float(hz_to_mel(hertz)) - low) / step - 1
+        crowded = any(abs(band - other) < features.n_mels / 14 for other in places.values())
+        if 0 <= band <= features.n_mels - 1 and not crowded:
+            places[hertz] = band
+    labels = [f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz) for hertz in sorted(places)]
+    return [places[hertz] for hertz in sorted(places)], labels
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int]) -> np.ndarray:
     """Return the array if it has the shape (None is any length); otherwise raise DataError."""
     array = np.asarray(array)
-    fits = array.ndim == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, array.shape, strict=False)
-    )
-    if not fits:
-        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+    if array.ndim != 2 or array.shape[1] != shape[1] or shape[0] not in (None, array.shape[0]):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
         raise DataError(f"{name}: expected an array of shape ({wanted}), received {array.shape}.")
     return array
 
 
-def draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
+def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
     """Draw ``(n_frames, n_mels)`` with seconds on x and hertz on y."""
     extent = (0.0, array.shape[0] * features.hop_seconds, -0.5, features.n_mels - 0.5)
-    image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, interpolation="nearest", **options)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    hertz_axis(ax, features)
-    return image
-
-
-def plot_log_mel(
-    log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes, color_bar: bool = False, time_label: bool = True
-) -> Any:
-    """Draw log mel-band energies.
-
-    Parameters
-    ----------
-    log_mel : np.ndarray, shape (n_frames, n_mels)
-        Natural logarithm of the amplitude; standardized values may be given as well.
-    features : FeatureConfig
-        Gives the hop in seconds and the bands' frequencies.
-    ax : matplotlib.axes.Axes
-    color_bar : bool
-        Add a scale in decibels of amplitude, 0 dB at the loudest cell.
-    time_label : bool
-        Write "time / s"; False where a lower panel carries it.
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-
-    Raises
-    ------
-    DataError
-        The array has another number of bands.
-    """
-    log_mel = check_shape("log_mel", log_mel, (None, features.n_mels))
-    with style():
-        values, floor = relative_decibels(log_mel)
-        image = draw_bands(values, features, ax, cmap=_LOG_MEL_MAP, vmin=floor, vmax=0.0)
-        time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
-        if color_bar:
-            bar = ax.figure.colorbar(image, ax=ax, pad=0.015, fraction=0.04)
-            bar.set_label("dB below the loudest")
-            bar.outline.set_visible(False)
+    image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, **options)
+    ax.spines[:].set_visible(False)
+    ax.set_yticks(*hertz_ticks(features))
+    ax.set_ylim(-0.5, features.n_mels - 0.5)
+    ax.set_ylabel("frequency / Hz")
     return image
 
 
 def _lanes(classes: Sequence[str], ax: Axes) -> None:
-    """One lane for each class, the first on top; class ``k`` covers ``[k - 0.5, k + 0.5)``, y runs downwards."""
+    """Draw one lane for each class; class ``k`` covers ``[k - 0.5, k + 0.5)``, y runs downwards."""
     for row in range(0, len(classes), 2):
         ax.axhspan(row - 0.5, row + 0.5, color=COLORS["lane"], linewidth=0, zorder=0)
-    ax.set_yticks(range(len(classes)), [shorten(name) for name in classes])
+    ax.set_yticks(range(len(classes)), [short_name(name) for name in classes])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(classes) - 0.5, -0.5)
-    for side in ("left", "right", "top"):
-        ax.spines[side].set_visible(False)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", zorder=1)
+
+
+# --- panels ------------------------------------------------------------------------------------------------------
+
+
+def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a log mel in decibels below its maximum, and the level in [-80, -1] at which a picture should begin.
+
+    Padded frames and silence would otherwise take the whole range: values 80 dB below the maximum, and the lowest
+    fiftieth of those above, share one color.
+    """
+    decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
+    audible = decibels[decibels > -80.0]
+    return decibels, float(np.clip(np.quantile(audible, 0.02), -80.0, -1.0))
+
+
+def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes, time_label: bool = True) -> Any:
+    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized; return the image."""
+    log_mel = _check_shape("log_mel", log_mel, (None, features.n_mels))
+    with style():
+        values, floor = relative_decibels(log_mel)
+        image = _draw_bands(values, features, ax, cmap="magma", vmin=floor, vmax=0.0)
+        time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
+    return image
 
 
 def plot_event_roll(
@@ -109,60 +127,29 @@ def plot_event_roll(
     clip_seconds: float,
     ax: Axes,
     legend: bool = True,
-    time_label: bool = True,
 ) -> dict[str, list[Any]]:
-    """Draw events as bars, in each class's lane the truth above the estimate.
+    """Draw events as bars, in each class's lane the truth above the estimate; a zero-length event is a thin mark.
 
-    Parameters
-    ----------
-    reference, estimated : iterable of Event, optional
-        Seconds from the start of the clip; None where there is none to draw. A zero-length event is a thin mark.
-    classes : sequence of str
-        One lane each, the first on top. An event whose class is not listed is an error.
-    clip_seconds : float
-    ax : matplotlib.axes.Axes
-    legend, time_label : bool
-
-    Returns
-    -------
-    dict of str to list of matplotlib.patches.Rectangle
-        Keys ``reference`` and ``estimated``; in the events' order.
-
-    Raises
-    ------
-    LabelError
-        An event's label is not in `classes`.
+    Returns the bars by ``reference`` and ``estimated``. An event whose class is not listed is a LabelError.
     """
     from matplotlib.patches import Patch, Rectangle
 
+    # Height of the top of each half lane, and fill: the estimate is hatched for readers without color.
+    roles = {"reference": (reference, -0.40, "", "truth"), "estimated": (estimated, 0.04, "/////", "detected")}
     drawn: dict[str, list[Any]] = {"reference": [], "estimated": []}
+    handles = []
     with style():
         _lanes(classes, ax)
-        # Top and height of the half lanes; the truth solid, the estimate hatched for readers without color.
-        for role, events, top in (("reference", reference, -0.40), ("estimated", estimated, 0.04)):
+        for role, (events, top, hatch, name) in roles.items():
+            look: dict[str, Any] = {"facecolor": COLORS[role], "edgecolor": "white", "linewidth": 0.4, "hatch": hatch}
+            handles.append(Patch(label=name, **look))
             for event in events or ():
                 (row,) = class_indices([event.label], classes, where=role)
                 width = max(event.duration, clip_seconds / 400)
-                bar = Rectangle(
-                    (event.onset, row + top),
-                    width,
-                    0.36,
-                    facecolor=COLORS[role],
-                    alpha=1.0 if role == "reference" else 0.9,
-                    edgecolor="white",
-                    linewidth=0.4,
-                    hatch=None if role == "reference" else "/////",
-                    zorder=2,
-                )
-                ax.add_patch(bar)
+                bar = ax.add_patch(Rectangle((event.onset, row + top), width, 0.36, zorder=2, **look))
                 drawn[role].append(bar)
-        time_axis(ax, clip_seconds, label=time_label)
-        ax.grid(axis="x", zorder=1)
+        time_axis(ax, clip_seconds)
         if legend:
-            handles = [
-                Patch(facecolor=COLORS["reference"], label="truth"),
-                Patch(facecolor=COLORS["estimated"], hatch="/////", edgecolor="white", linewidth=0, label="detected"),
-            ]
             ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     return drawn
 
@@ -173,67 +160,173 @@ def plot_scores(
     classes: Sequence[str],
     hop_seconds: float,
     ax: Axes,
-    thresholds: float | Mapping[str, float] = 0.5,
-    weak: np.ndarray | None = None,
-    reference: Iterable[Event] = (),
+    thresholds: float | Mapping[str, float] = _PAPER_THRESHOLD,
+    weak: Sequence[float] | None = None,
     time_label: bool = True,
 ) -> list[Any]:
-    """Draw the frame scores of each class in its own lane, with its threshold.
+    """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed.
 
-    Parameters
-    ----------
-    strong : np.ndarray, shape (n_frames, n_classes)
-        In [0, 1]; a lane's floor is 0, its ceiling 1.
-    classes : sequence of str, length n_classes
-    hop_seconds : float
-    ax : matplotlib.axes.Axes
-    thresholds : float or mapping of class to float
-        Dashed; what rises above it is filled more strongly.
-    weak : np.ndarray, shape (n_classes,), optional
-        The clip's scores, written at the right edge; bold where they reach the threshold.
-    reference : iterable of Event
-        The truth, as a line under the lane.
-
-    Returns
-    -------
-    list of matplotlib.lines.Line2D
-        One for each class.
+    Scores of the clip, `weak`, are written at the right edge. Returns one line for each class.
     """
-    strong = check_shape("strong", strong, (None, len(classes)))
+    strong = _check_shape("strong", strong, (None, len(classes)))
     edges = timing.frame_times(strong.shape[0], hop_seconds)
     lines = []
     with style():
         _lanes(classes, ax)
         for row, name in enumerate(classes):
-            limit = thresholds.get(name, 0.5) if isinstance(thresholds, Mapping) else thresholds
-            lines.append(_draw_scores(edges, strong[:, row], limit, row, ax))
+            threshold = thresholds.get(name, _PAPER_THRESHOLD) if isinstance(thresholds, Mapping) else thresholds
+            lines.append(_draw_scores(edges, strong[:, row], threshold, row, ax))
             if weak is not None:
-                bold = bool(weak[row] >= limit)
-                style_of = {"fontweight": "bold" if bold else "normal", "color": COLORS["ink" if bold else "muted"]}
-                _beside(ax, f"{weak[row]:.2f}", (1.0, row), ("axes fraction", "data"), va="center", **style_of)
-        for event in reference:
-            (row,) = class_indices([event.label], classes, where="reference")
-            ax.plot([event.onset, event.offset], [row + 0.44] * 2, color=COLORS["reference"], linewidth=2.4)
-        if weak is not None:
-            _beside(ax, "clip", (1.0, 1.0), "axes fraction", va="bottom")
+                ax.text(1.005, row, f"{weak[row]:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
         time_axis(ax, float(edges[-1]), label=time_label)
-        ax.grid(axis="x", zorder=1)
     return lines
 
 
-def _draw_scores(edges: np.ndarray, scores: np.ndarray, limit: float, row: int, ax: Axes) -> Any:
+def _draw_scores(edges: np.ndarray, scores: np.ndarray, threshold: float, row: int, ax: Axes) -> Any:
     """Draw one class's scores in its lane, stronger above the threshold; return the line."""
     floor, height, color = row + 0.40, 0.78, COLORS["strong"]
     # A score belongs to its whole frame: steps, not slopes between frames.
-    values, level = np.append(scores, scores[-1:]) * height, limit * height
+    values, level = np.append(scores, scores[-1:]) * height, threshold * height
     fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
     ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
     ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
-    ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["threshold"], linewidth=0.6, dashes=(3, 2))
+    ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
     return ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)[0]
 
 
-def _beside(ax: Axes, text: str, place: tuple[float, float], coords: Any, **options: Any) -> None:
-    """Write a text to the right of a place."""
-    options = {"xytext": (4, 0), "textcoords": "offset points", "fontsize": 7.5, **options}
-    ax.annotate(text, place, xycoords=coords, **options)
+# --- saliency ----------------------------------------------------------------------------------------------------
+
+
+def plot_saliency(
+    strong: np.ndarray,
+    weak: np.ndarray,
+    log_mel: np.ndarray,
+    *,
+    features: FeatureConfig,
+    axes: Sequence[Axes],
+    label: str = "",
+    reference: Iterable[Event] = (),
+    estimated: Iterable[Event] = (),
+) -> list[Any]:
+    """Draw the figure of the slides on three axes that share x; return its images.
+
+    From the top: gradients of the strong output, of the weak output, and the log mel, each (n_frames, n_mels). Maps
+    with negative values are drawn on a diverging scale centered on zero. Events, with a `label` only those of that
+    class, are marked above each panel: the truth (with dashed lines through the picture) above the detections.
+    """
+    if len(axes) != 3:
+        raise DataError(f"plot_saliency: expected three axes, received {len(axes)}.")
+    from matplotlib.lines import Line2D
+
+    events = {"reference": reference, "estimated": estimated}
+    marked = {
+        role: [event for event in listed if not label or event.label == label] for role, listed in events.items()
+    }
+    images = []
+    suffix = f": {short_name(label)}" if label else ""
+    with style():
+        for ax, values, output in zip(axes, (strong, weak), ("strong", "weak"), strict=False):
+            images.append(_draw_map(_check_shape(output, values, (len(log_mel), features.n_mels)), features, ax))
+            ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
+        images.append(plot_log_mel(log_mel, features=features, ax=axes[2]))
+        axes[2].set_title("Log mel-band energies", pad=13)
+        for ax in axes:
+            _mark_events(ax, marked)
+        if any(marked.values()):
+            handles = [
+                Line2D([], [], color=COLORS[role], linewidth=3, label=words)
+                for role, words in (("reference", "truth"), ("estimated", "detected"))
+            ]
+            axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=2, borderaxespad=0)
+    return images
+
+
+def _draw_map(values: np.ndarray, features: FeatureConfig, ax: Axes) -> Any:
+    """Draw one saliency map; its largest thousandth may saturate, single values would otherwise hide the rest."""
+    peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": peak}
+    if float(values.min()) < 0:
+        scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
+    image = _draw_bands(values, features, ax, **scale)
+    time_axis(ax, len(values) * features.hop_seconds, label=False)
+    ax.tick_params(axis="x", labelbottom=False)
+    return image
+
+
+def _mark_events(ax: Axes, events: Mapping[str, Sequence[Event]]) -> None:
+    """Draw bars above the picture, the truth above the detections, and hairlines at true onsets and offsets."""
+    from matplotlib.transforms import ScaledTranslation
+
+    for role, points in (("reference", 8.5), ("estimated", 4.0)):
+        above = ScaledTranslation(0, points / 72, ax.figure.dpi_scale_trans)
+        look: dict[str, Any] = {"color": COLORS[role], "linewidth": 3.0, "solid_capstyle": "butt", "clip_on": False}
+        for event in events[role]:
+            ax.plot([event.onset, event.offset], [1, 1], transform=ax.get_xaxis_transform() + above, **look)
+    for event in events["reference"]:
+        for moment in (event.onset, event.offset):
+            ax.axvline(moment, color="white", linewidth=0.8, dashes=(4, 3), alpha=0.9)
+
+
+# --- whole figures -----------------------------------------------------------------------------------------------
+
+
+def clip_figure(
+    log_mel: np.ndarray,
+    strong: np.ndarray,
+    *,
+    features: FeatureConfig,
+    classes: Sequence[str],
+    thresholds: Mapping[str, float],
+    weak: np.ndarray | None = None,
+    reference: Sequence[Event] | None = None,
+    estimated: Sequence[Event] = (),
+) -> Figure:
+    """Draw one clip: log mel (n_frames, n_mels), frame scores (n_frames, n_classes), and events; all share x.
+
+    The classes of the events are shown, and those with the highest scores until there are two.
+    """
+    named = {event.label for event in (*(reference or ()), *estimated)}
+    likely = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]
+    named |= set([name for name in likely if name not in named][: max(0, 2 - len(named))])
+    shown = [name for name in classes if name in named]
+    columns = [list(classes).index(name) for name in shown]
+    with style():
+        ratios = (2.0, 0.6 * len(shown), 0.6 * len(shown))
+        figure, axes = new_figure(8.0, 2.6 + 0.9 * len(shown), n_rows=3, share_x=True, height_ratios=ratios)
+        bands, lanes, roll = axes
+        plot_log_mel(log_mel, features=features, ax=bands, time_label=False)
+        clip_scores = None if weak is None else [float(weak[column]) for column in columns]
+        plot_scores(
+            strong[:, columns],
+            classes=shown,
+            hop_seconds=features.hop_seconds,
+            thresholds=thresholds,
+            weak=clip_scores,
+            ax=lanes,
+            time_label=False,
+        )
+        clip_seconds = len(log_mel) * features.hop_seconds
+        plot_event_roll(reference, estimated, classes=shown, clip_seconds=clip_seconds, ax=roll)
+        bands.set_title("log mel energies")
+        lanes.set_title("frame scores, thresholds dashed" + ("" if weak is None else "; right: score of the clip"))
+        roll.set_title("events")
+    return figure
+
+
+def recording_figure(
+    log_mel: np.ndarray, events: Sequence[Event], *, features: FeatureConfig, seconds: float, title: str
+) -> Figure:
+    """Draw a recording of any length: log mel, shape (n_columns, n_mels) over all of it, and its detected events."""
+    hop_seconds = seconds / len(log_mel)
+    # Only hop and bands matter here; a clip of the configuration may not be as long as a recording.
+    features = dataclasses.replace(features, hop_seconds=hop_seconds, clip_seconds=hop_seconds)
+    labels = sorted({event.label for event in events}) or ["no events"]
+    with style():
+        ratios = (2.4, 0.35 * len(labels) + 0.4)
+        figure, (bands, roll) = new_figure(
+            10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios
+        )
+        plot_log_mel(log_mel, features=features, ax=bands, time_label=False)
+        plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
+        bands.set_title(short_name(title, 100))
+    return figure

@@ -1,215 +1,237 @@
-"""Figures of one run: learning curves, bars by class, confusion."""
+"""Figures of runs and grids: loss weights, learning curves, classes, and the tradeoff of the two tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crnn_weak import paper
 from crnn_weak.errors import DataError
-from crnn_weak.figures.clip import check_shape, shorten
-from crnn_weak.figures.style import COLORS, style
+from crnn_weak.figures.style import COLORS, integer_axis, new_figure, short_name, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["co_occurrence", "plot_class_wise", "plot_confusion", "plot_training_curves"]
+    from crnn_weak.runs.table import ResultsTable
+
+Setting = tuple[float, float]
+History = Mapping[str, Sequence[float]]
+
+# --- loss weights ------------------------------------------------------------------------------------------------
+
+_SERIES = {  # attribute of `paper.PaperRow` -> place in the results, scale, axes, color, marker, name
+    "segment_f": ("segment", "f_score", 100.0, 0, "strong", "o", "detection F"),
+    "tagging_f": ("tagging", "f_score", 100.0, 0, "weak", "s", "tagging F"),
+    "error_rate": ("segment", "error_rate", 1.0, 1, "strong", "D", "error rate"),
+}
 
 
-def plot_class_wise(
-    values: Mapping[str, Sequence[float]],
-    *,
-    classes: Sequence[str],
-    ax: Axes,
-    n_reference: Sequence[int] | None = None,
-    unit: str = "%",
-) -> dict[str, Any]:
-    """Draw one group of horizontal bars for each class.
+def loss_weight_figure(table: ResultsTable) -> Figure:
+    """Draw a table's F-scores and error rates over the ratio of the loss weights, with the published values."""
+    figure, axes = new_figure(8.4, 3.7, n_columns=2)
+    plot_loss_weights(table, axes=axes)
+    return figure
 
-    Parameters
-    ----------
-    values : mapping of str to sequence of float, each of length n_classes
-        Series -> values as shown (percent, with the default unit). NaN, for a class that never occurs, is written
-        as an en dash. Known series names (``tagging``, ``segment``, ``event``) have their own colors.
-    classes : sequence of str, length n_classes
-        From the top.
-    ax : matplotlib.axes.Axes
-    n_reference : sequence of int, optional
-        How often the class occurs, written behind its name.
-    unit : str
 
-    Returns
-    -------
-    dict of str to matplotlib.container.BarContainer
+def plot_loss_weights(table: ResultsTable, *, axes: Sequence[Axes]) -> dict[str, Any]:
+    """Draw F-scores on the first axes and error rates on the second; return the means with their error bars.
+
+    Filled: the mean over seeds, with the standard deviation where there are two or more. Hollow and dashed: the
+    paper. The ratio is on a logarithmic axis; a setting with a weight of zero stands one decade beyond the others.
     """
-    spare = iter(("#009E73", "#CC79A7", "#56B4E9", "#D55E00"))
-    names = {"tagging": "tagging (clips)", "segment": "detection (segments)", "event": "events (collar)"}
-    height = 0.76 / max(len(values), 1)
-    rows = np.arange(len(classes))
-    drawn = {}
+    place = _places({*table.settings, *((row.strong, row.weak) for row in paper.RESULTS)})
+    drawn: dict[str, Any] = {}
     with style():
-        for index, (name, series) in enumerate(values.items()):
-            numbers = np.asarray(series, dtype=float)
-            if numbers.shape != (len(classes),):
-                raise DataError(f"{name}: expected {len(classes)} values, received shape {numbers.shape}.")
-            middle = rows + (index - (len(values) - 1) / 2) * height
-            shown = np.where(np.isfinite(numbers), numbers, 0.0)
-            color = COLORS.get(name) or next(spare, COLORS["muted"])
-            drawn[name] = ax.barh(middle, shown, height=height * 0.88, color=color, label=names.get(name, name))
-            for place, number in zip(middle, numbers, strict=True):
-                text = f"{number:.0f}" if np.isfinite(number) else "–"
-                ax.annotate(
-                    text,
-                    (number if np.isfinite(number) else 0.0, place),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7.0,
-                    color=COLORS["muted"],
-                )
-        labels = [shorten(name) for name in classes]
-        if n_reference is not None:
-            labels = [f"{name}  ({count:,})" for name, count in zip(labels, n_reference, strict=True)]
-        ax.set_yticks(rows, labels)
-        ax.set_ylim(len(classes) - 0.5, -0.5)
-        ax.tick_params(axis="y", length=0)
-        ax.spines["left"].set_visible(False)
-        if unit == "%":
-            ax.set_xlim(0, 106)
-            ax.set_xticks(range(0, 101, 20))
-        ax.set_xlabel(f"F-score / {unit}" if unit == "%" else unit)
-        ax.grid(axis="x")
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=max(len(values), 1), borderaxespad=0.2)
+        for name, (output, metric, scale, panel, color, marker, label) in _SERIES.items():
+            ax, look = axes[panel], {"color": COLORS[color], "marker": marker}
+            published = [getattr(row, name) for row in paper.RESULTS]
+            ax.plot(
+                [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{label}, paper",
+                markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
+            )  # fmt: skip
+            values = {place[setting]: table.values(setting, output, metric) for setting in table.settings}
+            points = [(x, np.mean(seeds), _deviation(seeds)) for x, seeds in values.items() if seeds]
+            if points:
+                x, mean, spread = np.transpose(points)
+                drawn[name] = ax.errorbar(
+                    x, scale * mean, yerr=scale * spread if spread.any() else None, label=f"{label}, here",
+                    markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
+                )  # fmt: skip
+        for ax in axes:
+            _weight_axis(ax, place)
+        axes[0].set(ylim=(0, 100), ylabel="F-score / %")
+        axes[1].set_ylim(bottom=0)
+        axes[1].set_ylabel("error rate (lower is better)")
+        axes[1].axhline(1.0, color=COLORS["muted"], linewidth=0.8, zorder=0)
+        axes[1].text(
+            0.99, 1.02, "nothing detected", transform=axes[1].get_yaxis_transform(), ha="right", fontsize=7.5,
+            color=COLORS["muted"],
+        )  # fmt: skip
     return drawn
 
 
-def plot_training_curves(
-    history: Mapping[str, Sequence[float]], *, axes: Sequence[Axes], best_epoch: int | None = None
-) -> list[Any]:
-    """Draw both losses of training and validation over the epochs.
-
-    Parameters
-    ----------
-    history : mapping of column to sequence of float
-        Columns ``epoch, strong_loss, weak_loss, val_strong_loss, val_weak_loss`` of a run's ``history.csv``; the
-        losses before they are weighted.
-    axes : sequence of two Axes
-        The strong loss, the weak loss.
-    best_epoch : int, optional
-        Marked: the epoch whose weights are kept; as counted in column ``epoch``.
-
-    Returns
-    -------
-    list of matplotlib.lines.Line2D
-        Training and validation of ``strong``, then of ``weak``.
-    """
-    if len(axes) != 2:
-        raise DataError(f"plot_training_curves: expected two axes, received {len(axes)}.")
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = history_column(history, "epoch")
-    lines = []
-    with style():
-        for ax, output in zip(axes, ("strong", "weak"), strict=True):
-            single = "o" if len(epochs) == 1 else None  # a line of one point shows nothing
-            for column, label, options in (
-                (f"{output}_loss", "training", {"linestyle": (0, (4, 1.6)), "linewidth": 1.3, "alpha": 0.9}),
-                (f"val_{output}_loss", "validation", {"linewidth": 1.9}),
-            ):
-                losses = history_column(history, column)
-                (line,) = ax.plot(epochs, losses, color=COLORS[output], label=label, marker=single, **options)
-                lines.append(line)
-                if best_epoch is not None and label == "validation" and best_epoch in epochs:
-                    best = float(losses[np.flatnonzero(epochs == best_epoch)[0]])
-                    ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
-                    ax.plot([best_epoch], [best], "o", color=COLORS[output], markeredgecolor="white", markersize=6)
-            ax.set_title(f"{output.capitalize()} loss")
-            ax.set_xlabel("epoch")
-            ax.set_ylim(bottom=0)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            ax.grid(axis="y")
-            ax.legend(loc="best")
-        axes[0].set_ylabel("mean binary cross-entropy")
-    return lines
+def _deviation(seeds: Sequence[float]) -> float:
+    return float(np.std(seeds, ddof=1)) if len(seeds) > 1 else 0.0
 
 
-def history_column(history: Mapping[str, Sequence[float]], name: str) -> np.ndarray:
+def _places(settings: Iterable[Setting]) -> dict[Setting, float]:
+    """Return the place of each setting on the axis, in ascending order."""
+    ordered = sorted(settings)
+    ratios = [strong / weak for strong, weak in ordered if strong > 0 and weak > 0] or [1.0]
+
+    def place(setting: Setting) -> float:
+        strong, weak = setting
+        if weak == 0:
+            return max(ratios) * 10
+        return min(ratios) / 10 if strong == 0 else strong / weak
+
+    return {setting: place(setting) for setting in sorted(ordered, key=place)}
+
+
+def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
+    """Write the settings on a logarithmic axis of the ratio of their weights, and the legend above."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(list(place.values())))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels([f"{strong:g} : {weak:g}" for strong, weak in place], rotation=40, ha="right")
+    ax.set_xlabel("loss weights, strong : weak")
+    ax.grid(axis="y")
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+
+
+# --- curves ------------------------------------------------------------------------------------------------------
+
+
+def _column(history: History, name: str) -> np.ndarray:
     """Return a column of ``history.csv``; raise DataError where it is missing."""
     if name not in history:
         raise DataError(f"history: column {name!r} is missing. Expected the columns of history.csv.")
     return np.asarray(history[name], dtype=float)
 
 
-def co_occurrence(reference: np.ndarray, estimated: np.ndarray, *, false_only: bool = True) -> np.ndarray:
-    """Return how often class ``c`` is estimated where class ``r`` is true.
+def _loss_axes(axes: Sequence[Axes]) -> None:
+    """Write titles and labels of a strong and a weak loss over the epochs."""
+    for ax, output in zip(axes, ("Strong", "Weak"), strict=True):
+        ax.set_title(f"{output} loss")
+        ax.set_xlabel("epoch")
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="y")
+        integer_axis(ax)
+    axes[0].set_ylabel("mean binary cross-entropy")
 
-    Parameters
-    ----------
-    reference, estimated : np.ndarray of bool, shape (n, n_classes)
-        Rows are clips, segments or frames.
-    false_only : bool
-        Off the diagonal count only rows in which ``c`` is *not* true: classes that really sound together are no
-        confusion. The diagonal is the recall in either case.
 
-    Returns
-    -------
-    np.ndarray of float, shape (n_classes, n_classes)
-        Rows true, columns estimated, in [0, 1]; a row of NaN where the class never occurs.
+def plot_training_curves(history: History, *, axes: Sequence[Axes], best_epoch: int | None = None) -> list[Any]:
+    """Draw the unweighted strong and weak losses of a ``history.csv``; return the lines.
 
-    Examples
-    --------
-    >>> co_occurrence([[1, 0], [1, 1]], [[1, 1], [1, 1]])[0].tolist()
-    [1.0, 0.5]
+    On each axes training, then validation; `best_epoch`, as counted in column ``epoch``, is marked.
     """
-    truth, guess = np.asarray(reference, dtype=bool), np.asarray(estimated, dtype=bool)
-    if truth.ndim != 2 or truth.shape != guess.shape:
-        raise DataError(
-            f"confusion: expected two arrays of one shape (n, classes), received {truth.shape}, {guess.shape}."
-        )
-    counted = guess & ~truth if false_only else guess
-    counts = truth.T.astype(float) @ counted.astype(float)
-    np.fill_diagonal(counts, (truth & guess).sum(axis=0))
-    totals = truth.sum(axis=0).astype(float)
-    totals[totals == 0] = np.nan
-    shares: np.ndarray = counts / totals[:, None]
-    return shares
-
-
-def plot_confusion(shares: np.ndarray, *, classes: Sequence[str], ax: Axes) -> Any:
-    """Draw what `co_occurrence` counts, in percent.
-
-    Parameters
-    ----------
-    shares : np.ndarray, shape (n_classes, n_classes)
-        In [0, 1]; rows true, columns estimated. A row of NaN is left empty, as is what rounds to 0 %.
-    classes : sequence of str, length n_classes
-
-    Returns
-    -------
-    matplotlib.image.AxesImage
-    """
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
-    shares = check_shape("shares", shares, (len(classes), len(classes))) * 100.0
-    blue = to_rgb(COLORS["strong"])
-    # Opacity, not lightness: the same picture on a light page and on a dark one.
-    shades = LinearSegmentedColormap.from_list("share", [(*blue, 0.03), (*blue, 1.0)])
+    epochs = _column(history, "epoch")
+    lines = []
     with style():
-        image = ax.imshow(np.ma.masked_invalid(shares), cmap=shades, vmin=0, vmax=100, aspect="equal")
-        names = [shorten(name) for name in classes]
-        ax.set_xticks(range(len(classes)), names, rotation=50, ha="left", rotation_mode="anchor")
-        ax.set_yticks(range(len(classes)), names)
-        ax.xaxis.tick_top()
-        ax.xaxis.set_label_position("top")
-        ax.tick_params(length=0)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-        ax.set_xlabel("estimated")
-        ax.set_ylabel("true")
-        size = 7.0 if len(classes) <= 20 else 5.0
-        for row, column in np.argwhere(np.nan_to_num(shares) >= 0.5):
-            value = shares[row, column]
-            color = "#fefefe" if value > 55 else COLORS["ink"]
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size, color=color)
-    return image
+        for ax, output in zip(axes, ("strong", "weak"), strict=True):
+            look = {"color": COLORS[output], "marker": "o" if len(epochs) == 1 else None}
+            lines += ax.plot(epochs, _column(history, f"{output}_loss"), "--", label="training", **look)
+            validation = _column(history, f"val_{output}_loss")
+            lines += ax.plot(epochs, validation, label="validation", **look)
+            if best_epoch is not None and best_epoch in epochs:
+                best = validation[epochs == best_epoch]
+                ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
+                ax.plot([best_epoch], best[:1], "o", color=COLORS[output], markeredgecolor="white")
+            ax.legend()
+        _loss_axes(axes)
+    return lines
+
+
+def plot_setting_curves(histories: Mapping[Setting, History], *, axes: Sequence[Axes]) -> list[Any]:
+    """Draw the unweighted validation losses of several settings, one line each; return the lines.
+
+    Settings are ordered by the ratio of their weights, from the weak output's color to the strong one's.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ordered = sorted(histories, key=lambda setting: setting[0] / setting[1] if setting[1] else np.inf)
+    shades = LinearSegmentedColormap.from_list("ratio", [COLORS["weak"], "#8A919E", COLORS["strong"]])
+    colors = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
+    dashes = ("-", "--", ":")
+    lines = []
+    with style():
+        for ax, output in zip(axes, ("strong", "weak"), strict=True):
+            for index, setting in enumerate(ordered):
+                epochs = _column(histories[setting], "epoch")
+                lines += ax.plot(
+                    epochs, _column(histories[setting], f"val_{output}_loss"), dashes[index % len(dashes)],
+                    color=colors[index], marker="o" if len(epochs) == 1 else None, label="{:g} : {:g}".format(*setting),
+                )  # fmt: skip
+        _loss_axes(axes)
+        axes[1].legend(title="strong : weak", loc="center left", bbox_to_anchor=(1.0, 0.5), title_fontsize=8)
+    return lines
+
+
+# --- classes -----------------------------------------------------------------------------------------------------
+
+
+def plot_class_wise(
+    tagging: Sequence[float], segment: Sequence[float] | None, *, classes: Sequence[str], ax: Axes
+) -> list[Any]:
+    """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash."""
+    series = {"tagging (clips)": (tagging, "weak"), "detection (segments)": (segment, "strong")}
+    series = {name: entry for name, entry in series.items() if entry[0] is not None}
+    height = 0.76 / len(series)
+    rows = np.arange(len(classes))
+    drawn = []
+    with style():
+        for index, (name, (values, color)) in enumerate(series.items()):
+            middle = rows + (index - (len(series) - 1) / 2) * height
+            bars = ax.barh(middle, np.nan_to_num(values), height=height * 0.88, color=COLORS[color], label=name)
+            texts = [f"{value:.0f}" if np.isfinite(value) else "–" for value in values or ()]
+            ax.bar_label(bars, texts, padding=3, fontsize=7.0, color=COLORS["muted"])
+            drawn.append(bars)
+        ax.set_yticks(rows, [short_name(name) for name in classes])
+        ax.set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, 106), xticks=range(0, 101, 20), xlabel="F-score / %")
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.grid(axis="x")
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(series), borderaxespad=0.2)
+    return drawn
+
+
+# --- tradeoff ----------------------------------------------------------------------------------------------------
+
+
+def tradeoff_figure(
+    points: Mapping[str, Mapping[str, Sequence[float]]], *, curves: Sequence[Sequence[str]] = (), n_labels: int = 5
+) -> Figure:
+    """Draw tagging F over segment F, one point for each entry of a comparison.
+
+    `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is drawn
+    as a cross. Entries of a curve are joined by a line. The entries with the largest sums of both carry their names,
+    the others stand in the legend by number.
+    """
+    figure, (ax,) = new_figure(7.6, 4.8)
+    with style():
+        for curve, dashes in zip(curves, ("-", "--", ":", "-."), strict=False):
+            line = [[points[name][metric][0] for name in curve] for metric in ("segment", "tagging")]
+            ax.plot(*line, color=COLORS["muted"], linestyle=dashes, linewidth=1.0, zorder=1)
+        ranked = sorted(points, key=lambda name: points[name]["segment"][0] + points[name]["tagging"][0], reverse=True)
+        for number, name in enumerate(ranked, start=1):
+            (x, x_low, x_high), (y, y_low, y_high) = points[name]["segment"], points[name]["tagging"]
+            on_curve = any(name in curve for curve in curves)
+            is_named = number <= n_labels
+            ax.errorbar(
+                x, y, xerr=[[x - x_low], [x_high - x]], yerr=[[y - y_low], [y_high - y]], fmt="o", markersize=4,
+                elinewidth=0.6, color=COLORS["muted" if on_curve else "strong"],
+                label=None if is_named else f"{number}  {short_name(name)}",
+            )  # fmt: skip
+            text = short_name(name) if is_named else str(number)
+            ax.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=7.0)
+        ax.margins(x=0.12)
+        ax.set(xlabel="segment F / %", ylabel="tagging F / %")
+        ax.grid()
+        if len(ranked) > n_labels:
+            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0, markerscale=0)
+    return figure

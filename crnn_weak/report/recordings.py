@@ -1,0 +1,96 @@
+"""The page of ``crnn-weak detect --report`` and of ``crnn-weak demo``: each recording's picture, player and events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from crnn_weak import figures
+from crnn_weak.audio import STDIN, AudioBlocks
+from crnn_weak.detection.windows import FrameStream
+from crnn_weak.errors import DataError
+from crnn_weak.figures.style import span
+from crnn_weak.labels.events import Event
+from crnn_weak.report.media import Picture, render
+from crnn_weak.files import relative_path, write_text
+
+if TYPE_CHECKING:
+    from crnn_weak.detection.detector import Detector
+    from crnn_weak.detection.job import Detection
+
+# More columns than a page has dots; a longer recording is averaged down to this.
+_MOST_COLUMNS = 4000
+
+
+class RecordingView(NamedTuple):
+    """One recording of the page; `sound` is an address, `error` says why a recording failed."""
+
+    name: str
+    seconds: float
+    events: Sequence[Event]
+    picture: Picture | None = None
+    sound: str = ""
+    error: str = ""
+
+
+def recording_view(detection: Detection, page: Path, picture: Picture | None = None) -> RecordingView:
+    """Return a detection for `write_recordings_page`; the player opens the recording at its place."""
+    source = detection.recording.source
+    is_file = isinstance(source, str | Path) and source != STDIN
+    sound = _address(source, page) if is_file and detection.error is None else ""
+    error = "" if detection.error is None else str(detection.error)
+    return RecordingView(
+        detection.recording.name, detection.duration_seconds, detection.events, picture, sound, error
+    )
+
+
+def write_recordings_page(path: Path, recordings: Sequence[RecordingView], *, title: str) -> Path:
+    """Write a page over the recordings and return its path."""
+    write_text(path, render("recordings.html.j2", files=True, title=title, kind="detections", recordings=recordings))
+    return path
+
+
+def save_recording_picture(detection: Detection, detector: Detector, path: Path, page: Path) -> Picture:
+    """Draw log mel and detected events into a PNG for `page`; the recording is read once more."""
+    if detection.recording.source == STDIN:
+        raise DataError("a recording on standard input cannot be read twice; save it to a file first.")
+    name = detection.recording.name
+    figure = figures.recording_figure(
+        _log_mel(detection, detector),
+        detection.events,
+        features=detector.features,
+        seconds=detection.duration_seconds,
+        title=f"{name}: {len(detection.events)} events",
+    )
+    figures.save_figure(figure, path, formats=("png",), dpi=120)
+    return Picture(_address(path, page), *span(figure.axes[0]))
+
+
+def _address(path: str | Path, page: Path) -> str:
+    return quote(os.fsencode(relative_path(os.path.abspath(path), page.parent.absolute())))
+
+
+def _log_mel(detection: Detection, detector: Detector) -> np.ndarray:
+    """Return the log mel of a recording, averaged down to at most 4,000 rows; memory does not grow with its length."""
+    features = detector.features
+    n_pooled = max(1, int(np.ceil(detection.duration_seconds / features.hop_seconds / _MOST_COLUMNS)))
+    stream = FrameStream(detector.extractor, features)
+    pooled, rest = [], np.zeros((0, features.n_mels), np.float32)
+
+    def take(frames: np.ndarray) -> np.ndarray:
+        frames = np.concatenate([rest, frames])
+        n_whole = len(frames) // n_pooled
+        pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, features.n_mels).mean(axis=1))
+        return frames[n_whole * n_pooled :]
+
+    for audio in AudioBlocks(detection.recording.source, features.sample_rate_hz, detection.recording.name):
+        rest = take(stream.push(audio))
+    rest = take(stream.finish())
+    if len(rest):
+        pooled.append(rest.mean(axis=0, keepdims=True))
+    return np.concatenate(pooled)
