@@ -1,25 +1,16 @@
-"""``crnn-weak demo``: synthesize a street scene, detect its events, show them beside the truth."""
+"""``crnn-weak demo``: synthesize a street scene, detect its events, show them with the truth."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crnn_weak.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from crnn_weak.labels.events import Event
-
-_NEXT = (
-    "crnn-weak detect RECORDING.wav              # events of your own recording",
-    "crnn-weak grid                              # the paper's table on synthetic scenes, some minutes",
-    "crnn-weak train --data folder --audio FOLDER --metadata TAGS.tsv    # a model of your own tagged clips",
-)
 _EPILOG = """example: crnn-weak demo --out demo
 
-The scene is synthetic, like those that the starter model was trained on, but of a different seed."""
+The scene is synthetic, like those that the starter model was trained on, but of a different seed.
+Next: crnn-weak detect RECORDING.wav, or crnn-weak grid for the paper's table on synthetic scenes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,45 +26,38 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
     sound, picture, page = (Path(args.out) / name for name in ("scene.wav", "detection.png", "index.html"))
-    taken = next((path for path in (sound, picture, page) if path.exists() or path.is_symlink()), None)
-    if taken is not None and not args.overwrite:
-        raise DataError(f"{taken} exists already. Give --overwrite or another --out.")
+    existing = next((path for path in (sound, picture, page) if path.exists() or path.is_symlink()), None)
+    if existing is not None and not args.overwrite:
+        raise DataError(f"{existing}: exists. Pass --overwrite, or choose another --out.")
+    from crnn_weak import figures
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
-    from crnn_weak.figures import save_figure
-    from crnn_weak.figures.comparison import comparison_figure
-    from crnn_weak.report.demo import write_demo_page
+    from crnn_weak.features.log_mel import log_mel
+    from crnn_weak.report.recordings import write_demo_page
     from crnn_weak.synthesis.scene import draw_scene, render
 
     detector = load()
-    rate, clip_seconds = detector.features.sample_rate_hz, detector.features.clip_seconds
+    features, point = detector.features, detector.operating_point
     scene = draw_scene(args.seed, "test", 5)
-    audio = render(scene, rate)
-    events = detector.detect((audio, rate), classes=detector.classes)
-    truth = sorted(scene.events)
-    print(_side_by_side(truth, events))
-    write_audio(sound, audio, rate)
-    save_figure(comparison_figure(audio, truth, detector), picture, formats=("png",), dpi=110)
-    write_demo_page(
-        page,
-        recording=sound,
-        sample_rate_hz=rate,
-        clip_seconds=clip_seconds,
-        picture=picture,
-        truth=truth,
-        events=events,
-        commands=_NEXT,
+    audio = render(scene, features.sample_rate_hz)
+    recording = (audio, features.sample_rate_hz)
+    events, truth = detector.detect(recording, classes=detector.classes), sorted(scene.events)
+    for title, listed in (("true events", truth), ("detected events (score)", events)):
+        print(title)
+        for event in listed:
+            score = "" if event.score is None else f" ({event.score:.2f})"
+            print(f"  {event.onset:5.2f} - {event.offset:5.2f} s  {event.label}{score}")
+    write_audio(sound, *recording)
+    figure = figures.clip_figure(
+        log_mel(audio, features),
+        detector.scores(recording).strong[0],
+        features=features,
+        classes=detector.classes,
+        thresholds=dict(zip(point.classes, point.thresholds, strict=True)),
+        reference=truth,
+        estimated=events,
     )
-    print(f"\n{sound}, {picture}\n{page}: open it in a browser\n\nNext:")
-    print("\n".join(f"  {command}" for command in _NEXT))
+    figures.save_figure(figure, picture, formats=("png",), dpi=110)
+    write_demo_page(page, figure, picture=picture, sound=sound, seconds=features.clip_seconds, events=events)
+    print(f"\n{sound}, {picture}\n{page}: open it in a browser")
     return 0
-
-
-def _side_by_side(truth: Sequence[Event], events: Sequence[Event]) -> str:
-    """Return two columns of events as text: true, detected."""
-    left = [f"{event.onset:5.2f} - {event.offset:5.2f} s  {event.label}" for event in truth]
-    right = [f"{event.onset:5.2f} - {event.offset:5.2f} s  {event.label} ({event.score:.2f})" for event in events]
-    left, right = ["true events", *(left or ["none"])], ["detected events (score)", *(right or ["none"])]
-    width, length = max(map(len, left)), max(len(left), len(right))
-    left, right = ([*column, *[""] * (length - len(column))] for column in (left, right))
-    return "\n".join(f"{a:<{width}}  | {b}".rstrip() for a, b in zip(left, right, strict=True))

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it one text --format goes to stdout")
     out.add_argument("--format", action="append", default=[], choices=_FORMATS, help="repeatable (default: a table)")
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
-    out.add_argument("--report", action="store_true", help="OUT/report.html: figures, players and events of all recordings")
+    out.add_argument("--report", action="store_true", help="OUT/report.html: figure, player and events of each")
     out.add_argument("--tags", action="store_true", help="the classes that sound anywhere in the recording")
     out.add_argument("--overwrite", action="store_true", help="replace files that are there")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")

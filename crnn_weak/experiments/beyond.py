@@ -280,8 +280,7 @@ def _baselines(curve: Sequence[str], scores: Mapping[str, Mapping[int, RunScore]
 
 
 def _figure(estimates: Mapping[str, Mapping[str, Estimate]], curves: Sequence[Sequence[str]], path: Path) -> None:
-    from crnn_weak.figures import save_figure
-    from crnn_weak.figures.trade import trade_figure
+    from crnn_weak.figures import save_figure, tradeoff_figure
 
     points = {
         name: {metric: tuple(100 * value for value in row[metric][:3]) for metric in ("tagging", "segment")}
@@ -289,7 +288,7 @@ def _figure(estimates: Mapping[str, Mapping[str, Estimate]], curves: Sequence[Se
         if "segment" in row
     }
     if points:
-        save_figure(trade_figure(points, curves=curves), path)
+        save_figure(tradeoff_figure(points, curves=curves), path)
 
 
 # --- command line --------------------------------------------------------------------------------------------------

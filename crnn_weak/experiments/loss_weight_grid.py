@@ -237,12 +237,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(grid: Grid) -> None:
-    from crnn_weak.report.clips import ClipOptions
     from crnn_weak.report.page import write_report
 
     root = getattr(grid.config.data, "root", "")
-    options = ClipOptions(audio_folders=(grid.cache, *([root] if root else [])))
-    print(f"{write_report(grid.folder, options=options)}: open it in a browser")
+    folders = [grid.cache, *([root] if root else [])]
+    print(f"{write_report(grid.folder, audio_folders=folders)}: open it in a browser")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

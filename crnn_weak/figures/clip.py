@@ -219,9 +219,7 @@ def plot_saliency(
     from matplotlib.lines import Line2D
 
     events = {"reference": reference, "estimated": estimated}
-    marked = {
-        role: [event for event in listed if not label or event.label == label] for role, listed in events.items()
-    }
+    marked = {role: [event for event in listed if not label or event.label == label] for role, listed in events.items()}
     images = []
     suffix = f": {short_name(label)}" if label else ""
     with style():
@@ -323,9 +321,7 @@ def recording_figure(
     labels = sorted({event.label for event in events}) or ["no events"]
     with style():
         ratios = (2.4, 0.35 * len(labels) + 0.4)
-        figure, (bands, roll) = new_figure(
-            10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios
-        )
+        figure, (bands, roll) = new_figure(10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios)
         plot_log_mel(log_mel, features=features, ax=bands, time_label=False)
         plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
         bands.set_title(short_name(title, 100))

@@ -175,28 +175,30 @@ def plot_setting_curves(histories: Mapping[Setting, History], *, axes: Sequence[
 # --- classes -----------------------------------------------------------------------------------------------------
 
 
-def plot_class_wise(
-    tagging: Sequence[float], segment: Sequence[float] | None, *, classes: Sequence[str], ax: Axes
-) -> list[Any]:
-    """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash."""
-    series = {"tagging (clips)": (tagging, "weak"), "detection (segments)": (segment, "strong")}
-    series = {name: entry for name, entry in series.items() if entry[0] is not None}
-    height = 0.76 / len(series)
+def plot_class_wise(values: Mapping[str, Sequence[float]], *, classes: Sequence[str], ax: Axes) -> dict[str, Any]:
+    """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash.
+
+    `values` holds ``tagging``, ``segment`` or both, each of length n_classes. Returns the bars by these names.
+    """
+    names = {"tagging": ("tagging (clips)", "weak"), "segment": ("detection (segments)", "strong")}
+    height = 0.76 / max(len(values), 1)
     rows = np.arange(len(classes))
-    drawn = []
+    drawn = {}
     with style():
-        for index, (name, (values, color)) in enumerate(series.items()):
-            middle = rows + (index - (len(series) - 1) / 2) * height
-            bars = ax.barh(middle, np.nan_to_num(values), height=height * 0.88, color=COLORS[color], label=name)
-            texts = [f"{value:.0f}" if np.isfinite(value) else "–" for value in values or ()]
-            ax.bar_label(bars, texts, padding=3, fontsize=7.0, color=COLORS["muted"])
-            drawn.append(bars)
+        for index, (output, series) in enumerate(values.items()):
+            label, color = names[output]
+            middle = rows + (index - (len(values) - 1) / 2) * height
+            drawn[output] = ax.barh(
+                middle, np.nan_to_num(series), height=height * 0.88, color=COLORS[color], label=label
+            )
+            texts = [f"{value:.0f}" if np.isfinite(value) else "–" for value in series]
+            ax.bar_label(drawn[output], texts, padding=3, fontsize=7.0, color=COLORS["muted"])
         ax.set_yticks(rows, [short_name(name) for name in classes])
         ax.set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, 106), xticks=range(0, 101, 20), xlabel="F-score / %")
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.grid(axis="x")
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(series), borderaxespad=0.2)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     return drawn
 
 

@@ -114,9 +114,7 @@ def png_bytes(figure: Figure, *, dpi: int = 130) -> bytes:
 
 
 def span(ax: Axes) -> tuple[float, float]:
-    """Return where the x axis begins and how wide it is, as fractions of the figure's width."""
-    with style():
-        ax.figure.draw_without_rendering()  # type: ignore[union-attr]  # lays the axes out
+    """Return where the x axis of a drawn figure begins and how wide it is, as fractions of the figure's width."""
     box = ax.get_position()
     return box.x0, box.width
 

@@ -15,11 +15,13 @@ from crnn_weak.audio import STDIN, AudioBlocks
 from crnn_weak.detection.windows import FrameStream
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import span
+from crnn_weak.files import relative_path, write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.report.media import Picture, render
-from crnn_weak.files import relative_path, write_text
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from crnn_weak.detection.detector import Detector
     from crnn_weak.detection.job import Detection
 
@@ -44,9 +46,7 @@ def recording_view(detection: Detection, page: Path, picture: Picture | None = N
     is_file = isinstance(source, str | Path) and source != STDIN
     sound = _address(source, page) if is_file and detection.error is None else ""
     error = "" if detection.error is None else str(detection.error)
-    return RecordingView(
-        detection.recording.name, detection.duration_seconds, detection.events, picture, sound, error
-    )
+    return RecordingView(detection.recording.name, detection.duration_seconds, detection.events, picture, sound, error)
 
 
 def write_recordings_page(path: Path, recordings: Sequence[RecordingView], *, title: str) -> Path:
@@ -94,3 +94,12 @@ def _log_mel(detection: Detection, detector: Detector) -> np.ndarray:
     if len(rest):
         pooled.append(rest.mean(axis=0, keepdims=True))
     return np.concatenate(pooled)
+
+
+def write_demo_page(
+    path: Path, figure: Figure, *, picture: Path, sound: Path, seconds: float, events: Sequence[Event]
+) -> None:
+    """Write the page of one clip; `picture` is the file of its figure."""
+    drawn = Picture(_address(picture, path), *span(figure.axes[0]))
+    view = RecordingView("One street scene, detected", seconds, events, drawn, _address(sound, path))
+    write_recordings_page(path, [view], title="crnn-weak demo")

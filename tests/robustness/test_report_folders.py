@@ -11,7 +11,6 @@ from mutations import damage_file
 from run_factory import NASTY, make_experiment
 
 from crnn_weak.errors import CrnnWeakError
-from crnn_weak.report.clips import ClipOptions
 from crnn_weak.report.model_card import model_card
 from crnn_weak.report.page import write_report
 from crnn_weak.runs.grid import open_any
@@ -56,7 +55,7 @@ def report_damaged(experiment, folder, seed):
     message = ""
     opened = path if rng.random() < 0.6 else path / "1_1" / "seed-0"
     try:
-        write_report(opened, out=page, options=ClipOptions(n_clips=1, saliency=False))
+        write_report(opened, out=page, n_clips=1)
         run = open_any(opened)
         card = model_card(run.run(run.best_setting()) if hasattr(run, "best_setting") else run)
     except CrnnWeakError as error:

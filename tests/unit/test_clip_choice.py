@@ -2,31 +2,22 @@
 
 import numpy as np
 
-from crnn_weak.labels.events import Event
-from crnn_weak.report.clip_choice import choose_clips, score_clips
-from crnn_weak.report.clip_views import ClipData, saliency_classes, score_path
+from crnn_weak.report.clips import ClipScores, choose_clips
 
 CLASSES = ("bell", "drill")
-REFERENCE = {
-    "perfect": (Event(0, 4, "bell"),),
-    "half": (Event(0, 2, "bell"), Event(2, 4, "drill")),
-    "wrong": (Event(0, 4, "drill"),),
-    "wrong and little": (Event(0, 1, "drill"),),
-    "silent": (),
+# Segments of each clip: true, estimated, correct; one column per class.
+CLIPS = {
+    "perfect": ((4, 0), (4, 0), (4, 0)),
+    "half": ((2, 2), (2, 0), (2, 0)),
+    "wrong": ((0, 4), (4, 0), (0, 0)),
+    "wrong and little": ((0, 1), (0, 0), (0, 0)),
+    "silent": ((0, 0), (0, 0), (0, 0)),
 }
-ESTIMATED = {
-    "perfect": (Event(0, 4, "bell"),),
-    "half": (Event(0, 2, "bell"),),
-    "wrong": (Event(0, 4, "bell"),),
-}
-
-
-def scores():
-    return score_clips(tuple(REFERENCE), CLASSES, REFERENCE, ESTIMATED, clip_seconds=4.0)
+SCORES = ClipScores(tuple(CLIPS), CLASSES, *(np.array(counts) for counts in zip(*CLIPS.values(), strict=True)))
 
 
 def test_clip_f_scores_by_hand():
-    found = dict(zip(REFERENCE, scores().f_scores(), strict=True))
+    found = dict(zip(CLIPS, SCORES.f_scores(), strict=True))
     assert found["perfect"] == 1.0
     assert found["half"] == 2 * 2 / (4 + 2)
     assert found["wrong"] == 0.0
@@ -34,37 +25,16 @@ def test_clip_f_scores_by_hand():
 
 
 def test_best_worst_and_each_class():
-    chosen = choose_clips(scores(), n_clips=1)
+    chosen = choose_clips(SCORES, n_clips=1)
     assert "best" in chosen["perfect"]
     assert "worst" in chosen["wrong"]  # of the two with F 0 the one with more to find
     by_class = {reason: clip for clip, reasons in chosen.items() for reason in reasons if reason.startswith("class")}
     assert by_class["class: drill"] == "wrong"  # the middle of 0, 0 and 0, in the order of the list
     assert sum("random" in reasons for reasons in chosen.values()) == 1
+    assert choose_clips(SCORES, n_clips=1) == chosen  # the same every time
+    assert sorted(choose_clips(SCORES, n_clips=50)) == sorted(CLIPS)
 
 
-def test_wanted_clips_come_first_and_none_more_when_none_are_asked_for():
-    assert next(iter(choose_clips(scores(), n_clips=1, wanted=["silent"]))) == "silent"
-    assert choose_clips(scores(), n_clips=0, wanted=["half"]) == {"half": ["chosen"]}
-
-
-def test_the_random_clips_are_the_same_every_time():
-    assert choose_clips(scores(), n_clips=1, seed=3) == choose_clips(scores(), n_clips=1, seed=3)
-
-
-def test_more_clips_than_there_are_shows_each_once():
-    chosen = choose_clips(scores(), n_clips=50)
-    assert sorted(chosen) == sorted(REFERENCE)
-
-
-def test_score_path_is_closed_and_written_by_changes():
-    path = score_path(np.array([0.2, 0.2, 1.5, np.float32(0.0)]))
-    assert path == "M0 100V80H2V0H3V100H4V100Z"  # scores beyond 1 are cut
-
-
-def test_saliency_is_of_the_true_classes_first():
-    def clip(true, found):
-        events = [Event(0, 1, label) for label in found]
-        return ClipData("a", np.zeros((4, 2)), np.zeros((4, 2)), np.array([0.1, 0.9]), None, true, events, ())
-
-    assert saliency_classes(clip(["drill"], ["bell"]), CLASSES) == ["drill", "bell"]
-    assert saliency_classes(clip([], []), CLASSES) == ["drill"]
+def test_wanted_clips_come_first_and_alone_if_no_others_are_asked_for():
+    assert next(iter(choose_clips(SCORES, n_clips=1, wanted=["silent"]))) == "silent"
+    assert choose_clips(SCORES, n_clips=0, wanted=["half"]) == {"half": ["chosen"]}

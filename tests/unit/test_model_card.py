@@ -1,4 +1,4 @@
-"""The model card: valid metadata, the run's own figures, limits."""
+"""The model card: valid metadata, the run's own metrics, limits."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from crnn_weak.report.model_card import model_card, write_model_card
 from crnn_weak.runs.run import open_run
 
 yaml = pytest.importorskip("yaml")
+FILES = ("config.toml", "history.csv", "scores.h5", "events.tsv", "tags.tsv", "metrics.json")
 
 
 @pytest.fixture(scope="module")
@@ -21,78 +22,76 @@ def run_path(tmp_path_factory):
     return path / "1_0.02" / "seed-0"
 
 
+@pytest.fixture
+def copy(run_path, tmp_path):
+    for name in FILES:
+        shutil.copy(run_path / name, tmp_path)
+    return tmp_path
+
+
 def split(card):
     _, head, body = card.split("---\n", 2)
     return yaml.safe_load(head), body
 
 
-def test_the_head_is_yaml_with_the_runs_figures(run_path):
+def test_the_head_is_yaml_with_the_runs_metrics(run_path):
     run = open_run(run_path)
     head, _ = split(model_card(run))
     assert head["license"] == "mit"
     assert "sound-event-detection" in head["tags"]
-    assert head["datasets"]
-    (entry,) = head["model-index"]
-    tagging, detection = entry["results"]
-    assert tagging["metrics"][0]["value"] == pytest.approx(run.metrics["tagging"]["f_score"], abs=1e-4)
-    rates = [metric["value"] for metric in detection["metrics"] if metric["type"] == "error_rate"]
-    assert rates == [pytest.approx(run.metrics["segment"]["error_rate"], abs=1e-4)]
+    tagging, detection = head["model-index"][0]["results"]
+    values = {metric["type"]: metric["value"] for metric in tagging["metrics"]}
+    assert values["f1"] == pytest.approx(run.metrics["tagging"]["f_score"], abs=1e-4)
+    values = {metric["type"]: metric["value"] for metric in detection["metrics"]}
+    assert values["error_rate"] == pytest.approx(run.metrics["segment"]["error_rate"], abs=1e-4)
 
 
-def test_the_body_states_limits_and_escapes_labels(run_path):
+def test_the_body_states_facts_and_limits_and_escapes_labels(run_path):
     _, body = split(model_card(open_run(run_path)))
-    for heading in ("## Use", "## Training", "## Results", "## Limits", "## Citation"):
+    for heading in ("## Use", "## Model and training", "## Results", "## Limits", "## Citation"):
         assert heading in body
+    assert "loss weights: strong 1, weak 0.02" in body
+    assert "bidirectional GRUs of 4, 4 units" in body
     assert "synthetic sounds only" in body
     assert "<script>" not in body
     assert "| &lt;script&gt;alert(1)&lt;/script&gt; |" in body
 
 
-def test_a_notebook_shows_the_card_without_its_head(run_path):
-    shown = model_card(open_run(run_path))._repr_markdown_()
-    assert shown.lstrip().startswith("# crnn")
-    assert "model-index" not in shown
-
-
-def test_no_name_of_the_run_becomes_markup(run_path, tmp_path):
+def test_no_name_of_the_run_becomes_markup(copy):
     evil = "x` | <img src=a onerror=b> | `y\n| forged | 1 |\x1b[31m"
-    for name in ("config.toml", "history.csv", "scores.h5", "events.tsv", "tags.tsv"):
-        shutil.copy(run_path / name, tmp_path)
-    metrics = json.loads((run_path / "metrics.json").read_text()) | {"split": evil}
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    metrics = json.loads((copy / "metrics.json").read_text()) | {"split": evil}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
     data = {"classes": [evil, "b", "c"], "provenance": evil, "coverage": {evil: {"n_clips": 1, "n_listed": 1}}}
-    (tmp_path / "data.json").write_text(json.dumps(data))
-    (tmp_path / "environment.json").write_text(json.dumps({"packages": {evil: evil}}))
-    card = model_card(open_run(tmp_path))
+    (copy / "data.json").write_text(json.dumps(data))
+    (copy / "environment.json").write_text(json.dumps({"packages": {evil: evil}}))
+    card = model_card(open_run(copy))
     assert "<" not in card
     assert "\x1b" not in card
     assert not [line for line in card.splitlines() if line.startswith("| forged")]
     assert "\\`" in card
-    table = [line for line in card.splitlines() if line.startswith("| x")]
-    assert len(table) == 1
-    assert len(re.findall(r"(?<!\\)\|", table[0])) == 5  # four cells, as in every other row
+    table = [line for line in card.splitlines() if line.startswith(("| x", "| class"))]
+    head, row = (len(re.findall(r"(?<!\\)\|", line)) for line in table)
+    assert head == row  # as many cells as in the head
 
 
-def test_figures_that_are_undefined_are_left_out(run_path, tmp_path):
-    metrics = json.loads((run_path / "metrics.json").read_text())
+def test_undefined_metrics_are_omitted(copy):
+    metrics = json.loads((copy / "metrics.json").read_text())
     metrics["segment"] = None
     metrics["tagging"]["precision"] = None
-    for name in ("config.toml", "history.csv", "scores.h5"):
-        (tmp_path / name).write_bytes((run_path / name).read_bytes())
-    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
-    head, body = split(model_card(open_run(tmp_path)))
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    head, body = split(model_card(open_run(copy)))
     (only,) = head["model-index"][0]["results"]
-    assert [metric["type"] for metric in only["metrics"]] == ["f1", "recall"]
-    assert "nan" not in body.lower().replace("finance", "")
+    assert [metric["type"] for metric in only["metrics"]] == ["recall", "f1"]
+    assert "nan" not in body.lower()
 
 
-def test_the_card_lies_beside_the_model_or_where_asked(run_path, tmp_path, capsys):
+def test_the_card_is_next_to_the_model_or_where_asked(run_path, tmp_path):
     assert write_model_card(open_run(run_path)) == run_path / "model-card.md"
     assert main(["-q", "report", str(run_path), "--model-card", str(tmp_path / "a" / "card.md")]) == 0
     assert (tmp_path / "a" / "card.md").read_text() == (run_path / "model-card.md").read_text()
 
 
 def test_an_unfinished_run_has_no_card(run_path, tmp_path):
-    (tmp_path / "config.toml").write_bytes((run_path / "config.toml").read_bytes())
+    shutil.copy(run_path / "config.toml", tmp_path)
     with pytest.raises(RunError, match="not finished"):
         model_card(open_run(tmp_path, unfinished=True))

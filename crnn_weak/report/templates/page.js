@@ -15,5 +15,7 @@ for (const clip of document.querySelectorAll(".clip")) {
     const box = picture.getBoundingClientRect(), look = getComputedStyle(picture);
     const x = (event.clientX - box.left) / box.width - Number(look.getPropertyValue("--left"));
     audio.currentTime = seconds * Math.min(Math.max(x / Number(look.getPropertyValue("--width")), 0), 1);
+    show();
+    audio.play();
   });
 }
