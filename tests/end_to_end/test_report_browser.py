@@ -87,9 +87,9 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing(page):
 
 
 def test_one_clip_plays_at_a_time_and_its_cursor_moves(page):
-    page.execute_script("document.querySelectorAll('audio')[1].play()")
+    page.execute_script("document.querySelectorAll('audio')[1].play().catch(() => 0)")
     wait_for(lambda: n_playing(page) == 1)
-    page.execute_script("document.querySelector('audio').play()")
+    page.execute_script("document.querySelector('audio').play().catch(() => 0)")
     wait_for(lambda: cursor(page) > 0.05)
     assert n_playing(page) <= 1
     assert page.get_log("browser") == []
@@ -98,7 +98,8 @@ def test_one_clip_plays_at_a_time_and_its_cursor_moves(page):
 def test_a_click_into_the_picture_plays_from_there(page):
     from selenium.webdriver.common.action_chains import ActionChains
 
-    page.execute_script("HTMLMediaElement.prototype.play = function () { this.dataset.asked = 1; }")
+    play = "function () { this.dataset.asked = 1; return Promise.resolve(); }"
+    page.execute_script(f"HTMLMediaElement.prototype.play = {play}")
     picture = page.find_element("css selector", ".picture")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
     left, width = (

@@ -16,6 +16,6 @@ for (const clip of document.querySelectorAll(".clip")) {
     const x = (event.clientX - box.left) / box.width - Number(look.getPropertyValue("--left"));
     audio.currentTime = seconds * Math.min(Math.max(x / Number(look.getPropertyValue("--width")), 0), 1);
     show();
-    audio.play();
+    audio.play().catch(() => {});
   });
 }
