@@ -149,7 +149,7 @@ def _asker(worker: Worker, clock: str, n_batches: int) -> Callable[[], Mapping[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="paper", choices=["paper", "sibling", "quick"])
+    parser.add_argument("--preset", default="paper", choices=["paper", "authors_code", "quick"])
     parser.add_argument("--batch", type=int, help="clips in a batch (default: 16 for preset quick, its own; else 32)")
     parser.add_argument("--batches", type=int, help="in a round, which is an epoch (default: 100 for quick, else 16)")
     parser.add_argument("--threads", type=int, default=1)

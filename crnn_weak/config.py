@@ -1,77 +1,425 @@
-"""Presets, TOML files, ``--set``, and which settings may continue a run; the settings are in `crnn_weak.settings`."""
+"""Settings in physical units with range and source, presets, TOML files and ``--set``.
+
+Every field names the source of its default: ``known`` (the paper's abstract, the authors' slides, the organizers'
+files), ``derived`` (arithmetic on known numbers), ``authors_code`` (the authors' published code for related papers) or
+``chosen`` (ours; the note says why). A number that follows from others, such as the frame count, is a property.
+Ranges are wide: they keep a typing error from allocating the machine's memory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import logging
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 import tomli_w
 
+from crnn_weak import timing
 from crnn_weak.errors import ConfigError, RunError, nearest_names
 from crnn_weak.files import read_toml
-from crnn_weak.settings import (
-    DATA_SETTINGS,
-    AidConfig,
-    Config,
-    DataConfig,
-    EvaluationConfig,
-    FeatureConfig,
-    FolderData,
-    LossWeights,
-    ModelConfig,
-    OperatingPointConfig,
-    ScenesData,
-    StreetData,
-    TargetConfig,
-    Task4Data,
-    TrainingConfig,
-    hints_of,
-    short_repr,
-)
 
-__all__ = [
-    "PRESETS",
-    "AidConfig",
-    "Config",
-    "DataConfig",
-    "EvaluationConfig",
-    "FeatureConfig",
-    "FolderData",
-    "LossWeights",
-    "ModelConfig",
-    "OperatingPointConfig",
-    "ScenesData",
-    "StreetData",
-    "TargetConfig",
-    "Task4Data",
-    "TrainingConfig",
-    "apply_overrides",
-    "check_continues",
-    "fidelity_markdown",
-    "fidelity_rows",
-    "fingerprint",
-    "from_dict",
-    "load_config",
-    "preset",
-    "source_and_note",
-    "to_dict",
-    "to_toml",
-]
+log = logging.getLogger(__name__)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def _mark(source: str) -> Any:
+    def mark(default: Any, note: str, **limits: Any) -> Any:
+        metadata = {"source": source, "note": note, "limits": msgspec.Meta(**limits)}
+        return field(default=default, metadata=metadata)
+
+    return mark
+
+
+known, derived, authors_code, chosen = map(_mark, ("known", "derived", "authors_code", "chosen"))
+
+
+class _Section:
+    """Checks each setting against its type and range, in the constructor and in every `dataclasses.replace`."""
+
+    name_in_file: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, item.name, self._checked(item))
+        self._check()
+
+    def _check(self) -> None:
+        """Check what several settings must fulfill together."""
+
+    def _require(self, condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            raise ConfigError(f"{self.name_in_file}.{name} = {getattr(self, name)!r}: expected {expected}.")
+
+    def _checked(self, item: dataclasses.Field[Any]) -> Any:
+        value, kind = getattr(self, item.name), _types(type(self))[item.name]
+        where = f"{self.name_in_file}.{item.name} = {short_repr(value)}"
+        if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
+            raise ConfigError(f"{where} is not known. {nearest_names(str(value), typing.get_args(kind))}")
+        if isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"{where}: contains a null character, which no path can.")
+        try:
+            return msgspec.convert(value, Annotated[kind, item.metadata["limits"]])
+        except msgspec.ValidationError as error:
+            reason = str(error).partition(" - at ")[0].replace("`", "").replace("Expected array", "expected a list")
+            raise ConfigError(f"{where}: {reason[:1].lower()}{reason[1:]}.") from None
+
+
+@functools.cache
+def _types(section: type) -> dict[str, Any]:
+    return typing.get_type_hints(section, include_extras=True)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
+
+
+def short_repr(value: object) -> str:
+    """Return `repr(value)` in at most 80 characters."""
+    # Python refuses to print integers of thousands of digits.
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "an integer of more than 30 digits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(_Section):
+    """Log mel-band energies of one clip, shape ``(n_frames, n_mels)``; each window is centered on its frame."""
+
+    name_in_file = "features"
+
+    clip_seconds: float = known(10.0, "the task's clips; shorter ones are padded with zeros", gt=0, le=3600)
+    sample_rate_hz: int = authors_code(44_100, "mono", ge=100, le=768_000)
+    window_seconds: float = authors_code(0.040, "Hamming window", gt=0, le=60)
+    hop_seconds: float = authors_code(0.020, "half the window: 500 frames, as on the slides", gt=0, le=60)
+    n_fft: int = authors_code(2048, "the next power of two above the window's 1,764 samples", ge=2, le=2**22)
+    n_mels: int = authors_code(40, "mel bands", ge=1, le=4096)
+    fmin_hz: float = authors_code(0.0, "lower edge of the lowest band", ge=0, le=384_000)
+    fmax_hz: float = authors_code(22_050.0, "upper edge of the highest band: half the sample rate", gt=0, le=384_000)
+    log_floor: float = chosen(
+        1e-8, "added to the energies: the authors' bare logarithm is -inf on padded frames", gt=0, le=1e6
+    )
+
+    def _check(self) -> None:
+        self._require(self.n_window >= 1, "window_seconds", "at least one sample")
+        self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
+        for name in ("window_seconds", "hop_seconds"):
+            # Frame times are whole numbers of samples, so that they cannot drift from the audio.
+            asked, exact = getattr(self, name), timing.whole_samples(getattr(self, name), self.sample_rate_hz)
+            if exact != asked:
+                object.__setattr__(self, name, exact)
+                _warn_once(
+                    f"features.{name} = {asked:g} s is not an integer number of samples at {self.sample_rate_hz} Hz; "
+                    f"rounded to {timing.n_samples(exact, self.sample_rate_hz)} samples, {exact:.9g} s."
+                )
+        self._require(self.n_window <= self.n_fft, "n_fft", f"at least the window, {self.n_window} samples")
+        self._require(
+            self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2,
+            "fmax_hz",
+            f"above fmin_hz ({self.fmin_hz:g}) and at most half the sample rate ({self.sample_rate_hz / 2:g})",
+        )
+        self._require(self.n_frames >= 1, "hop_seconds", "at most clip_seconds")
+
+    @property
+    def n_window(self) -> int:
+        """Samples in the analysis window."""
+        return timing.n_samples(self.window_seconds, self.sample_rate_hz)
+
+    @property
+    def n_hop(self) -> int:
+        """Samples from one frame to the next."""
+        return timing.n_samples(self.hop_seconds, self.sample_rate_hz)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of one clip."""
+        return timing.n_frames(self.n_clip_samples, self.n_hop)
+
+    @property
+    def n_clip_samples(self) -> int:
+        """Samples of one clip."""
+        return timing.n_samples(self.clip_seconds, self.sample_rate_hz)
+
+
+_Pool = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+_Units = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(_Section):
+    """The network: convolutional, recurrent and dense layers, `strong`, `weak`. Its classes are those of the data."""
+
+    name_in_file = "model"
+
+    n_filters: int = chosen(64, "inferred from the reported 218,000 weights", ge=1, le=8192)
+    kernel_size: int = authors_code(3, "3 x 3", ge=1, le=63)
+    pools: tuple[_Pool, ...] = chosen(
+        (5, 4, 2),
+        "one number per convolutional block; three blocks are inferred from the reported 218,000 weights. Over "
+        "frequency only: all 500 frames are kept (known)",
+        min_length=1,
+        max_length=16,
+    )
+    dropout: float = chosen(0.2, "after each block; the rate is not known", ge=0, lt=1)
+    gru_units: tuple[_Units, ...] = chosen(
+        (64, 64),
+        "one number per bidirectional GRU layer; at least two layers are known, their units are inferred",
+        min_length=1,
+        max_length=16,
+    )
+    gru_merge: Literal["concat", "mul", "sum", "ave"] = chosen(
+        "concat", "inferred from the reported weights; the authors' code has 'mul', which learned slower here"
+    )
+    gru_reset_after: bool = chosen(True, "today's GRU, the cuDNN variant; 2017's is False")
+    dense_units: int = chosen(128, "inferred from the reported 218,000 weights", ge=1, le=65_536)
+    weak_head: Literal[
+        "max_dense", "max", "mean", "linear_softmax", "exponential_softmax", "attention", "auto_pool", "noisy_or",
+        "power_mean",
+    ] = derived("max_dense", "the published rows exclude a maximum without parameters at one threshold")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights(_Section):
+    """The weights of the two losses, which the paper varies.
+
+    Both losses are *means*: the strong one over frames and classes, the weak one over classes. 1 to 1 is therefore a
+    statement about means, not about sums.
+    """
+
+    name_in_file = "loss_weights"
+
+    strong: float = known(1.0, "the best published setting: equal weights", ge=0, le=1e6)
+    weak: float = known(1.0, "the best published setting: equal weights", ge=0, le=1e6)
+
+    def _check(self) -> None:
+        self._require(self.strong + self.weak > 0, "strong", "at least one of the two weights above 0")
+
+    @property
+    def name(self) -> str:
+        """The setting's folder name, ``<strong>_<weak>``."""
+        return f"{self.strong:g}_{self.weak:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig(_Section):
+    """The strong target of each frame."""
+
+    name_in_file = "targets"
+
+    strong: Literal["repeat", "high_energy", "self_training", "none"] = known(
+        "repeat", "the clip's tags in every frame; the slides name high energy as future work"
+    )
+    energy_db: float = chosen(6.0, "high_energy: a frame stands out this far above the clip's floor", gt=0, le=1000)
+    floor_percentile: float = chosen(
+        10.0, "high_energy: the clip's floor, a percentile of its frames' levels", ge=0, le=100
+    )
+    per_band: bool = chosen(False, "high_energy: a frame stands out if any mel band does, each above its own floor")
+    quiet_is_inactive: bool = chosen(False, "high_energy: train quiet frames as inactive, not without a target")
+    teacher: str = chosen("", "self_training: model file whose frame scores become the targets", max_length=4096)
+    teacher_low: float = chosen(
+        0.2, "self_training: inactive below this share of the class's highest score", ge=0, le=1
+    )
+    teacher_high: float = chosen(0.5, "self_training: active from this share on; no target in between", ge=0, le=1)
+
+    def _check(self) -> None:
+        self._require(self.teacher_low <= self.teacher_high, "teacher_low", f"at most {self.teacher_high:g}")
+        needs_teacher = self.strong == "self_training" and not self.teacher
+        self._require(not needs_teacher, "teacher", "the path of a trained model (.keras) for self_training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig(_Section):
+    """Changes of the training clips, all off in the paper."""
+
+    name_in_file = "augmentation"
+
+    mixup: float = chosen(
+        0.0, "alpha of the Beta distribution that mixes pairs of clips and their targets; 0: off", ge=0, le=100
+    )
+    time_shift: bool = chosen(False, "rotate each clip and its frame targets by a random number of frames")
+    time_mask: float = chosen(0.0, "SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)
+    band_mask: float = chosen(0.0, "SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)
+    band_gain_db: float = chosen(
+        0.0, "largest random gain of the mel bands, smooth over frequency, per clip; 0: off", ge=0, le=100
+    )
+    band_shift: int = chosen(0, "shift each clip along frequency by up to this many mel bands; 0: off", ge=0, le=4096)
+    balanced: bool = chosen(False, "draw clips so that every class occurs about equally often")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(_Section):
+    """Training: epochs, batches, learning rate, early stopping, seed."""
+
+    name_in_file = "training"
+
+    epochs: int = chosen(100, "an upper limit; early stopping ends it", ge=1, le=1_000_000)
+    batch_size: int = authors_code(128, "clips", ge=1, le=65_536)
+    learning_rate: float = authors_code(1e-3, "Adam at its default rate", gt=0, le=100)
+    schedule: Literal["constant", "cosine"] = chosen(
+        "constant", "learning rate: constant, or cosine decay to 0 over all epochs"
+    )
+    loss_weighting: Literal["fixed", "linear", "learned"] = chosen(
+        "fixed", "linear: the strong weight grows over the epochs; or learned"
+    )
+    ema_momentum: float = chosen(
+        0.0, "exponential moving average of the weights: momentum per step; 0: off", ge=0, lt=1
+    )
+    patience: int = chosen(10, "epochs without a better validation loss; 0 never stops early", ge=0, le=1_000_000)
+    validation_fraction: float = chosen(
+        0.1, "of the training clips, stratified and seeded; never of the test clips", gt=0, lt=1
+    )
+    seed: int = chosen(0, "weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)
+    deterministic: bool = chosen(False, "one thread and deterministic operations: repeatable, slower")
+    n_clips: int = chosen(0, "training and validation clips, drawn at random by the seed; 0: all", ge=0, le=10**9)
+    freeze: tuple[str, ...] = chosen((), "fine-tuning: layers that keep their weights, e.g. conv_*", max_length=100)
+    layerwise_lr_decay: float = chosen(
+        1.0, "fine-tuning: learning rate of a block as a share of the next one's; 1: all equal", gt=0, le=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPointConfig(_Section):
+    """From scores to events and tags. The defaults are the paper's: one threshold, nothing smoothed."""
+
+    name_in_file = "operating_point"
+
+    threshold: float = authors_code(0.5, "for frames and tags", gt=0, lt=1)
+    low_threshold: float = chosen(
+        0.0, "hysteresis: an event continues while its score exceeds this; 0: off", ge=0, lt=1
+    )
+    median_seconds: float = chosen(0.0, "median filter over the active frames; 0: off", ge=0, le=3600)
+    min_duration_seconds: float = chosen(0.0, "shorter events are dropped", ge=0, le=3600)
+    min_gap_seconds: float = chosen(0.0, "shorter gaps are closed", ge=0, le=3600)
+    weak_gate: bool = chosen(False, "keep the events of a class only where the weak output tags it")
+
+    def _check(self) -> None:
+        self._require(self.low_threshold <= self.threshold, "low_threshold", f"at most threshold ({self.threshold:g})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(_Section):
+    """Evaluation: segment length and collars."""
+
+    name_in_file = "evaluation"
+
+    segment_seconds: float = known(1.0, "the task's segment-based metrics", gt=0, le=3600)
+    collar_seconds: float = chosen(0.2, "event-based metrics: sed_eval's default", gt=0, le=3600)
+    offset_fraction: float = chosen(
+        0.5, "event-based metrics: the offset's collar is at least this share of the event", ge=0, le=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data(_Section):
+    name_in_file = "data"
+    source: ClassVar[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SyntheticData(_Data):
+    n_train: int = chosen(2000, "clips to synthesize", ge=1, le=10_000_000)
+    n_test: int = chosen(400, "clips to synthesize", ge=1, le=10_000_000)
+    seed: int = chosen(2017, "of the synthetic clips", ge=0, le=2**53)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreetData(_SyntheticData):
+    """Synthetic street scenes; they need no recordings."""
+
+    source = "street"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesData(_SyntheticData):
+    """Scenes mixed from the user's isolated recordings."""
+
+    source = "scenes"
+
+    root: str = chosen("", "folder of the recordings")
+    min_snr_db: float = chosen(3.0, "least signal-to-noise ratio of an event", ge=-60, le=60)
+    max_snr_db: float = chosen(20.0, "greatest signal-to-noise ratio of an event", ge=-60, le=60)
+
+    def _check(self) -> None:
+        self._require(self.min_snr_db <= self.max_snr_db, "min_snr_db", f"at most {self.max_snr_db:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task4Data(_Data):
+    """The paper's data, DCASE 2017 task 4."""
+
+    source = "dcase2017_task4"
+
+    root: str = chosen("", "folder of the recordings")
+    metadata: str = chosen("", "folder of the organizers' label files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderData(_Data):
+    """The user's clips with tags, events or both."""
+
+    source = "folder"
+
+    root: str = chosen("", "folder of the recordings")
+    metadata: str = chosen("", "the tag file")
+    events: str = chosen("", "event file with onsets and offsets; without it there are no detection scores")
+    input_format: str = chosen("", "format of the tag file, or of the event file alone; empty: recognized")
+    seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
+
+
+DataConfig = StreetData | ScenesData | Task4Data | FolderData
+
+#: name of a source -> its settings; the first one is the default, because it needs no download
+DATA_SETTINGS: dict[str, type[DataConfig]] = {
+    kind.source: kind for kind in (StreetData, ScenesData, Task4Data, FolderData)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one training run: one frozen dataclass per concern, checked in its constructor.
+
+    Examples
+    --------
+    >>> config = preset("paper")
+    >>> config.model.n_filters, config.features.n_frames
+    (64, 500)
+    """
+
+    preset: str = "paper"
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    targets: TargetConfig = field(default_factory=TargetConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    operating_point: OperatingPointConfig = field(default_factory=OperatingPointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    data: DataConfig = field(default_factory=StreetData)
+
+
+# --- presets ---------------------------------------------------------------------------------------------------------
 
 PRESETS: dict[str, Config] = {
     "paper": Config(preset="paper"),
-    # Closest to the authors' later habits; about three times the arithmetic, and no cuDNN form.
-    "sibling": Config(
-        preset="sibling",
+    # The layers of the authors' code for later papers; about three times the arithmetic, and no cuDNN variant.
+    "authors_code": Config(
+        preset="authors_code",
         model=ModelConfig(pools=(2, 2, 1), gru_units=(32, 32), gru_merge="mul", gru_reset_after=False, dense_units=32),
     ),
-    # The same architecture made small enough for two cores and fifteen minutes. Sized in reference trials on
-    # synthetic clips: coarser frames, fewer filters, a higher rate and smaller batches for few clips.
+    # The same architecture for two cores and fifteen minutes, sized in trials on synthetic clips: coarser frames,
+    # fewer filters, a higher rate and smaller batches.
     "quick": Config(
         preset="quick",
         features=FeatureConfig(sample_rate_hz=16_000, window_seconds=0.128, hop_seconds=0.100, fmax_hz=8_000.0),
@@ -79,24 +427,28 @@ PRESETS: dict[str, Config] = {
         training=TrainingConfig(epochs=20, batch_size=16, learning_rate=3e-3, patience=0),
     ),
 }
-# The network of preset quick, and what detects and tags best with it (docs/beyond.md). Chosen on a development set.
+# The network of preset quick, and what detects and tags best with it (docs/beyond.md), chosen on a development set.
 PRESETS["recommended"] = dataclasses.replace(
     PRESETS["quick"],
     preset="recommended",
     model=dataclasses.replace(PRESETS["quick"].model, weak_head="linear_softmax"),
     targets=TargetConfig(strong="high_energy", quiet_is_inactive=True),
-    aids=AidConfig(mixup=0.3, time_shift=True, band_shift=1, band_gain_db=3.0, schedule="cosine", averaging=0.995),
-    training=dataclasses.replace(PRESETS["quick"].training, epochs=50),
+    augmentation=AugmentationConfig(mixup=0.3, time_shift=True, band_shift=1, band_gain_db=3.0),
+    training=dataclasses.replace(PRESETS["quick"].training, epochs=50, schedule="cosine", ema_momentum=0.995),
 )
 
 
 def preset(name: str) -> Config:
     """Return a preset by name.
 
+    Parameters
+    ----------
+    name : {"paper", "authors_code", "quick", "recommended"}
+
     Raises
     ------
     ConfigError
-        There is no such preset.
+        The name is not known.
 
     Examples
     --------
@@ -108,66 +460,11 @@ def preset(name: str) -> Config:
     return PRESETS[name]
 
 
-# --- overrides and files -------------------------------------------------------------------------------------------
-
-#: Settings of earlier versions that follow from others; a file may hold them as long as they agree.
-_DROPPED = {("features", "centre"), ("model", "n_classes"), ("model", "n_conv_layers")}
-#: Earlier versions wrote the data settings of all sources into every file, those of other sources at these values.
-_UNUSED_DATA = {"root": "", "metadata": "", "events": "", "n_train": 2000, "n_test": 400, "seed": 2017}
-
-
-def _agrees(section: str, name: str, value: object, settings: Any) -> bool:
-    if name == "centre":
-        return value == "cell"
-    # The number of classes is checked against the class list, where a model or a store is opened.
-    return name == "n_classes" or value == len(settings.pools)
-
-
-def _check_table(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} = {short_repr(value)}: expected a table of settings, e.g. {where}.NAME=VALUE.")
-    return value
-
-
-def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
-    where, known = section.name_in_file, hints_of(type(section))
-    changes = {name: value for name, value in values.items() if (where, name) not in _DROPPED}
-    for name in changes:
-        if name not in known:
-            raise ConfigError(f"setting {short_repr(f'{where}.{name}')} is not known. {nearest_names(name, known)}")
-    changed = dataclasses.replace(section, **changes)
-    for name in values.keys() - changes.keys():
-        if not _agrees(where, name, values[name], changed):
-            raise ConfigError(f"{where}.{name} = {short_repr(values[name])}: contradicts other settings. Delete it.")
-    return changed
-
-
-def _replace_data(data: DataConfig, values: Mapping[str, Any]) -> DataConfig:
-    """Lay `values` over the data settings; another source keeps the settings that it shares with the present one."""
-    source = values.get("source", data.source)
-    if not isinstance(source, str) or source not in DATA_SETTINGS:
-        raise ConfigError(f"data.source = {short_repr(source)}: not known. {nearest_names(str(source), DATA_SETTINGS)}")
-    kind = DATA_SETTINGS[source]
-    known = hints_of(kind)
-    changes = {name: getattr(data, name) for name in known if hasattr(data, name)}
-    for name, value in values.items():
-        if name in known:
-            changes[name] = value
-        elif name != "source" and not (name in _UNUSED_DATA and value == _UNUSED_DATA[name]):
-            having = [other for other, settings in DATA_SETTINGS.items() if name in hints_of(settings)]
-            hint = f"Sources that have it: {', '.join(having)}." if having else nearest_names(name, known)
-            raise ConfigError(f"setting {short_repr(f'data.{name}')} is not one of source {source!r}. {hint}")
-    return kind(**changes)
+# --- overrides and files ---------------------------------------------------------------------------------------------
 
 
 def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
-    """Return `base` (the preset that `values` names, by default) with `values` laid over it.
-
-    Raises
-    ------
-    ConfigError
-        A name is unknown (the message offers the nearest), a type does not fit, or a value is out of range.
-    """
+    """Return `base` (by default the preset that `values` names) with the sections of `values` laid over it."""
     if base is None:
         base = preset(str(values.get("preset", "paper")))
     elif values.get("preset", base.preset) != base.preset:
@@ -175,27 +472,43 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
             f"setting preset = {short_repr(values['preset'])}: the other settings start from {base.preset!r}. "
             "Choose a preset with --preset, or at the head of a configuration file."
         )
-    if "decisions" in values and "operating_point" not in values:  # the section's name in earlier versions
-        values = {"operating_point" if name == "decisions" else name: value for name, value in values.items()}
     sections = [item.name for item in dataclasses.fields(base)]
     changes: dict[str, Any] = {}
-    for name, value in values.items():
+    for name, settings in values.items():
         if name not in sections:
             raise ConfigError(f"setting {short_repr(name)} is not known. {nearest_names(name, sections)}")
         if name == "preset":
-            changes[name] = str(value)
-        elif name == "data":
-            changes[name] = _replace_data(base.data, _check_table(value, name))
-        else:
-            changes[name] = _replace_section(getattr(base, name), _check_table(value, name))
+            continue
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"{name} = {short_repr(settings)}: expected a table of settings, e.g. {name}.NAME=VALUE.")
+        changes[name] = _replace_section(getattr(base, name), settings)
     return dataclasses.replace(base, **changes)
+
+
+def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
+    """Lay `values` over a section; another data source keeps the settings that it shares with the present one."""
+    kind, changes = type(section), dict(values)
+    if isinstance(section, DataConfig):
+        source = changes.pop("source", section.source)
+        if not isinstance(source, str) or source not in DATA_SETTINGS:
+            hint = nearest_names(str(source), DATA_SETTINGS)
+            raise ConfigError(f"data.source = {short_repr(source)} is not known. {hint}")
+        kind = DATA_SETTINGS[source]
+    names = [item.name for item in dataclasses.fields(kind)]
+    for name in changes:
+        if name not in names:
+            having = [source for source, other in DATA_SETTINGS.items() if hasattr(other, name)]
+            where = f"{kind.name_in_file}.{name}"
+            if isinstance(section, DataConfig) and having:
+                raise ConfigError(f"setting {where!r} is not one of source {source!r}, but of {', '.join(having)}.")
+            raise ConfigError(f"setting {short_repr(where)} is not known. {nearest_names(name, names)}")
+    kept = {name: getattr(section, name) for name in names if hasattr(section, name)}
+    return kind(**{**kept, **changes})
 
 
 def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     """Apply ``section.name=value`` strings, the values in TOML syntax (a bare word is a string).
 
-    Examples
-    --------
     >>> apply_overrides(preset("quick"), ["training.epochs=3", "model.pools=[5,2,2]"]).model.pools
     (5, 2, 2)
     """
@@ -220,7 +533,19 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
 
 
 def load_config(path: str | Path, base: Config | None = None) -> Config:
-    """Read a TOML file of settings (only those that differ from the preset need be there)."""
+    """Read a TOML file of settings; those that it does not name are the preset's.
+
+    Parameters
+    ----------
+    path : path
+    base : Config, optional
+        What the settings are laid over where the file names no preset; by default preset ``paper``.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, a name is not known, or a value is of the wrong type or out of range.
+    """
     values = read_toml(path, error=ConfigError)
     try:
         return from_dict(values, None if "preset" in values else base)
@@ -248,8 +573,7 @@ def fingerprint(*sections: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]
 
 
-# Training aids that plan over the number of epochs: setting to value.
-_PLANNED = {"schedule": "cosine", "loss_weighting": "linear"}
+# --- may a run continue? ---------------------------------------------------------------------------------------------
 
 
 def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
@@ -257,85 +581,34 @@ def check_continues(stored: Config, asked: Config, folder: str | Path) -> None:
 
     More epochs are refused too where the number of epochs decides what a step does: a cosine rate has ended at 0, and a
     linear strong weight at its last value.
-
-    Raises
-    ------
-    RunError
-        The message names what differs and the two ways out.
     """
     n_stored, n_asked = stored.training.epochs, asked.training.epochs
     with_stored = dataclasses.replace(asked, training=dataclasses.replace(asked.training, epochs=n_stored))
     differs_in_epochs_only = stored == with_stored
-    planned = [name for name, value in _PLANNED.items() if getattr(asked.aids, name) == value]
+    planned = [f"{name}={getattr(asked.training, name)}" for name in ("schedule", "loss_weighting")]
+    planned = [setting for setting in planned if setting in ("schedule=cosine", "loss_weighting=linear")]
     if differs_in_epochs_only and (n_asked == n_stored or (n_asked > n_stored and not planned)):
         return
+    advice = "Choose another folder with --out, or start over with --overwrite."
     if differs_in_epochs_only and n_asked > n_stored:
         raise RunError(
-            f"{folder}: aids.{planned[0]} was planned over its {n_stored} epochs; {n_asked} are another training. "
-            "Choose another folder with --out, or start anew with --overwrite."
+            f"{folder}: training.{planned[0]} depends on the number of epochs, so a run planned for {n_stored} epochs "
+            f"cannot be extended to {n_asked}. {advice}"
         )
-    fewer = " More epochs continue what is there, fewer do not." if differs_in_epochs_only else ""
-    raise RunError(
-        f"{folder}: holds another configuration: {_difference(stored, asked)}.{fewer} "
-        "Choose another folder with --out, or start anew with --overwrite."
-    )
+    fewer = " More epochs continue a run, fewer do not." if differs_in_epochs_only else ""
+    raise RunError(f"{folder}: has another configuration: {_difference(stored, asked)}.{fewer} {advice}")
 
 
 def _difference(stored: Config, asked: Config) -> str:
     """Return the settings that differ, at most three, as ``training.seed 0, now 1``."""
-    old, new = to_dict(stored), to_dict(asked)
-    rows = []
-    for section in old:
-        if not isinstance(old[section], dict):
-            if old[section] != new[section]:
-                rows.append(f"{section} {old[section]!r}, now {new[section]!r}")
-            continue
-        for name in {**old[section], **new[section]}:
-            was, now = old[section].get(name), new[section].get(name)
-            if was != now:
-                rows.append(f"{section}.{name} {was!r}, now {now!r}")
+    old, new = _flat(stored), _flat(asked)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    rows = [f"{name} {old.get(name)!r}, now {new.get(name)!r}" for name in names]
     return "; ".join(rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")
 
 
-# --- the Fidelity table --------------------------------------------------------------------------------------------
-
-
-def source_and_note(hint: Any) -> tuple[str, str]:
-    """Return the source and the note of a setting's annotation."""
-    extra = next(meta.extra for meta in hint.__metadata__ if meta.extra)
-    return extra["source"], extra["note"]
-
-
-def fidelity_rows() -> list[tuple[str, str, str, str]]:
-    """Return (setting, default of preset `paper`, mark, note) for every setting, in reading order."""
-    config = PRESETS["paper"]
-    rows = []
-    for item in dataclasses.fields(config):
-        section = getattr(config, item.name)
-        if dataclasses.is_dataclass(section) and item.name != "data":
-            rows += [
-                (f"{item.name}.{name}", json.dumps(getattr(section, name)), *source_and_note(hint))
-                for name, hint in hints_of(type(section)).items()
-            ]
-    known: dict[str, list[str]] = {}
-    for source, kind in DATA_SETTINGS.items():
-        for name in hints_of(kind):
-            known.setdefault(name, []).append(source)
-    note = "dcase2017_task4 is the paper's data; street needs no download"
-    rows.append(("data.source", json.dumps(config.data.source), "chosen", note))
-    for name, sources in known.items():
-        kind = DATA_SETTINGS[sources[0]]
-        mark, note = source_and_note(hints_of(kind)[name])
-        rows.append((f"data.{name}", json.dumps(getattr(kind(), name)), mark, f"{note} ({', '.join(sources)})"))
-    return rows
-
-
-def fidelity_markdown() -> str:
-    """Return the Fidelity table as Markdown; ``python -m crnn_weak.config`` prints it."""
-    lines = ["| setting | preset `paper` | mark | why |", "|---|---|---|---|"]
-    lines += [f"| `{name}` | `{value}` | {mark} | {note} |" for name, value, mark, note in fidelity_rows()]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(fidelity_markdown(), end="")
+def _flat(config: Config) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, value in to_dict(config).items():
+        flat |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
+    return flat

@@ -34,7 +34,9 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str | None = "paper",
     group.add_argument("--audio", metavar="FOLDER", help="the recordings: the same as --set data.root=FOLDER")
     group.add_argument("--metadata", metavar="PATH", help="label files or tag file: --set data.metadata=PATH")
     group.add_argument("--events", metavar="PATH", help="event file (folder): --set data.events=PATH")
-    group.add_argument("--form", metavar="NAME", help="form of these label files (folder): --set data.form=NAME")
+    group.add_argument(
+        "--input-format", metavar="NAME", help="format of these label files (folder): --set data.input_format=NAME"
+    )
     group.add_argument("--head", metavar="NAME", help="weak head, e.g. max_dense: --set model.weak_head=NAME")
     group.add_argument("--print-config", action="store_true", help="print the whole configuration as TOML and exit")
     parser.set_defaults(default_preset=preset, default_settings=settings)
@@ -79,7 +81,7 @@ def read_config(args: argparse.Namespace) -> Config:
             "root": args.audio,
             "metadata": args.metadata,
             "events": args.events,
-            "form": args.form,
+            "input_format": args.input_format,
         },
         "model": {"weak_head": args.head},
     }

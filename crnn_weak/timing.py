@@ -5,7 +5,7 @@ Conventions
 * Time runs in seconds from the start of the clip.
 * Frame ``k`` is the cell ``[k * hop, (k + 1) * hop)``; its analysis window is centered on the middle of that cell.
 * A hop is a whole number of samples. ``hop_seconds`` is that number divided by the sample rate, so the time of a frame
-  is that of its samples, after hours too (`whole_samples`; `crnn_weak.settings.FeatureConfig` applies it).
+  is that of its samples, after hours too (`whole_samples`; `crnn_weak.config.FeatureConfig` applies it).
 * Audio of ``n`` samples has ``round(n / hop)`` frames: the 10 s clip at 20 ms has the 500 frames of the paper.
 * A segment is the fixed unit of evaluation (1 s in the task). An event touches every segment that it overlaps:
   its onset is floored, its offset ceiled (Mesaros et al., "Metrics for polyphonic sound event detection",

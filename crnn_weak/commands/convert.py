@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _EPILOG = """forms:
 {forms}
 
-The form of INPUT is found from its rows, and refused where two fit; --form names it. INPUT may be a folder of label
-files, OUTPUT is one for audacity and jams (a file per recording).
+The form of INPUT is found from its rows, and refused where two fit; --input-format names it. INPUT may be a folder of
+label files, OUTPUT is one for audacity and jams (a file per recording).
 
 examples:
   crnn-weak convert events.tsv tracks --to audacity
@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT")
     parser.add_argument("--to", required=True, metavar="FORM", help="form of OUTPUT")
-    parser.add_argument("--form", metavar="FORM", help="form of INPUT (default: found from its rows)")
+    parser.add_argument(
+        "--input-format", dest="form", metavar="FORMAT", help="format of INPUT (default: found from its rows)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.epilog = _EPILOG.format(forms="\n".join(f"  {name:<13} {form.title}" for name, form in FORMS.items()))
 
@@ -71,7 +73,7 @@ def _labels(files: list[LabelFile], kind: str) -> dict[str, tuple[Event, ...]] |
         if kind == "events" and file.kind in ("tags", "unclear"):
             raise DataError(
                 f"{file.path}: holds tags, or times that may be places in other recordings; the form asked for needs "
-                "onsets and offsets. Give --form where the file holds events."
+                "onsets and offsets. Give --input-format where the file holds events."
             )
         found = events_of(file) if kind == "events" else tags_of(file)
         for identifier, name in file_names(file).items():

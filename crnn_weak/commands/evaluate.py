@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lists = parser.add_argument_group("label files")
     lists.add_argument("--reference", metavar="FILE", help="event list or tags, any of the field's forms")
     lists.add_argument("--estimated", metavar="FILE", help="the same of the system; clips without a row are empty")
-    lists.add_argument("--form", metavar="NAME", help="form of both files (default: found from their rows)")
+    lists.add_argument(
+        "--input-format", dest="form", metavar="NAME", help="format of both files (default: found from their rows)"
+    )
     kind = lists.add_mutually_exclusive_group()
     kind.add_argument("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
     kind.add_argument("--events", dest="kind", action="store_const", const="events", help="score as event lists")

@@ -34,14 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--own-features", action="store_true", help="take the features of the --from model")
     group.add_argument("--freeze", nargs="+", metavar="LAYER", help="layers that keep their weights, e.g. 'conv_*'")
     group.add_argument(
-        "--rate-decay", type=float, metavar="SHARE", help="learning rate of each block as a share of the next one's"
+        "--layerwise-lr-decay",
+        type=float,
+        metavar="SHARE",
+        help="learning rate of each block as a share of the next one's",
     )
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
 
 
 _SHORT = {
     "strong": "loss_weights", "weak": "loss_weights", "seed": "training", "epochs": "training", "freeze": "training",
-    "rate_decay": "training",
+    "layerwise_lr_decay": "training",
 }  # fmt: skip
 
 

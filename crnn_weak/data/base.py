@@ -4,7 +4,7 @@ A data set lists clips. Each clip has an id, a split, tags, perhaps events, and 
 there. Nothing is decoded here: `crnn_weak.audio.load_clip` does that, clip by clip.
 
 A new source is one module with one class that has the members of `Dataset`, one line in `SOURCES`, and the class of its
-settings in `crnn_weak.settings.DATA_SETTINGS`.
+settings in `crnn_weak.config.DATA_SETTINGS`.
 """
 
 from __future__ import annotations

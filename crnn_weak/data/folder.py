@@ -196,7 +196,7 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
             "--set data.metadata=TAGS.csv."
         )
     tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
-    classes, recordings = read_labels(Path(data.root), tags, events, form=data.form or None)
+    classes, recordings = read_labels(Path(data.root), tags, events, form=data.input_format or None)
     return classes, *_index(Path(data.root), recordings)
 
 

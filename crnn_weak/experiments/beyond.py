@@ -1,4 +1,4 @@
-"""Beyond the paper: heads, targets and training aids, one change at a time, on data with and without real recordings.
+"""Beyond the paper: heads, targets and augmentation, one change at a time, on data with and without real recordings.
 
 ``python -m crnn_weak.experiments.beyond --design experiments/beyond.toml`` reads a design, trains every entry on every
 data set with every seed, tunes all of them alike on validation clips, and writes for each data set ``results.csv``,

@@ -192,9 +192,11 @@ def _refuse(path: Path, forms: Sequence[Form], faults: Sequence[tuple[Form, Mism
     if any(text.lstrip().startswith("#") for line, text in read_lines(path) if line == fault.line):
         hint = " No form has comments: remove lines that begin with #."
     if fault.rank > 1:
-        return DataError(f"{where}{text}{hint} It was read as {best.name}; another form is named with --form NAME.")
+        return DataError(
+            f"{where}{text}{hint} It was read as {best.name}; another form is named with --input-format NAME."
+        )
     tried = ", ".join(form.name for form in forms if form.read is not None)
-    return DataError(f"{where}{text}{hint} Forms tried: {tried}; name the right one with --form NAME.")
+    return DataError(f"{where}{text}{hint} Forms tried: {tried}; name the right one with --input-format NAME.")
 
 
 def _only_meaning(path: Path, found: list[tuple[Form, list[LabelRow]]], kind: str | None) -> LabelFile:
@@ -209,7 +211,7 @@ def _only_meaning(path: Path, found: list[tuple[Form, list[LabelRow]]], kind: st
         if meanings[0] != meanings[1]:
             raise DataError(
                 f"{path}, line {rows[0].line}: may be of the form {before[0].name} or {form.name}, with different "
-                "meanings; name the right one with --form NAME."
+                "meanings; name the right one with --input-format NAME."
             )
     form, rows = by_kind.get("events") or by_kind["tags"]
     if not any(row.labels for row in rows) and (len(by_kind) > 1 or form.kind == "events"):

@@ -17,7 +17,7 @@ A design::
 
     [entries.max-mixup]
     base = "max"               # the settings of another entry first
-    aids.mixup = 0.3
+    augmentation.mixup = 0.3
 
     [entries.taught]
     base = "max"

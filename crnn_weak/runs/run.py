@@ -28,8 +28,8 @@ Setting = tuple[float, float]
 
 def check_folder(path: Path) -> None:
     if not path.is_dir():
-        siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        hint = f" {nearest_names(path.name, siblings)}" if siblings else ""
+        runs = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+        hint = f" {nearest_names(path.name, runs)}" if runs else ""
         raise RunError(f"{path}: no such run folder.{hint}")
 
 

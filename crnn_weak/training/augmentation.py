@@ -1,6 +1,6 @@
-"""Training aids: changes of a batch, of the order of clips and of the losses' weights. All are off in the paper.
+"""Augmentation of batches, the order of clips, and schedules of rate and loss weights. All are off in the paper.
 
-Aids of a batch change standardized features ``(clips, frames, bands)`` and the targets together. All draw from the
+Augmentation changes standardized features ``(clips, frames, bands)`` and the targets together. All draw from the
 generator they are given, so that (seed, epoch, batch) decides and a resumed run continues the same training.
 
 ====================  ==========================================================================================
@@ -17,7 +17,7 @@ setting               effect
 ``loss_weighting``    ``linear``: the strong weight grows to its value in equal steps over the epochs;
                       ``learned``: each weight is divided by its validation loss of the epoch before, the optimum of
                       the learned uncertainties of [3]_ in closed form
-``averaging``         Keras' moving average of the weights in the optimizer; validated and kept are the averages
+``ema_momentum``      Keras' moving average of the weights in the optimizer; validated and kept are the averages
 ====================  ==========================================================================================
 
 References
@@ -39,7 +39,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from crnn_weak.config import AidConfig, Config
+from crnn_weak.config import AugmentationConfig, Config
 from crnn_weak.training.targets import NO_TARGET
 
 __all__ = [
@@ -66,19 +66,19 @@ _LEAST_LOSS = 1e-3
 def augment(
     features: np.ndarray,
     targets: Targets,
-    settings: AidConfig,
+    settings: AugmentationConfig,
     rng: np.random.Generator,
     *,
     deviations: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Targets]:
-    """Apply the aids of a batch that are on.
+    """Apply the augmentation that is on.
 
     Parameters
     ----------
     features : np.ndarray of float32, shape (n_clips, n_frames, n_mels)
         Standardized.
     targets : dict of ``strong`` and ``weak``
-    settings : AidConfig
+    settings : AugmentationConfig
     rng : numpy.random.Generator
     deviations : np.ndarray, shape (n_mels,)
         Those that the features were divided by; ``band_gain_db`` needs them.
@@ -175,7 +175,7 @@ def balanced_order(tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def learning_rate(config: Config, n_batches: int) -> Any:
     """Return Adam's learning rate, or Keras' schedule of it, for epochs of `n_batches`."""
     rate = config.training.learning_rate
-    if config.aids.schedule == "constant":
+    if config.training.schedule == "constant":
         return rate
     return keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, config.training.epochs * n_batches))
 
@@ -190,9 +190,9 @@ def loss_factors(config: Config, epoch: int, last: Mapping[str, float] | None) -
     last : mapping
         ``val_strong_loss`` and ``val_weak_loss`` of the epoch before; None in the first.
     """
-    if config.aids.loss_weighting == "fixed":
+    if config.training.loss_weighting == "fixed":
         return None
-    if config.aids.loss_weighting == "linear":
+    if config.training.loss_weighting == "linear":
         return {"strong": (epoch + 1) / config.training.epochs, "weak": 1.0}
     if last is None:
         return {"strong": 1.0, "weak": 1.0}

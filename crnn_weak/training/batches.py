@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from crnn_weak.config import AidConfig, TargetConfig
+from crnn_weak.config import AugmentationConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.training.augmentation import augment, balanced_order
 from crnn_weak.training.targets import Clips, targets
@@ -46,7 +46,7 @@ class StoreBatches(keras.utils.PyDataset):
         Shuffle by (seed, `epoch`); without it the clips come in the order of `rows` and all of them come.
     target_settings : TargetConfig, optional
         The strong target; by default the paper's.
-    aids : AidConfig, optional
+    augmentation : AugmentationConfig, optional
         Changes of order and batches; needs `seed`.
     frame_scores : np.ndarray, shape (n_clips of the store, n_frames, n_classes), optional
         Of a first model, for target ``self_training``.
@@ -66,7 +66,7 @@ class StoreBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,
         target_settings: TargetConfig | None = None,
-        aids: AidConfig | None = None,
+        augmentation: AugmentationConfig | None = None,
         frame_scores: np.ndarray | None = None,
         **options: Any,
     ) -> None:
@@ -77,7 +77,7 @@ class StoreBatches(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(self.rows))
         self.seed = seed
         self.target_settings = target_settings or TargetConfig()
-        self.aids = aids or AidConfig()
+        self.augmentation = augmentation or AugmentationConfig()
         self.frame_scores = frame_scores
         self.loss_factors: dict[str, float] | None = None
         self.set_epoch(0)
@@ -89,7 +89,7 @@ class StoreBatches(keras.utils.PyDataset):
             self._order = self.rows
             return
         rng = np.random.default_rng([self.seed, epoch])
-        if self.aids.balanced:
+        if self.augmentation.balanced:
             self._order = self.rows[balanced_order(self.store.tags[self.rows], rng)]
         else:
             self._order = rng.permutation(self.rows)
@@ -113,7 +113,7 @@ class StoreBatches(keras.utils.PyDataset):
         features = self.scaler.transform(log_mel, out=log_mel)
         if self.seed is not None:
             rng = np.random.default_rng([self.seed, self.epoch, index])
-            features, outputs = augment(features, outputs, self.aids, rng, deviations=self.scaler.std)
+            features, outputs = augment(features, outputs, self.augmentation, rng, deviations=self.scaler.std)
         if self.loss_factors is None:
             return features, outputs
         return features, outputs, {n: np.full(len(rows), f, np.float32) for n, f in self.loss_factors.items()}

@@ -29,7 +29,7 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import convert_document, delete_files, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
-from crnn_weak.model.crnn import build_model, reinitialize_weights
+from crnn_weak.model.crnn import build_model, draw_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
@@ -190,7 +190,7 @@ def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_mo
     provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
     metadata = ModelMetadata(store.classes, config, Scaler.fit(store, training), provenance=provenance)
     model, settings = build_model(config, n_classes=len(store.classes)), config.training
-    reinitialize_weights(model, settings.seed)
+    draw_weights(model, settings.seed)
     if initial_model is not None:
         copy_weights(initial_model, model, metadata)
     freeze(model, settings.freeze)
@@ -199,9 +199,9 @@ def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_mo
         config.loss_weights,
         learning_rate=learning_rate(config, len(training) // min(settings.batch_size, len(training))),
         # Its values are one for each clip, so they take weights of clips as well.
-        masked=config.targets.strong != "repeat" or config.aids.loss_weighting != "fixed",
-        layerwise_lr_decay=settings.rate_decay,
-        ema_momentum=config.aids.averaging,
+        masked=config.targets.strong != "repeat" or config.training.loss_weighting != "fixed",
+        layerwise_lr_decay=settings.layerwise_lr_decay,
+        ema_momentum=config.training.ema_momentum,
     )
     return _Fit(model, metadata, _EarlyStopping())
 
@@ -215,7 +215,7 @@ def _batches(
     common: dict[str, Any] = {
         "batch_size": settings.batch_size, "target_settings": config.targets, "frame_scores": scores,
     }  # fmt: skip
-    training = StoreBatches(store, rows[0], scaler, seed=settings.seed, aids=config.aids, **common)
+    training = StoreBatches(store, rows[0], scaler, seed=settings.seed, augmentation=config.augmentation, **common)
     return training, StoreBatches(store, rows[1], scaler, **common)
 
 
@@ -229,7 +229,7 @@ def _run_epochs(
 ) -> None:
     settings, (training, validation) = config.training, batches
     model, state = fit.model, fit.state
-    unaveraged = _Unaveraged(config.aids.averaging > 0)
+    unaveraged = _Unaveraged(config.training.ema_momentum > 0)
     callbacks = [*callbacks, unaveraged]
     if on_batch is not None:
         callbacks = [*callbacks, _Batches(on_batch, state, len(training), settings.epochs)]
@@ -306,7 +306,7 @@ def _restore(files: RunFiles, config: Config) -> _Fit | None:
     state = convert_document(metadata.provenance.get("fit"), _EarlyStopping, f"{files.last_model}: state of the fit")
     log.info("%s: resumed after epoch %d", files.folder, state.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
-    _publish(files, state, copy_best=not config.aids.averaging)
+    _publish(files, state, copy_best=not config.training.ema_momentum)
     return _Fit(model, dataclasses.replace(metadata, config=config, provenance=provenance), state)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store
 
-from crnn_weak.config import AidConfig, Config, ModelConfig, TargetConfig, TrainingConfig
+from crnn_weak.config import AugmentationConfig, Config, ModelConfig, TargetConfig, TrainingConfig
 
 CONFIG = Config(
     features=TINY,
@@ -22,8 +22,15 @@ CONFIG = Config(
 BEYOND = dataclasses.replace(
     CONFIG,
     targets=TargetConfig(strong="high_energy"),
-    aids=AidConfig(mixup=0.3, time_shift=True, schedule="cosine", loss_weighting="learned", averaging=0.9),
-    training=dataclasses.replace(CONFIG.training, rate_decay=0.5, freeze=("conv_1",)),
+    augmentation=AugmentationConfig(mixup=0.3, time_shift=True),
+    training=dataclasses.replace(
+        CONFIG.training,
+        schedule="cosine",
+        loss_weighting="learned",
+        ema_momentum=0.9,
+        layerwise_lr_decay=0.5,
+        freeze=("conv_1",),
+    ),
 )
 
 SCRIPT = """

@@ -1,4 +1,4 @@
-"""Training aids, worked by hand."""
+"""Augmentation, worked by hand."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store
 
-from crnn_weak.config import AidConfig, Config, ModelConfig, TrainingConfig
+from crnn_weak.config import AugmentationConfig, Config, ModelConfig, TrainingConfig, apply_overrides
 from crnn_weak.errors import ConfigError
 from crnn_weak.training.augmentation import (
     augment,
@@ -67,7 +67,7 @@ def test_gains_are_linear_between_their_points():
 
 
 def test_a_gain_in_decibels_is_added_before_the_deviation_divides():
-    settings, deviations = AidConfig(band_gain_db=6.0), np.array([1.0, 2.0, 4.0], np.float32)
+    settings, deviations = AugmentationConfig(band_gain_db=6.0), np.array([1.0, 2.0, 4.0], np.float32)
     silent = np.zeros((500, 2, 3), np.float32)
     gains, _ = augment(silent, {}, settings, np.random.default_rng(0), deviations=deviations)
     in_decibels = gains * deviations * 20 / np.log(10)
@@ -87,7 +87,7 @@ def test_balanced_batches_hold_rare_classes_as_often_as_common_ones():
 
 def test_loss_factors():
     def factors(rule, epoch, last=None):
-        config = dataclasses.replace(CONFIG, aids=AidConfig(loss_weighting=rule))
+        config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, loss_weighting=rule))
         return loss_factors(config, epoch, last)
 
     assert factors("fixed", 2) is None
@@ -99,33 +99,33 @@ def test_loss_factors():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("override", "message"),
     [
-        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
-        ({"loss_weighting": "learnt"}, "Did you mean 'learned'"),
-        ({"mixup": -1.0}, "aids.mixup"),
-        ({"time_mask": 1.0}, "aids.time_mask"),
-        ({"averaging": 1.5}, "aids.averaging"),
+        ("training.schedule=cosin", "Did you mean 'cosine'"),
+        ("training.loss_weighting=learn", "Did you mean 'learned'"),
+        ("augmentation.mixup=-1.0", "augmentation.mixup"),
+        ("augmentation.time_mask=1.0", "augmentation.time_mask"),
+        ("training.ema_momentum=1.5", "training.ema_momentum"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(changes, message):
+def test_settings_that_mean_nothing_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
-        AidConfig(**changes)
+        apply_overrides(CONFIG, [override])
 
 
-ALL = AidConfig(
+ALL = AugmentationConfig(
     mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2,
-    band_mask=0.2, balanced=True, schedule="cosine",
-    loss_weighting="learned", averaging=0.9,
+    band_mask=0.2, balanced=True,
 )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_a_killed_run_with_every_aid_continues_as_if_unbroken(tmp_path):
+def test_a_killed_run_with_all_augmentation_continues_as_if_unbroken(tmp_path):
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
-    config = dataclasses.replace(CONFIG, aids=ALL)
+    training = dataclasses.replace(CONFIG.training, schedule="cosine", loss_weighting="learned", ema_momentum=0.9)
+    config = dataclasses.replace(CONFIG, augmentation=ALL, training=training)
 
     def kill(done, total):
         if done > total * 5 // 8:
@@ -147,7 +147,7 @@ def test_the_averaged_weights_are_validated_and_kept(tmp_path):
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
-    config = dataclasses.replace(CONFIG, aids=AidConfig(averaging=0.99))
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, ema_momentum=0.99))
     with make_store(tmp_path, 24) as store:
         best = train(
             dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1)),

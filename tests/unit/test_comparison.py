@@ -43,11 +43,11 @@ training.epochs = 7
 
 [entries.max]
 model.weak_head = "max"
-aids = { mixup = 0.3, time_shift = true }
+augmentation = { mixup = 0.3, time_shift = true }
 
 [entries.more]
 base = "max"
-aids.mixup = 0.5
+augmentation.mixup = 0.5
 
 [entries.taught]
 base = "more"
@@ -73,7 +73,7 @@ def design_of(tmp_path, text):
 def test_an_entry_lays_its_settings_over_those_of_its_base_and_of_the_data(tmp_path):
     design = design_of(tmp_path, DESIGN)
     config = config_of(design, "other", "more", 3)
-    assert (config.model.weak_head, config.aids.mixup, config.aids.time_shift) == ("max", 0.5, True)
+    assert (config.model.weak_head, config.augmentation.mixup, config.augmentation.time_shift) == ("max", 0.5, True)
     assert (config.training.epochs, config.training.seed) == (7, 3)
     assert config_of(design, "street", "taught", 0, teacher="a.keras").targets.teacher == "a.keras"
     assert data_of(design, "tuned, frozen") == ["other"]
@@ -84,14 +84,14 @@ def test_entries_come_after_the_models_that_they_need(tmp_path):
     assert ordered(design) == [["max", "more"], ["taught", "tuned", "tuned, frozen"]]
     some = restrict(design, ["taught", "more"], ["street"])
     assert list(some.entries) == ["taught", "more", "max"]
-    assert config_of(some, "street", "taught", 0, teacher="x").aids.mixup == 0.5
+    assert config_of(some, "street", "taught", 0, teacher="x").augmentation.mixup == 0.5
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ('weak_head = "max"', 'weak_head = "maxx"', "entries.max: model.weak_head = 'maxx' is not known"),
-        ("aids.mixup = 0.5", "aids.mixpu = 0.5", "Did you mean 'mixup'"),
+        ("augmentation.mixup = 0.5", "augmentation.mixpu = 0.5", "Did you mean 'mixup'"),
         ('base = "max"', 'base = "mex"', "Did you mean 'max'"),
         ('base = "max"', 'base = "taught"', "is circular"),
         ('teacher = "max"', 'teacher = "taught"', "needs a model of the others"),

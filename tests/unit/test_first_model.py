@@ -112,8 +112,8 @@ def test_each_block_learns_at_its_share_of_the_rate(first, tmp_path):
 @pytest.mark.slow
 def test_a_run_with_a_rate_for_each_block_is_saved_and_resumed(tmp_path):
     with make_store(tmp_path, 24) as store:
-        train(with_training(rate_decay=0.5), store, tmp_path / "run")
-        train(with_training(rate_decay=0.5, epochs=2), store, tmp_path / "run")
+        train(with_training(layerwise_lr_decay=0.5), store, tmp_path / "run")
+        train(with_training(layerwise_lr_decay=0.5, epochs=2), store, tmp_path / "run")
     optimizer = load_model(tmp_path / "run" / "last.keras", compile=True)[0].optimizer
     assert optimizer.factors["conv_"] == 0.125
 

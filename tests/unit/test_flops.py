@@ -12,7 +12,7 @@ from crnn_weak.model.crnn import build_model
 tf = pytest.importorskip("tensorflow")
 
 
-@pytest.mark.parametrize("name", ["paper", "sibling", "quick"])
+@pytest.mark.parametrize("name", ["paper", "authors_code", "quick"])
 @pytest.mark.parametrize("head", ["max", "max_dense"])
 def test_two_operations_for_each_weight_and_position(name, head):
     config = preset(name)

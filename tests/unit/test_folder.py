@@ -99,9 +99,9 @@ def test_names_on_disk_and_in_lists_may_be_spelled_in_two_unicode_forms(own):
 
 
 def test_the_form_of_the_tag_file_can_be_named(own):
-    with pytest.raises(DataError, match=r"'a' is no audio file's name.*--form NAME"):
+    with pytest.raises(DataError, match=r"'a' is no audio file's name.*--input-format NAME"):
         opened(own, "a\tdog\nb\tcat\n")
-    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), form="dcase-tags")
+    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), input_format="dcase-tags")
     assert open_dataset(Config(features=features(), data=data), own / "cache").classes == ("cat", "dog")
 
 

@@ -60,7 +60,7 @@ def test_numbers_may_be_names_of_files(capsys, tmp_path):
     assert code == 2
     assert "may be of the form dcase or audacity" in err
     code, score = evaluated(
-        capsys, tmp_path, reference.replace("\t", " "), estimated.replace("\t", " "), "--form", "dcase"
+        capsys, tmp_path, reference.replace("\t", " "), estimated.replace("\t", " "), "--input-format", "dcase"
     )
     assert (code, score) == (0, 0.0)
 
@@ -197,7 +197,7 @@ def test_any_string_is_a_label(capsys, tmp_path, label):
 
 def test_naming_the_form_decides(tmp_path):
     path = saved(tmp_path, "clip1\tdog\nclip2\tcat\n")
-    with pytest.raises(DataError, match=r"'clip1' is no audio file's name.*--form NAME"):
+    with pytest.raises(DataError, match=r"'clip1' is no audio file's name.*--input-format NAME"):
         read_tags(path)
     assert read_tags(path, form="dcase-tags") == {"clip1": ("dog",), "clip2": ("cat",)}
     path = saved(tmp_path, "filename,label,present\na.wav,x,y\n")

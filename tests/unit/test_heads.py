@@ -6,9 +6,8 @@ import typing
 import numpy as np
 import pytest
 
-from crnn_weak.config import preset
+from crnn_weak.config import ModelConfig, preset
 from crnn_weak.errors import ConfigError
-from crnn_weak.settings import ModelConfig, hints_of
 
 keras = pytest.importorskip("keras")
 
@@ -45,7 +44,7 @@ def pooled(head, scores=SCORES, features=None, weights=()):
 
 
 def test_the_settings_know_the_registry():
-    names = typing.get_args(typing.get_args(hints_of(ModelConfig)["weak_head"])[0])
+    names = typing.get_args(typing.get_type_hints(ModelConfig)["weak_head"])
     assert set(names) == set(WEAK_HEADS)
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 #: From the ground up; a room may import from its own rung and from those before it in this list.
 RUNGS = (
     ("errors", "files", "paper", "timing", "versions"),
-    ("config", "settings"),
+    ("config",),
     ("parallel", "run_files"),
     ("labels", "audio"),
     ("synthesis", "data"),

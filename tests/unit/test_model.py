@@ -16,8 +16,8 @@ keras = pytest.importorskip("keras")
 COUNTS = {
     ("paper", "max"): 218_001,
     ("paper", "max_dense"): 218_307,
-    ("sibling", "max"): 218_193,
-    ("sibling", "max_dense"): 218_499,
+    ("authors_code", "max"): 218_193,
+    ("authors_code", "max_dense"): 218_499,
     ("quick", "max"): 35_953,
     ("quick", "max_dense"): 36_259,
 }
@@ -166,7 +166,7 @@ def test_loss_weights_cannot_be_misspelled():
         compile_model(renamed, LossWeights())
 
 
-@pytest.mark.parametrize("preset", ["quick", "sibling"])
+@pytest.mark.parametrize("preset", ["quick", "authors_code"])
 def test_drawn_weights_are_those_of_the_layers_own_initializers(preset):
     """Other draws of the same distributions; what is not drawn stays as it was; nothing is shared."""
     from crnn_weak.model.crnn import reinitialize_weights

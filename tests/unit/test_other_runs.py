@@ -94,12 +94,14 @@ def test_more_epochs_continue_a_run(task):
     check_tasks([dataclasses.replace(task, config=with_training(epochs=4))])
 
 
-@pytest.mark.parametrize("aid", [{"schedule": "cosine"}, {"loss_weighting": "linear"}])
-def test_more_epochs_of_a_plan_over_all_epochs_are_refused(task, aid):
-    config = dataclasses.replace(CONFIG, aids=dataclasses.replace(CONFIG.aids, **aid))
+@pytest.mark.parametrize("planned", [{"schedule": "cosine"}, {"loss_weighting": "linear"}])
+def test_more_epochs_of_a_plan_over_all_epochs_are_refused(task, planned):
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **planned))
     write_text(task.files.config, to_toml(config))
-    longer = dataclasses.replace(config, training=with_training(epochs=4).training)
-    assert f"aids.{next(iter(aid))} was planned over its 3 epochs" in refusal(dataclasses.replace(task, config=longer))
+    longer = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=4))
+    message = refusal(dataclasses.replace(task, config=longer))
+    assert f"training.{next(iter(planned))}=" in message
+    assert "planned for 3 epochs cannot be extended to 4" in message
 
 
 def test_a_run_is_done_when_all_that_the_task_names_is_scored(task):

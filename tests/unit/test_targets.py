@@ -8,7 +8,6 @@ import pytest
 
 from crnn_weak.config import TargetConfig
 from crnn_weak.errors import ConfigError
-from crnn_weak.settings import hints_of
 from crnn_weak.training.targets import NO_TARGET, STRONG_TARGETS, Clips, targets
 
 TAGS = np.array([[1, 0]], np.float32)
@@ -23,7 +22,7 @@ def strong(settings, *, levels_db=None, bands_db=None, scores=None, tags=TAGS):
 
 
 def test_the_settings_know_the_registry():
-    names = typing.get_args(typing.get_args(hints_of(TargetConfig)["strong"])[0])
+    names = typing.get_args(typing.get_type_hints(TargetConfig)["strong"])
     assert set(names) == set(STRONG_TARGETS)
 
 

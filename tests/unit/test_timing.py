@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from crnn_weak.config import PRESETS, FeatureConfig, OperatingPointConfig, from_dict, to_dict
+from crnn_weak.config import PRESETS, FeatureConfig, OperatingPointConfig, _warn_once, from_dict, to_dict
 from crnn_weak.detection.detector import Detector
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.settings import _tell_once
 from crnn_weak.timing import frame_times, n_frames, whole_samples
 
 
@@ -21,7 +20,7 @@ def test_presets_are_whole_samples_and_stay_as_they_are(preset):
     ("rate", "hop", "n_hop"), [(22_050, 0.025, 551), (11_025, 0.02, 220), (44_100, 1 / 3, 14_700), (8_000, 0.0333, 266)]
 )
 def test_a_hop_between_two_samples_says_what_it_became(rate, hop, n_hop, caplog):
-    _tell_once.cache_clear()
+    _warn_once.cache_clear()
     features = FeatureConfig(sample_rate_hz=rate, hop_seconds=hop, window_seconds=0.04, fmax_hz=rate / 2, n_fft=4096)
     assert (features.n_hop, features.hop_seconds) == (n_hop, n_hop / rate)
     assert features.n_frames == round(10 * rate / n_hop)
