@@ -29,7 +29,7 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import convert_document, delete_files, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
-from crnn_weak.model.crnn import build_model, draw_weights
+from crnn_weak.model.crnn import build_model, reinitialize_weights
 from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
@@ -190,7 +190,7 @@ def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_mo
     provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
     metadata = ModelMetadata(store.classes, config, Scaler.fit(store, training), provenance=provenance)
     model, settings = build_model(config, n_classes=len(store.classes)), config.training
-    draw_weights(model, settings.seed)
+    reinitialize_weights(model, settings.seed)
     if initial_model is not None:
         copy_weights(initial_model, model, metadata)
     freeze(model, settings.freeze)
