@@ -9,8 +9,11 @@ from crnn_weak.errors import ConfigError, DataError
 
 _EPILOG = """example: crnn-weak demo --out demo
 
-The scene is synthetic, like those that the starter model was trained on, but of a different seed.
-Next: crnn-weak detect RECORDING.wav, or crnn-weak grid for the paper's table on synthetic scenes."""
+The scene is synthetic, like those that the starter model was trained on, but of a different seed."""
+_NEXT = """
+Next:
+  crnn-weak detect RECORDING.wav    # events of your own recording
+  crnn-weak grid                    # the paper's table on synthetic scenes, some minutes"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,4 +63,5 @@ def run(args: argparse.Namespace) -> int:
     figures.save_figure(figure, picture, formats=("png",), dpi=110)
     write_demo_page(page, figure, picture=picture, sound=sound, seconds=features.clip_seconds, events=events)
     print(f"\n{sound}, {picture}\n{page}: open it in a browser")
+    print(_NEXT)
     return 0
