@@ -214,26 +214,32 @@ def tradeoff_figure(
     as a cross. Entries of a curve are joined by a line. The entries with the largest sums of both carry their names,
     the others stand in the legend by number.
     """
+    from matplotlib.lines import Line2D
+
     figure, (ax,) = new_figure(7.6, 4.8)
+    centers = {name: (point["segment"][0], point["tagging"][0]) for name, point in points.items()}
+    ranked = sorted(centers, key=lambda name: sum(centers[name]), reverse=True)
+    listed = []
     with style():
         for curve, dashes in zip(curves, ("-", "--", ":", "-."), strict=False):
-            line = [[points[name][metric][0] for name in curve] for metric in ("segment", "tagging")]
+            line = np.transpose([centers[name] for name in curve])
             ax.plot(*line, color=COLORS["muted"], linestyle=dashes, linewidth=1.0, zorder=1)
-        ranked = sorted(points, key=lambda name: points[name]["segment"][0] + points[name]["tagging"][0], reverse=True)
         for number, name in enumerate(ranked, start=1):
             (x, x_low, x_high), (y, y_low, y_high) = points[name]["segment"], points[name]["tagging"]
             on_curve = any(name in curve for curve in curves)
-            is_named = number <= n_labels
             ax.errorbar(
                 x, y, xerr=[[x - x_low], [x_high - x]], yerr=[[y - y_low], [y_high - y]], fmt="o", markersize=4,
                 elinewidth=0.6, color=COLORS["muted" if on_curve else "strong"],
-                label=None if is_named else f"{number}  {short_name(name)}",
             )  # fmt: skip
-            text = short_name(name) if is_named else str(number)
+            text = short_name(name)
+            if number > n_labels:
+                listed.append(Line2D([], [], linestyle="none", label=f"{number}  {text}"))
+                text = str(number)
             ax.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=7.0)
-        ax.margins(x=0.12)
+        left, right = ax.get_xlim()
+        ax.set_xlim(left, right + 0.25 * (right - left))  # room for names
         ax.set(xlabel="segment F / %", ylabel="tagging F / %")
         ax.grid()
-        if len(ranked) > n_labels:
-            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0, markerscale=0)
+        if listed:
+            ax.legend(handles=listed, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0)
     return figure
