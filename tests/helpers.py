@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from crnn_weak.config import FeatureConfig
+from crnn_weak.config import Config, FeatureConfig, ModelConfig, TrainingConfig
 from crnn_weak.data.base import Clip
 from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.store import FeatureStore, StoreHeader
@@ -26,6 +27,16 @@ TINY = FeatureConfig(
     n_mels=8,
     fmax_hz=4_000.0,
 )
+
+
+def small_config(**training: Any) -> Config:
+    """Return the configuration of a tiny network on `TINY` features, with some settings of its training."""
+    settings = {"epochs": 3, "batch_size": 4, "learning_rate": 3e-3, "patience": 0, "validation_fraction": 0.25}
+    return Config(
+        features=TINY,
+        model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.2),
+        training=TrainingConfig(**{**settings, "seed": 3, **training}),
+    )
 
 
 @dataclass

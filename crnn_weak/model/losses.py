@@ -14,10 +14,13 @@ from keras import ops
 from crnn_weak.config import LossWeights
 from crnn_weak.errors import ConfigError
 
+#: Target of an entry without a loss; any value below 0 has none.
+NO_TARGET = -1.0
+
 
 @keras.saving.register_keras_serializable(package="crnn_weak")
 class MaskedBinaryCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy, mean over the frames and classes of a batch that have a target (one of 0 or above).
+    """Binary cross-entropy, mean over the frames and classes of a batch that have a target.
 
     Where all have one, the values are `keras.losses.BinaryCrossentropy`'s.
     """

@@ -1,24 +1,22 @@
-"""Augmentation of batches, the order of clips, and schedules of rate and loss weights. All are off in the paper.
+"""Augmentation of the training clips, the learning rate's schedule and the losses' weights. All are off in the paper.
 
-Augmentation changes standardized features ``(clips, frames, bands)`` and the targets together. All draw from the
-generator they are given, so that (seed, epoch, batch) decides and a resumed run continues the same training.
+Augmentation changes standardized features ``(clips, frames, bands)`` and the targets together. All draws come from the
+generator that is passed in, so that (seed, epoch, batch) decides and a resumed run continues the same training.
 
-====================  ==========================================================================================
-setting               effect
-====================  ==========================================================================================
-``time_shift``        rotate each clip and its frame targets in time, by 0 to all frames
-``mixup``             mix each clip with another of the batch, features and targets alike [1]_
-``band_shift``        move each clip's bands up or down, the edge band repeated: another pitch
-``band_gain_db``      random gains at five points of the frequency axis, linear in between: another microphone [4]_
-``time_mask``,        set up to two spans of frames, of mel bands to 0, their mean [2]_
-``band_mask``
-``balanced``          draw a class, then one of its clips; an epoch has as many clips as before
-``schedule``          Keras' `CosineDecay` of the learning rate
-``loss_weighting``    ``linear``: the strong weight grows to its value in equal steps over the epochs;
-                      ``learned``: each weight is divided by its validation loss of the epoch before, the optimum of
-                      the learned uncertainties of [3]_ in closed form
-``ema_momentum``      Keras' moving average of the weights in the optimizer; validated and kept are the averages
-====================  ==========================================================================================
+===========================  ===================================================================================
+setting                      effect
+===========================  ===================================================================================
+``time_shift``               rotate each clip and its frame targets in time, by 0 to all frames
+``mixup``                    mix each clip with another of the batch, features and targets alike [1]_
+``band_shift``               move each clip's bands up or down, the edge band repeated: another pitch
+``band_gain_db``             random gains at five points of the frequency axis, linear between: another microphone [4]_
+``time_mask``, ``band_mask``  set up to two spans of frames, of mel bands to 0, their mean [2]_
+``balanced``                 draw a class, then one of its clips; an epoch has as many clips as before
+``training.schedule``        Keras' `CosineDecay` of the learning rate
+``training.loss_weighting``  ``linear``: the strong weight grows to its value in equal steps over the epochs;
+                             ``learned``: each weight is divided by its validation loss of the epoch before, the
+                             optimum of the learned uncertainties of [3]_ in closed form
+===========================  ===================================================================================
 
 References
 ----------
@@ -40,19 +38,7 @@ import keras
 import numpy as np
 
 from crnn_weak.config import AugmentationConfig, Config
-from crnn_weak.training.targets import NO_TARGET
-
-__all__ = [
-    "augment",
-    "balanced_order",
-    "band_gains",
-    "learning_rate",
-    "loss_factors",
-    "mask_spans",
-    "mixup",
-    "rotate",
-    "shift_bands",
-]
+from crnn_weak.model.losses import NO_TARGET
 
 Targets = dict[str, np.ndarray]
 _MASKS = 2
@@ -69,34 +55,22 @@ def augment(
     settings: AugmentationConfig,
     rng: np.random.Generator,
     *,
-    deviations: np.ndarray | None = None,
+    deviations: np.ndarray,
 ) -> tuple[np.ndarray, Targets]:
-    """Apply the augmentation that is on.
-
-    Parameters
-    ----------
-    features : np.ndarray of float32, shape (n_clips, n_frames, n_mels)
-        Standardized.
-    targets : dict of ``strong`` and ``weak``
-    settings : AugmentationConfig
-    rng : numpy.random.Generator
-    deviations : np.ndarray, shape (n_mels,)
-        Those that the features were divided by; ``band_gain_db`` needs them.
-    """
-    n_clips, _, n_bands = features.shape
+    """Augment a batch; `deviations` ``(bands,)`` are those that the features were divided by."""
+    n_clips, n_frames, n_bands = features.shape
     if settings.band_shift:
-        steps = rng.integers(-settings.band_shift, settings.band_shift + 1, size=(n_clips,))
-        features = shift_bands(features, steps)
+        features = shift_bands(features, rng.integers(-settings.band_shift, settings.band_shift + 1, size=(n_clips,)))
     if settings.band_gain_db:
         points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, _GAIN_POINTS))
         gains = band_gains(points, n_bands) / _DECIBELS
-        features = features + (gains / (1.0 if deviations is None else deviations)).astype(np.float32)[:, None, :]
+        features = features + (gains / deviations).astype(np.float32)[:, None, :]
     if settings.time_shift:
-        shifts: np.ndarray = rng.integers(features.shape[1], size=len(features))
+        shifts: np.ndarray = rng.integers(n_frames, size=n_clips)
         features, targets = rotate(features, shifts), targets | {"strong": rotate(targets["strong"], shifts)}
     if settings.mixup:
-        shares = rng.beta(settings.mixup, settings.mixup, size=len(features)).astype(np.float32)
-        features, targets = mixup(features, targets, np.maximum(shares, 1 - shares), rng.permutation(len(features)))
+        shares = rng.beta(settings.mixup, settings.mixup, size=n_clips).astype(np.float32)
+        features, targets = mixup(features, targets, np.maximum(shares, 1 - shares), rng.permutation(n_clips))
     for axis, widest in ((1, settings.time_mask), (2, settings.band_mask)):
         if widest:
             features = mask_spans(features, axis, int(widest * features.shape[axis]), rng)
@@ -118,10 +92,10 @@ def shift_bands(features: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
 
 def band_gains(points: np.ndarray, n_bands: int) -> np.ndarray:
-    """Return each band's gain from the gains at equally spaced points, the first and the last band among them."""
-    place = np.linspace(0, points.shape[1] - 1, n_bands)
-    left = np.minimum(place.astype(int), points.shape[1] - 2)
-    return points[:, left] * (left + 1 - place) + points[:, left + 1] * (place - left)
+    """Interpolate gains at equally spaced points, from the first band to the last; ``(clips, bands)``."""
+    position = np.linspace(0, points.shape[1] - 1, n_bands)
+    left = np.minimum(position.astype(int), points.shape[1] - 2)
+    return points[:, left] * (left + 1 - position) + points[:, left + 1] * (position - left)
 
 
 def mixup(
@@ -134,9 +108,9 @@ def mixup(
         return np.asarray(share * values + (1 - share) * values[partners], dtype=np.float32)
 
     strong, other = targets["strong"], targets["strong"][partners]
-    unknown = (strong == NO_TARGET) | (other == NO_TARGET)
+    has_none = (strong == NO_TARGET) | (other == NO_TARGET)
     return mixed(features), {
-        "strong": np.where(unknown, np.float32(NO_TARGET), mixed(strong)),
+        "strong": np.where(has_none, np.float32(NO_TARGET), mixed(strong)),
         "weak": mixed(targets["weak"]),
     }
 
@@ -154,22 +128,14 @@ def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Gene
 
 
 def balanced_order(tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw as many rows as there are: a class at random, then one of its clips at random.
+    """Draw as many rows as `tags` ``(clips, classes)`` has: a class at random, then one of its clips at random.
 
-    Parameters
-    ----------
-    tags : np.ndarray of bool, shape (n_clips, n_classes)
-        Clips without a tag count as a class of their own.
-
-    Returns
-    -------
-    np.ndarray of int, shape (n_clips,)
-        With repetitions.
+    Clips without a tag count as a class of their own.
     """
     groups = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1).astype(np.float64)
     groups = groups[:, groups.any(axis=0)]
-    chance = (groups / groups.sum(axis=0)).sum(axis=1) / groups.shape[1]
-    return rng.choice(len(tags), size=len(tags), p=chance / chance.sum())
+    probability = (groups / groups.sum(axis=0)).sum(axis=1) / groups.shape[1]
+    return rng.choice(len(tags), size=len(tags), p=probability / probability.sum())
 
 
 def learning_rate(config: Config, n_batches: int) -> Any:
@@ -181,14 +147,9 @@ def learning_rate(config: Config, n_batches: int) -> Any:
 
 
 def loss_factors(config: Config, epoch: int, last: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Return by how much the two losses' weights are multiplied in an epoch; None where they are fixed.
+    """Return by how much the two losses' weights are multiplied in an epoch (from 0); None where they are fixed.
 
-    Parameters
-    ----------
-    epoch : int
-        From 0.
-    last : mapping
-        ``val_strong_loss`` and ``val_weak_loss`` of the epoch before; None in the first.
+    `last` has ``val_strong_loss`` and ``val_weak_loss`` of the epoch before; None in the first.
     """
     if config.training.loss_weighting == "fixed":
         return None

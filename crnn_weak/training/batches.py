@@ -1,13 +1,34 @@
-"""Batches from a feature store, with memory bounded by one batch.
+"""Batches from a feature store, with memory bounded by one batch: standardized log mel, strong and weak targets.
 
 The order of the clips is a function of (seed, epoch), so a resumed run sees the same clips as an unbroken one. An epoch
-skips the last clips that do not fill a batch (each epoch's draw skips others): a second batch shape would have to be
-compiled.
+skips the last clips that do not fill a batch (each epoch skips others): a second batch shape would have to be compiled.
+
+A strong target is a function of `Clips` and the settings; it returns float32 of shape ``(clips, frames, classes)``:
+1 active, 0 inactive, `crnn_weak.model.losses.NO_TARGET` for frames without a loss. A class without a tag is inactive in
+all frames, except with ``none``. Padded frames have targets like all others.
+
+==================  ===================================================================================================
+target              frames of a tagged class
+==================  ===================================================================================================
+``repeat``          all active (the paper [1]_)
+``high_energy``     active where the clip's level stands out of its floor; else no target (the slides' future work)
+``self_training``   active where a pretrained model's score is high, inactive where it is low, no target between [2]_
+``none``            no target, for any class
+==================  ===================================================================================================
+
+References
+----------
+.. [1] Adavanne, Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional and recurrent
+   neural network", DCASE 2017 workshop, arXiv:1710.02998.
+.. [2] Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks", ICML 2013
+   workshop on challenges in representation learning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -15,13 +36,76 @@ import numpy as np
 
 from crnn_weak.config import AugmentationConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
+from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import augment, balanced_order
-from crnn_weak.training.targets import Clips, targets
 
-__all__ = ["StoreBatches", "for_keras"]
-
-# Batches made ahead of the one in work. The trainer needs a batch's features for one step of some milliseconds.
+# The features are logarithms of magnitudes: one neper is 8.7 dB.
+_DECIBELS = 20.0 / math.log(10.0)
+# Batches prepared ahead of the current one. The trainer needs a batch for one step of some milliseconds.
 _AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A batch of clips, as a strong target needs them."""
+
+    tags: np.ndarray  # float32, (clips, classes)
+    log_mel: np.ndarray  # float32, (clips, frames, bands): natural logarithms, not standardized
+    teacher_scores: np.ndarray | None = None  # (clips, frames, classes) in [0, 1]; for ``self_training``
+
+
+def _repeat(clips: Clips, settings: TargetConfig) -> np.ndarray:
+    return np.repeat(clips.tags[:, None, :], clips.log_mel.shape[1], axis=1)
+
+
+def _none(clips: Clips, settings: TargetConfig) -> np.ndarray:
+    return np.full((len(clips.tags), clips.log_mel.shape[1], clips.tags.shape[1]), NO_TARGET, np.float32)
+
+
+def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
+    """Mark loud frames of tagged classes.
+
+    The level of a frame is the sum over mel bands; with `per_band`, the band that stands out most counts. The floor is
+    a percentile over the frames of the clip itself. In a clip in which nothing stands out, every frame is active: a
+    steady sound has no quiet frames.
+    """
+    levels = clips.log_mel if settings.per_band else np.logaddexp.reduce(clips.log_mel, axis=2, keepdims=True)
+    floor = np.percentile(levels, settings.floor_percentile, axis=1, keepdims=True)
+    loud = ((levels - floor) * _DECIBELS >= settings.energy_db).any(axis=2)  # (clips, frames)
+    loud |= ~loud.any(axis=1, keepdims=True)
+    quiet = 0.0 if settings.quiet_is_inactive else NO_TARGET
+    return np.where(clips.tags[:, None, :] > 0, np.where(loud, 1.0, quiet)[:, :, None], 0.0).astype(np.float32)
+
+
+def _self_training(clips: Clips, settings: TargetConfig) -> np.ndarray:
+    """Take the teacher's frame scores as shares of the highest score that the class reaches in the clip.
+
+    The tag says that the class sounds, so its highest frame is active even where the teacher missed the class.
+    """
+    assert clips.teacher_scores is not None
+    scores = clips.teacher_scores.astype(np.float32)
+    share = scores / np.maximum(scores.max(axis=1, keepdims=True), 1e-7)
+    target = np.where(share >= settings.teacher_high, 1.0, np.where(share < settings.teacher_low, 0.0, NO_TARGET))
+    return np.where(clips.tags[:, None, :] > 0, target, 0.0).astype(np.float32)
+
+
+STRONG_TARGETS: dict[str, Callable[[Clips, TargetConfig], np.ndarray]] = {
+    "repeat": _repeat,
+    "high_energy": _high_energy,
+    "self_training": _self_training,
+    "none": _none,
+}
+
+
+def targets(clips: Clips, settings: TargetConfig | None = None) -> dict[str, np.ndarray]:
+    """Return ``strong`` ``(clips, frames, classes)`` and ``weak`` ``(clips, classes)``, by default the paper's.
+
+    >>> clip = Clips(tags=np.array([[1, 0]], np.float32), log_mel=np.zeros((1, 3, 2), np.float32))
+    >>> targets(clip)["strong"].tolist()
+    [[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]]
+    """
+    settings = settings or TargetConfig()
+    return {"strong": STRONG_TARGETS[settings.strong](clips, settings), "weak": clips.tags}
 
 
 class _Store(Protocol):
@@ -32,29 +116,12 @@ class _Store(Protocol):
 
 
 class StoreBatches(keras.utils.PyDataset):
-    """Standardized log mel and targets, batch by batch.
+    """Features and targets of some rows of a store, batch by batch.
 
-    Parameters
-    ----------
-    store : FeatureStore
-    rows : np.ndarray of int
-        The clips to draw from.
-    scaler : Scaler
-    batch_size : int
-        Lowered to the number of clips where there are fewer.
-    seed : int, optional
-        Shuffle by (seed, `epoch`); without it the clips come in the order of `rows` and all of them come.
-    target_settings : TargetConfig, optional
-        The strong target; by default the paper's.
-    augmentation : AugmentationConfig, optional
-        Changes of order and batches; needs `seed`.
-    frame_scores : np.ndarray, shape (n_clips of the store, n_frames, n_classes), optional
-        Of a first model, for target ``self_training``.
-
-    Attributes
-    ----------
-    loss_factors : dict of str to float, or None
-        Per output; given to Keras as sample weights.
+    With `seed` the clips are shuffled by (seed, epoch) and augmented; without it all of them come, in the order of
+    `rows`. `batch_size` is lowered to the number of clips where there are fewer. `teacher_scores`, for target
+    ``self_training``, are of all clips of the store. `loss_factors`, one for each output, are given to Keras as sample
+    weights.
     """
 
     def __init__(
@@ -67,10 +134,9 @@ class StoreBatches(keras.utils.PyDataset):
         seed: int | None = None,
         target_settings: TargetConfig | None = None,
         augmentation: AugmentationConfig | None = None,
-        frame_scores: np.ndarray | None = None,
-        **options: Any,
+        teacher_scores: np.ndarray | None = None,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
         self.store = store
         self.rows = np.asarray(rows)
         self.scaler = scaler
@@ -78,7 +144,7 @@ class StoreBatches(keras.utils.PyDataset):
         self.seed = seed
         self.target_settings = target_settings or TargetConfig()
         self.augmentation = augmentation or AugmentationConfig()
-        self.frame_scores = frame_scores
+        self.teacher_scores = teacher_scores
         self.loss_factors: dict[str, float] | None = None
         self.set_epoch(0)
 
@@ -106,9 +172,9 @@ class StoreBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return features, targets and, where there are `loss_factors`, sample weights."""
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        log_mel = self.store.read(rows)  # our own copy, so it may be scaled where it lies
-        frame_scores = None if self.frame_scores is None else self.frame_scores[rows]
-        clips = Clips(self.store.tags[rows].astype(np.float32), log_mel, frame_scores)
+        log_mel = self.store.read(rows)  # our own copy, so it may be scaled in place
+        teacher_scores = None if self.teacher_scores is None else self.teacher_scores[rows]
+        clips = Clips(self.store.tags[rows].astype(np.float32), log_mel, teacher_scores)
         outputs = targets(clips, self.target_settings)
         features = self.scaler.transform(log_mel, out=log_mel)
         if self.seed is not None:
@@ -122,7 +188,7 @@ class StoreBatches(keras.utils.PyDataset):
 def for_keras(batches: StoreBatches) -> Any:
     """Return the input of Keras' ``fit`` and ``evaluate`` for `batches`; it may be used again after `set_epoch`.
 
-    Under TensorFlow a ``tf.data`` pipeline without autotuning; elsewhere the batches themselves. Keras would make the
+    Under TensorFlow a ``tf.data`` pipeline without autotuning; otherwise the batches themselves. Keras would build the
     pipeline with autotuning, whose thread backs off and can miss the end-of-epoch signal (on one CPU it nearly always
     does: ``Model::OptimizeLoop`` in TensorFlow's ``core/framework/model.cc``). ``fit`` then waits for that thread: up
     to as long again as the epoch took.

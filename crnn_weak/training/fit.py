@@ -1,6 +1,6 @@
 """The fit: epochs with validation, early stopping, checkpoints, and a resume that continues the same run.
 
-``last.keras`` is written after every epoch: weights, optimizer state, and the state of the fit (epoch, best epoch,
+``last.keras`` is written after every epoch: weights, optimizer state, and the progress of the fit (epoch, best epoch,
 patience, history) in its metadata. A resume takes weights and progress from it alone, so a kill between two files
 cannot make them disagree. `crnn_weak.run_files` names all files of a run folder.
 """
@@ -26,7 +26,7 @@ from crnn_weak.config import Config, check_continues
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.files import convert_document, delete_files, read_json, replace_file, write_json, write_text
+from crnn_weak.files import convert_document, delete_files, make_folder, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, reinitialize_weights
@@ -35,10 +35,8 @@ from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
-from crnn_weak.training.pretrained import copy_weights, frame_scores, freeze
+from crnn_weak.training.pretrained import copy_weights, freeze, teacher_scores
 from crnn_weak.training.split import choose_clips, validation_split
-
-__all__ = ["HISTORY_COLUMNS", "is_finished", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +45,14 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 
 #: Called after every batch with the number of batches done in this run and the number of batches in all.
-Progress = Callable[[int, int], None]
+OnBatch = Callable[[int, int], None]
 
 
 @dataclass
-class _EarlyStopping:
-    """The state of early stopping and the history, kept over a kill."""
+class _Progress:
+    """Finished epochs, early stopping and history of a fit; kept over a kill in ``last.keras``."""
 
-    epoch: int = 0  # finished epochs
+    epoch: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
     wait: int = 0
@@ -65,17 +63,19 @@ class _EarlyStopping:
 class _Fit:
     """A model in training."""
 
+    config: Config
+    files: RunFiles
     model: keras.Model
     metadata: ModelMetadata
-    state: _EarlyStopping
+    progress: _Progress
 
 
-def is_finished(run_dir: str | Path) -> bool:
-    """Return whether the fit in a run folder has ended."""
+def fit_has_ended(run_dir: str | Path) -> bool:
+    """Return whether the fit in a run folder has ended; a damaged state is written again after the last epoch."""
     try:
         return bool(read_optional(RunFiles(run_dir).state, FitState).get("finished"))
     except RunError:
-        return False  # the fit goes on from the last epoch and writes it again
+        return False
 
 
 def train(
@@ -86,44 +86,15 @@ def train(
     overwrite: bool = False,
     initial_model: str | Path | None = None,
     on_begin: Callable[[], None] | None = None,
-    on_batch: Progress | None = None,
+    on_batch: OnBatch | None = None,
     tensorboard: bool = False,
 ) -> Path:
-    """Fit one model and return the path of its best epoch.
+    """Fit one model on the training clips of a store, and return the path of its best epoch, ``best.keras``.
 
-    Whatever can be refused is refused before anything in the folder is written or deleted.
-
-    Parameters
-    ----------
-    config : Config
-    store : FeatureStore
-        The training clips. The validation clips are taken from it; the test clips are never seen here.
-    run_dir : path
-        Made if it is not there.
-    overwrite : bool
-        Delete the run in `run_dir` and start anew, instead of continuing it.
-    initial_model : path, optional
-        A model file to start from (fine-tuning); see `crnn_weak.training.pretrained.copy_weights`.
-    on_begin : callable, optional
-        Called when the model is built, just before the first file is written.
-    on_batch : callable, optional
-        Called after every batch with (batches done, batches in all).
-    tensorboard : bool
-        Write TensorBoard logs to ``run_dir/tensorboard`` (needs the package ``tensorboard``).
-
-    Returns
-    -------
-    Path
-        ``run_dir/best.keras``.
-
-    Raises
-    ------
-    DependencyError
-        TensorBoard is asked for and not installed.
-    RunError
-        `run_dir` holds a run of another configuration, or of other clips.
-    FeatureStoreError
-        The store's features are not those of the configuration.
+    The validation clips are taken from the same store. A run in `run_dir` is continued, unless `overwrite` deletes it;
+    one of another configuration or other clips is refused. Every refusal comes before anything in the folder is
+    written or deleted. `initial_model` is a model file to fine-tune. `on_begin` is called when the model is built, just
+    before the first file is written. `tensorboard` writes logs to ``run_dir/tensorboard``.
     """
     files = RunFiles(run_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -134,16 +105,13 @@ def train(
             "Rebuild with `crnn-weak features build --overwrite`, or pass the configuration stored in the file."
         )
     is_longer = not overwrite and _is_longer(files, config)
-    if is_finished(files.folder) and not (overwrite or is_longer):
+    if fit_has_ended(files.folder) and not (overwrite or is_longer):
         return files.best_model
-
     rows = _split_rows(config, store, None if overwrite or not files.last_model.exists() else files.split)
-    ids = np.asarray(store.clip_ids)
-    split = {name: ids[part].tolist() for name, part in zip(("training", "validation"), rows, strict=True)}
     keras.utils.set_random_seed(config.training.seed)
-    fit = (None if overwrite else _restore(files, config)) or _begin(config, store, rows[0], initial_model)
-    batches = _batches(fit, config, store, rows)
-    files.folder.mkdir(parents=True, exist_ok=True)
+    fit = (None if overwrite else _restore(config, files)) or _begin(config, files, store, rows[0], initial_model)
+    batches = _batches(fit, store, rows)
+    make_folder(files.folder)
     if overwrite:
         delete_files(files.written())
     if is_longer:
@@ -151,29 +119,36 @@ def train(
         delete_files([*files.of_best_model(), files.state])
     if on_begin is not None:
         on_begin()
-    write_text(files.config, configuration.to_toml(config))
-    write_json(files.split, split)
-    around = environment()
-    write_json(files.environment, around)
-    log.info(
-        "Keras %s on %s, %s, devices: %s", around["packages"].get("keras"), around["backend"], around["precision"],
-        ", ".join(around.get("devices", ())) or "not listed",
-    )  # fmt: skip
+    _write_record(config, files, store, rows)
     callbacks = [keras.callbacks.TensorBoard(str(files.tensorboard))] if tensorboard else []
-    _run_epochs(fit, config, batches, files, on_batch, callbacks)
-    state = fit.state
-    done = {"finished": True, "epoch": state.epoch, "best_epoch": state.best_epoch, "best_val_loss": state.best_loss}
-    write_json(files.state, done)
+    if on_batch is not None:
+        callbacks.append(_BatchCounter(on_batch, fit.progress, len(batches[0]), config.training.epochs))
+    _run_epochs(fit, *batches, callbacks)
+    progress = fit.progress
+    state = {"epoch": progress.epoch, "best_epoch": progress.best_epoch, "best_val_loss": progress.best_loss}
+    write_json(files.state, {"finished": True, **state})
     return files.best_model
 
 
-def _split_rows(config: Config, store: FeatureStore, begun: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to train and to validate on; those of a run that has begun are the ones that it wrote."""
-    if begun is not None and begun.exists():
+def _is_longer(files: RunFiles, config: Config) -> bool:
+    """Return whether more epochs are asked for than those of the run in the folder; refuse another run."""
+    if not files.config.exists():
+        return False
+    stored = configuration.load_config(files.config)
+    check_continues(stored, config, files.folder)
+    n_stored, n_asked = stored.training.epochs, config.training.epochs
+    if n_stored < n_asked:
+        log.info("%s: continues with at most %d epochs instead of %d", files.folder, n_asked, n_stored)
+    return n_stored < n_asked
+
+
+def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train and to validate on; a run that has begun keeps those that it wrote."""
+    if stored_split is not None and stored_split.exists():
         position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
-        stored = read_json(begun, Split)
+        stored = read_json(stored_split, Split)
         if not position.keys() >= {*stored.training, *stored.validation}:
-            raise RunError(f"{begun}: lists clips that are not in {store.path}. Choose another folder.")
+            raise RunError(f"{stored_split}: lists clips that are not in {store.path}. Choose another folder.")
         training, validation = (
             np.array([position[clip_id] for clip_id in ids]) for ids in (stored.training, stored.validation)
         )
@@ -185,7 +160,9 @@ def _split_rows(config: Config, store: FeatureStore, begun: Path | None) -> tupl
     return chosen[training], chosen[validation]
 
 
-def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_model: str | Path | None) -> _Fit:
+def _begin(
+    config: Config, files: RunFiles, store: FeatureStore, training: np.ndarray, initial_model: str | Path | None
+) -> _Fit:
     """Return a new model, compiled, with its scaler."""
     provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
     metadata = ModelMetadata(store.classes, config, Scaler.fit(store, training), provenance=provenance)
@@ -199,115 +176,111 @@ def _begin(config: Config, store: FeatureStore, training: np.ndarray, initial_mo
         config.loss_weights,
         learning_rate=learning_rate(config, len(training) // min(settings.batch_size, len(training))),
         # Its values are one for each clip, so they take weights of clips as well.
-        masked=config.targets.strong != "repeat" or config.training.loss_weighting != "fixed",
+        masked=config.targets.strong != "repeat" or settings.loss_weighting != "fixed",
         layerwise_lr_decay=settings.layerwise_lr_decay,
-        ema_momentum=config.training.ema_momentum,
+        ema_momentum=settings.ema_momentum,
     )
-    return _Fit(model, metadata, _EarlyStopping())
+    return _Fit(config, files, model, metadata, _Progress())
 
 
-def _batches(
-    fit: _Fit, config: Config, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]
-) -> tuple[StoreBatches, StoreBatches]:
-    """Return the batches to train on and those to validate on."""
-    settings, scaler = config.training, fit.metadata.scaler
-    scores = frame_scores(config.targets.teacher, store) if config.targets.strong == "self_training" else None
-    common: dict[str, Any] = {
-        "batch_size": settings.batch_size, "target_settings": config.targets, "frame_scores": scores,
-    }  # fmt: skip
-    training = StoreBatches(store, rows[0], scaler, seed=settings.seed, augmentation=config.augmentation, **common)
-    return training, StoreBatches(store, rows[1], scaler, **common)
-
-
-def _run_epochs(
-    fit: _Fit,
-    config: Config,
-    batches: tuple[StoreBatches, StoreBatches],
-    files: RunFiles,
-    on_batch: Progress | None,
-    callbacks: list[keras.callbacks.Callback],
-) -> None:
-    settings, (training, validation) = config.training, batches
-    model, state = fit.model, fit.state
-    unaveraged = _Unaveraged(config.training.ema_momentum > 0)
-    callbacks = [*callbacks, unaveraged]
-    if on_batch is not None:
-        callbacks = [*callbacks, _Batches(on_batch, state, len(training), settings.epochs)]
-    training.loss_factors = loss_factors(config, 0, None)  # or the input would have no place for them
-    fit_input, validation_input = for_keras(training), for_keras(validation)
-    while state.epoch < settings.epochs and not (settings.patience and state.wait >= settings.patience):
-        began = time.perf_counter()
-        training.set_epoch(state.epoch)
-        training.loss_factors = loss_factors(config, state.epoch, state.history[-1] if state.history else None)
-        _seed_dropout(model, settings.seed, state.epoch)
-        fitted = model.fit(
-            fit_input, initial_epoch=state.epoch, epochs=state.epoch + 1, shuffle=False, verbose=0, callbacks=callbacks
-        )
-        row = {name: float(values[-1]) for name, values in fitted.history.items()}
-        if unaveraged.weights is not None:
-            # Copies: under JAX the weights would share memory with the averages, which the next step gives away.
-            model.set_weights(model.get_weights())
-        for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
-            row[f"val_{name}"] = float(value)
-        row |= {"epoch": state.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
-        if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
-            raise RunError(
-                f"{files.folder}: the loss is not a number after epoch {state.epoch + 1}. "
-                "Lower training.learning_rate, or check the features."
-            )
-        _after_epoch(fit, row, files, unaveraged.weights)
-        log.debug("%s epoch %d val_loss %.4f", files.folder, state.epoch, row["val_loss"])
-
-
-def _after_epoch(fit: _Fit, row: dict[str, float], files: RunFiles, unaveraged: list[np.ndarray] | None) -> None:
-    """Record an epoch and save its model; `unaveraged` are the weights to go on with where the model holds averages."""
-    state = fit.state
-    state.epoch += 1
-    state.history.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
-    if row["val_loss"] < state.best_loss:
-        state.best_loss, state.best_epoch, state.wait = row["val_loss"], state.epoch, 0
-    else:
-        state.wait += 1
-    provenance = {**fit.metadata.provenance, "epoch": state.epoch, "fit": dataclasses.asdict(state)}
-    metadata = dataclasses.replace(fit.metadata, provenance=provenance)
-    if unaveraged is not None:
-        if state.best_epoch == state.epoch:
-            # Before last.keras: killed in between, the epoch is done again.
-            save_model(fit.model, files.best_model, metadata)
-        fit.model.set_weights(unaveraged)
-    save_model(fit.model, files.last_model, metadata)
-    _publish(files, state, copy_best=unaveraged is None)
-
-
-def _publish(files: RunFiles, state: _EarlyStopping, *, copy_best: bool) -> None:
-    """Make the best model and the history agree with the last model; on resume too, in case a kill came in between."""
-    if copy_best and state.best_epoch == state.epoch:
-        with replace_file(files.best_model) as temporary:
-            shutil.copyfile(files.last_model, temporary)
-    write_history(files.history, HISTORY_COLUMNS, state.history)
-
-
-def _is_longer(files: RunFiles, config: Config) -> bool:
-    """Return whether more epochs are asked for than those of the run that is there; refuse another run."""
-    if not files.config.exists():
-        return False
-    stored = configuration.load_config(files.config)
-    check_continues(stored, config, files.folder)
-    n_stored, n_asked = stored.training.epochs, config.training.epochs
-    if n_stored < n_asked:
-        log.info("%s: goes on, with at most %d epochs instead of %d", files.folder, n_asked, n_stored)
-    return n_stored < n_asked
-
-
-def _restore(files: RunFiles, config: Config) -> _Fit | None:
+def _restore(config: Config, files: RunFiles) -> _Fit | None:
+    """Return the fit after its last epoch; None where no epoch has ended."""
     if not files.last_model.exists():
         return None
     model, metadata = load_model(files.last_model, compile=True)
-    state = convert_document(metadata.provenance.get("fit"), _EarlyStopping, f"{files.last_model}: state of the fit")
-    log.info("%s: resumed after epoch %d", files.folder, state.epoch)
+    progress = convert_document(metadata.provenance.get("fit"), _Progress, f"{files.last_model}: state of the fit")
+    log.info("%s: resumed after epoch %d", files.folder, progress.epoch)
     provenance = {name: value for name, value in metadata.provenance.items() if name not in ("epoch", "fit")}
-    _publish(files, state, copy_best=not config.training.ema_momentum)
-    return _Fit(model, dataclasses.replace(metadata, config=config, provenance=provenance), state)
+    _publish(files, progress, copy_best=not config.training.ema_momentum)
+    return _Fit(config, files, model, dataclasses.replace(metadata, config=config, provenance=provenance), progress)
+
+
+def _batches(fit: _Fit, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]) -> tuple[StoreBatches, StoreBatches]:
+    """Return the batches to train on and those to validate on."""
+    config, scaler = fit.config, fit.metadata.scaler
+    scores = teacher_scores(config.targets.teacher, store) if config.targets.strong == "self_training" else None
+    common: dict[str, Any] = {
+        "batch_size": config.training.batch_size, "target_settings": config.targets, "teacher_scores": scores,
+    }  # fmt: skip
+    training = StoreBatches(
+        store, rows[0], scaler, seed=config.training.seed, augmentation=config.augmentation, **common
+    )
+    return training, StoreBatches(store, rows[1], scaler, **common)
+
+
+def _write_record(config: Config, files: RunFiles, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]) -> None:
+    """Write the configuration, the split and the environment of a run."""
+    ids = np.asarray(store.clip_ids)
+    write_text(files.config, configuration.to_toml(config))
+    write_json(files.split, {"training": ids[rows[0]].tolist(), "validation": ids[rows[1]].tolist()})
+    description = environment()
+    write_json(files.environment, description)
+    log.info(
+        "Keras %s on %s, %s, devices: %s", description["packages"].get("keras"), description["backend"],
+        description["precision"], ", ".join(description.get("devices", ())) or "not listed",
+    )  # fmt: skip
+
+
+def _run_epochs(
+    fit: _Fit, training: StoreBatches, validation: StoreBatches, callbacks: list[keras.callbacks.Callback]
+) -> None:
+    settings, model, progress = fit.config.training, fit.model, fit.progress
+    unaveraged = _UnaveragedWeights(settings.ema_momentum > 0)
+    # Set before `for_keras`, so that the dataset signature includes sample weights.
+    training.loss_factors = loss_factors(fit.config, 0, None)
+    fit_input, validation_input = for_keras(training), for_keras(validation)
+    while progress.epoch < settings.epochs and not (settings.patience and progress.wait >= settings.patience):
+        began = time.perf_counter()
+        training.set_epoch(progress.epoch)
+        last = progress.history[-1] if progress.history else None
+        training.loss_factors = loss_factors(fit.config, progress.epoch, last)
+        _seed_dropout(model, settings.seed, progress.epoch)
+        fitted = model.fit(
+            fit_input, initial_epoch=progress.epoch, epochs=progress.epoch + 1, shuffle=False, verbose=0,
+            callbacks=[*callbacks, unaveraged],
+        )  # fmt: skip
+        row = {name: float(values[-1]) for name, values in fitted.history.items()}
+        if unaveraged.weights is not None:
+            # Copies: the weights would share memory with the averages, whose buffers JAX donates in the next step.
+            model.set_weights(model.get_weights())
+        for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
+            row[f"val_{name}"] = float(value)
+        row |= {"epoch": progress.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
+        if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
+            raise RunError(
+                f"{fit.files.folder}: the loss is not a number after epoch {progress.epoch + 1}. "
+                "Lower training.learning_rate, or check the features."
+            )
+        _finish_epoch(fit, row, unaveraged.weights)
+        log.debug("%s epoch %d val_loss %.4f", fit.files.folder, progress.epoch, row["val_loss"])
+
+
+def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray] | None) -> None:
+    """Record an epoch and save its model; `unaveraged` are the weights to train further if the model holds averages."""
+    progress, files = fit.progress, fit.files
+    progress.epoch += 1
+    progress.history.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
+    if row["val_loss"] < progress.best_loss:
+        progress.best_loss, progress.best_epoch, progress.wait = row["val_loss"], progress.epoch, 0
+    else:
+        progress.wait += 1
+    provenance = {**fit.metadata.provenance, "epoch": progress.epoch, "fit": dataclasses.asdict(progress)}
+    metadata = dataclasses.replace(fit.metadata, provenance=provenance)
+    if unaveraged is not None:
+        if progress.best_epoch == progress.epoch:
+            # Before last.keras: after a kill between the two, the epoch is repeated.
+            save_model(fit.model, files.best_model, metadata)
+        fit.model.set_weights(unaveraged)
+    save_model(fit.model, files.last_model, metadata)
+    _publish(files, progress, copy_best=unaveraged is None)
+
+
+def _publish(files: RunFiles, progress: _Progress, *, copy_best: bool) -> None:
+    """Make the best model and the history agree with the last model; on resume too, after a kill in between."""
+    if copy_best and progress.best_epoch == progress.epoch:
+        with replace_file(files.best_model) as temporary:
+            shutil.copyfile(files.last_model, temporary)
+    write_history(files.history, HISTORY_COLUMNS, progress.history)
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -319,8 +292,8 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
             generator.state.assign(state.astype(generator.state.dtype))
 
 
-class _Unaveraged(keras.callbacks.Callback):
-    """Keeps the weights at an epoch's end: `fit` leaves a model with the optimizer's averages."""
+class _UnaveragedWeights(keras.callbacks.Callback):
+    """Keeps the weights of an epoch's last step: `fit` leaves a model with the optimizer's averages."""
 
     def __init__(self, is_averaging: bool) -> None:
         super().__init__()
@@ -332,12 +305,12 @@ class _Unaveraged(keras.callbacks.Callback):
             self.weights = self.model.get_weights()
 
 
-class _Batches(keras.callbacks.Callback):
-    """Tells how many batches are done."""
+class _BatchCounter(keras.callbacks.Callback):
+    """Reports how many batches of the run are done."""
 
-    def __init__(self, on_batch: Progress, state: _EarlyStopping, n_batches: int, n_epochs: int) -> None:
+    def __init__(self, on_batch: OnBatch, progress: _Progress, n_batches: int, n_epochs: int) -> None:
         super().__init__()
-        self._on_batch, self._state, self._n_batches, self._n_epochs = on_batch, state, n_batches, n_epochs
+        self._on_batch, self._progress, self._n_batches, self._n_epochs = on_batch, progress, n_batches, n_epochs
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._on_batch(self._state.epoch * self._n_batches + batch + 1, self._n_epochs * self._n_batches)
+        self._on_batch(self._progress.epoch * self._n_batches + batch + 1, self._n_epochs * self._n_batches)

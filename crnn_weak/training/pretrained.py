@@ -1,4 +1,4 @@
-"""A first model's weights (fine-tuning) or frame scores (self-training) for a run."""
+"""A pretrained model's weights (fine-tuning), or its frame scores as a teacher (self-training)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,16 @@ from crnn_weak.errors import ConfigError, ModelFileError, nearest_names
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.model.archive import ModelMetadata, load_model
 
-__all__ = ["check_features", "copy_weights", "frame_scores", "freeze"]
-
 log = logging.getLogger(__name__)
 
 # Clips scored at a time.
 _BATCH = 64
-# What the names of layers begin with whose weights belong to a class list.
+# Beginnings of the names of layers whose weights belong to a class list.
 _OUTPUTS = ("strong", "weak")
 
 
 def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) -> None:
-    """Refuse a first model with other features.
-
-    Raises
-    ------
-    ModelFileError
-        The features differ; the message names the settings.
-    """
+    """Refuse a pretrained model with other features; the message names the settings."""
     differing = [
         f"features.{f.name} {getattr(own, f.name)!r}, not {getattr(wanted, f.name)!r}"
         for f in fields(wanted)
@@ -46,25 +38,15 @@ def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) 
         )
 
 
-def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) -> list[str]:
-    """Copy a first model's weights into a new one, layer by layer, and log which layers start anew.
+def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) -> None:
+    """Copy a pretrained model's weights into a new one, layer by layer, and log which layers keep their random weights.
 
     A layer is copied if it has the same name and shapes; an output layer only if the class lists agree, in order.
-
-    Returns
-    -------
-    list of str
-        Names of the layers that start anew.
-
-    Raises
-    ------
-    ModelFileError
-        The file is no model of this package, or its features differ.
     """
-    trained, first = load_model(path)
-    check_features(path, first.config.features, metadata.config.features)
-    named = {layer.name: layer for layer in trained.layers}
-    same_classes = first.classes == metadata.classes
+    pretrained, its_metadata = load_model(path)
+    check_features(path, its_metadata.config.features, metadata.config.features)
+    named = {layer.name: layer for layer in pretrained.layers}
+    same_classes = its_metadata.classes == metadata.classes
     new = []
     for layer in model.layers:
         weights = named[layer.name].get_weights() if layer.name in named else []
@@ -75,17 +57,10 @@ def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) 
             new.append(layer.name)
     reason = "" if same_classes else " (another class list)"
     log.info("fine-tuning from %s: %s", path, f"new layers: {', '.join(new)}{reason}" if new else "all layers copied")
-    return new
 
 
 def freeze(model: keras.Model, patterns: Sequence[str]) -> None:
-    """Make layers keep their weights, by name or pattern (``conv_*``).
-
-    Raises
-    ------
-    ConfigError
-        A pattern fits no layer that has weights, or no layer is left to train.
-    """
+    """Make layers keep their weights, by name or pattern (``conv_*``)."""
     layers = {layer.name: layer for layer in model.layers if layer.weights}
     for pattern in patterns:
         names = fnmatch.filter(layers, pattern)
@@ -94,25 +69,15 @@ def freeze(model: keras.Model, patterns: Sequence[str]) -> None:
         for name in names:
             layers[name].trainable = False
     if not model.trainable_weights:
-        raise ConfigError(f"training.freeze = {list(patterns)}: no layer is left to train.")
+        raise ConfigError(f"training.freeze = {list(patterns)}: no layer remains to train.")
 
 
-def frame_scores(path: str | Path, store: FeatureStore) -> np.ndarray:
-    """Return a first model's frame scores of all clips of a store.
-
-    Returns
-    -------
-    np.ndarray of float16, shape (n_clips, n_frames, n_classes)
-
-    Raises
-    ------
-    ModelFileError
-        The file is no model of this package, or has other features or classes than the store.
-    """
+def teacher_scores(path: str | Path, store: FeatureStore) -> np.ndarray:
+    """Return a teacher's frame scores of all clips of a store, float16 ``(clips, frames, classes)``."""
     model, metadata = load_model(path)
     check_features(path, metadata.config.features, store.features)
     if metadata.classes != tuple(store.classes):
-        raise ModelFileError(f"{path}: trained for other classes than the data's. Train the first model on these data.")
+        raise ModelFileError(f"{path}: trained for other classes than the data's. Train the teacher on these data.")
     scores = np.empty((len(store), store.features.n_frames, len(store.classes)), dtype=np.float16)
     for first in range(0, len(store), _BATCH):
         rows = np.arange(first, min(first + _BATCH, len(store)))

@@ -8,18 +8,11 @@ import numpy as np
 
 from crnn_weak.errors import DataError
 
-__all__ = ["choose_clips", "validation_split"]
-
 
 def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
     """Return the rows to train and validate on: all for `n_clips` 0, else that many at random, sorted.
 
     The choice of fewer clips is part of the choice of more.
-
-    Raises
-    ------
-    DataError
-        There are fewer.
     """
     if n_clips > n_listed:
         raise DataError(f"training.n_clips = {n_clips}: the training split has {n_listed} clips.")
@@ -29,29 +22,11 @@ def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
 def validation_split(
     tags: np.ndarray, fraction: float, seed: int, recordings: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the rows of a store into training and validation rows.
+    """Divide rows into training and validation rows: sorted, disjoint, together all, neither empty.
 
-    Each clip belongs to the stratum of its rarest tag, so that the rare classes are spread as evenly as the common
-    ones; clips without tags form a stratum of their own. A stratum of a single clip stays in training.
-
-    Parameters
-    ----------
-    tags : np.ndarray of bool, shape (n_clips, n_classes)
-    fraction : float in (0, 1)
-        Share of the clips for validation; of the recordings where clips share one.
-    seed : int
-    recordings : sequence of str, optional
-        What each clip was cut from: all clips of a recording go to one side. Of a single recording they cannot.
-
-    Returns
-    -------
-    training, validation : np.ndarray of int
-        Sorted rows, disjoint, together all rows; neither is empty.
-
-    Raises
-    ------
-    DataError
-        There are fewer than two clips.
+    Each clip belongs to the stratum of its rarest tag, so that rare classes are spread as evenly as common ones; clips
+    without tags form a stratum of their own. A stratum of a single clip stays in training. All clips of a recording go
+    to the same side, unless there is only one recording; `fraction` is then that of the recordings.
     """
     names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
     if 1 < len(names) < len(tags):
@@ -68,12 +43,12 @@ def validation_split(
     strata = np.where(tags.any(axis=1), rarity.argmin(axis=1), n_classes)
     rng = np.random.default_rng([seed, 0x5EED])
     chosen: list[np.ndarray] = []
-    owed = 0.0  # what rounding has left behind, so that the strata's shares add up
+    remainder = 0.0  # of rounding, carried on so that the strata's shares add up
     for stratum in np.unique(strata):
         rows = rng.permutation(np.flatnonzero(strata == stratum))
-        owed += fraction * len(rows)
-        n_chosen = min(int(owed + 0.5), len(rows) - 1)
-        owed -= n_chosen
+        remainder += fraction * len(rows)
+        n_chosen = min(int(remainder + 0.5), len(rows) - 1)
+        remainder -= n_chosen
         chosen.append(rows[:n_chosen])
     validation = np.sort(np.concatenate(chosen))
     if not len(validation):
