@@ -1,13 +1,12 @@
-"""Augmentation, worked by hand."""
-
-import dataclasses
+"""Augmentation and the losses' weights, worked by hand."""
 
 import numpy as np
 import pytest
-from helpers import TINY, make_store
+from helpers import small_config
 
-from crnn_weak.config import AugmentationConfig, Config, ModelConfig, TrainingConfig, apply_overrides
+from crnn_weak.config import AugmentationConfig, apply_overrides
 from crnn_weak.errors import ConfigError
+from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import (
     augment,
     balanced_order,
@@ -17,13 +16,6 @@ from crnn_weak.training.augmentation import (
     mixup,
     rotate,
     shift_bands,
-)
-from crnn_weak.training.targets import NO_TARGET
-
-CONFIG = Config(
-    features=TINY,
-    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.2),
-    training=TrainingConfig(epochs=4, batch_size=4, learning_rate=3e-3, patience=0, validation_fraction=0.25, seed=3),
 )
 
 
@@ -40,7 +32,7 @@ def test_mixup_mixes_features_and_targets_alike():
     mixed, found = mixup(features, wanted, np.array([0.75, 1.0], np.float32), np.array([1, 0]))
     assert mixed[:, 0, 0].tolist() == [2.5, 10.0]
     assert found["weak"].tolist() == [[0.75, 0.25], [0.0, 1.0]]
-    assert found["strong"][:, 0].tolist() == [[NO_TARGET, 0.25], [NO_TARGET, 1.0]]  # unknown in one, unknown in the mix
+    assert found["strong"][:, 0].tolist() == [[NO_TARGET, 0.25], [NO_TARGET, 1.0]]  # none in one, none in the mix
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -87,8 +79,7 @@ def test_balanced_batches_hold_rare_classes_as_often_as_common_ones():
 
 def test_loss_factors():
     def factors(rule, epoch, last=None):
-        config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, loss_weighting=rule))
-        return loss_factors(config, epoch, last)
+        return loss_factors(small_config(epochs=4, loss_weighting=rule), epoch, last)
 
     assert factors("fixed", 2) is None
     assert [factors("linear", epoch)["strong"] for epoch in range(4)] == [0.25, 0.5, 0.75, 1.0]
@@ -102,61 +93,16 @@ def test_loss_factors():
     ("override", "message"),
     [
         ("training.schedule=cosin", "Did you mean 'cosine'"),
-        ("training.loss_weighting=learn", "Did you mean 'learned'"),
+        ("training.loss_weighting=lerned", "Did you mean 'learned'"),
+        ("training.ema_momentum=1.5", "training.ema_momentum"),
         ("augmentation.mixup=-1.0", "augmentation.mixup"),
         ("augmentation.time_mask=1.0", "augmentation.time_mask"),
-        ("training.ema_momentum=1.5", "training.ema_momentum"),
+        ("targets.strong=high_enrgy", "Did you mean 'high_energy'"),
+        ("targets.strong=self_training", "targets.teacher"),
+        ("targets.energy_db=0.0", "targets.energy_db"),
+        ("targets.teacher_low=0.9", "at most 0.5"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(override, message):
     with pytest.raises(ConfigError, match=message):
-        apply_overrides(CONFIG, [override])
-
-
-ALL = AugmentationConfig(
-    mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2,
-    band_mask=0.2, balanced=True,
-)  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_killed_run_with_all_augmentation_continues_as_if_unbroken(tmp_path):
-    from crnn_weak.model.archive import load_model
-    from crnn_weak.training.fit import train
-
-    training = dataclasses.replace(CONFIG.training, schedule="cosine", loss_weighting="learned", ema_momentum=0.9)
-    config = dataclasses.replace(CONFIG, augmentation=ALL, training=training)
-
-    def kill(done, total):
-        if done > total * 5 // 8:
-            raise KeyboardInterrupt
-
-    with make_store(tmp_path, 24) as store:
-        train(config, store, tmp_path / "whole")
-        with pytest.raises(KeyboardInterrupt):
-            train(config, store, tmp_path / "broken", on_batch=kill)
-        train(config, store, tmp_path / "broken")
-    for name in ("last.keras", "best.keras"):
-        pair = [load_model(tmp_path / run / name)[0].get_weights() for run in ("whole", "broken")]
-        for whole, broken in zip(*pair, strict=True):
-            np.testing.assert_allclose(whole, broken, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_the_averaged_weights_are_validated_and_kept(tmp_path):
-    from crnn_weak.model.archive import load_model
-    from crnn_weak.training.fit import train
-
-    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, ema_momentum=0.99))
-    with make_store(tmp_path, 24) as store:
-        best = train(
-            dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1)),
-            store,
-            tmp_path / "run",
-        )
-    (last, _), (model, _) = load_model(tmp_path / "run" / "last.keras", compile=True), load_model(best)
-    averages = {v.path: np.asarray(v) for v in last.optimizer.variables if "average" in v.path}
-    assert len(averages) == len(model.trainable_weights)
-    kernel = model.get_layer("time_dense").get_weights()[0]
-    assert any(a.shape == kernel.shape and np.array_equal(a, kernel) for a in averages.values())
-    assert not np.array_equal(kernel, last.get_layer("time_dense").get_weights()[0])
+        apply_overrides(small_config(), [override])

@@ -186,8 +186,8 @@ def test_patience_is_remembered_over_a_resume(store, tmp_path):
     train(config, store, tmp_path / "whole")
     n_whole = json.loads((tmp_path / "whole" / "state.json").read_text())["epoch"]
     assert 3 <= n_whole < 30
+    late = kill_when(lambda done, total: done * 30 // total >= n_whole - 1)
     with pytest.raises(Killed):
-        late = kill_when(lambda done, total: done * 30 // total >= n_whole - 1)
         train(config, store, tmp_path / "broken", on_batch=late)
     train(config, store, tmp_path / "broken")
     assert json.loads((tmp_path / "broken" / "state.json").read_text())["epoch"] == n_whole
