@@ -14,6 +14,7 @@ from crnn_weak.figures.style import COLORS, integer_axis, new_figure, short_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
     from crnn_weak.runs.table import ResultsTable
 
@@ -46,16 +47,17 @@ def plot_loss_weights(table: ResultsTable, *, axes: Sequence[Axes]) -> dict[str,
     drawn: dict[str, Any] = {}
     with style():
         for name, (output, metric, scale, panel, color, marker, label) in _SERIES.items():
-            ax, look = axes[panel], {"color": COLORS[color], "marker": marker}
+            ax = axes[panel]
+            look: dict[str, Any] = {"color": COLORS[color], "marker": marker}
             published = [getattr(row, name) for row in paper.RESULTS]
             ax.plot(
                 [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{label}, paper",
                 markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
             )  # fmt: skip
             values = {place[setting]: table.values(setting, output, metric) for setting in table.settings}
-            points = [(x, np.mean(seeds), _deviation(seeds)) for x, seeds in values.items() if seeds]
+            points = [(x, float(np.mean(seeds)), _deviation(seeds)) for x, seeds in values.items() if seeds]
             if points:
-                x, mean, spread = np.transpose(points)
+                x, mean, spread = np.array(points).T
                 drawn[name] = ax.errorbar(
                     x, scale * mean, yerr=scale * spread if spread.any() else None, label=f"{label}, here",
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
@@ -134,7 +136,7 @@ def plot_training_curves(history: History, *, axes: Sequence[Axes], best_epoch: 
     lines = []
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
-            look = {"color": COLORS[output], "marker": "o" if len(epochs) == 1 else None}
+            look: dict[str, Any] = {"color": COLORS[output], "marker": "o" if len(epochs) == 1 else None}
             lines += ax.plot(epochs, _column(history, f"{output}_loss"), "--", label="training", **look)
             validation = _column(history, f"val_{output}_loss")
             lines += ax.plot(epochs, validation, label="validation", **look)
@@ -175,7 +177,7 @@ def plot_setting_curves(histories: Mapping[Setting, History], *, axes: Sequence[
 # --- classes -----------------------------------------------------------------------------------------------------
 
 
-def plot_class_wise(values: Mapping[str, Sequence[float]], *, classes: Sequence[str], ax: Axes) -> dict[str, Any]:
+def plot_class_wise(values: Mapping[str, ArrayLike], *, classes: Sequence[str], ax: Axes) -> dict[str, Any]:
     """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash.
 
     `values` holds ``tagging``, ``segment`` or both, each of length n_classes. Returns the bars by these names.
@@ -185,8 +187,9 @@ def plot_class_wise(values: Mapping[str, Sequence[float]], *, classes: Sequence[
     rows = np.arange(len(classes))
     drawn = {}
     with style():
-        for index, (output, series) in enumerate(values.items()):
+        for index, output in enumerate(values):
             label, color = names[output]
+            series = np.asarray(values[output], dtype=float)
             middle = rows + (index - (len(values) - 1) / 2) * height
             drawn[output] = ax.barh(
                 middle, np.nan_to_num(series), height=height * 0.88, color=COLORS[color], label=label

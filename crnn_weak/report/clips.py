@@ -145,7 +145,7 @@ def gather_clips(
         store, problem = None, f" ({error})"
     if store is None:
         return [], [
-            f"The feature store of the test clips was not found{problem}, so there are no clips to show. "
+            f"The feature store of the test clips was not found{problem}, so no clip is shown. "
             "Rerun the command that made this folder: it computes the store again and keeps the results."
         ]
     folders = [Path(folder).resolve() for folder in (run.data_folder, *audio_folders)]

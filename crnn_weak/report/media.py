@@ -54,7 +54,7 @@ def audio_uri(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) -> 
 
 
 def render(template: str, *, files: bool = False, **context: Any) -> str:
-    """Return a page as text; with `files`, its pictures and sounds may be files in its folder or elsewhere."""
+    """Return a page as text; with `files`, its pictures and sounds may be files."""
     try:
         import jinja2
     except ImportError:

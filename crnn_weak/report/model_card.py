@@ -34,12 +34,8 @@ _HUB_NAMES = {"f_score": "f1"}
 _TASKS = {"tagging": "audio-classification", "segment": "sound-event-detection"}
 
 
-class ModelCard(str):
-    """A model card as text; its head is JSON, which is valid YAML."""
-
-
-def model_card(run: Run) -> ModelCard:
-    """Return the model card of a finished run; names and texts of the run are escaped."""
+def model_card(run: Run) -> str:
+    """Return the model card of a finished run; its head is JSON, which is valid YAML. Texts of the run are escaped."""
     if not run.finished:
         raise RunError(f"{run.path}: the run is not finished, so it has no results for a model card.")
     dataset, limit = _SOURCES[run.config.data.source]
@@ -72,7 +68,6 @@ def model_card(run: Run) -> ModelCard:
         "## Results", "",
         f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} test clips, one seed: precision, recall and "
         "F-score in percent, the error rate as a ratio; detection (SED) in segments.", "",
-        *_table(["metric", "value"], [[title, text] for title, text in _overall(run)]), "",
         *_table(header, rows), "",
         "## Limits", "",
         f"- {limit}",
@@ -86,19 +81,12 @@ def model_card(run: Run) -> ModelCard:
         f"{paper.CITATION}.", "",
         f"Written by crnn_weak {__version__}.",
     ]  # fmt: skip
-    return ModelCard("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [[escape_markdown(text) for text in row] for row in (header, *rows)]
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return [f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:])]
-
-
-def _overall(run: Run) -> list[tuple[str, str]]:
-    """Return heading and value of the defined metrics."""
-    values = [(column, (run.metrics.get(column.output) or {}).get(column.name)) for column in COLUMNS]
-    return [(column.heading, column.format(value)) for column, value in values if value is not None]
+    lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in (header, *rows)]
+    return [lines[0], "|---|" + "---:|" * (len(header) - 1), *lines[1:]]
 
 
 def _index(run: Run, dataset: str) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def write_report(
     opened = open_any(path)
     if isinstance(opened, Experiment):
         if not opened.cells:
-            raise RunError(f"{opened.path}: has a table, but its runs' folders are gone; there are no clips to show.")
+            raise RunError(f"{opened.path}: has a table, but its runs' folders are gone. Rerun the grid.")
         run = opened.run(setting or opened.best_setting())
         runs = [open_run(folder, unfinished=True) for folder in opened.cells.values()]
     else:

@@ -67,13 +67,13 @@ def class_values(run: Run, output: str, metric: str) -> list[float | None]:
 
 
 def class_table(run: Run) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the metrics by class."""
+    """Return the header and the rows of the metrics: of all classes, and of each."""
     columns = [column for column in COLUMNS if run.metrics.get(column.output)]
-    header = ["class", "test clips", *(column.heading for column in columns)]
+    overall = [column.format(run.metrics[column.output][column.name]) for column in columns]
+    rows = [["all classes", f"{run.metrics['n_clips']:,}", *overall]]
     counts = class_values(run, "tagging", "n_reference")
     values = [class_values(run, column.output, column.name) for column in columns]
-    rows = []
     for index, name in enumerate(run.classes):
         texts = [column.format(series[index]) for column, series in zip(columns, values, strict=True)]
         rows.append([name, f"{counts[index] or 0:,.0f}", *texts])
-    return header, rows
+    return ["class", "test clips", *(column.heading for column in columns)], rows

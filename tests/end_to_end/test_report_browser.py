@@ -5,7 +5,6 @@ Needs Chromium and its driver (Debian: ``apt-get install chromium chromium-drive
 
 import json
 import shutil
-import time
 
 import pytest
 from run_factory import NASTY, make_experiment
@@ -56,14 +55,10 @@ def page(browser, report):
     return browser
 
 
-def wait_for(condition, seconds=20.0):
-    """Wait until a condition holds; a slow machine takes its time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
+def wait_for(page, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(page, 20, poll_frequency=0.05).until(lambda _: condition())
 
 
 def cursor(page):
@@ -88,9 +83,9 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing(page):
 
 def test_one_clip_plays_at_a_time_and_its_cursor_moves(page):
     page.execute_script("document.querySelectorAll('audio')[1].play().catch(() => 0)")
-    wait_for(lambda: n_playing(page) == 1)
+    wait_for(page, lambda: n_playing(page) == 1)
     page.execute_script("document.querySelector('audio').play().catch(() => 0)")
-    wait_for(lambda: cursor(page) > 0.05)
+    wait_for(page, lambda: cursor(page) > 0.05)
     assert n_playing(page) <= 1
     assert page.get_log("browser") == []
 

@@ -69,7 +69,7 @@ def test_no_name_of_the_run_becomes_markup(copy):
     assert "\x1b" not in card
     assert not [line for line in card.splitlines() if line.startswith("| forged")]
     assert "\\`" in card
-    table = [line for line in card.splitlines() if line.startswith(("| x", "| class"))]
+    table = [line for line in card.splitlines() if line.startswith(("| class", "| x"))]
     head, row = (len(re.findall(r"(?<!\\)\|", line)) for line in table)
     assert head == row  # as many cells as in the head
 
