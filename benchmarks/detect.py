@@ -66,7 +66,7 @@ def naive(detector: Detector, path: Path) -> list[Event]:
     """Detect with one loop over windows, everything in memory."""
     import soxr
 
-    features, plan = detector.features, detector.plan
+    features, plan = detector.features, detector.windows
     audio, rate = soundfile.read(path, dtype="float32")
     if rate != features.sample_rate_hz:
         audio = soxr.resample(audio, rate, features.sample_rate_hz, quality="HQ")
@@ -106,7 +106,7 @@ def speed(args: argparse.Namespace, folder: Path) -> None:
     report(
         "detect", timings, n_items=seconds, unit="seconds of sound", ours="detect", packages=["keras"],
         model=str(args.model) if args.given else f"{args.preset}, random weights", recording_seconds=seconds,
-        window_hop_seconds=detector.plan.n_hop * detector.features.hop_seconds,
+        window_hop_seconds=detector.windows.n_hop * detector.features.hop_seconds,
         recording_rate_hz=RATE, n_events=len(ours), n_events_in_common=len(shared),
     )  # fmt: skip
 

@@ -94,7 +94,6 @@ class RunFiles(_Files):
     events = _named("events.tsv", "detected events of the test clips")
     tags = _named("tags.tsv", "estimated tags of the test clips")
     operating_point = _named("operating_point.json", "thresholds and post-processing that `crnn-weak tune` chose")
-    old_operating_point = _named("decisions.json", "the operating point's name in earlier versions")
     metrics = _named("metrics.json", "written last: its presence says that the run is whole")
     comparison = _named("comparison.json", "tuned on validation clips, counted on test clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
@@ -107,7 +106,7 @@ class RunFiles(_Files):
         """Return the files that follow from the trained model, in an order in which they may be deleted."""
         return [
             self.report, self.model_card, *self.saliency_files(), self.comparison, self.metrics,
-            self.operating_point, self.old_operating_point, self.scores, self.validation_scores,
+            self.operating_point, self.scores, self.validation_scores,
             self.evaluation_scores, self.events, self.tags,
         ]  # fmt: skip
 

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from crnn_weak.detection.model_file import STARTER_MODEL
+    from crnn_weak.detection.detector import STARTER_MODEL
 
     out = Path(args.out) if args.out else STARTER_MODEL
     if out.exists() and not args.overwrite:

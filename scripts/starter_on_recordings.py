@@ -98,7 +98,7 @@ def measure(folder: Path, rows: Sequence[dict[str, str]]) -> list[Row]:
         has = np.isin(category, SOUNDS.get(label, ()))
         without = ~has & ~np.isin(category, UNCLEAR.get(label, ()))
         used = has | without
-        scores = np.array([result.weak[column] for result in found])
+        scores = np.array([result.scores.weak[0, column] for result in found])
         auc = float(roc_auc_score(has[used], scores[used])) if has.any() else None
         counts = has.sum(), (has & detected).sum(), without.sum(), (without & detected).sum()
         counted.append(Row(label, *map(int, counts), auc))
@@ -119,7 +119,7 @@ def to_markdown(rows: Sequence[Row], on: Sequence[str]) -> str:
 
 def _write(table: str, on: Sequence[str]) -> None:
     """Store the table in the card and the classes that are on by default in the starter model's file."""
-    from crnn_weak.detection.model_file import STARTER_MODEL
+    from crnn_weak.detection.detector import STARTER_MODEL
     from crnn_weak.files import write_text
     from crnn_weak.model.archive import load_model, save_model
 

@@ -63,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _installation(problems: list[str]) -> Iterator[tuple[str, str]]:
-    from crnn_weak.detection.model_file import STARTER_MODEL
-
+    starter_model = Path(__file__).parents[1] / "detection" / "starter" / "starter.keras"
     yield "versions", version_line()
     yield "python", f"{platform.python_version()} ({platform.python_implementation()})"
     yield "package", str(Path(__file__).parents[1])
-    there = STARTER_MODEL.is_file()
-    yield "starter model", f"{STARTER_MODEL.stat().st_size / 1e6:.1f} MB" if there else "missing"
+    there = starter_model.is_file()
+    yield "starter model", f"{starter_model.stat().st_size / 1e6:.1f} MB" if there else "missing"
     if not there:
         problems.append("the starter model is missing: demo, and detect without --model, need it. Install again.")
 

@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say where."""
-    from crnn_weak.detection.detector import load
-    from crnn_weak.detection.model_file import model_file
+    from crnn_weak.detection.detector import load, model_file
     from crnn_weak.files import write_json
     from crnn_weak.model.environment import prepare_environment
 

@@ -7,11 +7,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak import options
-from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.errors import DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
-    from crnn_weak.detection.tuning import Tuning
+    from crnn_weak.detection.operating_point import OperatingPoint
     from crnn_weak.runs.scores import ScoredRun
 
 _EPILOG = """examples:
@@ -26,27 +25,22 @@ Only validation clips are used. The result is stored in the run's operating_poin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument(
-        "--metric", required=True, metavar="NAME", help="segment_f1, error_rate, event_f1 or tagging_f1"
-    )
-    parser.add_argument("--per-class", action="store_true", help="a threshold (and filters) for each class")
+    metrics = "segment_f1, error_rate, event_f1 or tagging_f1"
+    parser.add_argument("--metric", required=True, metavar="NAME", help=metrics)
+    parser.add_argument("--per-class", action="store_true", help="a threshold (and filters) for each class; F1 only")
     search = parser.add_argument_group("search")
-    search.add_argument(
-        "--candidates", type=_candidates, default=99, metavar="N", help="thresholds, evenly spaced in (0, 1)"
-    )
+    count = "thresholds, evenly spaced in (0, 1)"
+    search.add_argument("--candidates", type=_candidates, default=99, metavar="N", help=count)
     search.add_argument("--median", type=float, nargs="+", metavar="S", help="median filters to choose among, seconds")
     search.add_argument("--min-duration", type=float, nargs="+", metavar="S", help="minimum durations")
     search.add_argument("--min-gap", type=float, nargs="+", metavar="S", help="minimum gaps")
     fixed = parser.add_argument_group("fixed while searching")
     fixed.add_argument("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
-    fixed.add_argument(
-        "--weak-gate", action=argparse.BooleanOptionalAction, help="events only where the clip is tagged"
-    )
+    gate = "events only where the clip is tagged"
+    fixed.add_argument("--weak-gate", action=argparse.BooleanOptionalAction, help=gate)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--reset", action="store_true", help="start from the run's configuration, forget earlier tuning"
-    )
-    output.add_argument("--overwrite", action="store_true", help="replace an earlier choice for the same output")
+    output.add_argument("--reset", action="store_true", help="start from the run's configuration, forget former tuning")
+    output.add_argument("--overwrite", action="store_true", help="replace a former choice for the same output")
     output.add_argument("--dry-run", action="store_true", help="print, store nothing")
     parser.epilog = _EPILOG
 
@@ -60,77 +54,90 @@ def _candidates(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Search, print before and after on the validation clips, store."""
     from crnn_weak.detection.tuning import METRICS
-    from crnn_weak.errors import nearest_names
     from crnn_weak.files import lock
     from crnn_weak.runs.scores import open_scores
 
-    if args.metric not in METRICS:
-        raise ConfigError(f"--metric {args.metric!r} is not known. {nearest_names(args.metric, METRICS)}")
     scored = open_scores(args.run, "validation")
-    if METRICS[args.metric] == "events" and scored.events is None:
+    if METRICS.get(args.metric) == "events" and scored.events is None:
         raise DataError(
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
             "tagging_f1 needs tags only."
         )
     if args.dry_run:
         _tune(args, scored)
-        return 0
-    with lock(scored.run.path, wait_seconds=float("inf")):  # what another process tunes meanwhile is kept
-        _tune(args, scored)
+    else:
+        with lock(scored.run.path, wait_seconds=float("inf")):  # another process may tune it for another output
+            _tune(args, scored)
     return 0
 
 
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
-    from crnn_weak.detection.operating_point import OperatingPoint, stored_point
+    import numpy as np
 
-    path = scored.run.files.operating_point
+    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, TuningRecord, stored_point
+    from crnn_weak.detection.tuning import METRICS, tune
+
+    path, config = scored.run.files.operating_point, scored.run.config
     stored = stored_point(scored.run.path, scored.scores.classes)
-    _refuse_to_overwrite(args, stored, path)
+    records = {} if stored is None else stored.tuned
+    same_output = [metric for metric in records if METRICS.get(metric) == METRICS.get(args.metric)]
+    if stored is not None and not args.overwrite and not args.dry_run:
+        if args.reset:
+            raise DataError(f"{path} exists; --reset needs --overwrite.")
+        if same_output:
+            raise DataError(
+                f"{path}: tuned for {', '.join(same_output)}; give --overwrite to choose again, or --reset."
+            )
     source = "the run's configuration"
-    start = OperatingPoint.from_config(scored.run.config.operating_point, scored.scores.classes)
+    start = OperatingPoint.from_config(config.operating_point, scored.scores.classes)
     if stored is not None and not args.reset:
-        start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
-    begin = _held(args, start)
-    result = _search(args, scored, begin)
+        start, source = stored.operating_point, f"tuned for {', '.join(records) or 'nothing'}"
+    start = _with_fixed(args, start)
+    result = tune(
+        scored.scores,
+        metric=args.metric,
+        tags=scored.tags,
+        events=scored.events,
+        per_class=args.per_class,
+        operating_point=start,
+        candidates=np.arange(1, args.candidates + 1) / (args.candidates + 1),
+        medians=args.median,
+        min_durations=args.min_duration,
+        min_gaps=args.min_gap,
+        evaluation=config.evaluation,
+        clip_seconds=config.features.clip_seconds,
+        show_progress=options.shows_progress(args),
+    )
     if math.isnan(result.before) or math.isnan(result.after):
         raise DataError(
-            f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled and nothing found. "
-            "Add labeled clips, or hold out more with training.validation_fraction."
+            f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled. Add labeled clips, "
+            "or hold out more with training.validation_fraction."
         )
     scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
     print(f"run        {scored.run.name}, {scored.coverage}")
-    print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {begin.summary()} ({source})")
+    print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {start.summary()} ({source})")
     print(f"after      {args.metric} {scale * result.after:.3f}{unit}: {result.operating_point.summary()}")
-    how = "the best of" if result.exact else "no change of one class improves it; a heuristic over"
     each = " for each class" if args.per_class else ""
-    print(f"search     {how} {result.n_choices:,} choices{each}, on validation clips only")
+    print(f"search     the best of {result.n_choices:,} choices{each}, on validation clips only")
     if args.per_class:
         _print_classes(result.operating_point, tags=args.metric == "tagging_f1")
-    if not args.dry_run:
-        _stored(args, stored, result).write(path)
-        print(f"stored     {path}")
-        print(f"now        crnn-weak evaluate {args.run}")
-
-
-def _same_output(args: argparse.Namespace, stored: StoredPoint | None) -> list[str]:
-    """Return the metrics of the same output, tags or events, for which the run is tuned already."""
-    from crnn_weak.detection.tuning import METRICS
-
-    tuned = () if stored is None else stored.tuned
-    return [metric for metric in tuned if METRICS.get(metric) == METRICS[args.metric]]
-
-
-def _refuse_to_overwrite(args: argparse.Namespace, stored: StoredPoint | None, path: Any) -> None:
-    if args.overwrite or args.dry_run or stored is None:
+    if args.dry_run:
         return
-    if args.reset:
-        raise DataError(f"{path} is there already; --reset needs --overwrite.")
-    if same := _same_output(args, stored):
-        raise DataError(f"{path}: tuned for {', '.join(same)} already; give --overwrite to choose anew, or --reset.")
+    kept = {} if args.reset else {metric: record for metric, record in records.items() if metric not in same_output}
+    record = TuningRecord(
+        per_class=result.per_class,
+        before=result.before,
+        after=result.after,
+        n_clips=result.n_clips,
+        n_choices=result.n_choices,
+    )
+    StoredPoint(operating_point=result.operating_point, tuned=kept | {args.metric: record}).write(path)
+    print(f"stored     {path}")
+    print(f"now        crnn-weak evaluate {args.run}")
 
 
-def _held(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
-    """Return the start with what the command line holds fixed."""
+def _with_fixed(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
+    """Return the start with what the command line fixes."""
     changes: dict[str, Any] = {}
     if args.low_threshold is not None:
         changes["low_thresholds"] = args.low_threshold
@@ -140,54 +147,13 @@ def _held(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
     return start.replace(**changes) if changes else start
 
 
-def _search(args: argparse.Namespace, scored: ScoredRun, begin: OperatingPoint) -> Tuning:
-    import numpy as np
-
-    from crnn_weak.detection.tuning import tune
-
-    config = scored.run.config
-    return tune(
-        scored.scores,
-        metric=args.metric,
-        tags=scored.tags,
-        events=scored.events,
-        per_class=args.per_class,
-        operating_point=begin,
-        candidates=np.arange(1, args.candidates + 1) / (args.candidates + 1),
-        medians=args.median,
-        min_durations=args.min_duration,
-        min_gaps=args.min_gap,
-        evaluation=config.evaluation,
-        clip_seconds=config.features.clip_seconds,
-        show_progress=options.shows_progress(args),
-    )
-
-
-def _stored(args: argparse.Namespace, stored: StoredPoint | None, result: Tuning) -> StoredPoint:
-    from crnn_weak.detection.operating_point import StoredPoint, TuningRecord
-
-    same = _same_output(args, stored)
-    earlier = {} if stored is None or args.reset else stored.tuned
-    record = TuningRecord(
-        per_class=result.per_class,
-        before=result.before,
-        after=result.after,
-        exact=result.exact,
-        n_clips=result.n_clips,
-        n_choices=result.n_choices,
-    )
-    kept = {metric: other for metric, other in earlier.items() if metric not in same}
-    return StoredPoint(operating_point=result.operating_point, tuned=kept | {args.metric: record})
-
-
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:
     width = max(map(len, point.classes))
-    names = {"median_seconds": "median", "min_gap_seconds": "gap", "min_duration_seconds": "duration"}
+    shown = {"tag_thresholds": "tag threshold {:.3f}"} if tags else {"thresholds": "threshold {:.3f}"}
+    filters = {"median_seconds": "median", "min_gap_seconds": "gap", "min_duration_seconds": "duration"}
+    for name, word in ({} if tags else filters).items():
+        if any(getattr(point, name)):
+            shown[name] = word + " {:g} s"
     for index, label in enumerate(point.classes):
-        if tags:
-            print(f"  {label:<{width}}  tag threshold {point.tag_thresholds[index]:.3f}")
-            continue
-        used = [name for name in names if any(getattr(point, name))]
-        parts = [f"threshold {point.thresholds[index]:.3f}"]
-        parts += [f"{names[name]} {getattr(point, name)[index]:g} s" for name in used]
+        parts = [text.format(getattr(point, name)[index]) for name, text in shown.items()]
         print(f"  {label:<{width}}  " + "  ".join(parts))

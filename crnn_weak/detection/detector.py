@@ -1,52 +1,106 @@
 """Detect events in any recording: `load` a model, then ``.detect()``, ``.tag()`` or ``.scores()``.
 
->>> import crnn_weak
->>> crnn_weak.load("runs/first").detect("street.wav")           # doctest: +SKIP
-EventList(3 events of street.wav)
-
-A recording may be of any length, rate and channel count: it is read in blocks, scored in overlapping windows of the
-model's own clip length (`crnn_weak.detection.windows` says how they join), and its scores become events as they come
-(`crnn_weak.detection.postprocessing`), so that ten hours take the memory of ten minutes. Windows of many short
-recordings share a batch, and reading runs beside the model.
+A recording may be of any length, rate and channel count. It is read in blocks and scored in overlapping windows of the
+model's own clip length (`crnn_weak.detection.windows`). Windows of many short recordings share a batch, and a second
+thread reads while the model computes.
 """
 
 from __future__ import annotations
 
+import html
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
-from crnn_weak.detection.job import Detection, Job, OnScores, Tag
-from crnn_weak.detection.model_file import model_file
-from crnn_weak.detection.notebook import detector_html
+from crnn_weak.detection.cards import recording_card
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point, stored_point
+from crnn_weak.detection.postprocessing import find_events
 from crnn_weak.detection.predict import predict
-from crnn_weak.detection.prefetch import prefetched
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.scores import Scores
-from crnn_weak.detection.windows import FrameStream, WindowPlan
-from crnn_weak.errors import ConfigError, DataError, ModelFileError
+from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows, Window
+from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import EventList
-
-__all__ = ["Detector", "load"]
+from crnn_weak.labels.events import Event, EventList
+from crnn_weak.run_files import RunFiles
 
 logger = logging.getLogger(__name__)
+
+#: The model that comes with the package.
+STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
 # Blocks that wait between the reading thread and the model.
 _DEPTH = 4
 
+_Item = TypeVar("_Item")
+
+
+class Tag(NamedTuple):
+    """A class that sounds somewhere in a recording, and its score in [0, 1]."""
+
+    label: str
+    score: float
+
+
+@dataclass
+class Detection:
+    """Events, tags and scores of one recording, or the reason why it failed.
+
+    Where `error` is set, there are no events and no scores. `tags` are the classes whose weak score is above their
+    threshold, most likely first.
+    """
+
+    recording: Recording
+    events: EventList
+    tags: tuple[Tag, ...] = ()
+    scores: Scores | None = None
+    duration_seconds: float = 0.0
+    error: DataError | None = None
+    warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        if self.error is not None:
+            return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"
+        return recording_card(self.recording.source, self.events, self.tags)
+
+
+class _Progress:
+    """A recording on its way through a detector."""
+
+    def __init__(self, recording: Recording, detector: Detector) -> None:
+        features = detector.features
+        self.recording = recording
+        self.audio = AudioBlocks(recording.source, features.sample_rate_hz, recording.name)
+        self.frames = FrameStream(self.audio, detector.extractor, features, min_frames=features.n_frames)
+        self.overlap_add = OverlapAdd(detector.windows, len(detector.classes))
+        self.weak = np.zeros(len(detector.classes), np.float32)  # of a long recording, the largest of its windows
+        self.error: DataError | None = None
+        self.is_scored = False
+
+    @property
+    def has_ended(self) -> bool:
+        """True if all windows are scored, or the recording failed."""
+        return self.is_scored or self.error is not None
+
+    def add(self, window: Window, strong: np.ndarray, weak: np.ndarray) -> None:
+        """Take the scores of a window."""
+        self.overlap_add.add(window, strong, weak)
+        np.maximum(self.weak, weak, out=self.weak)
+        self.is_scored = window.is_last
+
 
 class Detector:
-    """A model with all that is needed to use it.
+    """A model with everything that is needed to use it.
 
     Parameters
     ----------
@@ -65,13 +119,12 @@ class Detector:
         Windows per call of the model; a batch that is not full is filled up, so that few shapes are compiled.
     window_hop_seconds : float, optional
         From one window to the next; by default a hundredth of the window, at least one frame. Computation is
-        inversely proportional to it; at one frame the scores of a long recording do not depend on where its windows
-        lie (`crnn_weak.detection.windows`).
+        inversely proportional to it; at one frame the scores of a long recording do not depend on the positions of
+        its windows (`crnn_weak.detection.windows`).
 
     See Also
     --------
     load : make a detector from a model file or run folder.
-    crnn_weak.detection.live.LiveDetector : detect in a stream that has no end.
     """
 
     def __init__(
@@ -98,22 +151,18 @@ class Detector:
         self.batch_size = batch_size
         n_hop = None
         if window_hop_seconds is not None:
-            if not 0 < window_hop_seconds <= features.clip_seconds / 2:
+            longest = features.clip_seconds / 2
+            if not 0 < window_hop_seconds <= longest:
                 raise ConfigError(
-                    f"window hop of {window_hop_seconds:g} s: expected above 0, and at most half a window, "
-                    f"{features.clip_seconds / 2:g} s."
+                    f"window hop of {window_hop_seconds:g} s: expected more than 0 and at most half a window, "
+                    f"{longest:g} s."
                 )
             n_hop = max(1, round(window_hop_seconds / features.hop_seconds))
-        self.plan = WindowPlan.crossfade(features.n_frames, n_hop)
+        self.windows = SlidingWindows(features.n_frames, n_hop)
         self.extractor = LogMelExtractor(features)
 
     def __repr__(self) -> str:
         return f"Detector({len(self.classes)} classes, windows of {self.features.clip_seconds:g} s)"
-
-    def _repr_html_(self) -> str:
-        return detector_html(self.classes, self.features, self.operating_point, self.provenance)
-
-    # --- one recording ----------------------------------------------------------------------------------------------
 
     def detect(
         self,
@@ -154,38 +203,37 @@ class Detector:
         detect_many : for more than one recording.
         """
         point = self.operating_point if operating_point is None else as_operating_point(operating_point, self.classes)
-        return self._one(source, _at(point, threshold), classes).events
+        return self._detect_one(source, point, threshold, classes).events
 
     def tag(self, source: Any, *, threshold: float | None = None) -> tuple[Tag, ...]:
-        """Return the classes that sound somewhere in a recording, the likeliest first, with the weak output's scores.
+        """Return the classes that sound somewhere in a recording, most likely first, with their weak scores.
 
-        Of a recording longer than one window each class's score is the largest of the windows'.
+        For a recording longer than one window, each class's score is the largest over its windows.
         """
-        return self._one(source, _at(self.operating_point, threshold)).tags
+        return self._detect_one(source, self.operating_point, threshold).tags
 
     def scores(self, source: Any) -> Scores:
-        """Return the scores of a recording as one clip, whole in memory (10 h of 20 ms frames, 17 classes: 122 MB)."""
-        parts: list[np.ndarray] = []
-        result = self._one(source, self.operating_point, on_scores=lambda _, strong: parts.append(strong))
-        strong, hop_seconds = np.concatenate(parts), self.features.hop_seconds
-        return Scores((result.recording.name,), self.classes, hop_seconds, strong[None], result.weak[None])
+        """Return the scores of a recording as one clip (10 h of 20 ms frames, 17 classes: 122 MB)."""
+        scores = self._detect_one(source, self.operating_point).scores
+        assert scores is not None
+        return scores
 
-    def _one(
+    def _detect_one(
         self,
         source: Any,
         point: OperatingPoint,
+        threshold: float | None = None,
         classes: Sequence[str] | None = None,
-        on_scores: OnScores | None = None,
     ) -> Detection:
+        if threshold is not None:
+            point = point.replace(thresholds=threshold, tag_thresholds=threshold)
         recording = source if isinstance(source, Recording) else Recording.of(source)
-        (result,) = self.detect_many([recording], operating_point=point, classes=classes, on_scores=on_scores)
-        if result.error is not None:
-            raise result.error
-        for warning in result.warnings:
+        (detection,) = self.detect_many([recording], operating_point=point, classes=classes)
+        if detection.error is not None:
+            raise detection.error
+        for warning in detection.warnings:
             logger.warning("%s: %s", recording.name or "recording", warning)
-        return result
-
-    # --- many recordings --------------------------------------------------------------------------------------------
+        return detection
 
     def detect_many(
         self,
@@ -193,7 +241,7 @@ class Detector:
         *,
         operating_point: OperatingPoint | None = None,
         classes: Sequence[str] | None = None,
-        on_scores: OnScores | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> Iterator[Detection]:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
 
@@ -204,8 +252,8 @@ class Detector:
             By default the one stored with the model.
         classes : sequence of str, optional
             Only these classes.
-        on_scores : callable, optional
-            Called with a recording and its next frame scores, as they come; for results that no memory holds.
+        on_progress : callable, optional
+            Called with the seconds of sound by which scoring advanced.
 
         Raises
         ------
@@ -215,116 +263,131 @@ class Detector:
         wanted = self.default_classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
-        options: dict[str, Any] = {
-            "point": point,
-            "hop_seconds": self.features.hop_seconds,
-            "plan": self.plan,
-            "wanted": wanted,
-        }
-        rate = self.features.sample_rate_hz
-        jobs = (
-            Job(recording, AudioBlocks(recording.source, rate, recording.name), on_scores=on_scores, **options)
-            for recording in recordings
-        )
-        return self._run(prefetched(self._read(jobs), depth=_DEPTH))
+        return self._run(prefetch(self._read(recordings), depth=_DEPTH), point, wanted, on_progress)
 
-    def _read(self, jobs: Iterable[Job]) -> Iterator[_Piece]:
-        """Read and compute features; this runs in the second thread."""
-        for job in jobs:
+    def _read(self, recordings: Iterable[Recording]) -> Iterator[tuple[_Progress, list[Window], DataError | None]]:
+        """Read recordings and compute features; this runs in the second thread."""
+        for recording in recordings:
+            progress = _Progress(recording, self)
             try:
-                for frames, n_valid in self.frames(job.audio):
-                    yield _Piece(job, frames, n_valid)
+                frames = (self.scaler.transform(block).astype(np.float32, copy=False) for block in progress.frames)
+                for windows in self.windows.cut(frames):
+                    yield progress, windows, None
             except DataError as error:
-                yield _Piece(job, error=error)
+                yield progress, [], error
 
-    def _run(self, pieces: Generator[_Piece, None, None]) -> Iterator[Detection]:
+    def _run(
+        self,
+        blocks: Generator[tuple[_Progress, list[Window], DataError | None], None, None],
+        point: OperatingPoint,
+        wanted: Sequence[str],
+        on_progress: Callable[[float], None] | None,
+    ) -> Iterator[Detection]:
         """Score windows batch by batch, and finish the recordings in order."""
-        jobs: deque[Job] = deque()
-        queue: list[tuple[Job, int, np.ndarray]] = []
+        unfinished: deque[_Progress] = deque()
+        queue: list[tuple[_Progress, Window]] = []
+
+        def score(n_windows: int) -> None:
+            batch = queue[:n_windows]
+            del queue[:n_windows]
+            self._score(batch)
+            if on_progress is not None:
+                on_progress(len(batch) * self.windows.n_hop * self.features.hop_seconds)
+
         try:
-            for job, frames, n_valid, error in pieces:
-                if not jobs or jobs[-1] is not job:
-                    jobs.append(job)
+            for progress, windows, error in blocks:
+                if not unfinished or unfinished[-1] is not progress:
+                    unfinished.append(progress)
+                queue += [(progress, window) for window in windows]
                 if error is not None:
-                    job.error = error
-                    queue = [entry for entry in queue if entry[0] is not job]
-                else:
-                    queue += [(job, first, window) for first, window in job.push(frames, n_valid)]
+                    progress.error = error
+                    queue = [entry for entry in queue if entry[0] is not progress]
                 while len(queue) >= self.batch_size:
-                    self.score(queue[: self.batch_size])
-                    del queue[: self.batch_size]
-                while jobs and jobs[0].done:
-                    yield jobs.popleft().result()
-            self.score(queue)
-            while jobs:
-                yield jobs.popleft().result()
+                    score(self.batch_size)
+                while unfinished and unfinished[0].has_ended:
+                    yield self._detection(unfinished.popleft(), point, wanted)
+            if queue:
+                score(len(queue))
+            while unfinished:
+                yield self._detection(unfinished.popleft(), point, wanted)
         finally:
-            pieces.close()
+            blocks.close()
 
-    # --- the steps, for files and live streams ----------------------------------------------------------------------
-
-    def frames(self, audio: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int | None]]:
-        """Yield standardized log mel frames of mono blocks at the model's rate.
-
-        Parameters
-        ----------
-        audio : iterable of np.ndarray of float32, shape (n_samples,)
-
-        Yields
-        ------
-        frames : np.ndarray of float32, shape (n_frames, n_mels)
-            A recording shorter than a window is padded to one.
-        n_valid : int or None
-            With the last frames, the number of all that are not padding.
-        """
-        stream, n_samples = FrameStream(self.extractor, self.features), 0
-        for block in audio:
-            n_samples += block.size
-            yield self.standardized(stream.push(block)), None
-        if n_samples:
-            n_valid = max(1, round(n_samples / self.features.n_hop))
-            yield self.standardized(stream.finish(at_least=self.plan.n_window)), n_valid
-
-    def standardized(self, frames: np.ndarray) -> np.ndarray:
-        """Return log mel frames as the model takes them, shape (n_frames, n_mels)."""
-        scaled: np.ndarray = self.scaler.transform(frames).astype(np.float32, copy=False)
-        return scaled
-
-    def score(self, windows: Sequence[tuple[Job, int, np.ndarray]]) -> None:
-        """Score windows of recordings, each with its first frame, and hand the scores to their jobs."""
-        if not windows:
-            return
-        strong, weak = self.predict(np.stack([frames for _, _, frames in windows]))
-        for (job, first, _), strong_scores, weak_scores in zip(windows, strong, weak, strict=True):
-            job.accept(first, strong_scores, weak_scores)
-        for job in dict.fromkeys(job for job, _, _ in windows):  # each once, in the order of first appearance
-            job.collect()
-
-    def predict(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (strong (n, n_frames, n_classes), weak (n, n_classes)) of windows (n, n_frames, n_mels)."""
-        n_windows = len(windows)
+    def _score(self, batch: Sequence[tuple[_Progress, Window]]) -> None:
+        """Score windows of recordings; few sizes of batches, since the model is compiled for each."""
+        n_windows = len(batch)
         size = next((size for size in (1, 4) if n_windows <= size < self.batch_size), self.batch_size)
-        if n_windows < size:
-            windows = np.concatenate([windows, np.zeros((size - n_windows, *windows.shape[1:]), np.float32)])
-        strong, weak = predict(self.model, windows)
-        return strong[:n_windows], weak[:n_windows]
+        frames = np.zeros((size, self.features.n_frames, self.features.n_mels), np.float32)
+        for index, (_, window) in enumerate(batch):
+            frames[index] = window.frames
+        strong, weak = predict(self.model, frames)
+        for index, (progress, window) in enumerate(batch):
+            progress.add(window, strong[index], weak[index])
+
+    def _detection(self, progress: _Progress, point: OperatingPoint, wanted: Sequence[str]) -> Detection:
+        """Return the events and tags of a recording whose windows are scored, or its error."""
+        recording, weak, duration = progress.recording, progress.weak, progress.audio.duration_seconds
+        if progress.error is not None:
+            return Detection(recording, EventList(clip_id=recording.name), error=progress.error)
+        strong, weak_in_time = progress.overlap_add.scores(progress.frames.n_valid_frames)
+        (found,) = find_events(strong[None], point, self.features.hop_seconds, weak_in_time[None])
+        events = [
+            Event(event.onset, min(event.offset, round(duration, 6)), event.label, event.score)
+            for event in found
+            if event.label in wanted and event.onset < duration  # the last frame may reach further
+        ]
+        tags = tuple(
+            Tag(self.classes[index], round(float(weak[index]), 6))
+            for index in np.argsort(-weak, kind="stable")
+            if weak[index] > np.float32(point.tag_thresholds[index]) and self.classes[index] in wanted
+        )
+        scores = Scores((recording.name,), self.classes, self.features.hop_seconds, strong[None], weak[None])
+        listed = EventList(events, clip_id=recording.name, duration_seconds=duration)
+        return Detection(recording, listed, tags, scores, duration, warnings=tuple(progress.audio.warnings))
 
 
-def _at(point: OperatingPoint, threshold: float | None) -> OperatingPoint:
-    """Return the operating point with one threshold for all frames and tags, where it is given."""
-    return point if threshold is None else point.replace(thresholds=threshold, tag_thresholds=threshold)
+def prefetch(items: Iterator[_Item], *, depth: int) -> Generator[_Item, None, None]:
+    """Yield the items in order, from a second thread that is at most `depth` of them ahead.
 
+    Reading, resampling and features spend their time outside Python's lock, so they run while the model computes.
 
-class _Piece(NamedTuple):
-    """Frames of a job on their way from the reading thread, or the reason why there are no more."""
-
-    job: Job
-    frames: np.ndarray = np.zeros((0, 0), np.float32)
-    n_valid: int | None = None
-    error: DataError | None = None
+    >>> list(prefetch(iter(range(3)), depth=2))
+    [0, 1, 2]
+    """
+    end = object()
+    with ThreadPoolExecutor(1, "crnn-weak-reader") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(depth))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 # --- loading ---------------------------------------------------------------------------------------------------------
+
+
+def model_file(path: str | Path | None = None) -> Path:
+    """Return the model file that a path means: a ``.keras`` file, a run folder (its ``best.keras``), or the starter."""
+    if path is None:
+        if not STARTER_MODEL.is_file():
+            raise ModelFileError(
+                "no --model was given and there is no starter model; make one with "
+                "`python scripts/starter_model.py`, or pass a run folder or a .keras file."
+            )
+        return STARTER_MODEL
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
+        return path
+    best = RunFiles(path).best_model
+    if not best.is_file():
+        below = sorted(path.glob(f"**/{best.name}"))
+        hint = f"Did you mean {below[0].parent}?" if below else "Train one with crnn-weak train."
+        raise RunError(f"{path}: the folder holds no {best.name}. {hint}")
+    return best
 
 
 def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_seconds: float | None = None) -> Detector:
@@ -334,7 +397,7 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     ----------
     path : path, optional
         A ``.keras`` file or a run folder; by default the starter model. Its operating point is the one in
-        ``operating_point.json`` beside the model file, or else the model's own.
+        ``operating_point.json`` next to the model file, or else the model's own.
     batch_size : int
         Windows per call of the model; memory grows with it.
     window_hop_seconds : float, optional
@@ -362,8 +425,9 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     elif metadata.operating_point:
         point = OperatingPoint.from_dict(metadata.operating_point)
     default_classes = metadata.provenance.get("default_classes")
-    known = isinstance(default_classes, list | tuple) and all(label in metadata.classes for label in default_classes)
-    if default_classes is not None and not known:
+    if not (default_classes is None or isinstance(default_classes, list)) or set(default_classes or ()) - set(
+        metadata.classes
+    ):
         raise ModelFileError(f"{file}: its default classes are not among its classes. Train or copy the model again.")
     return Detector(
         model,

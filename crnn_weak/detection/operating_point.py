@@ -20,8 +20,6 @@ from crnn_weak.errors import ConfigError
 from crnn_weak.files import convert_document, read_json, write_json
 from crnn_weak.run_files import RunFiles
 
-__all__ = ["OperatingPoint", "StoredPoint", "TuningRecord", "as_operating_point", "stored_point"]
-
 # As in the configuration.
 _MAX_SECONDS = 3600.0
 _PER_CLASS = (
@@ -32,6 +30,7 @@ _PER_CLASS = (
     "min_gap_seconds",
     "tag_thresholds",
 )
+_ADVICE = "Expected a file that crnn-weak tune has written."
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,18 +42,13 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     thresholds : tuple of float in (0, 1)
         A frame is active above it.
     low_thresholds : tuple of float, at most the threshold
-        An event goes on above it; 0 turns hysteresis off.
+        An event continues while its score exceeds this value; 0 turns hysteresis off.
     median_seconds, min_duration_seconds, min_gap_seconds : tuple of float >= 0
         0 turns each off.
     tag_thresholds : tuple of float in (0, 1)
         A clip is tagged above it (weak output).
     weak_gate : bool
         Keep a class's events only where the clip is tagged.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range, or a tuple has another length than `classes`.
     """
 
     classes: tuple[str, ...]
@@ -75,10 +69,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ConfigError(f"{name} = {values!r}: expected numbers of 0 or more.")
             if name.endswith("_seconds") and max(values, default=0) > _MAX_SECONDS:
                 raise ConfigError(f"{name}: {max(values):g}, expected {_MAX_SECONDS:g} s or less.")
-        for name in ("thresholds", "tag_thresholds"):
-            wrong = [value for value in getattr(self, name) if not 0 < value < 1]
-            if wrong:
-                raise ConfigError(f"{name}: {wrong[0]!r}, expected scores in (0, 1).")
+            if name in ("thresholds", "tag_thresholds") and not all(0 < value < 1 for value in values):
+                raise ConfigError(f"{name} = {values!r}: expected scores in (0, 1).")
         for label, low, high in zip(self.classes, self.low_thresholds, self.thresholds, strict=True):
             if low > high:
                 raise ConfigError(f"low_thresholds: {low:g} of {label!r} is above its threshold {high:g}.")
@@ -86,42 +78,36 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @classmethod
     def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
-        n = len(classes)
+        n_classes = len(classes)
         return cls(
             classes=tuple(classes),
-            thresholds=(config.threshold,) * n,
-            low_thresholds=(config.low_threshold,) * n,
-            median_seconds=(config.median_seconds,) * n,
-            min_duration_seconds=(config.min_duration_seconds,) * n,
-            min_gap_seconds=(config.min_gap_seconds,) * n,
-            tag_thresholds=(config.threshold,) * n,
+            thresholds=(config.threshold,) * n_classes,
+            low_thresholds=(config.low_threshold,) * n_classes,
+            median_seconds=(config.median_seconds,) * n_classes,
+            min_duration_seconds=(config.min_duration_seconds,) * n_classes,
+            min_gap_seconds=(config.min_gap_seconds,) * n_classes,
+            tag_thresholds=(config.threshold,) * n_classes,
             weak_gate=config.weak_gate,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reads them back unchanged."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in msgspec.structs.asdict(self).items()}
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """Return the operating point in a dictionary of `to_dict`.
-
-        Raises
-        ------
-        ConfigError
-            A name is missing or unknown, or a value is of the wrong type or out of range.
-        """
+        """Return the operating point in a dictionary of `to_dict`; a ConfigError says what is wrong in it."""
         return convert_document(values, cls, "operating point", error=ConfigError)
 
     def replace(self, **changes: Any) -> OperatingPoint:
         """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
-        n = len(self.classes)
         for name in _PER_CLASS:
             if name in changes and np.ndim(changes[name]) == 0:
-                changes[name] = (float(changes[name]),) * n
+                changes[name] = (float(changes[name]),) * len(self.classes)
         if "thresholds" in changes:
-            low = changes.get("low_thresholds", self.low_thresholds)
-            changes["low_thresholds"] = tuple(min(a, b) for a, b in zip(low, changes["thresholds"], strict=True))
+            low_thresholds = changes.get("low_thresholds", self.low_thresholds)
+            changes["low_thresholds"] = tuple(map(min, low_thresholds, changes["thresholds"]))
         return msgspec.structs.replace(self, **changes)
 
     @property
@@ -132,35 +118,26 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def summary(self) -> str:
         """Return one line that says what is done; per-class values as a range."""
-
-        def span(values: tuple[float, ...], unit: str = "") -> str:
-            low, high = min(values, default=0), max(values, default=0)
-            return f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit} by class"
-
-        parts = [f"threshold {span(self.thresholds)}", f"tag threshold {span(self.tag_thresholds)}"]
-        if any(self.low_thresholds):
-            parts.append(f"low threshold {span(self.low_thresholds)}")
-        names = {
-            "median_seconds": "median filter",
-            "min_gap_seconds": "gaps closed under",
-            "min_duration_seconds": "events dropped under",
+        always = {"thresholds": ("threshold", ""), "tag_thresholds": ("tag threshold", "")}
+        others = {
+            "low_thresholds": ("low threshold", ""),
+            "median_seconds": ("median filter", " s"),
+            "min_gap_seconds": ("gaps closed under", " s"),
+            "min_duration_seconds": ("events dropped under", " s"),
         }
-        parts += [
-            f"{text} {span(getattr(self, name), ' s')}" for name, text in names.items() if any(getattr(self, name))
-        ]
+        parts = []
+        for name, (text, unit) in (always | others).items():
+            low, high = min(getattr(self, name), default=0), max(getattr(self, name), default=0)
+            if name in always or high:
+                values = f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit} by class"
+                parts.append(f"{text} {values}")
         return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
 
 
 def as_operating_point(
     point: OperatingPointConfig | OperatingPoint, classes: Sequence[str], *, where: str = "operating point"
 ) -> OperatingPoint:
-    """Return an operating point for the given classes; `where` names it in messages.
-
-    Raises
-    ------
-    ConfigError
-        Its classes are others.
-    """
+    """Return an operating point for the given classes; one for other classes is a ConfigError that names `where`."""
     if isinstance(point, OperatingPointConfig):
         return OperatingPoint.from_config(point, classes)
     if point.classes != tuple(classes):
@@ -171,69 +148,35 @@ def as_operating_point(
     return point
 
 
-# --- its file --------------------------------------------------------------------------------------------------------
-
-
 class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Record of a search: the metric before and after on the validation clips, and the number of choices."""
 
     per_class: bool
     before: float | None
     after: float | None
-    exact: bool
     n_clips: int
     n_choices: int
 
 
 class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of ``operating_point.json``.
-
-    Attributes
-    ----------
-    operating_point : OperatingPoint
-    tuned : dict of metric to TuningRecord
-        The metrics it was tuned for.
-    """
+    """Content of ``operating_point.json``: an operating point, and by metric how it was tuned."""
 
     operating_point: OperatingPoint
     tuned: dict[str, TuningRecord] = {}
 
     @classmethod
     def read(cls, path: str | Path, classes: Sequence[str]) -> StoredPoint:
-        """Read a file of this version, ``operating_point.json`` of an earlier one, or a bare `OperatingPoint.to_dict`.
-
-        Raises
-        ------
-        ConfigError
-            The file cannot be read, or holds no valid operating point for `classes`; the message says where in it.
-        """
-        content = read_json(path, dict[str, Any], advice=_ADVICE, error=ConfigError)
-        if "decisions" in content:
-            content["operating_point"] = content.pop("decisions")
-        elif "operating_point" not in content:
-            content = {"operating_point": content}
-        stored = convert_document(content, cls, str(path), advice=_ADVICE, error=ConfigError)
+        """Read a file; one that is damaged or for other classes is a ConfigError."""
+        stored = read_json(path, cls, advice=_ADVICE, error=ConfigError)
         as_operating_point(stored.operating_point, classes, where=str(path))
         return stored
 
     def write(self, path: str | Path) -> None:
-        """Write the file; its name appears only when it is whole."""
+        """Write the file whole or not at all."""
         write_json(path, msgspec.to_builtins(self))
 
 
-_ADVICE = "Expected a file that crnn-weak tune has written."
-
-
 def stored_point(folder: str | Path, classes: Sequence[str]) -> StoredPoint | None:
-    """Return the operating point that is stored in a run folder, or None where there is none.
-
-    Raises
-    ------
-    ConfigError
-        Its file is damaged, or for other classes.
-    """
-    files = RunFiles(folder)
-    for path in (files.operating_point, files.old_operating_point):
-        if path.is_file():
-            return StoredPoint.read(path, classes)
-    return None
+    """Return the operating point that is stored in a run folder, or None."""
+    path = RunFiles(folder).operating_point
+    return StoredPoint.read(path, classes) if path.is_file() else None

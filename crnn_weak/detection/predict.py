@@ -13,26 +13,13 @@ if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
     from crnn_weak.model.archive import ModelMetadata
 
-__all__ = ["predict", "predict_store"]
-
 
 def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a model's scores of one batch.
+    """Return a model's scores of one batch as float32: strong (n, n_frames, n_classes), weak (n, n_classes).
 
-    Frame scores are rounded to float16 here, by at most 0.0003, and nowhere else, so that all that is done with them
-    later (thresholds, events, files) starts from the same numbers.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Or anything with ``predict_on_batch``, or a callable.
-    windows : np.ndarray of float32, shape (n, n_frames, n_mels)
-        Standardized log mel frames.
-
-    Returns
-    -------
-    strong : np.ndarray of float32, shape (n, n_frames, n_classes)
-    weak : np.ndarray of float32, shape (n, n_classes)
+    `model` is a Keras model, anything with ``predict_on_batch``, or a callable; `windows` are standardized log mel
+    frames (n, n_frames, n_mels). Frame scores are rounded to float16 here, by at most 0.0003, and nowhere else, so that
+    thresholds, events and files start from the same numbers.
     """
     call = getattr(model, "predict_on_batch", None) or model
     outputs = call(windows)
@@ -43,22 +30,9 @@ def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def predict_store(
     model: Any, metadata: ModelMetadata, store: FeatureStore, rows: np.ndarray | None = None, *, batch_size: int = 32
 ) -> Scores:
-    """Return the scores of a store's clips.
+    """Return the scores of a store's clips, by default all; `model` and `metadata` as `load_model` returns them.
 
-    Parameters
-    ----------
-    model, metadata
-        As `crnn_weak.model.archive.load_model` returns them.
-    store : FeatureStore
-    rows : np.ndarray of int, optional
-        The clips; all of them by default.
-    batch_size : int
-        The last batch is filled up with repeats, so that only one shape is compiled.
-
-    Raises
-    ------
-    ModelFileError
-        The store has other classes or other features than the model.
+    The last batch is filled up with repeats, so that only one shape is compiled.
     """
     if tuple(store.classes) != metadata.classes:
         raise ModelFileError(
@@ -70,12 +44,12 @@ def predict_store(
         )
     rows = np.arange(len(store)) if rows is None else np.asarray(rows)
     batch_size = min(batch_size, len(rows))
-    batches = []
+    strong, weak = [], []
     for first in range(0, len(rows), batch_size):
-        wanted = rows[first : first + batch_size]
-        filled = np.resize(wanted, batch_size)
-        windows = metadata.scaler.transform(store.read(filled)).astype(np.float32, copy=False)
-        batches.append(tuple(scores[: len(wanted)] for scores in predict(model, windows)))
-    strong, weak = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    clip_ids = np.asarray(store.clip_ids)[rows]
-    return Scores(tuple(clip_ids.tolist()), metadata.classes, store.features.hop_seconds, strong, weak)
+        batch = rows[first : first + batch_size]
+        log_mel = store.read(np.resize(batch, batch_size))
+        scores = predict(model, metadata.scaler.transform(log_mel).astype(np.float32, copy=False))
+        strong.append(scores[0][: len(batch)])
+        weak.append(scores[1][: len(batch)])
+    clip_ids = tuple(np.asarray(store.clip_ids)[rows].tolist())
+    return Scores(clip_ids, metadata.classes, store.features.hop_seconds, np.concatenate(strong), np.concatenate(weak))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,13 @@ from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
 from crnn_weak.errors import DataError
 from crnn_weak.files import visible
 
-__all__ = ["STDIN", "Recording", "find_recordings", "listed_name", "unique_names"]
-
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording to process.
+    """One recording: the name under which it is listed, and its source.
 
-    Attributes
-    ----------
-    name : str
-        How it is listed: the file's name, or its path below the folder that was given; see `listed_name`.
-    source : path, ``"-"``, binary file, or (array, sample_rate_hz)
-        The array has shape ``(n_samples,)`` or ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
+    The source is a path, ``"-"``, a binary file, or (array, sample_rate_hz); the array has shape ``(n_samples,)`` or
+    ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
     """
 
     name: str
@@ -41,11 +35,8 @@ class Recording:
 def listed_name(path: str) -> str:
     """Return a path as text that every list and terminal can hold: NFC, one line, no control characters.
 
-    What cannot be listed as it is (line feeds, escape sequences, marks that turn the writing direction, bytes that are
-    not UTF-8) is written as a Python escape.
+    Other characters, and bytes that are not UTF-8, are written as Python escapes.
 
-    Examples
-    --------
     >>> listed_name("street\\nnight.wav")
     'street\\\\nnight.wav'
     """
@@ -53,36 +44,28 @@ def listed_name(path: str) -> str:
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
-    """Expand files, folders (with their subfolders), glob patterns and ``-``.
+    """Expand files, folders (with their subfolders), glob patterns and ``-``; each file once, in the order of `paths`.
 
-    Parameters
-    ----------
-    paths : iterable of path
-        A folder stands for the files in it whose suffix is one of `crnn_weak.audio.AUDIO_SUFFIXES`, hidden ones
-        excepted; a file that is named itself may have any suffix.
-
-    Returns
-    -------
-    list of Recording
-        In the order of `paths`, each file once. A path that does not exist is in the list (opening it will fail), so
-        that one missing name among thousands is reported like one broken file.
-
-    Raises
-    ------
-    DataError
-        Nothing at all is found, or a folder or a pattern holds no audio.
+    A folder stands for its audio files that are not hidden; a file that is named itself may have any suffix. A path
+    that does not exist is in the list (opening it will fail), so that one missing name among thousands is reported like
+    one broken file. Nothing found, or a folder or pattern without audio, is a DataError.
     """
-    found: dict[str, Recording] = {}
+    recordings: dict[str, Recording] = {}
 
     def add(name: str, path: str) -> None:
-        found.setdefault(path if path == STDIN else os.path.abspath(path), Recording(listed_name(name), path))
+        recordings.setdefault(path if path == STDIN else os.path.abspath(path), Recording(listed_name(name), path))
 
     missing = []
-    for entry in (os.fspath(path) for path in paths):
+    for entry in map(os.fspath, paths):
         if entry == STDIN:
             add("stdin", STDIN)
         elif os.path.isdir(entry):
-            _add_folder(entry, add)
+            files = list(_folder_files(entry))
+            if not files:
+                suffixes = " ".join(AUDIO_SUFFIXES)
+                raise DataError(f"{listed_name(entry)}: the folder holds no audio files (looked for {suffixes}).")
+            for file in files:
+                add(*file)
         elif os.path.exists(entry):
             add(os.path.basename(entry), entry)
         elif glob.has_magic(entry):
@@ -90,63 +73,56 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
             if not matches:
                 raise DataError(f"{listed_name(entry)}: no file matches this pattern.")
             for match in matches:
-                if os.path.isdir(match):
-                    _add_folder(match, add, strict=False)
-                else:
-                    add(os.path.basename(match), match)
+                for file in _folder_files(match) if os.path.isdir(match) else [(os.path.basename(match), match)]:
+                    add(*file)
         else:
             missing.append(entry)
             add(os.path.basename(entry) or entry, entry)
-    if missing and len(missing) == len(found):
+    if missing and len(missing) == len(recordings):
         raise DataError(f"{listed_name(missing[0])}: no such file or folder.")
-    return _distinct(list(found.values()))
+    return _distinct(list(recordings.values()))
 
 
-def _add_folder(folder: str, add: Any, *, strict: bool = True) -> None:
-    n_found = 0
+def _folder_files(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield the name below the folder and the path of each audio file."""
     for path in audio_files(folder):
-        add(path.relative_to(folder).as_posix(), str(path))
-        n_found += 1
-    if strict and not n_found:
-        wanted = " ".join(AUDIO_SUFFIXES)
-        raise DataError(f"{listed_name(folder)}: the folder holds no audio files (looked for {wanted}).")
+        yield path.relative_to(folder).as_posix(), str(path)
 
 
 def _distinct(recordings: list[Recording]) -> list[Recording]:
     """Give recordings of one name (``a/x.wav b/x.wav``) longer names, from the ends of their paths."""
-    by_name: dict[str, list[Recording]] = {}
+    same_name: dict[str, list[Recording]] = {}
     for recording in recordings:
-        by_name.setdefault(recording.name, []).append(recording)
-    longer = [_longer(recording, by_name[recording.name]) for recording in recordings]
-    names = unique_names([recording.name for recording in longer])
-    return [Recording(name, recording.source) for name, recording in zip(names, longer, strict=True)]
-
-
-def _longer(recording: Recording, of_one_name: list[Recording]) -> Recording:
-    if len(of_one_name) == 1:
-        return recording
-    parts = Path(os.path.abspath(recording.source)).parts[1:]
-    others = [Path(os.path.abspath(other.source)).parts for other in of_one_name if other is not recording]
-    n_parts = next((n for n in range(1, len(parts)) if all(o[-n:] != parts[-n:] for o in others)), len(parts))
-    return Recording(listed_name("/".join(parts[-n_parts:])), recording.source)
+        same_name.setdefault(recording.name, []).append(recording)
+    names = []
+    for recording in recordings:
+        name, others = recording.name, [other for other in same_name[recording.name] if other is not recording]
+        if others:
+            parts = Path(os.path.abspath(recording.source)).parts[1:]
+            other_parts = [Path(os.path.abspath(other.source)).parts for other in others]
+            n_parts = 1
+            while n_parts < len(parts) and any(other[-n_parts:] == parts[-n_parts:] for other in other_parts):
+                n_parts += 1
+            name = listed_name("/".join(parts[-n_parts:]))
+        names.append(name)
+    unique = unique_names(names)
+    return [Recording(name, recording.source) for name, recording in zip(unique, recordings, strict=True)]
 
 
 def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> list[str]:
-    """Return the names, with a number behind those that came before; names are equal where their keys are.
+    """Return the names, with a number after those that came before; names are equal where their keys are.
 
-    Examples
-    --------
     >>> unique_names(["a", "b", "A"], key=str.casefold)
     ['a', 'b', 'A (2)']
     """
-    found: list[str] = []
-    taken = {key(name) for name in names}
-    seen: set[str] = set()
+    unique: list[str] = []
+    all_keys = {key(name) for name in names}
+    used: set[str] = set()
     for name in names:
-        chosen, number = name, 1
-        while key(chosen) in seen or (number > 1 and key(chosen) in taken):
+        candidate, number = name, 1
+        while key(candidate) in used or (number > 1 and key(candidate) in all_keys):
             number += 1
-            chosen = f"{name} ({number})"
-        seen.add(key(chosen))
-        found.append(chosen)
-    return found
+            candidate = f"{name} ({number})"
+        used.add(key(candidate))
+        unique.append(candidate)
+    return unique

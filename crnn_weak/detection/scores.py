@@ -1,8 +1,6 @@
 """Scores of clips, and their one HDF5 form.
 
-Scores are values in [0, 1]; `crnn_weak.detection.postprocessing` makes events and tags of them. The model's frame
-scores are rounded to float16 where they are made (`crnn_weak.detection.predict`), so a file holds exactly the scores
-that were evaluated, tuned or detected.
+Scores are values in [0, 1]; `crnn_weak.detection.postprocessing` makes events and tags of them.
 
 ========================  =========================  ===================================================================
 in the file               shape                      content
@@ -19,7 +17,6 @@ attribute hop_seconds                                frame ``k`` covers ``[k, k 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +26,6 @@ import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, nearest_names
 from crnn_weak.files import HdfWriter, replace_file
-
-__all__ = ["ScoreWriter", "Scores", "load_scores", "save_scores"]
 
 _SCHEMA = 2
 
@@ -48,7 +43,7 @@ class Scores:
     strong : np.ndarray of float32, shape (n_clips, n_frames, n_classes)
         In [0, 1].
     weak : np.ndarray of float32, shape (n_clips, n_classes)
-        In [0, 1]; of a recording of many windows, each class's largest.
+        In [0, 1]; for a recording of many windows, each class's largest.
     """
 
     clip_ids: tuple[str, ...]
@@ -71,53 +66,21 @@ class Scores:
         n_clips, n_frames, n_classes = self.strong.shape
         return f"Scores({n_clips} clips, {n_frames} frames of {self.hop_seconds:g} s, {n_classes} classes)"
 
-    def _repr_html_(self) -> str:
-        shown = min(len(self), 20)
-        head = "".join(f"<th>{html.escape(label)}</th>" for label in self.classes)
-        rows = "".join(
-            f"<tr><th>{html.escape(clip)}</th>{''.join(f'<td>{score:.2f}</td>' for score in row)}</tr>"
-            for clip, row in zip(self.clip_ids[:shown], self.weak.tolist(), strict=False)
-        )
-        caption = f"{html.escape(repr(self))}: clip scores{'' if shown == len(self) else f', first {shown}'}"
-        return (
-            f"<table><caption>{caption}</caption><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        )
-
     def row(self, clip_id: str) -> int:
-        """Return the row of a clip.
-
-        Raises
-        ------
-        ClipError
-            The clip is not among the scores.
-        """
-        try:
-            return self.clip_ids.index(clip_id)
-        except ValueError:
-            raise ClipError(f"clip {clip_id!r} has no scores. {nearest_names(clip_id, self.clip_ids)}") from None
+        """Return the row of a clip."""
+        if clip_id not in self.clip_ids:
+            raise ClipError(f"clip {clip_id!r} has no scores. {nearest_names(clip_id, self.clip_ids)}")
+        return self.clip_ids.index(clip_id)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Scores:
         """Return the scores of some clips, in the order asked for."""
-        chosen = np.asarray(rows, dtype=int)
-        clip_ids = tuple(self.clip_ids[row] for row in chosen)
-        return Scores(clip_ids, self.classes, self.hop_seconds, self.strong[chosen], self.weak[chosen])
+        rows = np.asarray(rows, dtype=int)
+        clip_ids = tuple(self.clip_ids[row] for row in rows)
+        return Scores(clip_ids, self.classes, self.hop_seconds, self.strong[rows], self.weak[rows])
 
 
 class ScoreWriter:
-    """Write a score file clip by clip, frames as they come, so that their number costs no memory.
-
-    Parameters
-    ----------
-    path : path
-        Opened for writing as it is; see `crnn_weak.files.replace_file`.
-    classes : sequence of str
-    hop_seconds : float
-
-    See Also
-    --------
-    save_scores : for scores that are whole in memory.
-    load_scores : the reader.
-    """
+    """Write a score file clip by clip; `path` is opened for writing as it is (`crnn_weak.storage.replace_file`)."""
 
     def __init__(self, path: str | Path, classes: Sequence[str], hop_seconds: float) -> None:
         n_classes = len(classes)
@@ -130,112 +93,87 @@ class ScoreWriter:
             "strong", (0, n_classes), np.float32, maxshape=(None, n_classes), chunks=(4096, n_classes),
             compression="gzip", compression_opts=1, shuffle=True,
         )  # fmt: skip
-        self._n_frames: dict[str, int] = {}  # of clips, in the order of their first frames
-        self._ends: dict[str, tuple[np.ndarray, float]] = {}
+        self._clip_ids: list[str] = []
+        self._n_frames: list[int] = []
+        self._seconds: list[float] = []
+        self._weak: list[np.ndarray] = []
 
-    def append(self, clip_id: str, strong: np.ndarray) -> None:
-        """Add frame scores of a clip, shape (n_frames, n_classes); a clip's frames come before the next one's."""
+    def append(self, clip_id: str, strong: np.ndarray, weak: np.ndarray, duration_seconds: float) -> None:
+        """Add a clip's scores, (n_frames, n_classes) and (n_classes,)."""
         n_before = len(self._strong)
         self._strong.resize(n_before + len(strong), axis=0)
         self._strong[n_before:] = strong
-        self._n_frames[clip_id] = self._n_frames.get(clip_id, 0) + len(strong)
+        self._clip_ids.append(clip_id)
+        self._n_frames.append(len(strong))
+        self._seconds.append(duration_seconds)
+        self._weak.append(np.asarray(weak, np.float32))
         self._hdf.check()
-
-    def end_clip(self, clip_id: str, weak: np.ndarray, duration_seconds: float) -> None:
-        """Finish a clip; `weak` has shape (n_classes,)."""
-        self._ends[clip_id] = (np.asarray(weak, np.float32), duration_seconds)
-
-    def drop_clip(self, clip_id: str) -> None:
-        """Take back the frames of the last clip."""
-        self._strong.resize(len(self._strong) - self._n_frames.pop(clip_id, 0), axis=0)
 
     def close(self) -> None:
         """Write what belongs to the clips, and close the file."""
         try:
-            self._finish()
+            weak = np.array(self._weak, np.float32).reshape(-1, self._strong.shape[1])
+            self._file.create_dataset("clip_ids", data=self._clip_ids, dtype=h5py.string_dtype())
+            self._file.create_dataset("n_frames", data=np.array(self._n_frames, np.int64))
+            self._file.create_dataset("duration_seconds", data=np.array(self._seconds, np.float64))
+            self._file.create_dataset("weak", data=weak)
         finally:
             self._hdf.close()
 
-    def _finish(self) -> None:
-        for clip_id in [clip_id for clip_id in self._n_frames if clip_id not in self._ends]:
-            self.drop_clip(clip_id)
-        ends = [self._ends[clip_id] for clip_id in self._n_frames]
-        weak = np.array([weak for weak, _ in ends], np.float32).reshape(-1, self._strong.shape[1])
-        self._file.create_dataset("clip_ids", data=list(self._n_frames), dtype=h5py.string_dtype())
-        self._file.create_dataset("n_frames", data=np.array(list(self._n_frames.values()), np.int64))
-        self._file.create_dataset("duration_seconds", data=np.array([seconds for _, seconds in ends], np.float64))
-        self._file.create_dataset("weak", data=weak)
-
 
 def save_scores(path: str | Path, scores: Scores) -> None:
-    """Write scores to HDF5, without loss.
-
-    See Also
-    --------
-    load_scores : the reader.
-    """
+    """Write scores to HDF5, without loss; `load_scores` reads them."""
     with replace_file(path) as temporary:
         writer = ScoreWriter(temporary, scores.classes, scores.hop_seconds)
         try:
             for clip, strong, weak in zip(scores.clip_ids, scores.strong, scores.weak, strict=True):
-                writer.append(clip, strong)
-                writer.end_clip(clip, weak, len(strong) * scores.hop_seconds)
+                writer.append(clip, strong, weak, len(strong) * scores.hop_seconds)
         finally:
             writer.close()
 
 
 def load_scores(path: str | Path, clip_ids: Sequence[str] | None = None) -> Scores:
-    """Read scores of clips of one length; of a file with recordings of many lengths, name one.
+    """Read scores of clips of one length, by default all; from a file of recordings of many lengths, name one.
 
-    Parameters
-    ----------
-    path : path
-        Written by `save_scores` or ``crnn-weak detect --format scores-h5``, with this version or an earlier one.
-    clip_ids : sequence of str, optional
-        Only these, in this order.
-
-    Raises
-    ------
-    DataError
-        The file is missing or is not a score file, or the clips differ in length.
-    ClipError
-        A clip has no scores.
+    The file is one of `save_scores` or ``crnn-weak detect --format scores-h5``. Raises a DataError where it is missing
+    or damaged, or where the clips differ in length.
     """
     try:
         with h5py.File(path, "r") as file:
             return _read(file, str(path), clip_ids)
     except FileNotFoundError:
         raise DataError(f"{path}: no such score file; finish the run first.") from None
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a score file, or a damaged one ({error}). Run the same command again.") from None
 
 
-def _read(file: h5py.File, where: str, wanted: Sequence[str] | None) -> Scores:
+def _read(file: h5py.File, where: str, clip_ids: Sequence[str] | None) -> Scores:
     classes, hop_seconds = tuple(_array(file["classes"])), float(file.attrs["hop_seconds"])
-    groups = [file[key] for key in _array(file["order"])] if "order" in file else []  # of detect, schema 1
-    known = [group.attrs["name"] for group in groups] if "order" in file else _array(file["clip_ids"]).tolist()
-    rows = {clip: row for row, clip in enumerate(known)}
-    chosen = known if wanted is None else list(wanted)
-    for clip in chosen:
-        if clip not in rows:
-            raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, known)}")
-    if "order" in file:
-        arrays: np.ndarray | list[np.ndarray] = [_array(groups[rows[clip]]["strong"]) for clip in chosen]
-        weak = np.stack([_array(group["weak"]) for group in groups]) if groups else np.zeros((0, len(classes)))
-    else:
-        arrays, weak = _frames(file, [rows[clip] for clip in chosen], whole=wanted is None), _array(file["weak"])
-    lengths = sorted({len(array) for array in arrays})
+    stored, n_frames, strong = _array(file["clip_ids"]).tolist(), _array(file["n_frames"]), file["strong"]
+    if len(n_frames) != len(stored) or n_frames.sum() != len(strong) or n_frames.min(initial=0) < 0:
+        raise DataError(f"{where}: a damaged score file: {n_frames.sum()} frames listed, {len(strong)} held.")
+    row_of = {clip: row for row, clip in enumerate(stored)}
+    for clip in clip_ids or ():
+        if clip not in row_of:
+            raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, stored)}")
+    rows = np.arange(len(stored)) if clip_ids is None else np.array([row_of[clip] for clip in clip_ids], int)
+    lengths = np.unique(n_frames[rows])
     if len(lengths) > 1:
         raise DataError(
             f"{where}: recordings of {lengths[0]} to {lengths[-1]} frames. Read them one by one: "
-            f"load_scores(path, [{known[0]!r}])."
+            f"load_scores(path, [{stored[0]!r}])."
         )
-    strong = np.stack(list(arrays)) if len(arrays) else np.zeros((0, 0, len(classes)))
-    weak = weak[[rows[clip] for clip in chosen]].astype(np.float32, copy=False)
-    _check_values(where, known, hop_seconds, strong, weak)
-    return Scores(tuple(chosen), classes, hop_seconds, strong.astype(np.float32, copy=False), weak)
+    if clip_ids is None:
+        frames = _array(strong).reshape(len(rows), -1 if len(rows) else 0, len(classes))
+    else:
+        ends = np.cumsum(n_frames)
+        frames = np.array([strong[ends[row] - n_frames[row] : ends[row]] for row in rows])
+    weak = _array(file["weak"])[rows]
+    _check_values(where, stored, hop_seconds, frames, weak)
+    chosen = stored if clip_ids is None else clip_ids
+    return Scores(tuple(chosen), classes, hop_seconds, frames.astype(np.float32, copy=False), weak)
 
 
 def _check_values(where: str, clip_ids: Sequence[str], hop_seconds: float, *scores: np.ndarray) -> None:
@@ -245,25 +183,11 @@ def _check_values(where: str, clip_ids: Sequence[str], hop_seconds: float, *scor
     elif not 0 < hop_seconds < np.inf:
         problem = f"a hop of {hop_seconds:g} s"
     elif any(not np.issubdtype(array.dtype, np.floating) for array in scores):
-        problem = "scores that are no floating-point numbers"
-    elif any(array.size and not (array.min() >= 0 and array.max() <= 1) for array in scores):  # NaN is neither
+        problem = "scores that are not floating-point numbers"
+    elif any(array.size and not (array.min() >= 0 and array.max() <= 1) for array in scores):  # also for NaN
         problem = "scores that are not in [0, 1]"
     if problem:
         raise DataError(f"{where}: a damaged score file: {problem}. Run the same command again.")
-
-
-def _frames(file: h5py.File, rows: Sequence[int], *, whole: bool) -> np.ndarray | list[np.ndarray]:
-    """Return the frame scores of some clips, each of shape (n_frames, n_classes)."""
-    strong = file["strong"]
-    if strong.ndim == 3:  # of a run, schema 1
-        return _array(strong) if whole else [strong[row] for row in rows]
-    n_frames = _array(file["n_frames"])
-    if len(n_frames) != len(file["clip_ids"]) or n_frames.sum() != len(strong) or n_frames.min(initial=0) < 0:
-        raise DataError(f"{file.filename}: a damaged score file: {n_frames.sum()} frames listed, {len(strong)} held.")
-    if whole and len(set(n_frames.tolist())) == 1:
-        return _array(strong).reshape(len(n_frames), n_frames[0], strong.shape[1])
-    ends = np.cumsum(n_frames)
-    return [strong[ends[row] - n_frames[row] : ends[row]] for row in rows]
 
 
 def _array(dataset: h5py.Dataset) -> np.ndarray:

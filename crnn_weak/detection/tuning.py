@@ -1,30 +1,17 @@
 """Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
-How it is fast: every step from scores to events is monotone (`crnn_weak.detection.postprocessing`), so a segment, a
-frame or a tag is described by one number, how many of the sorted candidate thresholds it stays active at. The counts
-at *every* threshold then are one histogram and one cumulative sum per class.
+Every step from scores to events is monotone (`crnn_weak.detection.postprocessing`), so a segment, a frame or a tag is
+described by one number, how many of the sorted candidate thresholds it is active at. The counts at *every* threshold
+are then one histogram and one cumulative sum per class.
 
-What is optimal, and what is not
---------------------------------
-======================  ==============  ============================================================================
-metric                  one threshold   a threshold for each class
-======================  ==============  ============================================================================
-``segment_f1``          exact           exact: micro F1 is a ratio of sums over classes, and such a ratio is maximized
-                                        class by class for a trial value, which then is raised until nothing changes
-                                        (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7),
-                                        1967)
-``event_f1``            exact           exact, the same; classes match on their own
-``tagging_f1``          exact           exact, the same
-``error_rate``          exact           **heuristic**: substitutions pair classes within a segment, so classes do not
-                                        separate. One class after the other takes its best value with the others held,
-                                        which is exact for the single step, from several starts; at the end no change
-                                        of a single class improves the result, a change of two at once might
-======================  ==============  ============================================================================
+The best common threshold is exact for every metric, over the candidates and on the clips that are given. A threshold
+for each class is exact for F1: micro F1 is a ratio of sums over classes, which is maximized class by class for a trial
+value that is raised until nothing changes (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7),
+1967). The error rate has one common threshold: its substitutions pair classes, so classes cannot be searched one by
+one.
 
-"Exact" is over the candidates that are searched, and on the clips that are given. The search may also choose among
-median filters, minimum durations and minimum gaps; each class takes its own with `per_class`. A class that the
-reference does not hold keeps the best common choice. Among equal choices the middle of the longest run of
-neighboring thresholds wins.
+The search may also choose among median filters, minimum durations and minimum gaps. A class without reference keeps
+the best common choice. Among equal choices the middle of the longest run of neighboring thresholds wins.
 """
 
 from __future__ import annotations
@@ -38,49 +25,27 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
-from crnn_weak.detection.curves import FrameActivity, candidate_index, segment_index
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
-from crnn_weak.detection.postprocessing import Decoder, Runs, binarize
+from crnn_weak.detection.postprocessing import ActiveSpans, PostProcessing, active_frames, class_rows
 from crnn_weak.detection.scores import Scores
-from crnn_weak.detection.search import Curves, best_error_rate, best_f1, counts_at_thresholds, join
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import EventTable, event_table, segment_maximum, segment_roll
-from crnn_weak.metrics.counting import Counts, Metrics
-from crnn_weak.metrics.event import event_counts, matched_per_class
-from crnn_weak.metrics.segment import segment_counts
-from crnn_weak.metrics.tagging import tagging_counts
+from crnn_weak.labels.rolls import EventTable, event_table, roll_runs, runs_roll, segment_maximum, segment_roll
+from crnn_weak.metrics.event import matched_per_class
 
-__all__ = ["METRICS", "Tuning", "tune", "value_of"]
-
-#: metric -> which outputs it needs a reference of.
-METRICS: dict[str, str] = {
-    "segment_f1": "events",
-    "error_rate": "events",
-    "event_f1": "events",
-    "tagging_f1": "tags",
-}
+#: metric -> which labels of the clips it needs.
+METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
 
 Tags = Mapping[str, Iterable[str]]
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Result of a search.
+    """Result of a search: the metric, a fraction, on the clips at the start and at the chosen operating point.
 
-    Attributes
-    ----------
-    metric : str
-    per_class : bool
-    operating_point : OperatingPoint
-        The start's, with what was chosen laid over it.
-    before, after : float
-        The metric on the searched clips, a fraction, at the start and at the chosen point.
-    exact : bool
-        False for the error rate with a threshold for each class (see the module's docstring).
-    n_clips, n_choices : int
-        Clips that were searched on; candidates of each class.
+    The operating point is that of the start, with what was searched replaced; `n_choices` is the number of candidates
+    of each class.
     """
 
     metric: str
@@ -88,106 +53,8 @@ class Tuning:
     operating_point: OperatingPoint
     before: float
     after: float
-    exact: bool
     n_clips: int
     n_choices: int
-
-
-# --- the search -----------------------------------------------------------------------------------------------------
-
-
-class _Reference(NamedTuple):
-    tags: np.ndarray | None
-    events: Events | None
-
-
-def _reference(scores: Scores, metric: str, tags: Tags | None, events: Events | None) -> _Reference:
-    if metric not in METRICS:
-        raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
-    if not len(scores):
-        raise DataError("there are no clips to tune on.")
-    needed: Mapping[str, Any] | None = tags if METRICS[metric] == "tags" else events
-    if needed is None:
-        other = "tagging_f1 needs tags only" if METRICS[metric] == "events" else "give tags="
-        raise DataError(f"metric {metric} needs {METRICS[metric]} of these clips, and there are none; {other}.")
-    for clip in scores.clip_ids:
-        if clip not in needed:
-            raise ClipError(f"clip {clip!r} has scores, but no reference. {nearest_names(clip, list(needed)[:5000])}")
-    if METRICS[metric] == "tags":
-        return _Reference(tag_array([needed[clip] for clip in scores.clip_ids], scores.classes), None)
-    return _Reference(None, {clip: needed[clip] for clip in scores.clip_ids})
-
-
-def value_of(
-    scores: Scores,
-    operating_point: OperatingPointConfig | OperatingPoint,
-    *,
-    metric: str,
-    tags: Tags | None = None,
-    events: Events | None = None,
-    evaluation: EvaluationConfig | None = None,
-    clip_seconds: float | None = None,
-) -> float:
-    """Return one metric of scores at an operating point, as a fraction; see `tune` for the parameters."""
-    settings = evaluation or EvaluationConfig()
-    reference = _reference(scores, metric, tags, events)
-    chosen = as_operating_point(operating_point, scores.classes)
-    if reference.tags is not None:
-        estimated = scores.weak > np.asarray(chosen.tag_thresholds, dtype=scores.weak.dtype)
-        counts = tagging_counts(reference.tags, estimated)
-    else:
-        assert reference.events is not None
-        counts = _detection_counts(scores, chosen, metric, reference.events, settings, clip_seconds)
-    metrics = Metrics.of_counts(counts, scores.classes)
-    return metrics.error_rate if metric == "error_rate" else metrics.f_score
-
-
-def _detection_counts(
-    scores: Scores,
-    point: OperatingPoint,
-    metric: str,
-    events: Events,
-    settings: EvaluationConfig,
-    clip_seconds: float | None,
-) -> Counts:
-    """Count as the metrics do on event lists, without making the lists."""
-    if metric == "event_f1":
-        decoder = Decoder(point, scores.hop_seconds, classes=scores.classes, n_clips=len(scores))
-        return event_counts(
-            event_table(events, clip_ids=scores.clip_ids, classes=scores.classes, where="reference"),
-            _runs_table(decoder.finish_runs(scores.strong, scores.weak), scores),
-            n_clips=len(scores),
-            n_classes=len(scores.classes),
-            collar_seconds=settings.collar_seconds,
-            offset_fraction=settings.offset_fraction,
-        )
-    reference = _reference_roll(scores, events, settings, clip_seconds)
-    estimated = segment_maximum(
-        binarize(scores.strong, point, hop_seconds=scores.hop_seconds, weak=scores.weak),
-        scores.hop_seconds,
-        n_segments=reference.shape[1],
-        segment_seconds=settings.segment_seconds,
-    )
-    return segment_counts(reference, estimated)
-
-
-def _reference_roll(
-    scores: Scores, events: Events, settings: EvaluationConfig, clip_seconds: float | None
-) -> np.ndarray:
-    return segment_roll(
-        events,
-        clip_ids=scores.clip_ids,
-        classes=scores.classes,
-        clip_seconds=clip_seconds or scores.strong.shape[1] * scores.hop_seconds,
-        segment_seconds=settings.segment_seconds,
-        where="reference",
-    )
-
-
-def _runs_table(runs: Runs, scores: Scores) -> EventTable:
-    """Return runs of frames as events."""
-    n_classes, hop = len(scores.classes), scores.hop_seconds
-    return EventTable(*np.divmod(runs.row, n_classes), np.round(runs.first * hop, 6), np.round(runs.last * hop, 6))
 
 
 def tune(
@@ -217,7 +84,7 @@ def tune(
     tags, events : mapping of clip id to labels, to events
         The reference of every clip that has scores; only the one that the metric needs.
     per_class : bool
-        Choose for each class.
+        Choose for each class; not for the error rate.
     operating_point : OperatingPointConfig or OperatingPoint, optional
         Start; what is not searched stays. The paper's by default.
     candidates : sequence of float in (0, 1), optional
@@ -230,124 +97,293 @@ def tune(
         Length of the clips; that of the scores by default.
     show_progress : bool
         Show a bar over the sets of filters.
-
-    Raises
-    ------
-    ConfigError, DataError, ClipError
-        An unknown metric, candidates out of range, no reference of what the metric needs.
     """
-    settings = evaluation or EvaluationConfig()
-    reference = _reference(scores, metric, tags, events)
+    if metric == "error_rate" and per_class:
+        raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
+    task = _Task(scores, metric, tags, events, evaluation or EvaluationConfig(), clip_seconds)
     start = as_operating_point(operating_point or OperatingPointConfig(), scores.classes)
-    grid = _grid(candidates)
-    if reference.tags is not None:
-        sets = [start]
-        curves = counts_at_thresholds(candidate_index(scores.weak, grid), reference.tags, len(grid))
-        rows, _ = best_f1(curves, per_class=per_class, n_candidates=len(grid))
-        chosen = start.replace(tag_thresholds=tuple(grid[rows].tolist()))
+    thresholds = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
+    if not len(thresholds) or not (thresholds[0] > 0 and thresholds[-1] < 1):
+        raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
+    if metric == "tagging_f1":
+        filters = [start]
+        rows = task.best_choices(filters, thresholds, per_class)
+        best = start.replace(tag_thresholds=tuple(thresholds[rows].tolist()))
     else:
-        sets = _filters(start, medians, min_durations, min_gaps)
-        shown = tqdm(sets, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress)
-        options: dict[str, Any] = {
-            "metric": metric,
-            "settings": settings,
-            "clip_seconds": clip_seconds,
-            "per_class": per_class,
-        }
-        chosen = _chosen(start, sets, grid, _best_rows(scores, reference, shown, grid, **options))
-
-    def value(point: OperatingPoint) -> float:
-        given: dict[str, Any] = {"metric": metric, "tags": tags, "events": events}
-        return value_of(scores, point, **given, evaluation=settings, clip_seconds=clip_seconds)
-
-    return Tuning(
-        metric=metric,
-        per_class=per_class,
-        operating_point=chosen,
-        before=value(start),
-        after=value(chosen),
-        exact=metric != "error_rate" or not per_class,
-        n_clips=len(scores),
-        n_choices=len(sets) * len(grid),
-    )
+        searched = {"median_seconds": medians, "min_duration_seconds": min_durations, "min_gap_seconds": min_gaps}
+        given = {name: values for name, values in searched.items() if values}
+        combinations = itertools.product(*given.values())
+        filters = [start.replace(**dict(zip(given, values, strict=True))) for values in combinations]
+        shown = tqdm(filters, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress)
+        rows = task.best_choices(shown, thresholds, per_class)
+        chosen = [filters[row // len(thresholds)] for row in rows]
+        changes = {name: tuple(getattr(one, name)[c] for c, one in enumerate(chosen)) for name in searched}
+        best = start.replace(thresholds=tuple(thresholds[rows % len(thresholds)].tolist()), **changes)
+    n_choices = len(filters) * len(thresholds)
+    return Tuning(metric, per_class, best, task.value(start), task.value(best), len(scores), n_choices)
 
 
-def _best_rows(
+def value_of(
     scores: Scores,
-    reference: _Reference,
-    sets: Iterable[OperatingPoint],
-    grid: np.ndarray,
+    operating_point: OperatingPointConfig | OperatingPoint,
     *,
     metric: str,
-    settings: EvaluationConfig,
-    clip_seconds: float | None,
-    per_class: bool,
-) -> np.ndarray:
-    """Return each class's best choice for a detection metric, shape (n_classes,)."""
-    assert reference.events is not None
-    if metric == "event_f1":
-        parts = [_event_curves(scores, reference.events, point, grid, settings) for point in sets]
-        return best_f1(join(parts), per_class=per_class, n_candidates=len(grid))[0]
-    roll = _reference_roll(scores, reference.events, settings, clip_seconds)
-    n_segments, flat = roll.shape[1], roll.reshape(-1, roll.shape[2])
-    options = {"n_segments": n_segments, "segment_seconds": settings.segment_seconds}
-    indices = [segment_index(scores, point, grid, **options).reshape(flat.shape) for point in sets]
-    if metric == "error_rate":
-        return best_error_rate(indices, flat, len(grid), per_class=per_class)[0]
-    parts = [counts_at_thresholds(index, flat, len(grid)) for index in indices]
-    return best_f1(join(parts), per_class=per_class, n_candidates=len(grid))[0]
+    tags: Tags | None = None,
+    events: Events | None = None,
+    evaluation: EvaluationConfig | None = None,
+    clip_seconds: float | None = None,
+) -> float:
+    """Return one metric of scores at an operating point, as a fraction; see `tune` for the parameters."""
+    task = _Task(scores, metric, tags, events, evaluation or EvaluationConfig(), clip_seconds)
+    return task.value(as_operating_point(operating_point, scores.classes))
 
 
-def _grid(candidates: Sequence[float] | np.ndarray | None) -> np.ndarray:
-    """Return the thresholds to search, sorted."""
-    grid = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
-    if grid.ndim != 1 or not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
-        raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
-    return grid
+class _Curves(NamedTuple):
+    """Counts at every choice, a threshold with a set of filters: (n_choices, n_classes); `n_reference` (n_classes,)."""
+
+    n_reference: np.ndarray
+    n_estimated: np.ndarray
+    n_correct: np.ndarray
 
 
-def _filters(
-    start: OperatingPoint,
-    medians: Sequence[float] | None,
-    min_durations: Sequence[float] | None,
-    min_gaps: Sequence[float] | None,
-) -> list[OperatingPoint]:
-    """Return the start with every combination of filters; None keeps the start's."""
-    names = ("median_seconds", "min_duration_seconds", "min_gap_seconds")
-    given = {name: values for name, values in zip(names, (medians, min_durations, min_gaps), strict=True) if values}
-    return [start.replace(**dict(zip(given, values, strict=True))) for values in itertools.product(*given.values())]
+class _Task:
+    """One metric of scores against a reference, at one operating point or at all thresholds."""
 
+    def __init__(
+        self,
+        scores: Scores,
+        metric: str,
+        tags: Tags | None,
+        events: Events | None,
+        evaluation: EvaluationConfig,
+        clip_seconds: float | None,
+    ) -> None:
+        if metric not in METRICS:
+            raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
+        if not len(scores):
+            raise DataError("there are no clips to tune on.")
+        self.scores, self.metric, self.evaluation = scores, metric, evaluation
+        labels: Mapping[str, Any] | None = tags if metric == "tagging_f1" else events
+        if labels is None:
+            raise DataError(f"metric {metric} needs {METRICS[metric]} of these clips, and none are given.")
+        for clip in scores.clip_ids:
+            if clip not in labels:
+                raise ClipError(
+                    f"clip {clip!r} has scores, but no reference. {nearest_names(clip, list(labels)[:5000])}"
+                )
+        where = {"clip_ids": scores.clip_ids, "classes": scores.classes, "where": "reference"}
+        if metric == "tagging_f1":
+            self.reference = tag_array([labels[clip] for clip in scores.clip_ids], scores.classes)
+        elif metric == "event_f1":
+            self.table = event_table(labels, **where)
+        else:
+            seconds = clip_seconds or scores.strong.shape[1] * scores.hop_seconds
+            roll = segment_roll(labels, clip_seconds=seconds, segment_seconds=evaluation.segment_seconds, **where)
+            self.n_segments, self.reference = roll.shape[1], roll.reshape(-1, len(scores.classes))
 
-def _chosen(
-    start: OperatingPoint, sets: Sequence[OperatingPoint], grid: np.ndarray, rows: np.ndarray
-) -> OperatingPoint:
-    """Return the start with each class's threshold and filters; a row is ``set * len(grid) + threshold``."""
-    thresholds = tuple(float(grid[row % len(grid)]) for row in rows)
-    origin = [sets[row // len(grid)] for row in rows]
-    filters = {
-        name: tuple(getattr(one, name)[c] for c, one in enumerate(origin))
-        for name in ("median_seconds", "min_duration_seconds", "min_gap_seconds")
-    }
-    return start.replace(thresholds=thresholds, **filters)
+    def value(self, point: OperatingPoint) -> float:
+        """Return the metric at an operating point, counted as in `crnn_weak.metrics`."""
+        scores = self.scores
+        if self.metric == "event_f1":
+            steps = PostProcessing(point, scores.hop_seconds)
+            n_estimated, n_correct = self._count_events(steps.find_spans(class_rows(scores.strong), scores.weak))
+            return _f1(len(self.table.label), n_estimated.sum(), n_correct.sum())
+        if self.metric == "tagging_f1":
+            estimated = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
+        else:
+            estimated = self._segments(active_frames(scores, point), axis=1).reshape(self.reference.shape)
+        n_correct = (self.reference & estimated).sum()
+        if self.metric == "error_rate":
+            n_errors = np.maximum(self.reference.sum(axis=1), estimated.sum(axis=1)).sum() - n_correct
+            return float(n_errors / self.reference.sum()) if self.reference.any() else float("nan")
+        return _f1(self.reference.sum(), estimated.sum(), n_correct)
 
+    def best_choices(self, filters: Iterable[OperatingPoint], thresholds: np.ndarray, per_class: bool) -> np.ndarray:
+        """Return the best choice of each class, ``set of filters * n_thresholds + threshold``, shape (n_classes,)."""
+        n_thresholds = len(thresholds)
+        if self.metric == "event_f1":
+            return best_f1([self._event_curves(point, thresholds) for point in filters], n_thresholds, per_class)
+        if self.metric == "tagging_f1":
+            indices = [candidate_index(self.scores.weak, thresholds)]
+        else:
+            indices = [self.segment_index(point, thresholds) for point in filters]
+        if self.metric == "error_rate":
+            return best_error_rate(indices, self.reference, n_thresholds)
+        return best_f1([count_at(index, self.reference, n_thresholds) for index in indices], n_thresholds, per_class)
 
-def _event_curves(
-    scores: Scores, events: Events, point: OperatingPoint, grid: np.ndarray, settings: EvaluationConfig
-) -> Curves:
-    """Count events at every threshold, one pass each: runs split and merge, no histogram holds them."""
-    n_classes = len(scores.classes)
-    reference = event_table(events, clip_ids=scores.clip_ids, classes=scores.classes, where="reference")
-    frames = FrameActivity(scores, point, grid)
-    estimated = np.zeros((len(grid), n_classes), dtype=np.int64)
-    correct = np.zeros_like(estimated)
-    for j in range(len(grid)):
-        table = _runs_table(frames.runs(j), scores)
-        estimated[j] = np.bincount(table.label, minlength=n_classes)
-        correct[j] = matched_per_class(
-            reference,
-            table,
-            n_classes=n_classes,
-            collar_seconds=settings.collar_seconds,
-            offset_fraction=settings.offset_fraction,
+    def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
+        """Return how many thresholds each segment is active at, shape (n_clips * n_segments, n_classes)."""
+        if point.plain_threshold and not any(point.median_seconds):
+            index = candidate_index(self._segments(self.scores.strong, axis=1), thresholds)
+            return index.reshape(self.reference.shape)
+        frames = FramesAtThresholds(self.scores, point, thresholds)
+        if frames.is_plain:
+            index = self._segments(frames.index, axis=-1)
+        else:
+            index = np.zeros((len(frames.index), self.n_segments), dtype=frames.index.dtype)
+            for position in range(len(thresholds)):
+                index += self._segments(frames.active(position), axis=-1)
+        by_clip = index.reshape(len(self.scores), len(self.scores.classes), self.n_segments)
+        return np.moveaxis(by_clip, 2, 1).reshape(self.reference.shape)
+
+    def _segments(self, frames: np.ndarray, *, axis: int) -> np.ndarray:
+        return segment_maximum(
+            frames,
+            self.scores.hop_seconds,
+            n_segments=self.n_segments,
+            segment_seconds=self.evaluation.segment_seconds,
+            axis=axis,
         )
-    return Curves(np.bincount(reference.label, minlength=n_classes), estimated, correct)
+
+    def _count_events(self, spans: ActiveSpans) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of estimated and of correct events, each of shape (n_classes,)."""
+        n_classes, hop_seconds = len(self.scores.classes), self.scores.hop_seconds
+        onset, offset = np.round(spans.first * hop_seconds, 6), np.round(spans.last * hop_seconds, 6)
+        estimated = EventTable(*np.divmod(spans.row, n_classes), onset, offset)
+        n_correct = matched_per_class(
+            self.table,
+            estimated,
+            n_classes=n_classes,
+            collar_seconds=self.evaluation.collar_seconds,
+            offset_fraction=self.evaluation.offset_fraction,
+        )
+        return np.bincount(estimated.label, minlength=n_classes), n_correct
+
+    def _event_curves(self, point: OperatingPoint, thresholds: np.ndarray) -> _Curves:
+        """Count the events at every threshold, one pass each: spans split and merge, so no histogram holds them."""
+        frames = FramesAtThresholds(self.scores, point, thresholds)
+        counts = [self._count_events(frames.spans(position)) for position in range(len(thresholds))]
+        n_reference = np.bincount(self.table.label, minlength=len(self.scores.classes))
+        return _Curves(n_reference, *(np.stack(column) for column in zip(*counts, strict=True)))
+
+
+# --- activity at all thresholds --------------------------------------------------------------------------------------
+
+
+def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Return how many of the sorted candidates each score is above.
+
+    >>> candidate_index(np.array([0.05, 0.5, 0.51]), np.array([0.1, 0.5])).tolist()
+    [0, 1, 2]
+    """
+    kind = np.min_scalar_type(len(candidates))
+    # Compared in the scores' own precision.
+    return np.searchsorted(candidates.astype(scores.dtype), scores, side="left").astype(kind)
+
+
+class FramesAtThresholds:
+    """The frames of clips at each of the sorted candidate thresholds, with the filters and the gate of a point.
+
+    `index` has shape (n_clips * n_classes, n_frames): how many candidates a frame is active at.
+    """
+
+    def __init__(self, scores: Scores, point: OperatingPoint, candidates: np.ndarray) -> None:
+        from scipy import ndimage
+
+        self._steps = PostProcessing(point, scores.hop_seconds)
+        rows = class_rows(scores.strong)
+        self.index = candidate_index(rows, candidates)
+        medians = self._steps.per_row(self._steps.medians, len(rows))
+        for n_filter in np.unique(medians[medians > 1]):  # a median keeps order, so it may filter the index
+            filtered = np.flatnonzero(medians == n_filter)
+            # All rows in one line, zeros between: SciPy's filter of one dimension is far faster than that of two.
+            line = np.pad(self.index[filtered], ((0, 0), (0, n_filter // 2)))
+            smooth = ndimage.median_filter(line.ravel(), size=n_filter, mode="constant", cval=0)
+            self.index[filtered] = smooth.reshape(line.shape)[:, : rows.shape[1]]
+        self._low = None
+        if any(point.low_thresholds):
+            has_low = self._steps.per_row(np.asarray(point.low_thresholds) > 0, len(rows))
+            self._low = self._steps.apply_threshold(rows, point.low_thresholds) & has_low[:, None]
+        if point.weak_gate:
+            is_open = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
+            self.index[~is_open.ravel()] = 0
+        #: True if the index alone decides, without spans.
+        self.is_plain = self._low is None and not any((*point.min_gap_seconds, *point.min_duration_seconds))
+
+    def spans(self, position: int) -> ActiveSpans:
+        """Return the events at a candidate as spans of frames."""
+        high = self.index > position
+        return self._steps.apply_hysteresis(high if self._low is None else self._low | high, high)
+
+    def active(self, position: int) -> np.ndarray:
+        """Return the active frames at a candidate, of the shape of `index`."""
+        return self.index > position if self.is_plain else runs_roll(*self.spans(position), self.index.shape)
+
+
+# --- the searches ----------------------------------------------------------------------------------------------------
+
+
+def _count_above(values: np.ndarray, weights: np.ndarray | None, n_thresholds: int) -> np.ndarray:
+    """Return for each threshold the (weighted) number of indices that are active at it."""
+    histogram = np.bincount(values, weights=weights, minlength=n_thresholds + 1)
+    return np.cumsum(histogram[::-1])[::-1][1 : n_thresholds + 1]
+
+
+def count_at(index: np.ndarray, reference: np.ndarray, n_thresholds: int) -> _Curves:
+    """Count at all thresholds; `index` and the boolean `reference` have shape (n, n_classes)."""
+    estimated, correct = [], []
+    for values, is_reference in zip(index.T, reference.T, strict=True):
+        estimated.append(_count_above(values, None, n_thresholds))
+        correct.append(_count_above(values[is_reference], None, n_thresholds))
+    return _Curves(reference.sum(axis=0, dtype=np.int64), np.stack(estimated, axis=1), np.stack(correct, axis=1))
+
+
+def _middle_best(gain: np.ndarray, n_thresholds: int) -> np.ndarray:
+    """Return the row of the best gain in each column.
+
+    Among equals it is the middle of the longest run of neighboring thresholds: the furthest from where the result
+    changes, and so the safest on other clips.
+    """
+    best = gain.max(axis=0)
+    is_best = gain >= best - 1e-9 * np.maximum(1.0, np.abs(best))
+    middle = np.zeros(gain.shape[1], dtype=np.int64)
+    for column in range(gain.shape[1]):
+        # The sets of filters follow each other; a run of equals ends with its set.
+        sets, first, last = roll_runs(is_best[:, column].reshape(-1, n_thresholds))
+        longest = int(np.argmax(last - first))
+        middle[column] = sets[longest] * n_thresholds + (first[longest] + last[longest] - 1) // 2
+    return middle
+
+
+def best_f1(parts: Sequence[_Curves], n_thresholds: int, per_class: bool) -> np.ndarray:
+    """Return the choice of each class that maximizes micro F1 over the counts of several sets of filters; exact."""
+    n_reference = parts[0].n_reference
+    estimated = np.concatenate([part.n_estimated for part in parts])
+    correct = np.concatenate([part.n_correct for part in parts])
+    classes = np.arange(len(n_reference))
+
+    def value(rows: np.ndarray) -> float:
+        n_both = n_reference.sum() + estimated[rows, classes].sum()
+        return float(2 * correct[rows, classes].sum() / n_both) if n_both else 0.0
+
+    common = 2 * correct.sum(axis=1) / np.maximum(n_reference.sum() + estimated.sum(axis=1), 1)
+    rows = np.repeat(_middle_best(common[:, None], n_thresholds), len(classes))
+    while per_class:
+        best = value(rows)
+        gain = 2.0 * correct - best * (n_reference + estimated)
+        trial = np.where(n_reference > 0, _middle_best(gain, n_thresholds), rows)
+        if value(trial) <= best + 1e-12:
+            return trial if value(trial) >= best else rows
+        rows = trial
+    return rows
+
+
+def best_error_rate(indices: Sequence[np.ndarray], reference: np.ndarray, n_thresholds: int) -> np.ndarray:
+    """Return the common choice of all classes that minimizes the error rate; exact.
+
+    In a segment the errors are ``max(N_ref, N_est) - N_correct``. The k-th class that becomes active there adds one if
+    k is above the number of reference classes, and takes one off if it is right.
+    """
+    n_reference = reference.sum(axis=1)
+    n_errors = []
+    for index in indices:
+        is_too_many = np.arange(1, reference.shape[1] + 1) > n_reference[:, None]
+        falling = np.sort(index, axis=1)[:, ::-1]
+        inserted = _count_above(falling.ravel(), is_too_many.ravel().astype(float), n_thresholds)
+        n_errors.append(inserted - _count_above(index[reference], None, n_thresholds))
+    return np.repeat(_middle_best(-np.concatenate(n_errors)[:, None], n_thresholds), reference.shape[1])
+
+
+def _f1(n_reference: int, n_estimated: int, n_correct: int) -> float:
+    """Return micro F1, NaN without reference."""
+    return 2 * int(n_correct) / (int(n_reference) + int(n_estimated)) if n_reference else float("nan")

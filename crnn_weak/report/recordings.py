@@ -22,8 +22,7 @@ from crnn_weak.report.media import Picture, render
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from crnn_weak.detection.detector import Detector
-    from crnn_weak.detection.job import Detection
+    from crnn_weak.detection.detector import Detection, Detector
 
 # More columns than a page has dots; a longer recording is averaged down to this.
 _MOST_COLUMNS = 4000
@@ -79,18 +78,13 @@ def _log_mel(detection: Detection, detector: Detector) -> np.ndarray:
     """Return the log mel of a recording, averaged down to at most 4,000 rows; memory does not grow with its length."""
     features = detector.features
     n_pooled = max(1, int(np.ceil(detection.duration_seconds / features.hop_seconds / _MOST_COLUMNS)))
-    stream = FrameStream(detector.extractor, features)
     pooled, rest = [], np.zeros((0, features.n_mels), np.float32)
-
-    def take(frames: np.ndarray) -> np.ndarray:
-        frames = np.concatenate([rest, frames])
+    audio = AudioBlocks(detection.recording.source, features.sample_rate_hz, detection.recording.name)
+    for block in FrameStream(audio, detector.extractor, features):
+        frames = np.concatenate([rest, block])
         n_whole = len(frames) // n_pooled
         pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, features.n_mels).mean(axis=1))
-        return frames[n_whole * n_pooled :]
-
-    for audio in AudioBlocks(detection.recording.source, features.sample_rate_hz, detection.recording.name):
-        rest = take(stream.push(audio))
-    rest = take(stream.finish())
+        rest = frames[n_whole * n_pooled :]
     if len(rest):
         pooled.append(rest.mean(axis=0, keepdims=True))
     return np.concatenate(pooled)

@@ -11,7 +11,7 @@ from detection_fakes import CLASSES, FEATURES, RATE, bursts
 import crnn_weak
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
-from crnn_weak.detection import model_file
+from crnn_weak.detection import detector as detection
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ModelFileError, RunError
 
@@ -80,7 +80,7 @@ def test_damaged_or_missing_models_are_one_clear_line(run_folder, tmp_path):
 
 
 def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(model_file, "STARTER_MODEL", tmp_path / "starter.keras")
+    monkeypatch.setattr(detection, "STARTER_MODEL", tmp_path / "starter.keras")
     soundfile.write(tmp_path / "street.wav", bursts(1.0), RATE)
     assert main(["detect", str(tmp_path / "street.wav")]) == 2
     assert "python scripts/starter_model.py" in capsys.readouterr().err
@@ -88,20 +88,19 @@ def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys
 
 def test_nothing_of_detection_imports_tensorflow_before_a_model_is_loaded():
     code = (
-        "import sys; import crnn_weak.detection.detector, crnn_weak.detection.live, crnn_weak.commands.detect; "
+        "import sys; import crnn_weak.detection.writers, crnn_weak.detection.tuning, crnn_weak.commands.detect; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.skipif(not model_file.STARTER_MODEL.is_file(), reason="no starter model has been made")
 def test_the_starter_model_hears_the_same_wherever_the_recording_is_cut(real_events):
     # A minute of real recordings and the real network: scores and events in the interior of what is cut from it.
     paths = sorted((real_events / "audio").rglob("*.ogg"))[:400:20]
     audio = np.concatenate([soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1) for path in paths])
     found = crnn_weak.load()
     # At the model's own rate, so that a cut on a frame's edge leaves the frames as they are.
-    rate, n_hop, margin = found.features.sample_rate_hz, found.features.n_hop, found.plan.n_window
+    rate, n_hop, margin = found.features.sample_rate_hz, found.features.n_hop, found.windows.n_window
     audio = audio[: 60 * rate]
     whole = found.scores((audio, rate)).strong[0]
     for first in (57, 204):

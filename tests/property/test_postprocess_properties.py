@@ -5,25 +5,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from crnn_weak.config import OperatingPointConfig
-from crnn_weak.detection.curves import FrameActivity
 from crnn_weak.detection.operating_point import OperatingPoint
-from crnn_weak.detection.postprocessing import binarize, scores_to_events
+from crnn_weak.detection.postprocessing import active_frames, median_frames, scores_to_events
 from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.tuning import FramesAtThresholds
 from crnn_weak.labels.rolls import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.metrics.segment import segment_metrics
 
 CLASSES = ("Car", "Bus")
 HOP = 0.3
 levels = st.integers(0, 20).map(lambda n: np.float32(n / 20))
-scores = hnp.arrays(np.float32, st.tuples(st.integers(1, 2), st.integers(1, 25), st.just(2)), elements=levels)
+strong_scores = hnp.arrays(np.float32, st.tuples(st.integers(1, 2), st.integers(1, 25), st.just(2)), elements=levels)
 threshold = st.integers(1, 19).map(lambda n: n / 20)
 seconds = st.sampled_from([0.0, 0.3, 0.6, 0.7, 1.0, 2.0])
+PLAIN = OperatingPoint(
+    classes=CLASSES, thresholds=(0.5, 0.5), low_thresholds=(0, 0), median_seconds=(0, 0),
+    min_duration_seconds=(0, 0), min_gap_seconds=(0, 0), tag_thresholds=(0.5, 0.5),
+)  # fmt: skip
+
+
+def scores_of(strong, hop=HOP):
+    return Scores(tuple(map(str, range(len(strong)))), CLASSES, hop, strong, strong.max(axis=1, initial=0))
 
 
 def events_of(roll, hop):
-    scores = Scores(("a",), CLASSES, hop, roll[None].astype(float), np.ones((1, 2)))
-    return scores_to_events(scores, OperatingPointConfig())["a"]
+    return scores_to_events(scores_of(roll[None].astype(float), hop), PLAIN)["0"]
 
 
 @st.composite
@@ -41,30 +47,55 @@ def operating_points(draw):
     )
 
 
+def runs(active):
+    return [(int(first), int(last)) for first, last in zip(*roll_runs(np.array([active], bool))[1:], strict=True)]
+
+
+def decoded_in_a_loop(scores, weak, point, column):
+    """Return the events of one class as (first, last, score), one step after the other, frame by frame."""
+    half = median_frames(point.median_seconds[column], HOP) // 2
+    padded = np.pad(scores, half)
+    smooth = [np.median(padded[k : k + 2 * half + 1]) for k in range(len(scores))]
+    high = np.float32(point.thresholds[column])
+    low = np.float32(point.low_thresholds[column] or high)
+    spans = [span for span in runs(smooth > low) if max(smooth[span[0] : span[1]]) > high]
+    merged = []
+    for first, last in spans:
+        if merged and (first - merged[-1][1]) * HOP < point.min_gap_seconds[column] - 1e-6:
+            merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    long = [(first, last) for first, last in merged if (last - first) * HOP > point.min_duration_seconds[column] - 1e-6]
+    if point.weak_gate and not weak > np.float32(point.tag_thresholds[column]):
+        return []
+    return [(first, last, scores[first:last].astype(float).mean()) for first, last in long]
+
+
 @settings(max_examples=300, deadline=None)
-@given(scores, operating_points(), st.tuples(threshold, threshold))
-def test_a_higher_threshold_never_adds_an_active_frame(strong, chosen, other):
-    higher = chosen.replace(thresholds=tuple(map(max, chosen.thresholds, other)))
-    weak = strong.max(axis=1)
-    before = binarize(strong, chosen, hop_seconds=HOP, weak=weak)
-    after = binarize(strong, higher, hop_seconds=HOP, weak=weak)
-    assert not (after & ~before).any()
+@given(strong_scores, operating_points())
+def test_events_are_those_of_a_plain_loop(strong, point):
+    scores = scores_of(strong)
+    for row, events in enumerate(scores_to_events(scores, point).values()):
+        for column, label in enumerate(CLASSES):
+            wanted = decoded_in_a_loop(strong[row, :, column], scores.weak[row, column], point, column)
+            decoded = [(event.onset, event.offset) for event in events if event.label == label]
+            assert decoded == [(round(first * HOP, 6), round(last * HOP, 6)) for first, last, _ in wanted]
+            np.testing.assert_allclose(
+                [event.score for event in events if event.label == label], [row[2] for row in wanted], atol=1e-6
+            )
 
 
-@settings(max_examples=200, deadline=None)
-@given(scores, operating_points())
-def test_a_clip_alone_is_decided_as_among_others(strong, chosen):
-    weak = strong.max(axis=1)
-    together = binarize(strong, chosen, hop_seconds=HOP, weak=weak)
-    for clip in range(len(strong)):
-        assert np.array_equal(together[clip], binarize(strong[clip], chosen, hop_seconds=HOP, weak=weak[clip]))
+@settings(max_examples=300, deadline=None)
+@given(strong_scores, operating_points(), st.tuples(threshold, threshold))
+def test_a_higher_threshold_never_adds_an_active_frame(strong, point, other):
+    higher = point.replace(thresholds=tuple(map(max, point.thresholds, other)))
+    assert not (active_frames(scores_of(strong), higher) & ~active_frames(scores_of(strong), point)).any()
 
 
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(0, 30), st.just(2))), st.sampled_from([0.02, 0.1, 0.3, 1.0]))
 def test_roll_to_list_to_roll_is_the_identity(roll, hop):
-    events = events_of(roll, hop)
-    assert np.array_equal(event_roll(events, CLASSES, hop_seconds=hop, n_frames=len(roll)), roll)
+    assert np.array_equal(event_roll(events_of(roll, hop), CLASSES, hop_seconds=hop, n_frames=len(roll)), roll)
 
 
 @settings(deadline=None)
@@ -80,45 +111,36 @@ def test_runs_cover_what_is_active_and_nothing_else(roll):
 
 
 @settings(max_examples=200, deadline=None)
-@given(scores, operating_points())
-def test_frame_activity_is_binarize_at_every_threshold(strong, chosen):
+@given(strong_scores, operating_points())
+def test_frames_at_thresholds_are_the_active_frames_at_each(strong, point):
     candidates = np.arange(1, 20) / 20
-    score_set = Scores(tuple(map(str, range(len(strong)))), CLASSES, HOP, strong, strong.max(axis=1))
-    frames = FrameActivity(score_set, chosen, candidates)
-    for j in (0, 7, 18):
-        at = chosen.replace(thresholds=float(candidates[j]))
-        want = binarize(strong, at, hop_seconds=HOP, weak=score_set.weak)
-        assert np.array_equal(frames.active(j).reshape(len(strong), 2, -1), np.moveaxis(want, 1, 2))
+    frames = FramesAtThresholds(scores_of(strong), point, candidates)
+    for position in (0, 7, 18):
+        active = active_frames(scores_of(strong), point.replace(thresholds=float(candidates[position])))
+        assert np.array_equal(frames.active(position).reshape(len(strong), 2, -1), np.moveaxis(active, 1, 2))
 
 
 @settings(max_examples=200, deadline=None)
-@given(scores, st.sampled_from([0.02, 0.1, 0.25, 0.3]), st.sampled_from([0.1, 0.3, 1.0]))
+@given(strong_scores, st.sampled_from([0.02, 0.1, 0.25, 0.3]), st.sampled_from([0.1, 0.3, 1.0]))
 def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segment_seconds):
     """The search never makes event lists; it must see the segments that the metric makes of them."""
-    decisions_05 = OperatingPoint(
-        classes=CLASSES, thresholds=(0.5, 0.5), low_thresholds=(0, 0), median_seconds=(0, 0),
-        min_duration_seconds=(0, 0), min_gap_seconds=(0, 0), tag_thresholds=(0.5, 0.5),
-    )  # fmt: skip
-    score_set = Scores(tuple(map(str, range(len(strong)))), CLASSES, hop, strong, strong.max(axis=1))
-    clip_seconds = strong.shape[1] * hop
-    want = segment_roll(
-        scores_to_events(score_set, decisions_05),
-        clip_ids=score_set.clip_ids,
+    scores = scores_of(strong, hop)
+    wanted = segment_roll(
+        scores_to_events(scores, PLAIN),
+        clip_ids=scores.clip_ids,
         classes=CLASSES,
-        clip_seconds=clip_seconds,
+        clip_seconds=strong.shape[1] * hop,
         segment_seconds=segment_seconds,
     )
-    highest = segment_maximum(strong, hop, n_segments=want.shape[1], segment_seconds=segment_seconds)
-    assert np.array_equal(highest > np.float32(0.5), want)
+    highest = segment_maximum(strong, hop, n_segments=wanted.shape[1], segment_seconds=segment_seconds)
+    assert np.array_equal(highest > np.float32(0.5), wanted)
 
 
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
 def test_a_perfect_estimate_scores_perfectly(roll):
-    found = events_of(roll, 0.4)
-    events = {"a": found}
+    events = {"a": events_of(roll, 0.4)}
     metrics = segment_metrics(events, events, classes=CLASSES)
-    if metrics.n_reference:
+    if roll.any():
         assert (metrics.f_score, metrics.error_rate) == (1.0, 0.0)
-    backwards = {"a": events["a"][::-1]}
-    assert segment_metrics(backwards, events, classes=CLASSES).to_dict() == metrics.to_dict()
+    assert segment_metrics({"a": events["a"][::-1]}, events, classes=CLASSES).to_dict() == metrics.to_dict()

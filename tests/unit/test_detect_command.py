@@ -10,17 +10,17 @@ import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.commands.detect import _FORMATS
-from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
-from crnn_weak.detection.writers import FORMATS
-from crnn_weak.labels.files import read_events
+from crnn_weak.commands.detect import _EVENT_FORMATS
+from crnn_weak.detection.operating_point import StoredPoint
+from crnn_weak.detection.scores import load_scores
+from crnn_weak.labels.writing import EVENT_FORMATS
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
-    found = detector()
-    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: found)
-    return found
+    fake = detector()
+    monkeypatch.setattr("crnn_weak.detection.detector.load", lambda path=None, **options: fake)
+    return fake
 
 
 @pytest.fixture
@@ -34,6 +34,12 @@ def detect(*arguments):
     return main(["detect", *map(str, arguments)])
 
 
+def events_of(path):
+    """Return file name -> number of events, of a DESED list."""
+    names = [line.split("\t")[0] for line in path.read_text().splitlines()[1:]]
+    return {name: names.count(name) for name in names}
+
+
 def test_a_table_of_one_recording(street, fake, capsys):
     assert detect(street) == 0
     out, err = capsys.readouterr()
@@ -43,67 +49,64 @@ def test_a_table_of_one_recording(street, fake, capsys):
     assert rows == [(round(e.onset, 3), round(e.offset, 3), e.label) for e in fake.detect(street)]
     assert "operating point: threshold 0.5" in err
     assert "1 of 1 recordings, 12.0 s of sound" in err
-
-
-def test_quiet_prints_the_table_alone(street, capsys):
     assert detect(street, "--quiet") == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert "Low" in out
+    assert capsys.readouterr() == (out, "")
 
 
-@pytest.mark.parametrize("name", ["jsonl", "csv", "desed", "dcase", "raven", "audacity"])
+@pytest.mark.parametrize("name", EVENT_FORMATS)
 def test_one_format_to_standard_output(street, fake, capsys, name):
     assert detect(street, "--format", name, "-q") == 0
     lines = capsys.readouterr().out.splitlines()
-    n_events = len(fake.detect(street))
-    assert len(lines) == n_events + (name in ("csv", "desed", "raven"))
+    assert len(lines) == len(fake.detect(street)) + bool(EVENT_FORMATS[name].header)
     if name == "jsonl":
         assert json.loads(lines[0])["filename"] == "street.wav"
 
 
-def test_files_folders_and_figures(street, tmp_path, capsys):
+def test_files_folders_figures_and_a_report(street, tmp_path, fake, capsys):
     out = tmp_path / "out"
     soundfile.write(tmp_path / "long.flac", bursts(30.0, 1), RATE)
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
     formats = [x for name in ("desed", "audacity", "scores", "scores-h5") for x in ("--format", name)]
-    assert detect(tmp_path, "--out", out, *formats, "--figure") == 0
-    assert sorted(read_events(out / "events.tsv")) == ["long", "street"]
+    assert detect(tmp_path, "--out", out, *formats, "--figure", "--report", "--tags") == 1
+    wanted = {name: len(fake.detect(tmp_path / name)) for name in ("long.flac", "street.wav")}
+    assert events_of(out / "events.tsv") == wanted
     assert (out / "figures" / "street.png").read_bytes()[1:4] == b"PNG"
     assert len((out / "scores" / "long.tsv").read_text().splitlines()) == 601
-    assert detect(street, "--out", out) == 2
-    assert "--overwrite" in capsys.readouterr().err
-
-
-def test_a_report_over_all_recordings(street, tmp_path, capsys):
-    (tmp_path / "recordings").mkdir()
-    street.rename(tmp_path / "recordings" / "a.wav")
-    (tmp_path / "recordings" / "b.wav").write_bytes(b"no audio")
-    assert detect(tmp_path / "recordings", "--out", tmp_path / "found", "--report") == 1
-    page = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
-    (events,) = read_events(tmp_path / "found" / "events.tsv").values()
-    assert page.count('<td class="left">') == len(events)
-    assert page.count("<article") == 2
-    assert page.count('<audio controls preload="none" src="../recordings/a.wav">') == 1
-    assert page.count('<img src="figures/a.wav.png"') or page.count('<img src="figures/a.png"')
-    assert str(tmp_path / "recordings" / "b.wav") in page  # why it failed
+    strong = load_scores(out / "scores.h5", ["long.flac"]).strong
+    np.testing.assert_array_equal(strong, fake.scores(tmp_path / "long.flac").strong)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<article") == 3
+    assert page.count('<td class="left">') == sum(wanted.values())
+    for name in ("long", "street"):
+        assert f'<img src="figures/{name}.png"' in page
+    sounds = [f'src="../{name}"' in page for name in ("long.flac", "street.wav", "bad.wav")]
+    assert sounds == [True, True, False]
+    assert f"{tmp_path / 'bad.wav'}: " in page  # why it failed
+    assert (out / "tags.tsv").read_text().splitlines()[0] == "filename\tevent_label\tscore"
     capsys.readouterr()
-    assert detect(tmp_path / "recordings", "--report") == 2
-    assert "give --out FOLDER" in capsys.readouterr().err
-    assert detect(tmp_path / "recordings", "--out", tmp_path / "found", "--report") == 2
+    for option in ("--report", "--tags", "--format=scores"):
+        assert detect(street, "--out", out, option) == 2
+        assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_figure_of_a_recording_longer_than_the_page_is_wide(tmp_path, monkeypatch):
+    monkeypatch.setattr("crnn_weak.report.recordings._MOST_COLUMNS", 70)  # 83.3 s in frames of 0.05 s, 24 a column
+    soundfile.write(tmp_path / "long.flac", bursts(83.3), RATE)
+    assert detect(tmp_path / "long.flac", "--out", tmp_path / "out", "--figure") == 0
+    assert (tmp_path / "out" / "figures" / "long.png").is_file()
 
 
 def test_tags(street, tmp_path, capsys):
     assert detect(street, "--tags", "--out", tmp_path / "out", "-q") == 0
-    assert (tmp_path / "out" / "tags.tsv").read_text().splitlines()[0] == "filename\tevent_label\tscore"
     assert not (tmp_path / "out" / "events.tsv").exists()
     assert detect(street, "--tags", "-q") == 0
     assert {line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]} == {"Low", "High"}
 
 
-def test_three_broken_of_many(tmp_path, capsys):
+def test_three_broken_of_many(tmp_path, fake, capsys):
     folder = tmp_path / "many"
     folder.mkdir()
-    for index in range(40):
+    for index in range(43):
         soundfile.write(folder / f"{index:02}.wav", bursts(1.0, index), RATE)
     (folder / "07.wav").write_text("text")
     (folder / "21.wav").write_bytes(b"")
@@ -111,63 +114,47 @@ def test_three_broken_of_many(tmp_path, capsys):
     (folder / "33.wav").write_bytes(data[: len(data) // 2])
     assert detect(folder, "--out", tmp_path / "out") == 1
     err = capsys.readouterr().err.splitlines()
-    assert "37 of 40 recordings" in err[-4]
+    assert "40 of 43 recordings" in err[-4]
     assert [line.split(":")[0] for line in err[-3:]] == ["failed"] * 3
     assert ["07.wav" in err[-3], "21.wav" in err[-2], "33.wav" in err[-1]] == [True] * 3
     status = (tmp_path / "out" / "recordings.csv").read_text()
-    assert status.count(",ok,") == 37
-    assert status.count(",failed,") == 3
-
-
-def test_where_every_recording_fails_the_code_is_2(tmp_path):
-    for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_text("text")
-    assert detect(tmp_path, "--out", tmp_path / "out") == 2
-    assert (tmp_path / "out" / "recordings.csv").read_text().count(",failed,") == 2
-
-
-def test_many_short_recordings_share_batches(tmp_path, fake):
-    for index in range(40):
-        soundfile.write(tmp_path / f"{index:02}.wav", bursts(1.0, index), RATE)
-    assert detect(tmp_path, "-q") == 0
-    assert fake.model.batch_sizes == [8] * 5
+    assert (status.count(",ok,"), status.count(",failed,")) == (40, 3)
+    assert fake.model.batch_sizes == [8] * 5  # short recordings share batches
+    assert detect(folder / "07.wav", folder / "21.wav", "--out", tmp_path / "none") == 2
+    assert (tmp_path / "none" / "recordings.csv").read_text().count(",failed,") == 2
 
 
 def test_a_failure_between_others_disturbs_none(tmp_path, fake):
-    # Truncated behind several windows, some of which were scored together with the neighbors' windows.
+    # Truncated after several windows, some of which were scored together with the neighbors' windows.
     for name, seed in (("a", 1), ("b", 2), ("c", 3)):
         soundfile.write(tmp_path / f"{name}.flac", bursts(50.0, seed), RATE)
     data = (tmp_path / "b.flac").read_bytes()
     (tmp_path / "b.flac").write_bytes(data[: int(len(data) * 0.9)])
-    alone = {name: fake.detect(tmp_path / f"{name}.flac") for name in "ac"}
-    out = tmp_path / "out"
-    assert detect(tmp_path, "--out", out, "-q") == 1
-    events = read_events(out / "events.tsv")
-    assert sorted(events) == ["a", "c"]
-    assert {name: len(found) for name, found in events.items()} == {name: len(found) for name, found in alone.items()}
+    assert detect(tmp_path, "--out", tmp_path / "out", "-q") == 1
+    wanted = {name: len(fake.detect(tmp_path / name)) for name in ("a.flac", "c.flac")}
+    assert events_of(tmp_path / "out" / "events.tsv") == wanted
 
 
 def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
-    detect(
-        street,
-        "--set",
-        "operating_point.median_seconds=0.3",
-        "--set",
-        "operating_point.low_threshold=0.4",
-        "--threshold",
-        "0.8",
-    )
+    settings = ["operating_point.median_seconds=0.3", "operating_point.low_threshold=0.4"]
+    detect(street, "--set", settings[0], "--set", settings[1], "--threshold", "0.8")
     err = capsys.readouterr().err
     assert "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s" in err
-    chosen = OperatingPoint.from_dict(fake.operating_point.to_dict()).replace(thresholds=(0.3, 0.6))
-    StoredPoint(operating_point=chosen).write(tmp_path / "point.json")
+    point = fake.operating_point.replace(thresholds=(0.3, 0.6))
+    StoredPoint(operating_point=point).write(tmp_path / "point.json")
     detect(street, "--operating-point", tmp_path / "point.json")
     assert "threshold 0.3 to 0.6 by class" in capsys.readouterr().err
 
 
-def test_classes(street, capsys):
+def test_classes(street, fake, capsys):
     assert detect(street, "--classes", "High", "-q") == 0
     assert {line.split()[3] for line in capsys.readouterr().out.splitlines()[1:]} == {"High"}
+    fake.default_classes = ("Low",)
+    for options, classes in (([], {"Low"}), (["--all-classes"], {"Low", "High"})):
+        assert detect(street, *options) == 0
+        out, err = capsys.readouterr()
+        assert {line.split()[3] for line in out.splitlines()[1:]} == classes
+        assert ("classes: Low; the others with --all-classes" in err) == (not options)
 
 
 @pytest.mark.parametrize(
@@ -181,37 +168,29 @@ def test_classes(street, capsys):
         (["STREET", "--threshold", "1.5"], "scores in (0, 1)"),
         (["STREET", "--operating-point", "nowhere.json"], "nowhere.json"),
         (["STREET", "--figure"], "--out"),
+        (["STREET", "--report"], "--out"),
         (["STREET", "--format", "scores"], "--out"),
+        (["STREET", "--format", "csv", "--tags"], "--out"),
+        (["STREET", "STREET.gone", "--format", "raven"], "holds one recording"),
         (["STREET", "--batch-size", "0"], "--batch-size"),
-        (["--follow"], "--rate"),
-        (["STREET", "--follow", "--rate", "8000"], "no path"),
-        (["--follow", "--rate", "8000", "--delay", "99"], "delay"),
     ],
 )
 def test_a_users_error_is_one_line_and_2(street, arguments, message, capsys):
-    assert detect(*[str(street) if argument == "STREET" else argument for argument in arguments]) == 2
+    assert detect(*[argument.replace("STREET", str(street)) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert message in err.splitlines()[-1]
     assert out == ""
 
 
-def test_a_wav_on_standard_input(street, monkeypatch, capsys):
-    pipe = io.BytesIO(street.read_bytes())
-    pipe.seek = None  # a pipe has no way back
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe))
-    assert detect("-", "--format", "csv", "-q") == 0
-    assert "stdin,0." in capsys.readouterr().out
-
-
-def test_follow(monkeypatch, fake, capsys):
-    audio = np.round(bursts(12.0) * 32767).astype("<i2")
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(audio.tobytes())))
-    assert detect("--follow", "--rate", RATE, "--format", "csv") == 0
+def test_a_wav_on_standard_input(street, monkeypatch, tmp_path, capsys):
+    for options in (["--format", "csv"], ["--out", tmp_path / "out", "--figure"]):
+        pipe = io.BytesIO(street.read_bytes())
+        pipe.seek = None  # a pipe has no way back
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=pipe))
+        assert detect("-", *options, "-q") == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) - 1 == len(fake.detect((audio, RATE)))
-    assert "at most 4." in err
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO()))
-    assert detect("--follow", "--rate", RATE) == 2
+    assert "stdin,0." in out
+    assert "no figure: a recording on standard input cannot be read twice" in err
 
 
 def test_warnings_are_shown(tmp_path, capsys):
@@ -224,4 +203,4 @@ def test_warnings_are_shown(tmp_path, capsys):
 
 def test_help_offers_the_formats_that_are_written():
     """The command repeats their names: its --help must not import NumPy."""
-    assert _FORMATS == FORMATS
+    assert tuple(EVENT_FORMATS) == _EVENT_FORMATS

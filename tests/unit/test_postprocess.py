@@ -8,7 +8,8 @@ import pytest
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.detection.postprocessing import (
-    binarize,
+    active_frames,
+    find_events,
     median_frames,
     scores_to_events,
     scores_to_tags,
@@ -16,27 +17,40 @@ from crnn_weak.detection.postprocessing import (
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ConfigError, DataError
 
-HOP = 0.3  # no whole number of frames in a second, so that frames and seconds cannot be mixed up
+HOP = 0.3  # does not divide a second, so that frames and seconds cannot be mixed up
 
 
-def decide(scores, weak=None, **options):
-    """Return the active frames of one class as a string of 0 and 1."""
-    point = OperatingPoint.from_config(OperatingPointConfig(**options), ["Car"])
-    strong = np.array(scores, dtype=np.float32)[:, None]
-    weak = None if weak is None else np.array([weak], dtype=np.float32)
-    return "".join("01"[int(on)] for on in binarize(strong, point, hop_seconds=HOP, weak=weak)[:, 0])
+def point(classes=("Car",), **options):
+    return OperatingPoint.from_config(OperatingPointConfig(**options), classes)
 
 
-def test_default_is_one_threshold_and_nothing_else():
-    assert decide([0.4, 0.5, 0.51, 0.1, 0.9]) == "00101"  # above, not at
+def one_clip(strong, weak=None, classes=("Car",)):
+    strong = np.array(strong, dtype=np.float32).reshape(1, -1, len(classes))
+    weak = np.zeros((1, len(classes))) if weak is None else np.array([weak])
+    return Scores(("a",), classes, HOP, strong, weak.astype(np.float32))
 
 
-def test_hysteresis_keeps_low_runs_that_rise():
-    assert decide([0.3, 0.6, 0.3, 0.1, 0.3, 0.4, 0.1], low_threshold=0.2) == "1110000"
+CASES = [
+    ([0.4, 0.5, 0.51, 0.1, 0.9], "00101", {}),  # above, not at
+    ([0.3, 0.6, 0.3, 0.1, 0.3, 0.4, 0.1], "1110000", {"low_threshold": 0.2}),
+    ([0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.9], "0111000", {"median_seconds": 3 * HOP}),  # zeros beyond the ends
+    *[
+        ([0.9, 0.9, 0.1, 0.1, 0.9, 0.9], active, {"min_gap_seconds": gap})
+        for gap, active in ((0.6, "110011"), (0.61, "111111"), (0.0, "110011"))
+    ],
+    ([0.1, 0.9, 0.1], "010", {"min_gap_seconds": 9.0}),
+    *[
+        ([0.9, 0.9, 0.1, 0.1, 0.9, 0.1], active, {"min_duration_seconds": duration})
+        for duration, active in ((0.6, "110000"), (0.3, "110010"), (0.61, "000000"))
+    ],
+    ([0.9, 0.1, 0.9, 0.1], "1110", {"min_gap_seconds": 0.4, "min_duration_seconds": 0.9}),  # gaps are closed first
+]
 
 
-def test_median_filter_over_decisions_with_zeros_beyond_the_ends():
-    assert decide([0.9, 0.1, 0.9, 0.9, 0.1, 0.1, 0.9], median_seconds=3 * HOP) == "0111000"
+@pytest.mark.parametrize(("strong", "active", "options"), CASES)
+def test_every_step_by_hand(strong, active, options):
+    frames = active_frames(one_clip(strong), point(**options))
+    assert "".join("01"[int(on)] for on in frames[0, :, 0]) == active
 
 
 @pytest.mark.parametrize(("seconds", "n"), [(0.0, 1), (0.3, 1), (0.5, 1), (0.7, 3), (0.9, 3), (1.4, 5)])
@@ -44,58 +58,43 @@ def test_median_takes_the_nearest_odd_number_of_frames(seconds, n):
     assert median_frames(seconds, HOP) == n
 
 
-@pytest.mark.parametrize(("gap", "active"), [(0.6, "110011"), (0.61, "111111"), (0.0, "110011")])
-def test_gaps_shorter_than_the_minimum_are_closed(gap, active):
-    assert decide([0.9, 0.9, 0.1, 0.1, 0.9, 0.9], min_gap_seconds=gap) == active
-
-
-def test_gaps_at_the_ends_stay():
-    assert decide([0.1, 0.9, 0.1], min_gap_seconds=9.0) == "010"
-
-
-@pytest.mark.parametrize(("duration", "active"), [(0.6, "110000"), (0.3, "110010"), (0.61, "000000")])
-def test_runs_shorter_than_the_minimum_are_dropped(duration, active):
-    assert decide([0.9, 0.9, 0.1, 0.1, 0.9, 0.1], min_duration_seconds=duration) == active
-
-
-def test_gaps_are_closed_before_short_runs_are_dropped():
-    assert decide([0.9, 0.1, 0.9, 0.1], min_gap_seconds=0.4, min_duration_seconds=0.9) == "1110"
-
-
-@pytest.mark.parametrize(("weak", "active"), [(0.5, "000"), (0.51, "010")])
-def test_weak_gate(weak, active):
-    assert decide([0.1, 0.9, 0.1], weak=weak, weak_gate=True) == active
-
-
-def test_weak_gate_without_weak_scores_is_refused():
+@pytest.mark.parametrize(("weak", "n_events"), [(0.5, 0), (0.51, 1)])
+def test_weak_gate(weak, n_events):
+    scores = one_clip([0.1, 0.9, 0.1], [weak])
+    assert len(scores_to_events(scores, point(weak_gate=True))["a"]) == n_events
     with pytest.raises(DataError, match="no weak scores"):
-        decide([0.1, 0.9], weak_gate=True)
+        find_events(scores.strong, point(weak_gate=True), HOP)
+
+
+def test_weak_gate_follows_the_weak_scores_in_time():
+    strong = np.zeros((1, 40, 1), np.float32)
+    strong[0, 2:5] = strong[0, 30:35] = 0.9
+    weak = np.r_[np.full(20, 0.1), np.full(20, 0.8)].reshape(1, 40, 1).astype(np.float32)
+    ((event,),) = find_events(strong, point(weak_gate=True), 0.05, weak)
+    assert (event.onset, event.offset) == (1.5, 1.75)
 
 
 def test_each_class_has_its_own_settings():
-    base = OperatingPoint.from_config(OperatingPointConfig(), ["Car", "Bus"])
-    point = base.replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
-    strong = np.array([[0.5, 0.8], [0.2, 0.1], [0.5, 0.8], [0.2, 0.9]], dtype=np.float32)
-    assert binarize(strong, point, hop_seconds=HOP).astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
+    classes = ("Car", "Bus")
+    own = point(classes).replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
+    scores = one_clip([[0.5, 0.8], [0.2, 0.1], [0.5, 0.8], [0.2, 0.9]], classes=classes)
+    assert active_frames(scores, own)[0].astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
 
 
 def test_an_event_carries_the_mean_of_its_frames():
-    strong = np.array([[0.1, 0.2], [0.6, 0.1], [0.9, 0.7]])
-    scores = Scores(("a",), ("Car", "Bus"), HOP, strong[None], np.zeros((1, 2)))
-    events = scores_to_events(scores, OperatingPointConfig())
-    assert [(e.onset, e.offset, e.label, e.score) for e in events["a"]] == [
+    scores = one_clip([[0.1, 0.2], [0.6, 0.1], [0.9, 0.7]], classes=("Car", "Bus"))
+    assert [(e.onset, e.offset, e.label, e.score) for e in scores_to_events(scores, OperatingPointConfig())["a"]] == [
         (0.3, 0.9, "Car", pytest.approx(0.75)),
         (0.6, 0.9, "Bus", pytest.approx(0.7)),
     ]
 
 
-def test_score_sets_keep_clips_without_events():
+def test_clips_without_events_are_kept():
     strong = np.zeros((2, 4, 1), dtype=np.float32)
     strong[1, 1:3] = 0.8
     scores = Scores(("a", "b"), ("Car",), HOP, strong, np.array([[0.2], [0.9]], dtype=np.float32))
     events = scores_to_events(scores, OperatingPointConfig())
-    assert events["a"] == ()
-    assert [(e.onset, e.offset) for e in events["b"]] == [(0.3, 0.9)]
+    assert {clip: [(e.onset, e.offset) for e in rows] for clip, rows in events.items()} == {"a": [], "b": [(0.3, 0.9)]}
     assert scores_to_tags(scores, OperatingPointConfig()) == {"a": (), "b": ("Car",)}
 
 
@@ -103,9 +102,8 @@ def test_score_sets_keep_clips_without_events():
 
 
 def test_an_operating_point_survives_json():
-    config = OperatingPointConfig(threshold=0.35, low_threshold=0.1, median_seconds=0.7, weak_gate=True)
-    point = OperatingPoint.from_config(config, ["Air horn, truck horn", "Car"])
-    assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
+    own = point(["Air horn, truck horn", "Car"], threshold=0.35, low_threshold=0.1, median_seconds=0.7, weak_gate=True)
+    assert OperatingPoint.from_dict(json.loads(json.dumps(own.to_dict()))) == own
 
 
 @pytest.mark.parametrize(
@@ -122,25 +120,21 @@ def test_an_operating_point_survives_json():
     ],
 )
 def test_a_damaged_operating_point_is_refused(change, message):
-    values = OperatingPoint.from_config(OperatingPointConfig(), ["Car", "Bus"]).to_dict() | change
+    values = point(["Car", "Bus"]).to_dict()
     with pytest.raises(ConfigError, match=message):
-        OperatingPoint.from_dict(values)
-
-
-def test_missing_fields_are_named():
-    values = OperatingPoint.from_config(OperatingPointConfig(), ["Car"]).to_dict()
+        OperatingPoint.from_dict(values | change)
     del values["thresholds"]
     with pytest.raises(ConfigError, match="missing required field `thresholds`"):
         OperatingPoint.from_dict(values)
 
 
 def test_an_operating_point_of_other_classes_is_refused():
-    point = OperatingPoint.from_config(OperatingPointConfig(), ["Car"])
     with pytest.raises(ConfigError, match="tune again"):
-        scores_to_events(Scores(("a",), ("Bus",), HOP, np.zeros((1, 3, 1)), np.zeros((1, 1))), point)
+        scores_to_events(one_clip([0.1], classes=("Bus",)), point())
 
 
 def test_scores_of_another_shape_are_refused():
-    point = OperatingPoint.from_config(OperatingPointConfig(), ["Car"])
-    with pytest.raises(DataError, match="expected"):
-        binarize(np.zeros((3, 2)), point, hop_seconds=HOP)
+    with pytest.raises(DataError, match=r"expected \(1, frames, 1\)"):
+        Scores(("a",), ("Car",), HOP, np.zeros((1, 3, 2)), np.zeros((1, 1)))
+    with pytest.raises(DataError, match=r"expected \(1, 1\)"):
+        Scores(("a",), ("Car",), HOP, np.zeros((1, 3, 1)), np.zeros((1, 2)))

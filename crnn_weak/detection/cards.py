@@ -1,4 +1,4 @@
-"""Detectors and detections as HTML for a notebook: a card; a player and a picture of the events in time."""
+"""A detection as HTML for a notebook: player, picture, table."""
 
 from __future__ import annotations
 
@@ -6,50 +6,26 @@ import base64
 import html
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from crnn_weak.config import FeatureConfig
-from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.labels.events import EventList
 
-__all__ = ["detector_html", "recording_html"]
-
-# Longer recordings have no player: a notebook holds its sound as text.
+# Longer recordings have no player in a notebook, which holds their sound as text.
 _MAX_BYTES = 4_000_000
 _TYPES = {".wav": "wav", ".flac": "flac", ".ogg": "ogg", ".oga": "ogg", ".opus": "ogg", ".mp3": "mpeg"}
 # A palette for the color-blind (Okabe and Ito, 2008).
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9")
 
 
-def recording_html(source: Any, events: EventList) -> str:
-    """Return a player of the source, and one lane of events per label over time."""
-    return _player(source) + _lanes(events)
-
-
-def detector_html(
-    classes: Sequence[str], features: FeatureConfig, point: OperatingPoint, provenance: Mapping[str, Any]
-) -> str:
-    """Return a detector as a card: its input, its training and its classes with their thresholds."""
-    window = f"{features.clip_seconds:g} s of audio at {features.sample_rate_hz:,} Hz, {features.n_mels} mel bands"
-    facts = {"window": window} | {name.replace("_", " "): str(value) for name, value in provenance.items()}
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-        for name, text in facts.items()
-    )
-    thresholds = "".join(
-        f"<tr><td style='text-align:left'>{html.escape(name)}</td><td>{frame:.2f}</td><td>{tag:.2f}</td></tr>"
-        for name, frame, tag in zip(classes, point.thresholds, point.tag_thresholds, strict=True)
-    )
-    head = "<tr><th style='text-align:left'>class</th><th>threshold</th><th>tag threshold</th></tr>"
-    return (
-        f"<table><caption>Detector</caption><tbody>{rows}</tbody></table>"
-        f"<details><summary>{len(classes)} classes</summary><table><thead>{head}</thead><tbody>{thresholds}</tbody>"
-        "</table></details>"
-    )
+def recording_card(source: Any, events: EventList, tags: Iterable[tuple[str, float]]) -> str:
+    """Return a player, one lane of events per label over time, a table, and the tags with their scores."""
+    text = ", ".join(f"{label} {score:.2f}" for label, score in tags) or "none"
+    return f"{_player(source)}{_lanes(events)}{events._repr_html_()}<p>tags: {html.escape(text)}</p>"
 
 
 def _lanes(events: EventList) -> str:
@@ -85,6 +61,5 @@ def _player(source: Any) -> str:
         suffix = os.path.splitext(str(source))[1].lower()
         if suffix not in _TYPES or not os.path.isfile(source) or os.path.getsize(source) > _MAX_BYTES:
             return ""
-        with open(source, "rb") as opened:
-            data, kind = opened.read(), _TYPES[suffix]
+        data, kind = Path(source).read_bytes(), _TYPES[suffix]
     return f'<audio controls src="data:audio/{kind};base64,{base64.b64encode(data).decode()}"></audio>'
