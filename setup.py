@@ -46,7 +46,6 @@ setup(
         "psds": ["sed_scores_eval>=0.0.4", "pandas<3"],
         "tensorboard": ["tensorboard>=2.18"],
         "onnx": ["onnx>=1.16", "tf2onnx>=1.16"],
-        "completion": ["shtab>=1.7"],
         "benchmarks": ["torch>=2.5", "psutil>=5.9"],
     },
     entry_points={"console_scripts": ["crnn-weak = crnn_weak.cli:main"]},

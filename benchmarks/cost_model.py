@@ -36,7 +36,7 @@ from crnn_weak.features.build import build_store
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.parallel.local import default_jobs
+from crnn_weak.parallel import default_jobs
 
 N_FILES = 64
 #: The sizes of the plan: the paper's set, AudioSet, and one beyond both.

@@ -59,7 +59,7 @@ def _clocked(work: Callable[[], Any]) -> dict[str, float]:
 
 
 def _serve_keras(config: Any, batch_size: int, n_threads: int, fast: bool) -> None:
-    from crnn_weak.model.environment import set_threads
+    from crnn_weak.environment import set_threads
 
     set_threads(n_threads)
     from crnn_weak.model.crnn import build_model

@@ -1,7 +1,8 @@
 """The command line: ``crnn-weak COMMAND ...``, the same as ``python -m crnn_weak COMMAND ...``.
 
 Each command is a module in `crnn_weak.commands` with two functions, ``add_arguments(parser)`` and
-``run(args) -> int``; only the module of the command that is called gets imported, so ``--help`` costs no TensorFlow.
+``run(args) -> int``. Only the module of the command that is called is imported, and this module needs the standard
+library alone, so that ``--help`` is fast and a missing package is one line.
 """
 
 from __future__ import annotations
@@ -15,28 +16,40 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crnn_weak.errors import ConfigError, CrnnWeakError
+from crnn_weak.errors import ConfigError, CrnnWeakError, visible
 
-__all__ = ["COMMANDS", "build_parser", "main"]
+if TYPE_CHECKING:
+    from crnn_weak.config import Config
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
 COMMANDS: dict[str, str] = {
     "data": "make, read and check clips and labels",
-    "features": "compute HDF5 feature stores and describe them",
+    "features": "compute HDF5 feature stores",
     "train": "train one model",
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",
     "tune": "choose thresholds on the validation clips of a run",
-    "convert": "label files from any form into any other",
+    "convert": "convert label files between formats",
     "detect": "onsets and offsets for any recording",
     "saliency": "gradients of the outputs as maps (crnn_weak.experiments.saliency_maps)",
     "report": "one HTML page for a run or a grid",
     "demo": "synthesize a street scene, detect its events, show both",
     "export": "a model as SavedModel, ONNX or LiteRT (tflite)",
-    "doctor": "versions, devices, disk and optional extras of this installation",
-    "completion": "a script that completes commands and options in a shell",
+    "doctor": "versions, backend, devices and disk of this installation",
 }
+#: import name -> name on PyPI, where they differ
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
+    _prepare_streams()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((argument for argument in arguments if argument in COMMANDS), None)
+    return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
 
 
 def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
@@ -59,6 +72,90 @@ def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _run(command: str | None, arguments: Sequence[str]) -> int:
+    parser = build_parser([command] if command else [])
+    args = parser.parse_args(arguments)
+    if args.version:
+        print(version_line())
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    for before, argument in pairwise(["", *arguments]):
+        if not argument or (argument.startswith("--") and argument.endswith("=") and argument.count("=") == 1):
+            name = argument.rstrip("=") or before
+            raise ConfigError(f"an empty argument{f' after {name}' if name else ''}: give a value, or omit it.")
+    log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+    module = importlib.import_module(f"crnn_weak.commands.{args.command}")
+    return int(module.run(args) or 0)
+
+
+def version_line() -> str:
+    """Return one line: the package's version, Keras' and the backend's."""
+    from crnn_weak import __version__
+    from crnn_weak.environment import BACKEND_PACKAGES, backend_name, installed_version
+
+    backend = backend_name()
+    keras = installed_version("keras") or "(not installed)"
+    of_backend = installed_version(*BACKEND_PACKAGES.get(backend, (backend,))) or "(not installed)"
+    return f"crnn-weak {__version__}, Keras {keras}, backend {backend} {of_backend}"
+
+
+# --- errors and streams ----------------------------------------------------------------------------------------------
+
+
+def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
+    """Run `call()` and return its exit code; an error that the user can correct is printed as one line.
+
+    The exit code is 2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt, 141 where the
+    reader of standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
+    """
+    try:
+        try:
+            code = int(call() or 0)
+        except SystemExit as end:  # --help, or a usage error that argparse has printed
+            code = int(end.code or 0)
+        sys.stdout.flush()  # here, not at the interpreter's end, where an error would be a traceback
+        return code
+    except CrnnWeakError as error:
+        message = str(error)
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] == "crnn_weak":
+            raise
+        message = _missing_package(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        message = _advice(error)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted. Rerun the same command to resume.", file=sys.stderr)
+        return 130
+    print(f"{prog}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
+    return 2
+
+
+def _missing_package(error: ImportError) -> str:
+    module = str(error.name).partition(".")[0]
+    package = _DISTRIBUTIONS.get(module, module)
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {package} is not installed. pip install {package}, or pip install -r requirements.txt"
+    return (
+        f"the package {package} cannot be imported ({error}). Install it again: pip install --force-reinstall {package}"
+    )
+
+
+def _advice(error: OSError) -> str:
+    """Return the message of an error of the operating system: the place, the reason, the way out."""
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    reason = f"{place}{error.strerror or error}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason} Free some space, then rerun the same command; finished work is kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{reason} Change the permissions, or choose another place."
+    return reason
+
+
 class _StderrHandler(logging.Handler):
     """Writes to what ``sys.stderr`` is at the time, not to what it was when the handler was made."""
 
@@ -72,49 +169,6 @@ def log_to_stderr(level: int) -> None:
     logger.setLevel(level)
     if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
         logger.addHandler(_StderrHandler())
-
-
-def _advice(error: OSError) -> str:
-    """Return the message of an error of the operating system: the place, the reason, the way out."""
-    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    reason = f"{place}{error.strerror or error}."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{reason} Free some space, then start the same command again; finished work is kept."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{reason} Change the permissions, or choose another place."
-    return reason
-
-
-def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
-    """Run `call()` and return its exit code; an error that the user can mend is printed as one line.
-
-    Returns
-    -------
-    int
-        2 for a user's error and for one of the disk, 130 for an interrupt, 141 where the reader of standard output has
-        ended (``| head``); otherwise the result of `call`, 0 for None.
-    """
-    try:
-        try:
-            code = int(call() or 0)
-        except SystemExit as end:  # --help, or a usage error that argparse has printed
-            code = int(end.code or 0)
-        sys.stdout.flush()  # here, not at the interpreter's end, where an error would be a traceback
-        return code
-    except CrnnWeakError as error:
-        message = str(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        message = _advice(error)
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted; start the same command again to go on.", file=sys.stderr)
-        return 130
-    from crnn_weak.files import visible  # not at import: it costs the half of --help
-
-    print(f"{prog}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
-    return 2
 
 
 def _prepare_streams() -> None:
@@ -135,29 +189,94 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
-    _prepare_streams()
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = next((argument for argument in arguments if argument in COMMANDS), None)
-    return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
+# --- options that several commands share -----------------------------------------------------------------------------
 
 
-def _run(command: str | None, arguments: Sequence[str]) -> int:
-    parser = build_parser([command] if command else [])
-    args = parser.parse_args(arguments)
-    if args.version:
-        from crnn_weak.versions import version_line
+def add_config(parser: argparse.ArgumentParser, *, preset: str = "paper", settings: Sequence[str] = ()) -> None:
+    """Add --preset, --config, --set, --data and the short forms of the settings that are asked for most.
 
-        print(version_line())
-        return 0
-    if args.command is None:
-        parser.print_help()
-        return 2
-    for before, argument in pairwise(["", *arguments]):
-        if not argument or (argument.startswith("--") and argument.endswith("=") and argument.count("=") == 1):
-            name = argument.rstrip("=") or before
-            raise ConfigError(f"an empty argument{f' after {name}' if name else ''}: give a value, or leave it out.")
-    log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
-    module = importlib.import_module(f"crnn_weak.commands.{args.command}")
-    return int(module.run(args) or 0)
+    Without preset, file and data, the configuration is `preset` with `settings` (as for --set).
+    """
+    from crnn_weak.config import DATA_SETTINGS, PRESETS
+
+    group = parser.add_argument_group("configuration")
+    default = " ".join([preset, *settings])
+    group.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: {default})")
+    group.add_argument("--config", metavar="FILE", help="TOML file of settings")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting, e.g. training.epochs=3"
+    )
+    for option, metavar, setting, text in (
+        ("--data", "SOURCE", "data.source", ", ".join(DATA_SETTINGS)),
+        ("--audio", "FOLDER", "data.root", "the recordings"),
+        ("--metadata", "PATH", "data.metadata", "label files or tag file"),
+        ("--events", "PATH", "data.events", "event file (folder)"),
+        ("--input-format", "NAME", "data.input_format", "format of these label files (folder)"),
+        ("--head", "NAME", "model.weak_head", "weak head, e.g. max_dense"),
+    ):
+        group.add_argument(option, metavar=metavar, help=f"{text}: --set {setting}={metavar}")
+    group.add_argument("--print-config", action="store_true", help="print the whole configuration as TOML and exit")
+    parser.set_defaults(default_preset=preset, default_settings=settings)
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add --jobs and --cache."""
+    from crnn_weak.parallel import default_jobs
+
+    group = parser.add_argument_group("work")
+    group.add_argument("--jobs", type=_jobs, default=default_jobs(), metavar="N", help="processes (default: all CPUs)")
+    group.add_argument("--cache", metavar="FOLDER", help="synthetic clips and feature stores (default: cache)")
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer of 1 or more")
+    return int(text)
+
+
+def loss_weights(text: str) -> tuple[float, float]:
+    """Return the strong and the weak weight of an argument ``STRONG:WEAK``, or of the name of a run folder."""
+    try:
+        strong, weak = (float(part) for part in text.replace("_", ":").split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected STRONG:WEAK, e.g. 1:0.02") from None
+    return strong, weak
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Return the configuration: preset, then file, then options, then --set; print it and exit where asked."""
+    from crnn_weak import config as configuration
+
+    config = configuration.preset(args.preset or args.default_preset)
+    asks_for_data = args.data or any(text.startswith("data.source") for text in args.set)
+    if not (args.preset or args.config or asks_for_data):
+        config = configuration.apply_overrides(config, args.default_settings)
+    if args.config:
+        config = configuration.load_config(args.config, config)
+    if args.preset and config.preset != args.preset:
+        raise ConfigError(f"--preset {args.preset}: {args.config} names preset {config.preset!r}. Omit one of them.")
+    data = {
+        "source": args.data, "root": args.audio, "metadata": args.metadata, "events": args.events,
+        "input_format": args.input_format,
+    }  # fmt: skip
+    given = {"data": {name: value for name, value in data.items() if value is not None}}
+    if args.head is not None:
+        given["model"] = {"weak_head": args.head}
+    config = configuration.apply_overrides(configuration.from_dict(given, config), args.set)
+    if args.print_config:
+        print(configuration.to_toml(config), end="")
+        raise SystemExit(0)
+    return config
+
+
+def cache_folder(args: argparse.Namespace) -> Path:
+    """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
+    path = Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path}: expected a folder for synthesized clips and stores. Choose another with --cache.")
+    return path
+
+
+def shows_progress(args: argparse.Namespace) -> bool:
+    """Return whether to show bars: on a terminal, unless --quiet."""
+    return sys.stderr.isatty() and not getattr(args, "quiet", False)

@@ -1,4 +1,4 @@
-"""The exception family, and the one place that words a misspelled name.
+"""The exception family, and the wording of misspelled names and names from outside.
 
 Every error that a user can cause derives from `CrnnWeakError`. The command line prints its message as one line
 and exits with 2; any other exception is a bug and keeps its traceback. A message says what was wrong, where,
@@ -10,20 +10,6 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Iterable
-
-__all__ = [
-    "ClipError",
-    "ConfigError",
-    "CrnnWeakError",
-    "DataError",
-    "DependencyError",
-    "FeatureStoreError",
-    "LabelError",
-    "ModelFileError",
-    "RunError",
-    "nearest_names",
-]
-
 
 #: Longest message; a damaged file's content in it is cut in the middle, since the advice stands at the end.
 _LONGEST = 1000
@@ -42,7 +28,7 @@ class ConfigError(CrnnWeakError, ValueError):
 
 
 class DataError(CrnnWeakError, ValueError):
-    """A label file, an audio file or an array does not hold what it should."""
+    """A label file, an audio file or an array does not contain what it should."""
 
 
 class LabelError(DataError):
@@ -69,50 +55,9 @@ class DependencyError(CrnnWeakError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
 
-def _code_points(name: str, other: str) -> str:
-    """Return a sentence on how two names that look alike differ, or "" where a reader sees the difference.
-
-    Examples
-    --------
-    >>> _code_points("C\\u0430r", "Car")
-    'They differ in U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A.'
-    >>> _code_points("Bar", "Car")
-    ''
-    """
-    differing = [
-        (name[a:b], other[c:d])
-        for tag, a, b, c, d in difflib.SequenceMatcher(None, name, other, autojunk=False).get_opcodes()
-        if tag != "equal"
-    ]
-    changed = "".join(left + right for left, right in differing)
-    if len(changed) > 8 or all(sign.isascii() and not sign.isspace() for sign in changed):
-        return ""
-
-    def spell(text: str) -> str:
-        return " ".join(f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".strip() for sign in text) or "nothing"
-
-    return f"They differ in {', '.join(f'{spell(left)} against {spell(right)}' for left, right in differing)}."
-
-
 def nearest_names(name: str, known: Iterable[str], *, n: int = 3) -> str:
-    """Return the tail of an error message that offers the known names nearest to `name`.
+    """Return the tail of an error message: the known names nearest to `name`, or the list of them.
 
-    Parameters
-    ----------
-    name : str
-        What was asked for.
-    known : iterable of str
-        What there is.
-    n : int
-        The most names to offer.
-
-    Returns
-    -------
-    str
-        ``"Did you mean 'epochs'?"``, or the list of the known names where none is near.
-
-    Examples
-    --------
     >>> nearest_names("epoch", ["epochs", "seed"])
     "Did you mean 'epochs'?"
     >>> nearest_names("zzz", ["epochs", "seed"])
@@ -126,3 +71,34 @@ def nearest_names(name: str, known: Iterable[str], *, n: int = 3) -> str:
     shown = ", ".join(map(repr, known[:20]))
     more = f", ... ({len(known)} in all)" if len(known) > 20 else ""
     return f"Known: {shown}{more}."
+
+
+def _code_points(name: str, other: str) -> str:
+    """Return a sentence on how two names that look alike differ, or "" where a reader sees the difference.
+
+    >>> _code_points("C\\u0430r", "Car")
+    'They differ in U+0430 CYRILLIC SMALL LETTER A against U+0061 LATIN SMALL LETTER A.'
+    >>> _code_points("Bar", "Car")
+    ''
+    """
+    opcodes = difflib.SequenceMatcher(None, name, other, autojunk=False).get_opcodes()
+    differing = [(name[a:b], other[c:d]) for tag, a, b, c, d in opcodes if tag != "equal"]
+    changed = "".join(left + right for left, right in differing)
+    if len(changed) > 8 or all(sign.isascii() and not sign.isspace() for sign in changed):
+        return ""
+
+    def spell(text: str) -> str:
+        return " ".join(f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".strip() for sign in text) or "nothing"
+
+    return f"They differ in {', '.join(f'{spell(left)} against {spell(right)}' for left, right in differing)}."
+
+
+def visible(text: str) -> str:
+    """Return the text in one line, with control and format characters as Python escapes.
+
+    >>> visible("dog\\x1b[31m\\ncat")
+    'dog\\\\x1b[31m\\\\ncat'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import filelock
 import msgspec
 
-from crnn_weak.errors import CrnnWeakError, RunError
+from crnn_weak.errors import CrnnWeakError, RunError, visible
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -328,17 +328,6 @@ def _reason(fault: Exception) -> str:
 
 
 # --- names from outside ----------------------------------------------------------------------------------------------
-
-
-def visible(text: str) -> str:
-    """Return the text in one line, with control and format characters as Python escapes.
-
-    >>> visible("dog\\x1b[31m\\ncat")
-    'dog\\\\x1b[31m\\\\ncat'
-    """
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
 
 
 def escape_markdown(text: str) -> str:

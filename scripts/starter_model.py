@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.cli import run_guarded
 from crnn_weak.errors import DataError, RunError
 
@@ -103,10 +103,10 @@ def _train(args: argparse.Namespace) -> Path:
     from crnn_weak.runs.prepare import prepare
     from crnn_weak.runs.train_and_score import RunTask, train_and_score
 
-    config = options.read_config(args)
+    config = cli.read_config(args)
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"
-    progress = options.shows_progress(args)
-    prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    progress = cli.shows_progress(args)
+    prepared = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     write_json(RunFiles(folder).data, prepared.data)
     train_and_score(RunTask(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
     return folder
@@ -118,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_config(parser, preset="quick")
-    options.add_work(parser)
+    cli.add_config(parser, preset="quick")
+    cli.add_work(parser)
     group = parser.add_argument_group("starter model")
     group.add_argument("--run", metavar="RUN", help="take this finished run, train nothing")
     group.add_argument("--runs", default="runs/starter", metavar="FOLDER", help="train here (default: runs/starter)")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recordings when it is a file.",
         epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out lists",
     )
-    options.add_config(check)
-    options.add_work(check)
+    cli.add_config(check)
+    cli.add_work(check)
     check.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
     check.add_argument("--decode", action="store_true", help="decode every file instead of reading its header")
     check.add_argument("--sha256", action="store_true", help="put the files' checksums into the lists")
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="example: crnn-weak data make scenes --audio ESC-50 --set data.n_train=2000",
     )
     make.add_argument("source", choices=("street", "scenes"))
-    options.add_config(make, preset="quick")
-    options.add_work(make)
+    cli.add_config(make, preset="quick")
+    cli.add_work(make)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,14 +62,14 @@ def _check(args: argparse.Namespace) -> int:
             args.data = "dcase2017_task4"
         elif args.metadata or args.events:
             args.data = "folder"
-    config = options.read_config(args)
+    config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
     from crnn_weak.data.check import check_dataset
 
     if args.out and not args.overwrite and any(Path(args.out).glob("clips.tsv")):
         raise DataError(f"{args.out}: lists are there already; give --overwrite or another folder.")
-    progress = options.shows_progress(args)
-    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=progress)
+    progress = cli.shows_progress(args)
+    dataset = open_dataset(config, cli.cache_folder(args), jobs=args.jobs, progress=progress)
     report = check_dataset(
         dataset,
         splits=args.split,
@@ -123,13 +123,13 @@ def _make(args: argparse.Namespace) -> int:
     if args.data not in (None, args.source):
         raise ConfigError(f"data make {args.source} --data {args.data}: name one source.")
     args.data = args.source
-    config = options.read_config(args)
+    config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
 
     started = time.monotonic()
-    dataset = open_dataset(config, options.cache_folder(args), jobs=args.jobs, progress=options.shows_progress(args))
+    dataset = open_dataset(config, cli.cache_folder(args), jobs=args.jobs, progress=cli.shows_progress(args))
     counts = ", ".join(f"{len(dataset.clips(split))} {split}" for split in dataset.splits)
-    folder = getattr(dataset, "metadata_folder", options.cache_folder(args))
+    folder = getattr(dataset, "metadata_folder", cli.cache_folder(args))
     print(f"{folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
     print(dataset.provenance)
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.config import OperatingPointConfig, apply_overrides, preset
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
@@ -175,7 +175,7 @@ class _Output:
         # One recording shows its seconds, many are counted.
         many = self._n_recordings > 1
         unit, total = ("recording", self._n_recordings) if many else ("s", None)
-        hidden = not options.shows_progress(args)
+        hidden = not cli.shows_progress(args)
         self._bar = tqdm(total=total, unit=unit, unit_scale=not many, desc="detecting", disable=hidden)
 
     def __enter__(self) -> _Output:

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export and say where."""
     from crnn_weak.detection.detector import load, model_file
+    from crnn_weak.environment import prepare_environment
     from crnn_weak.files import write_json
-    from crnn_weak.model.environment import prepare_environment
 
     prepare_environment()
     from crnn_weak.model.export import FORMATS, check_export, export_model

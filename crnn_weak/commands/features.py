@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from crnn_weak import options
+from crnn_weak import cli
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="example: crnn-weak features build --preset quick --data folder --audio clips --metadata tags.tsv "
         "--out train.h5",
     )
-    options.add_config(build)
-    options.add_work(build)
+    cli.add_config(build)
+    cli.add_work(build)
     build.add_argument("--split", default="train", metavar="NAME", help="split of the data set (default: train)")
     build.add_argument("--out", required=True, metavar="FILE", help="the store to write")
     build.add_argument("--overwrite", action="store_true", help="replace FILE")
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    config = options.read_config(args)
+    config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
     from crnn_weak.features.build import build_store
 
-    work = {"jobs": args.jobs, "progress": options.shows_progress(args)}
-    dataset = open_dataset(config, options.cache_folder(args), **work)
+    work = {"jobs": args.jobs, "progress": cli.shows_progress(args)}
+    dataset = open_dataset(config, cli.cache_folder(args), **work)
     started = time.monotonic()
     with build_store(dataset, args.split, config.features, args.out, overwrite=args.overwrite, **work) as store:
         print(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")

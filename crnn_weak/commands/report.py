@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.errors import ConfigError, RunError
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="default: report.html in the folder")
     parser.add_argument(
         "--setting",
-        type=options.loss_weights,
+        type=cli.loss_weights,
         metavar="STRONG:WEAK",
         help="grid: whose classes and clips to show (default: best detection F)",
     )
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         setting=args.setting,
         n_clips=args.clips,
         wanted=args.clip,
-        audio_folders=(options.cache_folder(args), *args.audio),
+        audio_folders=(cli.cache_folder(args), *args.audio),
     )
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
     return 0

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.errors import ConfigError
 from crnn_weak.experiments.saliency_maps import DEFAULT_METHODS, Options, saliency_maps
 from crnn_weak.saliency.targets import METHODS, SPACES
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--class", dest="labels", action="append", default=[], metavar="NAME", help="default: the clip's true classes"
     )
     group.add_argument(
-        "--setting", type=options.loss_weights, metavar="STRONG:WEAK", help="of an experiment (default: the best)"
+        "--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of an experiment (default: the best)"
     )
     group.add_argument("--seed", type=int, metavar="N", help="of an experiment (default: the first)")
     group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")

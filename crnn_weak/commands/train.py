@@ -9,15 +9,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.config import Config
 from crnn_weak.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    options.add_config(parser, preset="paper")
-    options.add_work(parser)
+    cli.add_config(parser, preset="paper")
+    cli.add_work(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--strong", type=float, metavar="WEIGHT", help="--set loss_weights.strong=WEIGHT")
     group.add_argument("--weak", type=float, metavar="WEIGHT", help="--set loss_weights.weak=WEIGHT")
@@ -54,7 +54,7 @@ def _config(args: argparse.Namespace) -> Config:
         value = getattr(args, name)
         if value is not None:
             args.set.append(f"{section}.{name}={json.dumps(value)}")
-    config = options.read_config(args)
+    config = cli.read_config(args)
     if args.initial_model is None:
         if args.own_features:
             raise ConfigError("--own-features needs --from FILE, the model whose features to take.")
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "train" / name
-    progress = options.shows_progress(args)
+    progress = cli.shows_progress(args)
     files = RunFiles(make_folder(folder))
-    prepared = prepare(config, options.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    prepared = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     task = RunTask(
         config,
         str(prepared.train_store),

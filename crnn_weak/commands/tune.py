@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
-from crnn_weak import options
+from crnn_weak import cli
 from crnn_weak.errors import DataError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         min_gaps=args.min_gap,
         evaluation=config.evaluation,
         clip_seconds=config.features.clip_seconds,
-        show_progress=options.shows_progress(args),
+        show_progress=cli.shows_progress(args),
     )
     if math.isnan(result.before) or math.isnan(result.after):
         raise DataError(

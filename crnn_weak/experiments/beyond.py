@@ -296,9 +296,9 @@ def _figure(estimates: Mapping[str, Mapping[str, Estimate]], curves: Sequence[Se
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the experiment's options."""
-    from crnn_weak import options
+    from crnn_weak import cli
 
-    options.add_work(parser)
+    cli.add_work(parser)
     parser.add_argument("--design", required=True, metavar="FILE", help="TOML, e.g. experiments/beyond.toml")
     parser.add_argument("--out", metavar="FOLDER", help="default: runs/beyond/DESIGN")
     parser.add_argument("--audio", metavar="FOLDER", help="the recordings of data that need some")
@@ -312,7 +312,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the experiment and print its tables."""
-    from crnn_weak import options
+    from crnn_weak import cli
 
     design = restrict(read_design(args.design), args.entries, args.data)
     design.seeds = args.seeds or design.seeds
@@ -322,8 +322,8 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out) if args.out else Path("runs") / "beyond" / Path(args.design).stem
     if not args.only_table:
         run_design(
-            design, folder, options.cache_folder(args), audio=args.audio, known=known, jobs=args.jobs,
-            scheduler=args.scheduler, progress=options.shows_progress(args),
+            design, folder, cli.cache_folder(args), audio=args.audio, known=known, jobs=args.jobs,
+            scheduler=args.scheduler, progress=cli.shows_progress(args),
         )  # fmt: skip
     for data, text in write_tables(design, folder, known).items():
         print(f"{data}\n\n{text}")

@@ -190,13 +190,13 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the grid's options."""
-    from crnn_weak import options
+    from crnn_weak import cli
 
-    options.add_config(parser, preset="quick", settings=MAIN_JOB)
-    options.add_work(parser)
+    cli.add_config(parser, preset="quick", settings=MAIN_JOB)
+    cli.add_work(parser)
     group = parser.add_argument_group("grid")
     group.add_argument(
-        "--settings", nargs="+", type=options.loss_weights, metavar="STRONG:WEAK", help="default: the paper's seven"
+        "--settings", nargs="+", type=cli.loss_weights, metavar="STRONG:WEAK", help="default: the paper's seven"
     )
     group.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="mean and sd over them")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/loss_weight_grid/SOURCE-PRESET-HEAD")
@@ -211,9 +211,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and print the table."""
-    from crnn_weak import options
+    from crnn_weak import cli
 
-    config = options.read_config(args)
+    config = cli.read_config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "loss_weight_grid" / name
     if not args.resume and folder.exists() and any(folder.iterdir()):
@@ -225,9 +225,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--settings: one of them is named twice; expected distinct pairs STRONG:WEAK.")
     for strong, weak in settings:
         LossWeights(strong=strong, weak=weak)  # refuse bad weights before anything is made
-    grid = Grid(config, folder, options.cache_folder(args), settings, tuple(args.seeds))
+    grid = Grid(config, folder, cli.cache_folder(args), settings, tuple(args.seeds))
     began = time.perf_counter()
-    progress = options.shows_progress(args)
+    progress = cli.shows_progress(args)
     table = run_grid(grid, jobs=args.jobs, scheduler=args.scheduler, progress=progress, overwrite=args.overwrite)
     print(table.to_text())
     print(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")

@@ -3,6 +3,6 @@
 The environment is prepared here, because TensorFlow reads it once, at its own import.
 """
 
-from crnn_weak.model.environment import prepare_environment
+from crnn_weak.environment import prepare_environment
 
 prepare_environment()

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import keras
 
+from crnn_weak.environment import held_back_stderr
 from crnn_weak.errors import DependencyError, ModelFileError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.files import make_folder
-from crnn_weak.model.environment import held_back_stderr
 from crnn_weak.model.fast import layers as fast_layers
 
 

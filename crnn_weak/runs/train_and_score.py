@@ -141,7 +141,7 @@ def train_and_score(task: RunTask, *, overwrite: bool = False, **options: Any) -
 
 def _train_and_score(task: RunTask, options: dict[str, Any]) -> dict[str, Any]:
     # Late, so that the parent process, which only waits, needs no TensorFlow.
-    from crnn_weak.model.environment import set_threads
+    from crnn_weak.environment import set_threads
 
     config, files = task.config, task.files
     if config.training.deterministic:

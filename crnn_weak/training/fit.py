@@ -23,6 +23,7 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config, check_continues
+from crnn_weak.environment import environment
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
@@ -30,7 +31,6 @@ from crnn_weak.files import convert_document, delete_files, make_folder, read_js
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, reinitialize_weights
-from crnn_weak.model.environment import environment
 from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors

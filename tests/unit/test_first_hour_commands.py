@@ -1,7 +1,6 @@
-"""``--version``, doctor, completion, demo, export: what a new user types first, and what an issue report holds."""
+"""``--version``, doctor, demo, export: what a new user types first, and what an issue report holds."""
 
 import ast
-import builtins
 import json
 import re
 import subprocess
@@ -13,11 +12,10 @@ import numpy as np
 import pytest
 
 import crnn_weak
-from crnn_weak.cli import COMMANDS, main
+from crnn_weak.cli import main, version_line
 from crnn_weak.commands import doctor
+from crnn_weak.environment import backend_name, installed_version, prepare_environment
 from crnn_weak.errors import DependencyError
-from crnn_weak.model.environment import prepare_environment
-from crnn_weak.versions import backend_name, installed_version, version_line
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,24 +61,24 @@ def test_a_package_that_is_not_there_has_no_version():
 def test_doctor_prints_what_an_issue_report_needs(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    for text in (version_line(), "devices", "processors", "free here", "starter model", "libsndfile", "sed_eval"):
+    for text in (version_line(), "devices", "precision float32", "CPUs", "free here", "libsndfile", "sed_eval"):
         assert text in out
     assert "No problem found." in out
 
 
-def test_doctor_names_what_is_missing_and_how_to_get_it(capsys, monkeypatch):
+def test_doctor_names_what_is_missing_and_prints_the_rest(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "_REQUIRED", ("numpy", "no-such-distribution"))
-    monkeypatch.setattr(doctor, "EXTRAS", {"dask": doctor.Extra(("no-such-distribution",), "several machines")})
+    monkeypatch.setattr(doctor, "_EXTRAS", {"dask": (("no_such_package",), "grid --scheduler")})
+    monkeypatch.setattr(doctor, "_LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert "problem: missing: pip install no-such-distribution" in out
-    assert "not installed: several machines. pip install 'crnn-weak[dask]'" in out
-
-
-def test_doctor_survives_a_backend_that_cannot_be_used(capsys, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "theano")
-    assert main(["doctor"]) == 1
-    assert "problem: KERAS_BACKEND is 'theano': expected one of tensorflow" in capsys.readouterr().out
+    assert "no-such-distribution PROBLEM: not installed. pip install no-such-distribution" in out
+    assert "grid --scheduler: not installed. pip install 'crnn-weak[dask]'" in out
+    assert "PROBLEM: the Keras backend 'theano' is not installed" in out
+    assert "GB free. The default grid needs 2 GB" in out
+    assert "4 problem(s) found." in out
 
 
 def test_doctor_knows_the_requirements_and_extras_of_setup():
@@ -93,36 +91,20 @@ def test_doctor_knows_the_requirements_and_extras_of_setup():
     required = {re.split(r"[<>=]", text)[0] for text in ast.literal_eval(given["install_requires"])}
     assert set(doctor._REQUIRED) == required - {"setuptools"}
     extras = ast.literal_eval(given["extras_require"])
-    for name, extra in doctor.EXTRAS.items():
-        assert {re.split(r"[<>=]", text)[0] for text in extras[name]} == set(extra.packages)
+    for name, (packages, _) in doctor._EXTRAS.items():
+        assert {re.split(r"[<>=]", text)[0] for text in extras[name]} == set(packages)
 
 
-# --- completion -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_completion_script_has_every_command_and_option(capsys, shell):
-    pytest.importorskip("shtab", reason="the optional extra completion is not installed")
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for text in (*COMMANDS, "--threshold-free", "--settings"):
-        assert text in script
-    assert "--yardsticks" not in script  # former names are hidden
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-
-
-def test_completion_without_shtab_is_one_line(capsys, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name == "shtab":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    assert main(["completion", "bash"]) == 2
-    assert "pip install 'crnn-weak[completion]'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "missing", "code"),
+    [(["--help"], "msgspec", 0), (["train", "--help"], "msgspec", 2), (["data", "check"], "numpy", 2)],
+)
+def test_a_missing_package_is_one_line(arguments, missing, code):
+    script = f"import sys; sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == (code == 2)
+    assert (f"error: the package {missing} is not installed. pip install {missing}" in done.stderr) == (code == 2)
 
 
 # --- demo -----------------------------------------------------------------------------------------------------------

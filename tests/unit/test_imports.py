@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 
 #: From the ground up; a room may import from its own rung and from those before it in this list.
 RUNGS = (
-    ("errors", "files", "paper", "timing", "versions"),
+    ("errors", "files", "paper", "timing"),
     ("config",),
-    ("parallel", "run_files"),
+    ("parallel", "environment", "run_files"),
     ("labels", "audio"),
     ("synthesis", "data"),
     ("features",),
@@ -22,7 +22,7 @@ RUNGS = (
     ("detection",),
     ("runs", "saliency", "figures"),
     ("report",),
-    ("options", "cli"),  # the dispatcher loads a command by its name, so it is below the commands
+    ("cli",),  # the dispatcher loads a command by its name, so it is below the commands
     ("experiments",),
     ("commands",),
     ("__main__",),

@@ -180,7 +180,7 @@ class TestDask:
 
     def test_nobody_answers(self, monkeypatch):
         pytest.importorskip("distributed")
-        monkeypatch.setattr("crnn_weak.parallel.dask._CONNECT_SECONDS", 0.5)
+        monkeypatch.setattr("crnn_weak.parallel._CONNECT_SECONDS", 0.5)
         with pytest.raises(RunError, match="no Dask scheduler answers"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler="tcp://127.0.0.1:9"))
 

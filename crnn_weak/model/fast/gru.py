@@ -21,7 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from crnn_weak.model.environment import n_threads
+from crnn_weak.environment import n_threads
 
 
 def bidirectional_gru(

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from crnn_weak.model.environment import has_gpu
+from crnn_weak.environment import has_gpu
 
 _register = keras.saving.register_keras_serializable(package="crnn_weak")
 

@@ -1,24 +1,55 @@
-"""The environment of Keras: settings that must precede its import; versions, devices and threads afterwards."""
+"""What must precede the import of Keras, and afterwards its versions, devices and threads."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import importlib.util
+import json
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from crnn_weak.errors import DependencyError
-from crnn_weak.parallel.local import default_jobs
-from crnn_weak.versions import backend_name, installed_version
+from crnn_weak.parallel import default_jobs
 
+#: Keras backend -> distributions that provide it.
+BACKEND_PACKAGES = {
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
+    "jax": ("jax",),
+    "torch": ("torch",),
+    "openvino": ("openvino",),
+}
 _PACKAGES = (
     "crnn-weak", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scipy", "librosa", "h5py",
 )  # fmt: skip
+
+
+def installed_version(*packages: str) -> str | None:
+    """Return the version of the first installed one of several distributions, or None."""
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def backend_name() -> str:
+    """Return the backend that Keras will use: ``KERAS_BACKEND``, else ``keras.json``, else TensorFlow."""
+    named = os.environ.get("KERAS_BACKEND")
+    if named:
+        return named
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return str(json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
 
 
 def prepare_environment() -> None:
@@ -112,7 +143,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
         "n_cpus": os.cpu_count(),
-        "packages": {name: version for name in _PACKAGES if (version := installed_version(name)) is not None},
+        "packages": {name: found for name in _PACKAGES if (found := installed_version(name)) is not None},
     }
     if "keras" in sys.modules:
         import keras

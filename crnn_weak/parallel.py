@@ -1,0 +1,280 @@
+"""Independent tasks on local processes or on a Dask cluster.
+
+A task is a picklable function of one picklable argument that writes its results to files of its own and returns
+something small. It locks what it writes to (`crnn_weak.files.lock`): a worker presumed dead may still be running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunError
+
+log = logging.getLogger(__name__)
+
+#: How often lost workers are replaced before the task is blamed.
+_ROUNDS = 3
+#: Dask tasks submitted for each worker thread: one that runs and what keeps it from waiting for the next.
+_AHEAD = 3
+_POLL_SECONDS = 1.0
+_CONNECT_SECONDS = 10.0
+_LOST = (
+    "the connection to the Dask scheduler was lost. Start the scheduler and rerun the command: finished tasks are "
+    "kept, and tasks that still run on the workers are waited for."
+)
+
+
+def default_jobs() -> int:
+    """Return the number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def limit_threads(n_threads: int) -> None:
+    """Limit the numerical libraries of this process to `n_threads` threads; those already loaded keep theirs."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(n_threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(n_threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = str(n_threads)
+
+
+def run_tasks(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    *,
+    jobs: int,
+    n_threads: int = 1,
+    scheduler: str | None = None,
+    on_poll: Callable[[], None] = lambda: None,
+    share_last: bool = False,
+) -> Iterator[tuple[int, Any]]:
+    """Yield (index, result) of each task as it ends; a task that raises ends the others and raises here.
+
+    `jobs` local processes of `n_threads` threads each, or the Dask cluster at `scheduler` (``tcp://host:port``;
+    ``local`` for `jobs` Dask workers on this machine). The tasks of a worker that dies are run again. `on_poll` is
+    called about once a second. `share_last` is for long local tasks: if at most half of the workers would have
+    a task in the last round, those tasks begin with the round before, in workers of their own, and share its CPUs.
+    Seven equal tasks on two CPUs then take 3.5 times as long as one, not 4.
+    """
+    if scheduler is not None and tasks:
+        yield from _run_on_dask(function, tasks, scheduler, jobs, n_threads, on_poll)
+        return
+    waiting = dict(enumerate(tasks))
+    for _ in range(_ROUNDS):
+        with contextlib.suppress(BrokenProcessPool):
+            for index, result in _run_on_pool(function, waiting, jobs, n_threads, on_poll, share_last):
+                del waiting[index]
+                yield index, result
+            return
+        log.warning("a worker process was lost; %d tasks are not finished", len(waiting))
+    raise RunError(
+        f"{len(waiting)} tasks: their worker processes ended without an answer, {_ROUNDS} times. Was memory short "
+        "(the kernel's log names a killed process)? Rerun with fewer --jobs; finished tasks are kept."
+    )
+
+
+# --- local processes -------------------------------------------------------------------------------------------------
+
+
+def _run_on_pool(
+    function: Callable[[Any], Any], tasks: dict[int, Any], jobs: int, n_threads: int, on_poll: Callable[[], None],
+    share_last: bool,
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    first = list(tasks.items())
+    n_last = len(first) % jobs if share_last and len(first) > jobs else 0
+    if n_last > jobs // 2:
+        n_last = 0  # little to gain, and memory for twice the workers
+    last = [first.pop() for _ in range(n_last)]
+    pools = [
+        ProcessPoolExecutor(max(1, min(jobs, len(part))), context, _begin_worker, (n_threads,))
+        for part in (first, last)
+    ]
+    futures: dict[Future[Any], int] = {}
+    try:
+        futures.update({pools[0].submit(function, task): index for index, task in first})
+        pending = set(futures)
+        while pending:
+            if last and len(pending) <= jobs:
+                begun = {pools[1].submit(function, task): index for index, task in last}
+                futures, pending, last = futures | begun, pending | set(begun), []
+            done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            on_poll()
+            # Completed tasks first: a failed one raises.
+            for future in sorted(done, key=lambda future: future.exception() is not None):
+                yield futures[future], future.result()
+    except BaseException:
+        for pool in pools:
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+        raise
+    finally:
+        for pool in pools:
+            pool.shutdown()
+
+
+def _begin_worker(n_threads: int) -> None:
+    limit_threads(n_threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker as soon as its parent has ended: a grid that restarts never has two processes in one folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+# --- Dask ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A user's error, which is not retried, so it travels as a result."""
+
+    error: CrnnWeakError
+
+
+@dataclass(frozen=True)
+class _DaskTask:
+    """`function` as a worker calls it: in the folder and with the threads of the process that asks."""
+
+    function: Callable[[Any], Any]
+    n_threads: int
+    folder: str
+
+    def __call__(self, argument: Any) -> Any:
+        limit_threads(self.n_threads)
+        host = socket.gethostname()
+        try:
+            os.chdir(self.folder)
+        except OSError:
+            message = f"worker {host}: does not see the folder {self.folder}. Every worker needs all folders under the "
+            return _Refusal(RunError(f"{message}same paths as the process that starts the tasks."))
+        try:
+            return self.function(argument)
+        except CrnnWeakError as error:
+            return _Refusal(type(error)(f"worker {host}: {error}"))
+
+
+def _run_on_dask(
+    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, jobs: int, n_threads: int,
+    on_poll: Callable[[], None],
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    task_here = _DaskTask(function, n_threads, os.getcwd())
+    with _client(scheduler, min(jobs, len(tasks))) as client:
+        waiting = iter(enumerate(tasks))
+        submitted: dict[Any, int] = {}
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        counted, n_workers = -1e9, 1
+        try:
+            while True:
+                # Bounded: neither the cluster nor this process holds more than a few tasks for each worker.
+                if time.monotonic() - counted > 1.0:
+                    counted, n_workers = time.monotonic(), _n_worker_threads(client)
+                while len(submitted) < _AHEAD * n_workers and (item := next(waiting, None)) is not None:
+                    future = client.submit(task_here, item[1], pure=False, retries=2)
+                    submitted[future] = item[0]
+                    future.add_done_callback(ended.put)
+                if not submitted:
+                    return
+                with contextlib.suppress(queue.Empty):
+                    future = ended.get(timeout=_POLL_SECONDS)
+                    yield submitted.pop(future), _result(future)
+                on_poll()
+        finally:
+            with contextlib.suppress(Exception):  # the scheduler may have ended
+                client.cancel(list(submitted))
+
+
+def _result(future: Any) -> Any:
+    from distributed.scheduler import KilledWorker
+
+    try:
+        result = future.result()
+    except KilledWorker as error:
+        raise RunError(
+            f"a task was given up: {error.allowed_failures + 1} workers died under it, the last on "
+            f"{error.last_worker.address}. Was memory short there? Rerun the command; finished tasks are kept."
+        ) from None
+    except CancelledError:
+        raise RunError(_LOST) from None
+    if isinstance(result, _Refusal):
+        raise result.error
+    return result
+
+
+@contextlib.contextmanager
+def _client(scheduler: str, n_workers: int) -> Iterator[Any]:
+    try:
+        import distributed
+    except ImportError:
+        raise DependencyError(
+            f"scheduler {scheduler!r}: Dask is not installed. pip install 'crnn-weak[dask]', or omit --scheduler to "
+            "use the processes of this machine."
+        ) from None
+    if scheduler != "local" and "://" not in scheduler:
+        raise ConfigError(f"scheduler = {scheduler!r}: expected tcp://host:port or 'local'.")
+    with contextlib.ExitStack() as stack:
+        address: Any = scheduler
+        if scheduler == "local":
+            # One thread each; no limit of memory, at which Dask would pause a worker in the middle of a fit.
+            address = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=None,
+                    dashboard_address=":0", silence_logs=logging.CRITICAL,
+                )
+            )  # fmt: skip
+        try:
+            client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(
+                f"scheduler {scheduler!r}: no Dask scheduler answers ({reason}). Start one with `dask scheduler` and "
+                "workers with `dask worker ADDRESS --nthreads 1`."
+            ) from None
+        # `_result` reports a lost connection in one line; Dask would add a traceback.
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        stack.enter_context(client)
+        expected = _versions()
+        for worker, found in client.run(_versions).items():
+            if found != expected:  # results could differ, and pickles do
+                raise RunError(
+                    f"worker {worker}: has {found}, expected {expected}. Install the same versions everywhere."
+                )
+        if not client.nthreads():
+            log.warning("%s: no workers yet; start some with `dask worker`", scheduler)
+        yield client
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("crnn-weak", "keras", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _n_worker_threads(client: Any) -> int:
+    """Return the threads of the cluster's workers, at least 1: without workers, tasks wait for the first."""
+    try:
+        return max(1, sum(client.nthreads().values()))
+    except OSError:
+        raise RunError(_LOST) from None
