@@ -1,8 +1,8 @@
-"""A grid of loss weights: cells side by side in one-thread processes against one after another with all threads.
+"""A grid of loss weights: runs side by side in one-thread processes against one after another with all threads.
 
-    python benchmarks/grid.py [--cells 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
+    python benchmarks/grid.py [--runs 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
 
-Every rival runs the same cells (`train_and_score`: train, score, count) on the same feature
+Every rival trains the same runs (`train_and_score`: train, score, count) on the same feature
 stores of synthesized sounds, each round in new processes and new folders, so that imports and compilation are
 counted. The naive loop is one process with all the machine's threads that does one cell after the other.
 """
@@ -24,19 +24,21 @@ from common import alternate, report
 from store import N_SOUNDS, make_sounds, write_store
 
 from crnn_weak.config import Config, preset
-from crnn_weak.experiments.loss_weight_grid import SETTINGS, Grid
+from crnn_weak.experiments.loss_weight_grid import SETTINGS
 from crnn_weak.features.store import StoreHeader
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.parallel import default_jobs, run_tasks
-from crnn_weak.runs.train_and_score import RunTask, train_and_score
+from crnn_weak.runs.grid import Grid
+from crnn_weak.runs.run import Run
+from crnn_weak.runs.train import train_and_score
 
 # The naive loop: what a user would write. Its process has all threads.
 _LOOP = """
 import pickle, sys
-from crnn_weak.runs.train_and_score import train_and_score
-for cell in pickle.load(open(sys.argv[1], "rb")):
-    train_and_score(cell)
+from crnn_weak.runs.train import train_and_score
+for run in pickle.load(open(sys.argv[1], "rb")):
+    train_and_score(run)
 """
 
 
@@ -58,49 +60,50 @@ def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
     write_store(path, header, make_sounds(config.features), moved=True)
 
 
-def make_cells(folder: Path, runs: Path, n_cells: int, epochs: int) -> list[RunTask]:
-    """Return the first cells of a grid: the paper's settings, seed after seed."""
+def make_runs(folder: Path, runs: Path, n_runs: int, epochs: int) -> list[Run]:
+    """Return the first runs of a grid: the paper's settings, seed after seed."""
     base = preset("quick")
     config = dataclasses.replace(base, training=dataclasses.replace(base.training, epochs=epochs, patience=0))
-    seeds = tuple(range(-(-n_cells // len(SETTINGS))))
-    return Grid(config, runs, folder, SETTINGS, seeds).tasks(folder / "train.h5", folder / "test.h5")[:n_cells]
+    seeds = tuple(range(-(-n_runs // len(SETTINGS))))
+    data = {"train_store": str(folder / "train.h5"), "test_store": str(folder / "test.h5")}
+    return Grid(runs, config, SETTINGS, seeds).planned_runs(data)[:n_runs]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=7)
+    parser.add_argument("--runs", dest="n_runs", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--clips", type=int, default=2000, help="for training; a fifth as many for testing")
     parser.add_argument("--jobs", type=int, default=default_jobs())
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--dask", action="store_true", help="also the same cells on a local Dask cluster")
-    parser.add_argument("--new-processes", action="store_true", help="also a loop with a new process for each cell")
+    parser.add_argument("--dask", action="store_true", help="also the same runs on a local Dask cluster")
+    parser.add_argument("--new-processes", action="store_true", help="also a loop with a new process for each run")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="grid-benchmark-"))
     n_rounds = 0
 
-    def new_cells() -> list[RunTask]:
+    def new_runs() -> list[Run]:
         nonlocal n_rounds
         n_rounds += 1
-        return make_cells(folder, folder / f"round-{n_rounds}", args.cells, args.epochs)
+        return make_runs(folder, folder / f"round-{n_rounds}", args.n_runs, args.epochs)
 
     def side_by_side(scheduler: str | None = None) -> None:
-        done = list(run_tasks(train_and_score, new_cells(), jobs=args.jobs, scheduler=scheduler))
-        assert len(done) == args.cells
+        done = list(run_tasks(train_and_score, new_runs(), jobs=args.jobs, scheduler=scheduler))
+        assert len(done) == args.n_runs
 
-    def alone(cells: Sequence[RunTask]) -> None:
+    def alone(runs: Sequence[Run]) -> None:
         job = folder / "job.pickle"
-        job.write_bytes(pickle.dumps(list(cells)))
+        job.write_bytes(pickle.dumps(list(runs)))
         subprocess.run([sys.executable, "-c", _LOOP, str(job)], check=True)
 
     rivals: dict[str, Callable[[], object]] = {
         "side by side": side_by_side,
-        "one after another": lambda: alone(new_cells()),
+        "one after another": lambda: alone(new_runs()),
     }
     if args.dask:
         rivals["side by side, Dask"] = lambda: side_by_side("local")
     if args.new_processes:
-        rivals["one after another, new processes"] = lambda: [alone([cell]) for cell in new_cells()]
+        rivals["one after another, new processes"] = lambda: [alone([run]) for run in new_runs()]
     try:
         config = preset("quick")
         make_store(folder / "train.h5", config, args.clips, "train")
@@ -111,12 +114,12 @@ def main() -> None:
     report(
         "grid",
         timings,
-        n_items=args.cells,
-        unit="cells",
+        n_items=args.n_runs,
+        unit="runs",
         ours="side by side",
         packages=["tensorflow", "tensorflow-cpu", "keras", "distributed"],
         preset="quick",
-        cells=args.cells,
+        runs=args.n_runs,
         epochs=args.epochs,
         clips=args.clips,
         jobs=args.jobs,

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "train": "train one model",
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",
+    "beyond": "compare runs of a declared design (crnn_weak.experiments.beyond)",
     "tune": "choose thresholds on the validation clips of a run",
     "convert": "convert label files between formats",
     "detect": "onsets and offsets for any recording",

@@ -1,88 +1,61 @@
-"""The files of a run folder and of a grid folder: their names, and the documents among them.
+"""The files of run and grid folders: names, documents, and whether a folder may be continued.
 
-No other module names these files. A *run* is one trained model with its scores; a *grid* is a folder of runs,
-``<strong>_<weak>/seed-<n>``, with a table over them.
+A *run* is one trained model with its scores; a *grid* is a folder of runs, ``<strong>_<weak>/seed-<n>``, with a table
+over them. No other module names these files.
 """
 
 from __future__ import annotations
 
-import abc
 import csv
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.files import convert_document, read_json, replace_file
 
-__all__ = [
-    "FitState",
-    "GridFiles",
-    "RunData",
-    "RunEnvironment",
-    "RunFiles",
-    "RunMetrics",
-    "Split",
-    "read_history",
-    "read_optional",
-    "write_history",
-]
-
 _AGAIN = "Start the command that wrote it again."
+_WAYS_OUT = "Choose another folder with --out, or start over with --overwrite."
 
 
 def _named(name: str, doc: str) -> Any:
     return property(lambda files: files.folder / name, doc=doc)
 
 
-class _Files(abc.ABC):
-    """The files that the folders of a run and of a grid share."""
+class _Files:
+    """Files that the folders of a run and of a grid share."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     config = _named("config.toml", "the whole configuration")
     data = _named("data.json", "provenance, classes, coverage, stores and recordings: `RunData`")
-    environment = _named("environment.json", "versions, machine, devices")
+    environment = _named("environment.json", "versions, machine, devices: `RunEnvironment`")
     report = _named("report.html", "the page of `crnn-weak report`")
     model_card = _named("model-card.md", "the model card of `crnn-weak report --model-card`")
     saliency = _named("saliency", "folder of saliency maps")
 
     def saliency_files(self) -> list[Path]:
-        """Return the saliency maps and their tables, as far as there are any."""
+        """Return the saliency maps and their tables."""
         return [path for path in self.saliency.glob("*") if path.is_file()]
-
-    @abc.abstractmethod
-    def written(self) -> list[Path]:
-        """Return the files that the package writes there, in an order in which they may be deleted."""
 
     def is_begun(self) -> bool:
         """Return whether the package has begun to write there."""
         return self.config.exists()
 
-    def check_own(self) -> None:
-        """Refuse a folder whose files of such names are not those of a run or a grid.
-
-        Raises
-        ------
-        RunError
-            The message names one.
-        """
-        if self.is_begun():
-            return
-        other = [path.name for path in self.written() if path.exists() and path != self.data]
-        if other:
-            raise RunError(
-                f"{self.folder}: holds {other[0]}, which would be replaced. Choose another folder with --out."
-            )
+    def written(self) -> list[Path]:
+        """Return the files that the package writes there, in an order in which they may be deleted."""
+        raise NotImplementedError
 
 
 class RunFiles(_Files):
     """Paths of a run folder's files."""
 
-    identity = _named("identity.json", "what the run's results depend on beside its configuration")
+    identity = _named("identity.json", "the data and models that the results depend on: `Identity`")
     split = _named("split.json", "ids of the training and the validation clips: `Split`")
     last_model = _named("last.keras", "after every epoch: weights, optimizer and the state of the fit")
     best_model = _named("best.keras", "the epoch with the lowest validation loss")
@@ -90,11 +63,11 @@ class RunFiles(_Files):
     state = _named("state.json", "whether the fit has ended: `FitState`")
     scores = _named("scores.h5", "of the test clips")
     validation_scores = _named("validation_scores.h5", "of the validation clips")
-    evaluation_scores = _named("evaluation_scores.h5", "of the challenge's evaluation set, where it is at hand")
+    evaluation_scores = _named("evaluation_scores.h5", "of the challenge's evaluation set, where its audio exists")
     events = _named("events.tsv", "detected events of the test clips")
     tags = _named("tags.tsv", "estimated tags of the test clips")
     operating_point = _named("operating_point.json", "thresholds and post-processing that `crnn-weak tune` chose")
-    metrics = _named("metrics.json", "written last: its presence says that the run is whole")
+    metrics = _named("metrics.json", "`RunMetrics`; written last, so a folder that has it is complete")
     comparison = _named("comparison.json", "tuned on validation clips, counted on test clips (experiment beyond)")
     tensorboard = _named("tensorboard", "folder of TensorBoard logs")
 
@@ -105,9 +78,8 @@ class RunFiles(_Files):
     def of_best_model(self) -> list[Path]:
         """Return the files that follow from the trained model, in an order in which they may be deleted."""
         return [
-            self.report, self.model_card, *self.saliency_files(), self.comparison, self.metrics,
-            self.operating_point, self.scores, self.validation_scores,
-            self.evaluation_scores, self.events, self.tags,
+            self.report, self.model_card, *self.saliency_files(), self.comparison, self.metrics, self.operating_point,
+            self.scores, self.validation_scores, self.evaluation_scores, self.events, self.tags,
         ]  # fmt: skip
 
     def written(self) -> list[Path]:
@@ -121,10 +93,9 @@ class RunFiles(_Files):
 class GridFiles(_Files):
     """Paths of a grid folder's files."""
 
-    results = _named("results.csv", "every metric of every setting and seed, in long form")
+    results = _named("results.csv", "every metric of every setting and seed, in long form; written last")
     scores = _named("scores.json.gz", "counts of every test clip of every run (experiment beyond)")
     baselines = _named("baselines.json", "metrics of the baselines")
-    old_baselines = _named("yardsticks.json", "the baselines' name in earlier versions")
     figure = _named("figure", "the figure's name without its suffix")
 
     def table(self, suffix: str) -> Path:
@@ -149,7 +120,7 @@ class GridFiles(_Files):
         return found
 
     def written(self) -> list[Path]:
-        """Return the files that the grid writes beside its runs."""
+        """Return the files that the grid writes next to its runs."""
         tables = [self.table(suffix) for suffix in ("txt", "csv", "md", "tex")]
         figures = [self.figure.with_suffix(suffix) for suffix in (".png", ".pdf")]
         return [
@@ -163,8 +134,18 @@ class GridFiles(_Files):
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run's results depend on, apart from its configuration: digests of clips with labels, and of models."""
+
+    classes: list[str]  # in the order of the outputs
+    training_data: str
+    testing_data: str
+    initial_model: str | None = None  # of a fine-tuned run
+    teacher: str | None = None  # gives the strong targets
+
+
 class FitState(msgspec.Struct):
-    """Progress of the fit; the content of ``state.json``."""
+    """Progress of the fit."""
 
     finished: bool = False
     epoch: _Count = 0
@@ -173,14 +154,14 @@ class FitState(msgspec.Struct):
 
 
 class Split(msgspec.Struct):
-    """Ids of the training and the validation clips; the content of ``split.json``."""
+    """Ids of the training and the validation clips."""
 
     training: list[str]
     validation: list[str]
 
 
 class Coverage(msgspec.Struct):
-    """Clips of a split that were found, of those that are listed, and why others were not used."""
+    """Clips of a split that are used, those that are listed, and why others are not used."""
 
     n_clips: _Count
     n_listed: _Count
@@ -190,13 +171,13 @@ class Coverage(msgspec.Struct):
 
 
 class RunEnvironment(msgspec.Struct):
-    """Versions and machine, as far as a reader relies on them; the content of ``environment.json``."""
+    """Versions of the packages; more is written than is read."""
 
     packages: dict[str, str] = {}
 
 
 class RunData(msgspec.Struct):
-    """The data of a run; the content of ``data.json``, whose paths are relative to its folder."""
+    """The data of a run or a grid; paths are relative to the folder of the document."""
 
     provenance: str = ""
     classes: list[str] = []
@@ -204,11 +185,11 @@ class RunData(msgspec.Struct):
     train_store: str | None = None
     test_store: str | None = None
     evaluation_store: str | None = None
-    audio: dict[str, str] = {}
+    audio: dict[str, str] = {}  # test clip to recording
 
 
 class _Rates(msgspec.Struct):
-    """Metrics of one output, as far as a reader relies on them; an undefined value is null."""
+    """Metrics of one output that readers rely on; an undefined value is null."""
 
     precision: float | None
     recall: float | None
@@ -221,7 +202,7 @@ class _DetectionRates(_Rates):
 
 
 class RunMetrics(msgspec.Struct):
-    """Metrics of the test clips, as far as a reader relies on them; the content of ``metrics.json``."""
+    """Metrics of the test clips that readers rely on."""
 
     n_clips: _Count
     n_listed: _Count
@@ -231,13 +212,7 @@ class RunMetrics(msgspec.Struct):
 
 
 def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:
-    """Return the content of a JSON document, checked against its declaration; empty where there is no file.
-
-    Raises
-    ------
-    RunError
-        The file is damaged or not of that type.
-    """
+    """Return the content of a JSON document, checked against its declaration; empty if the file does not exist."""
     if not path.exists():
         return {}
     content: dict[str, Any] = read_json(path, dict[str, Any], advice=_AGAIN)
@@ -246,13 +221,7 @@ def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Return the losses by epoch, column to values; empty before the first epoch.
-
-    Raises
-    ------
-    RunError
-        The file is damaged.
-    """
+    """Return the losses by epoch, column to values; empty before the first epoch."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -271,3 +240,95 @@ def write_history(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str
         writer = csv.DictWriter(file, list(columns), restval="")
         writer.writeheader()
         writer.writerows(rows)
+
+
+# --- may this folder be continued? -----------------------------------------------------------------------------------
+
+
+def check_continues(
+    files: RunFiles | GridFiles,
+    config: Config,
+    identity: Callable[[], Identity] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Config | None:
+    """Refuse a folder that may not be continued with this configuration and identity; the message says why.
+
+    A run or a grid may be continued with the same configuration, or with more epochs unless training is planned over
+    their number (a cosine rate has ended at 0); and only with the same data, classes and models. With `overwrite`,
+    only a folder that holds other people's files is refused.
+
+    Returns the configuration that the folder holds; None for a new one, or one to overwrite.
+    """
+    if not files.is_begun():
+        foreign = [path.name for path in files.written() if path.exists() and path != files.data]
+        if foreign:
+            raise RunError(
+                f"{files.folder}: holds {foreign[0]}, which would be replaced. Choose another folder with --out."
+            )
+    if overwrite:
+        return None
+    stored = load_config(files.config) if files.config.exists() else None
+    if stored is not None:
+        _check_config(files.folder, stored, config)
+    if identity is not None and isinstance(files, RunFiles) and files.is_begun():
+        _check_identity(files, identity())
+    return stored
+
+
+def _check_config(folder: Path, stored: Config, config: Config) -> None:
+    n_stored, n_epochs = stored.training.epochs, config.training.epochs
+    as_long = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=n_stored))
+    if stored != as_long:
+        raise RunError(f"{folder}: holds another configuration: {_difference(stored, config)}. {_WAYS_OUT}")
+    if n_epochs < n_stored:
+        raise RunError(
+            f"{folder}: holds another configuration: {_difference(stored, config)}. A run can be given more epochs, "
+            f"not fewer. {_WAYS_OUT}"
+        )
+    settings = {"schedule": config.training.schedule, "loss_weighting": config.training.loss_weighting}
+    planned = [f"training.{name}={value}" for name, value in settings.items() if value in ("cosine", "linear")]
+    if n_epochs > n_stored and planned:
+        raise RunError(
+            f"{folder}: {planned[0]} depends on the number of epochs, so a run planned for {n_stored} epochs cannot be "
+            f"extended to {n_epochs}. {_WAYS_OUT}"
+        )
+
+
+def _difference(stored: Config, config: Config) -> str:
+    """Return the settings that differ, at most three, as ``training.seed 0, now 1``."""
+    old, new = _flat(stored), _flat(config)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    rows = [f"{name} {old.get(name)!r}, now {new.get(name)!r}" for name in names]
+    return "; ".join(rows[:3]) + (f"; and {len(rows) - 3} more" if len(rows) > 3 else "")
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for section, value in to_dict(config).items():
+        flat |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
+    return flat
+
+
+def _check_identity(files: RunFiles, identity: Identity) -> None:
+    # Otherwise an old model would be kept under new labels, or a test clip could have been trained on.
+    stored = read_json(files.identity, Identity, advice=_WAYS_OUT)
+    differences = []
+    if stored.classes != identity.classes:
+        differences.append(f"classes {_some(stored.classes)}, now {_some(identity.classes)}")
+    else:  # other classes make other digests too
+        if stored.training_data != identity.training_data:
+            differences.append("training clips or their labels")
+        if stored.testing_data != identity.testing_data:
+            differences.append("test clips or their labels")
+    if stored.initial_model != identity.initial_model:
+        differences.append("the model that it starts from (--from)")
+    if stored.teacher != identity.teacher:
+        differences.append("the model that gives its strong targets (targets.teacher)")
+    if differences:
+        raise RunError(f"{files.folder}: holds a run that differs in {' and in '.join(differences)}. {_WAYS_OUT}")
+
+
+def _some(classes: list[str]) -> str:
+    names = ", ".join(map(repr, classes[:5]))
+    return f"{names}, ... ({len(classes)})" if len(classes) > 5 else names

@@ -46,13 +46,13 @@ def publish(folder: str | Path, target: str | Path) -> Path:
         The grid is not finished.
     """
     from crnn_weak.metrics.counting import plain
-    from crnn_weak.runs.grid import open_experiment
+    from crnn_weak.runs.grid import open_grid
 
     folder, target = Path(folder), Path(target)
     missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]
     if missing:
         raise RunError(f"{folder}: not a finished grid, {missing[0]} is not there. Start the grid again to finish it.")
-    table = open_experiment(folder).table
+    table = open_grid(folder).table
     target.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         shutil.copyfile(folder / name, target / name)

@@ -99,16 +99,17 @@ def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
 
     from crnn_weak.files import write_json
-    from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.train_and_score import RunTask, train_and_score
+    from crnn_weak.runs.run import Run
+    from crnn_weak.runs.train import train_and_score
 
     config = cli.read_config(args)
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"
     progress = cli.shows_progress(args)
-    prepared = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
-    write_json(RunFiles(folder).data, prepared.data)
-    train_and_score(RunTask(config, str(prepared.train_store), str(prepared.test_store), str(folder)))
+    data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    run = Run(folder, config, data, folder)
+    write_json(run.files.data, data)
+    train_and_score(run)
     return folder
 
 

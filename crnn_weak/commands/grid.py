@@ -1,5 +1,71 @@
 """``crnn-weak grid``: the same as ``python -m crnn_weak.experiments.loss_weight_grid``."""
 
-from crnn_weak.experiments.loss_weight_grid import add_arguments, run
+from __future__ import annotations
 
-__all__ = ["add_arguments", "run"]
+import argparse
+import time
+from pathlib import Path
+
+from crnn_weak import cli
+from crnn_weak.config import LossWeights
+from crnn_weak.errors import ConfigError, RunError
+
+#: The default grid takes five minutes on two cores; `experiments/street.toml` is the longer training. These are few
+#: clips and epochs that still show the order of the paper's columns (experiments/results/street-10-epochs).
+DEFAULT_SETTINGS = ("data.n_train=1200", "training.epochs=10")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the grid's options."""
+    cli.add_config(parser, preset="quick", settings=DEFAULT_SETTINGS)
+    cli.add_work(parser)
+    group = parser.add_argument_group("grid")
+    group.add_argument(
+        "--settings", nargs="+", type=cli.loss_weights, metavar="STRONG:WEAK", help="default: the paper's seven"
+    )
+    group.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="mean and sd over them")
+    group.add_argument("--out", metavar="FOLDER", help="default: runs/loss_weight_grid/SOURCE-PRESET-HEAD")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
+    group.add_argument("--no-report", action="store_true", help="do not write report.html")
+    group.add_argument("--overwrite", action="store_true", help="delete the grid in the folder and start over")
+    group.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="resume unfinished runs (default)"
+    )
+    parser.epilog = "example: crnn-weak grid --set training.epochs=3 --settings 1:1 1:0.002 --seeds 0 1"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the grid, print the table, write the report."""
+    from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
+    from crnn_weak.runs.grid import Grid
+
+    config = cli.read_config(args)
+    name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
+    folder = Path(args.out) if args.out else Path("runs") / "loss_weight_grid" / name
+    if not args.resume and folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: not empty. Choose another folder with --out, or omit --no-resume.")
+    if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
+        raise ConfigError(f"--seeds {args.seeds}: expected distinct whole numbers of 0 or more.")
+    settings = tuple(args.settings or SETTINGS)
+    if len(set(settings)) < len(settings):
+        raise ConfigError("--settings: one of them is named twice; expected distinct pairs STRONG:WEAK.")
+    for strong, weak in settings:
+        LossWeights(strong=strong, weak=weak)  # refuse bad weights before anything is made
+    began = time.perf_counter()
+    cache = cli.cache_folder(args)
+    table = run_grid(
+        Grid(folder, config, settings, tuple(args.seeds)),
+        cache,
+        jobs=args.jobs,
+        scheduler=args.scheduler,
+        progress=cli.shows_progress(args),
+        overwrite=args.overwrite,
+    )
+    print(table.to_text())
+    print(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
+    if not args.no_report:
+        flags = [flag for flag, is_given in (("--verbose", args.verbose), ("--quiet", args.quiet)) if is_given]
+        root = getattr(config.data, "root", "")
+        audio = ["--audio", root] if root else []
+        return cli.main([*flags, "report", str(folder), "--cache", str(cache), *audio])
+    return 0

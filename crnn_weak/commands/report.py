@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the page, or the model card, and print where it is."""
     from crnn_weak.report.model_card import write_model_card
     from crnn_weak.report.page import write_report
-    from crnn_weak.runs.grid import Experiment, open_any
+    from crnn_weak.runs.grid import Grid, open_any
 
     if args.clips < 0:
         raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             raise RunError(f"{name}: exists. Pass --overwrite, or choose another name.")
     if args.model_card:
         opened = open_any(args.path)
-        if isinstance(opened, Experiment):
+        if isinstance(opened, Grid):
             if args.setting is None:
                 raise RunError(f"{args.path}: is a grid, and a model card is of one run. Add --setting STRONG:WEAK.")
             opened = opened.run(args.setting)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N", help="--set training.seed=N")
     group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
-    group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start anew")
+    group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start over")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     group = parser.add_argument_group("fine-tuning")
     group.add_argument(
@@ -72,36 +72,28 @@ def _config(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder, write_json
-    from crnn_weak.run_files import RunFiles
     from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.train_and_score import RunTask, check_tasks, train_and_score
+    from crnn_weak.runs.run import Run
+    from crnn_weak.runs.train import train_and_score
 
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "train" / name
     progress = cli.shows_progress(args)
-    files = RunFiles(make_folder(folder))
-    prepared = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
-    task = RunTask(
-        config,
-        str(prepared.train_store),
-        str(prepared.test_store),
-        str(folder),
-        args.initial_model,
-        None if prepared.evaluation_store is None else str(prepared.evaluation_store),
-    )
-    if not args.overwrite:
-        check_tasks([task])
-    write_json(files.data, prepared.data)
+    make_folder(folder)
+    data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    planned = Run(folder, config, data, folder, args.initial_model)
+    planned.check_continues(overwrite=args.overwrite)
+    write_json(planned.files.data, data)
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
 
         def on_batch(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        metrics = train_and_score(task, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
+        metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
     tagging, segment = metrics["tagging"], metrics["segment"]
-    print(f"{files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
+    print(f"{planned.model_path}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))
     if segment is None:
         print("detection  no strong labels, so no detection scores (see --events)")

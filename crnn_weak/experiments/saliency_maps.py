@@ -22,7 +22,7 @@ from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
 from crnn_weak.files import write_text
 from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.grid import Experiment, open_any
+from crnn_weak.runs.grid import Grid, open_any
 from crnn_weak.runs.run import Run
 from crnn_weak.saliency.targets import Space, Target
 from crnn_weak.saliency.targets import method as find_method
@@ -137,7 +137,7 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     return written
 
 
-def _shown_run(found: Run | Experiment, options: Options) -> Run:
+def _shown_run(found: Run | Grid, options: Options) -> Run:
     if isinstance(found, Run):
         if options.setting not in (None, found.setting):
             raise RunError(f"{found.path}: is one run, of strong {found.setting[0]:g}, weak {found.setting[1]:g}.")
@@ -277,13 +277,13 @@ def _draw_clip(
 
 
 def _write_table(
-    found: Run | Experiment, shown: Run, store: FeatureStore, paths: Sequence[Path], options: Options
+    found: Run | Grid, shown: Run, store: FeatureStore, paths: Sequence[Path], options: Options
 ) -> list[Path]:
     from crnn_weak.saliency.table import rows_of_runs, to_csv, to_markdown
 
-    if isinstance(found, Experiment):
+    if isinstance(found, Grid):
         places = [(setting, seed) for setting in found.settings for seed in found.seeds]
-        runs = [found.run(setting, seed) for setting, seed in places if (*setting, seed) in found.cells]
+        runs = [found.run(setting, seed) for setting, seed in places if (*setting, seed) in found.runs]
     else:
         runs = [found]
     rows = rows_of_runs(

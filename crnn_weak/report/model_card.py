@@ -36,7 +36,7 @@ _TASKS = {"tagging": "audio-classification", "segment": "sound-event-detection"}
 
 def model_card(run: Run) -> str:
     """Return the model card of a finished run; its head is JSON, which is valid YAML. Texts of the run are escaped."""
-    if not run.finished:
+    if not run.is_scored():
         raise RunError(f"{run.path}: the run is not finished, so it has no results for a model card.")
     dataset, limit = _SOURCES[run.config.data.source]
     strong, weak = run.setting

@@ -19,7 +19,7 @@ from crnn_weak.report.media import data_uri, render
 from crnn_weak.report.model_card import write_model_card
 from crnn_weak.report.views import class_table, class_values, coverage, facts
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.grid import Experiment, open_any
+from crnn_weak.runs.grid import Grid, open_any
 from crnn_weak.runs.results import results_of_run, table_caption
 from crnn_weak.runs.run import Run, open_run
 from crnn_weak.runs.table import ResultsTable
@@ -46,11 +46,11 @@ def write_report(
     folder and under `audio_folders` only.
     """
     opened = open_any(path)
-    if isinstance(opened, Experiment):
-        if not opened.cells:
+    if isinstance(opened, Grid):
+        if not opened.runs:
             raise RunError(f"{opened.path}: has a table, but its runs' folders are gone. Rerun the grid.")
         run = opened.run(setting or opened.best_setting())
-        runs = [open_run(folder, unfinished=True) for folder in opened.cells.values()]
+        runs = [open_run(folder, unfinished=True) for folder in opened.runs.values()]
     else:
         run, runs = opened, [opened]
     target = Path(path) if out is None else Path(out)
@@ -60,7 +60,7 @@ def write_report(
     write_text(target, _page(opened, run, runs, clips=clips, notes=notes))
     for trained in runs:
         inside = trained.path.resolve().is_relative_to(opened.path.resolve())  # never where a link leads out
-        if inside and trained.finished and trained.model_path.is_file():
+        if inside and trained.is_scored() and trained.model_path.is_file():
             try:
                 write_model_card(trained)
             except OSError as error:  # a read-only folder
@@ -68,14 +68,14 @@ def write_report(
     return target
 
 
-def _page(opened: Run | Experiment, run: Run, runs: Sequence[Run], **clips: Any) -> str:
+def _page(opened: Run | Grid, run: Run, runs: Sequence[Run], **clips: Any) -> str:
     from markupsafe import Markup
 
     header, rows = class_table(run)
     return render(
         "report.html.j2",
         title=opened.name,
-        kind="grid" if isinstance(opened, Experiment) else "run",
+        kind="grid" if isinstance(opened, Grid) else "run",
         run_name=run.name,
         setting="strong {:g}, weak {:g}".format(*run.setting),
         table=Markup(_table(opened)._repr_html_()),  # it escapes its texts
@@ -91,18 +91,18 @@ def _page(opened: Run | Experiment, run: Run, runs: Sequence[Run], **clips: Any)
     )
 
 
-def _table(opened: Run | Experiment) -> ResultsTable:
+def _table(opened: Run | Grid) -> ResultsTable:
     """Return the results with the published ones of the same settings; of a run, a table of one row."""
-    if isinstance(opened, Experiment):
+    if isinstance(opened, Grid):
         return opened.table
     lines = results_of_run(opened.name, opened.setting, opened.seed, opened.metrics, "")
     return ResultsTable(lines, table_caption(opened.config, opened.data, [opened.seed]))
 
 
-def _drawings(opened: Run | Experiment, run: Run, runs: Sequence[Run]) -> list[tuple[str, Figure]]:
+def _drawings(opened: Run | Grid, run: Run, runs: Sequence[Run]) -> list[tuple[str, Figure]]:
     """Return the page's figures by name; those without values are omitted."""
     drawn = []
-    if isinstance(opened, Experiment):
+    if isinstance(opened, Grid):
         drawn.append(("grid", figures.loss_weight_figure(opened.table)))
         histories = {trained.setting: trained.history for trained in reversed(runs) if trained.history}
         if len(histories) > 1:

@@ -1,72 +1,94 @@
-"""The folder of an experiment, as an object: a grid of runs, ``<strong>_<weak>/seed-<n>``, and a table over them."""
+"""A grid, planned or finished: a folder of runs, ``<strong>_<weak>/seed-<n>``, and a table over them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from crnn_weak.config import Config, load_config
+from crnn_weak.config import Config, LossWeights, load_config
 from crnn_weak.errors import RunError
 from crnn_weak.run_files import GridFiles, RunData, RunEnvironment, read_optional
 from crnn_weak.runs.results import read_results, table_caption
 from crnn_weak.runs.run import Run, Setting, check_folder, open_run
 from crnn_weak.runs.table import ResultsTable
 
-__all__ = ["Experiment", "open_any", "open_experiment"]
-
 
 @dataclass(frozen=True)
-class Experiment:
-    """A grid of runs and the table over them; made by `open_experiment`.
+class Grid:
+    """Settings and seeds that share a configuration; loss weights and seed vary.
 
-    Attributes
-    ----------
-    path : Path
-    config : Config
-        Of every cell, but for its loss weights and seed.
-    environment, data : dict
-    table : ResultsTable
-    cells : dict of (strong, weak, seed) to Path
-        Run folders; those of the table that are there.
+    Documents and the table are read on first use.
     """
 
     path: Path
     config: Config
-    environment: dict[str, Any] = field(repr=False)
-    data: dict[str, Any] = field(repr=False)
-    table: ResultsTable = field(repr=False)
-    cells: dict[tuple[float, float, int], Path] = field(repr=False)
+    settings: Sequence[Setting]
+    seeds: Sequence[int] = (0,)
+
+    @property
+    def files(self) -> GridFiles:
+        """The names of the folder's files."""
+        return GridFiles(self.path)
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.resolve().name
 
-    @property
-    def settings(self) -> list[Setting]:
-        """The (strong, weak) weights, in the order of their ratio."""
-        return self.table.settings
+    def run_config(self, setting: Setting, seed: int) -> Config:
+        """Return the configuration of one run."""
+        return dataclasses.replace(
+            self.config,
+            loss_weights=LossWeights(strong=setting[0], weak=setting[1]),
+            training=dataclasses.replace(self.config.training, seed=seed),
+        )
+
+    def planned_runs(self, data: Mapping[str, Any]) -> list[Run]:
+        """Return the runs on these data (`RunData`), all settings of the first seed first."""
+        return [
+            Run(self.files.run(*setting, seed).folder, self.run_config(setting, seed), data, self.path)
+            for seed in self.seeds
+            for setting in self.settings
+        ]
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, devices."""
+        return read_optional(self.files.environment, RunEnvironment)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Content of ``data.json``."""
+        return read_optional(self.files.data, RunData)
+
+    @cached_property
+    def table(self) -> ResultsTable:
+        """The results, next to those of the paper and the baselines."""
+        lines = read_results(self.files.results)
+        caption = table_caption(self.config, self.data, sorted({line.seed for line in lines}))
+        baselines = read_optional(self.files.baselines, dict[str, dict[str, float | None]])
+        return ResultsTable(lines, caption, baselines)
 
     @property
-    def seeds(self) -> list[int]:
-        """The seeds that occur."""
-        return sorted({line.seed for line in self.table.lines})
+    def runs(self) -> dict[tuple[float, float, int], Path]:
+        """The folders of the table's runs that exist: (strong weight, weak weight, seed) to path."""
+        counted = {(line.strong_weight, line.weak_weight, line.seed) for line in self.table.lines}
+        return {key: run.folder for key, run in self.files.runs().items() if key in counted}
 
     def run(self, setting: Setting, seed: int | None = None) -> Run:
-        """Open one cell's run; by default that of the first seed.
-
-        Raises
-        ------
-        RunError
-            There is no such cell.
-        """
+        """Open one run of the table; by default that of the first seed."""
         seed = self.seeds[0] if seed is None else seed
-        folder = self.cells.get((*setting, seed))
+        folder = self.runs.get((*setting, seed))
         if folder is None:
-            known = ", ".join(f"{strong:g}:{weak:g} seed {number}" for strong, weak, number in self.cells)
+            names = ", ".join(f"{strong:g}:{weak:g} seed {number}" for strong, weak, number in self.runs)
             raise RunError(
-                f"{self.path}: no run of strong {setting[0]:g}, weak {setting[1]:g}, seed {seed}. Known: {known}."
+                f"{self.path}: has no run of strong {setting[0]:g}, weak {setting[1]:g}, seed {seed}. Runs: {names}."
             )
         return open_run(folder)
 
@@ -78,54 +100,34 @@ class Experiment:
             values = self.table.values(setting, output, "f_score")
             return sum(values) / len(values) if values else -1.0
 
-        return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.cells), key=mean)
+        return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.runs), key=mean)
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()
 
 
-def open_experiment(path: str | Path) -> Experiment:
-    """Open an experiment's folder.
-
-    Raises
-    ------
-    RunError
-        There is no such folder, it holds no experiment, or the experiment is not finished.
-    """
+def open_grid(path: str | Path) -> Grid:
+    """Open the folder of a finished grid."""
     check_folder(Path(path))
     files = GridFiles(path)
-    runs = files.runs()
     if not files.config.is_file():
         raise RunError(f"{path}: holds no {files.config.name}: not a grid. Expected a folder of crnn-weak grid.")
     if not files.results.is_file():
-        n_done = sum(run.metrics.is_file() for run in runs.values())
+        runs = files.runs().values()
+        n_scored = sum(run.metrics.is_file() for run in runs)
         raise RunError(
-            f"{path}: the grid is not finished ({n_done} of {len(runs)} runs scored, no {files.results.name}). "
-            "Start the same grid command again; it goes on where it stopped."
+            f"{path}: the grid is not finished ({n_scored} of {len(runs)} runs scored, no {files.results.name}). "
+            "Start the same grid command again to resume it."
         )
-    config, data = load_config(files.config), read_optional(files.data, RunData)
-    lines = read_results(files.results)
-    if not lines:
+    config = load_config(files.config)
+    table = Grid(files.folder, config, ()).table
+    if not table.lines:
         raise RunError(f"{files.results}: holds no results. Delete it and start the same grid command again.")
-    counted = {(line.strong_weight, line.weak_weight, line.seed) for line in lines}
-    baselines = files.baselines if files.baselines.exists() else files.old_baselines
-    table = ResultsTable(
-        lines,
-        table_caption(config, data, sorted({line.seed for line in lines})),
-        read_optional(baselines, dict[str, dict[str, float | None]]),
-    )
-    kept = {key: run.folder for key, run in runs.items() if key in counted}
-    return Experiment(files.folder, config, read_optional(files.environment, RunEnvironment), data, table, kept)
+    return Grid(files.folder, config, table.settings, sorted({line.seed for line in table.lines}))
 
 
-def open_any(path: str | Path) -> Run | Experiment:
-    """Open a run or a grid, whichever the folder holds.
-
-    Raises
-    ------
-    RunError
-        It is neither, or it is not finished.
-    """
+def open_any(path: str | Path) -> Run | Grid:
+    """Open a run or a grid, whichever the folder holds."""
     check_folder(Path(path))
     files = GridFiles(path)
-    return open_experiment(path) if files.results.is_file() or files.runs() else open_run(path)
+    return open_grid(path) if files.results.is_file() or files.runs() else open_run(path)

@@ -1,73 +1,58 @@
-"""The folder of one run, as an object. Large files (scores, features) are read when they are asked for."""
+"""One run, planned or trained: a folder, a configuration, and the data that its results depend on."""
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak.config import Config, load_config
-from crnn_weak.detection.scores import Scores, load_scores
-from crnn_weak.errors import RunError, nearest_names
-from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.run_files import FitState, RunData, RunEnvironment, RunFiles, RunMetrics, read_history, read_optional
+from crnn_weak.errors import ModelFileError, RunError, nearest_names
+from crnn_weak.run_files import (
+    FitState,
+    Identity,
+    RunData,
+    RunEnvironment,
+    RunFiles,
+    RunMetrics,
+    check_continues,
+    read_history,
+    read_optional,
+)
 
 if TYPE_CHECKING:
+    from crnn_weak.detection.scores import Scores
     from crnn_weak.features.store import FeatureStore
-
-__all__ = ["Run", "Setting", "check_folder", "open_run"]
+    from crnn_weak.labels.events import Event
 
 #: The weights of the (strong, weak) loss.
 Setting = tuple[float, float]
 
 
-def check_folder(path: Path) -> None:
-    if not path.is_dir():
-        runs = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        hint = f" {nearest_names(path.name, runs)}" if runs else ""
-        raise RunError(f"{path}: no such run folder.{hint}")
-
-
 @dataclass(frozen=True)
 class Run:
-    """One trained model and its results; made by `open_run`.
+    """One model with its scores, or the plan of one, which a worker can take over.
 
-    Attributes
-    ----------
-    path : Path
-    config : Config
-        The whole resolved configuration.
-    environment : dict
-        Versions, machine, devices.
-    history : dict of column to list of float
-        Losses by epoch; empty before the first epoch.
-    state : dict
-        ``finished``, ``epoch``, ``best_epoch``, of the fit.
-    metrics : dict
-        ``metrics.json``; empty until the run is scored.
+    `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents and scores
+    are read on first use.
     """
 
     path: Path
     config: Config
-    environment: dict[str, Any] = field(repr=False)
-    history: dict[str, list[float]] = field(repr=False)
-    state: dict[str, Any] = field(repr=False)
-    metrics: dict[str, Any] = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+    data_folder: Path
+    initial_model: str | None = None  # model file to start from (fine-tuning)
 
     @property
     def files(self) -> RunFiles:
         """The names of its files."""
         return RunFiles(self.path)
-
-    @property
-    def finished(self) -> bool:
-        """True if the run is trained and scored."""
-        return bool(self.metrics)
 
     @property
     def setting(self) -> Setting:
@@ -81,15 +66,91 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Experiment, setting and seed, as the folders say."""
+        """Grid, setting and seed, as the folders are named."""
         if self.path.name.startswith("seed-"):
             return "/".join(self.path.resolve().parts[-3:])
         return self.path.resolve().name
 
+    # --- may it be continued? ----------------------------------------------------------------------------------------
+
+    def is_scored(self) -> bool:
+        """Return whether the folder holds a trained and scored run, of whatever configuration."""
+        return self.files.metrics.exists()
+
+    def is_up_to_date(self) -> bool:
+        """Return whether the folder holds this run, with this configuration, scored on all data that it names."""
+        if not self.is_scored() or load_config(self.files.config) != self.config:
+            return False
+        metrics = read_optional(self.files.metrics, RunMetrics)
+        return self.data.get("evaluation_store") is None or "evaluation" in metrics
+
+    def identity(self) -> Identity:
+        """Return what the results depend on, apart from the configuration."""
+        from crnn_weak.features.store import FeatureStore
+
+        features, teacher = self.config.features, self.config.targets.teacher
+        with FeatureStore(self.store_path("train"), features) as train:
+            classes, training_data = list(train.classes), _data_digest(train)
+        with FeatureStore(self.store_path("test"), features) as test:
+            testing_data = _data_digest(test)
+        return Identity(
+            classes=classes,
+            training_data=training_data,
+            testing_data=testing_data,
+            initial_model=None if self.initial_model is None else _file_digest(Path(self.initial_model)),
+            teacher=_file_digest(Path(teacher)) if teacher else None,
+        )
+
+    def check_continues(self, identity: Callable[[], Identity] | None = None, *, overwrite: bool = False) -> None:
+        """Refuse a folder that this run may not continue; see `crnn_weak.run_files.check_continues`."""
+        check_continues(self.files, self.config, identity or self.identity, overwrite=overwrite)
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    def store_path(self, split: str) -> Path:
+        """Return the path of a split's feature store, which may be gone."""
+        place = self.data.get(f"{split}_store")
+        if place is None:
+            raise RunError(f"{self.path}: no feature store of split {split!r} is named in {self.files.data.name}.")
+        return self.data_folder / place
+
+    def open_store(self, split: str = "test") -> FeatureStore | None:
+        """Open the feature store of a split; None if it is not known or gone."""
+        place = self.data.get(f"{split}_store")
+        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
+            return None
+        from crnn_weak.features.store import FeatureStore
+
+        return FeatureStore(self.data_folder / place, self.config.features)
+
+    def audio_path(self, clip_id: str) -> Path | None:
+        """Return the path of a test clip's recording; None if it is not known or gone."""
+        place = self.data.get("audio", {}).get(clip_id)
+        if place is None or not os.path.isfile(self.data_folder / place):
+            return None
+        return self.data_folder / place
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, devices."""
+        return read_optional(self.files.environment, RunEnvironment)
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """Losses by epoch, column to values; empty before the first epoch."""
+        return read_history(self.files.history)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``; empty until the run is scored."""
+        return read_optional(self.files.metrics, RunMetrics)
+
     @property
     def best_epoch(self) -> int | None:
         """The epoch whose weights are kept, as counted in ``history["epoch"]``."""
-        stored = self.state.get("best_epoch")
+        stored = read_optional(self.files.state, FitState).get("best_epoch")
         if stored:
             return int(stored)
         losses = self.history.get("val_loss")
@@ -107,58 +168,34 @@ class Run:
         return tuple(named) if named else self.scores.classes
 
     @cached_property
-    def data_folder(self) -> Path:
-        """The folder whose ``data.json`` names this run's data: its own, or its experiment's."""
-        for folder in (self.path, *list(self.path.resolve().parents)[:2]):
-            if RunFiles(folder).data.is_file():
-                return folder
-        return self.path
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """Content of ``data.json``: provenance, classes, coverage, stores, audio; empty where there is none."""
-        return read_optional(RunFiles(self.data_folder).data, RunData)
-
-    @cached_property
     def scores(self) -> Scores:
         """Scores of the test clips."""
+        from crnn_weak.detection.scores import load_scores
+
         return load_scores(self.files.scores)
 
     @cached_property
     def events(self) -> dict[str, tuple[Event, ...]]:
         """Detected events of the test clips, as they were counted."""
+        from crnn_weak.labels.files import read_events
+
         return read_events(self.files.events)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Estimated tags of the test clips, as they were counted."""
+        from crnn_weak.labels.files import read_tags
+
         return read_tags(self.files.tags)
-
-    def audio_path(self, clip_id: str) -> Path | None:
-        """Return where a test clip's recording lies, or None where that is not known or it is gone."""
-        place = self.data.get("audio", {}).get(clip_id)
-        if place is None:
-            return None
-        path = self.data_folder / place
-        return path if os.path.isfile(path) else None
-
-    def open_store(self, split: str = "test") -> FeatureStore | None:
-        """Open the feature store of a split, or return None where it is not known or gone."""
-        place = self.data.get(f"{split}_store")
-        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
-            return None
-        from crnn_weak.features.store import FeatureStore
-
-        return FeatureStore(self.data_folder / place, self.config.features)
 
     def summary(self) -> dict[str, str]:
         """Return the run in a few words: name -> text."""
+        epochs = f"{len(self.history.get('epoch', []))} of at most {self.config.training.epochs}"
         rows = {
             "loss weights": "strong {:g}, weak {:g}".format(*self.setting),
             "seed": str(self.seed),
             "preset": f"{self.config.preset}, head {self.config.model.weak_head}",
-            "epochs": f"{len(self.history.get('epoch', []))} of at most {self.config.training.epochs}"
-            + (f", best {self.best_epoch}" if self.best_epoch else ""),
+            "epochs": epochs + (f", best {self.best_epoch}" if self.best_epoch else ""),
         }
         if not self.metrics:
             return rows | {"results": "not finished"}
@@ -166,10 +203,8 @@ class Run:
         rows["clips"] = f"{self.metrics['n_clips']:,} of {self.metrics['n_listed']:,}"
         rows["tagging"] = "F {f_score:.1%}, P {precision:.1%}, R {recall:.1%}".format(**_numbers(tagging))
         if segment:
-            seconds = self.config.evaluation.segment_seconds
-            rows["detection"] = (
-                "ER {error_rate:.2f}, F {f_score:.1%}".format(**_numbers(segment)) + f" ({seconds:g} s segments)"
-            )
+            text = "ER {error_rate:.2f}, F {f_score:.1%}".format(**_numbers(segment))
+            rows["detection"] = f"{text} ({self.config.evaluation.segment_seconds:g} s segments)"
         return rows
 
     def _repr_html_(self) -> str:
@@ -181,7 +216,7 @@ class Run:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Undefined figures (None in JSON) as NaN, so that they can be formatted."""
+    """Return undefined metrics (None in JSON) as NaN, so that they can be formatted."""
     return {
         name: float("nan") if value is None else value
         for name, value in values.items()
@@ -189,38 +224,54 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def _data_digest(store: FeatureStore) -> str:
+    """Return the digest of a split's clips, tags and events: the same wherever the data and the store are."""
+    import numpy as np
+
+    digest = hashlib.sha256(json.dumps([store.split, store.clip_ids]).encode())
+    digest.update(np.ascontiguousarray(store.tags, dtype=np.uint8).tobytes())
+    for clip_id in store.clip_ids:
+        events = store.events.get(clip_id)  # None: not labeled, which differs from no events
+        rows = None if events is None else sorted((event.onset, event.offset, event.label) for event in events)
+        digest.update(json.dumps(rows).encode())
+    return digest.hexdigest()[:32]
+
+
+def _file_digest(model: Path) -> str:
+    try:
+        with model.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise ModelFileError(
+            f"{model}: cannot be read ({error.strerror}). Expected a .keras file written by crnn-weak train."
+        ) from None
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that does not exist."""
+    if not path.is_dir():
+        others = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+        hint = f" {nearest_names(path.name, others)}" if others else ""
+        raise RunError(f"{path}: no such run folder.{hint}")
+
+
 def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
-    """Open a run folder.
-
-    Parameters
-    ----------
-    path : path
-    unfinished : bool
-        Open a run that is still training, or that was stopped, as well.
-
-    Raises
-    ------
-    RunError
-        There is no such folder, it holds no run, or the run is not finished.
-    """
+    """Open a run folder; with `unfinished`, also one that is still training or was stopped."""
     check_folder(Path(path))
     files = RunFiles(path)
     if not files.config.is_file():
         raise RunError(
             f"{path}: holds no {files.config.name}, so it is not a run. Expected a folder written by crnn-weak train."
         )
-    run = Run(
-        files.folder,
-        load_config(files.config),
-        read_optional(files.environment, RunEnvironment),
-        read_history(files.history),
-        read_optional(files.state, FitState),
-        read_optional(files.metrics, RunMetrics),
-    )
-    if not run.finished and not unfinished:
+    # The data of a grid's runs are named in the grid's folder.
+    places = (files.folder, *list(files.folder.resolve().parents)[:2])
+    data_folder = next((place for place in places if RunFiles(place).data.is_file()), files.folder)
+    data = read_optional(RunFiles(data_folder).data, RunData)
+    run = Run(files.folder, load_config(files.config), data, data_folder)
+    if not unfinished and not run.metrics:
         n_epochs = len(run.history.get("epoch", []))
         raise RunError(
             f"{path}: the run is not finished ({n_epochs} of at most {run.config.training.epochs} epochs, not scored). "
-            "Start the command that trains it again; it goes on where it stopped."
+            "Start the command that trains it again to resume it."
         )
     return run

@@ -1,7 +1,7 @@
-"""The results table: ours beside the published values, as text, CSV, Markdown, LaTeX and HTML.
+"""Tables of results: rows rendered as text, CSV, Markdown, LaTeX and HTML.
 
-Percentages are in percent as in the paper, error rates as ratios. With several seeds the cells hold mean and standard
-deviation (n - 1). The best value of each column is marked, among ours and among the paper's.
+In the results table, percentages are in percent as in the paper, error rates are ratios. Several seeds give mean and
+standard deviation (n - 1). The best value of each column is marked, among ours and among the paper's.
 """
 
 from __future__ import annotations
@@ -11,21 +11,37 @@ import html
 import io
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from crnn_weak.files import escape_latex
-from crnn_weak.runs.results import COLUMNS, Column, Result
+from crnn_weak.runs.results import COLUMNS, Column, Result, Setting
 
-__all__ = ["Entry", "ResultsTable"]
+#: Marks one text as the best of its column, or leaves it.
+Mark = Callable[[str, bool], str]
+_NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
 
-Setting = tuple[float, float]
-_CHALLENGE_NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """Return a Markdown table; `align` has ``l`` or ``r`` for each column, the last letter for all that follow."""
+    align = (align or "r").ljust(len(header), (align or "r")[-1])
+    rule = ["---:" if side == "r" else "---" for side in align]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(rule) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def _escape_markdown(text: str) -> str:
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _mark_nothing(text: str, is_best: bool) -> str:
+    return text
 
 
 class Entry(NamedTuple):
@@ -42,20 +58,14 @@ class Entry(NamedTuple):
 class ResultsTable:
     """The seven-row table (or any rows) of results.
 
-    Attributes
-    ----------
-    lines : sequence of Result
-    caption : str
-        See `crnn_weak.runs.results.table_caption`.
-    baselines : mapping, optional
-        Name -> {"output/metric": value}, shown below the settings.
+    `baselines`, shown below the settings: name -> {"output/metric": value}.
     """
 
     lines: Sequence[Result]
     caption: str = ""
     baselines: Mapping[str, Mapping[str, float | None]] | None = None
 
-    # --- values ----------------------------------------------------------------------------------------------------
+    # --- values ------------------------------------------------------------------------------------------------------
 
     @property
     def settings(self) -> list[Setting]:
@@ -73,24 +83,23 @@ class ResultsTable:
         ]
 
     def mean(self, setting: Setting, column: Column) -> float | None:
-        """Return the mean over seeds, in the paper's unit, or None where there is no value."""
-        values = self.values(setting, column.key, column.metric)
-        return statistics.fmean(values) * column.scale if values else None
+        """Return the mean over seeds, in the unit shown, or None where there is no value."""
+        values = self.values(setting, column.output, column.metric.name)
+        return statistics.fmean(values) * column.metric.scale if values else None
 
     def deviation(self, setting: Setting, column: Column) -> float | None:
         """Return the standard deviation over seeds (n - 1), or None for fewer than two seeds."""
-        values = self.values(setting, column.key, column.metric)
-        return statistics.stdev(values) * column.scale if len(values) > 1 else None
+        values = self.values(setting, column.output, column.metric.name)
+        return statistics.stdev(values) * column.metric.scale if len(values) > 1 else None
 
     def best(self, column: Column) -> tuple[float | None, float | None]:
         """Return the best of ours and of the paper's values in a column; None where fewer than two compare."""
+        ours = [self.mean(setting, column) for setting in self.settings]
+        published = [column.published_value(setting) for setting in self.settings]
         bests = []
-        for values in (
-            [self.mean(setting, column) for setting in self.settings],
-            [column.published_value(setting) for setting in self.settings],
-        ):
-            known = [value for value in values if value is not None]
-            bests.append(column.best(known) if len(known) > 1 else None)
+        for values in (ours, published):
+            defined = [value for value in values if value is not None]
+            bests.append(column.metric.best(defined) if len(defined) > 1 else None)
         return bests[0], bests[1]
 
     def error_rates(self, setting: Setting) -> dict[str, float | None]:
@@ -114,111 +123,102 @@ class ResultsTable:
 
         return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
-    # --- cells -----------------------------------------------------------------------------------------------------
+    # --- rows --------------------------------------------------------------------------------------------------------
 
     def entry(self, setting: Setting, column: Column, plus_minus: str = " ± ") -> Entry:
         """Return one column of one setting as text."""
         ours, theirs = self.mean(setting, column), column.published_value(setting)
         best, best_published = self.best(column)
-        spread = self.deviation(setting, column)
-        text = "-" if ours is None else f"{ours:.{column.digits}f}"
+        spread, digits = self.deviation(setting, column), column.metric.digits
+        text = "-" if ours is None else f"{ours:.{digits}f}"
         if spread is not None:
-            text += f"{plus_minus}{spread:.{column.digits}f}"
+            text += f"{plus_minus}{spread:.{digits}f}"
         return Entry(
             text,
-            "-" if theirs is None else f"{theirs:.{column.digits}f}",
-            "-" if ours is None or theirs is None else f"{ours - theirs:+.{column.digits}f}",
+            "-" if theirs is None else f"{theirs:.{digits}f}",
+            "-" if ours is None or theirs is None else f"{ours - theirs:+.{digits}f}",
             ours is not None and ours == best,
             theirs is not None and theirs == best_published,
         )
 
-    def rows(self, plus_minus: str = " ± ", mark: Callable[[str], str] = str) -> list[list[str]]:
-        """Return the table's rows: strong, weak, then for each column ours, the paper's, the difference.
+    def shows_ours(self, column: Column) -> bool:
+        """Return whether a column has three parts: ours, the paper's, the difference; else it has the paper's alone."""
+        return column.split == "test" or any(line.output == column.output for line in self.lines)
 
-        Parameters
-        ----------
-        plus_minus : str
-            Separates mean and standard deviation.
-        mark : callable
-            Applied to the best values.
-        """
+    def header(self) -> list[str]:
+        """Return the titles of `rows`."""
+        titles = ["strong", "weak"]
+        for column in COLUMNS:
+            titles += [column.heading, "paper", "diff"] if self.shows_ours(column) else [f"{column.heading}, paper"]
+        return titles
+
+    def rows(self, mark: Mark = _mark_nothing, plus_minus: str = " ± ") -> list[list[str]]:
+        """Return for each setting: strong, weak, then for each column ours, the paper's, the difference."""
         rows = []
         for setting in self.settings:
             row = [f"{setting[0]:g}", f"{setting[1]:g}"]
             for column in COLUMNS:
-                cell = self.entry(setting, column, plus_minus)
-                row.append(mark(cell.ours) if cell.is_best else cell.ours)
-                row.append(mark(cell.published) if cell.is_best_published else cell.published)
-                row.append(cell.difference)
+                entry = self.entry(setting, column, plus_minus)
+                published = mark(entry.published, entry.is_best_published)
+                ours = mark(entry.ours, entry.is_best)
+                row += [ours, published, entry.difference] if self.shows_ours(column) else [published]
             rows.append(row)
         return rows
 
-    @property
-    def header(self) -> list[str]:
-        """The titles of the columns."""
-        return ["strong", "weak", *(text for column in COLUMNS for text in (column.title, "paper", "diff"))]
-
     def foot(self) -> list[list[str]]:
         """Return the rows below the settings: best of the challenge, baselines, rank correlation with the paper."""
-        rows = [["best of the challenge", ""], *([name, ""] for name in self.baselines or {}), ["rank correlation", ""]]
+        challenge, ranks = ["best of the challenge", ""], ["rank correlation", ""]
+        baselines = {name: [name, ""] for name in self.baselines or {}}
         for column in COLUMNS:
-            best = column.challenge_best
-            rows[0] += ["", "" if best is None else f"{best:.{column.digits}f}", ""]
-            for row, values in zip(rows[1:], (self.baselines or {}).values(), strict=False):
-                value = values.get(f"{column.key}/{column.metric}")
-                missing = value is None or math.isnan(value)
-                row += ["-" if missing else f"{value * column.scale:.{column.digits}f}", "", ""]
-            correlation = self.rank_correlation(column)
-            rows[-1] += ["-" if correlation is None else f"{correlation:+.2f}", "", ""]
-        return rows
+            best, rank = column.challenge_best, self.rank_correlation(column)
+            best_text = "" if best is None else f"{best:.{column.metric.digits}f}"
+            if not self.shows_ours(column):
+                challenge.append(best_text)
+                for row in (*baselines.values(), ranks):
+                    row.append("")
+                continue
+            challenge += ["", best_text, ""]
+            for name, row in baselines.items():
+                value = (self.baselines or {})[name].get(column.key)
+                row += [column.metric.format(value), "", ""]
+            ranks += ["-" if rank is None else f"{rank:+.2f}", "", ""]
+        return [challenge, *baselines.values(), ranks]
 
-    def _shown(self) -> list[int]:
-        """Return the positions of the shown columns: challenge columns without any value are hidden."""
-        body = [*self.rows(), *self.foot()]
-        return [
-            index
-            for index in range(len(self.header))
-            if index < 2
-            or COLUMNS[(index - 2) // 3].split == "test"
-            or any(row[index] not in ("", "-") for row in body)
-        ]
-
-    # --- views -----------------------------------------------------------------------------------------------------
+    # --- views -------------------------------------------------------------------------------------------------------
 
     def to_text(self) -> str:
         """Return the table for a terminal; ``*`` marks the best values."""
-        shown, header = self._shown(), self._titles()
-        body, foot = self.rows(mark=lambda text: f"{text}*"), self.foot()
+        header, foot = self.header(), self.foot()
+        body = self.rows(lambda text, is_best: f"{text}*" if is_best else text)
         name_width = max([len("strong  weak"), *(len(row[0]) for row in foot)])  # names of the foot span the weights
-        widths = {i: max(len(row[i].rstrip("*")) for row in [header, *body, *foot]) for i in shown}
 
-        def cell(text: str, index: int) -> str:
-            kind = (index - 2) % 3
-            end = "" if kind == 2 else "*" if text.endswith("*") else " "
-            return text.rstrip("*").rjust(widths[index]) + end
+        def cell(row: Sequence[str], index: int) -> str:
+            text = row[index].rstrip("* ")
+            width = max(len(other[index].rstrip("* ")) for other in (header, *body, *foot))
+            return text.rjust(width) + ("*" if row[index].endswith("*") else " ")
 
         def line(name: str, row: Sequence[str]) -> str:
-            groups: dict[int, list[str]] = {}
-            for index in shown[2:]:
-                groups.setdefault((index - 2) // 3, []).append(cell(row[index], index))
-            return f"{name.ljust(name_width)} | " + " | ".join(" ".join(group) for group in groups.values())
+            groups, index = [name.ljust(name_width)], 2
+            for column in COLUMNS:
+                n_parts = 3 if self.shows_ours(column) else 1
+                cells = [cell(row, index + part) for part in range(n_parts)]
+                groups.append(" ".join(cells)[:-1] if n_parts == 3 else cells[0])  # differences are never marked
+                index += n_parts
+            return " | ".join(groups)
 
         head = line("strong  weak", header)
         lines = [self.caption] if self.caption else []
-        lines += [head.rstrip(), "-" * len(head)]
+        lines += [head, "-" * len(head)]
         lines += [line(f"{row[0]:>6}  {row[1]:>4}", row) for row in body]
-        lines.append("-" * len(head))
-        lines += [line(row[0], row) for row in foot]
-        lines.append(f"* best of its column. {_CHALLENGE_NOTE}")
+        lines += ["-" * len(head), *(line(row[0], row) for row in foot), f"* best of its column. {_NOTE}"]
         return "\n".join(text.rstrip() for text in lines) + "\n"
 
     def to_csv(self) -> str:
         """Return the table as CSV, means and deviations in columns of their own."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        names = [f"{column.key}_{column.metric}" for column in COLUMNS]
-        parts = ("mean", "sd", "n", "paper")
-        writer.writerow(["strong", "weak", *(f"{name}_{part}" for name in names for part in parts)])
+        header = ["strong", "weak"]
+        for column in COLUMNS:
+            header += [f"{column.output}_{column.metric.name}_{part}" for part in ("mean", "sd", "n", "paper")]
+        rows = []
         for setting in self.settings:
             row: list[Any] = [f"{setting[0]:g}", f"{setting[1]:g}"]
             for column in COLUMNS:
@@ -226,49 +226,44 @@ class ResultsTable:
                 published = column.published_value(setting)
                 row.append("" if mean is None else f"{mean:.4f}")
                 row.append("" if spread is None else f"{spread:.4f}")
-                row.append(len(self.values(setting, column.key, column.metric)))
+                row.append(len(self.values(setting, column.output, column.metric.name)))
                 row.append("" if published is None else published)
-            writer.writerow(row)
-        return text.getvalue()
-
-    def _titles(self) -> list[str]:
-        """Return the header; where ours is hidden, the paper's column carries the title."""
-        header, shown = list(self.header), self._shown()
-        for index in range(2, len(header), 3):
-            if index not in shown:
-                header[index + 1] = f"{header[index]}, paper"
-        return header
-
-    def _view(self, escaped: Callable[[str], str], **options: Any) -> list[list[list[str]]]:
-        """Return header, rows and foot without the hidden columns; names are escaped."""
-        shown = self._shown()
-        parts = ([self._titles()], self.rows(**options), self.foot())
-        return [[[escaped(row[0]), *(row[i] for i in shown[1:])] for row in rows] for rows in parts]
+            rows.append(row)
+        return csv_text(header, rows)
 
     def to_markdown(self) -> str:
         """Return the table as Markdown; the best values are bold."""
-        (header,), rows, foot = self._view(_escape_markdown, mark=lambda text: f"**{text}**")
-        lines = ["| " + " | ".join(row) + " |" for row in [header, *rows, *foot]]
-        lines.insert(1, "|" + "|".join(["---:"] * len(header)) + "|")
-        caption = [_escape_markdown(self.caption), ""] if self.caption else []
-        return "\n".join([*caption, *lines, "", _CHALLENGE_NOTE]) + "\n"
+        body = [*self.rows(lambda text, is_best: f"**{text}**" if is_best else text), *self.foot()]
+        rows = [[_plain_markdown(row[0]), *row[1:]] for row in body]
+        caption = f"{_plain_markdown(self.caption)}\n\n" if self.caption else ""
+        return f"{caption}{markdown_table(self.header(), rows)}\n{_NOTE}\n"
 
     def to_latex(self) -> str:
         """Return the table as LaTeX (package booktabs); the best values are bold."""
-        (header,), rows, foot = self._view(escape_latex, plus_minus=r"$\pm$", mark=lambda text: f"\\textbf{{{text}}}")
-        lines = [
+
+        def lines(rows: Iterable[Sequence[str]]) -> list[str]:
+            return [" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows]
+
+        header = self.header()
+        body = self.rows(lambda text, is_best: f"\\textbf{{{text}}}" if is_best else text, plus_minus=r"$\pm$")
+        caption = escape_latex(f"{self.caption} {_NOTE}".strip())
+        parts = [
             r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'r' * len(header)}}}", r"\toprule",
-            " & ".join(header) + r" \\", r"\midrule", *(" & ".join(row) + r" \\" for row in rows), r"\midrule",
-            *(" & ".join(row) + r" \\" for row in foot), r"\bottomrule", r"\end{tabular}",
-            rf"\caption{{{escape_latex(f'{self.caption} {_CHALLENGE_NOTE}'.strip())}}}", r"\end{table}",
+            *lines([header]), r"\midrule", *lines(body), r"\midrule", *lines(self.foot()), r"\bottomrule",
+            r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}",
         ]  # fmt: skip
-        return "\n".join(lines) + "\n"
+        return "\n".join(parts) + "\n"
 
     def _repr_html_(self) -> str:
-        def cells(row: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in row) + "</tr>"
+        def line(row: Sequence[str], tag: str = "td") -> str:
+            cells = [html.escape(row[0]), *row[1:]]
+            return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in cells) + "</tr>"
 
-        (header,), rows, foot = self._view(html.escape, mark=lambda text: f"<b>{text}</b>")
-        body = "".join(cells(row, "td") for row in [*rows, *foot])
-        caption = html.escape(f"{self.caption} {_CHALLENGE_NOTE}".strip())
-        return f"<table><caption>{caption}</caption><thead>{cells(header, 'th')}</thead><tbody>{body}</tbody></table>"
+        rows = [*self.rows(lambda text, is_best: f"<b>{text}</b>" if is_best else text), *self.foot()]
+        head, body = line(self.header(), "th"), "".join(map(line, rows))
+        caption = html.escape(f"{self.caption} {_NOTE}".strip())
+        return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _plain_markdown(text: str) -> str:
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 from crnn_weak import config as configuration
-from crnn_weak.config import Config, check_continues
+from crnn_weak.config import Config
 from crnn_weak.environment import environment
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
@@ -32,7 +32,7 @@ from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, reinitialize_weights
 from crnn_weak.model.losses import compile_model
-from crnn_weak.run_files import FitState, RunFiles, Split, read_optional, write_history
+from crnn_weak.run_files import FitState, RunFiles, Split, check_continues, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.pretrained import copy_weights, freeze, teacher_scores
@@ -132,10 +132,9 @@ def train(
 
 def _is_longer(files: RunFiles, config: Config) -> bool:
     """Return whether more epochs are asked for than those of the run in the folder; refuse another run."""
-    if not files.config.exists():
+    stored = check_continues(files, config)
+    if stored is None:
         return False
-    stored = configuration.load_config(files.config)
-    check_continues(stored, config, files.folder)
     n_stored, n_asked = stored.training.epochs, config.training.epochs
     if n_stored < n_asked:
         log.info("%s: continues with at most %d epochs instead of %d", files.folder, n_asked, n_stored)

@@ -1,8 +1,10 @@
-"""A small design from clips to table: a teacher's pupil, a fine-tuned model, a curve; run twice, then known."""
+"""A small design from clips to table: a teacher's pupil, a fine-tuned model, a curve; run twice, then published."""
 
 import pytest
 
+from crnn_weak.config import to_toml
 from crnn_weak.experiments.beyond import main
+from crnn_weak.runs.design import read_design
 
 DESIGN = """
 curves = [["paper"]]
@@ -12,10 +14,6 @@ preset = "quick"
 model = { n_filters = 2, gru_units = [3], dense_units = 4 }
 training = { epochs = 1, batch_size = 8, validation_fraction = 0.3 }
 data = { source = "street", n_train = 24, n_test = 8 }
-
-[data.elsewhere]
-models = "street"
-data = { seed = 5, n_train = 8 }
 
 [entries.paper]
 
@@ -36,92 +34,74 @@ training.n_clips = 12
 
 SCORE = (
     '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
-    '"gates": {}, "low_thresholds": {}, "psds": {}, "protocol": 2}'
+    '"gates": {}, "low_thresholds": {}, "psds": {}}'
 )
 
 
-@pytest.mark.slow
-def test_a_design_is_run_compared_and_resumed(tmp_path, capsys):
+@pytest.fixture
+def design(tmp_path):
+    """Path of the design."""
     (tmp_path / "design.toml").write_text(DESIGN)
-    command = ["--design", str(tmp_path / "design.toml"), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
+    return tmp_path / "design.toml"
+
+
+@pytest.mark.slow
+def test_a_design_is_run_compared_and_resumed(design, tmp_path, capsys):
+    command = ["--design", str(design), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
     first = [*command, "--out", str(tmp_path / "out")]
     assert main(first) == 0
     shown = capsys.readouterr().out
     for name in ("paper", "max", "taught", "tuned"):
-        assert shown.count(f"| {name} | 1 |") == 2
+        assert shown.count(f"| {name} | 1 |") == 1
     assert main(first) == 0
     again = capsys.readouterr()
     assert "0 of 2 runs of paper, max to do" in again.err
     assert again.out == shown
     for name in ("figure.png", "max/seed-0/best.keras"):
         assert (tmp_path / "out" / "street" / name).exists()
-    assert main([*command, "--out", str(tmp_path / "other"), "--known", str(tmp_path / "out")]) == 0
+    assert main([*command, "--out", str(tmp_path / "other"), "--reuse-results", str(tmp_path / "out")]) == 0
     assert "0 of 2 runs of taught, tuned to do" in capsys.readouterr().err
-    for name in ("street/table.md", "street/results.csv", "street/scores.json.gz", "elsewhere/results.csv"):
-        known, trained = (tmp_path / folder / name for folder in ("other", "out"))
-        assert known.read_bytes() == trained.read_bytes()
-    assert not list((tmp_path / "other" / "elsewhere" / "max").glob("*/*")), "known scores were computed again"
+    for name in ("street/table.md", "street/results.csv", "street/scores.json.gz"):
+        published, trained = (tmp_path / folder / name for folder in ("other", "out"))
+        assert published.read_bytes() == trained.read_bytes()
 
 
-def test_scores_of_another_configuration_are_not_shown(tmp_path, capsys):
-    from crnn_weak.config import to_toml
-    from crnn_weak.runs.design import config_of, read_design
-
-    (tmp_path / "design.toml").write_text(DESIGN)
-    design = read_design(tmp_path / "design.toml")
-    run = tmp_path / "out" / "elsewhere" / "max" / "seed-0"
-    run.mkdir(parents=True)
+def write_run(folder, design, seed=0):
+    """Write the configuration and the scores of a run of entry max."""
+    run = folder / "street" / "max" / "seed-0"
+    run.mkdir(parents=True, exist_ok=True)
     (run / "comparison.json").write_text(SCORE)
-    command = ["--design", str(tmp_path / "design.toml"), "--out", str(tmp_path / "out"), "--only-table"]
-    for data, is_shown in (("elsewhere", True), ("street", False)):
-        (run / "config.toml").write_text(to_toml(config_of(design, data, "max", 0)))
+    (run / "config.toml").write_text(to_toml(read_design(design).config("street", "max", seed)))
+
+
+def test_scores_of_another_configuration_are_not_shown(design, tmp_path, capsys):
+    command = ["--design", str(design), "--out", str(tmp_path / "out"), "--only-table"]
+    for seed in (0, 1):
+        write_run(tmp_path / "out", design, seed)
         assert main(command) == 0
-        assert ("| max | 1 |" in capsys.readouterr().out) == is_shown
+        assert ("| max | 1 |" in capsys.readouterr().out) == (seed == 0)
 
 
-def test_a_missing_folder_of_known_runs_is_one_line(tmp_path, capsys):
-    (tmp_path / "design.toml").write_text(DESIGN)
-    assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path / "none"), "--only-table"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_damaged_scores_are_one_line(tmp_path, capsys):
-    (tmp_path / "design.toml").write_text(DESIGN)
+def test_missing_and_damaged_published_runs_are_one_line(design, tmp_path, capsys):
     (tmp_path / "street").mkdir()
     (tmp_path / "street" / "scores.json.gz").write_bytes(b"no gzip")
-    assert main(["--design", str(tmp_path / "design.toml"), "--known", str(tmp_path), "--only-table"]) == 2
-    assert "scores.json.gz" in capsys.readouterr().err
+    for folder, message in ((tmp_path / "none", "no such folder"), (tmp_path, "scores.json.gz")):
+        assert main(["--design", str(design), "--reuse-results", str(folder), "--only-table"]) == 2
+        printed = capsys.readouterr().err
+        assert message in printed
+        assert printed.count("\n") == 1
 
 
-def test_known_runs_of_other_data_are_refused(tmp_path, capsys):
-    from crnn_weak.config import to_toml
-    from crnn_weak.runs.design import config_of, read_design
-
-    (tmp_path / "design.toml").write_text(DESIGN)
-    run = tmp_path / "theirs" / "street" / "max" / "seed-0"
-    run.mkdir(parents=True)
-    (run / "comparison.json").write_text(SCORE)
-    (run / "config.toml").write_text(to_toml(config_of(read_design(tmp_path / "design.toml"), "street", "max", 0)))
+def test_published_runs_of_other_data_are_refused(design, tmp_path, capsys):
+    write_run(tmp_path / "theirs", design)
     for folder, recordings in (("theirs", "A"), ("ours", "B")):
         (tmp_path / folder / "street").mkdir(exist_ok=True, parents=True)
         (tmp_path / folder / "street" / "data.json").write_text(f'{{"provenance": "recordings {recordings}"}}')
-    command = ["--design", str(tmp_path / "design.toml"), "--only-table", "--out"]
+    command = ["--design", str(design), "--only-table", "--out"]
     assert main([*command, str(tmp_path / "theirs")]) == 0
     capsys.readouterr()
-    assert main([*command, str(tmp_path / "ours"), "--known", str(tmp_path / "theirs")]) == 2
+    assert main([*command, str(tmp_path / "ours"), "--reuse-results", str(tmp_path / "theirs")]) == 2
     message = capsys.readouterr().err
     assert "other data (recordings A) than yours (recordings B)" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "ours" / "street" / "table.md").exists()
-
-
-def test_models_of_unknown_data_are_one_line(tmp_path, capsys):
-    (tmp_path / "design.toml").write_text(DESIGN.replace('models = "street"', 'models = "steet"'))
-    assert main(["--design", str(tmp_path / "design.toml"), "--only-table"]) == 2
-    assert "data.elsewhere.models = 'steet' is not known" in capsys.readouterr().err
-
-
-def test_a_curve_of_unknown_entries_is_one_line(tmp_path, capsys):
-    (tmp_path / "design.toml").write_text(DESIGN.replace('["paper"]', '["papre"]'))
-    assert main(["--design", str(tmp_path / "design.toml"), "--only-table"]) == 2
-    assert "'papre' is not known" in capsys.readouterr().err

@@ -18,10 +18,12 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from crnn_weak.config import load_config
-from crnn_weak.runs.train_and_score import RunTask, train_and_score
+from crnn_weak.runs.run import Run
+from crnn_weak.runs.train import train_and_score
 folder, name = Path(sys.argv[1]), sys.argv[2]
 store = str(folder / "features.h5")
-train_and_score(RunTask(load_config(folder / "config.toml"), store, store, str(folder / name)))
+data = {"train_store": store, "test_store": store}
+train_and_score(Run(folder / name, load_config(folder / "config.toml"), data, folder))
 from crnn_weak.model.archive import load_model
 weights = load_model(folder / name / "last.keras")[0].get_weights()
 print(hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest())

@@ -1,4 +1,4 @@
-"""DCASE 2017 task 4 with its evaluation set: the challenge columns are computed, and missing audio leaves them out."""
+"""DCASE 2017 task 4 with its evaluation set: the challenge columns are computed, and without audio they stay empty."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from helpers import TINY
 
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
-from crnn_weak.experiments.loss_weight_grid import Grid, run_grid
-from crnn_weak.runs.grid import open_experiment
+from crnn_weak.experiments.loss_weight_grid import run_grid
+from crnn_weak.runs.grid import Grid, open_grid
 
 N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
 
@@ -35,20 +35,20 @@ def write_task(folder, *, with_evaluation_audio):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at_hand", [True, False])
-def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_at_hand(tmp_path, at_hand):
+@pytest.mark.parametrize("is_there", [True, False])
+def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_is_there(tmp_path, is_there):
     config = Config(
         features=TINY,
         model=ModelConfig(n_filters=2, pools=(2,), gru_units=(2,), dense_units=2),
         training=TrainingConfig(epochs=1, batch_size=4),
-        data=write_task(tmp_path, with_evaluation_audio=at_hand),
+        data=write_task(tmp_path, with_evaluation_audio=is_there),
     )
-    table = run_grid(Grid(config, tmp_path / "run", tmp_path / "cache", settings=((0.2, 1.0),)))
+    table = run_grid(Grid(tmp_path / "run", config, ((0.2, 1.0),)), tmp_path / "cache")
     lines = {(line.output, line.metric): line for line in table.lines}
     assert lines["tagging", "f_score"].n_clips == N_CLIPS["testing"]
-    assert (("evaluation_segment", "error_rate") in lines) == at_hand
-    if at_hand:
+    assert (("evaluation_segment", "error_rate") in lines) == is_there
+    if is_there:
         assert lines["evaluation_segment", "error_rate"].n_clips == N_CLIPS["evaluation"]
         assert "evaluation 5 of 5 clips" in table.caption
-        metrics = open_experiment(tmp_path / "run").run((0.2, 1.0)).metrics["evaluation"]
+        metrics = open_grid(tmp_path / "run").run((0.2, 1.0)).metrics["evaluation"]
         assert metrics["segment"]["n_reference"] == 2 * N_CLIPS["evaluation"]  # 0.5 to 1.5 s touches two segments

@@ -25,14 +25,15 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     """Two trained and scored cells with their table, on clips whose classes raise known bands."""
-    from crnn_weak.experiments.loss_weight_grid import Grid, make_table, write_outputs
+    from crnn_weak.experiments.loss_weight_grid import make_table, write_outputs
     from crnn_weak.files import write_text
-    from crnn_weak.runs.train_and_score import train_and_score
+    from crnn_weak.runs.grid import Grid
+    from crnn_weak.runs.train import train_and_score
 
     folder = tmp_path_factory.mktemp("saliency")
-    train = make_store(folder, 96, name="train.h5")
+    make_store(folder, 96, name="train.h5")
     test = make_store(folder, 40, split="test", seed=1, name="test.h5")
-    made = Grid(CONFIG, folder / "runs", folder, SETTINGS)
+    made = Grid(folder / "runs", CONFIG, SETTINGS)
     data = {
         "provenance": test.provenance,
         "classes": list(test.classes),
@@ -41,14 +42,14 @@ def grid(tmp_path_factory):
         "test_store": "../test.h5",
         "audio": {},
     }
-    write_text(made.folder / "data.json", json.dumps(data))
+    write_text(made.path / "data.json", json.dumps(data))
     from crnn_weak.config import to_toml
 
-    write_text(made.folder / "config.toml", to_toml(CONFIG))
-    for task in made.tasks(train.path, test.path):
-        train_and_score(task)
-    write_outputs(made, make_table(made, test.path, data))
-    return made.folder
+    write_text(made.path / "config.toml", to_toml(CONFIG))
+    for run in made.planned_runs(data):
+        train_and_score(run)
+    write_outputs(made, make_table(made, data))
+    return made.path
 
 
 @pytest.fixture(scope="module")

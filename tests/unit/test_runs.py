@@ -1,4 +1,4 @@
-"""Run and experiment folders: read as they are, refused in one clear line."""
+"""Run and grid folders: read as they are, refused in one clear line."""
 
 import json
 
@@ -7,30 +7,29 @@ from run_factory import NASTY, make_experiment, make_run, tiny_config
 
 from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
-from crnn_weak.runs.grid import Experiment, open_any, open_experiment
+from crnn_weak.runs.grid import Grid, open_any, open_grid
 from crnn_weak.runs.run import Run, open_run
 
 
 @pytest.fixture(scope="module")
-def experiment_path(tmp_path_factory):
-    return make_experiment(tmp_path_factory.mktemp("runs"), seeds=(0, 1), sound=True)
+def grid(tmp_path_factory):
+    return open_grid(make_experiment(tmp_path_factory.mktemp("runs"), seeds=(0, 1), sound=True))
 
 
-def test_an_experiment_says_what_its_files_say(experiment_path):
-    experiment = open_experiment(experiment_path)
-    assert experiment.settings == [(0.02, 1.0), (1.0, 1.0), (1.0, 0.02)]
-    assert experiment.seeds == [0, 1]
-    assert len(experiment.cells) == 6
-    assert experiment.best_setting() == (1.0, 0.02)  # made with the best scores
-    assert experiment.table.baselines["nothing"]["segment", "error_rate"] == 1.0
-    assert "11 of 12 clips" in experiment.table.caption
-    assert "other data" in experiment.table.caption
+def test_a_grid_says_what_its_files_say(grid):
+    assert grid.settings == [(0.02, 1.0), (1.0, 1.0), (1.0, 0.02)]
+    assert grid.seeds == [0, 1]
+    assert len(grid.runs) == 6
+    assert grid.best_setting() == (1.0, 0.02)  # made with the best scores
+    assert grid.table.baselines["nothing"]["segment/error_rate"] == 1.0
+    assert "11 of 12 clips" in grid.table.caption
+    assert "other data" in grid.table.caption
 
 
-def test_a_run_opens_its_files_when_asked(experiment_path):
-    run = open_experiment(experiment_path).run((1.0, 1.0), seed=1)
+def test_a_run_opens_its_files_when_asked(grid):
+    run = grid.run((1.0, 1.0), seed=1)
     assert run.setting == (1.0, 1.0)
-    assert (run.seed, run.finished, run.best_epoch) == (1, True, 3)
+    assert (run.seed, run.is_scored(), run.best_epoch) == (1, True, 3)
     assert run.name == "experiment/1_1/seed-1"
     assert run.classes == ("bell", "drill", "rain")
     assert len(run.scores) == run.metrics["n_clips"] == 11
@@ -42,49 +41,44 @@ def test_a_run_opens_its_files_when_asked(experiment_path):
     assert run.open_store("train") is None
 
 
-def test_the_best_epoch_is_found_without_a_state_file(experiment_path, tmp_path):
-    run = open_experiment(experiment_path).run((1.0, 1.0))
+def test_the_best_epoch_is_found_without_a_state_file(grid, tmp_path):
+    run = grid.run((1.0, 1.0))
     for name in ("config.toml", "history.csv"):
         (tmp_path / name).write_bytes((run.path / name).read_bytes())
     assert open_run(tmp_path, unfinished=True).best_epoch == 3
 
 
-def test_open_any_tells_them_apart(experiment_path):
-    assert isinstance(open_any(experiment_path), Experiment)
-    assert isinstance(open_any(experiment_path / "1_1" / "seed-0"), Run)
+def test_open_any_tells_them_apart(grid):
+    assert isinstance(open_any(grid.path), Grid)
+    assert isinstance(open_any(grid.path / "1_1" / "seed-0"), Run)
 
 
-def test_unfinished_and_missing_folders_are_refused_in_one_line(experiment_path, tmp_path):
+def test_unfinished_and_missing_folders_are_refused_in_one_line(grid, tmp_path):
     with pytest.raises(RunError, match=r"no such run folder\. Did you mean 'experiment'"):
-        open_any(experiment_path.parent / "experimnet")
+        open_any(grid.path.parent / "experimnet")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"holds no config\.toml"):
         open_any(tmp_path / "empty")
-    with open_experiment(experiment_path).run((1.0, 1.0)).open_store() as store:
+    with grid.run((1.0, 1.0)).open_store() as store:
         make_run(tmp_path / "half", store, finished=False)
     with pytest.raises(RunError, match=r"not finished \(4 of at most 4 epochs, not scored\)"):
         open_any(tmp_path / "half")
-    assert not open_run(tmp_path / "half", unfinished=True).finished
+    assert not open_run(tmp_path / "half", unfinished=True).is_scored()
+    with pytest.raises(RunError, match=r"no run of strong 3, weak 1, seed 0\. Runs: .*1:0\.02 seed 1"):
+        grid.run((3.0, 1.0))
 
 
-def test_an_unfinished_experiment_says_how_far_it_is(experiment_path, tmp_path):
+def test_an_unfinished_grid_says_how_many_runs_are_scored(tmp_path):
     (tmp_path / "config.toml").write_text(to_toml(tiny_config()))
-    for name, done in (("1_1", True), ("1_0.02", False)):
-        folder = tmp_path / name / "seed-0"
-        folder.mkdir(parents=True)
-        if done:
-            (folder / "metrics.json").write_text("{}")
+    for name in ("1_1", "1_0.02"):
+        (tmp_path / name / "seed-0").mkdir(parents=True)
+    (tmp_path / "1_1" / "seed-0" / "metrics.json").write_text("{}")
     with pytest.raises(RunError, match=r"not finished \(1 of 2"):
         open_any(tmp_path)
 
 
-def test_a_cell_that_is_not_there_names_those_that_are(experiment_path):
-    with pytest.raises(RunError, match=r"no run of strong 3, weak 1, seed 0\. Known: .*1:0\.02 seed 1"):
-        open_experiment(experiment_path).run((3.0, 1.0))
-
-
-def test_damaged_files_are_named(experiment_path, tmp_path):
-    run = open_experiment(experiment_path).run((1.0, 1.0))
+def test_damaged_files_are_named(grid, tmp_path):
+    run = grid.run((1.0, 1.0))
     (tmp_path / "config.toml").write_bytes((run.path / "config.toml").read_bytes())
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(RunError, match=r"metrics\.json: not a JSON document"):
@@ -95,12 +89,12 @@ def test_damaged_files_are_named(experiment_path, tmp_path):
     (tmp_path / "metrics.json").write_bytes((run.path / "metrics.json").read_bytes())
     (tmp_path / "history.csv").write_text("epoch,loss\n1,high\n")
     with pytest.raises(RunError, match=r"history\.csv: not a history"):
-        open_run(tmp_path)
+        open_run(tmp_path).summary()
 
 
-def test_notebooks_show_runs_and_experiments_escaped(tmp_path):
-    experiment = open_experiment(make_experiment(tmp_path, classes=NASTY, settings=((1.0, 1.0),), sound=False))
-    for shown in (experiment, experiment.run((1.0, 1.0))):
+def test_notebooks_show_runs_and_grids_escaped(tmp_path):
+    grid = open_grid(make_experiment(tmp_path, classes=NASTY, settings=((1.0, 1.0),), sound=False))
+    for shown in (grid, grid.run((1.0, 1.0))):
         text = shown._repr_html_()
         assert "<table" in text
         assert "<script" not in text

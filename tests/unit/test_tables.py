@@ -7,6 +7,8 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.errors import RunError
+from crnn_weak.labels.events import Event
+from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.runs.results import COLUMNS, Result, read_results, results_of_run, write_results
 from crnn_weak.runs.table import ResultsTable
 
@@ -21,22 +23,19 @@ def published():
     lines = []
     for row in paper.RESULTS:
         for column in COLUMNS:
-            value = getattr(row, column.published)
+            value, metric = column.published_value((row.strong, row.weak)), column.metric
             if value is not None:
-                lines.append(line(row.strong, row.weak, 0, column.key, column.metric, value / column.scale))
+                lines.append(line(row.strong, row.weak, 0, column.output, metric.name, value / metric.scale))
     return ResultsTable(lines, "the paper's own 100 % & more")
 
 
 def test_the_papers_own_values_differ_by_nothing(published):
+    assert published.settings == [(row.strong, row.weak) for row in paper.RESULTS]
     for row in published.rows():
         assert row[2] == row[3]
         assert {text.lstrip("+-") for text in row[4::3]} <= {"0.0", "0.00", ""}
     for column in COLUMNS:
         assert published.rank_correlation(column) == pytest.approx(1.0)
-
-
-def test_settings_run_from_the_weakest_strong_loss_to_the_strongest(published):
-    assert published.settings == [(row.strong, row.weak) for row in paper.RESULTS]
 
 
 def test_several_seeds_give_mean_and_deviation():
@@ -47,7 +46,7 @@ def test_several_seeds_give_mean_and_deviation():
     assert "30.0 ± 14.1" in table.to_text()
 
 
-def test_what_is_not_a_number_or_not_there_is_a_dash():
+def test_what_is_not_a_number_or_missing_is_a_dash():
     table = ResultsTable([line(1, 1, 0, "tagging", "precision", math.nan), line(3, 1, 0, "tagging", "recall", 0.5)])
     assert [row[2:5] for row in table.rows()] == [["-", "47.5", "-"], ["-", "-", "-"]]
     assert table.rank_correlation(COLUMNS[0]) is None
@@ -66,14 +65,25 @@ def test_the_long_form_round_trips(tmp_path, published):
         read_results(path)
 
 
-def test_a_cell_without_events_has_no_detection_lines():
-    metrics = {
-        "n_clips": 3,
-        "tagging": {"precision": 0.5, "recall": 0.5, "f_score": 0.5},
-        "segment": None,
-        "event": None,
-    }
+def test_a_run_has_lines_for_the_outputs_and_sets_that_were_scored():
+    scores = {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
+    metrics = {"n_clips": 3, "tagging": scores, "segment": None, "event": None}
     assert {result.output for result in results_of_run("x", (1, 1), 0, metrics, "0")} == {"tagging"}
+    metrics["evaluation"] = {"n_clips": 7, "tagging": scores, "segment": None}
+    found = {(result.output, result.n_clips) for result in results_of_run("x", (1, 1), 0, metrics, "0")}
+    assert found == {("tagging", 3), ("evaluation_tagging", 7)}
+
+
+def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
+    reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
+    estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
+    segment = segment_metrics(reference, estimated, classes=("Car", "Bus", "Train"), clip_seconds=4.0).to_dict()
+    table = ResultsTable(results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0"))
+    assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
+    assert sum(table.error_rates((1, 1)).values()) == pytest.approx(table.mean((1, 1), COLUMNS[3]))
+
+
+# --- views ---------------------------------------------------------------------------------------------------------
 
 
 def test_views_hold_every_row(published):
@@ -85,21 +95,20 @@ def test_views_hold_every_row(published):
     assert "&amp;" in published._repr_html_()
 
 
-def test_baselines_stand_below():
-    baselines = {"nothing": {"segment/error_rate": 1.0, "segment/f_score": 0.0}}
+def test_baselines_are_below_the_settings():
+    baselines = {"nothing": {"segment/error_rate": 1.0, "segment/f_score": None}}
     text = ResultsTable([line(1, 1, 0, "segment", "error_rate", 0.5)], baselines=baselines).to_text()
-    assert text.splitlines()[-3].split("|")[0].strip() == "nothing"
-    assert "1.00" in text.splitlines()[-3]
-
-
-# --- the whole of the published table -------------------------------------------------------------------------------
+    row = [part.strip() for part in text.splitlines()[-3].split("|")]
+    assert row[0] == "nothing"
+    assert row[4:6] == ["1.00", "-"]
 
 
 def test_challenge_columns_show_the_papers_values_and_the_best_of_the_challenge():
     table = ResultsTable([line(row.strong, row.weak, 0, "tagging", "f_score", 0.5) for row in paper.RESULTS])
-    assert [row[-5:-3] for row in table.rows()][2] == ["46.6", "-"]
-    assert [row[-2] for row in table.rows()] == ["-", "-", "0.80", "0.81", "0.82", "-", "0.79"]
-    assert [row[-2] for row in table.foot()] == ["0.66", ""]
+    assert [row[-2] for row in table.rows()] == ["-", "-", "46.6", "45.5", "44.5", "-", "26.3"]
+    assert [row[-1] for row in table.rows()] == ["-", "-", "0.80", "0.81", "0.82", "-", "0.79"]
+    assert [row[-2:] for row in table.foot()] == [["55.6", "0.66"], ["", ""]]
+    assert table.header()[-2:] == ["challenge tag F, paper", "challenge ER, paper"]
     for view in (table.to_text(), table.to_markdown(), table.to_latex(), table._repr_html_()):
         assert all(value in view for value in ("46.6", "45.5", "44.5", "26.3", "0.82", "55.6", "0.66"))
         assert "two different teams" in view
@@ -108,8 +117,8 @@ def test_challenge_columns_show_the_papers_values_and_the_best_of_the_challenge(
 def test_challenge_columns_show_ours_where_the_evaluation_set_was_scored():
     lines = [line(0.2, 1, seed, "evaluation_tagging", "f_score", value) for seed, value in enumerate((0.5, 0.6))]
     (row,) = ResultsTable(lines).rows()
-    assert row[-6:-3] == ["55.0 ± 7.1", "46.6", "+8.4"]
-    assert "challenge tag F" in ResultsTable(lines).header
+    assert row[-4:-1] == ["55.0 ± 7.1", "46.6", "+8.4"]
+    assert "challenge tag F" in ResultsTable(lines).header()
 
 
 def test_the_best_of_each_column_is_marked_in_every_view(published):
@@ -123,45 +132,17 @@ def test_the_best_of_each_column_is_marked_in_every_view(published):
     error_rate = COLUMNS[3]
     assert published.best(error_rate) == (pytest.approx(0.81), 0.81)  # the lowest; two settings share it
     assert [published.entry(s, error_rate).is_best_published for s in published.settings] == [False] * 5 + [True] * 2
+    alone = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])  # one setting has no best
+    assert "*" not in alone.to_text().splitlines()[2]
 
 
-def test_one_setting_alone_has_no_best():
-    table = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])
-    assert "*" not in table.to_text().splitlines()[2]
-
-
-def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
-    from crnn_weak.labels.events import Event
-    from crnn_weak.metrics.sed_eval import reported_segment_metrics
-
-    reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
-    estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
-    segment = reported_segment_metrics(reference, estimated, classes=("Car", "Bus", "Train")).to_dict()
-    lines = results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
-    table = ResultsTable(lines)
-    assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
-    assert sum(table.error_rates((1, 1)).values()) == pytest.approx(table.mean((1, 1), COLUMNS[3]))
-
-
-def test_the_evaluation_set_has_lines_of_its_own():
-    scores = {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
-    metrics = {"n_clips": 3, "tagging": scores, "evaluation": {"n_clips": 7, "tagging": scores, "segment": None}}
-    found = {(result.output, result.n_clips) for result in results_of_run("x", (1, 1), 0, metrics, "0")}
-    assert found == {("tagging", 3), ("evaluation_tagging", 7)}
-
-
-def test_names_cannot_forge_cells():
+def test_names_and_captions_cannot_forge_cells_or_markup():
     baselines = {"a | b & c_{\\x} <script>\n| d": {}}
-    table = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)], baselines=baselines)
-    assert table.to_markdown().count("\n|") == 5
-    assert r"a | b \& c\_\{\textbackslash{}x\}" in table.to_latex()
-    assert "<script>" not in table._repr_html_()
-
-
-def test_a_caption_of_names_becomes_no_markup():
-    evil = "<script>alert(1)</script>\n| forged \\input{x}"
-    table = ResultsTable([], evil)
+    caption = "<script>alert(1)</script>\n| forged \\input{x}"
+    table = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)], caption, baselines)
     markdown, latex = table.to_markdown(), table.to_latex()
+    assert markdown.count("\n|") == 6
+    assert r"a | b \& c\_\{\textbackslash{}x\}" in latex
     assert "<script" not in markdown + table._repr_html_()
-    assert not [line for line in markdown.splitlines() if line.startswith("| forged")]
+    assert not [text for text in markdown.splitlines() if text.startswith("| forged")]
     assert "\\input" not in latex

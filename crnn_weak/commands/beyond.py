@@ -1,0 +1,48 @@
+"""``crnn-weak beyond``: the same as ``python -m crnn_weak.experiments.beyond``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from crnn_weak import cli
+from crnn_weak.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the experiment's options."""
+    cli.add_work(parser)
+    parser.add_argument("--design", required=True, metavar="FILE", help="TOML, e.g. experiments/beyond.toml")
+    parser.add_argument("--out", metavar="FOLDER", help="default: runs/beyond/DESIGN")
+    parser.add_argument("--audio", metavar="FOLDER", help="folder of source recordings, for data that need them")
+    parser.add_argument(
+        "--reuse-results", metavar="FOLDER", help="published DATA/scores.json.gz, whose runs are not trained again"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="instead of the design's")
+    parser.add_argument("--entries", nargs="+", metavar="NAME", help="only these, in this order, and what they need")
+    parser.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
+    parser.add_argument("--only-table", action="store_true", help="train nothing: write the tables of finished runs")
+    parser.epilog = "example: crnn-weak beyond --design experiments/beyond.toml --data street"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the experiment and print its tables."""
+    from crnn_weak.experiments.beyond import run_design, write_tables
+    from crnn_weak.runs.design import read_design
+
+    design = read_design(args.design).restricted(args.entries, args.data)
+    design.seeds = args.seeds or design.seeds
+    published = Path(args.reuse_results) if args.reuse_results else None
+    if published is not None and not published.is_dir():
+        raise ConfigError(f"--reuse-results {published}: no such folder. Expected one with DATA/scores.json.gz.")
+    folder = Path(args.out) if args.out else Path("runs") / "beyond" / Path(args.design).stem
+    if not args.only_table:
+        run_design(
+            design, folder, cli.cache_folder(args), audio=args.audio, published=published, jobs=args.jobs,
+            scheduler=args.scheduler, progress=cli.shows_progress(args),
+        )  # fmt: skip
+    for data, text in write_tables(design, folder, published).items():
+        print(f"{data}\n\n{text}")
+    print(f"{folder}: DATA/table.md, results.csv, figure.png, scores.json.gz")
+    return 0
