@@ -24,7 +24,7 @@ import msgspec
 import tomli_w
 
 from crnn_weak import timing
-from crnn_weak.errors import ConfigError, RunError, nearest_names
+from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.files import read_toml
 
 log = logging.getLogger(__name__)
