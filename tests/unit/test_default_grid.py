@@ -1,4 +1,4 @@
-"""`crnn-weak grid` without a preset, a file or data is the main job; everything else is what it says."""
+"""`crnn-weak grid` without a preset, a file or data is the default grid; everything else is what it says."""
 
 import tomllib
 
@@ -16,16 +16,16 @@ def _printed(capsys, *arguments):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--head", "max_dense"), ("--set", "training.seed=0")])
-def test_the_main_job_trains_few_clips_for_few_epochs(arguments, capsys):
+def test_the_default_grid_trains_few_clips_for_few_epochs(arguments, capsys):
     config = _printed(capsys, *arguments)
     assert (config.data.n_train, config.training.epochs) == (1200, 10)
     assert config.features == QUICK.features
 
 
-def test_a_preset_beside_a_file_of_another_is_refused(tmp_path, capsys):
+def test_a_preset_next_to_a_file_of_another_is_refused(tmp_path, capsys):
     (tmp_path / "mine.toml").write_text('preset = "paper"\n')
     assert main(["--preset", "quick", "--config", str(tmp_path / "mine.toml"), "--print-config"]) == 2
-    assert "mine.toml names preset 'paper'. Leave one of them out." in capsys.readouterr().err
+    assert "mine.toml names preset 'paper'. Omit one of them." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--preset", "quick"), ("--data", "street"), ("--set", "data.source=street")])
