@@ -38,7 +38,7 @@ def main() -> None:
     clips = np.random.default_rng(0).standard_normal((args.clips, n_frames, n_mels)).astype(np.float32)
     classes = [str(index) for index in range(n_classes)]
     explainer = Explainer(model, classes=classes, hop_seconds=config.features.hop_seconds, batch_size=args.batch_size)
-    targets = [Target("strong", index) for index in range(n_classes)]
+    targets = [Target("strong", label) for label in classes]
     n_naive = min(2, args.clips)
 
     def naive() -> np.ndarray:

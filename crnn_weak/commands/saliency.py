@@ -8,8 +8,8 @@ import sys
 
 from crnn_weak import cli
 from crnn_weak.errors import ConfigError
-from crnn_weak.experiments.saliency_maps import DEFAULT_METHODS, Options, saliency_maps
-from crnn_weak.saliency.targets import METHODS, SPACES
+from crnn_weak.experiments.saliency_maps import Options, saliency_maps
+from crnn_weak.saliency.maps import METHODS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("maps")
     group.add_argument(
         "--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; again for more rows of the table "
-        f"(default: {' and '.join(DEFAULT_METHODS)}); the first draws the figures",
+        f"(default: {' and '.join(Options.methods)}); the first draws the figures",
     )  # fmt: skip
-    group.add_argument("--reduction", default="", metavar="NAME", help="over strong's frames: mean (default), max, sum")
+    group.add_argument("--reduction", default="", metavar="NAME", help="over strong's frames: mean (default) or max")
     group.add_argument(
         "--scale", default="score", metavar="NAME", help="score (default), or logit, which does not vanish near 0 and 1"
     )
-    group.add_argument("--space", default="standardized", choices=sorted(SPACES), help="gradient with respect to what")
     group = parser.add_argument_group("output")
     group.add_argument("--out", metavar="FOLDER", help="default: saliency inside the folder")
     group.add_argument("--no-statistics", action="store_true", help="no table")
@@ -54,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     options = Options(
         clips=tuple(args.clip),
         labels=tuple(args.labels),
-        methods=tuple(args.method or DEFAULT_METHODS),
-        space=args.space,
+        methods=tuple(args.method or Options.methods),
         reduction=args.reduction,
         scale=args.scale,
         span_seconds=None if args.span is None else (args.span[0], args.span[1]),

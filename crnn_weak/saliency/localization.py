@@ -1,44 +1,28 @@
 """Localization: how much of a saliency map lies inside the true event.
 
-Two measures of one map and one class, both against the frames in which that class really sounds:
-
-share
-    the part of the map's absolute energy (summed over mel bands) inside these frames;
-pointing game
-    whether the frame of the map's largest absolute value is one of them (Zhang et al., "Top-down neural attention
-    by excitation backprop", ECCV 2016, in time only: strong labels have no frequency).
-
-A map without information about time scores the *coverage*, the share of the clip's frames that the event covers, in
-both. Task-4 events are long, so a share means nothing without its coverage beside it. Pairs where the class sounds
-in every frame or in none cannot tell maps apart and are skipped and counted; so are maps that are zero everywhere.
+*Share* is the part of the map's absolute energy (summed over mel bands) inside the frames where its class sounds. The
+*pointing game* asks whether the map's largest absolute value is in one of them (Zhang et al., "Top-down neural
+attention by excitation backprop", ECCV 2016; in time only, since strong labels have no frequency). A map without
+information about time scores the *coverage*, the event's share of the clip, in both. Pairs whose class sounds in every
+frame or in none cannot tell maps apart; they are skipped and counted, as are maps that are zero everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.rolls import event_roll
-from crnn_weak.saliency.targets import Space, Target
+from crnn_weak.metrics.bootstrap import interval, resampled_sums
+from crnn_weak.saliency.maps import Explainer, Target
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.saliency.explainer import Explainer
-
-__all__ = [
-    "Localization",
-    "LocalizationSummary",
-    "Pairs",
-    "event_pairs",
-    "localize",
-    "measure",
-    "measure_loudness",
-    "summarize",
-]
 
 # Maps at a time: 256 of the paper's clips are 20 MB.
 _BLOCK = 256
@@ -46,16 +30,10 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Localization:
-    """The measures of each map.
+    """The measures of each map, float64 arrays of shape (n_maps,).
 
-    Attributes
-    ----------
-    share : np.ndarray of float64, shape (n_maps,)
-        Share of the absolute map inside the event, in [0, 1]; NaN where the map is zero everywhere.
-    hit : np.ndarray of float64, shape (n_maps,)
-        1 where the largest absolute value lies inside the event, 0 where not; NaN where the map is zero everywhere.
-    coverage : np.ndarray of float64, shape (n_maps,)
-        Share of the frames that the event covers: the chance level of both.
+    `share` is in [0, 1], `hit` 0 or 1, both NaN where the map is zero everywhere; `coverage`, the share of the frames
+    that the event covers, is the chance level of both.
     """
 
     share: np.ndarray
@@ -71,20 +49,8 @@ class Localization:
 def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
     """Measure how much of each map lies inside its event.
 
-    Parameters
-    ----------
-    maps : np.ndarray, shape (n_maps, n_frames, n_mels)
-        Signed or absolute; the sign is dropped.
-    inside : np.ndarray of bool, shape (n_maps, n_frames)
-        Frames in which the map's class sounds.
+    `maps` has shape (n_maps, n_frames, n_mels), `inside` is bool of shape (n_maps, n_frames).
 
-    Raises
-    ------
-    DataError
-        Shapes that do not belong together, or a map that is not finite.
-
-    Examples
-    --------
     >>> found = localize(np.array([[[3.0], [-1.0]]]), np.array([[True, False]]))
     >>> float(found.share[0]), float(found.hit[0]), float(found.coverage[0])
     (0.75, 1.0, 0.5)
@@ -109,23 +75,14 @@ def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
 class LocalizationSummary:
     """Means over the usable maps, with bootstrap intervals over clips.
 
-    Attributes
-    ----------
-    n_pairs, n_clips : int
-        (clip, class) pairs that were judged, and clips they come from.
-    n_left_out, n_zero : int
-        Pairs whose event covers the whole clip or no frame; pairs whose map is zero everywhere.
-    coverage, share, hit : float
-        Means: the chance level, the share inside, the pointing game's rate of hits.
-    share_gain, hit_gain : float
-        Mean share (hit) minus mean coverage; ``*_low`` and ``*_high`` bound the interval.
-    share_ratio : float
-        Mean share over mean coverage.
+    `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs are zero
+    everywhere. `share_gain` and `hit_gain` are mean share and hit minus mean coverage, `share_ratio` is mean share over
+    mean coverage.
     """
 
     n_pairs: int
     n_clips: int
-    n_left_out: int
+    n_skipped: int
     n_zero: int
     coverage: float
     share: float
@@ -138,65 +95,44 @@ class LocalizationSummary:
     hit_gain_low: float
     hit_gain_high: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes as a dict."""
-        return asdict(self)
-
 
 def summarize(
-    found: Localization,
-    clip_ids: Sequence[str],
-    *,
-    level: float = 0.95,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
+    found: Localization, clip_ids: Sequence[str], *, n_resamples: int = 1000, seed: int = 0
 ) -> LocalizationSummary:
-    """Average over the usable pairs; intervals by the percentile bootstrap over clips.
+    """Average over the usable pairs, with 95 % intervals.
 
-    Clips, not pairs, are drawn again: two classes of one clip are not independent.
-
-    Parameters
-    ----------
-    found : Localization
-    clip_ids : sequence of str, length n_maps
-        The clip of each map.
-    level : float in (0, 1)
-    n_bootstrap, seed : int
+    Clips (`clip_ids`, one of each map) are drawn again, not pairs: two classes of one clip are not independent.
     """
     if len(clip_ids) != len(found.share):
         raise DataError(f"localization: expected {len(found.share)} clip ids, received {len(clip_ids)}.")
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
-    left_out, zero = int((~partial).sum()), int((partial & ~usable).sum())
+    n_skipped, n_zero = int((~partial).sum()), int((partial & ~usable).sum())
     if not usable.any():
-        return LocalizationSummary(0, 0, left_out, zero, *[float("nan")] * 10)
+        return LocalizationSummary(0, 0, n_skipped, n_zero, *[float("nan")] * 10)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
-    columns = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
-    # Sums and counts per clip: a draw of clips is then one product, whatever the number of pairs.
-    sums = np.zeros((len(names), 4))
-    np.add.at(sums, clip, np.column_stack([columns, np.ones(len(clip))]))
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_bootstrap)
-    totals = drawn @ sums  # (n_bootstrap, 4)
+    measures = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
+    sums = np.zeros((len(names), 4))  # of the measures and of the pairs of each clip
+    np.add.at(sums, clip, np.column_stack([measures, np.ones(len(clip))]))
+    totals = resampled_sums(sums, n_resamples=n_resamples, rng=np.random.default_rng(seed))
     means = totals[:, :3] / totals[:, 3:]
-    edges = ((1 - level) / 2, (1 + level) / 2)
-    share_low, share_high = np.quantile(means[:, 1] - means[:, 0], edges)
-    hit_low, hit_high = np.quantile(means[:, 2] - means[:, 0], edges)
-    coverage, share, hit = map(float, columns.mean(axis=0))
+    share_gain, hit_gain = (interval(means[:, column] - means[:, 0]) for column in (1, 2))
+    coverage, share, hit = map(float, measures.mean(axis=0))
     return LocalizationSummary(
         n_pairs=int(usable.sum()),
         n_clips=len(names),
-        n_left_out=left_out,
-        n_zero=zero,
+        n_skipped=n_skipped,
+        n_zero=n_zero,
         coverage=coverage,
         share=share,
         share_gain=share - coverage,
-        share_gain_low=float(share_low),
-        share_gain_high=float(share_high),
+        share_gain_low=share_gain.low,
+        share_gain_high=share_gain.high,
         share_ratio=share / coverage,
         hit=hit,
         hit_gain=hit - coverage,
-        hit_gain_low=float(hit_low),
-        hit_gain_high=float(hit_high),
+        hit_gain_low=hit_gain.low,
+        hit_gain_high=hit_gain.high,
     )
 
 
@@ -205,15 +141,9 @@ def summarize(
 
 @dataclass(frozen=True)
 class Pairs:
-    """The (clip, class) pairs with true events.
+    """The (clip, class) pairs with true events: rows of the store, ids, labels, and where each class sounds.
 
-    Attributes
-    ----------
-    rows : np.ndarray of int, shape (n_pairs,)
-        Rows of the feature store.
-    clip_ids, labels : tuple of str, length n_pairs
-    inside : np.ndarray of bool, shape (n_pairs, n_frames)
-        Frames in which the class sounds.
+    `rows` has shape (n_pairs,), `inside` is bool of shape (n_pairs, n_frames).
     """
 
     rows: np.ndarray
@@ -221,18 +151,9 @@ class Pairs:
     labels: tuple[str, ...]
     inside: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
 
 def event_pairs(store: FeatureStore) -> Pairs:
-    """Return the pairs of a store's clips and the classes that sound in them.
-
-    Raises
-    ------
-    DataError
-        The store has no strong labels.
-    """
+    """Return the pairs of a store's clips and the classes that sound in them."""
     if not store.has_events:
         raise DataError(
             f"{store.path}: has tags but no onsets and offsets, so maps cannot be judged. "
@@ -255,50 +176,25 @@ def event_pairs(store: FeatureStore) -> Pairs:
     return Pairs(np.array(rows), clip_ids, tuple(labels), np.stack(inside))
 
 
-def measure(
-    explainer: Explainer,
-    store: FeatureStore,
-    pairs: Pairs,
-    *,
-    output: str,
-    method: str,
-    space: Space = "standardized",
-    reduction: str = "",
-    scale: str = "score",
-) -> Localization:
-    """Measure one output's maps, in the order of the pairs.
+def measure(explainer: Explainer, store: FeatureStore, pairs: Pairs, target: Target, method: str) -> Localization:
+    """Measure the maps of all pairs; the class of `target` is replaced by that of each pair."""
 
-    Parameters
-    ----------
-    explainer : Explainer
-        With its scaler.
-    store : FeatureStore
-    pairs : Pairs
-    output : {"strong", "weak"}
-    method, space, reduction, scale
-        As in `Explainer.explain` and `Target`; `reduction` applies to ``strong`` alone.
-    """
-    reduction = reduction if output == "strong" else ""
-    assert explainer.scaler is not None
-    parts = []
-    for part in _blocks(len(pairs)):
-        features = explainer.scaler.transform(store.read(pairs.rows[part]))
-        targets = [Target(output, label, reduction=reduction, scale=scale) for label in pairs.labels[part]]
-        maps = explainer.explain(features, targets, method=method, space=space).maps
-        parts.append(localize(maps, pairs.inside[part]))
-    return _joined(parts)
+    def maps(part: slice) -> np.ndarray:
+        targets = [dataclasses.replace(target, label=label) for label in pairs.labels[part]]
+        return explainer.explain(store.read(pairs.rows[part]), targets, method=method).maps
+
+    return _in_blocks(maps, pairs)
 
 
 def measure_loudness(store: FeatureStore, pairs: Pairs) -> Localization:
     """Measure the clips' own mel-band amplitudes as if they were maps: a baseline without a network."""
-    return _joined([localize(np.exp(store.read(pairs.rows[part])), pairs.inside[part]) for part in _blocks(len(pairs))])
+    return _in_blocks(lambda part: np.exp(store.read(pairs.rows[part])), pairs)
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
-
-
-def _joined(parts: Sequence[Localization]) -> Localization:
-    return Localization(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("share", "hit", "coverage"))
-    )
+def _in_blocks(maps: Callable[[slice], np.ndarray], pairs: Pairs) -> Localization:
+    parts = []
+    for start in range(0, len(pairs.rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        parts.append(localize(maps(part), pairs.inside[part]))
+    names = ("share", "hit", "coverage")
+    return Localization(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

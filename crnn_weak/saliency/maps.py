@@ -1,50 +1,276 @@
-"""Saliency maps with the scalars they explain, and the backend they need. NumPy only."""
+"""Saliency maps: `Target` is the scalar that is explained, `Method` the kind of map, `Explainer` computes them.
+
+A map without its scalar says nothing: the gradient of a maximum over frames reaches one frame, that of a mean reaches
+all. So the captions of `Target` and `Method` together go under every figure. TensorFlow is imported by `Explainer`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak.errors import DependencyError
-from crnn_weak.saliency.targets import Target
+from crnn_weak import timing
+from crnn_weak.errors import ConfigError, DataError, DependencyError, LabelError, ModelFileError, nearest_names
 
-__all__ = ["SaliencyMaps", "require_tensorflow"]
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+OUTPUTS = ("strong", "weak")
+REDUCTIONS = ("mean", "max")
+SCALES = ("score", "logit")
+
+_TINY = 1e-6  # float32 cannot tell scores nearer to 1 apart
 
 
 @dataclass(frozen=True)
-class SaliencyMaps:
-    """Maps, the scalars they explain, and their captions.
+class Target:
+    """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over frames.
 
-    Attributes
-    ----------
-    maps : np.ndarray of float32, shape (n_maps, n_frames, n_mels)
-        Signed unless the method drops the sign; not scaled.
-    values : np.ndarray of float32, shape (n_maps,)
-        The scalars at the input.
-    targets : tuple of Target, length n_maps
-    captions : tuple of str, length n_maps
-        Output, class, reduction, method, sign.
-    delta : np.ndarray of float32, shape (n_maps,), or None
-        Integrated gradients: sum of the map minus the change of the scalar from the baseline to the input; near 0
-        where enough steps were taken. None for other methods.
+    `span_seconds` keeps the frames that overlap ``[start, end)``; None is all. The logit ``log(p / (1 - p))`` is taken
+    before the reduction. Where the network is sure, the sigmoid's slope ``p (1 - p)`` and with it the gradient of the
+    score vanish; that of the logit does not.
     """
+
+    output: str
+    label: str
+    reduction: str = ""
+    span_seconds: tuple[float, float] | None = None
+    scale: str = "score"
+
+    def __post_init__(self) -> None:
+        if self.output == "strong" and not self.reduction:
+            object.__setattr__(self, "reduction", "mean")
+        for name, known in (("output", OUTPUTS), ("scale", SCALES), ("reduction", REDUCTIONS)):
+            value = getattr(self, name)
+            if value not in known and (name != "reduction" or self.output == "strong"):
+                raise ConfigError(f"saliency {name} {value!r} is not known. {nearest_names(value, known)}")
+        if self.output == "weak" and (self.reduction or self.span_seconds is not None):
+            raise ConfigError(
+                "the weak output has one score per clip: expected no reduction and no span, "
+                f"received {self.reduction or 'none'!r} and {self.span_seconds}. Use the strong output for a span."
+            )
+        if self.span_seconds is not None:
+            start, end = self.span_seconds
+            if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+                raise ConfigError(f"saliency span {self.span_seconds}: expected 0 <= start < end, in seconds.")
+
+    def index(self, classes: Sequence[str]) -> int:
+        """Return the index of the class in the class list."""
+        if self.label not in classes:
+            raise LabelError(f"class {self.label!r} is not one of the model's. {nearest_names(self.label, classes)}")
+        return tuple(classes).index(self.label)
+
+    def frames(self, n_frames: int, hop_seconds: float) -> tuple[int, int]:
+        """Return the frames ``[first, last)`` of the span."""
+        if self.span_seconds is None:
+            return 0, n_frames
+        first, last = timing.frame_edges(*self.span_seconds, hop_seconds)
+        if first >= n_frames:
+            length = timing.frames_to_seconds(n_frames, hop_seconds)
+            raise DataError(f"saliency span {self.span_seconds} s starts after the end of the clip at {length:g} s.")
+        return first, min(last, n_frames)
+
+    def caption(self) -> str:
+        """Return the scalar in words.
+
+        >>> Target("strong", "Car", reduction="max").caption()
+        "output 'strong', class 'Car', maximum over all frames"
+        """
+        text = f"{'logit of ' if self.scale == 'logit' else ''}output '{self.output}', class {self.label!r}"
+        if self.output == "weak":
+            return text
+        over = "all frames"
+        if self.span_seconds is not None:
+            over = f"the frames of {self.span_seconds[0]:g}-{self.span_seconds[1]:g} s"
+        return f"{text}, {'maximum' if self.reduction == 'max' else self.reduction} over {over}"
+
+
+@dataclass(frozen=True)
+class Method:
+    """Rule that turns gradients into a map.
+
+    With `deconvnet`, every ReLU passes the positive part of the gradient back, whatever its forward value (Zeiler,
+    Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). With `n_samples`, the map is the mean
+    over noisy copies of the input (SmoothGrad: Smilkov et al., arXiv:1706.03825); `noise` is the standard deviation as
+    a share of the clip's own range.
+    """
+
+    absolute: bool = False
+    deconvnet: bool = False
+    n_samples: int = 0
+    noise: float = 0.1
+    seed: int = 0
+
+    def caption(self) -> str:
+        """Return the method in words, the sign included.
+
+        >>> METHODS["deconvnet"].caption()
+        'gradient with respect to the standardized log mel-band energies, deconvolution ReLU, absolute value'
+        """
+        what = "gradient"
+        if self.n_samples:
+            what = f"SmoothGrad ({self.n_samples} copies, noise {self.noise:g} of the range, seed {self.seed})"
+        relu = ", deconvolution ReLU" if self.deconvnet else ""
+        sign = "absolute value" if self.absolute else "signed"
+        return f"{what} with respect to the standardized log mel-band energies{relu}, {sign}"
+
+
+#: The maps by name; ``deconvnet`` is that of the authors' slides.
+METHODS: dict[str, Method] = {
+    "gradient": Method(),
+    "absolute": Method(absolute=True),
+    "deconvnet": Method(deconvnet=True, absolute=True),
+    "smoothgrad": Method(n_samples=16),
+}
+
+
+def find_method(name: str | Method) -> Method:
+    """Return a method by name; a `Method` is returned as it is."""
+    if isinstance(name, Method):
+        return name
+    if name not in METHODS:
+        raise ConfigError(f"saliency method {name!r} is not known. {nearest_names(name, METHODS)}")
+    return METHODS[name]
+
+
+class SaliencyMaps(NamedTuple):
+    """Maps of shape (n_maps, n_frames, n_mels), not scaled, and the scalars that they explain, (n_maps,)."""
 
     maps: np.ndarray
     values: np.ndarray
-    targets: tuple[Target, ...]
-    captions: tuple[str, ...]
-    delta: np.ndarray | None = None
+
+
+class Explainer:
+    """Saliency maps of one model, many at a time.
+
+    The network runs as at detection, without dropout and with the stored statistics of batch normalization. Clips of a
+    batch therefore do not touch each other, and one backward pass of the sum of their scalars gives each clip its own
+    gradient. Class and frames of each scalar are data, so one traced graph serves all classes and spans of an output.
+
+    The model takes standardized log mel (clips, frames, mel bands); its outputs are ``strong`` (clips, frames, classes)
+    and ``weak`` (clips, classes). `standardize` (``Scaler.transform``) is for features that are not yet.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        classes: Sequence[str],
+        hop_seconds: float,
+        standardize: Callable[[np.ndarray], np.ndarray] | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        require_tensorflow()
+        outputs = model.output if isinstance(getattr(model, "output", None), dict) else {}
+        for name in OUTPUTS:
+            if name not in outputs:
+                raise ModelFileError(
+                    f"model {model.name!r}: expected the outputs 'strong' and 'weak', received "
+                    f"{sorted(outputs) or 'other ones'}."
+                )
+            if outputs[name].shape[-1] != len(classes):
+                raise ModelFileError(
+                    f"model {model.name!r} scores {outputs[name].shape[-1]} classes, but {len(classes)} class names "
+                    "were given. Use the class list of the model's own file or run."
+                )
+        self.model = model
+        self.classes = tuple(classes)
+        self.hop_seconds = hop_seconds
+        self.standardize = standardize
+        self.batch_size = batch_size
+        self._dtype = np.dtype(model.inputs[0].dtype)
+        self._kernels: dict[Any, Callable] = {}
+
+    def explain(
+        self, features: np.ndarray, targets: Sequence[Target], *, method: str | Method = "gradient"
+    ) -> SaliencyMaps:
+        """Return one map for each clip of the features (n_maps, n_frames, n_mels) and its target.
+
+        The targets may be of both outputs. The method is a name of `METHODS`, or one of your own.
+        """
+        chosen, targets = find_method(method), tuple(targets)
+        x = np.asarray(features if self.standardize is None else self.standardize(features), self._dtype)
+        self._check(x, targets)
+        index, weights = self._scalars(targets, x.shape[1])
+        maps, values = np.zeros(x.shape, self._dtype), np.zeros(len(x), self._dtype)
+        # Targets that share a graph go together.
+        keys = [(target.output, target.reduction == "max", target.scale, chosen.deconvnet) for target in targets]
+        for key in sorted(set(keys)):
+            rows = [row for row, other in enumerate(keys) if other == key]
+            maps[rows], values[rows] = self._gradients(key, x[rows], index[rows], weights[rows])
+            if chosen.n_samples:
+                maps[rows] = self._smooth(key, x[rows], index[rows], weights[rows], chosen)
+        return SaliencyMaps(np.abs(maps) if chosen.absolute else maps, values)
+
+    def _check(self, x: np.ndarray, targets: tuple[Target, ...]) -> None:
+        _, frames, mels = self.model.input_shape
+        if x.ndim != 3 or x.shape[1] != (frames or x.shape[1]) or x.shape[2] != (mels or x.shape[2]):
+            raise ModelFileError(
+                f"model {self.model.name!r} takes clips of {frames or 'any number of'} frames and {mels} mel bands, "
+                f"received an array of shape {x.shape}. Use features of the model's own configuration."
+            )
+        if not np.isfinite(x).all():
+            raise DataError("saliency: the features hold NaN or inf; build the feature store again.")
+        if len(targets) != len(x):
+            raise DataError(f"saliency: expected one target per clip ({len(x)}), received {len(targets)}.")
+
+    def _scalars(self, targets: Sequence[Target], n_frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return class indices (n,) and weights over frames (n, frames): their weighted sum is the scalar."""
+        index = np.array([target.index(self.classes) for target in targets], np.int32)
+        weights = np.zeros((len(targets), n_frames), self._dtype)
+        for row, target in enumerate(targets):
+            first, last = target.frames(n_frames, self.hop_seconds)
+            weights[row, first:last] = 1 / (last - first) if target.reduction == "mean" else 1
+        return index, weights
+
+    def _gradients(
+        self, key: tuple[str, bool, str, bool], x: np.ndarray, index: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradients like x and the scalars, batch after batch."""
+        gradients, values = np.empty_like(x), np.empty(len(x), self._dtype)
+        # A last, shorter batch is filled up with its own first row: a new shape would be traced again.
+        size = min(self.batch_size, len(x))
+        output, is_maximum, scale, deconvnet = key
+        if (key, size, x.shape[1]) not in self._kernels:
+            model = deconvnet_model(self.model) if deconvnet else self.model
+            shape = (size, *x.shape[1:])
+            self._kernels[key, size, x.shape[1]] = _kernel(model, output, is_maximum, scale, shape, self._dtype)
+        kernel = self._kernels[key, size, x.shape[1]]
+        for start in range(0, len(x), size):
+            rows = np.arange(start, start + size)
+            rows[rows >= len(x)] = start
+            n = min(size, len(x) - start)
+            value, gradient = kernel(x[rows], index[rows], weights[rows])
+            values[start : start + n] = value.numpy()[:n]
+            gradients[start : start + n] = gradient.numpy()[:n]
+        return gradients, values
+
+    def _smooth(
+        self, key: tuple[str, bool, str, bool], x: np.ndarray, index: np.ndarray, weights: np.ndarray, method: Method
+    ) -> np.ndarray:
+        """Return the mean gradient over noisy copies; copies of few clips are stacked into one pass."""
+        # The same noise for every clip: a clip's map does not depend on the others of the call.
+        shape = (method.n_samples, *x.shape[1:])
+        noise = np.random.default_rng(method.seed).standard_normal(shape).astype(x.dtype)
+        deviation = (method.noise * (x.max(axis=(1, 2)) - x.min(axis=(1, 2))))[:, None, None]
+        together = max(1, self.batch_size // len(x))
+        total = np.zeros(x.shape, np.float64)
+        for start in range(0, method.n_samples, together):
+            copies = x + deviation * noise[start : start + together, None]  # (copies, clips, frames, mel bands)
+            n_copies = len(copies)
+            rows = (np.concatenate(copies), np.tile(index, n_copies), np.tile(weights, (n_copies, 1)))
+            gradients, _ = self._gradients(key, *rows)
+            total += gradients.reshape(copies.shape).sum(axis=0, dtype=np.float64)
+        return total / method.n_samples
 
 
 def require_tensorflow() -> None:
-    """Import Keras with its environment prepared, and check that it runs on TensorFlow.
-
-    Raises
-    ------
-    DependencyError
-        It runs on another backend.
-    """
+    """Import Keras with its environment prepared; refuse another backend than TensorFlow."""
     import crnn_weak.model  # noqa: F401, I001  (prepares the environment before Keras is imported)
     import keras
 
@@ -54,3 +280,77 @@ def require_tensorflow() -> None:
             f"saliency takes its gradients by tf.GradientTape, but Keras runs on {backend!r}; expected 'tensorflow'. "
             "Set KERAS_BACKEND=tensorflow and start again."
         )
+
+
+def _kernel(
+    model: keras.Model, output: str, is_maximum: bool, scale: str, shape: tuple[int, ...], dtype: np.dtype
+) -> Callable:
+    """Return ``f(x, index, weights) -> (values, gradients)``, traced for one shape of x.
+
+    ``index`` (clips,) is the class of each clip's scalar, ``weights`` (clips, frames) the share of each frame in it,
+    which ``weak`` does not use.
+    """
+    import tensorflow as tf
+
+    @tf.function
+    def kernel(x: tf.Tensor, index: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            scores = model(x, training=False)[output]  # (clips, frames, classes) or (clips, classes)
+            if scale == "logit":
+                # The slope of the logit is bounded where rounding has made a score 0 or 1.
+                bounded = scores + tf.stop_gradient(tf.clip_by_value(scores, _TINY, 1 - _TINY) - scores)
+                scores = tf.math.log(bounded) - tf.math.log1p(-bounded)
+            chosen = tf.one_hot(index, scores.shape[-1], dtype=scores.dtype)
+            values = tf.reduce_sum(scores * (chosen if output == "weak" else chosen[:, None]), axis=-1)
+            if output == "strong" and is_maximum:
+                values = tf.reduce_max(tf.where(weights > 0, values, values.dtype.min), axis=-1)
+            elif output == "strong":
+                values = tf.reduce_sum(values * weights, axis=-1)
+            total = tf.reduce_sum(values)
+        gradients = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return values, gradients
+
+    return kernel.get_concrete_function(
+        tf.TensorSpec(shape, dtype), tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:2], dtype)
+    )
+
+
+def deconvnet_model(model: keras.Model) -> keras.Model:
+    """Return `model` with ReLUs that pass the positive part of the gradient back; layers and weights are shared.
+
+    The forward values stay the same to the bit. ReLUs must be plain layers of their own (``ReLU`` or ``Activation``):
+    one that is hidden inside another layer would keep its plain gradient without a word, so it is refused.
+    """
+    import keras
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def deconvolution(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        return tf.nn.relu(x), tf.nn.relu
+
+    def is_relu(layer: keras.layers.Layer) -> bool:
+        return isinstance(layer, keras.layers.ReLU) or (
+            isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+        )
+
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)  # of TimeDistributed and other wrappers
+        hidden = getattr(inner, "activation", None) is keras.activations.relu and not is_relu(layer)
+        is_other = isinstance(layer, keras.layers.ReLU) and (
+            layer.max_value is not None or layer.negative_slope or layer.threshold
+        )
+        if hidden or is_other or isinstance(layer, keras.Model):
+            raise ModelFileError(
+                f"deconvolution ReLU: layer {layer.name!r} holds a ReLU that cannot be replaced; expected ReLUs as "
+                "plain layers of their own. Use the method 'gradient'."
+            )
+    if not any(is_relu(layer) for layer in model.layers):
+        raise ModelFileError(f"deconvolution ReLU: model {model.name!r} has no ReLU layer. Use the method 'gradient'.")
+
+    def share(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if is_relu(layer):
+            return keras.layers.Activation(deconvolution, name=layer.name, dtype=layer.dtype_policy)
+        return layer
+
+    return keras.models.clone_model(model, clone_function=share)

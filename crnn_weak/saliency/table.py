@@ -1,15 +1,15 @@
 """The table of localization: how much of each output's saliency lies inside the true events, for every run of a grid.
 
-Beside the networks stand two baselines: the *loudness* of the clip itself (mel-band amplitudes, no network), and
-*untrained* networks of the same shape. A map that does no better than loudness points at whatever is loud.
+Two baselines come first: the *loudness* of the clip itself (mel-band amplitudes, no network), and *untrained* networks
+of the same shape. A map that does no better than loudness points at whatever is loud.
 """
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,37 +27,26 @@ from crnn_weak.saliency.localization import (
     measure_loudness,
     summarize,
 )
-from crnn_weak.saliency.targets import Space
+from crnn_weak.saliency.maps import Explainer, Target, find_method, require_tensorflow
 
 if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
-    from crnn_weak.saliency.explainer import Explainer
+    import keras
 
-__all__ = ["Row", "open_explainer", "rows_of_runs", "to_csv", "to_markdown"]
+    from crnn_weak.features.store import FeatureStore
 
 _N_UNTRAINED = 3
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table: the mean over `seeds` of each pair.
 
-    Attributes
-    ----------
-    source : str
-        ``network``, or a baseline: ``untrained``, ``loudness``.
-    strong, weak : float or None
-        Loss weights; None for a baseline.
-    seed : str
-        A number, or ``all``: the mean over the seeds of each pair.
-    output, method : str
-    summary : LocalizationSummary
+    `source` is ``network``, or a baseline without `setting`: ``untrained``, ``loudness``.
     """
 
     source: str
-    strong: float | None
-    weak: float | None
-    seed: str
+    setting: Setting | None
+    seeds: tuple[int, ...]
     output: str
     method: str
     summary: LocalizationSummary
@@ -66,67 +55,37 @@ class Row:
 def rows_of_runs(
     runs: Sequence[Run],
     store: FeatureStore,
+    targets: Sequence[Target],
     methods: Sequence[str],
     *,
-    space: Space = "standardized",
-    reduction: str = "",
-    scale: str = "score",
     progress: bool = False,
 ) -> list[Row]:
-    """Measure every run, with every method and both outputs, and the baselines.
+    """Measure every run with every method and target on the test split's store, and the baselines.
 
-    Parameters
-    ----------
-    runs : sequence of Run
-    store : FeatureStore
-        Of the test split.
-    methods : sequence of str
-        Of `METHODS`.
-    space, reduction, scale
-        As in `crnn_weak.saliency.localization.measure`.
-    progress : bool
-        Show a bar.
-
-    Returns
-    -------
-    list of Row
-        The baselines first; of several seeds each by itself, then their mean.
+    `targets` are one of each output; their class is replaced by that of each pair. The baselines come first.
     """
     pairs = event_pairs(store)
-    found: dict[tuple[Setting | None, str, str], list[tuple[int, Localization]]] = {}
-    networks = itertools.chain(
-        ((None, seed, _untrained(runs[0], store, seed)) for seed in range(_N_UNTRAINED)),
-        ((run.setting, run.seed, open_explainer(run, store)) for run in runs),
-    )
+    found: dict[tuple[Setting | None, str, str], dict[int, Localization]] = {}
     with tqdm(total=(len(runs) + _N_UNTRAINED) * len(methods), unit="map set", disable=not progress) as bar:
-        for setting, seed, explainer in networks:
+        for setting, seed, explainer in _networks(runs, store):
             for method in methods:
-                for output in ("strong", "weak"):
-                    one = measure(
-                        explainer, store, pairs, output=output, method=method, space=space, reduction=reduction,
-                        scale=scale,
-                    )  # fmt: skip
-                    found.setdefault((setting, output, method), []).append((seed, one))
+                for target in targets:
+                    one = measure(explainer, store, pairs, target, method)
+                    found.setdefault((setting, target.output, method), {})[seed] = one
                 bar.update()
-    loudness = summarize(measure_loudness(store, pairs), pairs.clip_ids)
-    rows = [Row("loudness", None, None, "", "", "", loudness)]
-    for (setting, output, method), several in found.items():
-        rows += _rows_of_seeds(setting, output, method, several, pairs.clip_ids)
+    rows = [Row("loudness", None, (), "", "", summarize(measure_loudness(store, pairs), pairs.clip_ids))]
+    for (setting, output, method), by_seed in found.items():
+        mean = summarize(_mean_over_seeds(list(by_seed.values())), pairs.clip_ids)
+        source, seeds = ("untrained", ()) if setting is None else ("network", tuple(by_seed))
+        rows.append(Row(source, setting, seeds, output, method, mean))
     return rows
 
 
-def _rows_of_seeds(
-    setting: Setting | None,
-    output: str,
-    method: str,
-    several: Sequence[tuple[int, Localization]],
-    clip_ids: Sequence[str],
-) -> list[Row]:
-    mean = summarize(_mean_over_seeds([one for _, one in several]), clip_ids)
-    if setting is None:
-        return [Row("untrained", None, None, "", output, method, mean)]
-    rows = [Row("network", *setting, str(seed), output, method, summarize(one, clip_ids)) for seed, one in several]
-    return rows + ([Row("network", *setting, "all", output, method, mean)] if len(several) > 1 else [])
+def _networks(runs: Sequence[Run], store: FeatureStore) -> Iterator[tuple[Setting | None, int, Explainer]]:
+    for seed in range(_N_UNTRAINED):
+        yield None, seed, open_explainer(runs[0], store, untrained_seed=seed)
+    for run in runs:
+        yield run.setting, run.seed, open_explainer(run, store)
 
 
 def _mean_over_seeds(several: Sequence[Localization]) -> Localization:
@@ -135,17 +94,12 @@ def _mean_over_seeds(several: Sequence[Localization]) -> Localization:
     return Localization(share, hit, several[0].coverage)
 
 
-def open_explainer(run: Run, store: FeatureStore) -> Explainer:
-    """Load a run's model and check that it belongs to the store.
+def open_explainer(run: Run, store: FeatureStore, *, untrained_seed: int | None = None) -> Explainer:
+    """Return the explainer of a run's model, or of the same network with random weights.
 
-    Raises
-    ------
-    ModelFileError
-        The model has other classes, or other features, than the store.
+    Refuses a store with other classes or features than the model's.
     """
-    from crnn_weak.saliency import Explainer  # first: it refuses another backend before a model is built
-
-    # isort: split
+    require_tensorflow()  # before a model is built
     from crnn_weak.model.archive import load_model
 
     model, metadata = load_model(run.model_path)
@@ -160,18 +114,22 @@ def open_explainer(run: Run, store: FeatureStore) -> Explainer:
             f"{metadata.config.features.n_mels} mel bands, but {store.path} holds others ({store.features.n_frames} "
             f"and {store.features.n_mels}). Rebuild the store with the run's configuration."
         )
+    if untrained_seed is not None:
+        model = _untrained(run, len(store.classes), untrained_seed)
     return Explainer(
-        model, classes=metadata.classes, hop_seconds=store.features.hop_seconds, scaler=metadata.scaler, batch_size=64
+        model,
+        classes=metadata.classes,
+        hop_seconds=store.features.hop_seconds,
+        standardize=metadata.scaler.transform,
+        batch_size=64,
     )
 
 
-def _untrained(run: Run, store: FeatureStore, seed: int) -> Explainer:
+def _untrained(run: Run, n_classes: int, seed: int) -> keras.Model:
     """Return the run's network with random weights: Keras' own scale, drawn without touching the global state."""
-    trained = open_explainer(run, store)
     from crnn_weak.model.crnn import build_model
-    from crnn_weak.saliency import Explainer
 
-    model = build_model(run.config, n_classes=len(store.classes))
+    model = build_model(run.config, n_classes=n_classes)
     rng = np.random.default_rng(seed)
     weights = []
     for weight in model.get_weights():
@@ -181,26 +139,54 @@ def _untrained(run: Run, store: FeatureStore, seed: int) -> Explainer:
             weight = rng.uniform(-limit, limit, weight.shape).astype(weight.dtype)
         weights.append(weight)
     model.set_weights(weights)
-    return Explainer(
-        model, classes=store.classes, hop_seconds=trained.hop_seconds, scaler=trained.scaler, batch_size=64
-    )
+    return model
 
 
 def to_csv(rows: Sequence[Row]) -> str:
     """Return the table as CSV, one line for each row, shares as fractions."""
-    buffer = io.StringIO()
-    columns = list(rows[0].summary.to_dict())
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["source", "strong_weight", "weak_weight", "seed", "output", "method", *columns])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in dataclasses.fields(LocalizationSummary)]
+    writer.writerow(["source", "strong_weight", "weak_weight", "seeds", "output", "method", *names])
     for row in rows:
-        values = [f"{v:.6g}" if isinstance(v, float) else v for v in row.summary.to_dict().values()]
-        weights = ["" if w is None else f"{w:g}" for w in (row.strong, row.weak)]
-        writer.writerow([row.source, *weights, row.seed, row.output, row.method, *values])
-    return buffer.getvalue()
+        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
+        values = [f"{v:.6g}" if isinstance(v, float) else v for v in dataclasses.astuple(row.summary)]
+        writer.writerow([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
+    return text.getvalue()
 
 
-def to_markdown(rows: Sequence[Row], *, caption: str, notes: Mapping[str, str] = {}) -> str:
-    """Return the table as Markdown, in percent; of several seeds only their mean."""
+def caption(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore) -> str:
+    """Return the caption of the table: data, pairs, preset, seeds."""
+    first, summary = runs[0], rows[0].summary
+    provenance = str(first.data.get("provenance") or first.config.data.source)
+    seeds = sorted({run.seed for run in runs})
+    return (
+        f"Saliency inside the true events. {provenance}; test split, {store.n_clips:,} of {store.n_listed:,} clips; "
+        f"{summary.n_pairs} (clip, class) pairs of {summary.n_clips} clips; preset {first.config.preset}, "
+        f"head {first.config.model.weak_head}, {'seed' if len(seeds) == 1 else 'mean over seeds'} "
+        f"{', '.join(map(str, seeds))}. Percent."
+    )
+
+
+def notes(rows: Sequence[Row], target: Target, methods: Sequence[str]) -> dict[str, str]:
+    """Return the notes under the table: term -> explanation. `target` is one of the strong output."""
+    n_zero = sum(row.summary.n_zero for row in rows)
+    explained = {
+        "share inside": "of the absolute map, summed over mel bands; chance is the share of frames that the event "
+        "covers, in both measures",
+        "pointing game": "how often the map's largest absolute value lies inside the event",
+        "gain": "above chance, with a 95 % interval by bootstrap over clips (1,000 draws)",
+        "skipped": f"{rows[0].summary.n_skipped} pairs whose event covers the whole clip; maps that are zero "
+        f"everywhere: {n_zero} over all rows",
+        "loudness": "the clip's mel-band amplitudes instead of a map; untrained: mean over three networks with random "
+        "weights",
+        "scalar": f"{target.scale} of the true class; strong: {target.reduction} over all frames",
+    }
+    return explained | {name: find_method(name).caption() for name in methods}
+
+
+def to_markdown(rows: Sequence[Row], caption: str, notes: Mapping[str, str]) -> str:
+    """Return the table as Markdown, in percent."""
     lines = [
         escape_markdown(caption),
         "",
@@ -208,25 +194,26 @@ def to_markdown(rows: Sequence[Row], *, caption: str, notes: Mapping[str, str] =
         "| pointing game | gain (95 %) | pairs |",
         "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    pooled = {(row.strong, row.weak) for row in rows if row.seed == "all"}
     for row in rows:
-        if row.seed not in ("", "all") and (row.strong, row.weak) in pooled:
-            continue
-        s = row.summary
-        first = ["", ""] if row.strong is None else [f"{row.strong:g}", f"{row.weak:g}"]
-        name = row.output if row.source == "network" else f"{row.output} ({row.source})".strip()
+        summary = row.summary
+        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
+        name = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}[row.source]
         cells = [
-            *first,
-            name.replace("(loudness)", "loudness"),
+            *weights,
+            name,
             row.method or "-",
-            f"{100 * s.share:.1f}",
-            f"{100 * s.coverage:.1f}",
-            f"{100 * s.share_gain:+.1f} ({100 * s.share_gain_low:+.1f} to {100 * s.share_gain_high:+.1f})",
-            f"{s.share_ratio:.2f}",
-            f"{100 * s.hit:.1f}",
-            f"{100 * s.hit_gain:+.1f} ({100 * s.hit_gain_low:+.1f} to {100 * s.hit_gain_high:+.1f})",
-            f"{s.n_pairs}",
+            f"{100 * summary.share:.1f}",
+            f"{100 * summary.coverage:.1f}",
+            _gain(summary.share_gain, summary.share_gain_low, summary.share_gain_high),
+            f"{summary.share_ratio:.2f}",
+            f"{100 * summary.hit:.1f}",
+            _gain(summary.hit_gain, summary.hit_gain_low, summary.hit_gain_high),
+            f"{summary.n_pairs}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", *(f"- {name}: {text}" for name, text in notes.items())]
     return "\n".join(lines) + "\n"
+
+
+def _gain(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

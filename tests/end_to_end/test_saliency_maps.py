@@ -1,4 +1,4 @@
-"""From a small trained grid to the talk's figure and the table, through the command line."""
+"""From a small trained grid to the figure of the slides and the table, through the command line."""
 
 import csv
 import dataclasses
@@ -54,7 +54,7 @@ def grid(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(grid):
-    return saliency_maps(grid, grid.parent / "whole", Options(methods=("talk", "integrated_gradients")))
+    return saliency_maps(grid, grid.parent / "whole", Options(reduction="max", scale="logit"))
 
 
 def rows_of(folder):
@@ -77,25 +77,24 @@ def test_the_table_has_every_setting_output_and_method_and_the_baselines(written
         for row in rows
         if row["source"] == "network"
     }
-    methods = ("talk", "integrated_gradients")
+    methods = ("deconvnet", "absolute")
     assert cells == {("1", weak, o, m) for weak in ("1", "0.02") for o in ("strong", "weak") for m in methods}
     assert [row["source"] for row in rows].count("untrained") == 4
     assert [row["source"] for row in rows].count("loudness") == 1
     assert len({row["n_pairs"] for row in rows}) == 1
     text = written[-1].read_text()
     assert "40 of 40 clips" in text
-    assert "talk: gradient with respect to the standardized" in text
+    assert "deconvnet: gradient with respect to the standardized" in text
 
 
 def test_a_trained_network_points_at_the_events(written):
     """Trained from clip labels alone, on clips whose classes raise known bands: above chance.
 
-    By integrated gradients, for the clips are so easy that the network is sure of its events, where the gradient of
-    a score vanishes (`Target.scale`).
+    Of the maximum of logits: the clips are so easy that the gradient of a score vanishes (`Target`).
     """
     rows = rows_of(written[-1].parent)
     judged = [row for row in rows if row["source"] == "network" and row["output"] == "strong"]
-    judged = [row for row in judged if row["method"] == "integrated_gradients"]
+    judged = [row for row in judged if row["method"] == "absolute"]
     assert len(judged) == 2
     for row in judged:
         assert float(row["share_gain_low"]) > 0.05, row
@@ -105,10 +104,12 @@ def test_a_trained_network_points_at_the_events(written):
 
 @pytest.mark.slow
 def test_the_same_call_writes_the_same_table(grid, written):
-    again = saliency_maps(grid, grid.parent / "again", Options(methods=("talk",), figures=False))
+    again = saliency_maps(
+        grid, grid.parent / "again", Options(methods=("deconvnet",), reduction="max", scale="logit", figures=False)
+    )
     assert [path.name for path in again] == ["localization.csv", "localization.md"]
     # Rounding differs where several threads share a sum, so compare the printed figures.
-    whole = [row for row in rows_of(written[-1].parent) if row["method"] in ("", "talk")]
+    whole = [row for row in rows_of(written[-1].parent) if row["method"] in ("", "deconvnet")]
     for first, second in zip(whole, rows_of(grid.parent / "again"), strict=True):
         for column in ("share", "hit", "share_gain_low"):
             assert float(first[column]) == pytest.approx(float(second[column]), abs=2e-3)
@@ -117,12 +118,12 @@ def test_the_same_call_writes_the_same_table(grid, written):
 def test_one_run_a_chosen_clip_and_class_from_the_command_line(grid, capsys, tmp_path):
     run = grid / "1_0.02" / "seed-0"
     call = ["saliency", str(run), "--clip=clip-00003", "--class", "bell", "--no-statistics", "--out", str(tmp_path)]
-    assert main([*call, "--method", "guided", "--span", "0.5", "1.0", "--space", "raw"]) == 0
+    assert main([*call, "--method", "smoothgrad", "--span", "0.5", "1.0"]) == 0
     printed = capsys.readouterr().out.split()
-    assert printed == [str(tmp_path / f"saliency_clip-00003_bell_guided.{suffix}") for suffix in ("png", "pdf")]
-    assert main([*call, "--method", "guided"]) == 2
+    assert printed == [str(tmp_path / f"saliency_clip-00003_bell_smoothgrad.{suffix}") for suffix in ("png", "pdf")]
+    assert main([*call, "--method", "smoothgrad"]) == 2
     assert "Pass --overwrite" in capsys.readouterr().err
-    assert main([*call, "--method", "guided", "--overwrite"]) == 0
+    assert main([*call, "--method", "smoothgrad", "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_one_run_a_chosen_clip_and_class_from_the_command_line(grid, capsys, tmp
         (["--clip=clip-0003"], "Did you mean 'clip-000"),
         (["--class", "bel"], "Did you mean 'bell'"),
         (["--clip=clip-00003", "--class", "bel"], "Did you mean 'bell'"),
-        (["--method", "tak"], "Did you mean 'talk'"),
+        (["--method", "deconvnets"], "Did you mean 'deconvnet'"),
         (["--reduction", "man"], "Did you mean 'mean'"),
         (["--setting", "1:7"], "no run of strong 1, weak 7"),
         (["--span", "2", "1"], "start < end"),
@@ -199,7 +200,7 @@ def test_a_missing_store_says_how_to_get_it_back(grid, tmp_path):
 
 def test_file_names_are_safe(tmp_path):
     stem = figure_stem(tmp_path, Shown("--a/b", "Air horn, truck horn"), Options())
-    assert stem == tmp_path / "saliency_--a_b_Air_horn_truck_horn_talk"
+    assert stem == tmp_path / "saliency_--a_b_Air_horn_truck_horn_deconvnet"
 
 
 def test_pairs_hold_the_frames_of_the_truth(tmp_path):
@@ -207,7 +208,7 @@ def test_pairs_hold_the_frames_of_the_truth(tmp_path):
 
     store = make_store(tmp_path, 12)
     pairs = event_pairs(store)
-    assert len(pairs) == sum(len(events) for events in store.events.values())
+    assert len(pairs.rows) == sum(len(events) for events in store.events.values())
     first = store.events[pairs.clip_ids[0]][0]
     inside = np.flatnonzero(pairs.inside[0]) * TINY.hop_seconds
     assert inside.min() == pytest.approx(first.onset, abs=TINY.hop_seconds)

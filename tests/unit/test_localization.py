@@ -44,7 +44,7 @@ def test_pairs_that_cannot_tell_maps_apart_are_counted_not_averaged():
     maps = np.ones((4, 2, 1))
     maps[3] = 0
     summary = summarize(localize(maps, inside), list("abcd"))
-    assert (summary.n_pairs, summary.n_left_out, summary.n_zero) == (1, 2, 1)
+    assert (summary.n_pairs, summary.n_skipped, summary.n_zero) == (1, 2, 1)
     assert summary.share == 0.5
 
 
