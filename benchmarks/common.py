@@ -1,11 +1,7 @@
-"""What the benchmark scripts share: rounds that alternate between rivals, pinned workers, one table, one JSON line.
+"""What the benchmark scripts share: rounds that alternate between rivals, workers, synthetic stores, tables, JSON lines.
 
 Shared machines drift by a factor of two within minutes. Two rivals are therefore never timed one after the other but
 in turn, round by round, and compared by the medians of their rounds and by the median of the ratios *within* a round.
-
-A script does::
-
-    from common import alternate, report
 
     timings = alternate({"ours": lambda: ours(data), "rival": lambda: rival(data)}, rounds=7)
     report("scores", timings, n_items=488, unit="clips", ours="ours", packages=["sed_eval"])
@@ -15,6 +11,7 @@ Rivals that must not share a process (another thread count, another framework) r
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -22,28 +19,26 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Timing",
-    "Worker",
-    "alternate",
-    "environment",
-    "peak_memory_mb",
-    "pin",
-    "report",
-    "serve",
-    "table",
-    "thread_environment",
-]
+import numpy as np
+
+if TYPE_CHECKING:
+    from crnn_weak.config import FeatureConfig
+    from crnn_weak.features.store import FeatureStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+N_SOUNDS = 64
+
+
+# --- timing ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -65,23 +60,10 @@ class Timing:
 def alternate(
     rivals: Mapping[str, Callable[[], Any]], *, rounds: int = 5, warm_up: int = 1, max_seconds: float | None = None
 ) -> dict[str, Timing]:
-    """Time rivals in turn.
+    """Time rivals in turn, every other round in the opposite order; begin no further round after `max_seconds`.
 
-    Parameters
-    ----------
-    rivals : mapping of name -> callable
-        A callable that returns a float has timed itself (seconds); one that returns a dictionary has a key
-        ``seconds`` there; any other result is ignored and the call is timed here.
-    rounds : int
-        Every rival runs once a round; every other round in the opposite order.
-    warm_up : int
-        Untimed calls of each rival before the first round.
-    max_seconds : float, optional
-        Begin no further round after that (at least one is made).
-
-    Returns
-    -------
-    dict of name -> Timing
+    A callable that returns a float has timed itself (seconds); one that returns a dictionary has a key ``seconds``
+    there; any other result is ignored and the call is timed here.
     """
     timings = {name: Timing() for name in rivals}
     for _ in range(warm_up):
@@ -105,55 +87,52 @@ def alternate(
     return timings
 
 
-# --- workers -------------------------------------------------------------------------------------------------------
+def cpu_timed(call: Callable[[], Any]) -> Callable[[], float]:
+    """Return a call that gives its CPU seconds in this thread: other work on the machine does not count."""
+
+    def timed() -> float:
+        began = time.thread_time()
+        call()
+        return time.thread_time() - began
+
+    return timed
 
 
-def thread_environment(n_threads: int) -> dict[str, str]:
-    """Return the variables that hold NumPy, PyTorch and TensorFlow to `n_threads` threads in a new process."""
-    names = (
-        "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
-    )  # fmt: skip
-    return dict.fromkeys(names, str(n_threads))
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def pin(cpus: Sequence[int] | None) -> None:
-    """Hold this process to some CPUs (where the system can)."""
-    if cpus is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
+# --- workers ---------------------------------------------------------------------------------------------------------
 
 
 class Worker:
-    """A process that answers requests, one JSON line each; the other side calls `serve`.
+    """A process on the first `n_threads` CPUs that answers requests, one JSON line each; it calls `serve`.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        Script and its arguments, for this Python.
-    n_threads : int
-    cpus : sequence of int, optional
-        Hold the process to these CPUs.
-    environment : mapping
-        Further variables.
+    `arguments` are a script and its arguments, for this Python.
     """
 
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        *,
-        n_threads: int = 1,
-        cpus: Sequence[int] | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], *, n_threads: int = 1) -> None:
         self._arguments = " ".join(arguments)
-        variables = {**os.environ, **thread_environment(n_threads), **(environment or {})}
+        names = (
+            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
+            "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+        )  # fmt: skip
+
+        def pin() -> None:
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, range(n_threads))
+
         self._process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=variables,
-            preexec_fn=None if cpus is None else lambda: pin(cpus),
+            env={**os.environ, **dict.fromkeys(names, str(n_threads))},
+            preexec_fn=pin,
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -168,20 +147,12 @@ class Worker:
                 return answer
         raise RuntimeError(f"{self._arguments}: ended without an answer (exit code {self._process.wait()}).")
 
-    def close(self) -> None:
-        """End the process."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._process.wait()
-
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
 
 
 def serve(answer: Callable[..., Mapping[str, Any]]) -> None:
@@ -190,28 +161,84 @@ def serve(answer: Callable[..., Mapping[str, Any]]) -> None:
         print(json.dumps(answer(**json.loads(line))), flush=True)
 
 
-def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+# --- material --------------------------------------------------------------------------------------------------------
 
 
-# --- what is printed ------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Give a folder that is deleted in the end."""
+    with tempfile.TemporaryDirectory(prefix="crnn-weak-benchmark-", dir=parent) as name:
+        yield Path(name)
+
+
+def make_sounds(features: FeatureConfig) -> np.ndarray:
+    """Return the log mel of 64 different sounds, tones and noises that come and go; ``(64, n_frames, n_mels)``."""
+    from crnn_weak.features.log_mel import LogMelExtractor
+
+    rng = np.random.default_rng(0)
+    extractor = LogMelExtractor(features)
+    t = np.arange(features.n_clip_samples) / features.sample_rate_hz
+    sounds = []
+    for _ in range(N_SOUNDS):
+        level = np.interp(t, np.linspace(0, features.clip_seconds, 9), rng.uniform(0, 0.3, 9))
+        sound = level * np.sin(2 * np.pi * rng.uniform(200, 4000) * t) + 0.02 * rng.standard_normal(t.size)
+        sounds.append(extractor((np.rint(sound * 32768) / 32768).astype(np.float32)))
+    return np.stack(sounds)
+
+
+def write_store(
+    path: Path, features: FeatureConfig, sounds: np.ndarray, tags: np.ndarray, *, split: str = "train", **facts: Any
+) -> FeatureStore:
+    """Write sounds in turn, each shifted in time by its row, through the package's own writer.
+
+    `tags` is ``(n_clips, 17)``; `facts` replaces other parts of the header.
+    """
+    from crnn_weak.features.build import StoreWriter
+    from crnn_weak.features.store import FeatureStore, StoreHeader
+    from crnn_weak.labels.classes import DCASE2017_TASK4
+
+    header = {
+        "clip_ids": tuple(f"{split}-{row}" for row in range(len(tags))),
+        "events": (None,) * len(tags),
+        "dataset": "benchmark",
+        "data_fingerprint": "0",
+        "provenance": "synthesized sounds",
+        **facts,
+    }
+    writer = StoreWriter(path, StoreHeader(features, DCASE2017_TASK4, tags=tags, split=split, **header))
+    for row in range(len(tags)):
+        values = np.roll(sounds[row % len(sounds)], row % features.n_frames, axis=0)
+        writer.write(row, values, status="ok", duration=features.clip_seconds)
+    writer.finish()
+    return FeatureStore(path, features)
+
+
+def tags_in_turn(n_clips: int) -> np.ndarray:
+    """Return tags that give each clip one of the 17 classes in turn."""
+    return np.eye(17, dtype=bool)[np.arange(n_clips) % 17]
+
+
+# --- what is printed -------------------------------------------------------------------------------------------------
+
+
+def parse(doc: str | None, options: Mapping[str, Any]) -> argparse.Namespace:
+    """Parse the command line; `options` are names with defaults, or with arguments of `add_argument`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in options.items():
+        settings = value if isinstance(value, dict) else {"default": value, "type": type(value)}
+        parser.add_argument(f"--{name}", **settings)
+    return parser.parse_args()
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
     """Return date, processor, number of CPUs, system load, Python and the versions of `packages`."""
-    versions = {"crnn-weak": _version("crnn-weak"), "numpy": _version("numpy")}
-    versions |= {package: _version(package) for package in packages}
     return {
         "date": date.today().isoformat(),
         "processor": _processor(),
         "n_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "packages": {name: number for name, number in versions.items() if number},
+        "packages": {name: number for name in ("crnn-weak", "numpy", *packages) if (number := _version(name))},
     }
 
 
@@ -231,6 +258,11 @@ def _processor() -> str:
         if names:
             return names[0] + vectors
     return platform.processor() or platform.machine()
+
+
+def print_result(benchmark: str, packages: Sequence[str] = (), **facts: Any) -> None:
+    """Print the JSON line of a benchmark."""
+    print(json.dumps({"benchmark": benchmark, **facts, **environment(packages)}), flush=True)
 
 
 def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
@@ -262,23 +294,12 @@ def report(
     ours: str | None = None,
     packages: Sequence[str] = (),
     **facts: Any,
-) -> dict[str, Any]:
-    """Print a table and one JSON line; return what the line holds.
+) -> None:
+    """Print a table and the JSON line of alternating rounds.
 
-    Parameters
-    ----------
-    benchmark : str
-    timings : mapping of name -> Timing
-    n_items : float, or mapping of name -> float
-        Items that one round of a rival works through.
-    unit : str
-        What an item is, in the plural: ``clips`` gives clips a second. By default the seconds of a round are shown.
-    ours : str, optional
-        The rival whose ratio to each other one is shown (above 1: ours is faster).
-    packages : sequence of str
-        Whose versions belong to the result.
-    **facts
-        Anything else worth keeping: threads, batch size, share of peak, the goal.
+    `n_items` is what one round of a rival works through and `unit` its name in the plural: ``clips`` gives clips a
+    second; by default the seconds of a round are shown. `ours` names the rival whose ratio to each other one is shown
+    (above 1: ours is faster). `facts` is anything else worth keeping: threads, batch size, the goal.
     """
     items = dict.fromkeys(timings, float(n_items)) if isinstance(n_items, int | float) else dict(n_items)
     label = unit if unit == "seconds" else f"{unit}/s"
@@ -295,6 +316,4 @@ def report(
     stated = ", ".join(f"{name.replace('_', ' ')} {_cell(value)}" for name, value in facts.items())
     print(f"\n{benchmark}: {stated}\n{table(rows, header)}")
     rivals = {name: row | timings[name].extra for name, row in rivals.items()}
-    result = {"benchmark": benchmark, "unit": label, "rivals": rivals, **facts, **environment(packages)}
-    print(json.dumps(result), flush=True)
-    return result
+    print_result(benchmark, packages, unit=label, rivals=rivals, **facts)

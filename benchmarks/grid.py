@@ -1,10 +1,10 @@
 """A grid of loss weights: runs side by side in one-thread processes against one after another with all threads.
 
-    python benchmarks/grid.py [--runs 7] [--epochs 20] [--rounds 1] [--dask] [--new-processes]
+    python benchmarks/grid.py [--runs 7] [--epochs 20] [--rounds 1] [--dask]
 
-Every rival trains the same runs (`train_and_score`: train, score, count) on the same feature
-stores of synthesized sounds, each round in new processes and new folders, so that imports and compilation are
-counted. The naive loop is one process with all the machine's threads that does one cell after the other.
+Every rival does the same runs (`train_and_score`: train, score, count) on the same feature stores of synthesized
+sounds, each round in new processes and new folders, so that imports and compilation are counted. The naive loop is one
+process with all the machine's threads that does one run after the other.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pickle
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from common import alternate, report
-from store import N_SOUNDS, make_sounds, write_store
+from common import N_SOUNDS, alternate, make_sounds, parse, report, tags_in_turn, temporary_folder, write_store
 
 from crnn_weak.config import Config, preset
 from crnn_weak.experiments.loss_weight_grid import SETTINGS
-from crnn_weak.features.store import StoreHeader
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.parallel import default_jobs, run_tasks
@@ -43,21 +39,11 @@ for run in pickle.load(open(sys.argv[1], "rb")):
 
 
 def make_store(path: Path, config: Config, n_clips: int, split: str) -> None:
-    """Write a store of synthesized sounds, one class a sound; each clip's sound is moved in time."""
-    n_classes = len(DCASE2017_TASK4)
-    classes = np.arange(n_clips) % N_SOUNDS % n_classes
-    header = StoreHeader(
-        features=config.features,
-        classes=DCASE2017_TASK4,
-        clip_ids=tuple(f"{split}-{row}" for row in range(n_clips)),
-        tags=np.eye(n_classes, dtype=bool)[classes],
-        events=tuple((Event(0.0, config.features.clip_seconds, DCASE2017_TASK4[k]),) for k in classes),
-        split=split,
-        dataset="benchmark",
-        data_fingerprint="grid",
-        provenance="synthesized sounds",
-    )
-    write_store(path, header, make_sounds(config.features), moved=True)
+    """Write a store of synthesized sounds, each of which belongs to one class and lasts the whole clip."""
+    tags = tags_in_turn(N_SOUNDS)[np.arange(n_clips) % N_SOUNDS]
+    labels = [DCASE2017_TASK4[index] for index in tags.argmax(axis=1)]
+    events = tuple((Event(0.0, config.features.clip_seconds, label),) for label in labels)
+    write_store(path, config.features, make_sounds(config.features), tags, split=split, events=events).close()
 
 
 def make_runs(folder: Path, runs: Path, n_runs: int, epochs: int) -> list[Run]:
@@ -69,63 +55,43 @@ def make_runs(folder: Path, runs: Path, n_runs: int, epochs: int) -> list[Run]:
     return Grid(runs, config, SETTINGS, seeds).planned_runs(data)[:n_runs]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", dest="n_runs", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--clips", type=int, default=2000, help="for training; a fifth as many for testing")
-    parser.add_argument("--jobs", type=int, default=default_jobs())
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--dask", action="store_true", help="also the same runs on a local Dask cluster")
-    parser.add_argument("--new-processes", action="store_true", help="also a loop with a new process for each run")
-    args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="grid-benchmark-"))
+def compare(folder: Path, args: argparse.Namespace) -> None:
     n_rounds = 0
 
     def new_runs() -> list[Run]:
         nonlocal n_rounds
         n_rounds += 1
-        return make_runs(folder, folder / f"round-{n_rounds}", args.n_runs, args.epochs)
+        return make_runs(folder, folder / f"round-{n_rounds}", args.runs, args.epochs)
 
     def side_by_side(scheduler: str | None = None) -> None:
         done = list(run_tasks(train_and_score, new_runs(), jobs=args.jobs, scheduler=scheduler))
-        assert len(done) == args.n_runs
+        assert len(done) == args.runs
 
-    def alone(runs: Sequence[Run]) -> None:
-        job = folder / "job.pickle"
-        job.write_bytes(pickle.dumps(list(runs)))
-        subprocess.run([sys.executable, "-c", _LOOP, str(job)], check=True)
+    def one_after_another() -> None:
+        runs = folder / "runs.pickle"
+        runs.write_bytes(pickle.dumps(new_runs()))
+        subprocess.run([sys.executable, "-c", _LOOP, str(runs)], check=True)
 
-    rivals: dict[str, Callable[[], object]] = {
-        "side by side": side_by_side,
-        "one after another": lambda: alone(new_runs()),
-    }
+    rivals: dict[str, Callable[[], object]] = {"side by side": side_by_side, "one after another": one_after_another}
     if args.dask:
         rivals["side by side, Dask"] = lambda: side_by_side("local")
-    if args.new_processes:
-        rivals["one after another, new processes"] = lambda: [alone([run]) for run in new_runs()]
-    try:
-        config = preset("quick")
-        make_store(folder / "train.h5", config, args.clips, "train")
-        make_store(folder / "test.h5", config, max(1, args.clips // 5), "test")
-        timings = alternate(rivals, rounds=args.rounds, warm_up=0)
-    finally:
-        shutil.rmtree(folder)
+    make_store(folder / "train.h5", preset("quick"), args.clips, "train")
+    make_store(folder / "test.h5", preset("quick"), max(1, args.clips // 5), "test")
+    timings = alternate(rivals, rounds=args.rounds, warm_up=0)
     report(
-        "grid",
-        timings,
-        n_items=args.n_runs,
-        unit="runs",
-        ours="side by side",
-        packages=["tensorflow", "tensorflow-cpu", "keras", "distributed"],
-        preset="quick",
-        runs=args.n_runs,
-        epochs=args.epochs,
-        clips=args.clips,
-        jobs=args.jobs,
+        "grid", timings, n_items=args.runs, unit="runs", ours="side by side",
+        packages=["tensorflow", "tensorflow-cpu", "keras", "distributed"], preset="quick", clips=args.clips,
+        runs=args.runs, epochs=args.epochs, jobs=args.jobs,
         seconds=", ".join(f"{name} {timing.median:.0f}" for name, timing in timings.items()),
         goal="1.5 times one after another",
-    )
+    )  # fmt: skip
+
+
+def main() -> None:
+    dask = {"action": "store_true", "help": "also the same runs on a local Dask cluster"}
+    options = {"runs": 7, "epochs": 20, "clips": 2000, "jobs": default_jobs(), "rounds": 1, "dask": dask}
+    with temporary_folder() as folder:
+        compare(folder, parse(__doc__, options))
 
 
 if __name__ == "__main__":

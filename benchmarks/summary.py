@@ -2,8 +2,8 @@
 
     python benchmarks/summary.py
 
-A script's whole output goes into ``results/NAME.txt``; its JSON lines are what is read here. A test holds README's
-table equal to what this prints.
+A script's whole output goes into ``results/NAME.txt``; its JSON lines are read here. A test keeps README's table equal
+to what this prints.
 """
 
 from __future__ import annotations

@@ -74,14 +74,21 @@ def no_shortcut(monkeypatch):
     monkeypatch.setattr("tensorflow.raw_ops.FusedBatchNormV3", fail)
 
 
+def _assert_same_answer(make, inputs, **call):
+    """Compare the layers that ``make(module)`` makes of the fast library and of Keras."""
+    ours, theirs = make(fast), make(keras.layers)
+    _twins(ours, theirs, inputs)
+    np.testing.assert_allclose(ours(inputs, **call), theirs(inputs, **call), **CLOSE)
+
+
+MASK = np.array([[True, True, False, False], [True] * 4])
+
+
 class TestBidirectional:
     @pytest.mark.parametrize("merge", ["concat", "mul", "sum", "ave"])
     def test_equals_keras(self, merge):
         inputs = _data(3, 7, 4)
-        ours, theirs = (
-            fast.Bidirectional(_gru(), merge_mode=merge),
-            keras.layers.Bidirectional(_gru(), merge_mode=merge),
-        )
+        ours, theirs = (m.Bidirectional(_gru(), merge_mode=merge) for m in (fast, keras.layers))
         _twins(ours, theirs, inputs)
         _assert_equal(ours, theirs, inputs)
 
@@ -97,71 +104,43 @@ class TestBidirectional:
 
     @pytest.mark.usefixtures("no_shortcut")
     def test_the_shortcut_is_taken(self):
-        inputs = _data(2, 3, 4)
         with pytest.raises(AssertionError, match="shortcut"):
-            fast.Bidirectional(_gru())(inputs)
+            fast.Bidirectional(_gru())(_data(2, 3, 4))
 
     @pytest.mark.usefixtures("no_shortcut")
     @pytest.mark.parametrize(
-        "options",
+        ("make", "call"),
         [
-            {"reset_after": False},
-            {"use_bias": False},
-            {"activation": "relu"},
-            {"recurrent_activation": "hard_sigmoid"},
-            {"unroll": True},
-            {"dtype": "float64"},
+            (lambda m: m.Bidirectional(_gru(reset_after=False)), {}),
+            (lambda m: m.Bidirectional(_gru(use_bias=False)), {}),
+            (lambda m: m.Bidirectional(_gru(activation="relu")), {}),
+            (lambda m: m.Bidirectional(_gru(recurrent_activation="hard_sigmoid")), {}),
+            (lambda m: m.Bidirectional(_gru(unroll=True)), {}),
+            (lambda m: m.Bidirectional(_gru(dtype="float64"), dtype="float64"), {}),
+            (lambda m: m.Bidirectional(_gru(go_backwards=True), backward_layer=_gru()), {}),
+            (lambda m: m.Bidirectional(keras.layers.GRU(5)), {}),  # the last output only
+            (lambda m: m.Bidirectional(keras.layers.LSTM(5, return_sequences=True)), {}),
+            (lambda m: m.Bidirectional(_gru()), {"mask": MASK}),
+            (lambda m: m.Bidirectional(_gru()), {"initial_state": [_data(2, 5, seed=3), _data(2, 5, seed=4)]}),
         ],
-        ids=str,
     )
-    def test_falls_back_for_other_grus(self, options):
-        inputs = _data(2, 4, 3).astype(options.get("dtype", "float32"))
-        dtype = {"dtype": options["dtype"]} if "dtype" in options else {}
-        ours = fast.Bidirectional(_gru(**options), **dtype)
-        theirs = keras.layers.Bidirectional(_gru(**options), **dtype)
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(np.asarray(ours(inputs)), np.asarray(theirs(inputs)), **CLOSE)
+    def test_falls_back(self, make, call):
+        _assert_same_answer(make, _data(2, 4, 3), **call)
 
     @pytest.mark.usefixtures("no_shortcut")
-    def test_falls_back_for_directions_the_other_way_round(self):
-        inputs = _data(2, 4, 3)
-        ours, theirs = (m.Bidirectional(_gru(go_backwards=True), backward_layer=_gru()) for m in (fast, keras.layers))
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
-
-    @pytest.mark.usefixtures("no_shortcut")
-    @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"recurrent_dropout": 0.5}], ids=str)
-    def test_falls_back_for_dropout(self, options):
-        outputs = fast.Bidirectional(_gru(**options))(_data(2, 4, 3), training=True)
+    @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"recurrent_dropout": 0.5}, {"dtype": "mixed_bfloat16"}])
+    def test_falls_back_for_dropout_and_half_precision(self, options):
+        layer = fast.Bidirectional(_gru(**options), dtype=options.get("dtype"))
+        outputs = layer(_data(2, 4, 3), training=True)
         assert outputs.shape == (2, 4, 10)
+        assert outputs.dtype == ("bfloat16" if "dtype" in options else "float32")
 
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_falls_back_for_a_mask_a_state_and_the_last_output(self):
-        inputs, mask = _data(2, 4, 3), np.array([[True, True, False, False], [True] * 4])
-        ours, theirs = fast.Bidirectional(_gru()), keras.layers.Bidirectional(_gru())
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs, mask=mask), theirs(inputs, mask=mask), **CLOSE)
-        state = [_data(2, 5, seed=3), _data(2, 5, seed=4)]
-        np.testing.assert_allclose(ours(inputs, initial_state=state), theirs(inputs, initial_state=state), **CLOSE)
-        last = fast.Bidirectional(keras.layers.GRU(5))
-        assert last(inputs).shape == (2, 10)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_serves_no_other_recurrence(self):
-        assert fast.Bidirectional(keras.layers.LSTM(5, return_sequences=True))(_data(2, 4, 3)).shape == (2, 4, 10)
-
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_falls_back_on_a_gpu(self, monkeypatch):
-        monkeypatch.setattr(fast, "has_gpu", lambda: True)
-        inputs = _data(2, 4, 3)
-        ours, theirs = fast.Bidirectional(_gru()), keras.layers.Bidirectional(_gru())
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
-
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_falls_back_in_half_precision(self):
-        layer = fast.Bidirectional(_gru(dtype="mixed_bfloat16"), dtype="mixed_bfloat16")
-        assert layer(_data(2, 4, 3)).dtype == "bfloat16"
+@pytest.mark.usefixtures("no_shortcut")
+def test_they_fall_back_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(fast, "has_gpu", lambda: True)
+    _assert_same_answer(lambda m: m.Bidirectional(_gru()), _data(2, 4, 3))
+    _assert_same_answer(lambda m: m.BatchNormalization(), _data(2, 3, 4, 5), training=True)
 
 
 class TestBatchNormalization:
@@ -172,17 +151,7 @@ class TestBatchNormalization:
         ours, theirs = fast.BatchNormalization(), keras.layers.BatchNormalization()
         _twins(ours, theirs, inputs)
         _assert_equal(ours, theirs, inputs, training=training)
-        for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
-            np.testing.assert_allclose(mine, other, err_msg=other.name, **CLOSE)
-
-    def test_moves_its_statistics_only_in_training(self):
-        layer = fast.BatchNormalization(momentum=0.5)
-        inputs = _data(4, 5, 6, 3) + 2
-        layer(inputs, training=False)
-        np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
-        layer(inputs, training=True)
-        np.testing.assert_allclose(layer.moving_mean, 0.5 * inputs.mean((0, 1, 2)), **CLOSE)
-        np.testing.assert_allclose(layer.moving_variance, 0.5 + 0.5 * inputs.var((0, 1, 2)), **CLOSE)
+        _assert_same_statistics(ours, theirs)
 
     def test_frozen_it_stays_as_it_is(self):
         layer = fast.BatchNormalization()
@@ -206,19 +175,16 @@ class TestBatchNormalization:
         ids=str,
     )
     def test_falls_back(self, options, shape):
-        inputs = _data(*shape).astype(options.get("dtype", "float32"))
-        ours, theirs = fast.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs, training=True), theirs(inputs, training=True), **CLOSE)
+        _assert_same_answer(lambda m: m.BatchNormalization(**options), _data(*shape), training=True)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_falls_back_on_a_gpu(self, monkeypatch):
-        monkeypatch.setattr(fast, "has_gpu", lambda: True)
-        assert fast.BatchNormalization()(_data(2, 3, 4, 5), training=True).shape == (2, 3, 4, 5)
+
+def _assert_same_statistics(ours, theirs):
+    for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(mine, other, err_msg=other.name, **CLOSE)
 
 
 class _Chain:
-    """Layers one behind the other, as one layer for `_assert_equal`; a network's first block or a part of it."""
+    """Several layers as one layer for `_assert_equal`: a network's first block or a part of it."""
 
     def __init__(self, *chain):
         self.layers = chain
@@ -272,8 +238,7 @@ class TestFirstBlock:
         inputs = _data(*shape) * 2 + 3
         ours, theirs = self._blocks(inputs, pool, kernel_size=kernel)
         _assert_equal(ours, theirs, inputs, training=training)
-        for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
-            np.testing.assert_allclose(mine, other, err_msg=other.name, **CLOSE)
+        _assert_same_statistics(ours, theirs)
 
     def test_equal_maxima_send_the_gradient_the_same_way(self):
         """A padded clip is constant, so whole windows of bands are equal."""
@@ -365,8 +330,7 @@ class TestTimeDistributed:
     @pytest.mark.parametrize("activation", [None, "sigmoid"])
     def test_equals_keras(self, activation):
         inputs = _data(3, 7, 4)
-        ours = fast.TimeDistributed(keras.layers.Dense(5, activation=activation))
-        theirs = keras.layers.TimeDistributed(keras.layers.Dense(5, activation=activation))
+        ours, theirs = (m.TimeDistributed(keras.layers.Dense(5, activation=activation)) for m in (fast, keras.layers))
         _twins(ours, theirs, inputs)
         _assert_equal(ours, theirs, inputs)
 
@@ -380,18 +344,9 @@ class TestTimeDistributed:
 
         assert n_operations(200) == n_operations(2)
 
-    def test_other_layers_are_the_parents(self):
-        inputs = _data(2, 3, 6, 4, 1)
-        ours = fast.TimeDistributed(keras.layers.Conv2D(2, 3))
-        theirs = keras.layers.TimeDistributed(keras.layers.Conv2D(2, 3))
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs), theirs(inputs), **CLOSE)
-
-    def test_a_mask_is_the_parents(self):
-        inputs, mask = _data(2, 3, 4), np.array([[True, False, False], [True, True, True]])
-        ours, theirs = (m.TimeDistributed(keras.layers.Dense(5)) for m in (fast, keras.layers))
-        _twins(ours, theirs, inputs)
-        np.testing.assert_allclose(ours(inputs, mask=mask), theirs(inputs, mask=mask), **CLOSE)
+    def test_other_layers_and_masks_are_the_parents(self):
+        _assert_same_answer(lambda m: m.TimeDistributed(keras.layers.Conv2D(2, 3)), _data(2, 3, 6, 4, 1))
+        _assert_same_answer(lambda m: m.TimeDistributed(keras.layers.Dense(5)), _data(2, 4, 3), mask=MASK)
 
 
 def test_a_file_of_them_loads_in_safe_mode(tmp_path):
