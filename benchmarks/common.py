@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: rounds that alternate between rivals, workers, synthetic stores, tables, JSON lines.
+"""What the benchmark scripts share: rounds that alternate between rivals, workers, synthetic stores, printed results.
 
 Shared machines drift by a factor of two within minutes. Two rivals are therefore never timed one after the other but
 in turn, round by round, and compared by the medians of their rounds and by the median of the ratios *within* a round.

@@ -4,30 +4,27 @@
 
 Stages, each through the package's own functions: decoding WAV files and log mel into a store (all CPUs), the scaler,
 writing alone (a store has one writer), an epoch of `fit`, scoring, opening the store (memory that grows with the
-clips). Each is timed at the two sizes of
-``--fit`` (medians of alternating rounds); a line through both gives a cost that is paid once and a cost for each clip.
-The line's prediction for the sizes of ``--check`` is set beside what they took. The table of large sets is those costs
-by multiplication and says so; only reading from a cold disk or a network is not in it.
+clips). Each is timed at the two sizes of ``--fit`` (medians of alternating rounds); a line through both gives a cost
+that is paid once and a cost for each clip. Its prediction for the sizes of ``--check`` is compared with a measurement.
+The table of large sets multiplies those costs; only reading from a cold disk or a network is not in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import statistics
-import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from common import environment, table
+from common import N_SOUNDS, parse, print_result, table, tags_in_turn, temporary_folder, write_store
 from features import make_sound
-from store import N_SOUNDS, make_header, write_store
+from flops import forward_flops, training_flops
 
 from crnn_weak.audio import write_audio
 from crnn_weak.config import PRESETS, Config, FeatureConfig, LossWeights
@@ -131,7 +128,7 @@ class Pipeline:
         """Write the rows of a store and nothing else: what its one writer can do at most."""
         path, features = self.folder / "written.h5", self.config.features
         sounds = np.random.default_rng(0).random((N_SOUNDS, features.n_frames, features.n_mels), dtype=np.float32)
-        write_store(path, make_header(n_clips, features), sounds).close()
+        write_store(path, features, sounds, tags_in_turn(n_clips)).close()
         path.unlink()
 
     def _score(self, store: FeatureStore) -> None:
@@ -153,7 +150,7 @@ def measure(pipeline: Pipeline, sizes: Sequence[int], rounds: int) -> dict[int, 
 
 def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]:
     """Return the table of large sets: what is read off the costs, column by column."""
-    scale = args.cores / default_jobs()  # features and cells are near-linear over processes (features.py, grid.py)
+    scale = args.cores / default_jobs()  # features and runs are near-linear over processes (features.py, grid.py)
     runs, week = 7 * args.seeds, 7 * 24 * _HOUR
     lines: dict[str, list[object]] = {
         name: []
@@ -175,8 +172,8 @@ def plan(costs: dict[str, Cost], args: argparse.Namespace) -> list[list[object]]
         elif training / runs < week:
             first = "training: runs must be spread over machines"
         else:
-            first = f"training: one run alone takes {_time(training / runs)}, which wants a GPU or fewer clips"
-            n_machines = "no number of them"
+            first = f"training: one run alone takes {_time(training / runs)}: use a GPU or fewer clips"
+            n_machines = "not achievable"
         if store_memory * args.cores / 2 > 64e9:
             first += "; ids and tags in the memory of every process: cut the set into stores"
         values = (
@@ -204,28 +201,17 @@ def _in_units(value: float, units: Sequence[tuple[str, float]], least: str, leas
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="paper", choices=sorted(PRESETS))
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--fit", nargs=2, type=int, default=[500, 1000], metavar="CLIPS")
-    parser.add_argument("--check", nargs=2, type=int, default=[2000, 4000], metavar="CLIPS")
-    parser.add_argument("--rounds", type=int, default=3, help="at the sizes of --fit")
-    parser.add_argument("--check-rounds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=20, help="of a run, in the plan")
-    parser.add_argument("--seeds", type=int, default=3, help="in the plan")
-    parser.add_argument("--cores", type=int, default=16, help="of a machine, in the plan")
-    args = parser.parse_args()
-    from flops import forward_flops, training_flops
-
+    options: dict[str, Any] = {"preset": "paper", "batch": 32, "rounds": 3}
+    options |= {"epochs": 20, "seeds": 3, "cores": 16}  # of the plan
+    options["fit"] = {"nargs": 2, "type": int, "default": [500, 1000], "metavar": "CLIPS"}
+    options["check"] = {"nargs": 2, "type": int, "default": [2000, 4000], "metavar": "CLIPS"}
+    args = parse(__doc__, options)
     args.config = PRESETS[args.preset]
-    folder = Path(tempfile.mkdtemp(prefix="cost-model-"))
-    try:
+    with temporary_folder() as folder:
         pipeline = Pipeline(args.config, folder, args.batch)
         pipeline.run(2 * args.batch)  # files, compilation
         fitted = measure(pipeline, args.fit, args.rounds)
-        checked = measure(pipeline, args.check, args.check_rounds)
-    finally:
-        shutil.rmtree(folder)
+        checked = measure(pipeline, args.check, rounds=1)
     stages = list(fitted[args.fit[0]])
     costs = {name: Cost.through(args.fit, [fitted[size][name] for size in args.fit]) for name in stages}
     flops = {"epoch": training_flops(args.config), "scores": forward_flops(args.config)}
@@ -259,9 +245,7 @@ def main() -> None:
         },
     }
     stated = {"preset": args.preset, "batch": args.batch, "fit": args.fit, "cpus": os.cpu_count()}
-    print(
-        json.dumps({"benchmark": "cost_model", **facts, **stated, **environment(["tensorflow-cpu", "keras", "h5py"])})
-    )
+    print_result("cost_model", ["tensorflow-cpu", "keras", "h5py"], **facts, **stated)
 
 
 if __name__ == "__main__":

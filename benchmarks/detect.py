@@ -15,16 +15,14 @@ largest resident memory of ``crnn-weak detect`` instead, one process for each le
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from common import alternate, environment, report, table
+from common import alternate, parse, print_result, report, table, temporary_folder
 
 from crnn_weak.config import preset
 from crnn_weak.detection.detector import Detector, load
@@ -66,25 +64,25 @@ def naive(detector: Detector, path: Path) -> list[Event]:
     """Detect with one loop over windows, everything in memory."""
     import soxr
 
-    features, plan = detector.features, detector.windows
+    features, windows = detector.features, detector.windows
     audio, rate = soundfile.read(path, dtype="float32")
     if rate != features.sample_rate_hz:
         audio = soxr.resample(audio, rate, features.sample_rate_hz, quality="HQ")
     n_frames = round(audio.size / features.n_hop)
     extractor = LogMelExtractor(features)
     context = 4
-    starts = [*range(0, n_frames - plan.n_window, plan.n_hop), n_frames - plan.n_window]
+    starts = [*range(0, n_frames - windows.n_window, windows.n_hop), n_frames - windows.n_window]
     sums, weights = np.zeros((n_frames, len(detector.classes))), np.zeros((n_frames, 1))
     for start in starts:
         first = max(0, start - context)
-        cut = audio[first * features.n_hop : (start + plan.n_window + context) * features.n_hop]
-        window = extractor(cut)[start - first : start - first + plan.n_window]
+        cut = audio[first * features.n_hop : (start + windows.n_window + context) * features.n_hop]
+        window = extractor(cut)[start - first : start - first + windows.n_window]
         strong, _ = predict(detector.model, detector.scaler.transform(window)[None])
-        weight = plan.weights.copy()
-        weight[: plan.n_window // 2] = 1 if start == 0 else weight[: plan.n_window // 2]
-        weight[plan.n_window // 2 :] = 1 if start == starts[-1] else weight[plan.n_window // 2 :]
-        sums[start : start + plan.n_window] += weight[:, None] * strong[0]
-        weights[start : start + plan.n_window, 0] += weight
+        weight = windows.weights.copy()
+        weight[: windows.n_window // 2] = 1 if start == 0 else weight[: windows.n_window // 2]
+        weight[windows.n_window // 2 :] = 1 if start == starts[-1] else weight[windows.n_window // 2 :]
+        sums[start : start + windows.n_window] += weight[:, None] * strong[0]
+        weights[start : start + windows.n_window, 0] += weight
     scores = (sums / weights).astype(np.float32)
     whole = Scores(("",), detector.classes, features.hop_seconds, scores[None], np.zeros((1, len(detector.classes))))
     return list(scores_to_events(whole, detector.operating_point)[""])
@@ -120,18 +118,9 @@ def memory(args: argparse.Namespace, folder: Path) -> None:
     for hours in args.memory:
         path = folder / "recording.wav"
         write_recording(path, 3600 * hours, 16_000)
-        call = [
-            sys.executable,
-            "-c",
-            code,
-            "detect",
-            str(path),
-            "--model",
-            str(args.model),
-            "--out",
-            str(folder / "out"),
-        ]
-        done = subprocess.run([*call, "--overwrite"], capture_output=True, text=True, check=False)
+        options = ["--model", str(args.model), "--out", str(folder / "out"), "--overwrite"]
+        call = [sys.executable, "-c", code, "detect", str(path), *options]
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
         lines = done.stderr.splitlines()
@@ -141,20 +130,16 @@ def memory(args: argparse.Namespace, folder: Path) -> None:
         path.unlink()
     print(table(rows, ["recording", "peak memory, MB", "times real time"]))
     lengths = {row[0]: {"peak_memory_mb": round(row[1]), "times_real_time": row[2]} for row in rows}
-    print(json.dumps({"benchmark": "detect-memory", "recordings": lengths, **environment(["tensorflow-cpu", "keras"])}))
+    print_result("detect-memory", ["tensorflow-cpu", "keras"], recordings=lengths)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", metavar="RUN_OR_FILE")
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: the detector's)")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", type=float, nargs="+", metavar="HOURS")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    options: dict[str, Any] = {"preset": "quick", "minutes": 10.0, "rounds": 5}
+    options["model"] = {"metavar": "RUN_OR_FILE"}
+    options["hop"] = {"type": float, "metavar": "SECONDS", "help": "between windows (default: the detector's)"}
+    options["memory"] = {"type": float, "nargs": "+", "metavar": "HOURS"}
+    args = parse(__doc__, options)
+    with temporary_folder() as folder:
         args.given = args.model is not None
         if not args.given:
             args.model = folder / "random.keras"

@@ -115,10 +115,8 @@ def waiting_shares(model: Any, store: FeatureStore, scaler: Scaler, size: int) -
             return first
 
     inputs = {"store": drawn, "memory": InMemory(store, rows, scaler, batch_size=size, seed=1)}
-    fits = {
-        name: lambda dataset=for_keras(batches): model.fit(dataset, verbose=0, shuffle=False)
-        for name, batches in inputs.items()
-    }
+    datasets = {name: for_keras(batches) for name, batches in inputs.items()}
+    fits = {name: lambda name=name: model.fit(datasets[name], verbose=0, shuffle=False) for name in datasets}
     rounds = alternate(fits, rounds=9)
     pairs = zip(rounds["memory"].seconds, rounds["store"].seconds, strict=True)
     return [1 - memory / store for memory, store in pairs]

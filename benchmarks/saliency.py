@@ -8,11 +8,10 @@ takes only the first clips, since maps a second do not depend on their number.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import numpy as np
-from common import alternate, report
+from common import alternate, parse, report
 
 import crnn_weak.model  # noqa: F401  (prepares the environment before TensorFlow is imported)
 
@@ -25,13 +24,7 @@ from crnn_weak.saliency import Explainer, Target
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="quick", help="quick (default) or paper")
-    parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=64)
-    args = parser.parse_args()
-
+    args = parse(__doc__, {"preset": "quick", "clips": 16, "rounds": 3, "batch-size": 64})
     config = preset(args.preset)
     model = build_model(config)
     n_classes, n_frames, n_mels = 17, config.features.n_frames, config.features.n_mels

@@ -8,19 +8,17 @@ The data have the shape of the task's evaluation set (1,103 clips, 17 classes, 5
 * one threshold of an exhaustive search on segments: sed_eval needs event lists and an evaluation for each threshold,
   the search gives the figures at 99 at once. Everything from scores to figures counts, for both.
 
-Processor seconds are counted, so that other work on the machine does not (wall and processor time are the same on
-an idle one). Figures are compared before they are timed. Run it as ``python benchmarks/scores.py``.
+CPU seconds are counted, so that other work on the machine is not. Metrics are compared before they are timed. Run it as
+``python benchmarks/scores.py``.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from common import alternate, report
+from common import alternate, cpu_timed, parse, report
 
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.postprocessing import scores_to_events
@@ -70,22 +68,8 @@ def sed_eval_tags(reference: Mapping[str, list[str]], estimated: Mapping[str, li
     return 2 * overall["Ntp"] / (overall["Nref"] + overall["Nsys"])
 
 
-def timed(call: Callable[[], Any]) -> Callable[[], float]:
-    """Return a call that gives its processor seconds: both sides compute on one thread and wait for nothing."""
-
-    def run() -> float:
-        began = time.process_time()
-        call()
-        return time.process_time() - began
-
-    return run
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=1103)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
+    args = parse(__doc__, {"clips": 1103, "rounds": 5})
     scores, events = made_up(args.clips)
     estimated = scores_to_events(scores, OperatingPointConfig())
     options: dict[str, Any] = {"classes": CLASSES}
@@ -115,7 +99,9 @@ def main() -> None:
     difference = max(difference, abs(sed_eval_tags(few, guessed) - f_score))
 
     def compare(name: str, rivals: dict[str, Callable[[], Any]], n_items: Any = 1, **facts: Any) -> None:
-        timings = alternate({title: timed(call) for title, call in rivals.items()}, rounds=args.rounds, max_seconds=90)
+        timings = alternate(
+            {title: cpu_timed(call) for title, call in rivals.items()}, rounds=args.rounds, max_seconds=90
+        )
         facts = {"classes": len(CLASSES), "threads": 1, "largest_difference": difference} | facts
         report(name, timings, n_items=n_items, unit="evaluations", ours="ours", packages=["sed_eval"], **facts)
 
@@ -147,11 +133,10 @@ def main() -> None:
         clips=args.clips,
         thresholds=N_THRESHOLDS,
     )
-    searches = {
-        f"{metric}{', per class' if per_class else ''}": timed(lambda m=metric, p=per_class: search(m, p))
-        for metric in ("segment_f1", "error_rate", "tagging_f1", "event_f1")
-        for per_class in (False, True)
-    }
+    searches = {metric: lambda m=metric: search(m) for metric in ("segment_f1", "error_rate", "tagging_f1", "event_f1")}
+    for metric in ("segment_f1", "tagging_f1", "event_f1"):
+        searches[f"{metric}, per class"] = lambda m=metric: search(m, per_class=True)
+    searches = {name: cpu_timed(call) for name, call in searches.items()}
     timings = alternate(searches, rounds=args.rounds, warm_up=0, max_seconds=60)
     report("whole searches", timings, clips=args.clips, classes=len(CLASSES), thresholds=N_THRESHOLDS)
 

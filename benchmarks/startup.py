@@ -5,11 +5,10 @@ python benchmarks/startup.py
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 
-from common import REPOSITORY, alternate, report
+from common import REPOSITORY, alternate, parse, report
 
 _BUILD = "from crnn_weak.model.crnn import build_model; build_model('paper')"
 _FIRST_BATCH = """
@@ -40,9 +39,7 @@ def _call(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
+    args = parse(__doc__, {"rounds": 5})
     rivals = {name: lambda arguments=arguments: _call(arguments) for name, arguments in _CALLS.items()}
     timings = alternate(rivals, rounds=args.rounds)
     report("startup", timings, packages=["tensorflow", "tensorflow-cpu", "keras"], goal="--help under 0.3 s")

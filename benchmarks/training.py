@@ -174,9 +174,7 @@ def main() -> None:
     names = {name: kind for name, kind in RIVALS.items() if kind in args.only} | {"sgemm": "sgemm"}
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(
-                Worker([*command, "--worker", kind], n_threads=args.threads, cpus=range(args.threads))
-            )
+            name: stack.enter_context(Worker([*command, "--worker", kind], n_threads=args.threads))
             for name, kind in names.items()
         }
         asked = {
