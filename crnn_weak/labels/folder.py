@@ -1,22 +1,19 @@
-"""A user's own label files, put together: class list, tags with an optional split column, events.
-
-Used by `crnn_weak.data.folder`, whose docstring says which files are understood.
-"""
+"""A user's own label files, put together: class list, tags with an optional split column, events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError, nearest_names
-from crnn_weak.labels.classes import CLASS_LIST, class_indices
+from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import file_names, read_classes, read_event_folder, read_events, tags_of
-from crnn_weak.labels.forms import read_label_file
-from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.names import match_ids
+from crnn_weak.labels.reading import LabelFile, read_classes, read_files, refuse_splits, united
 
-__all__ = ["ListedRecording", "read_labels"]
+logger = logging.getLogger(__name__)
 
 _SPLITS = {
     **dict.fromkeys(("train", "training", "dev", "development", "validation", "valid", "val"), "train"),
@@ -26,7 +23,7 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class ListedRecording:
-    """Labels of one recording; ``split`` is empty if no column gives it."""
+    """Labels of one recording; ``events`` is None where they are unknown, ``split`` "" where no column gives it."""
 
     name: str
     tags: tuple[str, ...]
@@ -34,94 +31,57 @@ class ListedRecording:
     split: str = ""
 
 
-def _class_file(folders: Iterable[Path]) -> Path | None:
-    return next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
-
-
-def _read_tags(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, ListedRecording]:
-    listed = read_label_file(path, form=form, kind="tags", classes=classes)
-    names = file_names(listed)
-    tags = tags_of(listed, classes=classes or None)
-    if not tags:
-        raise DataError(f"{path}: lists no clip; expected rows of file name and label.")
-    splits: dict[str, str] = {}
-    for row in listed.rows:
-        split = _SPLITS.get(row.split.lower(), "") if row.split else ""
-        if row.split and not split:
-            raise DataError(
-                f"{path}, line {row.line}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}"
-            )
-        name = recording_id(listed.name(row))
-        if splits.setdefault(name, split) != split:
-            raise DataError(f"{path}, line {row.line}: {names[name]} is in two splits, or has a row without one.")
-    if len({bool(split) for split in splits.values()}) == 2:
-        lacking = next(name for name, split in splits.items() if not split)
-        raise DataError(f"{path}: {lacking} has no split, others have; fill the column or remove it.")
-    return {name: ListedRecording(name, labels, None, splits[name]) for name, labels in tags.items()}
-
-
-def _read_event_files(path: Path, classes: tuple[str, ...], form: str | None) -> dict[str, tuple[Event, ...]]:
-    if path.is_dir():
-        events = read_event_folder(path, form=form or "audacity")
-        for name, found in events.items() if classes else ():
-            class_indices((event.label for event in found), classes, where=f"{path}, recording {name!r}")
-        return events
-    events = read_events(path, classes=classes or None, form=form)
-    if not events:
-        raise DataError(f"{path}: lists no event; expected filename, onset, offset, event_label.")
-    return events
-
-
-def _unite(
-    tags: dict[str, ListedRecording], events: Mapping[str, tuple[Event, ...]], where: str
-) -> list[ListedRecording]:
-    """Tags and events of one list of recordings; a label that has an event is a tag as well."""
-    if not tags:
-        tags = {name: ListedRecording(name, (), None) for name in events}
-    ids = match_ids(events, tags, where=where)
-    events = {ids[name]: found for name, found in events.items()}
-    stray = next((name for name in events if name not in tags), None)
-    if stray is not None:
-        raise DataError(f"{where}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
-    united = []
-    for name, recording in tags.items():
-        found = events.get(name)
-        labels = dict.fromkeys((*recording.tags, *(event.label for event in found or ())))
-        united.append(ListedRecording(name, tuple(labels), found, recording.split))
-    return united
+def _splits(files: Iterable[LabelFile]) -> dict[str, str]:
+    """Return train or test of each recording, or "" for all of them."""
+    found: dict[str, str] = {}
+    for file in files:
+        for name, row in file.by_recording():
+            split = _SPLITS.get(row.split.lower(), "") if row.split else ""
+            where = f"{file.path}, line {row.line}"
+            if row.split and not split:
+                raise DataError(f"{where}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}")
+            if found.setdefault(name, split) != split:
+                raise DataError(f"{where}: {name} is in two splits.")
+    lacking = next((name for name, split in found.items() if not split), None)
+    if lacking is not None and any(found.values()):
+        raise DataError(f"{lacking} has no split, others have; give all a split or none.")
+    return found
 
 
 def read_labels(
-    root: Path, tag_file: Path | None, event_file: Path | None, *, form: str | None = None
+    root: Path, tag_file: Path | None, event_file: Path | None, *, input_format: str | None = None
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
-    """Read the label files of a folder of recordings.
+    """Return the classes and the labels of the recordings, in the order of the tag file.
 
-    Parameters
-    ----------
-    root : Path
-        The folder of audio.
-    tag_file : Path or None
-    event_file : Path or None
-        An event list, or a folder of lists of one recording each (Audacity label tracks, or what `form` names). One of
-        the two must be given.
-    form : str, optional
-        Of the tag file, or of the event list where there is no tag file; by default found from its rows.
-
-    Returns
-    -------
-    classes : tuple of str
-    recordings : list of ListedRecording
-        In the order of the tag file.
+    One of tag file and event file must be given; each may be a folder of files. A label that has an event is a tag as
+    well. `input_format` is that of the tag file, or of the event file where there is no tag file.
     """
     given = [path for path in (tag_file, event_file) if path is not None]
-    class_file = _class_file([*(path if path.is_dir() else path.parent for path in given), root])
+    folders = [*(path if path.is_dir() else path.parent for path in given), root]
+    class_file = next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
     classes = read_classes(class_file) if class_file else ()
-    if tag_file is not None and tag_file.is_dir():
-        raise DataError(f"{tag_file}: is a folder; data.metadata is the tag file, e.g. {tag_file / 'tags.csv'}.")
-    tags = _read_tags(tag_file, classes, form) if tag_file is not None else {}
-    event_form = form if tag_file is None else None
-    events = _read_event_files(event_file, classes, event_form) if event_file is not None else {}
-    recordings = _unite(tags, events, str(event_file))
+    files = read_files(given[0], kind="tags" if tag_file else "events", classes=classes, input_format=input_format)
+    tags = united(files, LabelFile.tags)
+    if not tags:
+        raise DataError(f"{given[0]}: lists no recording; expected rows of file name and label.")
+    event_files = files if tag_file is None else []
+    if tag_file is not None and event_file is not None:
+        event_files = read_files(event_file, kind="events", classes=classes)
+        refuse_splits(event_files)
+    events = united(event_files, LabelFile.events)
+    for file in {file.path: file for file in (*files, *event_files)}.values():
+        if file.scores():
+            logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", file.path)
+    ids = match_ids(events, tags, where=str(event_file))
+    events = {ids[name]: found for name, found in events.items()}
+    stray = next((name for name in events if name not in tags), None)
+    if stray is not None:
+        raise DataError(f"{event_file}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
+    splits = _splits(files)
+    recordings = []
+    for name, labels in tags.items():
+        united_tags = dict.fromkeys((*labels, *(event.label for event in events.get(name, ()))))
+        recordings.append(ListedRecording(name, tuple(united_tags), events.get(name), splits[name]))
     classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
     if not classes:
         raise DataError(f"{given[0]}: no clip has a label.")

@@ -175,7 +175,7 @@ def check_label(text: str, where: str) -> str:
     """Return a label in form C, as it can be written and read back as one label."""
     fault = label_fault(text)
     if fault:
-        raise DataError(f"{where}: the label {text!r} {fault}; rename it.")
+        raise DataError(f"{where}: label {text!r} {fault}. Expected one label.")
     return check_name(text, where)
 
 

@@ -1,25 +1,33 @@
-"""Delimited text: lines of a file in any Unicode encoding with a mark, fields, numbers, writing.
-
-A field is quoted as in CSV where it begins with a quotation mark; a quoted field ends in its own line.
-"""
+"""Delimited text: lines of a file in UTF-8 or UTF-16, fields, times in seconds, and the rows that label files hold."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
-from crnn_weak.labels.names import check_characters, nfc
+from crnn_weak.labels.names import check_characters, check_label, has_audio_suffix, nfc, recording_path
 
-__all__ = ["Row", "number", "read_lines", "read_rows", "read_text", "split_line", "write_rows"]
+#: Later times (11 days) are dates, samples or milliseconds, not seconds from the start of a recording.
+MAX_SECONDS = 1_000_000.0
 
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+_CLOCK = re.compile(r"(?:(?P<hours>\d{1,3}):(?=\d\d:))?(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d(?:\.\d*)?)", re.ASCII)
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_OTHER_FILES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet; save it as CSV"),
+    **dict.fromkeys((".json", ".jsonl", ".jams"), "JSON; write it as a table, e.g. CSV with a header"),
+    ".textgrid": "a Praat TextGrid; save its intervals as a table with the header onset, offset, label",
+    ".rttm": "RTTM; write it as a table with the header filename, onset, duration, label",
+}
 
 
 class Row(NamedTuple):
@@ -30,37 +38,55 @@ class Row(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Return a finite number, or None; a decimal comma counts as a point.
+    """Return a finite number with a decimal point, or None.
 
-    Examples
-    --------
-    >>> number("1,5"), number("1_5"), number("nan")
+    >>> number("1.5"), number("1,5"), number("nan")
     (1.5, None, None)
     """
-    text = text.strip(" \t")
     if len(text) > 40 or not _NUMBER.fullmatch(text):
         return None
-    value = float(text.replace(",", "."))
+    value = float(text)
     return value if math.isfinite(value) else None
 
 
-def read_text(path: str | Path) -> str:
-    """Return a text file's content in Unicode normalization form C, without its byte order mark.
+def seconds(text: str) -> float | None:
+    """Return a time in seconds, of a number or of m:ss or h:mm:ss, or None.
 
-    Raises
-    ------
-    DataError
-        The file is missing, is not a regular file, or is not text in UTF-8 (or UTF-16 with a byte order mark).
+    >>> seconds("1.5"), seconds("1:02.5"), seconds("01:00:00")
+    (1.5, 62.5, 3600.0)
     """
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return number(text)
+    minutes = int(match["hours"] or 0) * 60 + int(match["minutes"])
+    return round(minutes * 60 + float(match["seconds"]), 9)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def read_text(path: str | Path) -> str:
+    """Return a text file's content in Unicode form C without its byte order mark; what is not a label file is named."""
     path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; expected a label file.")
     try:
-        if path.exists() and not path.is_dir() and not path.is_file():
+        if path.exists() and not path.is_file():
             raise DataError(f"{path}: not a regular file; expected a label file.")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such label file.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
+    suffix = path.suffix.lower()
+    if data[:4] == b"PK\x03\x04":
+        suffix = ".xlsx"
+    elif data[:60].lstrip().startswith((b'{"', b"[{", b"[[")):
+        suffix = ".json"
+    elif b'"TextGrid"' in data[:200].replace(b"\0", b""):
+        suffix = ".textgrid"
+    if suffix in _OTHER_FILES:
+        raise DataError(f"{path}: looks like {_OTHER_FILES[suffix]}.")
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -77,59 +103,101 @@ def read_lines(path: str | Path) -> list[tuple[int, str]]:
     return [(line, text) for line, text in lines if text.strip()]
 
 
-def split_line(text: str, separator: str) -> list[str] | None:
-    """Return the fields of a line without blanks around them, or None where its quotation marks do not match."""
-    if '"' not in text:
-        fields = text.split(separator)
-    else:
-        try:
-            (fields,) = csv.reader([text], delimiter=separator, strict=True, skipinitialspace=separator != "\t")
-        except csv.Error:
-            if separator != "\t":
-                return None
-            fields = text.split(separator)  # Audacity writes quotation marks as they are
+def split_line(text: str, separator: str, where: str) -> list[str]:
+    """Return the fields of one line, quoted as in CSV, without blanks around them; a quoted field ends in its line."""
+    try:
+        (fields,) = csv.reader([text], delimiter=separator, strict=True, skipinitialspace=separator != "\t")
+    except csv.Error as error:
+        if "limit" in str(error):
+            raise DataError(f"{where}: {error}; expected a table of names, times and labels.") from None
+        raise DataError(f"{where}: quotation marks do not match; a quoted field ends in its line.") from None
     return [field.strip(" \t") for field in fields]
 
 
 def read_rows(path: str | Path, *, separator: str) -> list[Row]:
-    """Read a table with a known separator, blank lines skipped.
+    """Read a table with a known separator; blank lines are skipped."""
+    return [Row(line, split_line(text, separator, f"{path}, line {line}")) for line, text in read_lines(path)]
 
-    Raises
-    ------
-    DataError
-        The file is missing or not text, or a line's quotation marks do not match.
+
+def table_line(fields: Sequence[str], separator: str = "\t") -> str:
+    """Return one line of a table; a field that would break it is quoted as in CSV."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter=separator, lineterminator="").writerow(fields)
+    return buffer.getvalue()
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t", line_end: str = "\n") -> None:
+    """Write a table; a field with a control character, which could forge rows, is refused."""
+    checked = [[check_characters(field, str(path)) for field in row] for row in rows]
+    write_text(path, "".join(table_line(row, separator) + line_end for row in checked))
+
+
+# --- rows of label files ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of a label file; without times it holds tags, without labels a recording alone.
+
+    ``name`` is "" where the file names no recording; times are in seconds; the score is None where there is none.
     """
-    rows = []
-    for line, text in read_lines(path):
-        fields = split_line(text, separator)
-        if fields is None:
-            raise DataError(f"{path}, line {line}: quotation marks do not match; a quoted field ends in its line.")
-        rows.append(Row(line, fields))
-    return rows
+
+    line: int
+    name: str
+    labels: tuple[str, ...] = ()
+    onset: float | None = None
+    offset: float | None = None
+    score: float | None = None
+    split: str = ""
 
 
-def write_rows(
-    path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t", line_end: str = "\n", quote: bool = True
-) -> None:
-    """Write a table; a field that holds the separator or begins with a quotation mark is quoted.
+def checked_name(text: str, where: str) -> str:
+    """Return a recording's path as its label file gives it, in one spelling."""
+    name = recording_path(text)
+    if name in ("", "."):
+        raise DataError(f"{where}: no file name.")
+    return check_characters(name, f"{where}: file name")
 
-    Parameters
-    ----------
-    quote : bool
-        False writes the fields as they are (label files that other tools read line by line).
 
-    Raises
-    ------
-    DataError
-        A field holds a control character, or cannot be written without quotes; nothing is written.
-    """
-    lines = []
-    for row in rows:
-        fields = [check_characters(field, str(path)) for field in row]
-        for at, field in enumerate(fields):
-            if separator in field or field.startswith('"') or (separator != "\t" and '"' in field):
-                if not quote:
-                    raise DataError(f"{path}: {field!r} cannot be written in a form without quotes; rename it.")
-                fields[at] = '"' + field.replace('"', '""') + '"'
-        lines.append(separator.join(fields) + line_end)
-    write_text(path, "".join(lines))
+def checked_time(text: str, where: str) -> float:
+    """Return a time in seconds; a decimal comma is refused, since it may as well divide thousands."""
+    value = seconds(text)
+    if value is None:
+        if _DECIMAL_COMMA.fullmatch(text):
+            raise DataError(f"{where}: {text!r} has a decimal comma; write {text.replace(',', '.')!r}.")
+        raise DataError(f"{where}: {text[:60]!r} is not a time in seconds.")
+    return value
+
+
+def checked_score(text: str, where: str) -> float | None:
+    """Return a score, or None for an empty field."""
+    if text.lower() in ("", "nan", "na"):
+        return None
+    value = number(text)
+    if value is None:
+        raise DataError(f"{where}: {text[:60]!r} is not a score.")
+    return value
+
+
+def checked_times(onset: str, offset: str, where: str, *, duration: bool = False) -> tuple[float, float]:
+    """Return onset and offset in seconds, in order and within 11 days; `offset` may be the event's duration."""
+    start, end = checked_time(onset, where), checked_time(offset, where)
+    if duration:
+        end = round(start + end, 9)
+    if not 0 <= start <= end:
+        raise DataError(f"{where}: an event from {start:.12g} to {end:.12g} s; expected 0 <= onset <= offset.")
+    if end > MAX_SECONDS:
+        raise DataError(
+            f"{where}: an event that ends at {end:.12g} s, after more than 11 days; expected seconds from the start of "
+            "the recording, not a date, milliseconds or samples."
+        )
+    return start, end
+
+
+def checked_label(text: str, where: str) -> str:
+    """Return a label; one that is a file's name shows that the columns are in another order."""
+    if not text:
+        raise DataError(f"{where}: no label.")
+    if has_audio_suffix(text):
+        raise DataError(f"{where}: {text[:60]!r} in the place of the label is a file name; check the columns' order.")
+    return check_label(text, where)

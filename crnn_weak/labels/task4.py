@@ -1,211 +1,173 @@
 """The organizers' own label files of DCASE 2017 task 4, read and written as they are.
 
-=============================================  ====================================================================
-``training_set.csv``, ``testing_set.csv``      ``id,start,end,"label,label","mid,mid"``, CRLF, no header; quotes only
-                                               where a field holds a comma. Two labels hold commas, unescaped in the
-                                               list: only the AudioSet ids in the last column can be split.
-``groundtruth_weak_label_*_set.csv``           ``id_start_end.wav`` TAB start TAB end TAB label; the times are the
-                                               cut's place in the *video*
-``groundtruth_strong_label_*_set.csv``         the same with onset and offset in the *clip*; ``0 0 label`` means
-                                               tagged, but not heard
-``duration_of_files_in_*_set.csv``             ``Yid_start_end.wav  `` TAB `` seconds``
-=============================================  ====================================================================
-
-No file has a header. Audio and duration files have a ``Y`` before the id, label files do not. The evaluation files
-end their lines with CRLF, the others with LF.
-
-A clip id here is ``<video id>_<start>_<end>`` with three decimals; times without decimals are brought to that form.
+`training_set.csv`: ``id,start,end,"label,label","mid,mid"``. Two labels hold commas, so only the AudioSet ids can be
+split. `groundtruth_weak_label_*`: name, start, end, label, the times being the cut's place in the *video*.
+`groundtruth_strong_label_*`: the same with onset and offset in the *clip*; ``0 0 label`` is tagged, but not heard.
+`duration_of_files_in_*`: ``Y`` and name, seconds. No file has a header; columns but in set files are split by tabs.
+A clip id is ``<video id>_<start>_<end>`` with three decimals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
-from crnn_weak.labels import tables
+from crnn_weak.files import write_text
 from crnn_weak.labels.classes import AUDIOSET_IDS
 from crnn_weak.labels.events import Event, Events, by_time
-from crnn_weak.labels.files import read_events, read_tags
-from crnn_weak.labels.list_forms import set_row
-from crnn_weak.labels.names import canonical_id, video_place
+from crnn_weak.labels.names import canonical_id, check_label, check_name, recording_id, video_place
+from crnn_weak.labels.tables import (
+    LabelRow,
+    Row,
+    checked_label,
+    checked_name,
+    checked_times,
+    number,
+    read_lines,
+    read_rows,
+    write_rows,
+)
 
-__all__ = [
-    "canonical_id",
-    "read_durations",
-    "read_set_csv",
-    "read_strong_tsv",
-    "read_weak_tsv",
-    "set_rows",
-    "video_place",
-    "weak_rows",
-    "write_durations",
-    "write_set_csv",
-    "write_strong_tsv",
-    "write_weak_tsv",
-]
-
-_Value = TypeVar("_Value")
+# How AudioSet ids begin.
+_MIDS = ("/m/", "/t/", "/g/")
 
 
-def _canonical(path: str | Path, found: Mapping[str, _Value]) -> dict[str, _Value]:
-    """Return values by clip ids in their canonical form."""
-    names: dict[str, str] = {}
-    for name in found:
-        identifier = canonical_id(name)
-        if identifier in names:
-            raise DataError(f"{path}: {names[identifier]!r} and {name!r} are both the clip {identifier!r}.")
-        names[identifier] = name
-    return {identifier: found[name] for identifier, name in names.items()}
+def is_place(name: str, onset: float | None, offset: float | None) -> bool:
+    """Return whether times are the cut's place in its video, which the organizers put into the name."""
+    try:
+        _, start, end = video_place(recording_id(name))
+    except DataError:
+        return False
+    return (float(start), float(end)) == (onset, offset)
+
+
+# --- set files -------------------------------------------------------------------------------------------------------
+
+
+def is_set_row(fields: list[str]) -> bool:
+    """Return whether a row is one of a set file: AudioSet ids in the last of five columns."""
+    return len(fields) == 5 and all(mid.strip().startswith(_MIDS) for mid in fields[4].split(","))
+
+
+def set_row(path: str | Path, row: Row, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> LabelRow:
+    """Return one row of a set file, its labels by the AudioSet ids in the last column."""
+    where = f"{path}, line {row.line}"
+    if len(row.fields) != 5:
+        raise DataError(f'{where}: {len(row.fields)} columns; expected 5: id,start,end,"labels","AudioSet ids".')
+    video, start, end, _, mids = row.fields
+    first, last = number(start), number(end)
+    if first is None or last is None:
+        raise DataError(f"{where}: {start!r} to {end!r} is not a place in a video, in seconds.")
+    labels: dict[str, None] = {}
+    for mid in filter(None, (mid.strip() for mid in mids.split(","))):
+        if mid not in audioset_ids:
+            raise LabelError(
+                f"{where}: AudioSet id {mid!r} is not in the class list. {nearest_names(mid, audioset_ids)}"
+            )
+        labels[audioset_ids[mid]] = None
+    return LabelRow(row.line, f"{video}_{first:.3f}_{last:.3f}", tuple(labels))
 
 
 def read_set_csv(path: str | Path, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> dict[str, tuple[str, ...]]:
-    """Read a set file; labels come from the AudioSet ids in its last column.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        Labels by clip id, in the file's order.
-
-    Raises
-    ------
-    LabelError
-        An AudioSet id is not known.
-    DataError
-        A row has another number of columns, or times that are no numbers, or a clip is listed twice; the message has
-        file and line.
-
-    See Also
-    --------
-    write_set_csv
-    """
+    """Read the labels of each clip from a set file, in its order."""
     found: dict[str, tuple[str, ...]] = {}
-    for row in (set_row(path, row, audioset_ids) for row in tables.read_rows(path, separator=",")):
+    for row in (set_row(path, row, audioset_ids) for row in read_rows(path, separator=",")):
         if row.name in found:
             raise DataError(f"{path}, line {row.line}: clip {row.name!r} is listed twice.")
         found[row.name] = row.labels
     return found
 
 
-def set_rows(tags: Mapping[str, Iterable[str]], audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> list[list[str]]:
-    """Return the rows of a set file: id, start, end, labels, AudioSet ids.
-
-    Raises
-    ------
-    LabelError
-        A label has no AudioSet id.
-    DataError
-        A clip id is not ``<id>_<start>_<end>``.
-    """
+def write_set_csv(
+    path: str | Path, tags: Mapping[str, Iterable[str]], audioset_ids: Mapping[str, str] = AUDIOSET_IDS
+) -> None:
+    """Write a set file, with CRLF; every label needs an AudioSet id."""
     mid_of = {label: mid for mid, label in audioset_ids.items()}
     rows = []
     for clip, labels in tags.items():
         labels = list(labels)
-        for label in labels:
-            if label not in mid_of:
-                raise LabelError(f"clip {clip!r}: label {label!r} has no AudioSet id. {nearest_names(label, mid_of)}")
+        unknown = next((label for label in labels if label not in mid_of), None)
+        if unknown is not None:
+            raise LabelError(f"clip {clip!r}: label {unknown!r} has no AudioSet id. {nearest_names(unknown, mid_of)}")
         rows.append([*video_place(clip), ",".join(labels), ",".join(mid_of[label] for label in labels)])
-    return rows
+    write_rows(path, rows, separator=",", line_end="\r\n")
 
 
-def write_set_csv(
-    path: str | Path, tags: Mapping[str, Iterable[str]], audioset_ids: Mapping[str, str] = AUDIOSET_IDS
-) -> None:
-    """Write ``id,start,end,"label,label","mid,mid"`` with CRLF; clip ids are ``<id>_<start>_<end>``.
+# --- lists with tabs -------------------------------------------------------------------------------------------------
 
-    See Also
-    --------
-    read_set_csv
-    """
-    tables.write_rows(path, set_rows(tags, audioset_ids), separator=",", line_end="\r\n")
+
+def _read_list(path: str | Path) -> dict[str, list[LabelRow]]:
+    """Read ``name start end label``, or a name alone, by clip id in its canonical form."""
+    found: dict[str, list[LabelRow]] = {}
+    names: dict[str, str] = {}
+    for line, text in read_lines(path):
+        fields, where = [field.strip() for field in text.rstrip("\t").split("\t")], f"{path}, line {line}"
+        if len(fields) not in (1, 4):
+            raise DataError(f"{where}: {len(fields)} columns; expected name, start, end, label, with tabs between.")
+        clip = canonical_id(checked_name(fields[0], where))
+        if names.setdefault(clip, fields[0]) != fields[0]:
+            raise DataError(f"{path}: {names[clip]!r} and {fields[0]!r} are both the clip {clip!r}.")
+        rows = found.setdefault(clip, [])
+        if len(fields) == 4:
+            start, end = checked_times(fields[1], fields[2], where)
+            rows.append(LabelRow(line, clip, (checked_label(fields[3], where),), start, end))
+    return found
 
 
 def read_weak_tsv(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Read ``id_start_end.wav  start  end  label``, one row per clip and label.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        Labels by clip id, in the file's order; a row of a name only (some predictions have them) is a clip
-        without tags.
-
-    See Also
-    --------
-    write_weak_tsv
-    """
-    return _canonical(path, read_tags(path, form="task4-weak"))
-
-
-def weak_rows(tags: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Return the rows of a weak file: name, start, end, label; start and end are those in the clip id."""
-    return [[f"{clip}.wav", *video_place(clip)[1:], label] for clip, labels in tags.items() for label in labels]
-
-
-def write_weak_tsv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
-    """Write the weak form. Clips without tags have no row.
-
-    See Also
-    --------
-    read_weak_tsv
-    """
-    tables.write_rows(path, weak_rows(tags), quote=False)
+    """Read the labels of each clip from a weak list; a row of a name alone is a clip without tags."""
+    found = _read_list(path)
+    return {clip: tuple(dict.fromkeys(row.labels[0] for row in rows)) for clip, rows in found.items()}
 
 
 def read_strong_tsv(path: str | Path) -> dict[str, tuple[Event, ...]]:
-    """Read ``id_start_end.wav  onset  offset  label``; zero-length rows are kept.
+    """Read the events of each clip from a strong list; zero-length rows are kept."""
+    events: dict[str, tuple[Event, ...]] = {}
+    for clip, rows in _read_list(path).items():
+        timed = [Event(row.onset or 0.0, row.offset or 0.0, row.labels[0]) for row in rows]
+        events[clip] = tuple(sorted(timed, key=by_time))
+    return events
 
-    Raises
-    ------
-    DataError
-        A row has another number of columns or no valid times; the message has file and line.
 
-    See Also
-    --------
-    write_strong_tsv
-    """
-    return _canonical(path, read_events(path, form="dcase"))
+def _write_list(path: str | Path, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    lines = []
+    for clip, start, end, label in rows:
+        name = check_name(f"{clip}.wav", str(path))
+        lines.append("\t".join([name, start, end, check_label(label, str(path))]) + "\n")
+    write_text(path, "".join(lines))
+
+
+def write_weak_tsv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Write a weak list. Clips without tags have no row."""
+    places = {clip: video_place(clip) for clip in tags}
+    _write_list(path, ((clip, *places[clip][1:], label) for clip, labels in tags.items() for label in labels))
 
 
 def write_strong_tsv(path: str | Path, events: Events) -> None:
-    """Write the strong form, three decimals. Clips without events have no row, as in the organizers' files.
-
-    See Also
-    --------
-    read_strong_tsv
-    """
+    """Write a strong list, three decimals. Clips without events have no row, as in the organizers' files."""
     rows = [
-        [f"{clip}.wav", f"{event.onset:.3f}", f"{event.offset:.3f}", event.label]
+        (clip, f"{event.onset:.3f}", f"{event.offset:.3f}", event.label)
         for clip, found in events.items()
         for event in sorted(found, key=by_time)
     ]
-    tables.write_rows(path, rows, quote=False)
+    _write_list(path, rows)
 
 
 def read_durations(path: str | Path) -> dict[str, float]:
-    """Read ``Yid_start_end.wav   seconds``; the ids come back without the ``Y``.
-
-    See Also
-    --------
-    write_durations
-    """
+    """Read ``Yid_start_end.wav   seconds``; the ids come back without the ``Y``."""
     durations = {}
-    for row in tables.read_rows(path, separator="\t"):
-        seconds = tables.number(row.fields[1]) if len(row.fields) == 2 else None
-        if seconds is None or seconds < 0:
+    for row in read_rows(path, separator="\t"):
+        length = number(row.fields[1]) if len(row.fields) == 2 else None
+        if length is None or length < 0:
             raise DataError(
                 f"{path}, line {row.line}: {', '.join(row.fields)[:60]!r}; expected a name and a duration in seconds, "
                 "a tab between."
             )
-        durations[canonical_id(row.fields[0], strip_y=True)] = seconds
+        durations[canonical_id(row.fields[0], strip_y=True)] = length
     return durations
 
 
 def write_durations(path: str | Path, durations: Mapping[str, float]) -> None:
-    """Write durations as the organizers do: a ``Y`` before the id, blanks around the tab, six decimals.
-
-    See Also
-    --------
-    read_durations
-    """
-    tables.write_rows(path, ([f"Y{clip}.wav  ", f" {seconds:.6f}"] for clip, seconds in durations.items()), quote=False)
+    """Write durations as the organizers do: a ``Y`` before the id, blanks around the tab, six decimals."""
+    write_rows(path, ([f"Y{clip}.wav  ", f" {length:.6f}"] for clip, length in durations.items()))
