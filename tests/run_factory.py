@@ -19,8 +19,8 @@ from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.files import write_events, write_tags
 from crnn_weak.labels.rolls import event_roll
+from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics

@@ -1,38 +1,31 @@
-"""``crnn-weak convert``: label files from any form into any other."""
+"""``crnn-weak convert``: label files of any format as event lists of another, or as tags."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from crnn_weak.labels.events import Event
-    from crnn_weak.labels.forms import LabelFile
-
-_EPILOG = """forms:
-{forms}
-
-The form of INPUT is found from its rows, and refused where two fit; --input-format names it. INPUT may be a folder of
-label files, OUTPUT is one for audacity and jams (a file per recording).
+_EPILOG = """INPUT is a label file, or a folder of them. Tables are read by the names of their columns; the page "Label
+files" lists those names and the lists without a header. OUTPUT of audacity and raven is a folder of one file per
+recording, or a file (.txt) for one recording.
 
 examples:
   crnn-weak convert events.tsv tracks --to audacity
-  crnn-weak convert rec.Table.1.selections.txt events.tsv --to desed
+  crnn-weak convert rec.Table.1.selections.txt events.csv --to csv
   crnn-weak convert UrbanSound8K.csv tags.tsv --to desed-tags"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from crnn_weak.labels.forms import FORMS
+    from crnn_weak.labels.reading import INPUT_FORMATS
+    from crnn_weak.labels.writing import EVENT_FORMATS
 
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT")
-    parser.add_argument("--to", required=True, metavar="FORM", help="form of OUTPUT")
-    parser.add_argument(
-        "--input-format", dest="form", metavar="FORMAT", help="format of INPUT (default: found from its rows)"
-    )
+    parser.add_argument("--to", required=True, choices=(*EVENT_FORMATS, "desed-tags"), help="format of OUTPUT")
+    parser.add_argument("--input-format", choices=INPUT_FORMATS, help="the format that INPUT must have")
+    parser.add_argument("--min-score", type=float, metavar="S", help="drop labels with lower scores")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    parser.epilog = _EPILOG.format(forms="\n".join(f"  {name:<13} {form.title}" for name, form in FORMS.items()))
+    parser.epilog = _EPILOG
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,45 +33,41 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from crnn_weak.errors import DataError
-    from crnn_weak.labels.files import read_files
-    from crnn_weak.labels.forms import find_form
-    from crnn_weak.labels.old_writing import target_paths, write_labels
+    from crnn_weak.files import write_text
+    from crnn_weak.labels.reading import LabelFile, read_files, united
+    from crnn_weak.labels.writing import EVENT_FORMATS, audio_name, event_files, tag_text
 
-    target = find_form(args.to)
-    files = read_files(args.input, form=args.form)
-    labels = _labels(files, target.kind)
-    if target.one_recording and not labels:
+    target = EVENT_FORMATS.get(args.to)
+    files = read_files(args.input, input_format=args.input_format, min_score=args.min_score)
+    for file in files:
+        if file.kind == "unclear" or (file.kind == "tags" and target):
+            raise DataError(
+                f"{file.path}: holds tags, or times that may be places in other recordings; {args.to} needs onsets and "
+                "offsets. Give --input-format dcase where the file holds events."
+            )
+    names = {identifier: audio_name(name) for identifier, name in united(files, LabelFile.names).items()}
+    if target:
+        events = {names[identifier]: found for identifier, found in united(files, LabelFile.events).items()}
+        documents = event_files(args.output, args.to, events)
+        silent = 0 if target.lists_silence else sum(not found for found in events.values())
+        counted, n_labels = "events", sum(map(len, events.values()))
+    else:
+        tags = {names[identifier]: found for identifier, found in united(files, LabelFile.scored_tags).items()}
+        documents = {Path(args.output): tag_text(args.output, tags)}
+        silent, counted, n_labels = 0, "tags", sum(map(len, tags.values()))
+    if not documents:
         raise DataError(f"{args.input}: no recording, so there is no file to write.")
-    for path in dict.fromkeys([Path(args.output), *target_paths(args.output, args.to, labels).values()]):
+    for path in (Path(args.output), *documents):
         if path.is_file() and not args.overwrite:
             raise DataError(f"{path} exists; give --overwrite or another name.")
-    written = write_labels(args.output, args.to, labels)
-    forms = ", ".join(sorted({file.form.name for file in files if file.form is not None})) or "empty"
-    print(
-        f"{args.output}: {written.n_labels} {target.kind} of {written.n_recordings} recordings, {forms} to {args.to}; "
-        f"read {sum(len(file.rows) for file in files)} rows, skipped {written.n_skipped} recordings"
-        f"{' without labels, which the form has no row for' if written.n_skipped else ''}"
-    )
+    for path, text in documents.items():
+        write_text(path, text)
+    formats = ", ".join(sorted({file.format or "empty" for file in files}))
+    print(f"{args.output}: {n_labels} {counted} of {len(names) - silent} recordings, {formats} to {args.to}")
+    if silent:
+        print(f"not written: {silent} recordings without events, which {args.to} cannot list")
+    if target and not target.holds_scores and any(file.scores() for file in files):
+        print(f"not written: scores, which {args.to} cannot hold; csv, raven and jsonl can")
+    if any(row.split for file in files for row in file.rows):
+        print(f"not written: splits, which {args.to} cannot hold")
     return 0
-
-
-def _labels(files: list[LabelFile], kind: str) -> dict[str, tuple[Event, ...]] | dict[str, tuple[str, ...]]:
-    """Return events or tags by file name; events can become tags, tags cannot become events."""
-    from crnn_weak.errors import DataError
-    from crnn_weak.labels.files import events_of, file_names, tags_of
-
-    names: dict[str, str] = {}
-    labels: dict[str, tuple[Event, ...]] | dict[str, tuple[str, ...]] = {}
-    for file in files:
-        if kind == "events" and file.kind in ("tags", "unclear"):
-            raise DataError(
-                f"{file.path}: holds tags, or times that may be places in other recordings; the form asked for needs "
-                "onsets and offsets. Give --input-format where the file holds events."
-            )
-        found = events_of(file) if kind == "events" else tags_of(file)
-        for identifier, name in file_names(file).items():
-            if identifier in names:
-                raise DataError(f"{file.path}: {name!r} is in another file of the folder as {names[identifier]!r}.")
-            names[identifier] = name
-            labels[name] = found[identifier]  # type: ignore[assignment]
-    return labels

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crnn_weak.config import EvaluationConfig
+    from crnn_weak.labels.pairs import LabelPair, Labels
     from crnn_weak.metrics.summary import Evaluation
 
 _EPILOG = """examples:
@@ -27,24 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder, instead of label files")
     lists = parser.add_argument_group("label files")
-    lists.add_argument("--reference", metavar="FILE", help="event list or tags, any of the field's forms")
-    lists.add_argument("--estimated", metavar="FILE", help="the same of the system; clips without a row are empty")
-    lists.add_argument(
-        "--input-format", dest="form", metavar="NAME", help="format of both files (default: found from their rows)"
-    )
+    lists.add_argument("--reference", metavar="FILE", help="event list or tags; a file or a folder of them")
+    lists.add_argument("--estimated", metavar="FILE", help="the system's; clips without a row are empty")
+    lists.add_argument("--input-format", metavar="NAME", help="the format that both files must have")
+    lists.add_argument("--min-score", type=float, metavar="S", help="drop rows of the estimate with lower scores")
     kind = lists.add_mutually_exclusive_group()
     kind.add_argument("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
     kind.add_argument("--events", dest="kind", action="store_const", const="events", help="score as event lists")
     lists.add_argument("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
-    lists.add_argument("--strip-y", action="store_true", help="names carry the organizers' Y before the id")
+    lists.add_argument("--strip-y", action="store_true", help="strip the leading 'Y' from clip ids")
     lists.add_argument(
         "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)"
     )
     base = parser.add_argument_group("baselines")
     base.add_argument("--baseline", metavar="NAME", help="score nothing, tags or one-class as the estimate")
     base.add_argument("--baselines", action="store_true", help="a table of all three")
-    base.add_argument("--yardstick", dest="baseline", help=argparse.SUPPRESS)  # former names
-    base.add_argument("--yardsticks", dest="baselines", action="store_true", help=argparse.SUPPRESS)
     base.add_argument("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
     base.add_argument("--one-class", metavar="LABEL", help="class of one-class (default: the most frequent)")
     settings = parser.add_argument_group("metrics")
@@ -79,49 +79,48 @@ def run(args: argparse.Namespace) -> int:
 
     from crnn_weak.files import write_text
 
+    _check(args)
     if args.json and Path(args.json).exists() and not args.overwrite:
-        raise DataError(f"{args.json} is there already; give --overwrite or another name.")
-    if args.bootstrap < 0:
-        raise ConfigError(f"--bootstrap {args.bootstrap}: expected a number of resamples, 0 or more.")
-    if args.seed < 0:
-        raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
-    if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
-        raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
-    _refuse_unused(args)
-    if args.run is not None:
-        if args.reference or args.estimated or args.baseline or args.baselines:
-            raise ConfigError("give either a run folder or label files, not both.")
-        result = _evaluate_run(args)
-    elif not args.reference:
-        raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
-    elif args.baselines:
-        return _print_baselines(args)
+        raise DataError(f"{args.json} exists; give --overwrite or another name.")
+    if args.baselines:
+        shown = _baseline_table(args)
     else:
-        result = _evaluate_lists(args)
+        result = _evaluate_lists(args) if args.run is None else _evaluate_run(args)
+        wide = {"class_wise": args.class_wise}
+        shown = {"json": result.to_json(), "csv": result.to_csv(**wide), "text": result.to_text(**wide)}
     if args.json:
-        write_text(args.json, result.to_json())
-    if args.format == "json":
-        print(result.to_json(), end="")
-    elif args.format == "csv":
-        print(result.to_csv(class_wise=args.class_wise), end="")
-    else:
-        print(result.to_text(class_wise=args.class_wise), end="")
+        write_text(args.json, shown["json"])
+    print(shown[args.format], end="")
     return 0
 
 
-def _refuse_unused(args: argparse.Namespace) -> None:
-    """Refuse options that would be ignored: those of label files beside a run, and the other way round."""
-    of_lists = ("classes", "form", "kind", "strip_y", "drop_zero_length", "tags_reference", "one_class")
-    of_runs = ("operating_point", "threshold_free")
-    for name in of_lists if args.run is not None else of_runs:
-        if getattr(args, name):
-            option = f"--{getattr(args, name) if name == 'kind' else name.replace('_', '-')}"
-            other = "label files, not with a run" if args.run is not None else "a run, not with label files"
-            raise ConfigError(f"{option} goes with {other}. Leave it out.")
-    if not (args.baseline or args.baselines):
-        for name in ("tags_reference", "one_class"):
-            if getattr(args, name):
-                raise ConfigError(f"--{name.replace('_', '-')} goes with --baseline or --baselines. Leave it out.")
+def _check(args: argparse.Namespace) -> None:
+    """Refuse values out of range, and options that would be ignored."""
+    for name in ("bootstrap", "seed"):
+        if getattr(args, name) < 0:
+            raise ConfigError(f"--{name} {getattr(args, name)}: expected a whole number of 0 or more.")
+    if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
+        raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
+    is_run, is_baseline = args.run is not None, bool(args.baseline or args.baselines)
+    if is_run and (args.reference or args.estimated or is_baseline):
+        raise ConfigError("give either a run folder or label files, not both.")
+    of_lists = ("classes", "input_format", "kind", "strip_y", "drop_zero_length")
+    for names, fits, what in (
+        (of_lists, not is_run, "label files"),
+        (("min_score",), bool(args.estimated), "--estimated"),
+        (("operating_point", "threshold_free"), is_run, "a run"),
+        (("tags_reference", "one_class"), is_baseline, "--baseline or --baselines"),
+    ):
+        given = next((name for name in names if getattr(args, name) is not None and getattr(args, name) is not False), None)
+        if given is not None and not fits:
+            option = args.kind if given == "kind" else given.replace("_", "-")
+            raise ConfigError(f"--{option} goes with {what}. Remove it.")
+    if not is_run and not args.reference:
+        raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
+    if args.baselines and (args.estimated or args.baseline):
+        raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
+    if not is_run and not args.baselines and bool(args.estimated) == bool(args.baseline):
+        raise ConfigError("give --estimated FILE, or --baseline NAME in its place.")
 
 
 def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) -> EvaluationConfig:
@@ -138,127 +137,136 @@ def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) ->
     return dataclasses.replace(base or EvaluationConfig(), **changes)
 
 
-# --- label files ----------------------------------------------------------------------------------------------------
+# --- label files -----------------------------------------------------------------------------------------------------
 
 
-def _describe(path: str, lists: dict[str, tuple[Any, ...]], kind: str) -> str:
+def _read(args: argparse.Namespace) -> tuple[LabelPair, tuple[str, ...]]:
+    """Return reference and estimate, and the classes of --classes."""
+    from crnn_weak.labels.pairs import read_pair
+    from crnn_weak.labels.reading import read_classes
+
+    classes = read_classes(args.classes) if args.classes else ()
+    pair = read_pair(
+        args.reference,
+        args.estimated,
+        kind=args.kind,
+        classes=classes,
+        strip_y=args.strip_y,
+        input_format=args.input_format,
+        min_score=args.min_score,
+        drop_zero_length=args.drop_zero_length,
+    )
+    return pair, classes
+
+
+def _describe(path: str, lists: Labels, kind: str) -> str:
     return f"{path}: {len(lists):,} clips, {sum(map(len, lists.values())):,} {kind}"
 
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.labels.files import read_classes
-    from crnn_weak.labels.pair import class_list, drop_zero_length, labels_of, read_pair
+    from crnn_weak.labels.pairs import class_list, labels_of
     from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
 
-    if bool(args.estimated) == bool(args.baseline):
-        raise ConfigError("give --estimated FILE, or --baseline NAME in its place.")
-    classes = read_classes(args.classes) if args.classes else ()
-    pair = read_pair(
-        args.reference, args.estimated, kind=args.kind, classes=classes, strip_y=args.strip_y, form=args.form
-    )
+    pair, classes = _read(args)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
     header = {"reference": _describe(args.reference, reference, pair.kind)}
-    if pair.kind == "events" and args.drop_zero_length:
-        reference = drop_zero_length(reference)
-        notes = [note for note in notes if "zero-length" not in note]
     if args.baseline:
         classes = classes or class_list(reference)
-        estimated = _baseline(args, pair.kind, reference, classes)
+        estimated = _baseline(args, pair, classes)
         header["baseline"] = args.baseline
     else:
         header["estimated"] = _describe(args.estimated, estimated, pair.kind)
         foreign = sorted(labels_of(estimated) - labels_of(reference) - set(class_list(reference)))
         if foreign and not classes:
-            notes.append(
-                f"{len(foreign)} label(s) occur only in the estimate and count as errors: {', '.join(foreign[:4])}"
-                f"{', ...' if len(foreign) > 4 else ''}"
-            )
+            shown = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")
+            notes.append(f"{len(foreign)} label(s) occur only in the estimate and count as errors: {shown}")
         classes = classes or class_list(reference, estimated)
     options: dict[str, Any] = {"classes": classes, "n_resamples": args.bootstrap, "seed": args.seed}
     if pair.kind == "tags":
         return Evaluation(header, evaluate_tags(reference, estimated, **options), tuple(notes))
+    if args.clip_seconds is not None:
+        notes += _late_events(args, pair)
     options |= {"clip_seconds": args.clip_seconds, "evaluation": _settings(args)}
     return Evaluation(header, evaluate_events(reference, estimated, **options), tuple(notes))
 
 
-def _true_tags(
-    args: argparse.Namespace, classes: tuple[str, ...], reference: dict[str, tuple[Any, ...]]
-) -> dict[str, tuple[str, ...]] | None:
+def _late_events(args: argparse.Namespace, pair: LabelPair) -> Iterator[str]:
+    """Refuse reference events that begin after --clip-seconds; say which others end after it."""
+    for path, lists in ((args.reference, pair.reference), (args.estimated, pair.estimated)):
+        events = [(clip, event) for clip, found in lists.items() for event in found]
+        late = [(clip, event) for clip, event in events if event.onset >= args.clip_seconds]
+        if late and path == args.reference:
+            clip, event = late[0]
+            raise DataError(
+                f"{path}: clip {clip!r}: event {event.label!r} begins at {event.onset:g} s, after --clip-seconds "
+                f"{args.clip_seconds:g}, and would not count. Give the clips' length."
+            )
+        n_longer = sum(event.offset > args.clip_seconds for _, event in events)
+        if n_longer:
+            yield f"{path}: {n_longer} events end after --clip-seconds {args.clip_seconds:g}: segments count up to it"
+
+
+def _true_tags(args: argparse.Namespace, classes: tuple[str, ...], reference: Labels) -> Labels | None:
     """Return the tags of --tags-reference under the ids of the reference."""
     if not args.tags_reference:
         return None
-    from crnn_weak.labels.classes import DCASE2017_TASK4
-    from crnn_weak.labels.files import read_tags
     from crnn_weak.labels.names import match_ids
+    from crnn_weak.labels.reading import read_tags
 
-    tags = read_tags(args.tags_reference, classes=classes or DCASE2017_TASK4, strip_y=args.strip_y)
-    ids = match_ids(tags, reference, where=args.tags_reference)
-    for known, names, place in (
+    path = args.tags_reference
+    tags = read_tags(path, classes=classes, strip_y=args.strip_y)
+    ids = match_ids(tags, reference, where=path)
+    for listed, names, place in (
         (reference, ids.values(), "not in the reference"),
         (set(ids.values()), reference, "not listed"),
     ):
-        other = next((name for name in names if name not in known), None)
+        other = next((name for name in names if name not in listed), None)
         if other is not None:
-            raise DataError(
-                f"{args.tags_reference}: recording {other!r} is {place}; expected the tags of the same ones."
-            )
+            raise DataError(f"{path}: recording {other!r} is {place}; expected the tags of the same ones.")
     return {ids[name]: labels for name, labels in tags.items()}
 
 
-def _baseline(
-    args: argparse.Namespace, kind: str, reference: dict[str, tuple[Any, ...]], classes: tuple[str, ...]
-) -> dict[str, tuple[Any, ...]]:
+def _baseline(args: argparse.Namespace, pair: LabelPair, classes: tuple[str, ...]) -> Labels:
     from crnn_weak.metrics.controls import baseline_tags, tags_of_events, whole_clip
 
-    if kind == "tags":
+    reference = pair.reference
+    if pair.kind == "tags":
         return dict(baseline_tags(args.baseline, reference, classes=classes, one_class=args.one_class))
     tags = _true_tags(args, classes, reference) or tags_of_events(reference)
     tags = baseline_tags(args.baseline, tags, classes=classes, one_class=args.one_class)
     return dict(whole_clip(tags, args.clip_seconds or 10.0))
 
 
-def _print_baselines(args: argparse.Namespace) -> int:
-    """Print the three baselines side by side."""
+def _baseline_table(args: argparse.Namespace) -> dict[str, str]:
+    """Return the table of all baselines as JSON, CSV and text."""
     import json
 
-    from crnn_weak.files import write_text
-    from crnn_weak.labels.files import read_classes
-    from crnn_weak.labels.pair import class_list, drop_zero_length, read_pair
+    from crnn_weak.labels.pairs import class_list
     from crnn_weak.metrics.controls import baselines_csv, baselines_text, score_baselines
     from crnn_weak.metrics.counting import plain
     from crnn_weak.metrics.sed_eval import sources
 
-    if args.estimated or args.baseline:
-        raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
-    classes = read_classes(args.classes) if args.classes else ()
-    pair = read_pair(args.reference, kind=args.kind, classes=classes, strip_y=args.strip_y, form=args.form)
-    reference = drop_zero_length(pair.reference) if args.drop_zero_length else pair.reference
-    is_tags = pair.kind == "tags"
-    tags = dict(pair.reference) if is_tags else _true_tags(args, classes, reference)
-    lists = [reference] if tags is None else [reference, tags]
+    pair, classes = _read(args)
+    reference, is_tags = pair.reference, pair.kind == "tags"
+    tags = reference if is_tags else _true_tags(args, classes, reference)
     scores = score_baselines(
         tags,
         None if is_tags else reference,
-        classes=classes or class_list(*lists),
+        classes=classes or class_list(reference, tags or {}),
         clip_seconds=args.clip_seconds or 10.0,
         evaluation=_settings(args),
         one_class=args.one_class,
     )
-    as_json = json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n"
-    if args.json:
-        write_text(args.json, as_json)
-    if args.format == "json":
-        print(as_json, end="")
-    elif args.format == "csv":
-        print(baselines_csv(scores), end="")
-    else:
-        print(_describe(args.reference, dict(reference), pair.kind))
-        print(baselines_text(scores), end="")
-        print(f"tagging by {sources()['tagging']}, detection by {sources()['detection']}")
-    return 0
+    lines = [_describe(args.reference, reference, pair.kind), baselines_text(scores).rstrip("\n")]
+    lines.append(f"tagging by {sources()['tagging']}, detection by {sources()['detection']}")
+    return {
+        "json": json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n",
+        "csv": baselines_csv(scores),
+        "text": "\n".join(lines) + "\n",
+    }
 
 
-# --- runs -----------------------------------------------------------------------------------------------------------
+# --- runs ------------------------------------------------------------------------------------------------------------
 
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:

@@ -6,10 +6,10 @@ Files
     The audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path in this folder without
     suffix; the label files may give the file name alone where only one recording has it.
 ``data.metadata``
-    The tag file, in any form of `crnn_weak.labels.forms`. It may be missing when there are events: tags are then the
+    The tag file, a table with a header (docs/formats.md). It may be missing when there are events: tags are then the
     labels that occur.
 ``data.events``
-    The event list (`crnn_weak.labels.files.read_events`), or a folder of Audacity label tracks, one ``.txt`` per
+    The event list (docs/formats.md), or a folder of Audacity label tracks, one ``.txt`` per
     recording. Without it there are tags only. A recording that it does not mention has unknown events; one that it
     names without events (a row of the name only, an empty label track) has none.
 ``classes.txt``
@@ -196,7 +196,7 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
             "--set data.metadata=TAGS.csv."
         )
     tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
-    classes, recordings = read_labels(Path(data.root), tags, events, form=data.input_format or None)
+    classes, recordings = read_labels(Path(data.root), tags, events, input_format=data.input_format or None)
     return classes, *_index(Path(data.root), recordings)
 
 

@@ -26,7 +26,8 @@ from crnn_weak.detection.scores import Scores, ScoreWriter
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file, write_text
 from crnn_weak.labels.classes import CLASS_LIST
-from crnn_weak.labels.writing import EVENT_FORMATS, SCORED_TAG_HEADER, table_line, tag_lines
+from crnn_weak.labels.tables import table_line
+from crnn_weak.labels.writing import EVENT_FORMATS, SCORED_TAG_HEADER, tag_lines
 
 # Bytes of a part of an output file's path; file systems allow 255, and a suffix is to come.
 _MAX_BYTES = 200
@@ -199,8 +200,8 @@ class ResultWriter:
                 lines = [*header, *EVENT_FORMATS[kind].lines(name, detection.events)]
                 write_text(self.path(name, kind), "".join(line + "\n" for line in lines))
         if "tags" in self._lists:
-            labels, tag_scores = [tag.label for tag in detection.tags], [tag.score for tag in detection.tags]
-            self._lists["tags"].write(tag_lines(name, labels, tag_scores))
+            tags = {tag.label: tag.score for tag in detection.tags}
+            self._lists["tags"].write(tag_lines(name, tags, scores=True))
 
 
 def one_line(error: Exception | None) -> str:

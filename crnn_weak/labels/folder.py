@@ -71,7 +71,9 @@ def read_labels(
     events = united(event_files, LabelFile.events)
     for file in {file.path: file for file in (*files, *event_files)}.values():
         if file.scores():
-            logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", file.path)
+            logger.warning(
+                "%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", file.path
+            )
     ids = match_ids(events, tags, where=str(event_file))
     events = {ids[name]: found for name, found in events.items()}
     stray = next((name for name in events if name not in tags), None)

@@ -28,6 +28,11 @@ __all__ = [
     "video_place",
 ]
 
+#: How tables write that a cell has no value.
+MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "null"))
+#: Labels of a recording in which nothing was found.
+NOTHING = frozenset(("nocall", "no call", "no_call", "no-call"))
+
 # The organizers' audio and duration files: a Y before YouTube's id of 11 characters, then the cut's place.
 _ORGANIZERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
 
@@ -161,13 +166,15 @@ def check_name(text: str, where: str) -> str:
 
 
 def label_fault(text: str) -> str:
-    """Return why a text may be several labels, or "" where it is one."""
+    """Return why a text may not be one label, or "" where it is one."""
     if any(sign in text for sign in ";|"):
         return "holds ; or |, which join labels"
     if re.fullmatch(r"\[.*\]|\{.*\}|\(['\"].*\)", text):
         return "is a list in brackets"
     if re.search(r",(?! )", text):
         return "holds a comma without a blank behind it, which joins labels"
+    if text.lower() in ("nan", "<na>"):
+        return "is how tables write a missing value"
     return ""
 
 

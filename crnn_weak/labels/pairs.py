@@ -56,10 +56,12 @@ def read_pair(
     strip_y: bool = False,
     input_format: str | None = None,
     min_score: float | None = None,
+    drop_zero_length: bool = False,
 ) -> LabelPair:
     """Read a reference and an estimate, which is empty where it is not given; see `read_files` for the options.
 
-    `min_score` filters the estimate. The kind is found from the files where it is not given.
+    `min_score` filters the estimate, `drop_zero_length` events of the reference. The kind is found from the files where
+    it is not given.
     """
     options: dict[str, Any] = {"kind": kind, "classes": classes, "input_format": input_format}
     references = read_files(reference, **options)
@@ -77,6 +79,8 @@ def read_pair(
     expected, found = united(references, labels), united(estimates, labels)
     ids = match_ids(found, expected, where=str(estimated))
     found = {ids[name]: rows for name, rows in found.items()}
+    if drop_zero_length and kind == "events":
+        expected = without_zero_length(expected)
     notes = list(_notes(kind, expected, found if estimated is not None else expected))
     if min_score is None:
         notes += _score_notes([*references, *estimates])
@@ -104,12 +108,12 @@ def _score_notes(files: Iterable[LabelFile]) -> Iterator[str]:
         scores = file.scores()
         if scores:
             yield (
-                f"{file.path} has scores from {min(scores):g} to {max(scores):g}: every row counts, --min-score S keeps "
-                "those of S or more in the estimate"
+                f"{file.path} has scores from {min(scores):g} to {max(scores):g}: every row counts; --min-score S "
+                "drops lower ones from the estimate"
             )
 
 
-def drop_zero_length(events: Mapping[str, Iterable[Event]]) -> dict[str, tuple[Event, ...]]:
+def without_zero_length(events: Mapping[str, Iterable[Event]]) -> dict[str, tuple[Event, ...]]:
     """Return the events without zero-length rows; their clips stay."""
     return {clip: tuple(event for event in rows if event.offset > event.onset) for clip, rows in events.items()}
 

@@ -22,7 +22,16 @@ from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels import task4
 from crnn_weak.labels.classes import CLASS_LIST, DCASE2017_TASK4, class_indices
 from crnn_weak.labels.events import Event, by_time
-from crnn_weak.labels.names import check_characters, check_label, has_audio_suffix, nfc, recording_id, recording_path
+from crnn_weak.labels.names import (
+    MISSING,
+    NOTHING,
+    check_characters,
+    check_label,
+    has_audio_suffix,
+    nfc,
+    recording_id,
+    recording_path,
+)
 from crnn_weak.labels.tables import (
     LabelRow,
     Row,
@@ -90,9 +99,6 @@ _KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 # Columns that may hold 0 and 1 and say nothing about the labels.
 _NUMBERS = ("", "unnamed:_0", "index", "id", "fold", "channel", "channels", "target", "take")
 _YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "present", "not_present"}
-_MISSING = {"", "nan", "na", "n/a", "<na>", "null"}
-#: Labels of a recording in which nothing was found.
-NOTHING = ("nocall", "no call", "no_call", "no-call")
 # Files that are looked for in a folder of label files.
 _SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -210,12 +216,11 @@ class _Table:
 
 
 def _refuse_header(path: Path, first: Row, why: str) -> DataError:
-    comment = " Remove lines that begin with #." if first.fields[0].startswith("#") else ""
-    return DataError(f"{path}, line {first.line}: {why} The line is {', '.join(first.fields)[:120]!r}.{comment}")
+    return DataError(f"{path}, line {first.line}: {why} The line is {', '.join(first.fields)[:120]!r}.")
 
 
 def _names_of(*roles: str) -> str:
-    return "; ".join(f"{role}: {', '.join(COLUMNS[role])}" for role in roles)
+    return ", ".join(name for role in roles for name in COLUMNS[role])
 
 
 def _body(path: Path, header: list[str], rows: Iterable[Row]) -> list[Row]:
@@ -224,7 +229,7 @@ def _body(path: Path, header: list[str], rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         fields = row.fields
         filled = [text for text in fields if text]
-        if all(text.lower() in _MISSING for text in fields):
+        if all(text.lower() in MISSING for text in fields):
             continue
         if len(filled) == 1 and filled[0].startswith("#"):
             raise DataError(f"{path}, line {row.line}: a comment; remove lines that begin with #.")
@@ -266,6 +271,8 @@ def _columns(path: Path, first: Row, header: list[str]) -> tuple[dict[str, int],
 def _read_header(path: Path, first: Row, rows: list[Row], separator: str) -> tuple[str, list[LabelRow], bool]:
     """Return the format of a table with a header, its rows, and whether a cell may hold several labels."""
     header = list(first.fields)
+    if header[0].startswith("#"):
+        raise DataError(f"{path}, line {first.line}: a comment; remove lines that begin with #.")
     while len(header) > 1 and not header[-1]:
         header.pop()
     body = _body(path, header, rows)
@@ -281,13 +288,18 @@ def _read_header(path: Path, first: Row, rows: list[Row], separator: str) -> tup
     suffix = "" if "onset" in columns else "-tags"
     if "label" not in columns and "onset" not in columns and "file" in columns:
         return "one-hot", _read_one_hot(table, first, others), False
-    if "label" not in columns or ("onset" not in columns and "file" not in columns):
+    if not columns:
         raise _refuse_header(
             path,
             first,
-            "neither a header with the columns of label and of file or onset, nor a list without header (tabs; files "
-            f"with an audio suffix, or onset, offset, label). Known names: {_names_of('file', 'onset', 'label')}.",
+            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
+            "tabs, and files with an audio suffix or the times of one recording first.",
         )
+    if "file" not in columns and ("onset" not in columns or others):
+        candidate = f", and {header[others[0]]!r} may be one" if others else ""
+        raise _refuse_header(path, first, f"no column of the file{candidate}. Known names: {_names_of('file')}.")
+    if "label" not in columns:
+        raise _refuse_header(path, first, f"no column of the label. Known names: {_names_of('label', 'labels')}.")
     has_end = "offset" in columns or ("onset" in columns and "duration" in columns)
     if ("onset" in columns) != has_end:
         lacking = "onset" if has_end else "offset"
@@ -300,14 +312,8 @@ def _read_header(path: Path, first: Row, rows: list[Row], separator: str) -> tup
 
 def _refuse_others(table: _Table, first: Row, others: list[int]) -> None:
     """Refuse columns without a role that may change what a row means; name the rest in the log."""
-    if others and "file" not in table.columns:
-        raise _refuse_header(
-            table.path,
-            first,
-            f"no column of the file, and {table.header[others[0]]!r} may be one. Known names: {_names_of('file')}.",
-        )
     for at in others:
-        values = {row.fields[at].lower() for row in table.rows} - _MISSING
+        values = {row.fields[at].lower() for row in table.rows} - MISSING
         if values and values <= _YES_NO and header_name(table.header[at]) not in _NUMBERS:
             raise _refuse_header(
                 table.path,
@@ -337,7 +343,7 @@ def _event(table: _Table, row: Row) -> LabelRow:
     name, split, where = _file(table, row), _split(table, row), table.where(row)
     end = "offset" if "offset" in table.columns else "duration"
     onset, offset, label = (table.cell(row, role) for role in ("onset", end, "label"))
-    if name and all(text.lower() in _MISSING for text in (onset, offset, label)):
+    if name and all(text.lower() in MISSING for text in (onset, offset, label)):
         return LabelRow(row.line, name, split=split)
     start, stop = checked_times(onset, offset, where, duration=end == "duration")
     return LabelRow(row.line, name, (checked_label(label, where),), start, stop, _cell_score(table, row), split)
@@ -544,7 +550,7 @@ def _read_table(path: Path, lines: list[tuple[int, str]]) -> tuple[str, str, lis
     if not lines:
         return "", "empty", [], False
     first = [field.strip(" \t") for field in lines[0][1].split("\t")]
-    is_list = has_audio_suffix(first[0])
+    is_list = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
     if not asked and (is_list or (len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None)):
         rows = [Row(line, [field.strip(" \t") for field in text.split("\t")]) for line, text in lines]
         if not is_list:

@@ -197,7 +197,7 @@ def checked_times(onset: str, offset: str, where: str, *, duration: bool = False
 def checked_label(text: str, where: str) -> str:
     """Return a label; one that is a file's name shows that the columns are in another order."""
     if not text:
-        raise DataError(f"{where}: no label.")
+        raise DataError(f"{where}: no label. Expected one label.")
     if has_audio_suffix(text):
         raise DataError(f"{where}: {text[:60]!r} in the place of the label is a file name; check the columns' order.")
     return check_label(text, where)

@@ -6,8 +6,6 @@ or label that would not read back is refused before anything is written. Files a
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,23 +16,11 @@ from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
 from crnn_weak.labels.classes import CLASS_LIST
 from crnn_weak.labels.events import Event, Events, by_time
-from crnn_weak.labels.names import check_characters, check_label, check_name, has_audio_suffix, recording_id
+from crnn_weak.labels.names import MISSING, NOTHING, check_name, has_audio_suffix, recording_id
+from crnn_weak.labels.tables import checked_label, table_line
 
 # Bytes in the name of a file, on all usual file systems.
 _LONGEST_NAME = 255
-
-
-def table_line(fields: Sequence[str], separator: str = "\t") -> str:
-    """Return one line of a table with a header; a field that would break the table is quoted as in CSV."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, delimiter=separator, lineterminator="").writerow(fields)
-    return buffer.getvalue()
-
-
-def write_table(path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t") -> None:
-    """Write a table with a header, quoted as CSV; a field with a control character is refused."""
-    checked = [[check_characters(field, str(path)) for field in row] for row in rows]
-    write_text(path, "".join(table_line(row, separator) + "\n" for row in checked))
 
 
 # --- event formats ---------------------------------------------------------------------------------------------------
@@ -48,7 +34,7 @@ class EventFormat:
     header: str = ""
     file: str = ""  #: usual name of the list of all recordings; "" where each recording has a ``.txt`` of its own
     holds_scores: bool = False
-    holds_silence: bool = False  #: a line of the name alone is a recording without events
+    lists_silence: bool = True  #: recordings without events appear: a file of their own, or a line of the name alone
 
     def lines(self, name: str, events: Iterable[Event]) -> Iterator[str]:
         """Return the lines of one recording."""
@@ -69,7 +55,7 @@ def _desed(name: str, event: Event, number: int) -> str:
 
 
 def _dcase(name: str, event: Event, number: int) -> str:
-    return "\t".join([name, _seconds(event.onset), _seconds(event.offset), event.label])
+    return "\t".join([audio_name(name), _seconds(event.onset), _seconds(event.offset), event.label])
 
 
 def _audioset(name: str, event: Event, number: int) -> str:
@@ -104,14 +90,21 @@ _RAVEN_HEADER = (
 )
 #: The formats of `detect --format` and `convert --to`.
 EVENT_FORMATS: dict[str, EventFormat] = {
-    "desed": EventFormat(_desed, "filename\tonset\toffset\tevent_label", "events.tsv", holds_silence=True),
-    "dcase": EventFormat(_dcase, "", "events.txt", holds_silence=True),
-    "audacity": EventFormat(_audacity, holds_silence=True),
-    "raven": EventFormat(_raven, _RAVEN_HEADER, holds_scores=True, holds_silence=True),
-    "audioset": EventFormat(_audioset, "segment_id\tstart_time_seconds\tend_time_seconds\tlabel", "audioset.tsv"),
-    "jsonl": EventFormat(_json, "", "events.jsonl", holds_scores=True),
+    "desed": EventFormat(_desed, "filename\tonset\toffset\tevent_label", "events.tsv"),
+    "dcase": EventFormat(_dcase, "", "events.txt"),
+    "audacity": EventFormat(_audacity),
+    "raven": EventFormat(_raven, _RAVEN_HEADER, holds_scores=True),
+    "audioset": EventFormat(
+        _audioset, "segment_id\tstart_time_seconds\tend_time_seconds\tlabel", "audioset.tsv", lists_silence=False
+    ),
+    "jsonl": EventFormat(_json, "", "events.jsonl", holds_scores=True, lists_silence=False),
     "csv": EventFormat(_csv, "filename,onset,offset,event_label,score", "events.csv", holds_scores=True),
 }
+
+
+def audio_name(name: str) -> str:
+    """Return a file name with a suffix of audio, which lists without a header need."""
+    return name if has_audio_suffix(name) else f"{name}.wav"
 
 
 def _bare_name(name: str) -> str:
@@ -125,11 +118,13 @@ def _checked(path: str | Path, labels: Mapping[str, Sequence[Event | str]]) -> N
     ids: set[str] = set()
     for name, found in labels.items():
         identifier = check_name(recording_id(check_name(name, str(path))), str(path))
-        if identifier == "." or identifier in ids:
-            raise DataError(f"{path}: {name!r} names a folder, or the same recording as another name; rename it.")
+        if identifier == "." or identifier.lower() in MISSING or identifier in ids:
+            raise DataError(f"{path}: {name!r} names no recording, or the same as another name; rename it.")
         ids.add(identifier)
         for one in found:
-            check_label(one.label if isinstance(one, Event) else one, str(path))
+            label = checked_label(one.label if isinstance(one, Event) else one, str(path))
+            if label.lower() in NOTHING:
+                raise DataError(f"{path}: label {label!r} is read as no label; rename it.")
 
 
 def _own_files(path: Path, names: Sequence[str]) -> dict[str, Path]:
@@ -149,19 +144,19 @@ def _own_files(path: Path, names: Sequence[str]) -> dict[str, Path]:
     return targets
 
 
-def event_files(path: str | Path, kind: str, events: Events) -> dict[Path, str]:
-    """Return the content of each file that holds the events of recordings, by file name, in a format."""
-    path, target = Path(path), EVENT_FORMATS[kind]
+def event_files(path: str | Path, name: str, events: Events) -> dict[Path, str]:
+    """Return the content of each file of a format that holds the events of recordings by file name."""
+    path, target = Path(path), EVENT_FORMATS[name]
     _checked(path, events)
     header = [target.header] if target.header else []
     if not target.file:
         files = _own_files(path, list(events))
-        return {files[name]: _text([*header, *target.lines(name, found)]) for name, found in events.items()}
-    lines = header
-    for name, found in events.items():
-        lines += target.lines(name, found)
-        if not found and target.holds_silence:
-            lines.append(table_line([name]) if header else name)
+        return {files[one]: _text([*header, *target.lines(one, found)]) for one, found in events.items()}
+    lines = list(header)
+    for one, found in events.items():
+        lines += target.lines(one, found)
+        if not found and target.lists_silence:
+            lines.append(table_line([one], ",") if header else audio_name(one))  # quoted where any separator needs it
     return {path: _text(lines)}
 
 
@@ -178,24 +173,28 @@ def write_events(path: str | Path, events: Events, *, suffix: str = ".wav") -> N
 
 # --- tags ------------------------------------------------------------------------------------------------------------
 
-
-def tag_lines(name: str, tags: Iterable[str], scores: Iterable[float] | None = None) -> list[str]:
-    """Return a recording's lines of a tag list, one a tag; one with an empty label where it has none."""
-    if scores is None:
-        return [table_line([name, label]) for label in tags] or [table_line([name, ""])]
-    scored = [table_line([name, label, _score(score)]) for label, score in zip(tags, scores, strict=True)]
-    return scored or [table_line([name, "", ""])]
+#: Headers of lists of tags.
+TAG_HEADER = "filename\tevent_label"
+SCORED_TAG_HEADER = f"{TAG_HEADER}\tscore"
 
 
-#: Headers of a list of tags, without and with scores.
-TAG_HEADER, SCORED_TAG_HEADER = "filename\tevent_label", "filename\tevent_label\tscore"
+def tag_lines(name: str, tags: Mapping[str, float | None], *, scores: bool) -> list[str]:
+    """Return a recording's lines of a list of tags, one a tag; one with an empty label where it has none."""
+    rows = [[name, label, _score(score)] for label, score in tags.items()] or [[name, "", ""]]
+    return [table_line(row if scores else row[:2]) for row in rows]
+
+
+def tag_text(path: str | Path, tags: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return a list of tags, of scores by label by file name; with a column of scores where there are any."""
+    _checked(path, {name: list(found) for name, found in tags.items()})
+    scores = any(score is not None for found in tags.values() for score in found.values())
+    lines = [SCORED_TAG_HEADER if scores else TAG_HEADER]
+    for name, found in tags.items():
+        lines += tag_lines(name, found, scores=scores)
+    return _text(lines)
 
 
 def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]], *, suffix: str = ".wav") -> None:
     """Write tags, one a line, sorted by clip; an empty label where a clip has none."""
-    ordered = {clip + suffix: list(tags[clip]) for clip in sorted(tags)}
-    _checked(path, ordered)
-    lines = [TAG_HEADER]
-    for name, labels in ordered.items():
-        lines += tag_lines(name, labels)
-    write_text(path, _text(lines))
+    ordered = {clip + suffix: dict.fromkeys(tags[clip]) for clip in sorted(tags)}
+    write_text(path, tag_text(path, ordered))

@@ -177,14 +177,14 @@ class Run:
     @cached_property
     def events(self) -> dict[str, tuple[Event, ...]]:
         """Detected events of the test clips, as they were counted."""
-        from crnn_weak.labels.files import read_events
+        from crnn_weak.labels.reading import read_events
 
         return read_events(self.files.events)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Estimated tags of the test clips, as they were counted."""
-        from crnn_weak.labels.files import read_tags
+        from crnn_weak.labels.reading import read_tags
 
         return read_tags(self.files.tags)
 

@@ -69,7 +69,7 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
     from crnn_weak.detection.predict import predict_store
     from crnn_weak.detection.scores import save_scores
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.labels.files import write_events, write_tags
+    from crnn_weak.labels.writing import write_events, write_tags
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 

@@ -25,7 +25,7 @@ from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
 from crnn_weak.labels.classes import CLASS_LIST
-from crnn_weak.labels.files import read_classes
+from crnn_weak.labels.reading import read_classes
 from crnn_weak.labels.rolls import roll_runs
 from crnn_weak.labels.tables import number, read_rows
 

@@ -1,82 +1,194 @@
-"""What is written reads back equal, for any ids, labels and times."""
+"""Any names, labels and times in every format: what is written reads back the same, or is refused."""
 
-from hypothesis import given
+import json
+
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crnn_weak.labels import files as annotations
-from crnn_weak.labels import task4 as task4_files
+from crnn_weak.errors import CrnnWeakError, DataError
+from crnn_weak.files import write_text
+from crnn_weak.labels import task4
 from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
-from crnn_weak.labels.names import nfc
+from crnn_weak.labels.events import Event, by_time
+from crnn_weak.labels.names import nfc, recording_id
+from crnn_weak.labels.reading import LabelFile, read_events, read_files, read_tags, united
+from crnn_weak.labels.writing import EVENT_FORMATS, event_files, tag_text, write_events, write_tags
 
-plain = st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters='/\\"')
-ids = st.text(plain, min_size=1, max_size=12).map(lambda text: nfc("-" + text))
-labels = st.one_of(
-    st.sampled_from(DCASE2017_TASK4),
-    st.text(st.one_of(plain, st.just(" "), st.just(","), st.just(";"), st.just('"')), min_size=1)
-    .map(lambda text: nfc(text).strip())
-    .filter(bool),
+# Mostly names that a list can hold, among them those that need quotes or look like something else.
+words = st.one_of(
+    st.sampled_from(["dog", "none", "nan", "1", "1.5", "a, b", "a,b", "a;b", '"x"', 'six" pipe', "#c", "label", "Å"]),
+    st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8),
+    st.text(st.characters(), min_size=1, max_size=8),
 )
+names = st.one_of(
+    st.builds("{}{}{}".format, st.sampled_from(["", "siteA/"]), words, st.sampled_from(["", ".wav", ".flac"])),
+    st.sampled_from(["a_0.000_10.000.wav", "b_30.000_40.000.wav", "1", "2", "r.wav.wav", "onset"]),
+)
+times = st.tuples(st.integers(0, 10**5), st.integers(0, 10**5)).map(lambda pair: tuple(sorted(pair)))
+scores = st.none() | st.integers(0, 10**4).map(lambda n: n / 10**4)
 
 
-def events(decimals, label=labels):
-    times = st.tuples(st.integers(0, 10 ** (decimals + 2)), st.integers(0, 10 ** (decimals + 2))).map(sorted)
-    return st.builds(lambda t, name: Event(t[0] / 10**decimals, t[1] / 10**decimals, name), times, label)
+def event_lists(labels, keys, min_size=0):
+    event = st.builds(lambda pair, *rest: Event(pair[0] / 1000, pair[1] / 1000, *rest), times, labels, scores)
+    return st.dictionaries(keys, st.lists(event, min_size=min_size, max_size=3), min_size=1, max_size=4)
 
 
-def ordered(found):
-    return tuple(sorted(found, key=lambda event: (event.onset, event.offset, event.label)))
+def written(folder, name, events):
+    """Return where the events were written, or None where they were refused."""
+    target = folder / ("out" if not EVENT_FORMATS[name].file else "list.csv")
+    try:
+        files = event_files(target, name, events)
+    except DataError:
+        return None
+    for path, text in files.items():
+        write_text(path, text)
+    return target
 
 
-@given(st.dictionaries(ids, st.lists(events(3), max_size=4), max_size=5), st.sampled_from("\t,;"))
-def test_event_lists(tmp_path_factory, lists, separator):
-    path = tmp_path_factory.mktemp("events") / "e.tsv"
-    annotations.write_events(path, lists, separator=separator)
-    # A header names the columns, so that commas, tabs and quotes in labels are safe.
-    assert annotations.read_events(path) == {clip: ordered(found) for clip, found in lists.items()}
+def expected_of(name, events):
+    """Return what a format says of events: without scores or silent recordings where it does not hold them."""
+    kind = EVENT_FORMATS[name]
+    return {
+        recording_id(recording): tuple(
+            sorted(
+                (Event(e.onset, e.offset, nfc(e.label), e.score if kind.holds_scores else None) for e in rows),
+                key=by_time,
+            )
+        )
+        for recording, rows in events.items()
+        if rows or kind.lists_silence
+    }
 
 
-@given(st.lists(events(6, labels.filter(lambda text: "\t" not in text)), max_size=6))
-def test_audacity_tracks(tmp_path_factory, found):
-    path = tmp_path_factory.mktemp("tracks") / "a.txt"
-    annotations.write_audacity(path, found)
-    assert annotations.read_audacity(path) == ordered(found)
+@pytest.mark.parametrize("name", EVENT_FORMATS)
+@settings(max_examples=40)
+@example(events={"dog": [], "classes": []})
+@example(events={"1": [Event(0.0, 0.0, "dog")], "1.wav": []})
+@given(events=event_lists(words, names))
+def test_events(tmp_path_factory, name, events):
+    path = written(tmp_path_factory.mktemp("events"), name, events)
+    if path is None or name == "jsonl":
+        return
+    try:
+        files = read_files(path)
+    except CrnnWeakError:
+        return
+    # Two events of one time may change places.
+    found = {key: sorted(rows, key=repr) for key, rows in united(files, LabelFile.events).items()}
+    assert found == {key: sorted(rows, key=repr) for key, rows in expected_of(name, events).items()}
 
 
-@given(st.dictionaries(ids, st.lists(labels.filter(lambda text: ";" not in text), unique=True, max_size=4), max_size=5))
+plain = st.text(
+    st.characters(exclude_categories=("C", "Z"), exclude_characters='/\\"|;,[]{}()'), min_size=1, max_size=8
+)
+letters = plain.map(lambda text: nfc(f"x{text}x"))
+
+
+@pytest.mark.parametrize("name", EVENT_FORMATS)
+@settings(max_examples=25)
+@given(events=event_lists(letters, letters.map("{}.wav".format), min_size=1))
+def test_ordinary_names_and_labels_are_never_refused(tmp_path_factory, name, events):
+    path = written(tmp_path_factory.mktemp("events"), name, events)
+    assert path is not None
+    if name == "jsonl":
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        assert [(row["onset"], row["label"]) for row in rows] == [
+            (e.onset, e.label) for r in events.values() for e in r
+        ]
+        return
+    found = {key: sorted(rows, key=repr) for key, rows in read_events(path).items()}
+    assert found == {key: sorted(rows, key=repr) for key, rows in expected_of(name, events).items()}
+
+
+@settings(max_examples=40)
+@given(tags=st.dictionaries(names, st.dictionaries(words, scores, max_size=3), min_size=1, max_size=4))
 def test_tags(tmp_path_factory, tags):
-    path = tmp_path_factory.mktemp("tags") / "t.tsv"
-    annotations.write_tags(path, tags)
-    assert annotations.read_tags(path) == {clip: tuple(found) for clip, found in tags.items()}
+    path = tmp_path_factory.mktemp("tags") / "list.tsv"
+    try:
+        write_text(path, tag_text(path, tags))
+        found = united(read_files(path), LabelFile.scored_tags)
+    except CrnnWeakError:
+        return
+    expected = {
+        recording_id(name): {nfc(label): score for label, score in found.items()} for name, found in tags.items()
+    }
+    assert found == expected
 
+
+@given(st.dictionaries(letters, st.lists(letters, unique=True, max_size=4), max_size=5))
+def test_lists_of_runs(tmp_path_factory, tags):
+    folder = tmp_path_factory.mktemp("run")
+    write_tags(folder / "tags.tsv", tags)
+    assert read_tags(folder / "tags.tsv") == {clip: tuple(labels) for clip, labels in tags.items()}
+    events = {clip: tuple(Event(0.0, 1.0, label) for label in sorted(labels)) for clip, labels in tags.items()}
+    write_events(folder / "events.tsv", events)
+    assert read_events(folder / "events.tsv") == events
+
+
+@settings(max_examples=30)
+@example(events={"a_0.000_10.000.wav": [Event(0.0, 0.0, "\u00c2\u00a1")]}, encoding="latin-1")
+@given(
+    events=event_lists(words, names),
+    encoding=st.sampled_from(["utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252", "utf-32"]),
+)
+def test_encodings(tmp_path_factory, events, encoding):
+    path = written(tmp_path_factory.mktemp("events"), "desed", events)
+    if path is None:
+        return
+
+    def read():
+        try:
+            return read_events(path)
+        except CrnnWeakError:
+            return None
+
+    before = read()
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding, "replace"))
+    # Bytes that are valid UTF-8 are read as UTF-8: "?" for what the encoding lacks, or "\u00c2\u00a1" in Latin-1.
+    is_ambiguous = encoding in ("latin-1", "cp1252") and is_utf8(path.read_bytes())
+    assert read() in (None, before) or is_ambiguous
+
+
+def is_utf8(data):
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# --- the organizers' files -------------------------------------------------------------------------------------------
 
 cuts = st.builds(
-    lambda name, start: f"{name.replace(',', '')}_{start / 1000:.3f}_{start / 1000 + 10:.3f}",
-    ids,
-    st.integers(0, 10**6),
+    lambda name, start: f"-{name}_{start / 1000:.3f}_{start / 1000 + 10:.3f}", letters, st.integers(0, 10**6)
 )
 task_labels = st.lists(st.sampled_from(DCASE2017_TASK4), unique=True, min_size=1, max_size=3)
 
 
 @given(st.dictionaries(cuts, task_labels, max_size=5))
-def test_the_organizers_set_and_weak_forms(tmp_path_factory, tags):
+def test_the_organizers_set_and_weak_lists(tmp_path_factory, tags):
     folder = tmp_path_factory.mktemp("task4")
     expected = {clip: tuple(found) for clip, found in tags.items()}
-    task4_files.write_set_csv(folder / "set.csv", tags)
-    assert task4_files.read_set_csv(folder / "set.csv") == expected
-    task4_files.write_weak_tsv(folder / "weak.csv", tags)
-    assert task4_files.read_weak_tsv(folder / "weak.csv") == expected
+    task4.write_set_csv(folder / "set.csv", tags)
+    assert task4.read_set_csv(folder / "set.csv") == expected
+    task4.write_weak_tsv(folder / "weak.csv", tags)
+    assert task4.read_weak_tsv(folder / "weak.csv") == expected
 
 
-@given(st.dictionaries(cuts, st.lists(events(3, st.sampled_from(DCASE2017_TASK4)), min_size=1, max_size=3), max_size=5))
-def test_the_organizers_strong_form(tmp_path_factory, lists):
+@given(event_lists(st.sampled_from(DCASE2017_TASK4), cuts, min_size=1))
+def test_the_organizers_strong_lists(tmp_path_factory, events):
     path = tmp_path_factory.mktemp("task4") / "strong.csv"
-    task4_files.write_strong_tsv(path, lists)
-    assert task4_files.read_strong_tsv(path) == {clip: ordered(found) for clip, found in lists.items()}
+    task4.write_strong_tsv(path, events)
+    expected = {
+        clip: tuple(sorted((Event(e.onset, e.offset, e.label) for e in rows), key=by_time))
+        for clip, rows in events.items()
+    }
+    assert task4.read_strong_tsv(path) == expected
 
 
 @given(st.dictionaries(cuts, st.integers(0, 10**7).map(lambda n: n / 10**6), max_size=5))
 def test_the_organizers_durations(tmp_path_factory, durations):
     path = tmp_path_factory.mktemp("task4") / "durations.csv"
-    task4_files.write_durations(path, {f"{'x' * 10}{clip}": value for clip, value in durations.items()})
-    assert list(task4_files.read_durations(path).values()) == list(durations.values())
+    task4.write_durations(path, {f"{'x' * 10}{clip}": value for clip, value in durations.items()})
+    assert list(task4.read_durations(path).values()) == list(durations.values())

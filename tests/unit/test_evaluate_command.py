@@ -7,8 +7,7 @@ import json
 import pytest
 
 from crnn_weak.cli import main
-from crnn_weak.labels.files import read_classes
-from crnn_weak.labels.pair import class_list, file_kind
+from crnn_weak.labels.pairs import class_list
 
 WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tAir horn, truck horn\n"
 STRONG = "abc_30.000_40.000.wav\t0.5\t4.2\tCar\nxyz_0.000_10.000.wav\t0\t0\tAir horn, truck horn\n"
@@ -75,13 +74,6 @@ def test_baselines_of_a_reference_without_events_are_dashes(capsys, files, text)
     assert [row[-4:] for row in rows] == [["-"] * 4] * 2
 
 
-def test_the_former_name_of_baselines_still_works(capsys, pair):
-    _, new, _ = run(capsys, *pair[:2], "--baselines")
-    _, old, _ = run(capsys, *pair[:2], "--yardsticks")
-    assert old == new
-    assert "sed_eval" in new
-
-
 def test_an_organizers_tagging_with_unknown_labels(capsys, task4_metadata):
     code, out, _ = run(
         capsys,
@@ -94,30 +86,6 @@ def test_an_organizers_tagging_with_unknown_labels(capsys, task4_metadata):
 
 
 # --- weak files are never events ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        (WEAK, "tags"),
-        (STRONG, "events"),
-        ("", "empty"),
-        ("\n\n", "empty"),
-        ("a.wav\tCar\n", "tags"),
-        ("filename\tevent_label\na.wav\tCar\n", "tags"),
-        ("filename\tonset\toffset\tevent_label\na.wav\t0.0\t1.0\tCar\n", "events"),
-        ("0.5\t1.5\tCar\n", "events"),
-        ("a.wav\n", "empty"),
-        # both in one file, or nothing that tells: a user must say
-        (WEAK + "abc_30.000_40.000.wav\t0.5\t4.2\tCar\n", "unclear"),
-        ("xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n", "unclear"),
-        # a whole-clip event among others is one
-        (STRONG + "xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n", "events"),
-        ('abc,30.000,40.000,"Car,Bus","/m/0k4j,/m/01bjv"\n', "tags"),
-    ],
-)
-def test_kind_of_a_file(files, text, kind):
-    assert file_kind(files("list.csv", text)) == kind
 
 
 def test_weak_files_are_scored_as_tags(capsys, files):
@@ -192,6 +160,33 @@ def test_lengths_and_collars_are_used(capsys, pair):
     assert found["event_onset"]["n_correct"] == 0
 
 
+def test_what_ends_after_the_clips_is_said(capsys, pair):
+    _, out, _ = run(capsys, *pair, "--clip-seconds", "2")
+    assert "ref.txt: 2 events end after --clip-seconds 2" in out
+    assert "est.txt: 2 events end after --clip-seconds 2" in out
+
+
+def test_scores_of_an_estimate_are_said_and_filter(capsys, files):
+    reference = files("ref.csv", "filename,onset,offset,label\na.wav,0,4,Car\n")
+    estimated = files("est.csv", "filename,onset,offset,label,score\na.wav,0,4,Car,0.9\na.wav,0,4,Bus,0.0\n")
+    _, out, _ = run(capsys, "--reference", reference, "--estimated", estimated)
+    assert "est.csv has scores from 0 to 0.9: every row counts; --min-score S drops" in out
+    _, out, _ = run(capsys, "--reference", reference, "--estimated", estimated, "--min-score", "0.1")
+    assert "has scores" not in out
+    assert "100.00" in out
+
+
+def test_folders_of_tracks(capsys, files, tmp_path):
+    for name in ("truth", "guess"):
+        (tmp_path / name).mkdir()
+        files(f"{name}/y.wav.txt", "0.0\t2.0\tCar\n")
+        files(f"{name}/z.txt", "")
+    code, out, _ = run(capsys, "--reference", str(tmp_path / "truth"), "--estimated", str(tmp_path / "guess"))
+    assert code == 0
+    assert "2 clips, 1 events" in out
+    assert "100.00" in out
+
+
 def test_lists_without_file_names_are_one_recording(capsys, files):
     truth, guess = files("truth.txt", "0.0\t2.0\tCar\n"), files("guess.txt", "0.0\t2.0\tCar\n")
     code, out, _ = run(capsys, "--reference", truth, "--estimated", guess)
@@ -219,6 +214,14 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
         (["nowhere", "--tags"], "--tags goes with label files"),
         (["--reference", "{ref}", "--estimated", "{est}", "--threshold-free"], "--threshold-free goes with a run"),
         (["--reference", "{ref}", "--estimated", "{est}", "--one-class", "Car"], "goes with --baseline"),
+        (["--reference", "{ref}", "--baseline", "tags", "--min-score", "0"], "--min-score goes with --estimated"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--min-score", "0"], "est.txt, line 1: no score"),
+        (
+            ["--reference", "{ref}", "--estimated", "{est}", "--clip-seconds", "1"],
+            "begins at 1 s, after --clip-seconds 1",
+        ),
+        (["--reference", "{ref}", "--estimated", "{est}", "--input-format", "raven"], "asked for is raven"),
+        (["--reference", "{splits}", "--estimated", "{splits}"], "has a column of splits"),
         (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
         (["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"], "'z' is not in the reference"),
     ],
@@ -228,6 +231,7 @@ def test_wrong_arguments_give_one_line(capsys, files, arguments, message):
         "ref": files("ref.txt", REFERENCE),
         "est": files("est.txt", ESTIMATED),
         "classes": files("classes.txt", "Car\n"),
+        "splits": files("splits.csv", "filename,label,split\na.wav,Car,train\n"),
         "tags": files("tags.tsv", "filename\tevent_label\nz.wav\tCar\n"),
     }
     code, out, err = run(capsys, *(argument.format(**paths) for argument in arguments))
@@ -236,21 +240,6 @@ def test_wrong_arguments_give_one_line(capsys, files, arguments, message):
     assert err.count("\n") == 1
 
 
-# --- class lists ----------------------------------------------------------------------------------------------------
-
-
-def test_class_list_of_the_organizers(task4_metadata):
-    classes = read_classes(task4_metadata / "sound_event_list_17_classes.txt")
-    assert len(classes) == 17
-    assert classes[1] == "Air horn, truck horn"
-    assert class_list({"a": ["Car"]}) == classes
+def test_classes_are_the_tasks_where_all_labels_are():
+    assert len(class_list({"a": ["Car"]})) == 17
     assert class_list({"a": ["Car", "dog"]}) == ("Car", "dog")
-
-
-def test_class_lists_that_are_none(files):
-    from crnn_weak.errors import DataError
-
-    with pytest.raises(DataError, match="no class"):
-        read_classes(files("empty.txt", "\n"))
-    with pytest.raises(DataError, match="twice"):
-        read_classes(files("twice.txt", "Car\nCar\n"))

@@ -99,10 +99,10 @@ def test_names_on_disk_and_in_lists_may_be_spelled_in_two_unicode_forms(own):
 
 
 def test_the_form_of_the_tag_file_can_be_named(own):
-    with pytest.raises(DataError, match=r"'a' is no audio file's name.*--input-format NAME"):
-        opened(own, "a\tdog\nb\tcat\n")
-    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), input_format="dcase-tags")
-    assert open_dataset(Config(features=features(), data=data), own / "cache").classes == ("cat", "dog")
+    opened(own, "a.flac\tdog\nb.flac\tcat\n")
+    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), form="desed-tags")
+    with pytest.raises(DataError, match="has the format dcase-tags .* asked for is desed-tags"):
+        open_dataset(Config(features=features(), data=data), own / "cache")
 
 
 def test_a_split_column(own):
@@ -119,7 +119,7 @@ def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
     with pytest.raises(LabelError, match=r"metadata.tsv, line 6: label 'bird' .* Known: 'dog', 'cat'"):
         opened(own, TAGS, classes_txt="dog\ncat\n")
     with pytest.raises(LabelError, match=r"events.tsv, line 1: label 'bat' .*'cat'"):
-        opened(own, events="a\t0\t1\tbat\n", classes_txt="dog\ncat\n")
+        opened(own, events="a.flac\t0\t1\tbat\n", classes_txt="dog\ncat\n")
 
 
 def test_events_alone_give_the_tags(own):
@@ -150,7 +150,7 @@ def test_audacity_tracks_edited_by_hand(own):
     assert clips["a"].events == (Event(0.5, 1.5, "dog"),)
     assert clips["b"].events == ()
     (own / "tracks" / "classes.txt").write_text("cat\n")
-    with pytest.raises(LabelError, match=r"tracks, recording 'a': label 'dog'"):
+    with pytest.raises(LabelError, match=r"a.txt, line 1: label 'dog'"):
         opened(own, events=own / "tracks")
 
 
@@ -190,7 +190,7 @@ def test_a_damaged_long_recording_is_left_for_the_features_to_skip(own):
     write_audio(own / "audio" / "long.flac", np.random.default_rng(0).uniform(-0.5, 0.5, RATE * 5), RATE)
     data = (own / "audio" / "long.flac").read_bytes()
     (own / "audio" / "long.flac").write_bytes(data[: len(data) // 2])
-    found = opened(own, events="long\t0\t1\tdog\na\t0\t1\tdog\n")
+    found = opened(own, events="long.wav\t0\t1\tdog\na.wav\t0\t1\tdog\n")
     clips = [clip for split in found.splits for clip in found.clips(split) if clip.clip_id.startswith("long")]
     assert [clip.path.name for clip in clips] == ["long.flac"]
     with pytest.raises(DataError, match="truncated"):
@@ -214,16 +214,16 @@ def test_missing_recordings_are_listed_without_a_file(own, caplog):
 @pytest.mark.parametrize(
     ("tags", "events", "says"),
     [
-        ("", None, r"metadata.tsv: lists no clip"),
-        ("filename\tlabels\n", None, r"metadata.tsv: lists no clip"),
-        ("a.flac\t\nb.flac\t\n", None, "no clip has a label"),
+        ("", None, r"metadata.tsv: lists no recording"),
+        ("filename\tlabels\n", None, r"metadata.tsv: lists no recording"),
+        ("filename\tlabel\na.flac\t\nb.flac\t\n", None, "no clip has a label"),
         ("x.wav\tdog\ny.wav\tcat\n", None, "none of the 2 listed recordings, e.g. 'x'; there is a.flac"),
         ("a.flac\tdog\n", None, "one recording only"),
         ("file,labels\na.flac,dog,cat\n", None, "metadata.tsv, line 2: 3 columns"),
         ("file,label,split\na.flac,dog,trian\n", None, "line 2: split 'trian' is not known. Did you mean 'train'"),
-        ("file,label,split\na.flac,dog,train\nb.flac,dog,\n", None, "b has no split"),
-        ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, "line 3: a.flac is in two splits"),
-        (None, "", "events.tsv: lists no event"),
+        ("file,label,split\na.flac,dog,train\nb.flac,dog,\n", None, "line 3: no split, which other rows have"),
+        ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, "line 3: a is in two splits"),
+        (None, "", "events.tsv: lists no recording"),
         (None, "a.flac\t1\t0\tdog\n", "events.tsv, line 1"),
         (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", "begins at 700 s, behind its end at 2.0 s"),
     ],
@@ -242,7 +242,7 @@ def test_bad_settings(own, tmp_path):
     ):
         with pytest.raises(ConfigError, match=says):
             open_dataset(Config(data=data), tmp_path / "cache")
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="no label files"):
         opened(own, own / "audio")
     with pytest.raises(DataError, match="no such label file"):
         opened(own, own / "absent.csv")

@@ -9,9 +9,9 @@ from crnn_weak.cli import main
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.files import read_classes, read_events, read_tags, write_audacity, write_events, write_tags
-from crnn_weak.labels.names import match_ids
-from crnn_weak.labels.old_writing import write_labels
+from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.reading import read_classes, read_events, read_tags
+from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_events, write_tags
 
 HEADER = "filename\tonset\toffset\tevent_label\n"
 TWO_SITES = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/r.wav\t5\t6\tcat\n"
@@ -64,6 +64,22 @@ def test_names_that_differ_in_their_suffix_only_are_refused(capsys, tmp_path):
         assert "'r.wav'" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "strip_y", "expected"),
+    [
+        ("a.wav", False, "a"),
+        ("audio\\deep/b.v2.FLAC", False, "audio/deep/b.v2"),
+        ("-5QrBL6MzLg_60.000_70.000", False, "-5QrBL6MzLg_60.000_70.000"),
+        ("Y-5QrBL6MzLg_60.000_70.000.wav  ", True, "-5QrBL6MzLg_60.000_70.000"),
+        ("Y-5QrBL6MzLg_60.000_70.000.wav", False, "Y-5QrBL6MzLg_60.000_70.000"),
+        ("YCwoyCnYsY1_0.000_10.000.wav", True, "YCwoyCnYsY1_0.000_10.000"),  # the id itself begins with Y
+        ("Yard.wav", True, "Yard"),
+    ],
+)
+def test_recording_ids(name, strip_y, expected):
+    assert recording_id(name, strip_y=strip_y) == expected
+
+
 def test_exact_paths_come_before_short_forms():
     assert match_ids(["r", "a/r"], ["r", "a/r"], where="x") == {"r": "r", "a/r": "a/r"}
     assert match_ids(["q"], ["r"], where="x") == {"q": "q"}
@@ -81,11 +97,6 @@ def test_spellings_of_one_accent_are_one_name(capsys, tmp_path):
     (tmp_path / "classes.txt").write_text("café\n" + unicodedata.normalize("NFD", "café\n"), encoding="utf-8")
     with pytest.raises(DataError, match="twice"):
         read_classes(tmp_path / "classes.txt")
-
-
-def test_blanks_behind_a_class_are_no_column(tmp_path):
-    (tmp_path / "classes.txt").write_text("dog\t\ncat\nfox \n")
-    assert read_classes(tmp_path / "classes.txt") == ("dog", "cat", "fox")
 
 
 @pytest.mark.parametrize(
@@ -108,16 +119,13 @@ BAD = ["a\nb", "a\rb", "a\tb", "a\x1b[31mb", "a\x00b", "a\x7fb", "a\u2028b", "a\
 
 @pytest.mark.parametrize("bad", BAD)
 def test_names_that_would_forge_rows_are_never_written(tmp_path, bad):
-    path = tmp_path / "out.tsv"
     writes = [
-        lambda: write_events(path, {"a": [Event(0, 1, bad)]}),
-        lambda: write_tags(path, {"a": [bad]}),
-        lambda: write_audacity(path, [Event(0, 1, bad)]),
-        lambda: write_labels(path, "jams", {"a": [Event(0, 1, bad)]}),
-        lambda: write_labels(path, "dcase-tags", {"a": [bad]}),
+        lambda: write_events(tmp_path / "out.tsv", {"a": [Event(0, 1, bad)]}),
+        lambda: write_tags(tmp_path / "out.tsv", {"a": [bad]}),
     ]
-    if bad != "a ":  # with .wav behind it this is a name
-        writes += [lambda: write_events(path, {bad: []}, suffix=""), lambda: write_labels(path, "dcase", {bad: []})]
+    for name in EVENT_FORMATS:
+        writes += [lambda name=name: event_files(tmp_path / "out", name, {"a": [Event(0, 1, bad)]})]
+        writes += [lambda name=name: event_files(tmp_path / "out", name, {bad: []})]
     for write in writes:
         with pytest.raises(DataError) as error:
             write()
@@ -125,14 +133,18 @@ def test_names_that_would_forge_rows_are_never_written(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("good", ['"quoted"', 'six" pipe', "'", "#1", "a, b", "a;b", "=1+1", "日本", "a\\b", "none"])
-def test_every_other_name_reads_back(tmp_path, good):
+@pytest.mark.parametrize("good", ['"quoted"', 'six" pipe', "'", "#1", "a, b", "=1+1", "日本", "a\\b", "none"])
+def test_every_other_label_reads_back(tmp_path, good):
     events = {"r": (Event(0.0, 1.0, good),)}
-    write_events(tmp_path / "e.tsv", events)
-    assert read_events(tmp_path / "e.tsv") == events
-    write_events(tmp_path / "e.csv", events, separator=",")
-    assert read_events(tmp_path / "e.csv") == events
-    write_audacity(tmp_path / "r.txt", events["r"])
-    assert read_events(tmp_path / "r.txt") == events
+    for name in set(EVENT_FORMATS) - {"jsonl"}:
+        ((path, text),) = event_files(tmp_path / "r.txt", name, events).items()
+        path.write_text(text, encoding="utf-8")
+        assert read_events(path) == events
     write_tags(tmp_path / "t.tsv", {"r": [good]})
     assert read_tags(tmp_path / "t.tsv") == {"r": (good,)}
+
+
+@pytest.mark.parametrize("joined", ["a;b", "a|b", "a,b", "['a', 'b']", "[]", "nan"])
+def test_labels_that_would_read_back_as_several_or_none_are_never_written(tmp_path, joined):
+    with pytest.raises(DataError, match=r"Expected one label"):
+        write_tags(tmp_path / "t.tsv", {"r": [joined]})

@@ -100,4 +100,4 @@ def test_names_that_macos_decomposes_are_the_same_recording(tmp_path, capsys):
         (tmp_path / f"{file}.tsv").write_text(text, encoding="utf-8")
     paths = ["--reference", str(tmp_path / "reference.tsv"), "--estimated", str(tmp_path / "estimated.tsv")]
     assert main(["evaluate", *paths]) == 0
-    assert "F1 100.00" in capsys.readouterr().out
+    assert "F-score 100.00" in capsys.readouterr().out

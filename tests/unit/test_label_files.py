@@ -1,0 +1,430 @@
+"""Label files as people have them: each is read as what it is, or refused in one line; never as something else."""
+
+import logging
+import re
+
+import pytest
+
+from crnn_weak.errors import ConfigError, DataError, LabelError
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.reading import INPUT_FORMATS, read_classes, read_events, read_files, read_label_file, read_tags
+
+HORN = "Air horn, truck horn"
+DOG = {"a": (Event(0.5, 1.5, "dog"),)}
+SCORED = {"a": (Event(0.5, 1.5, "dog", 0.9),)}
+TAGS = {"a": ("dog", "cat"), "b": ()}
+DESED = "filename\tonset\toffset\tevent_label\n"
+RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
+ROW = "Spectrogram 1\t1\t0.5\t1.5\t0.0\t8000.0"
+BIRDNET = "Start (s),End (s),Scientific name,Common name,Confidence"
+URBANSOUND = "slice_file_name,fsID,start,end,salience,fold,classID,class\n"
+ESC50 = "filename,fold,target,category,esc10,src_file,take\n"
+
+
+def saved(tmp_path, content, name="list.txt"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+EVENT_LISTS = {
+    "a header": ("list.txt", DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
+    "commas": ("list.csv", "filename,onset,offset,event_label\na.wav,0.5,1.5,dog\n", DOG),
+    "semicolons": ("list.csv", "filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
+    "a first line for spreadsheets": ("list.csv", "sep=;\nfilename;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
+    "any order": ("list.csv", "\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
+    "opensoundscape": ("list.csv", "audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
+    "durations": ("list.csv", "filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
+    "a recording's duration": ("list.csv", "filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
+    "scores": ("list.csv", "file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
+    "an index column": ("list.csv", ",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
+    "clock times": ("list.csv", "filename,onset,offset,label\na.wav,0:00.5,00:00:01.5,dog\n", DOG),
+    "trailing tabs": ("list.txt", "filename\tonset\toffset\tlabel\t\t\na.wav\t0.5\t1.5\tdog\t\t\t\n", DOG),
+    "empty rows": ("list.csv", "filename,onset,offset,label\n,,,\na.wav,0.5,1.5,dog\nNaN,NA,nan,\n\n", DOG),
+    "no header": ("list.txt", "a.wav\t0.5\t1.5\tdog\n", DOG),
+    "no header, tabs at the end": ("list.txt", "a.wav\t0.5\t1.5\tdog\t\t\n", DOG),
+    "no header, a scene": ("list.txt", "a.wav\tstreet\t0.5\t1.5\tdog\n", DOG),
+    "no header, a score": ("list.txt", "a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
+    "TUT Sound Events": ("list.txt", "a.wav\tstreet\t0.5\t1.5\tdog\tm\ta001\n", DOG),
+    "an Audacity track": ("a.txt", "0.5\t1.5\tdog\n\\\t100.0\t3000.0\n", DOG),
+    "a track named after its audio file": ("a.wav.txt", "0.5\t1.5\tdog\n", DOG),
+    "a track with a header": ("a.csv", "onset,offset,label\n0.5,1.5,dog\n", DOG),
+    "BirdNET's track": ("a.txt", "0.5\t1.5\tdog\t0.9\n", SCORED),
+    "BirdNET's table": ("a.BirdNET.results.csv", f"{BIRDNET}\n0.5,1.5,Canis,dog,0.9\n", SCORED),
+    "BirdNET's table of files": ("x.csv", f"{BIRDNET},File\n0.5,1.5,Canis,dog,0.9,a.wav\n", SCORED),
+    "AudioSet": ("x.tsv", "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\na\t0.5\t1.5\tdog\n", DOG),
+    "Raven, a row per view": (
+        "a.Table.1.selections.txt",
+        f"{RAVEN}\tAnnotation\n1\tWaveform 1\t1\t0.5\t1.5\t0\t1\tdog\n1\t{ROW}\tdog\n",
+        DOG,
+    ),
+    "Raven, several files": (
+        "x.txt",
+        f"{RAVEN}\tBegin File\tFile Offset (s)\tSpecies\n1\t{ROW}\tb.wav\t0.25\towl\n2\t{ROW}\ta.wav\t0.5\tdog\n",
+        {"b": (Event(0.25, 1.25, "owl"),), **DOG},
+    ),
+    "Raven without rows": ("x.txt", f"{RAVEN}\tAnnotation\n", {}),
+    "no events": ("x.txt", DESED + "a.wav\nb.wav\tNaN\tNaN\tNaN\nc.wav\t\t\t\n", {"a": (), "b": (), "c": ()}),
+    "no header, without events": ("x.txt", "b.wav\na.wav\t0.5\t1.5\tdog\n", {"b": (), **DOG}),
+    "nothing found": ("x.csv", "filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
+    "zero length": ("x.txt", DESED + "a.wav\t0\t0\tdog\n", {"a": (Event(0.0, 0.0, "dog"),)}),
+    "commas in a label": ("x.csv", f'file,onset,offset,label\na.wav,0,1,"{HORN}"\n', {"a": (Event(0.0, 1.0, HORN),)}),
+    "odd labels": (
+        "x.csv",
+        'file,onset,offset,label\na.wav,0,1,1\na.wav,0,2,None\na.wav,0,3,#1\na.wav,0,4,"six"" pipe"\n',
+        {"a": (Event(0, 1, "1"), Event(0, 2, "None"), Event(0, 3, "#1"), Event(0, 4, 'six" pipe'))},
+    ),
+    "an empty file": ("x.csv", "", {}),
+    "a header alone": ("x.csv", DESED, {}),
+    "folders": (
+        "x.txt",
+        DESED + ".\\siteA\\r.wav\t0\t1\tdog\n/siteB/r.wav\t0\t1\tcat\n",
+        {"siteA/r": (Event(0.0, 1.0, "dog"),), "siteB/r": (Event(0.0, 1.0, "cat"),)},
+    ),
+}  # fmt: skip
+TAG_LISTS = {
+    "one tag a row": ("x.txt", "filename\tevent_label\na.wav\tdog\na.wav\tcat\nb.wav\t\n", TAGS),
+    "several tags": ("x.csv", 'file,labels,licence\r\na.wav,"dog,cat",CC0\r\nb.wav,,CC0\r\n', TAGS),
+    "several tags, semicolons": ("x.csv", "file,tags\na.wav,dog;cat;\nb.wav\n", TAGS),
+    "no header": ("x.txt", "a.wav\tdog\na.wav\tcat\nb.wav\n", TAGS),
+    "dcase_util": ("x.txt", "a.wav\thome\tdog;cat;\trec0\nb.wav\n", TAGS),
+    "one-hot": ("x.csv", ",filename,dog,cat\n0,a.wav,1,1\n1,b.wav,0,0\n", TAGS),
+    "one-hot of truth values": ("x.csv", "filename,dog,cat\na.wav,True,True\nb.wav,False,False\n", TAGS),
+    "scores": ("x.csv", "filename,label,probability\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,,\n", TAGS),
+    "nothing found": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,nocall\n", TAGS),
+    "missing values": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,NaN\n", TAGS),
+    "UrbanSound8K": ("x.csv", URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n", {"a": ("dog",)}),
+    "ESC-50": ("x.csv", ESC50 + "1-100032-A-0.wav,1,0,dog,True,100032,A\n", {"1-100032-A-0": ("dog",)}),
+    "the organizers' weak list": (
+        "x.csv",
+        f"-a_30.000_40.000.wav\t30.000\t40.000\t{HORN}\r\nb_0.000_10.000.wav\t0.000\t10.000\tCar\r\n",
+        {"-a_30.000_40.000": (HORN,), "b_0.000_10.000": ("Car",)},
+    ),
+    "the organizers' set file": (
+        "x.csv",
+        f'-G,0,10,"Train,{HORN}","/m/07jdr,/m/05x_td"\r\n',
+        {"-G_0.000_10.000": ("Train", HORN)},
+    ),
+    "events as tags": ("x.txt", "a.wav\t0\t1\tdog\na.wav\t3\t4\tcat\nb.wav\n", TAGS),
+    "commas in a label": ("x.csv", f'file,labels\na.wav,"Train,{HORN}"\n', {"a": ("Train", HORN)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), EVENT_LISTS.values(), ids=EVENT_LISTS)
+def test_event_lists(tmp_path, name, content, expected):
+    assert read_events(saved(tmp_path, content, name)) == expected
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), TAG_LISTS.values(), ids=TAG_LISTS)
+def test_tag_lists(tmp_path, name, content, expected):
+    assert read_tags(saved(tmp_path, content, name)) == expected
+
+
+TABLE = DESED + "a.wav\t0.5\t2.0\tdog\nb.wav\t0\t0.25\tcafé\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("utf-16"),
+        TABLE.replace("é", "e\u0301").encode(),  # decomposed
+        TABLE.replace("\n", "\r").encode(),
+        TABLE.replace("\n", "\r\n\r\n").encode(),
+        TABLE.rstrip("\n").encode(),
+        "".join("\t".join(f'"{field}"' for field in row.split("\t")) + "\n" for row in TABLE.splitlines()).encode(),
+    ],
+)
+def test_encodings_line_ends_and_quotes_change_nothing(tmp_path, content):
+    assert read_events(saved(tmp_path, content)) == {
+        "a": (Event(0.5, 2.0, "dog"),),
+        "b": (Event(0.0, 0.25, "café"),),
+    }
+
+
+def test_ignored_columns_and_rows_of_nothing_are_said_once(tmp_path, caplog):
+    text = "filename,onset,offset,label,author,licence\na.wav,0,3,nocall,me,CC0\nb.wav,0,3,nocall,me,CC0\n"
+    with caplog.at_level(logging.INFO):
+        read_events(saved(tmp_path, text))
+    assert len(caplog.messages) == 2
+    assert "ignored columns: author, licence" in caplog.text
+    assert "2 rows 'nocall': no label" in caplog.text
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+HEADER = "filename,onset,offset,label\n"
+REFUSED = {
+    # without a header
+    "label before file": ("dog,y1.wav\n", "line 1: neither a header"),
+    "events with commas": ("0.5,1.5,dog,y.wav\n", "line 1: neither a header"),
+    "a bar": ("dog|y.wav\n", "line 1: neither a header"),
+    "an index without a header": ("0,a.wav,0.5,1.5,dog\n", "line 1: neither a header"),
+    "numbers for a header": ("0,1,2,3\na.wav,0.5,1.5,dog\n", "line 1: neither a header"),
+    "blanks": ("a.wav dog 0.5 1.5 0.9\n", "line 1: neither a header"),
+    "four numbers, commas": ("10,4,30,10\n", "line 1: neither a header"),
+    "four numbers, tabs": ("10\t14\t30\t10\n", "'30' in the place of the label is a number"),
+    "three numbers": ("1\t5.0\t6.0\n", "'6.0' in the place of the label is a number"),
+    "durations of files": ("a.wav\t10.0\n", "'10.0' in the place of the label is a number"),
+    "a list of files": ("a.wav\nb.wav\n", "line 1: a file name alone"),
+    "names without a suffix": ("clip1\tdog\nclip2\tcat\n", "line 1: neither a header"),
+    "swapped columns": ("dog\ta.wav\ncat\tb.wav\n", "line 1: neither a header"),
+    "the label first": ("dog\t0\t1\ta.wav\n", "line 1: neither a header"),
+    "a file name as label": ("0\t1\ta.wav\n", "'a.wav' in the place of the label is a file name"),
+    "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: 5 columns; line 1 has 4"),
+    "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename' is not the name of an"),
+    "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: 2 columns"),
+    "a track with another fourth column": ("0\t1\ta\t7\n", "'7' is not a score from 0 to 1"),
+    "a scene that is a number": ("a.wav\t5\t0\t1\tdog\n", "line 1"),
+    "RTTM": ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1: neither a header"),
+    "AudioSet's clips": ('--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/0k4j"\n', "line 1: neither a header"),
+    "a file name with commas alone": ("a.wav\t0\t1\tdog\nb.wav,0,1,c.wav\n", "line 2"),
+    # headers
+    "a header in another language": ("Datei,Anfang,Ende,Klasse\na.wav,0,1,Hund\n", "line 1: neither a header"),
+    "an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
+    "an id, tags": ("id,label\n7,dog\n", "Known names: filename, file"),
+    "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms.*divide by 1000"),
+    "samples": ("filename,onset (samples),offset,label\na.wav,0,1500,x\n", "is in samples"),
+    "a column that may say which rows count": ("filename,label,present\na.wav,x,0\nb.wav,x,1\n", "'present' holds"),
+    "the same in words": ("filename,label,valid\na.wav,x,no\n", "'valid' holds only no"),
+    "two columns of files": ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' may both be the file"),
+    "two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' may both be the label"),
+    "two onsets": ("filename,start,onset,end,label\na.wav,0,1,2,x\n", "may both be the onset"),
+    "no offset": ("filename,onset,label\na.wav,1,x\n", "no column of the offset"),
+    "no onset": ("filename,offset,label\na.wav,1,x\n", "no column of the onset"),
+    "no label": ("filename,onset\na.wav,1\n", "line 1: no column of the label. Known names: event_label"),
+    "a repeated header": ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header is repeated"),
+    "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
+    "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
+    "a comment": ("# v2\n" + HEADER + "a.wav,0,1,x\n", "line 1: a comment; remove lines that begin with #"),
+    "a comment below": (HEADER + "# v2\n", "line 2: a comment"),
+    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "a comment"),
+    "one column of 0 and 1": ("filename,dog\na.wav,1\n", "no column of the label, nor columns of 0 and 1"),
+    "Raven with two columns of labels": (
+        f"{RAVEN}\tSpecies\tAnnotation\n1\t{ROW}\towl\tloud\n",
+        "a Raven selection table: the columns 'annotation' and 'species' may both be the label",
+    ),
+    "Raven without labels": (f"{RAVEN}\n1\t{ROW}\n", "a Raven selection table: no column of labels"),
+    "Raven of several recordings": (
+        f"{RAVEN}\tBegin File\tSpecies\n1\t{ROW}\tb.wav\towl\n2\t{ROW}\ta.wav\towl\n",
+        "without the column File Offset",
+    ),
+    # fields
+    "no file name": ("filename,label\n,dog\n", "line 2: no file name"),
+    "no event label": (HEADER + "a.wav,0,1,\n", "line 2: no label"),
+    "a missing label": (HEADER + "a.wav,0,1,nan\nb.wav,0,1,<NA>\n", "line 2: label 'nan'"),
+    "no time": (HEADER + "a.wav,one,2,Car\n", "line 2: 'one' is not a time"),
+    "times out of order": (HEADER + "a.wav,3,2,Car\n", "line 2: an event from 3 to 2"),
+    "a negative time": (HEADER + "a.wav,-1,2,Car\n", "line 2: an event from -1 to 2"),
+    "a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' has a decimal comma; write '1.500'"),
+    "decimal commas, semicolons": ("file;onset;offset;label\na.wav;0,5;1,5;dog\n", "'0,5' has a decimal comma; write"),
+    "decimal commas in a track": ("0,5\t1,5\tdog\n", "line 1"),
+    "a digit group": (HEADER + "a.wav,1_0,2_0,dog\n", "'1_0' is not a time"),
+    "dates": (HEADER + "a.wav,1700000000,1700000001,dog\n", "after more than 11 days"),
+    "an infinite time": (HEADER + "a.wav,0,1e300,dog\n", "after more than 11 days"),
+    "a long number": (HEADER + f"a.wav,0,{'9' * 400},dog\n", "is not a time"),
+    "a score in words": ("file,onset,offset,label,score\na.wav,0,1,x,high\n", "line 2: 'high' is not a score"),
+    "labels in brackets": ("filename,labels\na.wav,\"['dog', 'cat']\"\n", "label .* is a list in brackets"),
+    "an empty list": ("filename,labels\na.wav,[]\n", "is a list in brackets"),
+    "labels with a bar": ("filename,labels\na.wav,dog|cat\n", "holds ; or |, which join labels"),
+    "labels with a semicolon in events": (HEADER + "a.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
+    "labels with a comma in one label": ('filename,label\na.wav,"dog,cat"\n', "comma without a blank"),
+    "labels with a comma, no header": ("a.wav\tdog,cat\n", "comma without a blank"),
+    "one label or two": ('filename,labels\na.wav,"dog, cat"\nb.wav,dog\n', "'dog, cat' may be one label or several"),
+    "one label or two, all joined": ('filename,labels\na.wav,"dog, cat"\nb.wav,"cat, owl"\n', "since 'cat'"),
+    "one label or two, events": (HEADER + 'a.wav,0,1,"dog, cat"\na.wav,0,1,cat\n', "since 'cat'"),
+    "a quote without its end": (HEADER + 'a.wav,0,1,"dog\nb.wav,0,1,cat\n', "line 2: quotation marks do not match"),
+    "a control character": ("a.wav\t0\t1\tdog\x1b[2J\n", r"'dog\\x1b\[2J' holds the control character U\+001B"),
+    "a line separator": ("a.wav\t0\t1\tdog\u2028b.wav\t0\t1\tcat\n", "line 1"),
+    "an odd blank": (DESED + "a.wav\t0\t1\tdog\u00a0\n", r"'dog\\xa0' is empty or begins or ends with a blank"),
+    "a huge field": (HEADER + f'a.wav,0,1,"{"x" * 140_000}"\n', "line 2: field larger than field limit"),
+    "two suffixes": ("a.wav\t0\t1\tdog\na.flac\t0\t1\tdog\n", "'a.wav' and 'a.flac' differ only in their suffix"),
+    "splits": ("filename,onset,offset,label,split\na.wav,0,1,x,train\n", "has a column of splits"),
+    "a gap in the splits": ("filename,label,split\na.wav,x,train\nb.wav,x,\n", "line 3: no split"),
+    # other files
+    "JSON lines": ('{"filename": "a.wav", "onset": 0}\n', "looks like JSON"),
+    "deep JSON": ("[" * 100_000, "looks like JSON"),
+    "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "looks like a Praat TextGrid"),
+    "a spreadsheet": (b"PK\x03\x04\x00\x00", "looks like a spreadsheet; save it as CSV"),
+    "Latin-1": (TABLE.encode("latin-1"), "not a text file in UTF-8"),
+    "no text": (b"x\x00y", "not a text file in UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "says"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_clear_is_refused_in_one_line(tmp_path, content, says):
+    path = saved(tmp_path, content)
+    messages = []
+    for read in (read_tags, read_events):
+        with pytest.raises(DataError) as error:
+            read(path)
+        messages.append(str(error.value))
+    assert any(re.search(says, message) for message in messages), messages
+    assert all("list.txt" in message and message.isprintable() and len(message) <= 1000 for message in messages)
+
+
+@pytest.mark.parametrize(("name", "content"), [("x.xlsx", b"\xd0\xcf"), ("x.TextGrid", b"x"), ("x.jams", b"{}")])
+def test_other_files_are_named_by_their_suffix(tmp_path, name, content):
+    with pytest.raises(DataError, match="looks like"):
+        read_events(saved(tmp_path, content, name))
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(DataError, match="no such label file"):
+        read_events(tmp_path / "absent.tsv")
+    with pytest.raises(DataError, match=r"no label files \(.csv, .tsv, .txt\) in this folder"):
+        read_events(tmp_path)
+
+
+def test_tags_are_never_events(tmp_path):
+    for content in (
+        "-a_30.000_40.000.wav\t30.000\t40.000\tCar\nb_0.000_10.000.wav\t0.000\t10.000\tCar\n",
+        URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n",
+        "a.wav\tdog\n",
+    ):
+        with pytest.raises(DataError, match="holds tags"):
+            read_events(saved(tmp_path, content))
+
+
+# --- what the caller knows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "says"),
+    [
+        ("filename,onset,offset,label\na.wav,0,1,x\n", "dcase", "has the format csv .* asked for is dcase"),
+        ("filename,onset,offset,label\na.wav,0,1,x\n", "audacity", "has the format csv"),
+        ("filename,onset,offset,label\na.wav,0,1,x\n", "desed", "has the format csv"),
+        ("clip1\tdog\n", "dcase-tags", "neither a header"),
+        ("a.wav,0,1,x\n", "dcase", "neither a header"),
+    ],
+)
+def test_a_named_format_never_widens_what_is_read(tmp_path, content, asked, says):
+    with pytest.raises(DataError, match=says):
+        read_tags(saved(tmp_path, content), input_format=asked)
+
+
+def test_formats_are_known_by_name(tmp_path):
+    path = saved(tmp_path, "filename,onset,offset,label\na.wav,0.5,1.5,dog\n")
+    assert read_events(path, input_format="csv") == DOG
+    with pytest.raises(ConfigError, match=r"input format 'ravem' is not known. Did you mean 'raven'"):
+        read_events(path, input_format="ravem")
+
+
+WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tCar\n"
+STRONG = "abc_30.000_40.000.wav\t0.5\t4.2\tCar\nxyz_0.000_10.000.wav\t0\t0\tCar\n"
+FROM_0 = "xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (WEAK, "tags"),
+        (STRONG, "events"),
+        ("\n\n", "empty"),
+        ("filename\tlabel\na.wav\tCar\n", "tags"),
+        (DESED + "a.wav\n", "empty"),
+        # both in one file, or nothing that tells: a user must say
+        (WEAK + "abc_30.000_40.000.wav\t0.5\t4.2\tCar\n", "unclear"),
+        (FROM_0, "unclear"),
+        (STRONG + FROM_0, "events"),  # a whole-clip event among others
+    ],
+)
+def test_kind_of_a_file(tmp_path, content, kind):
+    assert read_label_file(saved(tmp_path, content)).kind == kind
+
+
+def test_a_named_format_or_kind_decides_what_is_unclear(tmp_path):
+    path = saved(tmp_path, FROM_0)
+    for options, kind in (
+        ({"input_format": "dcase"}, "events"),
+        ({"input_format": "task4-weak"}, "tags"),
+        ({"kind": "events"}, "events"),
+        ({"kind": "tags"}, "tags"),
+    ):
+        assert read_label_file(path, **options).kind == kind
+
+
+def test_labels_outside_the_class_list_are_named_with_their_line(tmp_path):
+    path = saved(tmp_path, "a.wav\t0\t1\tCar\na.wav\t0\t1\tCra\n")
+    for read in (read_events, read_tags):
+        with pytest.raises(LabelError, match=r"line 2: label 'Cra' .* 'Car'"):
+            read(path, classes=["Car", "Bus"])
+    joined = saved(tmp_path, 'filename,labels\na.wav,"dog, cat"\nb.wav,dog\n')
+    assert read_tags(joined, classes=["dog", "dog, cat"])["a"] == ("dog, cat",)
+
+
+def test_scores_filter_and_recordings_stay(tmp_path):
+    path = saved(tmp_path, "filename,label,confidence\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,dog,0.09\n")
+    (found,) = read_files(path, min_score=0.1)
+    assert found.scored_tags() == {"a": {"cat": 0.1}, "b": {}}
+    with pytest.raises(DataError, match="line 1: no score, which --min-score needs"):
+        read_files(saved(tmp_path, "a.wav\tdog\n"), min_score=0.1)
+
+
+# --- folders of files ------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_tracks(tmp_path):
+    (tmp_path / "site").mkdir()
+    saved(tmp_path, "0.5\t1.5\tdog\n", "site/a.wav.txt")
+    saved(tmp_path, "", "silent.txt")
+    saved(tmp_path, "dog\n", "classes.txt")
+    assert read_events(tmp_path) == {"silent": (), "site/a": DOG["a"]}
+    saved(tmp_path, "0.5\t1.5\tdog\n", "site/a.txt")
+    with pytest.raises(DataError, match=r"a.wav.txt and .*a.txt: both are of the recording 'site/a'"):
+        read_events(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path, monkeypatch):
+    saved(tmp_path, "0\t1\tdog\n", "a.txt")
+
+    def walk(folder, onerror):
+        yield str(folder), ["site"], ["a.txt"]
+        onerror(PermissionError(13, "Permission denied", str(folder / "site")))
+
+    monkeypatch.setattr("crnn_weak.labels.reading.os.walk", walk)  # root may read everything
+    with pytest.raises(DataError, match="site: Permission denied"):
+        read_events(tmp_path)
+
+
+# --- class lists -----------------------------------------------------------------------------------------------------
+
+
+def test_class_lists(tmp_path, task4_metadata):
+    classes = read_classes(task4_metadata / "sound_event_list_17_classes.txt")
+    assert (len(classes), classes[1]) == (17, HORN)
+    assert read_classes(saved(tmp_path, "label\ndog\t\ncat\nfox \n")) == ("dog", "cat", "fox")
+    for content, says in (
+        ("\n", "no class"),
+        ("Car\nCar\n", "twice"),
+        ("é\ne\u0301\n", "twice"),
+        ("a\x1bb\n", "control"),
+    ):
+        with pytest.raises(DataError, match=says):
+            read_classes(saved(tmp_path, content))
+
+
+def test_lists_that_come_with_sed_eval(metric_oracle):
+    """With and without file and scene, empty files, rows of a name alone; two begin with class ids, not with files."""
+    folder = metric_oracle / "sed_eval" / "sound_event"
+    paths = [path for path in folder.glob("*.txt") if "file_list" not in path.name and "audioset" not in path.name]
+    counts = {path.name: sum(map(len, read_events(path).values())) for path in paths}
+    assert counts["street_fold1_reference.txt"] == 142
+    assert counts["office_snr0_high_v2.txt"] == 68
+    assert counts["binary4.txt"] == 0
+    binary = read_events(folder / "binary5.txt")
+    assert (len(binary), sum(map(len, binary.values()))) == (6, 4)
+    tags = read_tags(metric_oracle / "sed_eval" / "audio_tagging" / "reference.txt")
+    assert len(tags) == 816
+    assert tags["CR_lounge_200110_1601.s0_chunk0.16kHz"] == ("child speech", "video game/tv")
+
+
+def test_the_page_lists_every_format():
+    from pathlib import Path
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    assert {row[1] for row in rows} == set(INPUT_FORMATS)
