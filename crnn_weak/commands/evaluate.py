@@ -111,7 +111,9 @@ def _check(args: argparse.Namespace) -> None:
         (("operating_point", "threshold_free"), is_run, "a run"),
         (("tags_reference", "one_class"), is_baseline, "--baseline or --baselines"),
     ):
-        given = next((name for name in names if getattr(args, name) is not None and getattr(args, name) is not False), None)
+        given = next(
+            (name for name in names if getattr(args, name) is not None and getattr(args, name) is not False), None
+        )
         if given is not None and not fits:
             option = args.kind if given == "kind" else given.replace("_", "-")
             raise ConfigError(f"--{option} goes with {what}. Remove it.")

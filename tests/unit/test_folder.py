@@ -100,8 +100,8 @@ def test_names_on_disk_and_in_lists_may_be_spelled_in_two_unicode_forms(own):
 
 def test_the_form_of_the_tag_file_can_be_named(own):
     opened(own, "a.flac\tdog\nb.flac\tcat\n")
-    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), form="desed-tags")
-    with pytest.raises(DataError, match="has the format dcase-tags .* asked for is desed-tags"):
+    data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), input_format="desed-tags")
+    with pytest.raises(DataError, match=r"has the format dcase-tags .* asked for is desed-tags"):
         open_dataset(Config(features=features(), data=data), own / "cache")
 
 

@@ -176,7 +176,11 @@ def test_other_classes_are_read_from_weak_files(tmp_path):
         ("training_set.csv", "", "lists no clip"),
         ("groundtruth_strong_label_training_set.csv", "b_0.000_10.000.wav\t0\t1\tCar\n", "is not listed in"),
         ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\tCar\n", "line 1: 3 columns"),
-        ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t2\t1\tCar\n", "line 1: an event from 2 to 1 s"),
+        (
+            "groundtruth_strong_label_training_set.csv",
+            "--jc0NAxK8M_30.000_40.000.wav\t2\t1\tCar\n",
+            "line 1: an event from 2 to 1 s",
+        ),
         ("groundtruth_strong_label_training_set.csv", "--jc0NAxK8M_30.000_40.000.wav\t0\t1\tKar\n", "'Kar'.*'Car'"),
         (
             "groundtruth_strong_label_training_set.csv",
