@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,19 +76,15 @@ def _address(path: str | Path, page: Path) -> str:
 
 
 def _log_mel(detection: Detection, detector: Detector) -> np.ndarray:
-    """Return the log mel of a recording, averaged down to at most 4,000 rows; memory does not grow with its length."""
-    features = detector.features
-    n_pooled = max(1, int(np.ceil(detection.duration_seconds / features.hop_seconds / _MOST_COLUMNS)))
-    pooled, rest = [], np.zeros((0, features.n_mels), np.float32)
-    audio = AudioBlocks(detection.recording.source, features.sample_rate_hz, detection.recording.name)
-    for block in FrameStream(audio, detector.extractor, features):
-        frames = np.concatenate([rest, block])
-        n_whole = len(frames) // n_pooled
-        pooled.append(frames[: n_whole * n_pooled].reshape(n_whole, n_pooled, features.n_mels).mean(axis=1))
-        rest = frames[n_whole * n_pooled :]
-    if len(rest):
-        pooled.append(rest.mean(axis=0, keepdims=True))
-    return np.concatenate(pooled)
+    """Return the log mel of a recording, averaged down to at most 4,000 rows."""
+    features, recording = detector.features, detection.recording
+    audio = AudioBlocks(recording.source, features.sample_rate_hz, recording.name)
+    frames = np.concatenate(list(FrameStream(audio, detector.extractor, features)))
+    n_pooled = math.ceil(len(frames) / _MOST_COLUMNS)
+    starts = np.arange(0, len(frames), n_pooled)
+    n_frames = np.diff(starts, append=len(frames))
+    pooled: np.ndarray = np.add.reduceat(frames, starts, axis=0) / n_frames[:, None]
+    return pooled
 
 
 def write_demo_page(
