@@ -14,6 +14,7 @@ import queue
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,9 +26,9 @@ from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunErr
 
 log = logging.getLogger(__name__)
 
-#: How often lost workers are replaced before the task is blamed.
+#: How often in a row, with no task finished in between, lost workers are replaced before the task is blamed.
 _ROUNDS = 3
-#: Dask tasks submitted for each worker thread: one that runs and what keeps it from waiting for the next.
+#: Tasks submitted for each worker: one that runs and what keeps it from waiting for the next.
 _AHEAD = 3
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
@@ -74,16 +75,19 @@ def run_tasks(
         yield from _run_on_dask(function, tasks, scheduler, jobs, n_threads, on_poll)
         return
     waiting = dict(enumerate(tasks))
-    for _ in range(_ROUNDS):
+    n_lost = 0
+    while n_lost < _ROUNDS:
+        n_waiting = len(waiting)
         with contextlib.suppress(BrokenProcessPool):
             for index, result in _run_on_pool(function, waiting, jobs, n_threads, on_poll, share_last):
                 del waiting[index]
                 yield index, result
             return
+        n_lost = n_lost + 1 if len(waiting) == n_waiting else 1
         log.warning("a worker process was lost; %d tasks are not finished", len(waiting))
     raise RunError(
-        f"{len(waiting)} tasks: their worker processes ended without an answer, {_ROUNDS} times. Was memory short "
-        "(the kernel's log names a killed process)? Rerun with fewer --jobs; finished tasks are kept."
+        f"{len(waiting)} tasks: their worker processes ended without an answer, {_ROUNDS} times in a row. Was memory "
+        "short (the kernel's log names a killed process)? Rerun with fewer --jobs; finished tasks are kept."
     )
 
 
@@ -104,19 +108,22 @@ def _run_on_pool(
         ProcessPoolExecutor(max(1, min(jobs, len(part))), context, _begin_worker, (n_threads,))
         for part in (first, last)
     ]
+    waiting = deque(first)
     futures: dict[Future[Any], int] = {}
     try:
-        futures.update({pools[0].submit(function, task): index for index, task in first})
-        pending = set(futures)
-        while pending:
-            if last and len(pending) <= jobs:
-                begun = {pools[1].submit(function, task): index for index, task in last}
-                futures, pending, last = futures | begun, pending | set(begun), []
-            done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+        while waiting or last or futures:
+            # Bounded: neither the workers nor this process hold results that are not taken up.
+            while waiting and len(futures) < _AHEAD * jobs:
+                index, task = waiting.popleft()
+                futures[pools[0].submit(function, task)] = index
+            if last and not waiting and len(futures) <= jobs:
+                futures |= {pools[1].submit(function, task): index for index, task in last}
+                last = []
+            done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             on_poll()
             # Completed tasks first: a failed one raises.
             for future in sorted(done, key=lambda future: future.exception() is not None):
-                yield futures[future], future.result()
+                yield futures.pop(future), future.result()
     except BaseException:
         for pool in pools:
             processes = list((pool._processes or {}).values())

@@ -68,5 +68,18 @@ def test_workers_end_with_their_parent(tmp_path):
     pytest.fail("the worker outlived its parent")
 
 
+def leave_a_file(path):
+    path.touch()
+
+
+def test_workers_wait_while_nobody_takes_their_results(tmp_path):
+    """A store is written by one process: where writing is slower than computing, nothing piles up."""
+    results = run_tasks(leave_a_file, [tmp_path / str(number) for number in range(60)], jobs=2)
+    next(results)
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) <= 8  # three for each of the two, and those that were taken
+    results.close()
+
+
 def test_there_is_at_least_one_job():
     assert default_jobs() >= 1
