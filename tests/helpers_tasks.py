@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from crnn_weak.files import lock
 
 @dataclass(frozen=True)
 class SlowTask:
-    """Writes `n_steps` lines, one each `step_seconds`; goes on where it was; ends the worker `n_kills` times."""
+    """Writes `n_steps` lines, one each `step_seconds`; resumes where it was; ends the worker `n_kills` times."""
 
     folder: str
     n_steps: int = 5
@@ -40,8 +41,13 @@ def slow(task: SlowTask) -> tuple[str, int]:
     return folder.name, os.getpid()
 
 
-def square(number: int) -> int:
-    return number * number
+def square(number: int) -> tuple[int, str]:
+    return number * number, os.environ["OMP_NUM_THREADS"]
+
+
+def sleep(folder: str) -> None:
+    (Path(folder) / f"pid-{os.getpid()}").touch()
+    time.sleep(300)
 
 
 def threads_and_folder(name: str) -> tuple[str | None, str, bool]:
@@ -77,21 +83,22 @@ class MeetingTask:
     n_tasks: int
 
 
-def meet(task: MeetingTask, *, seconds: float = 30.0) -> bool:
-    """Return whether all tasks were there in time."""
+def meet(task: MeetingTask) -> bool:
+    """Return when all tasks run at once."""
     folder = Path(task.folder)
     (folder / f"here-{task.number}").touch()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if len(list(folder.glob("here-*"))) >= task.n_tasks:
-            return True
-        time.sleep(0.05)
-    return False
+    wait_until(lambda: len(list(folder.glob("here-*"))) >= task.n_tasks)
+    return True
 
 
-def wait_for(path: Path, *, seconds: float = 30.0) -> None:
+def wait_for(path: Path) -> None:
     """Return when a file appears."""
+    wait_until(path.exists)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+    """Return when a condition holds."""
     end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path.name} did not appear"
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.02)

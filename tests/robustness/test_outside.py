@@ -47,7 +47,7 @@ def test_standard_output_on_a_full_disk_is_one_line():
     done = shell(f"{COMMAND} train --print-config > /dev/full")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "crnn-weak train: error: No space left on device. Free some space, then start the same command again; "
+        "crnn-weak train: error: No space left on device. Free some space, then rerun the same command; "
         "finished work is kept."
     ]
 

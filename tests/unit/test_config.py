@@ -68,6 +68,14 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("features.fmax_hz=30000", "half the sample rate"),
         ("features.n_fft=1024", "at least the window"),
         ("training.learning_rate=nan", "> 0"),
+        ("features.clip_seconds=1e300", "<= 3600"),
+        ("features.hop_seconds=1e-300", "at least one sample"),
+        ("model.pools=" + "[" * 500 + "]" * 500, "expected int"),
+        ("training.batch_size=0.5", "expected int"),
+        ("loss_weights.strong=inf", "<= 1000000"),
+        ("data.n_train=1e18", "<= 10000000"),
+        ("training.epochs.x=1", "expected int"),
+        ("=", "section.name=value"),
         ("operating_point.threshold=1.5", "< 1"),
         ('targets.teacher="a\\u0000"', "null character"),
     ],
@@ -85,26 +93,20 @@ def test_another_source_keeps_the_settings_that_both_have():
     assert apply_overrides(scenes, ["data.source=street"]) == street
 
 
-def test_the_constructor_checks_too():
-    with pytest.raises(ConfigError, match=r"^features\.n_mels = 0: expected int >= 1\.$"):
-        FeatureConfig(n_mels=0)
-
-
 def test_every_source_has_settings_and_a_module():
     from crnn_weak.data.base import SOURCES
 
     assert set(SOURCES) == set(configuration.DATA_SETTINGS)
 
 
-def test_a_file_that_is_not_toml_is_named(tmp_path):
+def test_the_constructor_a_preset_and_a_file_are_checked_too(tmp_path):
+    with pytest.raises(ConfigError, match=r"^features\.n_mels = 0: expected int >= 1\.$"):
+        FeatureConfig(n_mels=0)
+    with pytest.raises(ConfigError, match="'quick'"):
+        preset("quik")
     (tmp_path / "bad.toml").write_text("epochs: 3")
     with pytest.raises(ConfigError, match=r"bad\.toml"):
         load_config(tmp_path / "bad.toml")
-
-
-def test_an_unknown_preset_offers_the_nearest():
-    with pytest.raises(ConfigError, match="'quick'"):
-        preset("quik")
 
 
 def test_a_fingerprint_names_the_content():

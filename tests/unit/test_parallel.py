@@ -1,4 +1,4 @@
-"""Tasks in processes and on Dask: results, errors, lost workers, one writer in a folder."""
+"""Tasks in processes and on Dask: results, errors, lost workers."""
 
 import os
 import re
@@ -16,16 +16,17 @@ from crnn_weak.audio import write_audio
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
-from crnn_weak.parallel import run_tasks
+from crnn_weak.parallel import default_jobs, run_tasks
 
 
-def _folders(tmp_path, n, **options):
-    return [tasks.SlowTask(str(tmp_path / f"cell-{i}"), **options) for i in range(n)]
+def _slow_tasks(tmp_path, n, **options):
+    return [tasks.SlowTask(str(tmp_path / f"task-{i}"), **options) for i in range(n)]
 
 
-def _assert_whole(folder, n_steps=5):
-    steps = [int(line.split()[0]) for line in (Path(folder) / "lines.txt").read_text().splitlines()]
-    assert steps == list(range(n_steps)), "a step is missing, or two processes wrote"
+def _assert_whole(slow_tasks, n_steps=5):
+    for task in slow_tasks:
+        steps = [int(line.split()[0]) for line in (Path(task.folder) / "lines.txt").read_text().splitlines()]
+        assert steps == list(range(n_steps)), "a step is missing, or two processes wrote"
 
 
 class TestProcesses:
@@ -33,30 +34,56 @@ class TestProcesses:
         meetings = [tasks.MeetingTask(str(tmp_path), number, 3) for number in range(3)]
         assert dict(run_tasks(tasks.meet, meetings, jobs=2, share_last=True)) == {0: True, 1: True, 2: True}
 
-    def test_results_and_progress(self):
+    def test_results_threads_and_progress(self):
         polls = []
         found = dict(run_tasks(tasks.square, [3, 4, 5], jobs=2, on_poll=lambda: polls.append(1)))
-        assert found == {0: 9, 1: 16, 2: 25}
+        assert found == {0: (9, "1"), 1: (16, "1"), 2: (25, "1")}
         assert polls
 
     def test_no_tasks(self):
         assert list(run_tasks(tasks.square, [], jobs=2)) == []
+        assert list(run_tasks(tasks.square, [], jobs=2, scheduler="local")) == []
 
     def test_an_error_comes_through(self):
         with pytest.raises(DataError, match="clip 7: there is no such clip"):
-            list(run_tasks(tasks.refuse, [7], jobs=1))
+            list(run_tasks(tasks.refuse, [7, 8, 9], jobs=1))
 
-    def test_a_lost_worker_costs_nothing_but_time(self, tmp_path):
-        cells = _folders(tmp_path, 3)
-        cells[1] = tasks.SlowTask(cells[1].folder, n_kills=1)
-        found = dict(run_tasks(tasks.slow, cells, jobs=2))
-        assert sorted(found) == [0, 1, 2]
-        for cell in cells:
-            _assert_whole(cell.folder)
+    def test_a_lost_worker_costs_only_time(self, tmp_path):
+        slow = _slow_tasks(tmp_path, 3)
+        slow[1] = tasks.SlowTask(slow[1].folder, n_kills=1)
+        assert sorted(dict(run_tasks(tasks.slow, slow, jobs=2))) == [0, 1, 2]
+        _assert_whole(slow)
 
     def test_a_task_that_kills_every_worker_is_named(self, tmp_path):
         with pytest.raises(RunError, match="ended without an answer, 3 times"):
-            list(run_tasks(tasks.slow, _folders(tmp_path, 1, n_kills=9), jobs=1))
+            list(run_tasks(tasks.slow, _slow_tasks(tmp_path, 1, n_kills=9), jobs=1))
+
+    @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+    def test_workers_end_with_their_parent(self, tmp_path, number):
+        """A grid that is killed or interrupted leaves no worker that would write into its successor's folders."""
+        code = (
+            "import sys, helpers_tasks\nfrom crnn_weak.parallel import default_jobs, run_tasks\n"
+            "if __name__ == '__main__': list(run_tasks(helpers_tasks.sleep, [sys.argv[1]] * 3, jobs=2))\n"
+        )
+        (tmp_path / "parent.py").write_text(code)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(tasks.__file__).parent), *sys.path])}
+        command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+        parent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        tasks.wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+        parent.send_signal(number)
+        assert parent.wait(timeout=60) != 0
+        workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
+        tasks.wait_until(lambda: not any(_is_running(pid) for pid in workers))
+
+
+def _is_running(pid):
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "zombie" not in status.read_text()
+
+
+def test_there_is_at_least_one_job():
+    assert default_jobs() >= 1
 
 
 def test_dask_is_an_extra(monkeypatch):
@@ -101,7 +128,7 @@ class TestDask:
         found = dict(
             run_tasks(tasks.square, list(range(40)), jobs=1, scheduler=cluster, on_poll=lambda: polls.append(1))
         )
-        assert found == {i: i * i for i in range(40)}
+        assert found == {i: (i * i, "1") for i in range(40)}
         assert polls
 
     def test_a_feature_store_is_the_same_byte_for_byte(self, cluster, tmp_path):
@@ -126,8 +153,8 @@ class TestDask:
         assert found == (0, ("1", str(tmp_path), True))
 
     def test_a_folder_that_workers_do_not_see(self, cluster, tmp_path, monkeypatch):
-        monkeypatch.setattr("os.getcwd", lambda: str(tmp_path / "elsewhere"))
-        with pytest.raises(RunError, match=r"does not see the folder .*elsewhere"):
+        monkeypatch.setattr("os.getcwd", lambda: str(tmp_path / "unseen"))
+        with pytest.raises(RunError, match=r"does not see the folder .*unseen"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler=cluster))
 
     def test_a_users_error_comes_through_at_once(self, cluster):
@@ -139,44 +166,41 @@ class TestDask:
 
     def test_a_killed_worker_loses_nothing(self, cluster, tmp_path):
         """One task ends its worker in the middle, and one worker is killed from outside while it works."""
-        cells = _folders(tmp_path, 8, step_seconds=0.1)
-        cells[2] = tasks.SlowTask(cells[2].folder, n_kills=1, step_seconds=0.1)
+        slow = _slow_tasks(tmp_path, 8, step_seconds=0.1)
+        slow[2] = tasks.SlowTask(slow[2].folder, n_kills=1, step_seconds=0.1)
         found, killed = {}, None
-        for index, (name, pid) in run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster):
+        for index, (name, pid) in run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster):
             assert index not in found
             found[index] = name
             if killed is None:
                 killed = pid
                 os.kill(pid, signal.SIGKILL)
-        assert found == {i: f"cell-{i}" for i in range(8)}
-        for cell in cells:
-            _assert_whole(cell.folder)
+        assert found == {i: f"task-{i}" for i in range(8)}
+        _assert_whole(slow)
 
     def test_a_grid_that_is_started_again_waits_for_what_still_runs(self, cluster, tmp_path):
         """The first caller gives up after one result; its other tasks run on, and nothing is written twice."""
-        cells = _folders(tmp_path, 3, step_seconds=0.2)
-        first = run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster)
+        slow = _slow_tasks(tmp_path, 3, step_seconds=0.2)
+        first = run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster)
         next(first)
         first.close()
-        found = dict(run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster))
+        found = dict(run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster))
         assert sorted(found) == [0, 1, 2]
-        for cell in cells:
-            _assert_whole(cell.folder)
+        _assert_whole(slow)
 
     def test_a_lost_scheduler_is_an_error_and_no_loss(self, cluster, tmp_path):
         other = _Cluster(1)
-        cells = _folders(tmp_path, 4, step_seconds=0.1)
+        slow = _slow_tasks(tmp_path, 4, step_seconds=0.1)
         try:
-            first = run_tasks(tasks.slow, cells, jobs=1, scheduler=other.address)
+            first = run_tasks(tasks.slow, slow, jobs=1, scheduler=other.address)
             next(first)
             other.scheduler.kill()
             with pytest.raises(RunError, match="connection to the Dask scheduler was lost"):
                 list(first)
-            assert len(dict(run_tasks(tasks.slow, cells, jobs=1, scheduler=cluster))) == 4
+            assert len(dict(run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster))) == 4
         finally:
             other.close()
-        for cell in cells:
-            _assert_whole(cell.folder)
+        _assert_whole(slow)
 
     def test_nobody_answers(self, monkeypatch):
         pytest.importorskip("distributed")
@@ -191,9 +215,8 @@ class TestDask:
 
     def test_a_local_cluster(self, tmp_path):
         pytest.importorskip("distributed")
-        cells = _folders(tmp_path, 4)
-        cells[0] = tasks.SlowTask(cells[0].folder, n_kills=1)
-        found = dict(run_tasks(tasks.slow, cells, jobs=2, scheduler="local"))
+        slow = _slow_tasks(tmp_path, 4)
+        slow[0] = tasks.SlowTask(slow[0].folder, n_kills=1)
+        found = dict(run_tasks(tasks.slow, slow, jobs=2, scheduler="local"))
         assert sorted(found) == [0, 1, 2, 3]
-        for cell in cells:
-            _assert_whole(cell.folder)
+        _assert_whole(slow)
