@@ -1,4 +1,4 @@
-"""``crnn-weak data``: check what is there, make clips."""
+"""``crnn-weak data``: check which clips are on disk, synthesize clips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions and their options."""
+    """Add the actions and their cli."""
     parser.epilog = "example: crnn-weak data make street"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
@@ -25,20 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Count, per split and class, the clips that are listed, found, missing, short (padded) and "
         "unreadable. Without --data: the organizers' files of DCASE 2017 task 4 when --metadata is a folder, own "
         "recordings when it is a file.",
-        epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out lists",
+        epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out clips.tsv",
     )
     cli.add_config(check)
     cli.add_work(check)
     check.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
     check.add_argument("--decode", action="store_true", help="decode every file instead of reading its header")
-    check.add_argument("--sha256", action="store_true", help="put the files' checksums into the lists")
-    check.add_argument("--out", metavar="FOLDER", help="write the lists there")
-    check.add_argument("--overwrite", action="store_true", help="replace lists that are there")
+    check.add_argument("--sha256", action="store_true", help="compute the files' checksums")
+    check.add_argument("--out", metavar="FILE.tsv", help="list the clips: split, status, seconds, reason, checksum")
+    check.add_argument("--overwrite", action="store_true", help="replace an existing list")
 
     make = actions.add_parser(
         "make",
-        help="make the clips of a source: street or scenes",
-        description="Make clips into the cache, where training finds them. Interrupted, the same command goes on.",
+        help="synthesize the clips of a source: street or scenes",
+        description="Synthesize clips into the cache, where training finds them. If interrupted, rerun the same "
+        "command to resume.",
         epilog="example: crnn-weak data make scenes --audio ESC-50 --set data.n_train=2000",
     )
     make.add_argument("source", choices=("street", "scenes"))
@@ -49,9 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the action; 0 when all is well, 1 when a check finds no usable clip."""
     return {"check": _check, "make": _make}[args.action](args)
-
-
-# --- check ---------------------------------------------------------------------------------------------------------
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -66,8 +64,8 @@ def _check(args: argparse.Namespace) -> int:
     from crnn_weak.data.base import open_dataset
     from crnn_weak.data.check import check_dataset
 
-    if args.out and not args.overwrite and any(Path(args.out).glob("clips.tsv")):
-        raise DataError(f"{args.out}: lists are there already; give --overwrite or another folder.")
+    if args.out and Path(args.out).exists() and not args.overwrite:
+        raise DataError(f"{args.out} exists; give --overwrite or another name.")
     progress = cli.shows_progress(args)
     dataset = open_dataset(config, cli.cache_folder(args), jobs=args.jobs, progress=progress)
     report = check_dataset(
@@ -82,8 +80,8 @@ def _check(args: argparse.Namespace) -> int:
     _print_table(report)
     _print_hints(report, dataset)
     if args.out:
-        written = report.write(args.out, overwrite=args.overwrite)
-        print(f"lists: {args.out} ({', '.join(path.name for path in written)})")
+        report.write(args.out)
+        print(f"list of clips: {args.out}")
     return 0 if report.n_usable else 1
 
 
@@ -92,17 +90,13 @@ def _print_table(report: CheckReport) -> None:
     rows = report.rows()
     width = max(len(row.label) for row in rows)
     print(report.dataset.provenance)
-    split = None
     for row in rows:
-        if row.split != split:
-            split = row.split
-            known = sum(c.clip.events is not None for c in report.clips if c.clip.split == split)
-            events = (
-                "events known" if known == row.listed else f"events known of {known} clips" if known else "no events"
-            )
-            print(f"\n{split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
+        if row.label == "all clips":
+            n_known = sum(c.clip.events is not None for c in report.clips if c.clip.split == row.split)
+            events = f"events known of {n_known} clips" if n_known else "no events"
+            print(f"\n{row.split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
         print(f"{row.label:{width}}  " + "  ".join(f"{getattr(row, name):10d}" for name in names))
-    print(f"\n{report.n_usable} of {report.n_listed} listed clips can be used.")
+    print(f"\n{report.n_usable} of {len(report.clips)} listed clips can be used.")
 
 
 def _print_hints(report: CheckReport, dataset: Dataset) -> None:
@@ -113,10 +107,7 @@ def _print_hints(report: CheckReport, dataset: Dataset) -> None:
     for checked in unreadable[:5]:
         print(f"unreadable: {checked.reason}")
     if len(unreadable) > 5:
-        print(f"unreadable: {len(unreadable) - 5} more (--out FOLDER lists them)")
-
-
-# --- make ----------------------------------------------------------------------------------------------------------
+        print(f"unreadable: {len(unreadable) - 5} more (--out FILE.tsv lists them)")
 
 
 def _make(args: argparse.Namespace) -> int:

@@ -1,10 +1,8 @@
 """Data sets: one protocol, and a registry of the sources that fulfill it.
 
-A data set lists clips. Each clip has an id, a split, tags, perhaps events, and a file that may or may not be
-there. Nothing is decoded here: `crnn_weak.audio.load_clip` does that, clip by clip.
-
-A new source is one module with one class that has the members of `Dataset`, one line in `SOURCES`, and the class of its
-settings in `crnn_weak.config.DATA_SETTINGS`.
+A data set lists clips: id, split, tags, perhaps events, and a file that may be missing. Nothing is decoded here
+(`crnn_weak.audio.load_clip`). A new source is one module with one class that has the members of `Dataset`, one line in
+`SOURCES`, and the class of its settings in `crnn_weak.config`.
 """
 
 from __future__ import annotations
@@ -19,12 +17,10 @@ from crnn_weak.config import Config
 from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.labels.events import Event
 
-__all__ = ["SOURCES", "Clip", "Dataset", "open_dataset"]
-
 
 @dataclass(frozen=True)
 class Clip:
-    """One audio excerpt and what was said about it.
+    """One audio excerpt and its labels.
 
     Attributes
     ----------
@@ -35,7 +31,7 @@ class Clip:
     path : Path or None
         The audio file; None when it was not found.
     tags : tuple of str
-        The classes that sound somewhere in the clip (weak labels), sorted in the order of the class list.
+        The classes that sound somewhere in the clip (weak labels), in the order of the class list.
     events : tuple of Event or None
         When they sound (strong labels); None when that is not known.
     """
@@ -56,7 +52,7 @@ class Dataset(Protocol):
     clip_seconds: float
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips that the label files list, in a stable order, found or not."""
+        """Return the clips that the label files list, in a stable order, with or without a file."""
         ...
 
     @property
@@ -66,11 +62,11 @@ class Dataset(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names the content (label files, seeds, sizes), not the place it lies in."""
+        """Identifies the content (label files, seeds, sizes), not the folder."""
         ...
 
 
-#: source name -> (module, factory); the factory takes the whole configuration and a folder for what it makes.
+#: source name -> (module, factory); the factory takes the whole configuration and a folder for what it synthesizes.
 SOURCES: dict[str, tuple[str, str]] = {
     "dcase2017_task4": ("crnn_weak.data.task4", "open_dcase2017_task4"),
     "street": ("crnn_weak.data.street", "open_street"),
@@ -80,15 +76,15 @@ SOURCES: dict[str, tuple[str, str]] = {
 
 
 def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
-    """Open the source that ``config.data.source`` names; make its clips first if they are made rather than recorded.
+    """Open the source that ``config.data.source`` names; synthesize or cut its clips first where they are missing.
 
     Parameters
     ----------
     config : Config
     cache : path
-        Folder for synthetic clips (``street``, ``scenes``); what is already there is reused, what is missing is made.
+        Folder for clips that are synthesized (``street``, ``scenes``) or cut (``folder``); existing ones are reused.
     jobs : int
-        Worker processes for making clips.
+        Worker processes for these clips.
     progress : bool
         Show a bar.
     """

@@ -1,33 +1,16 @@
 """A user's own recordings: a folder of audio, a file of tags, optionally events.
 
-Files
------
-``data.root``
-    The audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path in this folder without
-    suffix; the label files may give the file name alone where only one recording has it.
-``data.metadata``
-    The tag file, a table with a header (docs/formats.md). It may be missing when there are events: tags are then the
-    labels that occur.
-``data.events``
-    The event list (docs/formats.md), or a folder of Audacity label tracks, one ``.txt`` per
-    recording. Without it there are tags only. A recording that it does not mention has unknown events; one that it
-    names without events (a row of the name only, an empty label track) has none.
-``classes.txt``
-    Beside the tag file, in the folder of audio, or beside the events: one label a line, in the order wanted; another
-    label in the files is then an error. Without it the classes are the labels that occur, sorted.
-
-Splits
-------
-A column ``split`` of the tag file (train or test; training, testing, validation, evaluation and the like are
-understood; validation clips are trained with, for each run holds out its own), or else a fifth of the recordings by
-chance for testing, stratified by label, drawn with ``data.seed``.
-
-Length
-------
-Clips are ``features.clip_seconds`` long; shorter ones are padded. A longer recording whose events are known is cut
-into consecutive clips (``<name>_<start>_<end>``, kept as 16-bit FLAC in the cache; events are cut at the borders;
-all cuts of a recording stay in one split). One whose events are not known is an error, because its tags do not say
-which part they belong to; so is one with a tag that has no event.
+* ``data.root``: the audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path without
+  suffix; label files may give the file name alone where only one recording has it.
+* ``data.metadata``: the tag file (docs/formats.md). Without it, tags are the labels of the events.
+* ``data.events``: the event list, or a folder of Audacity label tracks, one ``.txt`` per recording. A recording that it
+  does not mention has unknown events; one that it names without events (an empty label track) has none.
+* ``classes.txt`` next to the tag file, the audio or the events sets the classes and their order.
+* Split: a column of the tag file (validation clips are trained with; each run draws its own), or a fifth of the
+  recordings at random for testing, stratified by label, drawn with ``data.seed``.
+* Length: shorter recordings are padded. A longer one whose events are known is cut into consecutive clips
+  (``<name>_<start>_<end>``, 16-bit FLAC in the cache, events cut at the borders, all in one split). Without events it
+  is an error, because its tags do not say which part they belong to; so is a tag without an event.
 """
 
 from __future__ import annotations
@@ -44,20 +27,18 @@ from tqdm import tqdm
 from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip
-from crnn_weak.data.splits import stratified_part
+from crnn_weak.data.splits import stratified_split
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels.classes import tag_array
 from crnn_weak.labels.events import Event, check_begin_within
 from crnn_weak.labels.folder import ListedRecording, read_labels
 from crnn_weak.labels.names import match_ids, recording_id
 
-__all__ = ["TEST_FRACTION", "FolderDataset", "open_folder"]
-
 logger = logging.getLogger(__name__)
 
-#: Share of the recordings for testing where no column says it.
-TEST_FRACTION = 0.2
-#: A recording may be so much longer than a clip before it counts as longer (encoders pad).
+# Share of the recordings for testing where no column says it.
+_TEST_FRACTION = 0.2
+# A recording may be this much longer than a clip before it counts as longer (encoders pad).
 _SLACK_SECONDS = 0.1
 
 
@@ -74,7 +55,7 @@ class FolderDataset:
     all_clips: tuple[Clip, ...]
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips of a split, found or not."""
+        """Return the clips of a split, with or without a file."""
         if split not in self.splits:
             raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
         return tuple(clip for clip in self.all_clips if clip.split == split)
@@ -180,11 +161,9 @@ def _write_cut(cut: _Cut) -> None:
 def _split_at_random(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
     if len(recordings) < 2:
         raise DataError("one recording only: expected at least two, to train and to test with.")
-    tested = stratified_part(tag_array([recording.tags for recording in recordings], classes), TEST_FRACTION, seed)
-    return {
-        recording.name: "test" if chosen else "train"
-        for recording, chosen in zip(recordings, tested.tolist(), strict=True)
-    }
+    tags = tag_array([recording.tags for recording in recordings], classes)
+    tested = set(stratified_split(tags, _TEST_FRACTION, seed, cover_classes=True)[1].tolist())
+    return {recording.name: "test" if row in tested else "train" for row, recording in enumerate(recordings)}
 
 
 def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dict[str, Path]]:
@@ -222,16 +201,7 @@ def _identity(
 
 
 def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> FolderDataset:
-    """Open a user's folder; recordings that are longer than a clip are cut first, where their events are known.
-
-    Raises
-    ------
-    ConfigError
-        ``data.root`` is not set, or neither ``data.metadata`` nor ``data.events`` is.
-    DataError, LabelError
-        A file is missing or malformed (with file and line), a label is not in ``classes.txt``, no recording is
-        found, or a recording is longer than a clip and has tags only.
-    """
+    """Open a user's folder; recordings that are longer than a clip are cut first, where their events are known."""
     data, clip_seconds = config.data, config.features.clip_seconds
     assert isinstance(data, FolderData)  # the registry of sources opens it by this type
     classes, recordings, audio = _read(data)

@@ -1,95 +1,62 @@
-"""Training and test split: given or drawn at random, and the list file that stores them.
-
-The list file has the columns ``clip_id split sha256 status`` (tab, header); the status is ok, missing, short or
-unreadable, the checksum may be empty.
-"""
+"""Random choices of clips, seeded: some of all, and parts that are stratified by class and divided by recording."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
 from crnn_weak.errors import DataError
-from crnn_weak.labels.tables import read_rows, write_rows
-
-__all__ = ["STATUSES", "SplitRow", "read_split_list", "stratified_part", "write_split_list"]
-
-#: What can be the matter with a clip; "short" is readable, and padded.
-STATUSES = ("ok", "missing", "short", "unreadable")
-_HEADER = ["clip_id", "split", "sha256", "status"]
 
 
-class SplitRow(NamedTuple):
-    """One clip of a list file; the checksum is empty where it was not computed."""
+def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
+    """Return the sorted rows to train and validate on: all for `n_clips` 0, else that many at random.
 
-    clip_id: str
-    split: str
-    sha256: str
-    status: str
-
-
-def write_split_list(path: str | Path, rows: Iterable[SplitRow]) -> None:
-    """Write a list file, in the order given."""
-    write_rows(path, [_HEADER, *(list(row) for row in rows)])
-
-
-def read_split_list(path: str | Path) -> list[SplitRow]:
-    """Read a list file.
-
-    Raises
-    ------
-    DataError
-        The header or a row is not that of a list file.
+    The choice of fewer clips is part of the choice of more.
     """
-    rows = read_rows(path, separator="\t")
-    if not rows or rows[0].fields != _HEADER:
-        raise DataError(f"{path}: not a list of clips; expected the header {', '.join(_HEADER)}.")
-    found = []
-    for line, fields in rows[1:]:
-        if len(fields) != len(_HEADER) or fields[3] not in STATUSES:
-            raise DataError(f"{path}, line {line}: expected {', '.join(_HEADER)}, the status one of {STATUSES}.")
-        found.append(SplitRow(*fields))
-    return found
+    if n_clips > n_listed:
+        raise DataError(f"training.n_clips = {n_clips}: the training split has {n_listed} clips.")
+    return np.sort(np.random.default_rng([seed, 0xC11F]).permutation(n_listed)[: n_clips or n_listed])
 
 
-def stratified_part(tags: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose a share of the clips at random, stratified by class.
+def stratified_split(
+    tags: np.ndarray,
+    fraction: float,
+    seed: int,
+    recordings: Sequence[str] | None = None,
+    *,
+    cover_classes: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divide clips at random into two parts: sorted rows of the larger one, and of that with a share `fraction`.
 
-    The classes are served from the rarest to the commonest: of each, as many of its undecided clips are chosen as
-    its share still lacks. A class of two or more clips is in both parts, where its clips' other tags allow it.
-
-    Parameters
-    ----------
-    tags : np.ndarray of bool, shape (n_clips, n_classes)
-    fraction : float in (0, 1)
-    seed : int
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_clips,)
-        Which clips are chosen.
-
-    Examples
-    --------
-    >>> stratified_part(np.repeat(np.eye(2, dtype=bool), 10, axis=0), 0.2, seed=0).reshape(2, 10).sum(axis=1).tolist()
-    [2, 2]
+    `tags` is boolean, shape (n_clips, n_classes). Each clip belongs to the stratum of its rarest tag, so that rare
+    classes are spread as evenly as common ones; clips without tags form a stratum of their own. A stratum of a single
+    clip stays in the larger part; with `cover_classes`, one of several clips is in both. `recordings` says what each
+    clip was cut from: all clips of a recording go to one part (unless all are of one recording).
     """
-    rng = np.random.default_rng([seed, 0x5B1])
+    names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
+    if 1 < len(names) < len(tags):
+        tags_of_recordings = np.zeros((len(names), tags.shape[1]), bool)
+        np.logical_or.at(tags_of_recordings, recording_of, tags)
+        parts = stratified_split(tags_of_recordings, fraction, seed, cover_classes=cover_classes)
+        larger, smaller = (np.flatnonzero(np.isin(recording_of, part)) for part in parts)
+        return larger, smaller
     n_clips, n_classes = tags.shape
-    # The clips without tags are a class of their own.
-    members = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1)
-    chosen = np.zeros(n_clips, dtype=bool)
-    decided = np.zeros(n_clips, dtype=bool)
-    for column in np.argsort(members.sum(axis=0), kind="stable"):
-        rows = np.flatnonzero(members[:, column])
-        wanted = round(fraction * len(rows))
-        if len(rows) > 1 and column < n_classes:
-            wanted = min(max(wanted, 1), len(rows) - 1)
-        free = rng.permutation(rows[~decided[rows]])
-        n_lacking = wanted - int(chosen[rows].sum())
-        chosen[free[: max(n_lacking, 0)]] = True
-        decided[rows] = True
-    return chosen
+    if n_clips < 2:
+        raise DataError(f"{n_clips} clip(s) to divide at random: expected at least 2. Add clips.")
+    rarity = np.where(tags, tags.sum(axis=0)[None, :], n_clips + 1)
+    strata = np.where(tags.any(axis=1), rarity.argmin(axis=1), n_classes)
+    rng = np.random.default_rng([seed, 0x5EED])
+    drawn: list[np.ndarray] = []
+    remainder = 0.0  # of rounding, carried on so that the strata's shares add up
+    for stratum in np.unique(strata):
+        rows = rng.permutation(np.flatnonzero(strata == stratum))
+        remainder += fraction * len(rows)
+        n_least = 1 if cover_classes and len(rows) > 1 else 0
+        n_drawn = max(min(int(remainder + 0.5), len(rows) - 1), n_least)
+        remainder -= n_drawn
+        drawn.append(rows[:n_drawn])
+    smaller = np.sort(np.concatenate(drawn))
+    if not len(smaller):
+        smaller = np.array([rng.integers(n_clips)])
+    return np.setdiff1d(np.arange(n_clips), smaller), smaller

@@ -1,15 +1,9 @@
 """DCASE 2017 task 4 from the organizers' own label files, with any subset of the audio.
 
-* Splits: ``train`` (``training_set.csv``), ``test`` (``testing_set.csv``), and ``evaluation`` where the released
-  ground truth lies in the metadata folder or in its ``groundtruth_release``. A split whose list file is missing is
-  read from its weak file instead; a split without either is skipped.
-* Events come from ``groundtruth_strong_label_<set>_set.csv``; a split without that file has none (``events=None``).
-  Rows ``0 0 label`` (tagged, but not heard) are kept as zero-length events.
-* Audio: any suffix that libsndfile reads, with or without the organizers' ``Y`` before the id, in any subfolder; the
-  folder is read once. A clip without a file has ``path=None``.
-* Tags are in the order of the class list, clips in the order of the list file.
-
-`Task4Dataset` serves any folder of that layout; synthetic data sets are written in it.
+Splits are ``train``, ``test`` and, where its ground truth is in the metadata folder or in ``groundtruth_release``,
+``evaluation``. A split whose set file is missing is read from its weak file. Events come from the strong file; rows
+``0 0 label`` (tagged, but not heard) are zero-length events. Audio files may have any suffix that libsndfile reads, and
+a ``Y`` before the id, in any subfolder. Synthesized data sets are written in this layout and served from here.
 """
 
 from __future__ import annotations
@@ -28,8 +22,6 @@ from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import Event, check_begin_within
 from crnn_weak.labels.names import video_place
 
-__all__ = ["Task4Dataset", "open_dcase2017_task4"]
-
 logger = logging.getLogger(__name__)
 
 #: split -> the organizers' word for it in their file names.
@@ -37,32 +29,10 @@ _SET_NAMES = {"train": "training", "test": "testing", "evaluation": "evaluation"
 
 
 class Task4Dataset:
-    """A folder of label files in the organizers' layout and a folder of audio.
+    """A folder of label files in the organizers' layout, and a folder of audio (None: every clip is missing).
 
-    Parameters
-    ----------
-    metadata_folder : path
-        Holds ``training_set.csv`` and its kin.
-    audio_folder : path or None
-        Holds the audio; None where there is none (every clip is then missing).
-    name : str
-        The source's name.
-    provenance : str
-        One line: what the data are.
-    classes : tuple of str
-        The class list; its order is that of every array.
-    audioset_ids : mapping, optional
-        AudioSet id -> label, for the last column of the set files. By default the task's own; a data set of other
-        classes has no set files and is read from its weak files.
-    clip_seconds : float
-        The clips' nominal length; shorter files are padded by `crnn_weak.audio.load_clip`.
-    identity : object
-        Anything that, beside the label files' content, the fingerprint should name (seeds, versions).
-
-    Raises
-    ------
-    DataError
-        A folder is missing, or holds no label file of any split; a label file is malformed.
+    The order of `classes` is that of every array. `audioset_ids` (id -> label) are those in the last column of the set
+    files. The fingerprint covers `identity` (seeds, versions) and the content of the label files.
     """
 
     def __init__(
@@ -82,7 +52,7 @@ class Task4Dataset:
         self.name = name
         self.classes = tuple(classes)
         self.clip_seconds = float(clip_seconds)
-        self._provenance = provenance
+        self.provenance = provenance
         self._audioset_ids = dict(audioset_ids)
         self._identity = identity
         self._clips: dict[str, tuple[Clip, ...]] = {}
@@ -97,9 +67,6 @@ class Task4Dataset:
         if self.audio_folder is not None and not self.audio_folder.is_dir():
             raise DataError(f"{self.audio_folder}: no such folder of audio files.")
 
-    def __repr__(self) -> str:
-        return f"Task4Dataset({str(self.metadata_folder)!r}, {self.name!r}, splits={self.splits})"
-
     def _find(self, *names: str) -> Path | None:
         folders = (self.metadata_folder, self.metadata_folder / "groundtruth_release")
         return next((path for name in names for path in (f / name for f in folders) if path.is_file()), None)
@@ -111,21 +78,17 @@ class Task4Dataset:
     def _strong_file(self, split: str) -> Path | None:
         return self._find(f"groundtruth_strong_label_{_SET_NAMES[split]}_set.csv")
 
-    @property
-    def provenance(self) -> str:
-        return self._provenance
-
     @cached_property
     def fingerprint(self) -> str:
         files = [path for split in self.splits for path in (self._list_file(split), self._strong_file(split)) if path]
-        # The readers take UTF-16 as well: here any bytes give a text.
+        # The readers accept UTF-16 as well: here any bytes give a text.
         texts = [(path.name, path.read_text(encoding="utf-8", errors="surrogateescape")) for path in files]
         contents = [(name, fingerprint(text)) for name, text in texts]
         return fingerprint(self.name, self.classes, self.clip_seconds, contents, self._identity)
 
     @cached_property
     def _audio(self) -> dict[str, Path]:
-        """Files by clip id in the canonical form; the file's own name, with a ``Y``, is an entry as well."""
+        """Audio files by canonical id; of a file with the organizers' ``Y``, that is a part of it."""
         if self.audio_folder is None:
             return {}
         return {task4_files.canonical_id(stem): path for stem, path in index_audio(self.audio_folder).items()}
@@ -136,13 +99,7 @@ class Task4Dataset:
         return [path for path in self._audio.values() if path not in used]
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips of a split, found or not.
-
-        Raises
-        ------
-        DataError
-            There is no such split, or a label file is malformed.
-        """
+        """Return the clips of a split, with or without a file."""
         if split not in self.splits:
             raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
         if split not in self._clips:
@@ -193,11 +150,7 @@ class Task4Dataset:
 
 
 def open_dcase2017_task4(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Task4Dataset:
-    """Open the organizers' data: ``data.metadata`` has the label files, ``data.root`` the audio.
-
-    Without ``data.metadata`` the label files are looked for in ``data.root``; without ``data.root`` every clip
-    counts as missing.
-    """
+    """Open the organizers' data: label files in ``data.metadata`` (or ``data.root``), audio in ``data.root``."""
     data = config.data
     assert isinstance(data, Task4Data)  # the registry chooses this function by the source
     metadata = data.metadata or data.root

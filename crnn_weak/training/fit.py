@@ -23,6 +23,7 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
+from crnn_weak.data.splits import choose_clips, stratified_split
 from crnn_weak.environment import environment
 from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
@@ -36,7 +37,6 @@ from crnn_weak.run_files import FitState, RunFiles, Split, check_continues, read
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.pretrained import copy_weights, freeze, teacher_scores
-from crnn_weak.training.split import choose_clips, validation_split
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) 
     settings = config.training
     chosen = choose_clips(len(store), settings.n_clips, settings.seed)
     recordings = [source_recording(store.clip_ids[row]) for row in chosen]
-    training, validation = validation_split(store.tags[chosen], settings.validation_fraction, settings.seed, recordings)
+    training, validation = stratified_split(store.tags[chosen], settings.validation_fraction, settings.seed, recordings)
     return chosen[training], chosen[validation]
 
 

@@ -1,4 +1,4 @@
-"""What of a data set is there: counts and lists."""
+"""Which clips of a data set are on disk: counts and the list."""
 
 import hashlib
 
@@ -7,11 +7,8 @@ import pytest
 
 from crnn_weak.audio import write_audio
 from crnn_weak.data.check import check_dataset
-from crnn_weak.data.splits import read_split_list
 from crnn_weak.data.task4 import Task4Dataset
-from crnn_weak.errors import DataError
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.labels.tables import read_rows
 
 RATE = 8_000
 IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]
@@ -42,7 +39,7 @@ def test_states_by_header_and_by_decoding(dataset, jobs):
     decoded = check_dataset(dataset, decode=True, jobs=jobs)
     assert [c.status for c in decoded.clips[:6]] == ["ok", "ok", "short", "missing", "unreadable", "unreadable"]
     assert "truncated" in decoded.clips[5].reason
-    assert (decoded.n_usable, decoded.n_listed) == (3, 8)
+    assert (decoded.n_usable, len(decoded.clips)) == (3, 8)
 
 
 def test_the_table_counts_clips_and_classes(dataset):
@@ -58,26 +55,17 @@ def test_the_table_counts_clips_and_classes(dataset):
     assert {row.split for row in check_dataset(dataset, splits=["test"]).rows()} == {"test"}
 
 
-def test_the_lists(dataset, tmp_path):
-    report = check_dataset(dataset, checksums=True, decode=True)
-    out = tmp_path / "lists"
-    report.write(out)
-    listed = read_split_list(out / "clips.tsv")
-    assert [row.clip_id for row in listed] == [*IDS, "t0_0.000_1.000", "t1_0.000_1.000"]
+def test_the_list_has_a_row_for_each_clip(dataset, tmp_path):
+    check_dataset(dataset, checksums=True, decode=True).write(tmp_path / "clips.tsv")
+    header, *rows = (line.split("\t") for line in (tmp_path / "clips.tsv").read_text().splitlines())
+    assert header == ["clip", "split", "status", "seconds", "reason", "sha256"]
+    assert [row[0] for row in rows] == [*IDS, "t0_0.000_1.000", "t1_0.000_1.000"]
     digest = hashlib.sha256((dataset.audio_folder / f"{IDS[0]}.wav").read_bytes()).hexdigest()
-    assert (listed[0].sha256, listed[3].sha256) == (digest, "")
-    assert [row.clip_id for row in read_split_list(out / "missing.tsv")] == [IDS[3], "t0_0.000_1.000", "t1_0.000_1.000"]
-    assert [row.clip_id for row in read_split_list(out / "short.tsv")] == [IDS[2]]
-    assert [row.clip_id for row in read_split_list(out / "unreadable.tsv")] == [IDS[4], IDS[5]]
-    assert read_rows(out / "durations.tsv", separator="\t")[3].fields == [f"Y{IDS[2]}.flac", "0.500000"]
-    assert len(read_rows(out / "summary.csv", separator=",")) == 37
-    assert len(read_rows(out / "unreadable_reasons.tsv", separator="\t")) == 3
-    (out / "clips.tsv").unlink()
-    with pytest.raises(DataError, match=r"missing.tsv is there already"):
-        report.write(out)
-    assert not (out / "clips.tsv").exists()
-    report.write(out, overwrite=True)
-    assert len(read_split_list(out / "clips.tsv")) == 8
+    assert rows[0][1:] == ["train", "ok", "1.000000", "", digest]
+    assert rows[2][1:4] == ["train", "short", "0.500000"]
+    assert rows[3][1:] == ["train", "missing", "", "", ""]
+    assert rows[5][2:4] == ["unreadable", ""]
+    assert "truncated" in rows[5][4]
 
 
 def test_the_real_lists_without_audio(task4_metadata):

@@ -24,16 +24,16 @@ def here(tmp_path, monkeypatch):
 
 def test_check_finds_the_source_by_what_is_given(here, capsys):
     options = ["--metadata", "meta", "--audio", "audio", "--set", "features.clip_seconds=1.0", "--jobs", "1"]
-    assert main(["data", "check", *options, "--out", "lists", "--sha256", "--decode"]) == 0
+    assert main(["data", "check", *options, "--out", "clips.tsv", "--sha256", "--decode"]) == 0
     out = capsys.readouterr().out
     assert "1 of 2 listed clips can be used." in out
     assert "audio files that no split lists: 1, e.g. other.flac" in out
     (line,) = (line for line in out.splitlines() if line.startswith("all clips"))
     assert line.split()[2:] == ["2", "1", "1", "0", "0"]
-    assert (here / "lists" / "clips.tsv").is_file()
-    assert main(["data", "check", *options, "--out", "lists"]) == 2
+    assert len((here / "clips.tsv").read_text().splitlines()) == 3
+    assert main(["data", "check", *options, "--out", "clips.tsv"]) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert main(["data", "check", *options, "--out", "lists", "--overwrite"]) == 0
+    assert main(["data", "check", *options, "--out", "clips.tsv", "--overwrite"]) == 0
 
 
 def test_check_of_own_recordings_and_of_nothing_usable(here, capsys):

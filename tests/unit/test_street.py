@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from crnn_weak.config import apply_overrides, preset
+from crnn_weak.data import synthesized
 from crnn_weak.data.base import open_dataset
-from crnn_weak.data.street import StreetSet, make_set
+from crnn_weak.data.street import StreetSet
 from crnn_weak.errors import ConfigError
 from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
 from crnn_weak.labels.events import Event
@@ -326,6 +327,10 @@ def made(tmp_path_factory):
     return make_set(TINY, tmp_path_factory.mktemp("street"))
 
 
+def make_set(street, cache, **options):
+    return street.synthesized(cache).make(**options)
+
+
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -357,8 +362,6 @@ def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_left(tmp_path)
 
 
 def test_a_set_that_was_interrupted_is_completed(tmp_path, monkeypatch):
-    from crnn_weak.data import street
-
     made_clips = []
 
     def stop_after_three(path, audio, rate):
@@ -367,12 +370,12 @@ def test_a_set_that_was_interrupted_is_completed(tmp_path, monkeypatch):
         made_clips.append(path)
         write(path, audio, rate)
 
-    write = street.write_audio
+    write = synthesized.write_audio
     with monkeypatch.context() as patch:
-        patch.setattr(street, "write_audio", stop_after_three)
+        patch.setattr(synthesized, "write_audio", stop_after_three)
         with pytest.raises(KeyboardInterrupt):
             make_set(TINY, tmp_path)
-    folder = tmp_path / TINY.folder_name
+    folder = TINY.synthesized(tmp_path).folder
     assert not list(folder.glob("*.csv"))  # nobody takes it for whole
     times = {path: path.stat().st_mtime_ns for path in made_clips}
     make_set(TINY, tmp_path)
@@ -405,7 +408,7 @@ def test_the_reader_of_the_real_data_serves_the_set(made):
     for split, n_clips in (("train", 5), ("test", 3)):
         clips = dataset.clips(split)
         assert len(clips) == n_clips
-        for clip, scene in zip(clips, TINY.scenes(split), strict=True):
+        for clip, scene in zip(clips, TINY.synthesized(made.parent).plans[split].values(), strict=True):
             assert clip.clip_id == scene.clip_id
             assert clip.path is not None
             assert clip.path.name == f"Y{clip.clip_id}.flac"

@@ -10,13 +10,13 @@ import pytest
 from helpers import TINY, make_store, small_config
 
 from crnn_weak.config import AugmentationConfig, load_config
+from crnn_weak.data.splits import stratified_split
 from crnn_weak.errors import ConfigError, DataError, DependencyError, FeatureStoreError, ModelFileError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.model.archive import load_model
 from crnn_weak.run_files import RunFiles
 from crnn_weak.training.batches import StoreBatches, for_keras
 from crnn_weak.training.fit import fit_has_ended, train
-from crnn_weak.training.split import validation_split
 
 AUGMENTATION = AugmentationConfig(
     mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True
@@ -54,7 +54,7 @@ def store(tmp_path):
 def test_validation_split_is_disjoint_whole_and_stratified(fraction):
     rng = np.random.default_rng(0)
     tags = rng.random((400, 4)) < [0.5, 0.2, 0.1, 0.05]
-    training, validation = validation_split(tags, fraction, seed=1)
+    training, validation = stratified_split(tags, fraction, seed=1)
     assert sorted([*training, *validation]) == list(range(400))
     assert abs(len(validation) - fraction * 400) <= 1
     rarest = tags[:, 3]
@@ -63,28 +63,28 @@ def test_validation_split_is_disjoint_whole_and_stratified(fraction):
 
 def test_validation_split_depends_on_the_seed_alone():
     tags = np.random.default_rng(0).random((60, 3)) < 0.4
-    same = validation_split(tags, 0.2, 5)[1], validation_split(tags, 0.2, 5)[1]
+    same = stratified_split(tags, 0.2, 5)[1], stratified_split(tags, 0.2, 5)[1]
     assert (same[0] == same[1]).all()
-    assert (validation_split(tags, 0.2, 6)[1] != same[0]).any()
+    assert (stratified_split(tags, 0.2, 6)[1] != same[0]).any()
 
 
 def test_no_recording_is_on_both_sides():
     tags = np.random.default_rng(0).random((60, 3)) < 0.4
     recordings = [f"r{row % 7}" for row in range(60)]
-    training, validation = validation_split(tags, 0.3, 5, recordings)
+    training, validation = stratified_split(tags, 0.3, 5, recordings)
     assert sorted([*training, *validation]) == list(range(60))
     assert {recordings[row] for row in training}.isdisjoint(recordings[row] for row in validation)
     assert len({recordings[row] for row in validation}) == 2
     alone, together = (
-        validation_split(tags, 0.3, 5, names)[1] for names in ([str(row) for row in range(60)], ["r"] * 60)
+        stratified_split(tags, 0.3, 5, names)[1] for names in ([str(row) for row in range(60)], ["r"] * 60)
     )
     assert (alone == together).all()  # one clip each, or nothing to keep apart
-    assert (alone == validation_split(tags, 0.3, 5)[1]).all()
+    assert (alone == stratified_split(tags, 0.3, 5)[1]).all()
 
 
 def test_a_single_clip_cannot_be_split():
     with pytest.raises(DataError, match="at least 2"):
-        validation_split(np.ones((1, 2), bool), 0.1, 0)
+        stratified_split(np.ones((1, 2), bool), 0.1, 0)
 
 
 def test_batches_come_in_an_order_of_seed_and_epoch(store):
