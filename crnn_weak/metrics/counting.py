@@ -29,7 +29,11 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, nearest_names
+from crnn_weak.labels.events import Events
+from crnn_weak.labels.rolls import EventTable, event_table
 
+COUNTS = ("n_reference", "n_estimated", "n_correct")
+ERROR_COUNTS = ("n_substitutions", "n_deletions", "n_insertions")
 #: Rates of every output; of detection; of one class in detection, which has no substitutions.
 RATES = ("precision", "recall", "f_score")
 ERROR_RATES = ("error_rate", "substitution_rate", "deletion_rate", "insertion_rate")
@@ -49,6 +53,18 @@ def check_clips(reference: Iterable[str], estimated: Iterable[str]) -> tuple[str
             f"{nearest_names(foreign[0], clip_ids[:5000])} Score the two lists over the same clips."
         )
     return clip_ids
+
+
+def event_tables(
+    reference: Events, estimated: Events, classes: Sequence[str]
+) -> tuple[tuple[str, ...], EventTable, EventTable]:
+    """Return the reference's clips and both lists as arrays; refuse foreign clips and labels."""
+    clip_ids = check_clips(reference, estimated)
+    tables = [
+        event_table(events, clip_ids=clip_ids, classes=classes, where=where)
+        for events, where in ((reference, "reference"), (estimated, "estimate"))
+    ]
+    return clip_ids, tables[0], tables[1]
 
 
 def check_lengths(**seconds: float | None) -> None:
@@ -79,8 +95,7 @@ class Counts:
     @classmethod
     def concatenate(cls, parts: Sequence[Counts]) -> Counts:
         """Return the counts of all parts, clip after clip."""
-        names = ("n_reference", "n_estimated", "n_correct")
-        joined = cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        joined = cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in COUNTS))
         errors = [part.errors for part in parts if part.errors is not None]
         if not errors:
             return joined
@@ -111,10 +126,8 @@ def rates(
     }
     if errors is not None:
         substitutions, deletions, insertions = (_divide(count, n_reference) for count in errors)
-        found["error_rate"] = substitutions + deletions + insertions
-        found["substitution_rate"] = substitutions
-        found["deletion_rate"] = deletions
-        found["insertion_rate"] = insertions
+        total = substitutions + deletions + insertions
+        found |= dict(zip(ERROR_RATES, (total, substitutions, deletions, insertions), strict=True))
     return found
 
 
@@ -146,25 +159,9 @@ def plain(value: Any) -> Any:
 class Metrics:
     """Metrics of one output, as fractions.
 
-    Attributes
-    ----------
-    n_clips : int
-    n_reference, n_estimated, n_correct : int
-        Active segments, events or tags.
-    precision, recall, f_score : float
-        Micro averages.
-    n_substitutions, n_deletions, n_insertions : int or None
-        Of detection; None for tags.
-    error_rate, substitution_rate, deletion_rate, insertion_rate : float
-        Of detection; NaN for tags.
-    class_wise : dict of str to dict
-        Counts and rates of each class, by name.
-    class_average : dict of str to float
-        Mean of each rate over the classes where it is defined.
-    n_undefined : dict of str to int
-        Number of the other classes.
-    settings : dict
-        Length of the segments, or the collars.
+    `class_wise` holds counts and rates of each class by name, `class_average` the mean of each rate over the classes
+    where it is defined, `n_undefined` the number of the other classes, `settings` the length of the segments or the
+    collars. Tags have no errors: their counts are None, their rates NaN.
     """
 
     n_clips: int
@@ -190,20 +187,17 @@ class Metrics:
     def of_counts(cls, counts: Counts, classes: Sequence[str], **settings: float | bool) -> Metrics:
         """Compute the metrics of counts."""
         sums = [array.sum(axis=0) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-        names = ("n_reference", "n_estimated", "n_correct")
-        overall = {name: int(array.sum()) for name, array in zip(names, sums, strict=True)}
-        errors = None
-        if counts.errors is not None:
-            errors = tuple(int(array.sum()) for array in counts.errors)
-            overall |= dict(zip(("n_substitutions", "n_deletions", "n_insertions"), errors, strict=True))
-        found = rates(*(overall[name] for name in names), errors)
-        by_class = dict(zip(names, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)
+        overall = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
+        errors = None if counts.errors is None else tuple(int(array.sum()) for array in counts.errors)
+        found = rates(*overall.values(), errors)
+        overall |= dict(zip(ERROR_COUNTS, errors or (), strict=False))
+        overall |= {name: float(value) for name, value in found.items()}
+        by_class = dict(zip(COUNTS, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)
         rows = {
             label: {name: values[index].item() for name, values in by_class.items()}
             for index, label in enumerate(classes)
         }
-        overall_rates = {name: float(value) for name, value in found.items()}
-        return cls.of_values(counts.n_clips, overall | overall_rates, rows, **settings)
+        return cls.of_values(counts.n_clips, overall, rows, **settings)
 
     @classmethod
     def of_values(
@@ -231,6 +225,6 @@ class Metrics:
         content = dataclasses.asdict(self)
         settings = content.pop("settings")
         if not self.is_detection:
-            for name in ("n_substitutions", "n_deletions", "n_insertions", *ERROR_RATES):
+            for name in (*ERROR_COUNTS, *ERROR_RATES):
                 del content[name]
         return plain(content | settings)

@@ -20,8 +20,8 @@ import numpy as np
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import EventTable, event_table
-from crnn_weak.metrics.counting import Counts, Metrics, check_clips, check_lengths
+from crnn_weak.labels.rolls import EventTable
+from crnn_weak.metrics.counting import Counts, Metrics, check_lengths, event_tables
 from crnn_weak.metrics.sed_eval import sed_eval_matching
 
 
@@ -107,38 +107,6 @@ def _substituted(clip: np.ndarray, rows: np.ndarray, columns: np.ndarray, same: 
     return paired
 
 
-def event_counts(
-    reference: EventTable,
-    estimated: EventTable,
-    *,
-    n_clips: int,
-    n_classes: int,
-    collar_seconds: float = 0.2,
-    offset_fraction: float = 0.5,
-    onset_only: bool = False,
-) -> Counts:
-    """Count the events of two tables; see `event_metrics` for the parameters."""
-    check_lengths(collar_seconds=collar_seconds)
-    if not 0 <= offset_fraction <= 1:
-        raise DataError(f"offset_fraction = {offset_fraction!r}: expected a share in [0, 1].")
-    rows, columns = _near_pairs(reference, estimated, collar_seconds, offset_fraction, onset_only)
-    same = reference.label[rows] == estimated.label[columns]
-    matched, _ = _maximum_matching(rows[same], columns[same])
-    substituted = np.array(_substituted(reference.clip, rows, columns, same), dtype=np.int64)
-
-    def per_class(clip: np.ndarray, label: np.ndarray) -> np.ndarray:
-        flat = np.bincount(clip * n_classes + label, minlength=n_clips * n_classes)
-        return flat.reshape(n_clips, n_classes)
-
-    n_reference = per_class(reference.clip, reference.label)
-    n_estimated = per_class(estimated.clip, estimated.label)
-    n_correct = per_class(reference.clip[matched], reference.label[matched])
-    substitutions = np.bincount(reference.clip[substituted], minlength=n_clips)
-    n_paired = n_correct.sum(axis=1) + substitutions
-    deletions, insertions = n_reference.sum(axis=1) - n_paired, n_estimated.sum(axis=1) - n_paired
-    return Counts(n_reference, n_estimated, n_correct, (substitutions, deletions, insertions))
-
-
 def count_events(
     reference: Events,
     estimated: Events,
@@ -149,19 +117,26 @@ def count_events(
     onset_only: bool = False,
 ) -> Counts:
     """Count the events of two event lists; see `event_metrics` for the parameters."""
-    clip_ids = check_clips(reference, estimated)
-    tables = [
-        event_table(events, clip_ids=clip_ids, classes=classes, where=where)
-        for events, where in ((reference, "reference"), (estimated, "estimate"))
-    ]
-    return event_counts(
-        *tables,
-        n_clips=len(clip_ids),
-        n_classes=len(classes),
-        collar_seconds=collar_seconds,
-        offset_fraction=offset_fraction,
-        onset_only=onset_only,
-    )
+    check_lengths(collar_seconds=collar_seconds)
+    if not 0 <= offset_fraction <= 1:
+        raise DataError(f"offset_fraction = {offset_fraction!r}: expected a share in [0, 1].")
+    clip_ids, true, found = event_tables(reference, estimated, classes)
+    rows, columns = _near_pairs(true, found, collar_seconds, offset_fraction, onset_only)
+    same = true.label[rows] == found.label[columns]
+    matched, _ = _maximum_matching(rows[same], columns[same])
+    substituted = np.array(_substituted(true.clip, rows, columns, same), dtype=np.int64)
+    n_clips, n_classes = len(clip_ids), len(classes)
+
+    def per_class(clip: np.ndarray, label: np.ndarray) -> np.ndarray:
+        flat = np.bincount(clip * n_classes + label, minlength=n_clips * n_classes)
+        return flat.reshape(n_clips, n_classes)
+
+    n_reference, n_estimated = per_class(true.clip, true.label), per_class(found.clip, found.label)
+    n_correct = per_class(true.clip[matched], true.label[matched])
+    substitutions = np.bincount(true.clip[substituted], minlength=n_clips)
+    n_paired = n_correct.sum(axis=1) + substitutions
+    deletions, insertions = n_reference.sum(axis=1) - n_paired, n_estimated.sum(axis=1) - n_paired
+    return Counts(n_reference, n_estimated, n_correct, (substitutions, deletions, insertions))
 
 
 def event_metrics(

@@ -1,10 +1,7 @@
 """Metrics that need no threshold: average precision, and PSDS through the optional extra ``psds``.
 
-Average precision is scikit-learn's, per class, on clips (weak scores against tags) and on segments (the highest
-strong score of a segment against the reference's activity). A class that the reference lacks has no value
-(scikit-learn: 0 and a warning); the mean skips it, and `n_undefined` counts it. PSDS is that of `sed_scores_eval`,
-exact over all thresholds, in the two settings of DCASE 2021 and later: PSDS1 rewards exact times, PSDS2 the right
-class.
+Average precision is scikit-learn's. PSDS is that of `sed_scores_eval`, exact over all thresholds, in the two settings
+of DCASE 2021 and later: PSDS1 rewards exact times, PSDS2 the right class.
 
 References: Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020;
 Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
@@ -13,7 +10,7 @@ Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,8 +20,6 @@ from crnn_weak import timing
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.metrics.counting import plain
-
-__all__ = ["PSDS_SETTINGS", "AveragePrecision", "average_precision", "psds"]
 
 PSDS_SETTINGS: dict[str, dict[str, float | None]] = {
     "psds1": {
@@ -46,22 +41,15 @@ class AveragePrecision:
     n_undefined: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; what is undefined is None."""
+        """Return plain values for JSON; undefined values are None."""
         return plain(asdict(self))
 
 
 def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> AveragePrecision:
     """Return the average precision of every class.
 
-    Parameters
-    ----------
-    reference : np.ndarray of bool, shape (n, n_classes)
-        Clips, or clips times segments.
-    scores : np.ndarray of float, shape (n, n_classes)
-    classes : sequence of str, length n_classes
+    `reference` (bool) and `scores` have shape (n, n_classes); the rows are clips, or the segments of all clips.
 
-    Examples
-    --------
     >>> average_precision(np.array([[1], [0]], bool), np.array([[0.9], [0.1]]), classes=["Car"]).mean
     1.0
     """
@@ -82,7 +70,10 @@ def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Seq
 
 
 def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:
-    """Return onset, offset and label of what sounds: overlapping events of one label as one, cut at the clip's end."""
+    """Return onset, offset and label: overlapping events of one label as one, cut at the clip's end.
+
+    Zero-length rows are dropped, since they cannot be intersected.
+    """
     merged: list[tuple[float, float, str]] = []
     for event in sorted(events, key=lambda event: (event.label, event.onset)):
         onset, offset = event.onset, min(event.offset, length)
@@ -95,41 +86,19 @@ def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, 
 
 
 def psds(
-    strong: np.ndarray,
-    events: Events,
-    *,
-    clip_ids: Sequence[str],
-    classes: Sequence[str],
-    hop_seconds: float,
-    durations: Mapping[str, float] | None = None,
+    strong: np.ndarray, events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], hop_seconds: float
 ) -> dict[str, float]:
-    """Return PSDS1 and PSDS2 through `sed_scores_eval`.
+    """Return PSDS1 and PSDS2 of frame scores of shape (n_clips, n_frames, n_classes).
 
-    Parameters
-    ----------
-    strong : np.ndarray of float, shape (n_clips, n_frames, n_classes)
-    events : mapping of clip id to sequence of Event
-        Zero-length rows are skipped because they cannot be intersected; overlapping events of one label are joined.
-    clip_ids, classes : sequence of str
-    hop_seconds : float
-    durations : mapping of clip id to seconds, optional
-        That of the scores by default.
-
-    Raises
-    ------
-    DependencyError
-        `sed_scores_eval` is not installed.
-    DataError
-        A class occurs in no reference event; PSDS is not defined then.
+    PSDS is not defined, and refused, where a class occurs in no reference event.
     """
     try:
         from sed_scores_eval import intersection_based
         from sed_scores_eval.base_modules.scores import create_score_dataframe
     except ImportError as error:
         raise DependencyError(f"PSDS needs sed_scores_eval ({error}): pip install 'crnn-weak[psds]'.") from None
-    length = strong.shape[1] * hop_seconds
-    lengths = {clip: float((durations or {}).get(clip, length)) for clip in clip_ids}
-    reference = {clip: _merged(events[clip], lengths[clip]) for clip in clip_ids}
+    length = float(strong.shape[1] * hop_seconds)
+    reference = {clip: _merged(events[clip], length) for clip in clip_ids}
     absent = set(classes) - {label for rows in reference.values() for _, _, label in rows}
     if absent:
         raise DataError(
@@ -137,20 +106,15 @@ def psds(
             f"({len(absent)} of {len(classes)} classes). Score clips that hold every class."
         )
     times = timing.frame_times(strong.shape[1], hop_seconds)
-    frames = {
+    scores = {
         clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
         for row, clip in enumerate(clip_ids)
     }
-    return {
-        name: float(
-            intersection_based.psds(
-                scores=frames,
-                ground_truth=reference,
-                audio_durations=lengths,
-                max_efpr=100.0,
-                unit_of_time="hour",
-                **settings,
-            )[0]
-        )
-        for name, settings in PSDS_SETTINGS.items()
+    options = {
+        "scores": scores,
+        "ground_truth": reference,
+        "audio_durations": dict.fromkeys(clip_ids, length),
+        "max_efpr": 100.0,
+        "unit_of_time": "hour",
     }
+    return {name: float(intersection_based.psds(**options, **settings)[0]) for name, settings in PSDS_SETTINGS.items()}

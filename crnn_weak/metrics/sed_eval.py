@@ -20,8 +20,17 @@ import numpy as np
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import event_table, n_segments
-from crnn_weak.metrics.counting import CLASS_ERROR_RATES, ERROR_RATES, RATES, Metrics, check_clips, check_lengths
+from crnn_weak.labels.rolls import n_segments
+from crnn_weak.metrics.counting import (
+    CLASS_ERROR_RATES,
+    COUNTS,
+    ERROR_COUNTS,
+    ERROR_RATES,
+    RATES,
+    Metrics,
+    check_lengths,
+    event_tables,
+)
 from crnn_weak.metrics.tagging import Tags, tag_arrays
 
 
@@ -75,12 +84,11 @@ def reported_metrics(
 
 def _row(counts: Sequence[Any], rates: Mapping[str, Any]) -> dict[str, float]:
     """Return counts of reference, estimate and correct with a library's rates, corrected where these are 0/0."""
-    n_reference, n_estimated, n_correct = map(int, counts)
-    row: dict[str, float] = {"n_reference": n_reference, "n_estimated": n_estimated, "n_correct": n_correct}
+    row: dict[str, float] = dict(zip(COUNTS, map(int, counts), strict=True))
     row |= {name: float(rate) for name, rate in rates.items()}
-    if n_reference == 0:
-        row |= dict.fromkeys(rates, math.nan) | {"precision": 0.0 if n_estimated else math.nan}
-    elif n_estimated == 0:
+    if row["n_reference"] == 0:
+        row |= dict.fromkeys(rates, math.nan) | {"precision": 0.0 if row["n_estimated"] else math.nan}
+    elif row["n_estimated"] == 0:
         row |= {"precision": 0.0, "f_score": 0.0}
     return row
 
@@ -125,19 +133,14 @@ def sed_eval_matching(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray
 
 
 def _codes(classes: Sequence[str]) -> dict[str, str]:
-    return {label: f"class {index}" for index, label in enumerate(classes)}
-
-
-def _code_list(classes: Sequence[str]) -> list[str]:
-    return list(_codes(classes).values()) or ["no class"]  # sed_eval needs one
+    """Return the name of each class for sed_eval, which needs one at least."""
+    return {label: f"class {index}" for index, label in enumerate(classes or ("no class",))}
 
 
 def _evaluate(metrics: Any, reference: Events, estimated: Events, classes: Sequence[str], **settings: Any) -> int:
     """Score every clip of the reference with a sed_eval object; return the number of clips."""
     _, dcase_util = _modules()
-    clip_ids = check_clips(reference, estimated)
-    for events, where in ((reference, "reference"), (estimated, "estimate")):
-        event_table(events, clip_ids=clip_ids, classes=classes, where=where)  # refuses labels that are not in classes
+    clip_ids, _, _ = event_tables(reference, estimated, classes)
     codes = _codes(classes)
 
     def container(events: Events, clip_id: str) -> Any:
@@ -154,10 +157,13 @@ def _evaluate(metrics: Any, reference: Events, estimated: Events, classes: Seque
     return len(clip_ids)
 
 
-def _detection_row(counts: Mapping[str, Any], f_score: Mapping[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row from sed_eval's counts, F and error rates; `errors` are under our names."""
+def _detection_row(
+    counts: Mapping[str, Any], f_score: Mapping[str, Any], errors: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, float]:
+    """Return one row from sed_eval's counts, F and error rates; `names` are those of the error rates to take."""
     rates = {"precision": f_score["precision"], "recall": f_score["recall"], "f_score": f_score["f_measure"]}
-    return _row([counts[name] for name in ("Nref", "Nsys", "Ntp")], rates | dict(errors))
+    rates |= {name: errors[name] for name in names}
+    return _row([counts[name] for name in ("Nref", "Nsys", "Ntp")], rates)
 
 
 def _detection_metrics(
@@ -166,20 +172,18 @@ def _detection_metrics(
     """Return the metrics of a sed_eval object; `errors` are its names of the counts of S, D and I."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rates = scored.overall_error_rate()
-        overall = _detection_row(
-            scored.overall, scored.overall_f_measure(), {name: rates[name] for name in ERROR_RATES}
-        )
-        rows = {}
-        for label, code in _codes(classes).items():
-            rates = scored.class_wise_error_rate(code)
-            rows[label] = _detection_row(
+        overall = _detection_row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate(), ERROR_RATES)
+        rows = {
+            label: _detection_row(
                 scored.class_wise[code],
                 scored.class_wise_f_measure(code),
-                {name: rates[name] for name in CLASS_ERROR_RATES},
+                scored.class_wise_error_rate(code),
+                CLASS_ERROR_RATES,
             )
-    for ours, theirs in zip(("n_substitutions", "n_deletions", "n_insertions"), errors, strict=True):
-        overall[ours] = int(scored.overall[theirs])
+            for label, code in _codes(classes).items()
+            if classes
+        }
+    overall |= {ours: int(scored.overall[theirs]) for ours, theirs in zip(ERROR_COUNTS, errors, strict=True)}
     return Metrics.of_values(n_clips, overall, rows, **settings)
 
 
@@ -194,7 +198,9 @@ def reported_segment_metrics(
     """Score event lists on segments with sed_eval; see `crnn_weak.metrics.segment.segment_metrics`."""
     check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
     sed_eval, _ = _modules()
-    scored = sed_eval.sound_event.SegmentBasedMetrics(_code_list(classes), time_resolution=float(segment_seconds))
+    scored = sed_eval.sound_event.SegmentBasedMetrics(
+        list(_codes(classes).values()), time_resolution=float(segment_seconds)
+    )
     length = {} if clip_seconds is None else {"evaluated_length_seconds": clip_seconds}
     ends = (event.offset for events in (reference, estimated) for rows in events.values() for event in rows)
     n_segments(max(ends, default=0.0) if clip_seconds is None else clip_seconds, segment_seconds)  # refuses too many
@@ -215,7 +221,7 @@ def reported_event_metrics(
     check_lengths(collar_seconds=collar_seconds)
     sed_eval, _ = _modules()
     scored = sed_eval.sound_event.EventBasedMetrics(
-        _code_list(classes),
+        list(_codes(classes).values()),
         evaluate_offset=not onset_only,
         t_collar=float(collar_seconds),
         percentage_of_length=float(offset_fraction),

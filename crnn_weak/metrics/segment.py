@@ -14,8 +14,8 @@ import numpy as np
 
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_roll
-from crnn_weak.metrics.counting import Counts, Metrics, check_clips, check_lengths
+from crnn_weak.labels.rolls import EventTable, n_segments, table_roll
+from crnn_weak.metrics.counting import Counts, Metrics, check_lengths, event_tables
 
 # Values of the rolls in memory at a time: long recordings are counted in blocks of clips.
 _BLOCK = 50_000_000
@@ -61,11 +61,7 @@ def count_segments(
 ) -> Counts:
     """Count the segments of two event lists; see `segment_metrics` for the parameters."""
     check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
-    clip_ids = check_clips(reference, estimated)
-    tables = [
-        event_table(events, clip_ids=clip_ids, classes=classes, where=where)
-        for events, where in ((reference, "reference"), (estimated, "estimate"))
-    ]
+    clip_ids, *tables = event_tables(reference, estimated, classes)
     length = max(float(table.offset.max(initial=0.0)) for table in tables) if clip_seconds is None else clip_seconds
     shape = {"n_segments": n_segments(length, segment_seconds), "n_classes": len(classes)}
     block = max(1, _BLOCK // max(1, shape["n_segments"] * len(classes)))
