@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street-main-job" / "table.csv"
+RESULTS = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street-10-epochs" / "table.csv"
 _COLUMNS = (("tagging_f_score", ".1f"), ("segment_error_rate", ".2f"), ("segment_f_score", ".1f"))
 
 

@@ -45,6 +45,10 @@ def square(number: int) -> tuple[int, str]:
     return number * number, os.environ["OMP_NUM_THREADS"]
 
 
+def leave_a_file(path: Path) -> None:
+    path.touch()
+
+
 def sleep(folder: str) -> None:
     (Path(folder) / f"pid-{os.getpid()}").touch()
     time.sleep(300)

@@ -1,4 +1,4 @@
-"""The main job, small: clips, features, two settings, table, figure; killed and started again."""
+"""The default grid, small: clips, features, two settings, table, figure; killed and started again."""
 
 import csv
 import json

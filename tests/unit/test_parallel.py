@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import helpers_tasks as tasks
@@ -57,6 +58,14 @@ class TestProcesses:
     def test_a_task_that_kills_every_worker_is_named(self, tmp_path):
         with pytest.raises(RunError, match="ended without an answer, 3 times"):
             list(run_tasks(tasks.slow, _slow_tasks(tmp_path, 1, n_kills=9), jobs=1))
+
+    def test_workers_wait_while_nobody_takes_their_results(self, tmp_path):
+        """A store is written by one process: where writing is slower than computing, nothing piles up."""
+        results = run_tasks(tasks.leave_a_file, [tmp_path / str(number) for number in range(60)], jobs=2)
+        next(results)
+        time.sleep(0.5)
+        assert len(list(tmp_path.iterdir())) <= 8  # three for each of the two, and those that were taken
+        results.close()
 
     @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
