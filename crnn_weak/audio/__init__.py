@@ -1,14 +1,13 @@
 """Audio files: find them, read them to their end as mono at one rate, write them."""
 
 from crnn_weak.audio.files import AUDIO_SUFFIXES, audio_files, index_audio, write_audio
-from crnn_weak.audio.reader import STDIN, AudioBlocks, AudioHeader, Resampler, load_clip, read_header
+from crnn_weak.audio.reader import STDIN, AudioBlocks, AudioHeader, load_clip, read_header
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "STDIN",
     "AudioBlocks",
     "AudioHeader",
-    "Resampler",
     "audio_files",
     "index_audio",
     "load_clip",

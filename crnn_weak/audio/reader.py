@@ -276,24 +276,6 @@ def load_clip(
 # --- recordings of any length ----------------------------------------------------------------------------------------
 
 
-class Resampler:
-    """Change the rate of a mono stream block by block; the result is that of resampling the whole."""
-
-    def __init__(self, from_hz: int, to_hz: int) -> None:
-        self._stream = None
-        if from_hz != to_hz:
-            import soxr  # costs time to load and is needed only here
-
-            self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
-
-    def __call__(self, audio: np.ndarray, *, last: bool = False) -> np.ndarray:
-        """Return the samples, shape (n_samples,), that are ready; with `last`, all that remain."""
-        if self._stream is None:
-            return audio
-        resampled: np.ndarray = self._stream.resample_chunk(np.ascontiguousarray(audio, np.float32), last=last)
-        return resampled
-
-
 @dataclass
 class AudioBlocks:
     """The samples of one recording: iterate once, for float32 blocks of shape (n_samples,) at `sample_rate_hz`.
@@ -322,18 +304,26 @@ class AudioBlocks:
             self.warnings += [source.warning] if source.warning else []
 
     def _resampled(self, blocks: Iterable[np.ndarray], rate: int, where: str) -> Iterator[np.ndarray]:
-        resample, health, n_read = Resampler(rate, self.sample_rate_hz), _Health(), 0
+        stream = None
+        if rate != self.sample_rate_hz:
+            import soxr  # costs time to load
+
+            # The filter keeps its state from block to block, so the result is that of resampling the whole.
+            stream = soxr.ResampleStream(rate, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
+        health, n_read = _Health(), 0
         for block in blocks:
             mono = _mono(block)
             health.add(block, mono)
             n_read += len(block)
             self.duration_seconds = n_read / rate
-            resampled = resample(mono)
-            if resampled.size:
-                yield resampled
+            ready = mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono))
+            if ready.size:
+                yield ready
         if not n_read:
             raise DataError(f"{where}: the recording holds no samples.")
-        rest = resample(np.zeros(0, np.float32), last=True)
+        rest = np.zeros(0, np.float32)
+        if stream is not None:
+            rest = stream.resample_chunk(rest, last=True)
         if rest.size:
             yield rest
         self.warnings += health.warnings()

@@ -78,7 +78,7 @@ def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRe
     audio = {name: found[0] for name, found in paths.items()}
     n_found = sum(recording.name in audio for recording in wanted)
     if not n_found:
-        there = f"there is {next(iter(audio.values())).name}" if audio else "there is no audio file"
+        there = f"the folder has {next(iter(audio.values())).name}" if audio else "the folder has no audio file"
         raise DataError(f"{root}: none of the {len(wanted)} listed recordings, e.g. {wanted[0].name!r}; {there}.")
     if n_found < len(wanted):
         logger.warning("%s: %d of %d listed recordings found.", root, n_found, len(wanted))

@@ -217,7 +217,7 @@ def test_missing_recordings_are_listed_without_a_file(own, caplog):
         ("", None, r"metadata.tsv: lists no recording"),
         ("filename\tlabels\n", None, r"metadata.tsv: lists no recording"),
         ("filename\tlabel\na.flac\t\nb.flac\t\n", None, "no clip has a label"),
-        ("x.wav\tdog\ny.wav\tcat\n", None, "none of the 2 listed recordings, e.g. 'x'; there is a.flac"),
+        ("x.wav\tdog\ny.wav\tcat\n", None, "none of the 2 listed recordings, e.g. 'x'; the folder has a.flac"),
         ("a.flac\tdog\n", None, "one recording only"),
         ("file,labels\na.flac,dog,cat\n", None, "metadata.tsv, line 2: 3 columns"),
         ("file,label,split\na.flac,dog,trian\n", None, "line 2: split 'trian' is not known. Did you mean 'train'"),
