@@ -16,8 +16,7 @@ _EPILOG = """examples:
   crnn-weak export runs/train/street-quick-max_dense --format tflite
   crnn-weak export --format saved_model --out starter
 
-Beside the model, OUT.json has what is needed to feed it and to read its outputs: classes, the settings of the log mel
-energies, thresholds. docs/export.md shows how."""
+OUT.json describes the model: classes, settings of the log mel energies, thresholds. docs/export.md shows its use."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="run folder or model file (default: starter model)")
     parser.add_argument("--format", choices=_FORMATS, default="saved_model", help="default: saved_model")
     parser.add_argument("--out", metavar="PATH", help="default: the model's name with the format's suffix")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an exported model")
     parser.epilog = _EPILOG
 
 
@@ -40,11 +39,17 @@ def run(args: argparse.Namespace) -> int:
 
     source = model_file(args.model)
     suffix = FORMATS[args.format].suffix
-    out = Path(args.out) if args.out else Path(f"{_name(source)}{suffix or '_saved_model'}")
+    # The file's name, or the run folder's for ``best.keras``.
+    name = source.resolve().parent.name if source.stem in ("best", "last") else source.stem
+    out = Path(args.out or f"{name}{suffix or '_saved_model'}")
     if suffix and out.suffix != suffix:
         raise ConfigError(f"--out {out}: expected a name that ends with {suffix}.")
     description = out.absolute().with_name(f"{out.absolute().name}.json")
-    _check_free(out, description, args.overwrite)
+    if out.is_dir() and not (out / "saved_model.pb").is_file():
+        raise DataError(f"{out}: exists, a folder without saved_model.pb. Choose another --out.")
+    existing = [path for path in (out, description) if path.exists() or path.is_symlink()]
+    if existing and not args.overwrite:
+        raise DataError(f"{existing[0]}: exists. Give --overwrite or another --out.")
     check_export(args.format)
     detector = load(args.model)
     export_model(detector.model, detector.scaler, out, args.format)
@@ -52,19 +57,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{out}: input (windows, {detector.features.n_frames} frames, {detector.features.n_mels} mel bands)")
     print(f"{description}: classes, features, thresholds")
     return 0
-
-
-def _check_free(out: Path, description: Path, overwrite: bool) -> None:
-    if out.is_dir() and not (out / "saved_model.pb").is_file():
-        raise DataError(f"{out}: exists already, a folder without saved_model.pb. Choose another --out.")
-    taken = next((path for path in (out, description) if path.exists() or path.is_symlink()), None)
-    if taken is not None and not overwrite:
-        raise DataError(f"{taken} exists already. Give --overwrite or another --out.")
-
-
-def _name(model: Path) -> str:
-    """Return a name for the exported model: the file's, or the run folder's for ``best.keras``."""
-    return model.resolve().parent.name if model.stem in ("best", "last") else model.stem
 
 
 def _description(detector: Detector, kind: str) -> dict[str, Any]:

@@ -9,29 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
+
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
 
 # Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
 _STD_FLOOR = 1e-3
 # Rows per read: 64 clips of the paper's size are 5 MB.
 _BLOCK = 64
-
-
-class _Rows(Protocol):
-    """The part of a feature store that the fit needs."""
-
-    @property
-    def features(self) -> FeatureConfig: ...
-    @property
-    def durations(self) -> np.ndarray: ...
-    def __len__(self) -> int: ...
-    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +47,8 @@ class Scaler:
             isinstance(other, Scaler) and np.array_equal(self.mean, other.mean) and np.array_equal(self.std, other.std)
         )
 
-    def __hash__(self) -> int:
-        return hash((self.mean.tobytes(), self.std.tobytes()))
-
     @classmethod
-    def fit(cls, store: _Rows, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
+    def fit(cls, store: FeatureStore, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
         """Fit on some rows of a feature store, by default all, reading a block at a time."""
         # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))

@@ -29,13 +29,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 
 from crnn_weak.config import AugmentationConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import augment, balanced_order
 
@@ -108,13 +109,6 @@ def targets(clips: Clips, settings: TargetConfig | None = None) -> dict[str, np.
     return {"strong": STRONG_TARGETS[settings.strong](clips, settings), "weak": clips.tags}
 
 
-class _Store(Protocol):
-    @property
-    def tags(self) -> np.ndarray: ...
-
-    def read(self, rows: np.ndarray) -> np.ndarray: ...
-
-
 class StoreBatches(keras.utils.PyDataset):
     """Features and targets of some rows of a store, batch by batch.
 
@@ -126,7 +120,7 @@ class StoreBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        store: _Store,
+        store: FeatureStore,
         rows: np.ndarray,
         scaler: Scaler,
         *,

@@ -202,7 +202,7 @@ def test_an_onnx_model_gives_the_same_scores(capsys, tmp_path, detector, log_mel
     [
         (["nowhere"], "nowhere: no such model"),
         (["--format", "tflite", "--out", "model.bin"], "ends with .tflite"),
-        (["--out", "."], "exists already"),
+        (["--out", "."], "exists, a folder"),
         (["--out", ".", "--overwrite"], "a folder without saved_model.pb"),  # never a folder of other things
     ],
 )

@@ -13,11 +13,9 @@ from crnn_weak.features.log_mel import LogMelExtractor, log_mel
 PAPER = PRESETS["paper"].features
 
 
-def test_the_papers_clip_has_500_frames_of_40_bands():
-    assert log_mel(np.zeros(441_000, np.float32), PAPER).shape == (500, 40)
-
-
-@pytest.mark.parametrize(("n_samples", "n_frames"), [(882 * 7, 7), (882 * 7 + 440, 7), (882 * 7 + 442, 8), (500, 1)])
+@pytest.mark.parametrize(
+    ("n_samples", "n_frames"), [(441_000, 500), (882 * 7, 7), (882 * 7 + 440, 7), (882 * 7 + 442, 8), (500, 1)]
+)
 def test_frames_are_the_rounded_quotient(n_samples, n_frames):
     assert log_mel(np.zeros(n_samples, np.float32), PAPER).shape == (n_frames, 40)
 
@@ -105,13 +103,12 @@ def test_an_empty_band_is_the_floor():
     np.testing.assert_allclose(got[:, empty], np.log(config.log_floor), rtol=1e-6)
 
 
-def test_bad_audio_is_refused():
-    with pytest.raises(DataError, match=r"received \(2, 100\)"):
-        log_mel(np.zeros((2, 100), np.float32), PAPER)
-    with pytest.raises(DataError, match="less than half a frame"):
-        log_mel(np.zeros(440, np.float32), PAPER)
-    with pytest.raises(DataError, match="0 samples"):
-        log_mel(np.zeros(0, np.float32), PAPER)
+@pytest.mark.parametrize(
+    ("shape", "message"), [((2, 100), r"received \(2, 100\)"), (440, "less than half a frame"), (0, "0 samples")]
+)
+def test_bad_audio_is_refused(shape, message):
+    with pytest.raises(DataError, match=message):
+        log_mel(np.zeros(shape, np.float32), PAPER)
 
 
 def test_pickles_and_threads_give_the_same():

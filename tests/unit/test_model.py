@@ -187,8 +187,9 @@ def test_misspelled_outputs_and_weights_are_refused():
     with pytest.raises(TypeError, match="strnog"):
         LossWeights(strnog=1.0, weak=0.0)
     inputs = keras.Input((3,))
+    outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("strnog", "weak")]
     with pytest.raises(ConfigError, match=r"strnog.*'strong' and 'weak'"):
-        compile_model(keras.Model(inputs, {"strnog": inputs, "weak": inputs}), LossWeights())
+        compile_model(keras.Model(inputs, outputs), LossWeights())
 
 
 def test_the_first_step_is_traced_once():
