@@ -10,6 +10,7 @@ import numpy as np
 from crnn_weak import paper
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLORS, integer_axis, new_figure, short_name, style
+from crnn_weak.metrics.summary import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,10 +24,10 @@ History = Mapping[str, Sequence[float]]
 
 # --- loss weights ------------------------------------------------------------------------------------------------
 
-_SERIES = {  # attribute of `paper.PaperRow` -> place in the results, scale, axes, color, marker, name
-    "segment_f": ("segment", "f_score", 100.0, 0, "strong", "o", "detection F"),
-    "tagging_f": ("tagging", "f_score", 100.0, 0, "weak", "s", "tagging F"),
-    "error_rate": ("segment", "error_rate", 1.0, 1, "strong", "D", "error rate"),
+_SERIES = {  # attribute of `paper.PaperRow` -> axes, color, marker
+    "segment_f": (0, "strong", "o"),
+    "tagging_f": (0, "weak", "s"),
+    "error_rate": (1, "strong", "D"),
 }
 
 
@@ -46,20 +47,20 @@ def plot_loss_weights(table: ResultsTable, *, axes: Sequence[Axes]) -> dict[str,
     place = _places({*table.settings, *((row.strong, row.weak) for row in paper.RESULTS)})
     drawn: dict[str, Any] = {}
     with style():
-        for name, (output, metric, scale, panel, color, marker, label) in _SERIES.items():
-            ax = axes[panel]
+        for name, (panel, color, marker) in _SERIES.items():
+            ax, metric = axes[panel], next(metric for metric in METRICS if metric.published == name)
             look: dict[str, Any] = {"color": COLORS[color], "marker": marker}
             published = [getattr(row, name) for row in paper.RESULTS]
             ax.plot(
-                [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{label}, paper",
+                [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{metric.heading}, paper",
                 markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
             )  # fmt: skip
-            values = {place[setting]: table.values(setting, output, metric) for setting in table.settings}
+            values = {place[setting]: table.values(setting, metric.output, metric.name) for setting in table.settings}
             points = [(x, float(np.mean(seeds)), _deviation(seeds)) for x, seeds in values.items() if seeds]
             if points:
-                x, mean, spread = np.array(points).T
+                x, mean, spread = np.array(points).T * [[1], [metric.scale], [metric.scale]]
                 drawn[name] = ax.errorbar(
-                    x, scale * mean, yerr=scale * spread if spread.any() else None, label=f"{label}, here",
+                    x, mean, yerr=spread if spread.any() else None, label=f"{metric.heading}, here",
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
                 )  # fmt: skip
         for ax in axes:

@@ -25,8 +25,7 @@ from crnn_weak.metrics.sed_eval import (
 from crnn_weak.metrics.segment import count_segments
 from crnn_weak.metrics.tagging import count_tags
 
-#: Names of outputs and of rates, in titles.
-OUTPUTS = {"tagging": "tagging", "segment": "detection", "event": "event-based"}
+#: Names of rates, in texts.
 LABELS = {
     "f_score": "F-score",
     "precision": "precision",
@@ -54,16 +53,6 @@ class Metric(NamedTuple):
     def key(self) -> str:
         """Output and name in one text, as in ``baselines.json``."""
         return f"{self.output}/{self.name}"
-
-    @property
-    def title(self) -> str:
-        """The name in full: "tagging F-score", "detection error rate"."""
-        return f"{OUTPUTS[self.output]} {LABELS[self.name]}"
-
-    @property
-    def unit(self) -> str:
-        """Percent sign; nothing for a ratio."""
-        return "%" if self.scale == 100 else ""
 
     @property
     def best(self) -> Callable[[Iterable[float]], float]:
@@ -112,10 +101,18 @@ class Part:
     metrics: Metrics
     intervals: Intervals | None = None
 
-    def format(self, name: str, value: float) -> str:
-        """Return one rate as text, with one digit more than in a grid's table."""
+    def rows(self) -> list[tuple[str, Mapping[str, float], Mapping[str, Interval]]]:
+        """Return label, values and intervals: overall (no label), class average, every class."""
         output = "segment" if self.metrics.is_detection else "tagging"
-        return find_metric(output, name).format(value, more_digits=1)
+        overall = {metric.name: getattr(self.metrics, metric.name) for metric in METRICS if metric.output == output}
+        spans = self.intervals
+        rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [
+            ("", overall, spans.overall if spans else {}),
+            ("class average", self.metrics.class_average, spans.class_average if spans else {}),
+        ]
+        for label, values in self.metrics.class_wise.items():
+            rows.append((label, values, spans.class_wise.get(label, {}) if spans else {}))
+        return rows
 
 
 @dataclass(frozen=True)
@@ -140,27 +137,29 @@ class Evaluation:
             if part.intervals is not None:
                 content[part.name]["intervals"] = part.intervals.to_dict()
         if self.average_precisions:
-            content["average_precision"] = {name: ap.to_dict() for name, ap in self.average_precisions.items()}
+            content["average_precision"] = {name: found.to_dict() for name, found in self.average_precisions.items()}
         if self.psds:
             content["psds"] = plain(dict(self.psds))
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self, *, class_wise: bool = False) -> str:
         """Return one line for each value and its interval as CSV; undefined values are empty."""
+        missing = Interval(math.nan, math.nan)
+        rows: list[tuple[str, str, str, float, Interval]] = []
+        for part in self.parts:
+            for label, values, spans in part.rows():
+                rows += [(part.name, label, name, value, spans.get(name, missing)) for name, value in values.items()]
+        for title, found in self.average_precisions.items():
+            for label, value in {"": found.mean, **found.class_wise}.items():
+                rows.append((title, label, "average_precision", value, missing))
+        rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["output", "label", "metric", "value", "low", "high"])
-        for part in self.parts:
-            for label, values, intervals in _rows(part):
-                if class_wise or label in ("", "class average"):
-                    for name, value in values.items():
-                        span = intervals.get(name, Interval(math.nan, math.nan))
-                        writer.writerow([part.name, label, name, *_numbers(value, span.low, span.high)])
-        for title, found in self.average_precisions.items():
-            for label, value in {"": found.mean, **(found.class_wise if class_wise else {})}.items():
-                writer.writerow([title, label, "average_precision", *_numbers(value), "", ""])
-        for name, value in self.psds.items():
-            writer.writerow(["psds", "", name, *_numbers(value), "", ""])
+        for output, label, metric, value, span in rows:
+            if class_wise or label in ("", "class average"):
+                numbers = ["" if math.isnan(number) else f"{number:.10g}" for number in (value, span.low, span.high)]
+                writer.writerow([output, label, metric, *numbers])
         return text.getvalue()
 
     def to_text(self, *, class_wise: bool = False) -> str:
@@ -172,62 +171,48 @@ class Evaluation:
             lines += ["", part.title, *_overall_lines(part)]
             if class_wise:
                 lines += ["", *_class_table(part)]
-        percent = find_metric("tagging", "f_score")
         for title, found in self.average_precisions.items():
             undefined = f" ({found.n_undefined} classes undefined)" if found.n_undefined else ""
             lines += ["", f"average precision (scikit-learn), {title}"]
-            lines.append(f"  mean {percent.format(found.mean, more_digits=1)}{undefined}")
-            lines.append(f"  all pairs {percent.format(found.micro, more_digits=1)}")
+            lines += [
+                f"  mean {_text('f_score', found.mean)}{undefined}",
+                f"  all pairs {_text('f_score', found.micro)}",
+            ]
             if class_wise:
                 name_width = max(map(len, found.class_wise), default=0)
                 for label, value in found.class_wise.items():
-                    lines.append(f"    {label:<{name_width}}  {percent.format(value, more_digits=1):>6}")
+                    lines.append(f"    {label:<{name_width}}  {_text('f_score', value):>6}")
         if self.psds:
             values = "   ".join(f"{name.upper()} {value:.4f}" for name, value in self.psds.items())
             lines += ["", "PSDS (sed_scores_eval)", f"  {values}"]
         return "\n".join(lines) + "\n"
 
 
-def _numbers(*values: float) -> list[str]:
-    return ["" if math.isnan(value) else f"{value:.10g}" for value in values]
-
-
-def _overall(part: Part) -> dict[str, float]:
-    """Return the overall rates by name."""
-    output = "segment" if part.metrics.is_detection else "tagging"
-    return {metric.name: getattr(part.metrics, metric.name) for metric in METRICS if metric.output == output}
-
-
-def _rows(part: Part) -> list[tuple[str, Mapping[str, float], Mapping[str, Interval]]]:
-    """Return label, values and intervals: overall, class average, every class."""
-    spans = part.intervals
-    rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [
-        ("", _overall(part), spans.overall if spans else {}),
-        ("class average", part.metrics.class_average, spans.class_average if spans else {}),
-    ]
-    for label, values in part.metrics.class_wise.items():
-        rows.append((label, values, spans.class_wise.get(label, {}) if spans else {}))
-    return rows
+def _text(name: str, value: float) -> str:
+    """Return a rate as text, with one digit more than in a grid's table."""
+    return find_metric("segment", name).format(value, more_digits=1)
 
 
 def _overall_lines(part: Part) -> list[str]:
     """Return the overall rates and the class averages, with their intervals."""
     n_classes, n_undefined = len(part.metrics.class_wise), part.metrics.n_undefined
-    (_, overall, overall_spans), (_, average, average_spans), *_ = _rows(part)
+    (_, overall, overall_spans), (_, average, average_spans), *_ = part.rows()
 
-    def shown(name: str, value: float, span: Interval | None, note: str = "") -> str:
-        interval = "" if span is None else f" [{part.format(name, span.low)}, {part.format(name, span.high)}]"
-        return f"{LABELS[name]} {part.format(name, value)}{interval}{note}"
+    def shown(name: str, value: float, span: Interval | None) -> str:
+        interval = "" if span is None else f" [{_text(name, span.low)}, {_text(name, span.high)}]"
+        return f"{LABELS[name]} {_text(name, value)}{interval}"
 
-    first, second, averages = [], [], []
-    for name, value in overall.items():
-        (second if name.endswith("_rate") else first).append(shown(name, value, overall_spans.get(name)))
+    lines = []
+    for is_error in (False, True):
+        names = [name for name in LABELS if name in overall and name.endswith("_rate") == is_error]
+        if names:
+            lines.append("  " + "   ".join(shown(name, overall[name], overall_spans.get(name)) for name in names))
+    averages = []
     for name in ("f_score", "precision", "recall", "error_rate"):
         if name in average:
-            note = f" ({n_classes - n_undefined[name]} of {n_classes})" if n_undefined[name] else ""
-            averages.append(shown(name, average[name], average_spans.get(name), note))
+            n_defined = f" ({n_classes - n_undefined[name]} of {n_classes})" if n_undefined[name] else ""
+            averages.append(shown(name, average[name], average_spans.get(name)) + n_defined)
     hint = "; in brackets: number of classes where defined" if any(n_undefined.values()) else ""
-    lines = [f"  {'   '.join(rates)}" for rates in (first, second) if rates]
     return [*lines, f"  class average ({n_classes} classes{hint}): {'   '.join(averages)}"]
 
 
@@ -236,7 +221,7 @@ def _class_table(part: Part) -> list[str]:
     table = [["class", "N ref", "N est", *(LABELS[name] for name in names)]]
     for label, row in part.metrics.class_wise.items():
         counts = [str(row["n_reference"]), str(row["n_estimated"])]
-        table.append([label, *counts, *(part.format(name, row[name]) for name in names)])
+        table.append([label, *counts, *(_text(name, row[name]) for name in names)])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for label, *cells in table:
@@ -251,7 +236,7 @@ def evaluate_events(
     *,
     classes: Sequence[str],
     clip_seconds: float | None = None,
-    evaluation: EvaluationConfig | None = None,
+    evaluation: EvaluationConfig,
     n_resamples: int = 0,
     seed: int = 0,
 ) -> tuple[Part, ...]:
@@ -259,29 +244,24 @@ def evaluate_events(
 
     `n_resamples` above 0 adds bootstrap intervals.
     """
-    settings = evaluation or EvaluationConfig()
-    collar, fraction, length = settings.collar_seconds, settings.offset_fraction, settings.segment_seconds
-    source = sources()["detection"]
 
     def part(
         name: str, title: str, report: Callable[..., Metrics], count: Callable[..., Counts], **options: Any
     ) -> Part:
         metrics = report(reference, estimated, classes=classes, **options)
-        if not n_resamples:
-            return Part(name, f"{title} ({source})", metrics)
-        counts = count(reference, estimated, classes=classes, **options)
-        intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-        return Part(name, f"{title} ({source})", metrics, intervals)
+        intervals = None
+        if n_resamples:
+            counts = count(reference, estimated, classes=classes, **options)
+            intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
+        return Part(name, f"{title} ({sources()['detection']})", metrics, intervals)
 
-    segments = part(
-        "segment", f"detection on segments of {length:g} s", reported_segment_metrics, count_segments,
-        clip_seconds=clip_seconds, segment_seconds=length,
-    )  # fmt: skip
+    collar, fraction, length = evaluation.collar_seconds, evaluation.offset_fraction, evaluation.segment_seconds
+    lengths = {"clip_seconds": clip_seconds, "segment_seconds": length}
     collars = {"collar_seconds": collar, "offset_fraction": fraction}
     title = f"detection of events, onsets within {collar:g} s"
     offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
     return (
-        segments,
+        part("segment", f"detection on segments of {length:g} s", reported_segment_metrics, count_segments, **lengths),
         part("event", f"{title}, {offsets}", reported_event_metrics, count_events, **collars),
         part("event_onset", f"{title}, onsets only", reported_event_metrics, count_events, onset_only=True, **collars),
     )
@@ -296,9 +276,10 @@ def evaluate_tags(
     seed: int = 0,
 ) -> tuple[Part, ...]:
     """Return the metrics of tagging, by scikit-learn; `n_resamples` above 0 adds bootstrap intervals."""
-    title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
     metrics = reported_tagging_metrics(reference, estimated, classes=classes)
-    if not n_resamples:
-        return (Part("tagging", title, metrics),)
-    counts = count_tags(reference, estimated, classes=classes)
-    return (Part("tagging", title, metrics, bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)),)
+    intervals = None
+    if n_resamples:
+        counts = count_tags(reference, estimated, classes=classes)
+        intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
+    title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
+    return (Part("tagging", title, metrics, intervals),)

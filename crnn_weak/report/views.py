@@ -56,14 +56,9 @@ def coverage(run: Run) -> list[tuple[str, str]]:
 
 
 def class_values(run: Run, output: str, metric: str) -> list[float | None]:
-    """Return a metric's fraction of each class; an F-score is 0 where a class occurs and is never estimated."""
+    """Return a metric's fraction of each class; None where it is undefined."""
     rows = (run.metrics.get(output) or {}).get("class_wise", {})
-    values: list[float | None] = []
-    for name in run.classes:
-        row = rows.get(name, {})
-        value = row.get(metric)
-        values.append(0.0 if value is None and metric == "f_score" and row.get("n_reference") else value)
-    return values
+    return [rows.get(name, {}).get(metric) for name in run.classes]
 
 
 def class_table(run: Run) -> tuple[list[str], list[list[str]]]:

@@ -198,7 +198,7 @@ def test_loss_weights_have_means_deviations_and_the_paper():
     (bars,) = drawn["segment_f"].lines[2]
     (low, high) = bars.get_segments()[0][:, 1]
     assert (high - low) / 2 == pytest.approx(np.std([40, 44], ddof=1))
-    published = [list(line.get_ydata()) for line in axes[0].lines if line.get_label() == "detection F, paper"]
+    published = [list(line.get_ydata()) for line in axes[0].lines if line.get_label() == "SED F, paper"]
     assert published == [[row.segment_f for row in paper.RESULTS]]
 
 
