@@ -275,7 +275,7 @@ class FeatureStore:
                 raise FeatureStoreError(f"{self.path}: was replaced by another store after it was opened.")
             self._log_mel = data = fields["log_mel"]
         if self.path.exists() and self.path.stat().st_size < data.offset + data.nbytes:
-            # Reading behind the end of a file ends the process.
+            # Reading past the end of a mapped file kills the process.
             raise FeatureStoreError(f"{self.path}: cut short after it was opened. {_REBUILD}")
         values: np.ndarray = np.asarray(data)[self._rows[chosen]]
         for row, log_mel in zip(chosen, values, strict=True):

@@ -54,7 +54,7 @@ def by_time(event: Event) -> tuple[float, float, str]:
 
 
 def check_begin_within(events: Iterable[Event], seconds: float, where: str) -> None:
-    """Refuse events that begin behind the end of their clip or recording: their times count from elsewhere.
+    """Refuse events that begin after the end of their clip or recording: their times start at another point.
 
     Parameters
     ----------

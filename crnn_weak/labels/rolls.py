@@ -3,7 +3,7 @@
 A *roll* is a boolean array that marks where each class is active; a *run* is a maximal stretch ``[first, last)`` of
 active frames. Frames follow `crnn_weak.timing.frame_edges`. Segments follow sed_eval exactly: an onset is floored and
 an offset ceiled without a rounding tolerance, an event that ends on a boundary does not touch the next segment, and a
-zero-length row marks nothing on a boundary and its segment elsewhere.
+zero-length row marks its segment, or nothing if it is on a boundary.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ def _background(plan: ScenePlan, root: Path, rate: int, n_clip: int) -> np.ndarr
     audio = _samples(str(root / plan.background.name), rate)
     on, off = plan.background.regions[0][0], plan.background.regions[-1][1]
     audio = audio[timing.n_samples(on, rate) : timing.n_samples(off, rate)]
-    room = len(audio) - n_clip  # a longer recording is cut anywhere, a shorter one begins anywhere and goes on
+    room = len(audio) - n_clip  # a longer recording is cut anywhere, a shorter one is looped from anywhere
     begin = int(plan.background_start * (room if room > 0 else len(audio)))
     looped = _crossfaded_loop(audio, begin + n_clip, timing.n_samples(_BACKGROUND_FADE_SECONDS, rate))
     part = looped[begin : begin + n_clip]
