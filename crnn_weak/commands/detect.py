@@ -17,6 +17,7 @@ from tqdm import tqdm
 from crnn_weak import cli
 from crnn_weak.config import OperatingPointConfig, apply_overrides, preset
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
+from crnn_weak.files import visible
 
 if TYPE_CHECKING:
     from crnn_weak.detection.detector import Detection, Detector
@@ -55,12 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
     which.add_argument("--all-classes", action="store_true", help="include classes disabled by default")
     point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
-    setting = "operating_point.NAME=VALUE"
-    help_set = "e.g. operating_point.median_seconds=0.3"
-    point.add_argument("--set", action="append", default=[], metavar=setting, help=help_set)
-    parser.add_argument(
-        "--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one; 5 is fastest, and rougher)"
-    )
+    example = "e.g. operating_point.median_seconds=0.3"
+    point.add_argument("--set", action="append", default=[], metavar="operating_point.NAME=VALUE", help=example)
+    parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one)")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="windows per call of the model")
     parser.epilog = _EPILOG
 
@@ -103,7 +101,6 @@ def _check(args: argparse.Namespace) -> None:
 
 def _load(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     from crnn_weak.detection.detector import load
-    from crnn_weak.detection.recordings import listed_name
     from crnn_weak.labels.classes import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
@@ -114,7 +111,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     if not getattr(args, "quiet", False):
         trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
         model = f"{args.model or 'starter'}{f' ({trained_on})' if trained_on else ''}"
-        print(f"model: {listed_name(model)}", file=sys.stderr)
+        print(f"model: {visible(model)}", file=sys.stderr)
         print(f"operating point: {point.summary()}", file=sys.stderr)
         if args.classes is None and len(detector.default_classes) < len(detector.classes):
             print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
@@ -151,9 +148,15 @@ class _Output:
 
     def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
         from crnn_weak.detection.writers import ResultWriter
+        from crnn_weak.labels.writing import EVENT_FORMATS
 
         self._args, self._detector, self._n_recordings = args, detector, len(recordings)
-        self._quiet = getattr(args, "quiet", False)
+        self._quiet, self._many = getattr(args, "quiet", False), len(recordings) > 1
+        self._format = EVENT_FORMATS[args.format[0]] if args.format and not args.out else None
+        if self._format is not None and self._many and not self._format.file:
+            raise ConfigError(f"a file of --format {args.format[0]} holds one recording: give --out FOLDER for many.")
+        columns = ["score", "tag"] if args.tags else ["   onset/s", "  offset/s", "score", "label"]
+        self._header = self._row(columns, "recording") if self._format is None else self._format.header
         self._stack, self._writer = contextlib.ExitStack(), None
         if args.out:
             self._writer = ResultWriter(
@@ -169,14 +172,12 @@ class _Output:
         if args.report and os.path.lexists(self._page) and not args.overwrite:
             raise DataError(f"{self._page}: exists already; choose another --out, or pass --overwrite.")
         self._views: list[RecordingView] = []
-        self._printer = _Printer(args, self._n_recordings)
-        self._failed: list[Detection] = []
+        self._failed: list[str] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
         # One recording shows its seconds, many are counted.
-        many = self._n_recordings > 1
-        unit, total = ("recording", self._n_recordings) if many else ("s", None)
+        unit, total = ("recording", self._n_recordings) if self._many else ("s", None)
         hidden = not cli.shows_progress(args)
-        self._bar = tqdm(total=total, unit=unit, unit_scale=not many, desc="detecting", disable=hidden)
+        self._bar = tqdm(total=total, unit=unit, unit_scale=not self._many, desc="detecting", disable=hidden)
 
     def __enter__(self) -> _Output:
         self._stack.enter_context(self._bar)
@@ -195,28 +196,51 @@ class _Output:
 
     def advance(self, seconds: float) -> None:
         """Show how far a single recording is."""
-        if self._n_recordings == 1:
+        if not self._many:
             self._bar.update(seconds)
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""
+        from crnn_weak.detection.writers import one_line
+
         if self._writer is not None:
             self._writer.write(detection)
         if not self._bar.disable:
             self._bar.clear()
         if detection.error is not None:
-            self._failed.append(detection)
+            self._failed.append(one_line(detection.error))
         else:
             self._seconds += detection.duration_seconds
             self._n_events += len(detection.events)
             for warning in detection.warnings:
                 print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
             if not (self._quiet and self._args.out):
-                self._printer.show(detection)
+                self._print(detection)
         if self._args.figure or self._args.report:
             self._draw(detection)
-        if self._n_recordings > 1:
+        if self._many:
             self._bar.update()
+
+    def _print(self, detection: Detection) -> None:
+        """Print events or tags as a table or in an event format, after the header at the first recording."""
+        name, events = detection.recording.name, detection.events
+        if self._format is not None:
+            lines = list(self._format.lines(name, events))
+        elif self._args.tags:
+            rows = [[f"{tag.score:5.2f}", tag.label] for tag in detection.tags] or [["    -", "(no tags)"]]
+            lines = [self._row(row, name) for row in rows]
+        else:
+            rows = [[f"{e.onset:10.3f}", f"{e.offset:10.3f}", f"{e.score:5.2f}", e.label] for e in events]
+            rows = rows or [["         -", "         -", "    -", "(no events)"]]
+            lines = [self._row(row, name) for row in rows]
+        for line in [self._header, *lines] if self._header else lines:
+            print(line)
+        self._header = ""
+        sys.stdout.flush()
+
+    def _row(self, fields: Sequence[str], name: str) -> str:
+        last = f"{fields[-1]:<32}  {name}" if self._many else fields[-1]
+        return "  ".join([*fields[:-1], last])
 
     def _draw(self, detection: Detection) -> None:
         from crnn_weak.report.recordings import recording_view, save_recording_picture
@@ -233,57 +257,17 @@ class _Output:
 
     def finish(self) -> int:
         """Print the summary and the failures; return the exit code."""
-        from crnn_weak.detection.recordings import listed_name
-        from crnn_weak.detection.writers import one_line
-
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._quiet:
             rate = f", {self._seconds / took:.0f} times real time" if self._seconds > 60 else ""
-            written = f", written to {listed_name(self._args.out)}" if self._args.out else ""
+            written = f", written to {visible(self._args.out)}" if self._args.out else ""
             print(
                 f"{n_done} of {self._n_recordings} recordings, {self._seconds:.1f} s of sound in {took:.1f} s{rate}: "
                 f"{self._n_events} events{written}",
                 file=sys.stderr,
             )
-        for detection in self._failed:
-            print(f"failed: {one_line(detection.error)}", file=sys.stderr)
+        for message in self._failed:
+            print(f"failed: {message}", file=sys.stderr)
         if not n_done:
             return 2
         return 1 if self._failed else 0
-
-
-class _Printer:
-    """Standard output: a table, or one of the event formats."""
-
-    def __init__(self, args: argparse.Namespace, n_recordings: int) -> None:
-        from crnn_weak.labels.writing import EVENT_FORMATS
-
-        self._tags, self._many = args.tags, n_recordings > 1
-        self._format = EVENT_FORMATS[args.format[0]] if args.format and not args.out else None
-        columns = ["score", "tag"] if self._tags else ["   onset/s", "  offset/s", "score", "label"]
-        self._header = self._line(columns, "recording") if self._format is None else self._format.header
-        if self._format is not None and self._many and not self._format.file:
-            raise ConfigError(f"a file of --format {args.format[0]} holds one recording: give --out FOLDER for many.")
-
-    def show(self, detection: Detection) -> None:
-        """Print one recording's events or tags, after the header at the first one."""
-        name = detection.recording.name
-        if self._format is not None:
-            lines = list(self._format.lines(name, detection.events))
-        elif self._tags:
-            lines = [self._line([f"{tag.score:5.2f}", tag.label], name) for tag in detection.tags]
-            lines = lines or [self._line(["    -", "(no tags)"], name)]
-        else:
-            lines = [
-                self._line([f"{event.onset:10.3f}", f"{event.offset:10.3f}", f"{event.score:5.2f}", event.label], name)
-                for event in detection.events
-            ]
-            lines = lines or [self._line(["         -", "         -", "    -", "(no events)"], name)]
-        for line in [self._header, *lines] if self._header else lines:
-            print(line)
-        self._header = ""
-        sys.stdout.flush()
-
-    def _line(self, fields: Sequence[str], name: str) -> str:
-        last = f"{fields[-1]:<32}  {name}" if self._many else fields[-1]
-        return "  ".join([*fields[:-1], last])

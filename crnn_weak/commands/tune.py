@@ -10,7 +10,10 @@ from crnn_weak import cli
 from crnn_weak.errors import DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.operating_point import OperatingPoint
+    from pathlib import Path
+
+    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
+    from crnn_weak.detection.tuning import Tuning
     from crnn_weak.runs.scores import ScoredRun
 
 _EPILOG = """examples:
@@ -74,24 +77,17 @@ def run(args: argparse.Namespace) -> int:
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     import numpy as np
 
-    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, TuningRecord, stored_point
-    from crnn_weak.detection.tuning import METRICS, tune
+    from crnn_weak.detection.operating_point import OperatingPoint, stored_point
+    from crnn_weak.detection.tuning import tune
 
-    path, config = scored.run.files.operating_point, scored.run.config
+    config = scored.run.config
     stored = stored_point(scored.run.path, scored.scores.classes)
-    records = {} if stored is None else stored.tuned
-    same_output = [metric for metric in records if METRICS.get(metric) == METRICS.get(args.metric)]
     if stored is not None and not args.overwrite and not args.dry_run:
-        if args.reset:
-            raise DataError(f"{path} exists; --reset needs --overwrite.")
-        if same_output:
-            raise DataError(
-                f"{path}: tuned for {', '.join(same_output)}; give --overwrite to choose again, or --reset."
-            )
+        _refuse_to_replace(args, stored, scored.run.files.operating_point)
     source = "the run's configuration"
     start = OperatingPoint.from_config(config.operating_point, scored.scores.classes)
     if stored is not None and not args.reset:
-        start, source = stored.operating_point, f"tuned for {', '.join(records) or 'nothing'}"
+        start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
     start = _with_fixed(args, start)
     result = tune(
         scored.scores,
@@ -108,30 +104,51 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         clip_seconds=config.features.clip_seconds,
         show_progress=cli.shows_progress(args),
     )
-    if math.isnan(result.before) or math.isnan(result.after):
+    if math.isnan(result.before):
         raise DataError(
             f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled. Add labeled clips, "
             "or hold out more with training.validation_fraction."
         )
     scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
+    each = " for each class" if args.per_class else ""
     print(f"run        {scored.run.name}, {scored.coverage}")
     print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {start.summary()} ({source})")
     print(f"after      {args.metric} {scale * result.after:.3f}{unit}: {result.operating_point.summary()}")
-    each = " for each class" if args.per_class else ""
     print(f"search     the best of {result.n_choices:,} choices{each}, on validation clips only")
     if args.per_class:
         _print_classes(result.operating_point, tags=args.metric == "tagging_f1")
-    if args.dry_run:
-        return
-    kept = {} if args.reset else {metric: record for metric, record in records.items() if metric not in same_output}
-    record = TuningRecord(
+    if not args.dry_run:
+        _store(args, stored, result, scored.run.files.operating_point)
+
+
+def _same_output(metric: str, stored: StoredPoint) -> list[str]:
+    """Return the metrics of the same output, tags or events, for which the run is tuned."""
+    from crnn_weak.detection.tuning import METRICS
+
+    return [other for other in stored.tuned if METRICS.get(other) == METRICS.get(metric)]
+
+
+def _refuse_to_replace(args: argparse.Namespace, stored: StoredPoint, path: Path) -> None:
+    if args.reset:
+        raise DataError(f"{path} exists; --reset needs --overwrite.")
+    if former := _same_output(args.metric, stored):
+        raise DataError(f"{path}: tuned for {', '.join(former)}; give --overwrite to choose again, or --reset.")
+
+
+def _store(args: argparse.Namespace, stored: StoredPoint | None, result: Tuning, path: Path) -> None:
+    from crnn_weak.detection.operating_point import StoredPoint, TuningRecord
+
+    tuned = {} if stored is None or args.reset else dict(stored.tuned)
+    for metric in [] if stored is None else _same_output(args.metric, stored):
+        tuned.pop(metric, None)
+    tuned[args.metric] = TuningRecord(
         per_class=result.per_class,
         before=result.before,
         after=result.after,
         n_clips=result.n_clips,
         n_choices=result.n_choices,
     )
-    StoredPoint(operating_point=result.operating_point, tuned=kept | {args.metric: record}).write(path)
+    StoredPoint(operating_point=result.operating_point, tuned=tuned).write(path)
     print(f"stored     {path}")
     print(f"now        crnn-weak evaluate {args.run}")
 
@@ -149,11 +166,9 @@ def _with_fixed(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoi
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:
     width = max(map(len, point.classes))
-    shown = {"tag_thresholds": "tag threshold {:.3f}"} if tags else {"thresholds": "threshold {:.3f}"}
-    filters = {"median_seconds": "median", "min_gap_seconds": "gap", "min_duration_seconds": "duration"}
-    for name, word in ({} if tags else filters).items():
-        if any(getattr(point, name)):
-            shown[name] = word + " {:g} s"
+    values = {"threshold": point.thresholds, "median (s)": point.median_seconds}
+    values |= {"gap (s)": point.min_gap_seconds, "duration (s)": point.min_duration_seconds}
+    shown = {"tag threshold": point.tag_thresholds} if tags else {name: row for name, row in values.items() if any(row)}
     for index, label in enumerate(point.classes):
-        parts = [text.format(getattr(point, name)[index]) for name, text in shown.items()]
+        parts = [f"{name} {row[index]:.3g}" for name, row in shown.items()]
         print(f"  {label:<{width}}  " + "  ".join(parts))

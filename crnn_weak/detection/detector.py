@@ -270,8 +270,7 @@ class Detector:
         for recording in recordings:
             progress = _Progress(recording, self)
             try:
-                frames = (self.scaler.transform(block).astype(np.float32, copy=False) for block in progress.frames)
-                for windows in self.windows.cut(frames):
+                for windows in self.windows.cut(map(self.scaler.transform, progress.frames)):
                     yield progress, windows, None
             except DataError as error:
                 yield progress, [], error

@@ -48,7 +48,7 @@ def predict_store(
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
         log_mel = store.read(np.resize(batch, batch_size))
-        scores = predict(model, metadata.scaler.transform(log_mel).astype(np.float32, copy=False))
+        scores = predict(model, metadata.scaler.transform(log_mel))
         strong.append(scores[0][: len(batch)])
         weak.append(scores[1][: len(batch)])
     clip_ids = tuple(np.asarray(store.clip_ids)[rows].tolist())

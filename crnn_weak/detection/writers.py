@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from crnn_weak import timing
 from crnn_weak.detection.detector import Detection
@@ -64,37 +65,6 @@ def _safe_path(name: str) -> str:
     return "/".join(parts) or "recording"
 
 
-class _Discarded(Exception):
-    """Ends the writing of a file that is not to appear."""
-
-
-class _List:
-    """A text file for all recordings, which appears when it is closed."""
-
-    def __init__(self, path: Path, header: str) -> None:
-        self._partial, self._stack = path.with_name(path.name + ".partial"), contextlib.ExitStack()
-        self._temporary = self._stack.enter_context(replace_file(path))
-        self._file = self._temporary.open("w", encoding="utf-8", newline="\n")
-        if header:
-            self.write([header])
-
-    def write(self, lines: Iterable[str]) -> None:
-        self._file.writelines(line + "\n" for line in lines)
-
-    def close(self) -> None:
-        self._file.close()
-        self._stack.close()
-        self._partial.unlink(missing_ok=True)  # of an earlier, interrupted run
-
-    def discard(self, *, keep_partial: bool = False) -> None:
-        """Drop the file, unless it is closed; with `keep_partial`, its lines stay in ``<file>.partial``."""
-        with contextlib.suppress(OSError):
-            self._file.close()
-            if keep_partial:
-                os.replace(self._temporary, self._partial)
-        self._stack.__exit__(_Discarded, _Discarded(), None)
-
-
 class ResultWriter:
     """Write the results of recordings to a folder; a context manager.
 
@@ -117,15 +87,15 @@ class ResultWriter:
         self._classes, self._hop_seconds = tuple(classes), hop_seconds
         self._stems = file_stems(recordings)
         self._formats, self._overwrite = tuple(dict.fromkeys(formats)), overwrite
-        # kind -> file name, header; the status is closed last.
-        self._list_files: dict[str, tuple[str, str]] = {}
+        # Lists of all recordings: kind -> file name, header. The first appears last.
+        self._list_files = {"status": ("recordings.csv", "filename,duration,n_events,status,message")}
+        if tags:
+            self._list_files["tags"] = ("tags.tsv", SCORED_TAG_HEADER)
         for name in self._formats:
             if name in EVENT_FORMATS and EVENT_FORMATS[name].file:
                 self._list_files[name] = (EVENT_FORMATS[name].file, EVENT_FORMATS[name].header)
-        if tags:
-            self._list_files["tags"] = ("tags.tsv", SCORED_TAG_HEADER)
-        self._list_files["status"] = ("recordings.csv", "filename,duration,n_events,status,message")
-        self._lists: dict[str, _List] = {}
+        self._lists: dict[str, TextIO] = {}
+        self._temporary: dict[Path, Path] = {}  # <file>.partial -> file that is written
         self._archive: ScoreWriter | None = None
         self._stack = contextlib.ExitStack()
 
@@ -152,38 +122,42 @@ class ResultWriter:
             raise DataError(f"{self.folder}: is a file; --out needs a folder.")
         with contextlib.ExitStack() as stack:
             for kind, (file, header) in self._list_files.items():
-                self._lists[kind] = _List(self.folder / file, header)
-                stack.callback(self._lists[kind].discard)
+                temporary = stack.enter_context(replace_file(self.folder / file))
+                self._temporary[self.folder / f"{file}.partial"] = temporary
+                self._lists[kind] = stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+                self._append(kind, [header] if header else [])
             if "scores-h5" in self._formats:
-                temporary = self._stack.enter_context(replace_file(self.folder / "scores.h5"))
+                temporary = stack.enter_context(replace_file(self.folder / "scores.h5"))
                 self._archive = ScoreWriter(temporary, self._classes, self._hop_seconds)
-            stack.pop_all()
+                stack.callback(self._archive.close)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.ExitStack() as stack:
-            # What is closed as whole stays.
-            for file in self._lists.values():
-                stack.callback(file.discard, keep_partial=kind is not None)
-            stack.callback(self._stack.__exit__, _Discarded, _Discarded(), None)
-            if self._archive is not None:
-                self._archive.close()
-            if kind is None:
-                self._stack.close()
-                for file in self._lists.values():
-                    file.close()
+        if kind is not None:  # keep the lists of what is finished
+            for list_file, (partial, temporary) in zip(self._lists.values(), self._temporary.items(), strict=True):
+                with contextlib.suppress(OSError):
+                    list_file.flush()
+                    os.replace(temporary, partial)
+        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            for partial in self._temporary:  # of a former, interrupted run
+                partial.unlink(missing_ok=True)
+
+    def _append(self, kind: str, lines: Iterable[str]) -> None:
+        self._lists[kind].writelines(line + "\n" for line in lines)
 
     def write(self, detection: Detection) -> None:
         """Write one recording's results; for a failed one only its line in ``recordings.csv``."""
         name, error, scores = detection.recording.name, detection.error, detection.scores
         if error is not None or scores is None:
-            self._lists["status"].write([table_line([name, "", "", "failed", one_line(error)], ",")])
+            self._append("status", [table_line([name, "", "", "failed", one_line(error)], ",")])
             return
         duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
         message = listed_name("; ".join(detection.warnings))
-        self._lists["status"].write([table_line([name, duration, n_events, "ok", message], ",")])
+        self._append("status", [table_line([name, duration, n_events, "ok", message], ",")])
         for kind in self._formats:
             if kind == "scores":
                 with (
@@ -194,14 +168,14 @@ class ResultWriter:
             elif kind == "scores-h5" and self._archive is not None:
                 self._archive.append(name, scores.strong[0], scores.weak[0], detection.duration_seconds)
             elif kind in self._lists:
-                self._lists[kind].write(EVENT_FORMATS[kind].lines(name, detection.events))
+                self._append(kind, EVENT_FORMATS[kind].lines(name, detection.events))
             elif kind in EVENT_FORMATS:
                 header = [EVENT_FORMATS[kind].header] if EVENT_FORMATS[kind].header else []
                 lines = [*header, *EVENT_FORMATS[kind].lines(name, detection.events)]
                 write_text(self.path(name, kind), "".join(line + "\n" for line in lines))
         if "tags" in self._lists:
             tags = {tag.label: tag.score for tag in detection.tags}
-            self._lists["tags"].write(tag_lines(name, tags, scores=True))
+            self._append("tags", tag_lines(name, tags, scores=True))
 
 
 def one_line(error: Exception | None) -> str:
