@@ -9,29 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TINY, make_store
+from helpers import make_store, small_config
 
-from crnn_weak.config import AugmentationConfig, Config, ModelConfig, TargetConfig, TrainingConfig
+from crnn_weak.config import AugmentationConfig, TargetConfig, to_toml
+from crnn_weak.model.archive import load_model, save_model
+from crnn_weak.model.crnn import build_model
+from crnn_weak.model.heads import WEAK_HEADS
+from crnn_weak.training.fit import train
 
-CONFIG = Config(
-    features=TINY,
-    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4),
-    training=TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3, patience=0, validation_fraction=0.25),
-)
+CONFIG = small_config(epochs=2, batch_size=8)
 #: A masked loss with weights of clips, averaged weights, a falling rate for each block, frozen layers.
 BEYOND = dataclasses.replace(
-    CONFIG,
-    targets=TargetConfig(strong="high_energy"),
-    augmentation=AugmentationConfig(mixup=0.3, time_shift=True),
-    training=dataclasses.replace(
-        CONFIG.training,
-        schedule="cosine",
-        loss_weighting="learned",
-        ema_momentum=0.9,
-        layerwise_lr_decay=0.5,
+    small_config(
+        epochs=2, batch_size=8, schedule="cosine", loss_weighting="learned", ema_momentum=0.9, layerwise_lr_decay=0.5,
         freeze=("conv_1",),
     ),
-)
+    targets=TargetConfig(strong="high_energy"),
+    augmentation=AugmentationConfig(mixup=0.3, time_shift=True),
+)  # fmt: skip
 
 SCRIPT = """
 import sys
@@ -61,12 +56,6 @@ with FeatureStore(folder / "features.h5") as store:
 def test_another_backend_loads_the_model_and_trains(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    from crnn_weak.config import to_toml
-    from crnn_weak.model.archive import load_model, save_model
-    from crnn_weak.model.crnn import build_model
-    from crnn_weak.model.heads import WEAK_HEADS
-    from crnn_weak.training.fit import train
-
     (tmp_path / "config.toml").write_text(to_toml(CONFIG))
     (tmp_path / "beyond.toml").write_text(to_toml(BEYOND))
     (tmp_path / "heads").mkdir()

@@ -4,15 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from helpers import TINY, make_store
+from helpers import make_store, small_config
 
-from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
-
-CONFIG = Config(
-    features=TINY,
-    model=ModelConfig(n_filters=4, pools=(2, 2), gru_units=(4,), dense_units=4, dropout=0.3),
-    training=TrainingConfig(epochs=2, batch_size=4, patience=0, validation_fraction=0.25, deterministic=True, seed=5),
-)
+from crnn_weak.config import to_toml
 
 SCRIPT = """
 import hashlib, sys
@@ -33,7 +27,7 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in weights)).hexdigest())
 @pytest.mark.slow
 def test_two_processes_give_the_same_weights_to_the_last_bit(tmp_path):
     make_store(tmp_path, 24).close()
-    (tmp_path / "config.toml").write_text(to_toml(CONFIG))
+    (tmp_path / "config.toml").write_text(to_toml(small_config(epochs=2, deterministic=True)))
     digests = set()
     for name in ("first", "second"):
         command = [sys.executable, "-c", SCRIPT, str(tmp_path), name]
