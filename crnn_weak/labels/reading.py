@@ -26,7 +26,6 @@ from crnn_weak.labels.names import (
     MISSING,
     NOTHING,
     check_characters,
-    check_label,
     has_audio_suffix,
     nfc,
     recording_id,
@@ -38,6 +37,7 @@ from crnn_weak.labels.tables import (
     checked_label,
     checked_name,
     checked_score,
+    checked_time,
     checked_times,
     number,
     read_lines,
@@ -98,7 +98,31 @@ _KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 }
 # Columns that may hold 0 and 1 and say nothing about the labels.
 _NUMBERS = ("", "unnamed:_0", "index", "id", "fold", "channel", "channels", "target", "take")
-_YES_NO = {"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "present", "not_present"}
+_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
+_YES_NO = {*_YES, *_NO, "yes", "no", "present", "not_present"}
+# Lists without a header: the roles of their columns.
+_LAYOUTS = {
+    "audacity": ("onset offset label", "onset offset label score"),
+    "dcase": (
+        "file onset offset label",
+        "file onset offset label score",
+        "file scene onset offset label",
+        "file scene onset offset label letter",  # TUT Sound Events
+        "file scene onset offset label letter id",
+    ),
+    "dcase-tags": ("file label", "file scene labels", "file scene labels id"),
+}
+_FITS: dict[str, Callable[[str], bool]] = {
+    "file": has_audio_suffix,
+    "onset": lambda text: seconds(text) is not None,
+    "offset": lambda text: seconds(text) is not None,
+    "label": lambda text: number(text) is None,  # a number is as likely to be something else
+    "labels": lambda text: text.endswith(";"),
+    "score": lambda text: number(text) is not None and 0 <= float(text) <= 1,
+    "scene": lambda text: bool(text) and number(text) is None,
+    "letter": lambda text: len(text) == 1,
+    "id": bool,
+}
 # Files that are looked for in a folder of label files.
 _SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -185,6 +209,86 @@ def _alone(row: LabelRow) -> LabelRow:
     return LabelRow(row.line, row.name, split=row.split)
 
 
+# --- rows of tables --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table: its rows, all as long as the first, and the column of each role."""
+
+    path: Path
+    first: Row
+    rows: list[Row]
+    columns: dict[str, int]
+    classes: Collection[str] = ()
+    plural: bool = False  #: a cell may hold several labels
+
+    def refused(self, why: str) -> DataError:
+        """Return the error of a header."""
+        shown = ", ".join(self.first.fields)[:120]
+        return DataError(f"{self.path}, line {self.first.line}: {why} The line is {shown!r}.")
+
+    def where(self, row: Row) -> str:
+        return f"{self.path}, line {row.line}"
+
+    def cell(self, row: Row, role: str) -> str:
+        return row.fields[self.columns[role]] if role in self.columns else ""
+
+
+def _rows(table: _Table) -> list[LabelRow]:
+    """Return what the rows of a table with known columns say."""
+    end = "offset" if "offset" in table.columns else "duration"
+    found, nothing = [], 0
+    for row in table.rows:
+        where = table.where(row)
+        name = checked_name(table.cell(row, "file"), where) if "file" in table.columns else ""
+        split = table.cell(row, "split")
+        if "split" in table.columns and not split:
+            raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
+        times = [table.cell(row, role) for role in ("onset", end)] if "onset" in table.columns else []
+        label = table.cell(row, "label")
+        parts = re.split(r";|,(?! )", label) if table.plural else [label]
+        if times:
+            is_empty = bool(name) and all(text.lower() in MISSING for text in (*times, label))
+        else:
+            is_empty = label.lower() in ("", "nan", "<na>")
+        if is_empty:
+            found.append(LabelRow(row.line, name, split=split))
+            continue
+        onset, offset = checked_times(*times, where, duration=end == "duration") if times else (None, None)
+        score = checked_score(table.cell(row, "score"), where)
+        labels = tuple(
+            dict.fromkeys(checked_label(part.strip(" \t"), where) for part in parts if part or not table.plural)
+        )
+        if any(label.lower() in NOTHING for label in labels):
+            nothing += 1
+            labels, onset, offset, score = (), None, None, None
+        found.append(LabelRow(row.line, name, labels, onset, offset, score, split))
+    if nothing:
+        logger.info("%s: %d rows of nothing found (%s): no label.", table.path, nothing, ", ".join(sorted(NOTHING)))
+    _refuse_unclear_commas(table, found)
+    return found
+
+
+def _refuse_unclear_commas(table: _Table, rows: Sequence[LabelRow]) -> None:
+    """Refuse a label such as ``dog, cat`` where a part of it is a label as well: it may be one label or two.
+
+    In a column of several labels a part that two labels share is enough.
+    """
+    labels = {label for row in rows for label in row.labels}
+    unclear = {label for label in labels.difference(table.classes, DCASE2017_TASK4) if ", " in label}
+    parts = Counter(part for label in unclear for part in set(label.split(", ")))
+    singles = labels | set(table.classes) | {part for part, n in parts.items() if table.plural and n > 1}
+    for row in rows:
+        for label in unclear.intersection(row.labels):
+            shared = next((part for part in label.split(", ") if part in singles), None)
+            if shared is not None:
+                raise DataError(
+                    f"{table.path}, line {row.line}: {label!r} may be one label or several, since {shared!r} is one as "
+                    "well. Put each on a row of its own, or join them with ; in a column named labels."
+                )
+
+
 # --- tables with a header --------------------------------------------------------------------------------------------
 
 
@@ -198,234 +302,154 @@ def header_name(text: str) -> str:
     return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table with a header: its rows below it, as long as it, and the columns of the roles."""
-
-    path: Path
-    header: list[str]
-    rows: list[Row]
-    columns: dict[str, int]
-    plural: bool = False  #: a cell may hold several labels
-
-    def where(self, row: Row) -> str:
-        return f"{self.path}, line {row.line}"
-
-    def cell(self, row: Row, role: str) -> str:
-        return row.fields[self.columns[role]] if role in self.columns else ""
-
-
-def _refuse_header(path: Path, first: Row, why: str) -> DataError:
-    return DataError(f"{path}, line {first.line}: {why} The line is {', '.join(first.fields)[:120]!r}.")
-
-
-def _names_of(*roles: str) -> str:
-    return ", ".join(name for role in roles for name in COLUMNS[role])
-
-
-def _body(path: Path, header: list[str], rows: Iterable[Row]) -> list[Row]:
+def _body(path: Path, first: Row, rows: Iterable[Row]) -> list[Row]:
     """Return the rows below the header at its length; rows without any content are skipped."""
+    header = first.fields
     found = []
     for row in rows:
-        fields = row.fields
-        filled = [text for text in fields if text]
+        fields, where = row.fields, f"{path}, line {row.line}"
+        n_filled = sum(map(bool, fields))
         if all(text.lower() in MISSING for text in fields):
             continue
-        if len(filled) == 1 and filled[0].startswith("#"):
-            raise DataError(f"{path}, line {row.line}: a comment; remove lines that begin with #.")
+        if n_filled == 1 and fields[0].startswith("#"):
+            raise DataError(f"{where}: a comment; remove lines that begin with #.")
         if fields[: len(header)] == header:
-            raise DataError(f"{path}, line {row.line}: the header is repeated.")
-        if any(fields[len(header) :]) or (len(fields) < len(header) and len(filled) > 1):
+            raise DataError(f"{where}: the header is repeated.")
+        if any(fields[len(header) :]) or (len(fields) < len(header) and n_filled > 1):
             raise DataError(
-                f"{path}, line {row.line}: {len(fields)} columns, the header has {len(header)}; put quotes around a "
-                "field that holds the separator."
+                f"{where}: {len(fields)} columns, the header has {len(header)}; put quotes around a field that holds "
+                "the separator."
             )
         found.append(Row(row.line, (fields + [""] * len(header))[: len(header)]))
     return found
 
 
-def _columns(path: Path, first: Row, header: list[str]) -> tuple[dict[str, int], bool, list[int]]:
-    """Return the column of each role, whether the labels are joined, and the columns without a role."""
-    columns: dict[str, int] = {}
-    plural = False
-    others = []
+def _read_header(
+    path: Path, first: Row, rows: list[Row], separator: str, classes: Collection[str]
+) -> tuple[str, list[LabelRow]]:
+    """Return the format of a table with a header, and its rows."""
+    if first.fields[0].startswith("#"):
+        raise DataError(f"{path}, line {first.line}: a comment; remove lines that begin with #.")
+    n_columns = max((at for at, text in enumerate(first.fields, start=1) if text), default=1)
+    first = Row(first.line, first.fields[:n_columns])
+    table = _Table(path, first, _body(path, first, rows), {}, classes)
+    lower = [re.sub(r"\s+", " ", text.lower()) for text in first.fields]
+    if {"begin time (s)", "end time (s)"} <= set(lower) and {"selection", "view"} & set(lower):
+        return "raven", _read_raven(table, lower)
+    for name, (needed, of_role) in _KNOWN_HEADERS.items():
+        if set(needed) <= set(lower):
+            table.columns.update({role: lower.index(column) for role, column in of_role.items() if column in lower})
+            return name, _rows(table)
+    plural, others = _find_columns(table)
+    columns = table.columns
+    if not columns:
+        raise table.refused(
+            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
+            "tabs, and files with an audio suffix or the times of one recording first."
+        )
+    if "file" not in columns and ("onset" not in columns or others):
+        candidate = f", and {first.fields[others[0]]!r} may be one" if others else ""
+        raise table.refused(f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
+    if "label" not in columns and "onset" not in columns:
+        return "one-hot", _read_one_hot(table, others)
+    for role, needed_with in (("label", ("file",)), ("offset", ("onset",)), ("onset", ("offset",))):
+        has_role = role in columns or (role == "offset" and "duration" in columns)
+        if not has_role and set(needed_with) & set(columns):
+            raise table.refused(f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
+    _refuse_others(table, others)
+    found = _rows(replace(table, plural=plural))
+    if lower == ["segment_id", "start_time_seconds", "end_time_seconds", "label"]:
+        return "audioset", found
+    return ("desed" if separator == "\t" else "csv") + ("" if "onset" in columns else "-tags"), found
+
+
+def _find_columns(table: _Table) -> tuple[bool, list[int]]:
+    """Find the column of each role; return whether labels are joined, and the columns without a role."""
+    header = table.first.fields
+    plural, others = False, []
     for at, text in enumerate(header):
         name = header_name(text)
         role = _ROLE_OF.get(name)
         if role == "labels":
             role, plural = "label", True
-        if role in columns:
-            other = header[columns[role]]
-            raise _refuse_header(path, first, f"the columns {other!r} and {text!r} may both be the {role}.")
+        if role in table.columns:
+            raise table.refused(f"the columns {header[table.columns[role]]!r} and {text!r} may both be the {role}.")
         unit = re.fullmatch(r"(.+?)[_ ]*[(\[]?(ms|msec|milliseconds|samples|frames|min|minutes)[)\]]?", name)
         if role is not None:
-            columns[role] = at
+            table.columns[role] = at
         elif unit and _ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
             advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
-            raise _refuse_header(path, first, f"the column {text!r} is in {unit[2]}; expected seconds: {advice}.")
+            raise table.refused(f"the column {text!r} is in {unit[2]}; expected seconds: {advice}.")
         else:
             others.append(at)
-    return columns, plural, others
+    return plural, others
 
 
-def _read_header(path: Path, first: Row, rows: list[Row], separator: str) -> tuple[str, list[LabelRow], bool]:
-    """Return the format of a table with a header, its rows, and whether a cell may hold several labels."""
-    header = list(first.fields)
-    if header[0].startswith("#"):
-        raise DataError(f"{path}, line {first.line}: a comment; remove lines that begin with #.")
-    while len(header) > 1 and not header[-1]:
-        header.pop()
-    body = _body(path, header, rows)
-    lower = [re.sub(r"\s+", " ", text.lower()) for text in header]
-    if {"begin time (s)", "end time (s)"} <= set(lower) and {"selection", "view"} & set(lower):
-        return "raven", _read_raven(path, first, lower, body), False
-    for name, (needed, of_role) in _KNOWN_HEADERS.items():
-        if set(needed) <= set(lower):
-            columns = {role: lower.index(column) for role, column in of_role.items() if column in lower}
-            return name, _rows(_Table(path, header, body, columns)), False
-    columns, plural, others = _columns(path, first, header)
-    table = _Table(path, header, body, columns, plural)
-    suffix = "" if "onset" in columns else "-tags"
-    if "label" not in columns and "onset" not in columns and "file" in columns:
-        return "one-hot", _read_one_hot(table, first, others), False
-    if not columns:
-        raise _refuse_header(
-            path,
-            first,
-            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
-            "tabs, and files with an audio suffix or the times of one recording first.",
-        )
-    if "file" not in columns and ("onset" not in columns or others):
-        candidate = f", and {header[others[0]]!r} may be one" if others else ""
-        raise _refuse_header(path, first, f"no column of the file{candidate}. Known names: {_names_of('file')}.")
-    if "label" not in columns:
-        raise _refuse_header(path, first, f"no column of the label. Known names: {_names_of('label', 'labels')}.")
-    has_end = "offset" in columns or ("onset" in columns and "duration" in columns)
-    if ("onset" in columns) != has_end:
-        lacking = "onset" if has_end else "offset"
-        raise _refuse_header(path, first, f"no column of the {lacking}. Known names: {_names_of(lacking)}.")
-    _refuse_others(table, first, others)
-    if lower == ["segment_id", "start_time_seconds", "end_time_seconds", "label"]:
-        return "audioset", _rows(table), False
-    return ("desed" if separator == "\t" else "csv") + suffix, _rows(table), plural
-
-
-def _refuse_others(table: _Table, first: Row, others: list[int]) -> None:
+def _refuse_others(table: _Table, others: list[int]) -> None:
     """Refuse columns without a role that may change what a row means; name the rest in the log."""
+    header, columns = table.first.fields, table.columns
     for at in others:
         values = {row.fields[at].lower() for row in table.rows} - MISSING
-        if values and values <= _YES_NO and header_name(table.header[at]) not in _NUMBERS:
-            raise _refuse_header(
-                table.path,
-                first,
-                f"the column {table.header[at]!r} holds only {' and '.join(sorted(values))} and may say which rows "
-                "count; keep those and remove it.",
+        if values and values <= _YES_NO and header_name(header[at]) not in _NUMBERS:
+            raise table.refused(
+                f"the column {header[at]!r} holds only {' and '.join(sorted(values))} and may say which rows count; "
+                "keep those and remove it."
             )
-    ignored = [table.header[at] for at in others if table.header[at]]
-    if "duration" in table.columns and ("offset" in table.columns or "onset" not in table.columns):
-        ignored.append(table.header[table.columns["duration"]])
+    ignored = [header[at] for at in others if header[at]]
+    if "duration" in columns and ("offset" in columns or "onset" not in columns):
+        ignored.append(header[columns["duration"]])
     if ignored:
         logger.info("%s: ignored columns: %s.", table.path, ", ".join(ignored))
 
 
-def _rows(table: _Table) -> list[LabelRow]:
-    """Return the rows of a table whose columns are known."""
-    if "onset" in table.columns:
-        return [_event(table, row) for row in table.rows]
-    found = []
-    for row in table.rows:
-        score, split = _cell_score(table, row), _split(table, row)
-        found.append(LabelRow(row.line, _file(table, row), _labels(table, row), score=score, split=split))
-    return found
-
-
-def _event(table: _Table, row: Row) -> LabelRow:
-    name, split, where = _file(table, row), _split(table, row), table.where(row)
-    end = "offset" if "offset" in table.columns else "duration"
-    onset, offset, label = (table.cell(row, role) for role in ("onset", end, "label"))
-    if name and all(text.lower() in MISSING for text in (onset, offset, label)):
-        return LabelRow(row.line, name, split=split)
-    start, stop = checked_times(onset, offset, where, duration=end == "duration")
-    return LabelRow(row.line, name, (checked_label(label, where),), start, stop, _cell_score(table, row), split)
-
-
-def _file(table: _Table, row: Row) -> str:
-    return checked_name(table.cell(row, "file"), table.where(row)) if "file" in table.columns else ""
-
-
-def _split(table: _Table, row: Row) -> str:
-    split = table.cell(row, "split")
-    if "split" in table.columns and not split:
-        raise DataError(f"{table.where(row)}: no split, which other rows have; fill the column or remove it.")
-    return split
-
-
-def _cell_score(table: _Table, row: Row) -> float | None:
-    return checked_score(table.cell(row, "score"), table.where(row))
-
-
-def _labels(table: _Table, row: Row) -> tuple[str, ...]:
-    """Return the labels of a cell; those of a column named in the plural are joined by ; or by , without a blank."""
-    text, where = table.cell(row, "label"), table.where(row)
-    if text.lower() in ("nan", "<na>"):
-        return ()
-    parts = re.split(r";|,(?! )", text) if table.plural else [text]
-    return tuple(dict.fromkeys(checked_label(part.strip(), where) for part in parts if part.strip()))
-
-
-def _read_one_hot(table: _Table, first: Row, others: list[int]) -> list[LabelRow]:
+def _read_one_hot(table: _Table, others: list[int]) -> list[LabelRow]:
     """Read a table with a column of 0 and 1 for each class."""
-    classes = [at for at in others if header_name(table.header[at]) not in _NUMBERS]
-    values = {row.fields[at].lower() for row in table.rows for at in classes}
-    if len(classes) < 2 or not values <= {"0", "1", "0.0", "1.0", "true", "false"}:
-        raise _refuse_header(
-            table.path, first, f"no column of the label, nor columns of 0 and 1. Known names: {_names_of('label')}."
+    header = table.first.fields
+    columns = {header[at]: at for at in others if header_name(header[at]) not in _NUMBERS}
+    values = {row.fields[at].lower() for row in table.rows for at in columns.values()}
+    if len(columns) < 2 or not values <= _YES | _NO:
+        raise table.refused(
+            f"no column of the label, nor columns of 0 and 1. Known names: {', '.join(COLUMNS['label'])}."
         )
-    names = [check_label(table.header[at], table.where(first)) for at in classes]
-    if len(set(names)) < len(names):
-        raise _refuse_header(table.path, first, "two columns have one name.")
+    if len(set(header)) < len(header):
+        raise table.refused("two columns have one name.")
     found = []
-    for row in table.rows:
-        labels = [
-            name for name, at in zip(names, classes, strict=True) if row.fields[at].lower() in ("1", "1.0", "true")
-        ]
-        found.append(LabelRow(row.line, _file(table, row), tuple(labels), split=_split(table, row)))
+    for row, labeled in zip(_rows(table), table.rows, strict=True):
+        labels = [name for name, at in columns.items() if labeled.fields[at].lower() in _YES]
+        found.append(replace(row, labels=tuple(checked_label(name, table.where(table.first)) for name in labels)))
     return found
 
 
 _RAVEN_LABELS = ("annotation", "common name", "species", "label", "event_label", "tag", "class", "scientific name")
 
 
-def _read_raven(path: Path, first: Row, header: list[str], rows: list[Row]) -> list[LabelRow]:
+def _read_raven(table: _Table, header: list[str]) -> list[LabelRow]:
     """Read a Raven selection table; a selection that is listed once per view counts once.
 
     With ``File Offset (s)`` times count from the start of ``Begin File``, else from that of the only recording.
     """
     labels = [name for name in _RAVEN_LABELS if name in header]
-    if not labels or len([name for name in labels if name != "scientific name"]) > 1:
-        why = f"the columns {labels[0]!r} and {labels[1]!r} may both be the label" if labels else "no column of labels"
-        raise _refuse_header(
-            path, first, f"a Raven selection table: {why}; expected one of {', '.join(_RAVEN_LABELS)}."
+    if not labels:
+        raise table.refused(f"a Raven selection table without labels; expected one of {', '.join(_RAVEN_LABELS)}.")
+    if len(labels) > 1 and labels[1] != "scientific name":
+        raise table.refused(
+            f"a Raven selection table whose columns {labels[0]!r} and {labels[1]!r} may both be the label."
         )
     of_role = {"onset": "begin time (s)", "offset": "end time (s)", "label": labels[0], "score": "confidence"}
-    of_role["file"] = next((name for name in ("begin path", "begin file") if name in header), "")
-    columns = {role: header.index(name) for role, name in of_role.items() if name in header}
-    table = _Table(path, header, rows, columns)
-    selection = header.index("selection") if "selection" in header else None
-    shift = header.index("file offset (s)") if "file offset (s)" in header else None
+    of_role["file"] = "begin path" if "begin path" in header else "begin file"
+    of_role |= {"selection": "selection", "shift": "file offset (s)"}
+    table.columns.update({role: header.index(name) for role, name in of_role.items() if name in header})
     found: dict[tuple[object, ...], LabelRow] = {}
-    for row in rows:
-        event = _event(table, row)
-        if shift is not None and event.onset is not None and event.offset is not None:
-            onset, _ = checked_times(row.fields[shift], row.fields[shift], f"{table.where(row)}, File Offset (s)")
-            event = replace(event, onset=onset, offset=round(onset + event.offset - event.onset, 9))
-        key = row.fields[selection] if selection is not None else ""
-        found.setdefault((key, *vars(replace(event, line=0)).values()), event)
+    for row, event in zip(table.rows, _rows(table), strict=True):
+        if "shift" in table.columns and event.onset is not None and event.offset is not None:
+            start = checked_time(table.cell(row, "shift"), f"{table.where(row)}, File Offset (s)")
+            event = replace(event, onset=start, offset=round(start + event.offset - event.onset, 9))
+        found.setdefault((table.cell(row, "selection"), event.name, event.labels, event.onset, event.offset), event)
     names = sorted({event.name for event in found.values()})
-    if len(names) > 1 and shift is None:
-        raise DataError(
-            f"{path}: a Raven selection table of several recordings ({names[0]!r}, {names[1]!r}) without the column "
-            "File Offset (s): the times may count from the start of the first. Add that column in Raven."
+    if len(names) > 1 and "shift" not in table.columns:
+        raise table.refused(
+            f"a Raven selection table of several recordings ({names[0]!r}, {names[1]!r}) without the column File "
+            "Offset (s): the times may count from the start of the first. Add that column in Raven."
         )
     return list(found.values())
 
@@ -433,86 +457,45 @@ def _read_raven(path: Path, first: Row, header: list[str], rows: list[Row]) -> l
 # --- lists without a header ------------------------------------------------------------------------------------------
 
 
-def _trimmed(row: Row) -> list[str]:
+def _trimmed(row: Row) -> Row:
     fields = list(row.fields)
     while len(fields) > 1 and not fields[-1]:
         fields.pop()
-    return fields
+    return Row(row.line, fields)
 
 
-def _list_label(text: str, where: str) -> str:
-    """Return a label of a list without a header, where a number is as likely to be something else."""
-    if number(text) is not None:
-        raise DataError(
-            f"{where}: {text!r} in the place of the label is a number; add a header that names the columns."
-        )
-    return checked_label(text, where)
+def _read_list(path: Path, rows: list[Row], classes: Collection[str]) -> tuple[str, list[LabelRow]]:
+    """Return the format of a list without a header, and its rows, which must all have the layout of the first.
+
+    A file name alone is a recording without labels; Audacity's lines of frequencies are skipped.
+    """
+    rows = [_trimmed(row) for row in rows]
+    rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]
+    model = next((row for row in rows if len(row.fields) > 1), rows[0])
+    for name, layouts in _LAYOUTS.items():
+        for roles in map(str.split, layouts):
+            if len(roles) == len(model.fields) and all(_FITS[r](x) for r, x in zip(roles, model.fields, strict=True)):
+                return name, _list_rows(path, rows, roles, classes)
+    raise DataError(
+        f"{path}, line {model.line}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
+        "filename, onset, offset, label, or filename, label, or onset, offset, label, with tabs between and no number "
+        "as label. Add a header that names the columns."
+    )
 
 
-def _read_track(path: Path, rows: list[Row]) -> list[LabelRow]:
-    """Read ``onset offset label`` of one recording, with a score in every row or in none."""
-    found = []
-    width = len(_trimmed(rows[0]))
+def _list_rows(path: Path, rows: list[Row], roles: list[str], classes: Collection[str]) -> list[LabelRow]:
+    full = []
     for row in rows:
-        fields, where = _trimmed(row), f"{path}, line {row.line}"
-        if fields[0] == "\\" and found:
-            continue  # the frequencies of a spectral selection in Audacity
-        if len(fields) != width or width not in (3, 4):
-            raise DataError(f"{where}: {len(fields)} columns; expected onset, offset, label, with tabs between.")
-        start, stop = checked_times(fields[0], fields[1], where)
-        label = _list_label(fields[2], where)
-        score = number(fields[3]) if width == 4 else None
-        if width == 4 and (score is None or not 0 <= score <= 1):
-            raise DataError(f"{where}: {fields[3][:60]!r} is not a score from 0 to 1; expected onset, offset, label.")
-        found.append(LabelRow(row.line, "", (label,), start, stop, score))
-    return found
-
-
-# Columns of onset, label and score in lists of events by their number of columns and the place of the onset.
-_EVENT_LAYOUTS = {(4, 1): (3, None), (5, 1): (3, 4), (5, 2): (4, None), (6, 2): (4, None), (7, 2): (4, None)}
-
-
-def _read_list(path: Path, rows: list[Row]) -> tuple[str, list[LabelRow]]:
-    """Read rows of a file with an audio suffix, then label, or times and label, perhaps a scene or a score."""
-    full = next((row for row in rows if len(_trimmed(row)) > 1), None)
-    if full is None:
-        raise DataError(f"{path}, line {rows[0].line}: a file name alone; expected tabs between filename and label.")
-    model = _trimmed(full)
-    at = next((place for place in (1, 2) if len(model) > place + 2 and seconds(model[place]) is not None), 0)
-    found = []
-    for row in rows:
-        fields, where = _trimmed(row), f"{path}, line {row.line}"
-        if not has_audio_suffix(fields[0]) or (len(fields) == 1 and re.search("[,;|]", fields[0])):
-            raise DataError(f"{where}: {fields[0][:60]!r} is not the name of an audio file (.wav, .flac, ...).")
-        name = checked_name(fields[0], where)
-        if len(fields) == 1:
-            found.append(LabelRow(row.line, name))
-        elif len(fields) != len(model):
-            raise DataError(f"{where}: {len(fields)} columns; line {full.line} has {len(model)}.")
-        elif (len(model), at) in _EVENT_LAYOUTS:
-            found.append(_list_event(row.line, name, fields, at, where))
-        elif len(model) == 2:
-            found.append(LabelRow(row.line, name, (_list_label(fields[1], where),)))
-        elif len(model) in (3, 4) and not at and fields[2].endswith(";"):
-            parts = [part.strip() for part in fields[2].split(";") if part.strip()]
-            found.append(LabelRow(row.line, name, tuple(_list_label(part, where) for part in parts)))
-        else:
-            raise DataError(
-                f"{where}: {len(fields)} columns ({', '.join(fields)[:80]!r}); expected filename, onset, offset, "
-                "label, or filename, label. Add a header that names the columns."
-            )
-    return "dcase" if at else "dcase-tags", found
-
-
-def _list_event(line: int, name: str, fields: list[str], at: int, where: str) -> LabelRow:
-    label, score = _EVENT_LAYOUTS[len(fields), at]
-    if at == 2 and number(fields[1]) is not None:
-        raise DataError(f"{where}: {fields[1]!r} in the place of the scene is a number.")
-    if len(fields) > 5 and len(fields[5]) != 1:
-        raise DataError(f"{where}: {fields[5][:60]!r} in the sixth column; TUT Sound Events has one letter there.")
-    start, stop = checked_times(fields[at], fields[at + 1], where)
-    value = None if score is None else checked_score(fields[score], where)
-    return LabelRow(line, name, (_list_label(fields[label], where),), start, stop, value)
+        fields, where = row.fields, f"{path}, line {row.line}"
+        is_alone = len(fields) == 1 and roles[0] == "file" and not re.search("[,;|]", fields[0])
+        if len(fields) != len(roles) and not is_alone:
+            raise DataError(f"{where}: {len(fields)} columns; expected {', '.join(roles)}, as in the rows before.")
+        for role, text in zip(roles, fields, strict=False):
+            if not _FITS[role](text):
+                raise DataError(f"{where}: {text[:60]!r} in the place of the {role}; expected {', '.join(roles)}.")
+        full.append(Row(row.line, fields + [""] * (len(roles) - len(fields))))
+    columns = {"label" if role == "labels" else role: at for at, role in enumerate(roles)}
+    return _rows(_Table(path, rows[0], full, columns, classes, plural="labels" in roles))
 
 
 def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
@@ -543,56 +526,26 @@ def _separator(header: str, where: str) -> str:
     return max(",;", key=n_known)
 
 
-def _read_table(path: Path, lines: list[tuple[int, str]]) -> tuple[str, str, list[LabelRow], bool]:
-    """Return format, kind and rows of a file that is not empty, and whether a cell may hold several labels."""
+def _read_table(path: Path, lines: list[tuple[int, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
+    """Return format, kind and rows of a file that is not empty."""
     asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" "))
     lines = lines[1:] if asked else lines
     if not lines:
-        return "", "empty", [], False
+        return "", "empty", []
     first = [field.strip(" \t") for field in lines[0][1].split("\t")]
-    is_list = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
-    if not asked and (is_list or (len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None)):
+    is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
+    if not asked and (is_file or (len(first) > 1 and _FITS["onset"](first[0]) and _FITS["offset"](first[1]))):
         rows = [Row(line, [field.strip(" \t") for field in text.split("\t")]) for line, text in lines]
-        if not is_list:
-            return "audacity", "events", _read_track(path, rows), False
-        name, found = _read_list(path, rows)
-        name, kind = _weak_or_strong(found) if name == "dcase" else (name, "tags")
-        return name, kind, found, False
+        name, found = _read_list(path, rows, classes)
+        if name == "dcase":
+            return *_weak_or_strong(found), found
+        return name, INPUT_FORMATS[name].split()[0].strip(";"), found
     separator = asked[1] if asked else _separator(lines[0][1], f"{path}, line {lines[0][0]}")
     rows = [Row(line, split_line(text, separator, f"{path}, line {line}")) for line, text in lines]
     if task4.is_set_row(rows[0].fields):
-        return "task4-set", "tags", [task4.set_row(path, row) for row in rows], False
-    name, found, plural = _read_header(path, rows[0], rows[1:], separator)
-    is_events = INPUT_FORMATS[name].startswith("events")
-    return name, "events" if is_events else "tags", found, plural
-
-
-def _without_nothing(path: Path, rows: list[LabelRow]) -> list[LabelRow]:
-    """Return the rows with those of "nothing found" as recordings without labels."""
-    nothing = [row for row in rows if any(label.lower() in NOTHING for label in row.labels)]
-    if nothing:
-        logger.info("%s: %d rows %r: no label.", path, len(nothing), nothing[0].labels[0])
-    return [_alone(row) if any(label.lower() in NOTHING for label in row.labels) else row for row in rows]
-
-
-def _refuse_unclear_commas(path: Path, rows: Sequence[LabelRow], classes: Collection[str], plural: bool) -> None:
-    """Refuse a label such as ``dog, cat`` where a part of it is a label as well: it may be one label or two.
-
-    In a column of several labels a part that two labels share is enough.
-    """
-    labels = {label for row in rows for label in row.labels}
-    known = {*classes, *DCASE2017_TASK4}
-    unclear = {label for label in labels - known if ", " in label}
-    parts = Counter(part for label in unclear for part in set(label.split(", ")))
-    singles = labels | set(classes) | {part for part, n in parts.items() if plural and n > 1}
-    for row in rows:
-        for label in unclear.intersection(row.labels):
-            shared = next((part for part in label.split(", ") if part in singles), None)
-            if shared is not None:
-                raise DataError(
-                    f"{path}, line {row.line}: {label!r} may be one label or several, since {shared!r} is one as well. "
-                    "Put each on a row of its own, or join them with ; in a column named labels."
-                )
+        return "task4-set", "tags", [task4.set_row(path, row) for row in rows]
+    name, found = _read_header(path, rows[0], rows[1:], separator, classes)
+    return name, INPUT_FORMATS[name].split()[0].strip(";"), found
 
 
 def _own_name(path: Path, name: str) -> str:
@@ -615,7 +568,7 @@ def read_label_file(
     if input_format is not None and input_format not in INPUT_FORMATS:
         raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, INPUT_FORMATS)}")
     lines = read_lines(path)
-    name, found_kind, rows, plural = _read_table(path, lines) if lines else ("", "empty", [], False)
+    name, found_kind, rows = _read_table(path, lines, classes) if lines else ("", "empty", [])
     allowed = {"dcase", "task4-weak"} if found_kind == "unclear" else {name}
     if input_format is not None and name and input_format not in allowed:
         raise DataError(
@@ -629,8 +582,6 @@ def read_label_file(
             f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
             "list of events; `evaluate` scores tags with --tags."
         )
-    rows = _without_nothing(path, rows)
-    _refuse_unclear_commas(path, rows, classes, plural)
     if classes:
         for row in rows:
             class_indices(row.labels, classes, where=f"{path}, line {row.line}")
