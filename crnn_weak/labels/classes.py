@@ -6,58 +6,42 @@ A class list is a tuple of distinct names; its order is the order of every array
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from crnn_weak.errors import LabelError, nearest_names
 
-__all__ = ["AUDIOSET_IDS", "CLASS_LIST", "DCASE2017_TASK4", "class_indices", "tag_array", "tag_names"]
-
-
-#: Beside label files, the file of this name is a class list, never a recording's labels.
+#: In a folder of label files, the file of this name is a class list, never a recording's labels.
 CLASS_LIST = "classes.txt"
 
 
-class _Class(NamedTuple):
-    audioset_id: str
-    label: str
-
-
-# The organizers' own list, in its order (sound_event_list_17_classes.txt).
-_DCASE2017_TASK4 = (
-    _Class("/m/0284vy3", "Train horn"),
-    _Class("/m/05x_td", "Air horn, truck horn"),
-    _Class("/m/02mfyn", "Car alarm"),
-    _Class("/m/02rhddq", "Reversing beeps"),
-    _Class("/m/0199g", "Bicycle"),
-    _Class("/m/06_fw", "Skateboard"),
-    _Class("/m/012n7d", "Ambulance (siren)"),
-    _Class("/m/012ndj", "Fire engine, fire truck (siren)"),
-    _Class("/m/0dgbq", "Civil defense siren"),
-    _Class("/m/04qvtq", "Police car (siren)"),
-    _Class("/m/03qc9zr", "Screaming"),
-    _Class("/m/0k4j", "Car"),
-    _Class("/t/dd00134", "Car passing by"),
-    _Class("/m/01bjv", "Bus"),
-    _Class("/m/07r04", "Truck"),
-    _Class("/m/04_sv", "Motorcycle"),
-    _Class("/m/07jdr", "Train"),
-)
+#: AudioSet id -> label of the 17 classes of DCASE 2017 task 4, in the order of the organizers' list. Two labels hold a
+#: comma, so the ids are the only safe way to read a list of labels.
+AUDIOSET_IDS: dict[str, str] = {
+    "/m/0284vy3": "Train horn",
+    "/m/05x_td": "Air horn, truck horn",
+    "/m/02mfyn": "Car alarm",
+    "/m/02rhddq": "Reversing beeps",
+    "/m/0199g": "Bicycle",
+    "/m/06_fw": "Skateboard",
+    "/m/012n7d": "Ambulance (siren)",
+    "/m/012ndj": "Fire engine, fire truck (siren)",
+    "/m/0dgbq": "Civil defense siren",
+    "/m/04qvtq": "Police car (siren)",
+    "/m/03qc9zr": "Screaming",
+    "/m/0k4j": "Car",
+    "/t/dd00134": "Car passing by",
+    "/m/01bjv": "Bus",
+    "/m/07r04": "Truck",
+    "/m/04_sv": "Motorcycle",
+    "/m/07jdr": "Train",
+}
 #: The 17 classes of DCASE 2017 task 4.
-DCASE2017_TASK4: tuple[str, ...] = tuple(entry.label for entry in _DCASE2017_TASK4)
-#: AudioSet id -> label. Two labels hold a comma, so the ids are the only safe way to read a list of labels.
-AUDIOSET_IDS: dict[str, str] = {entry.audioset_id: entry.label for entry in _DCASE2017_TASK4}
+DCASE2017_TASK4: tuple[str, ...] = tuple(AUDIOSET_IDS.values())
 
 
 def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str = "") -> list[int]:
-    """Return the index of each label in the class list.
-
-    Raises
-    ------
-    LabelError
-        A label is not in the list; the message offers the nearest.
-    """
+    """Return the index of each label in the class list."""
     position = {name: index for index, name in enumerate(classes)}
     found = []
     for label in labels:
@@ -71,17 +55,6 @@ def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str =
 def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarray:
     """Return which class is tagged in which clip.
 
-    Parameters
-    ----------
-    tags : sequence of iterables of str, length n_clips
-    classes : sequence of str, length n_classes
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_clips, n_classes)
-
-    Examples
-    --------
     >>> tag_array([["Car"], []], ["Bus", "Car"]).tolist()
     [[False, True], [False, False]]
     """
@@ -94,8 +67,6 @@ def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarr
 def tag_names(row: Iterable[bool], classes: Sequence[str]) -> tuple[str, ...]:
     """Return the tags of one clip, from its row of `tag_array`.
 
-    Examples
-    --------
     >>> tag_names([False, True], ["Bus", "Car"])
     ('Car',)
     """

@@ -15,8 +15,6 @@ from typing import Any, overload
 
 from crnn_weak.errors import DataError, DependencyError
 
-__all__ = ["Event", "EventList", "Events", "by_time", "check_begin_within"]
-
 
 @dataclass(frozen=True, order=True)
 class Event:
@@ -54,25 +52,11 @@ def by_time(event: Event) -> tuple[float, float, str]:
 
 
 def check_begin_within(events: Iterable[Event], seconds: float, where: str) -> None:
-    """Refuse events that begin after the end of their clip or recording: their times start at another point.
-
-    Parameters
-    ----------
-    events : iterable of Event
-    seconds : float
-        Length of the clip or recording; a second more is allowed, since decoders and annotators round.
-    where : str
-        What it is, in the message.
-
-    Raises
-    ------
-    DataError
-        An event begins later.
-    """
+    """Refuse events that begin more than a second after the end of their clip: decoders and annotators round."""
     late = next((event for event in events if event.onset > seconds + 1.0), None)
     if late is not None:
         raise DataError(
-            f"{where}: event {late.label!r} begins at {late.onset:g} s, behind its end at {seconds:.1f} s. Expected "
+            f"{where}: event {late.label!r} begins at {late.onset:g} s, after its end at {seconds:.1f} s. Expected "
             "seconds from its start; correct the labels."
         )
 

@@ -16,18 +16,6 @@ from collections.abc import Collection, Iterable
 from crnn_weak.audio import AUDIO_SUFFIXES
 from crnn_weak.errors import DataError
 
-__all__ = [
-    "canonical_id",
-    "check_characters",
-    "check_name",
-    "has_audio_suffix",
-    "match_ids",
-    "nfc",
-    "recording_id",
-    "recording_path",
-    "video_place",
-]
-
 #: How tables write that a cell has no value.
 MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "null"))
 #: Labels of a recording in which nothing was found.
@@ -55,8 +43,6 @@ def has_audio_suffix(name: str) -> bool:
 def recording_path(name: str) -> str:
     """Return the relative path that a name in a label file stands for: ``/`` between folders, form C.
 
-    Examples
-    --------
     >>> recording_path(".\\\\siteA\\\\r.wav")
     'siteA/r.wav'
     """
@@ -67,15 +53,6 @@ def recording_path(name: str) -> str:
 def recording_id(name: str, *, strip_y: bool = False) -> str:
     """Return the id of the recording that a file name stands for: its path without audio suffix.
 
-    Parameters
-    ----------
-    name : str
-        As it stands in a label file, with ``/`` or ``\\``; ids may begin with dashes and hold dots.
-    strip_y : bool
-        Remove the ``Y`` that the organizers' audio and duration files have before YouTube's id.
-
-    Examples
-    --------
     >>> recording_id("audio/--jc0NAxK8M_30.000_40.000.wav")
     'audio/--jc0NAxK8M_30.000_40.000'
     >>> recording_id("Y--jc0NAxK8M_30.000_40.000.wav", strip_y=True)
@@ -94,8 +71,6 @@ def recording_id(name: str, *, strip_y: bool = False) -> str:
 def canonical_id(name: str, *, strip_y: bool = False) -> str:
     """Return the organizers' clip id in a file name: no folder, its two times with three decimals.
 
-    Examples
-    --------
     >>> canonical_id("Y-5QrBL6MzLg_60_70.wav", strip_y=True)
     '-5QrBL6MzLg_60.000_70.000'
     """
@@ -107,13 +82,6 @@ def canonical_id(name: str, *, strip_y: bool = False) -> str:
 def video_place(clip_id: str) -> tuple[str, str, str]:
     """Return video id, start and end of one of the organizers' clip ids, split from the right.
 
-    Raises
-    ------
-    DataError
-        The id has no such form.
-
-    Examples
-    --------
     >>> video_place("--jc0NAxK8M_30.000_40.000")
     ('--jc0NAxK8M', '30.000', '40.000')
     """
@@ -126,8 +94,6 @@ def video_place(clip_id: str) -> tuple[str, str, str]:
 def source_recording(clip_id: str) -> str:
     """Return the recording that a clip was cut from; the id itself where it does not end in the times of a cut.
 
-    Examples
-    --------
     >>> source_recording("yard_10.000_20.000"), source_recording("yard_2021_05")
     ('yard', 'yard_2021_05')
     """
@@ -135,14 +101,7 @@ def source_recording(clip_id: str) -> str:
 
 
 def check_characters(text: str, where: str) -> str:
-    """Return a field of a table in form C.
-
-    Raises
-    ------
-    DataError
-        It holds a control character (a line feed would forge rows, an escape sequence would reach the terminal) or
-        is not Unicode.
-    """
+    """Return a field of a table in form C."""
     for sign in text if not text.isascii() or not text.isprintable() else ():
         if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign == "\ufeff":
             raise DataError(
@@ -153,13 +112,7 @@ def check_characters(text: str, where: str) -> str:
 
 
 def check_name(text: str, where: str) -> str:
-    """Return a recording's name or a label in form C, as it can be written and read back.
-
-    Raises
-    ------
-    DataError
-        It is empty, begins or ends with a blank, or holds a control character.
-    """
+    """Return a recording's name or a label in form C, as it can be written and read back."""
     if not text or text != text.strip():
         raise DataError(f"{where}: the name {text!r} is empty or begins or ends with a blank; rename it.")
     return check_characters(text, where)
@@ -197,13 +150,6 @@ def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> di
     A name with more folders than the known id matches as well (``data/siteA/r`` and ``siteA/r``). Names that match
     none map to themselves.
 
-    Raises
-    ------
-    DataError
-        A name could stand for several known ids, or two names stand for one; both are named.
-
-    Examples
-    --------
     >>> match_ids(["r", "b/s"], ["a/r", "s"], where="list.tsv")
     {'r': 'a/r', 'b/s': 's'}
     """

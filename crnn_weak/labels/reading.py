@@ -13,32 +13,26 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels import task4
-from crnn_weak.labels.classes import CLASS_LIST, DCASE2017_TASK4, class_indices
+from crnn_weak.labels.classes import CLASS_LIST, class_indices
 from crnn_weak.labels.events import Event, by_time
+from crnn_weak.labels.headers import ROLE_OF, header_name, read_header
 from crnn_weak.labels.names import (
-    MISSING,
-    NOTHING,
     check_characters,
     has_audio_suffix,
-    nfc,
     recording_id,
-    recording_path,
 )
 from crnn_weak.labels.tables import (
     LabelRow,
     Row,
-    checked_label,
-    checked_name,
-    checked_score,
-    checked_time,
-    checked_times,
+    Table,
+    label_rows,
     number,
     read_lines,
     seconds,
@@ -65,41 +59,6 @@ INPUT_FORMATS = {
     "urbansound8k": "tags; UrbanSound8K's metadata",
     "esc50": "tags; ESC-50's metadata",
 }
-#: Names of columns by role. Upper and lower case, blanks and underscores, and the unit seconds make no difference.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "file": (
-        "filename", "file", "file_name", "filepath", "file_path", "path", "audio", "audio_file", "audio_filename",
-        "audio_path", "wav", "clip", "clip_id", "fname", "recording", "name", "begin_file", "begin_path",
-        "slice_file_name", "segment_id",
-    ),
-    "onset": ("onset", "event_onset", "start", "start_time", "begin", "begin_time"),
-    "offset": ("offset", "event_offset", "end", "end_time", "stop", "stop_time"),
-    "duration": ("duration", "event_duration"),
-    "label": (
-        "event_label", "label", "class", "category", "tag", "event", "sound_event", "species", "common_name",
-        "annotation",
-    ),
-    "labels": ("event_labels", "labels", "classes", "categories", "tags", "events"),
-    "score": ("score", "confidence", "probability"),
-    "split": ("split", "subset", "set", "partition"),
-}  # fmt: skip
-_ROLE_OF = {name: role for role, names in COLUMNS.items() for name in names}
-# Headers of one tool or data set: the columns that tell it, in lower case, and its column of each role.
-_KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
-    "urbansound8k": (
-        ("slice_file_name", "fsid", "start", "end", "fold", "classid", "class"),
-        {"file": "slice_file_name", "label": "class"},
-    ),
-    "esc50": (("filename", "fold", "target", "category", "esc10"), {"file": "filename", "label": "category"}),
-    "birdnet": (
-        ("start (s)", "end (s)", "scientific name", "common name", "confidence"),
-        {"file": "file", "onset": "start (s)", "offset": "end (s)", "label": "common name", "score": "confidence"},
-    ),
-}
-# Columns that may hold 0 and 1 and say nothing about the labels.
-_NUMBERS = ("", "unnamed:_0", "index", "id", "fold", "channel", "channels", "target", "take")
-_YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
-_YES_NO = {*_YES, *_NO, "yes", "no", "present", "not_present"}
 # Lists without a header: the roles of their columns.
 _LAYOUTS = {
     "audacity": ("onset offset label", "onset offset label score"),
@@ -140,32 +99,30 @@ class LabelFile:
     rows: tuple[LabelRow, ...]
     recording: str
 
-    def _names(self, strip_y: bool) -> dict[str, tuple[str, str]]:
-        """Return path and id of each name as it stands in the file."""
-        found: dict[str, tuple[str, str]] = {}
+    def _ids(self, strip_y: bool) -> dict[str, str]:
+        """Return the id of each path in the file."""
+        ids: dict[str, str] = {}
         paths: dict[str, str] = {}
         for row in self.rows:
-            name = row.name or self.recording
-            if name in found:
-                continue
-            path = recording_path(name)
-            identifier = recording_id(path, strip_y=strip_y)
-            if paths.setdefault(identifier, path) != path:
-                raise DataError(
-                    f"{self.path}, line {row.line}: {paths[identifier]!r} and {path!r} differ only in their suffix; "
-                    "rename one of the recordings."
-                )
-            found[name] = path, identifier
-        return found
+            path = row.name or self.recording
+            if path not in ids:
+                ids[path] = recording_id(path, strip_y=strip_y)
+                other = paths.setdefault(ids[path], path)
+                if other != path:
+                    raise DataError(
+                        f"{self.path}, line {row.line}: {other!r} and {path!r} differ only in their suffix; rename one "
+                        "of the recordings."
+                    )
+        return ids
 
-    def names(self, *, strip_y: bool = False) -> dict[str, str]:
+    def names(self) -> dict[str, str]:
         """Return the path of each recording by id, in the file's order."""
-        return {identifier: path for path, identifier in self._names(strip_y).values()}
+        return {identifier: path for path, identifier in self._ids(strip_y=False).items()}
 
     def by_recording(self, strip_y: bool = False) -> Iterator[tuple[str, LabelRow]]:
         """Yield id and row."""
-        names = self._names(strip_y)
-        return ((names[row.name or self.recording][1], row) for row in self.rows)
+        ids = self._ids(strip_y)
+        return ((ids[row.name or self.recording], row) for row in self.rows)
 
     def events(self, *, strip_y: bool = False) -> dict[str, tuple[Event, ...]]:
         """Return the events of each recording, in order of time."""
@@ -196,262 +153,14 @@ class LabelFile:
 
     def above(self, min_score: float) -> LabelFile:
         """Return the file without the labels of lower scores; their recordings stay."""
-        labeled = [row for row in self.rows if row.labels]
-        lacking = next((row for row in labeled if row.score is None), None)
+        lacking = next((row for row in self.rows if row.labels and row.score is None), None)
         if lacking is not None:
             raise DataError(f"{self.path}, line {lacking.line}: no score, which --min-score needs in every row.")
-        rows = [_alone(row) if row.score is not None and row.score < min_score else row for row in self.rows]
+        rows = [
+            LabelRow(row.line, row.name, split=row.split) if row.score is not None and row.score < min_score else row
+            for row in self.rows
+        ]
         return replace(self, rows=tuple(rows))
-
-
-def _alone(row: LabelRow) -> LabelRow:
-    """Return a row that says of a recording that nothing is in it."""
-    return LabelRow(row.line, row.name, split=row.split)
-
-
-# --- rows of tables --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table: its rows, all as long as the first, and the column of each role."""
-
-    path: Path
-    first: Row
-    rows: list[Row]
-    columns: dict[str, int]
-    classes: Collection[str] = ()
-    plural: bool = False  #: a cell may hold several labels
-
-    def refused(self, why: str) -> DataError:
-        """Return the error of a header."""
-        shown = ", ".join(self.first.fields)[:120]
-        return DataError(f"{self.path}, line {self.first.line}: {why} The line is {shown!r}.")
-
-    def where(self, row: Row) -> str:
-        return f"{self.path}, line {row.line}"
-
-    def cell(self, row: Row, role: str) -> str:
-        return row.fields[self.columns[role]] if role in self.columns else ""
-
-
-def _rows(table: _Table) -> list[LabelRow]:
-    """Return what the rows of a table with known columns say."""
-    end = "offset" if "offset" in table.columns else "duration"
-    found, nothing = [], 0
-    for row in table.rows:
-        where = table.where(row)
-        name = checked_name(table.cell(row, "file"), where) if "file" in table.columns else ""
-        split = table.cell(row, "split")
-        if "split" in table.columns and not split:
-            raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
-        times = [table.cell(row, role) for role in ("onset", end)] if "onset" in table.columns else []
-        label = table.cell(row, "label")
-        parts = re.split(r";|,(?! )", label) if table.plural else [label]
-        if times:
-            is_empty = bool(name) and all(text.lower() in MISSING for text in (*times, label))
-        else:
-            is_empty = label.lower() in ("", "nan", "<na>")
-        if is_empty:
-            found.append(LabelRow(row.line, name, split=split))
-            continue
-        onset, offset = checked_times(*times, where, duration=end == "duration") if times else (None, None)
-        score = checked_score(table.cell(row, "score"), where)
-        labels = tuple(
-            dict.fromkeys(checked_label(part.strip(" \t"), where) for part in parts if part or not table.plural)
-        )
-        if any(label.lower() in NOTHING for label in labels):
-            nothing += 1
-            labels, onset, offset, score = (), None, None, None
-        found.append(LabelRow(row.line, name, labels, onset, offset, score, split))
-    if nothing:
-        logger.info("%s: %d rows of nothing found (%s): no label.", table.path, nothing, ", ".join(sorted(NOTHING)))
-    _refuse_unclear_commas(table, found)
-    return found
-
-
-def _refuse_unclear_commas(table: _Table, rows: Sequence[LabelRow]) -> None:
-    """Refuse a label such as ``dog, cat`` where a part of it is a label as well: it may be one label or two.
-
-    In a column of several labels a part that two labels share is enough.
-    """
-    labels = {label for row in rows for label in row.labels}
-    unclear = {label for label in labels.difference(table.classes, DCASE2017_TASK4) if ", " in label}
-    parts = Counter(part for label in unclear for part in set(label.split(", ")))
-    singles = labels | set(table.classes) | {part for part, n in parts.items() if table.plural and n > 1}
-    for row in rows:
-        for label in unclear.intersection(row.labels):
-            shared = next((part for part in label.split(", ") if part in singles), None)
-            if shared is not None:
-                raise DataError(
-                    f"{table.path}, line {row.line}: {label!r} may be one label or several, since {shared!r} is one as "
-                    "well. Put each on a row of its own, or join them with ; in a column named labels."
-                )
-
-
-# --- tables with a header --------------------------------------------------------------------------------------------
-
-
-def header_name(text: str) -> str:
-    """Return a column's name as it is looked up: lower case, underscores, without the unit seconds.
-
-    >>> header_name("Begin Time (s)"), header_name("end_time_seconds")
-    ('begin_time', 'end_time')
-    """
-    name = re.sub(r"[\s_]+", "_", nfc(text).strip().lower())
-    return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
-
-
-def _body(path: Path, first: Row, rows: Iterable[Row]) -> list[Row]:
-    """Return the rows below the header at its length; rows without any content are skipped."""
-    header = first.fields
-    found = []
-    for row in rows:
-        fields, where = row.fields, f"{path}, line {row.line}"
-        n_filled = sum(map(bool, fields))
-        if all(text.lower() in MISSING for text in fields):
-            continue
-        if n_filled == 1 and fields[0].startswith("#"):
-            raise DataError(f"{where}: a comment; remove lines that begin with #.")
-        if fields[: len(header)] == header:
-            raise DataError(f"{where}: the header is repeated.")
-        if any(fields[len(header) :]) or (len(fields) < len(header) and n_filled > 1):
-            raise DataError(
-                f"{where}: {len(fields)} columns, the header has {len(header)}; put quotes around a field that holds "
-                "the separator."
-            )
-        found.append(Row(row.line, (fields + [""] * len(header))[: len(header)]))
-    return found
-
-
-def _read_header(
-    path: Path, first: Row, rows: list[Row], separator: str, classes: Collection[str]
-) -> tuple[str, list[LabelRow]]:
-    """Return the format of a table with a header, and its rows."""
-    if first.fields[0].startswith("#"):
-        raise DataError(f"{path}, line {first.line}: a comment; remove lines that begin with #.")
-    n_columns = max((at for at, text in enumerate(first.fields, start=1) if text), default=1)
-    first = Row(first.line, first.fields[:n_columns])
-    table = _Table(path, first, _body(path, first, rows), {}, classes)
-    lower = [re.sub(r"\s+", " ", text.lower()) for text in first.fields]
-    if {"begin time (s)", "end time (s)"} <= set(lower) and {"selection", "view"} & set(lower):
-        return "raven", _read_raven(table, lower)
-    for name, (needed, of_role) in _KNOWN_HEADERS.items():
-        if set(needed) <= set(lower):
-            table.columns.update({role: lower.index(column) for role, column in of_role.items() if column in lower})
-            return name, _rows(table)
-    plural, others = _find_columns(table)
-    columns = table.columns
-    if not columns:
-        raise table.refused(
-            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
-            "tabs, and files with an audio suffix or the times of one recording first."
-        )
-    if "file" not in columns and ("onset" not in columns or others):
-        candidate = f", and {first.fields[others[0]]!r} may be one" if others else ""
-        raise table.refused(f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
-    if "label" not in columns and "onset" not in columns:
-        return "one-hot", _read_one_hot(table, others)
-    for role, needed_with in (("label", ("file",)), ("offset", ("onset",)), ("onset", ("offset",))):
-        has_role = role in columns or (role == "offset" and "duration" in columns)
-        if not has_role and set(needed_with) & set(columns):
-            raise table.refused(f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
-    _refuse_others(table, others)
-    found = _rows(replace(table, plural=plural))
-    if lower == ["segment_id", "start_time_seconds", "end_time_seconds", "label"]:
-        return "audioset", found
-    return ("desed" if separator == "\t" else "csv") + ("" if "onset" in columns else "-tags"), found
-
-
-def _find_columns(table: _Table) -> tuple[bool, list[int]]:
-    """Find the column of each role; return whether labels are joined, and the columns without a role."""
-    header = table.first.fields
-    plural, others = False, []
-    for at, text in enumerate(header):
-        name = header_name(text)
-        role = _ROLE_OF.get(name)
-        if role == "labels":
-            role, plural = "label", True
-        if role in table.columns:
-            raise table.refused(f"the columns {header[table.columns[role]]!r} and {text!r} may both be the {role}.")
-        unit = re.fullmatch(r"(.+?)[_ ]*[(\[]?(ms|msec|milliseconds|samples|frames|min|minutes)[)\]]?", name)
-        if role is not None:
-            table.columns[role] = at
-        elif unit and _ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
-            advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
-            raise table.refused(f"the column {text!r} is in {unit[2]}; expected seconds: {advice}.")
-        else:
-            others.append(at)
-    return plural, others
-
-
-def _refuse_others(table: _Table, others: list[int]) -> None:
-    """Refuse columns without a role that may change what a row means; name the rest in the log."""
-    header, columns = table.first.fields, table.columns
-    for at in others:
-        values = {row.fields[at].lower() for row in table.rows} - MISSING
-        if values and values <= _YES_NO and header_name(header[at]) not in _NUMBERS:
-            raise table.refused(
-                f"the column {header[at]!r} holds only {' and '.join(sorted(values))} and may say which rows count; "
-                "keep those and remove it."
-            )
-    ignored = [header[at] for at in others if header[at]]
-    if "duration" in columns and ("offset" in columns or "onset" not in columns):
-        ignored.append(header[columns["duration"]])
-    if ignored:
-        logger.info("%s: ignored columns: %s.", table.path, ", ".join(ignored))
-
-
-def _read_one_hot(table: _Table, others: list[int]) -> list[LabelRow]:
-    """Read a table with a column of 0 and 1 for each class."""
-    header = table.first.fields
-    columns = {header[at]: at for at in others if header_name(header[at]) not in _NUMBERS}
-    values = {row.fields[at].lower() for row in table.rows for at in columns.values()}
-    if len(columns) < 2 or not values <= _YES | _NO:
-        raise table.refused(
-            f"no column of the label, nor columns of 0 and 1. Known names: {', '.join(COLUMNS['label'])}."
-        )
-    if len(set(header)) < len(header):
-        raise table.refused("two columns have one name.")
-    found = []
-    for row, labeled in zip(_rows(table), table.rows, strict=True):
-        labels = [name for name, at in columns.items() if labeled.fields[at].lower() in _YES]
-        found.append(replace(row, labels=tuple(checked_label(name, table.where(table.first)) for name in labels)))
-    return found
-
-
-_RAVEN_LABELS = ("annotation", "common name", "species", "label", "event_label", "tag", "class", "scientific name")
-
-
-def _read_raven(table: _Table, header: list[str]) -> list[LabelRow]:
-    """Read a Raven selection table; a selection that is listed once per view counts once.
-
-    With ``File Offset (s)`` times count from the start of ``Begin File``, else from that of the only recording.
-    """
-    labels = [name for name in _RAVEN_LABELS if name in header]
-    if not labels:
-        raise table.refused(f"a Raven selection table without labels; expected one of {', '.join(_RAVEN_LABELS)}.")
-    if len(labels) > 1 and labels[1] != "scientific name":
-        raise table.refused(
-            f"a Raven selection table whose columns {labels[0]!r} and {labels[1]!r} may both be the label."
-        )
-    of_role = {"onset": "begin time (s)", "offset": "end time (s)", "label": labels[0], "score": "confidence"}
-    of_role["file"] = "begin path" if "begin path" in header else "begin file"
-    of_role |= {"selection": "selection", "shift": "file offset (s)"}
-    table.columns.update({role: header.index(name) for role, name in of_role.items() if name in header})
-    found: dict[tuple[object, ...], LabelRow] = {}
-    for row, event in zip(table.rows, _rows(table), strict=True):
-        if "shift" in table.columns and event.onset is not None and event.offset is not None:
-            start = checked_time(table.cell(row, "shift"), f"{table.where(row)}, File Offset (s)")
-            event = replace(event, onset=start, offset=round(start + event.offset - event.onset, 9))
-        found.setdefault((table.cell(row, "selection"), event.name, event.labels, event.onset, event.offset), event)
-    names = sorted({event.name for event in found.values()})
-    if len(names) > 1 and "shift" not in table.columns:
-        raise table.refused(
-            f"a Raven selection table of several recordings ({names[0]!r}, {names[1]!r}) without the column File "
-            "Offset (s): the times may count from the start of the first. Add that column in Raven."
-        )
-    return list(found.values())
 
 
 # --- lists without a header ------------------------------------------------------------------------------------------
@@ -495,7 +204,7 @@ def _list_rows(path: Path, rows: list[Row], roles: list[str], classes: Collectio
                 raise DataError(f"{where}: {text[:60]!r} in the place of the {role}; expected {', '.join(roles)}.")
         full.append(Row(row.line, fields + [""] * (len(roles) - len(fields))))
     columns = {"label" if role == "labels" else role: at for at, role in enumerate(roles)}
-    return _rows(_Table(path, rows[0], full, columns, classes, plural="labels" in roles))
+    return label_rows(Table(path, rows[0], full, columns, classes, plural="labels" in roles))
 
 
 def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
@@ -521,7 +230,7 @@ def _separator(header: str, where: str) -> str:
 
     def n_known(separator: str) -> tuple[int, int]:
         fields = split_line(header, separator, where)
-        return sum(header_name(text) in _ROLE_OF for text in fields), len(fields)
+        return sum(header_name(text) in ROLE_OF for text in fields), len(fields)
 
     return max(",;", key=n_known)
 
@@ -544,7 +253,7 @@ def _read_table(path: Path, lines: list[tuple[int, str]], classes: Collection[st
     rows = [Row(line, split_line(text, separator, f"{path}, line {line}")) for line, text in lines]
     if task4.is_set_row(rows[0].fields):
         return "task4-set", "tags", [task4.set_row(path, row) for row in rows]
-    name, found = _read_header(path, rows[0], rows[1:], separator, classes)
+    name, found = read_header(path, rows[0], rows[1:], separator, classes)
     return name, INPUT_FORMATS[name].split()[0].strip(";"), found
 
 
@@ -582,9 +291,10 @@ def read_label_file(
             f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
             "list of events; `evaluate` scores tags with --tags."
         )
-    if classes:
-        for row in rows:
-            class_indices(row.labels, classes, where=f"{path}, line {row.line}")
+    allowed_labels = set(classes)
+    for row in rows if classes else ():
+        if not allowed_labels.issuperset(row.labels):
+            class_indices(row.labels, list(classes), where=f"{path}, line {row.line}")
     found_kind = found_kind if kind is None or found_kind == "empty" else kind
     if found_kind != "tags" and not any(row.labels for row in rows):
         found_kind = "empty"

@@ -19,22 +19,6 @@ from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.classes import class_indices
 from crnn_weak.labels.events import Event, Events
 
-__all__ = [
-    "MOST_SEGMENTS",
-    "EventTable",
-    "event_roll",
-    "event_table",
-    "n_segments",
-    "roll_runs",
-    "runs_roll",
-    "segment_edges",
-    "segment_frames",
-    "segment_maximum",
-    "segment_roll",
-    "table_roll",
-]
-
-
 #: A hundred days in segments of one second.
 MOST_SEGMENTS = 10_000_000
 
@@ -49,21 +33,7 @@ class EventTable(NamedTuple):
 
 
 def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], where: str) -> EventTable:
-    """Flatten event lists into arrays.
-
-    Parameters
-    ----------
-    events : mapping of clip id to sequence of Event
-        A clip that is missing has no events.
-    clip_ids, classes : sequence of str
-    where : str
-        Names the list in the message of a LabelError.
-
-    Raises
-    ------
-    LabelError
-        A label is not in `classes`.
-    """
+    """Flatten the event lists of clips into arrays; `where` names the list where a label is not in `classes`."""
     column = {label: index for index, label in enumerate(classes)}
     rows = [events.get(clip_id, ()) for clip_id in clip_ids]
     flat = [event for clip_events in rows for event in clip_events]
@@ -94,24 +64,10 @@ def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[st
 def event_roll(
     events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int, where: str = ""
 ) -> np.ndarray:
-    """Mark the frames of one clip that each class overlaps.
+    """Mark the frames of one clip that each class overlaps: bool, shape (n_frames, n_classes).
 
-    Parameters
-    ----------
-    events : iterable of Event
-        Zero-length events mark nothing; what lies beyond `n_frames` is cut off.
-    classes : sequence of str, length n_classes
-    hop_seconds : float
-    n_frames : int
-    where : str
-        Prefix of the message of a LabelError.
+    Zero-length events mark nothing; what lasts beyond `n_frames` is cut off.
 
-    Returns
-    -------
-    np.ndarray of bool, shape (n_frames, n_classes)
-
-    Examples
-    --------
     >>> event_roll([Event(0.4, 1.2, "car")], ["car"], hop_seconds=1.0, n_frames=3)[:, 0].tolist()
     [True, True, False]
     """
@@ -124,23 +80,10 @@ def event_roll(
 
 
 def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the runs of True in each row.
+    """Return the runs of True in each row of a roll of shape (n_rows, n_frames): arrays of rows, first, last.
 
-    Parameters
-    ----------
-    roll : np.ndarray of bool, shape (n_rows, n_frames)
+    Runs are sorted by row, then by time; each is active in the frames ``[first, last)``.
 
-    Returns
-    -------
-    rows, first, last : np.ndarray of int, shape (n_runs,)
-        Frames ``[first, last)`` of row ``rows``; by row, then by time.
-
-    See Also
-    --------
-    runs_roll : The inverse.
-
-    Examples
-    --------
     >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
     [[0, 0], [0, 3], [2, 4]]
     """
@@ -155,18 +98,7 @@ def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return the roll of runs ``[first, last)``, which may overlap; the inverse of `roll_runs`.
-
-    Parameters
-    ----------
-    rows, first, last : np.ndarray of int, shape (n_runs,)
-        ``0 <= first <= last``; what lies beyond the last frame is cut off.
-    shape : (n_rows, n_frames)
-
-    Returns
-    -------
-    np.ndarray of bool, of the given shape
-    """
+    """Return the roll, of the given (n_rows, n_frames), of runs that may overlap; the inverse of `roll_runs`."""
     n_rows, n_frames = shape
     begin = rows * (n_frames + 1)
     # Starts minus ends, summed over one line of all rows: every run ends within its row.
@@ -182,13 +114,6 @@ def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tupl
 def n_segments(clip_seconds: float, segment_seconds: float) -> int:
     """Return the number of evaluation segments that a clip touches.
 
-    Raises
-    ------
-    DataError
-        More than `MOST_SEGMENTS`, which would not fit into memory.
-
-    Examples
-    --------
     >>> n_segments(9.3, 1.0)
     10
     """
@@ -230,29 +155,9 @@ def segment_roll(
     segment_seconds: float = 1.0,
     where: str = "events",
 ) -> np.ndarray:
-    """Mark the segments that each class touches, for many clips.
+    """Mark the segments that each class touches: bool, shape (n_clips, n_segments, n_classes).
 
-    Parameters
-    ----------
-    events : mapping of clip id to sequence of Event
-    clip_ids, classes : sequence of str
-    clip_seconds, segment_seconds : float > 0
-    where : str
-        Names the list in the message of a LabelError.
-
-    Returns
-    -------
-    np.ndarray of bool, shape (n_clips, n_segments, n_classes)
-        ``n_segments`` is ``ceil(clip_seconds / segment_seconds)``.
-
-    Raises
-    ------
-    LabelError
-        A label is not in `classes`.
-
-    See Also
-    --------
-    segment_maximum : The segments of frame scores.
+    ``n_segments`` is ``ceil(clip_seconds / segment_seconds)``. See `segment_maximum` for frame scores.
     """
     table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
     count = n_segments(clip_seconds, segment_seconds)
@@ -279,28 +184,11 @@ def segment_frames(
 def segment_maximum(
     frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float, axis: int = 1
 ) -> np.ndarray:
-    """Return the highest score of each segment, or whether any of its frames is True.
+    """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames.
+
+    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result.
 
     A segment is active at every threshold below its highest score.
-
-    Parameters
-    ----------
-    frames : np.ndarray of float or bool, shape (n_clips, n_frames, n_classes)
-        Scores, 0 or more.
-    hop_seconds : float
-    n_segments : int
-    segment_seconds : float
-    axis : int
-        The axis of time, for another order of axes.
-
-    Returns
-    -------
-    np.ndarray, shape (n_clips, n_segments, n_classes)
-        In the order of axes of `frames`; 0 or False for a segment without frames.
-
-    See Also
-    --------
-    segment_roll : The segments of event lists.
     """
     frames = np.moveaxis(frames, axis, -1)
     first, last = segment_frames(frames.shape[-1], hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)

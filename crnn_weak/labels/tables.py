@@ -1,19 +1,32 @@
-"""Delimited text: lines of a file in UTF-8 or UTF-16, fields, times in seconds, and the rows that label files hold."""
+"""Delimited text: lines, fields, times in seconds; and the rows of a table whose columns are known, as labels."""
 
 from __future__ import annotations
 
 import csv
 import io
+import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
-from crnn_weak.labels.names import check_characters, check_label, has_audio_suffix, nfc, recording_path
+from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.names import (
+    MISSING,
+    NOTHING,
+    check_characters,
+    check_label,
+    has_audio_suffix,
+    nfc,
+    recording_path,
+)
+
+logger = logging.getLogger(__name__)
 
 #: Later times (11 days) are dates, samples or milliseconds, not seconds from the start of a recording.
 MAX_SECONDS = 1_000_000.0
@@ -201,3 +214,80 @@ def checked_label(text: str, where: str) -> str:
     if has_audio_suffix(text):
         raise DataError(f"{where}: {text[:60]!r} in the place of the label is a file name; check the columns' order.")
     return check_label(text, where)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its rows, all as long as the first, and the column of each role."""
+
+    path: Path
+    first: Row
+    rows: list[Row]
+    columns: dict[str, int]
+    classes: Collection[str] = ()
+    plural: bool = False  #: a cell may hold several labels
+
+    def refused(self, why: str) -> DataError:
+        """Return the error of a header."""
+        shown = ", ".join(self.first.fields)[:120]
+        return DataError(f"{self.path}, line {self.first.line}: {why} The line is {shown!r}.")
+
+    def where(self, row: Row) -> str:
+        return f"{self.path}, line {row.line}"
+
+    def cell(self, row: Row, role: str) -> str:
+        return row.fields[self.columns[role]] if role in self.columns else ""
+
+
+def label_rows(table: Table) -> list[LabelRow]:
+    """Return what the rows of a table with known columns say."""
+    end = "offset" if "offset" in table.columns else "duration"
+    found, nothing = [], 0
+    for row in table.rows:
+        where = table.where(row)
+        name = checked_name(table.cell(row, "file"), where) if "file" in table.columns else ""
+        split = table.cell(row, "split")
+        if "split" in table.columns and not split:
+            raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
+        times = [table.cell(row, role) for role in ("onset", end)] if "onset" in table.columns else []
+        label = table.cell(row, "label")
+        parts = re.split(r";|,(?! )", label) if table.plural else [label]
+        if times:
+            is_empty = bool(name) and all(text.lower() in MISSING for text in (*times, label))
+        else:
+            is_empty = label.lower() in ("", "nan", "<na>")
+        if is_empty:
+            found.append(LabelRow(row.line, name, split=split))
+            continue
+        onset, offset = checked_times(*times, where, duration=end == "duration") if times else (None, None)
+        score = checked_score(table.cell(row, "score"), where)
+        labels = tuple(
+            dict.fromkeys(checked_label(part.strip(" \t"), where) for part in parts if part or not table.plural)
+        )
+        if any(label.lower() in NOTHING for label in labels):
+            nothing += 1
+            labels, onset, offset, score = (), None, None, None
+        found.append(LabelRow(row.line, name, labels, onset, offset, score, split))
+    if nothing:
+        logger.info("%s: %d rows of nothing found (%s): no label.", table.path, nothing, ", ".join(sorted(NOTHING)))
+    _refuse_unclear_commas(table, found)
+    return found
+
+
+def _refuse_unclear_commas(table: Table, rows: Sequence[LabelRow]) -> None:
+    """Refuse a label such as ``dog, cat`` where a part of it is a label as well: it may be one label or two.
+
+    In a column of several labels a part that two labels share is enough.
+    """
+    labels = {label for row in rows for label in row.labels}
+    unclear = {label for label in labels.difference(table.classes, DCASE2017_TASK4) if ", " in label}
+    parts = Counter(part for label in unclear for part in set(label.split(", ")))
+    singles = labels | set(table.classes) | {part for part, n in parts.items() if table.plural and n > 1}
+    for row in rows:
+        for label in unclear.intersection(row.labels):
+            shared = next((part for part in label.split(", ") if part in singles), None)
+            if shared is not None:
+                raise DataError(
+                    f"{table.path}, line {row.line}: {label!r} may be one label or several, since {shared!r} is one as "
+                    "well. Put each on a row of its own, or join them with ; in a column named labels."
+                )

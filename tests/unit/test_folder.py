@@ -225,7 +225,7 @@ def test_missing_recordings_are_listed_without_a_file(own, caplog):
         ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, "line 3: a is in two splits"),
         (None, "", "events.tsv: lists no recording"),
         (None, "a.flac\t1\t0\tdog\n", "events.tsv, line 1"),
-        (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", "begins at 700 s, behind its end at 2.0 s"),
+        (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", "begins at 700 s, after its end at 2.0 s"),
     ],
 )
 def test_bad_label_files_are_one_clear_line(own, tags, events, says):
