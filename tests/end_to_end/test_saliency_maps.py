@@ -10,9 +10,16 @@ import pytest
 from helpers import TINY, make_store
 
 from crnn_weak.cli import main
-from crnn_weak.config import Config, ModelConfig, TrainingConfig
+from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
 from crnn_weak.errors import DataError, ModelFileError, RunError
+from crnn_weak.experiments.loss_weight_grid import make_table, write_outputs
 from crnn_weak.experiments.saliency_maps import Options, Shown, figure_stem, saliency_maps
+from crnn_weak.files import write_text
+from crnn_weak.runs.grid import Grid
+from crnn_weak.runs.run import open_run
+from crnn_weak.runs.train import train_and_score
+from crnn_weak.saliency.localization import event_pairs
+from crnn_weak.saliency.table import open_explainer
 
 CONFIG = Config(
     features=TINY,
@@ -25,11 +32,6 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
     """Two trained and scored cells with their table, on clips whose classes raise known bands."""
-    from crnn_weak.experiments.loss_weight_grid import make_table, write_outputs
-    from crnn_weak.files import write_text
-    from crnn_weak.runs.grid import Grid
-    from crnn_weak.runs.train import train_and_score
-
     folder = tmp_path_factory.mktemp("saliency")
     make_store(folder, 96, name="train.h5")
     test = make_store(folder, 40, split="test", seed=1, name="test.h5")
@@ -43,8 +45,6 @@ def grid(tmp_path_factory):
         "audio": {},
     }
     write_text(made.path / "data.json", json.dumps(data))
-    from crnn_weak.config import to_toml
-
     write_text(made.path / "config.toml", to_toml(CONFIG))
     for run in made.planned_runs(data):
         train_and_score(run)
@@ -61,24 +61,17 @@ def rows_of(folder):
     return list(csv.DictReader((folder / "localization.csv").read_text().splitlines()))
 
 
-def test_figures_of_the_best_the_median_and_the_worst_and_the_table(written):
+def test_figures_of_three_pairs_and_the_table_of_all_settings(written):
     names = [path.name for path in written]
-    assert sum(name.endswith(".png") for name in names) == 3
-    assert sum(name.endswith(".pdf") for name in names) == 3
+    assert [name.rpartition(".")[2] for name in names] == [*["png", "pdf"] * 3, "csv", "md"]
     assert names[-2:] == ["localization.csv", "localization.md"]
     assert all(path.stat().st_size > 0 for path in written)
     assert not [path for path in written[0].parent.iterdir() if path not in written]  # nothing temporary is left
-
-
-def test_the_table_has_every_setting_output_and_method_and_the_baselines(written):
     rows = rows_of(written[-1].parent)
-    cells = {
-        (row["strong_weight"], row["weak_weight"], row["output"], row["method"])
-        for row in rows
-        if row["source"] == "network"
-    }
+    networks = [row for row in rows if row["source"] == "network"]
+    found = {(row["strong_weight"], row["weak_weight"], row["output"], row["method"]) for row in networks}
     methods = ("deconvnet", "absolute")
-    assert cells == {("1", weak, o, m) for weak in ("1", "0.02") for o in ("strong", "weak") for m in methods}
+    assert found == {("1", weak, o, m) for weak in ("1", "0.02") for o in ("strong", "weak") for m in methods}
     assert [row["source"] for row in rows].count("untrained") == 4
     assert [row["source"] for row in rows].count("loudness") == 1
     assert len({row["n_pairs"] for row in rows}) == 1
@@ -149,53 +142,47 @@ def test_one_line_for_what_is_not_there(grid, capsys, tmp_path, arguments, words
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unfinished_run_is_refused(grid, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(grid / "1_1" / "seed-0", run)
+@pytest.fixture
+def run(grid, tmp_path):
+    """A copy of a run, whose test store is not found from here."""
+    shutil.copytree(grid / "1_1" / "seed-0", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_an_unfinished_run_and_a_missing_store_are_refused(run):
+    with pytest.raises(RunError, match="store of its test split is gone"):
+        saliency_maps(run)
     (run / "metrics.json").unlink()
     with pytest.raises(RunError, match="not finished"):
         saliency_maps(run)
 
 
-def _other_store(grid, tmp_path, **changes):
-    """A run whose test store was replaced by another one."""
-    run = tmp_path / "run"
-    shutil.copytree(grid / "1_1" / "seed-0", run)
-    other = make_store(tmp_path, 8, split="test", **changes)
+def replace_store(run, **changes):
+    """Give the run another test store."""
+    store = make_store(run.parent, 8, split="test", **changes)
     (run / "data.json").write_text(json.dumps({"test_store": "../features.h5", "provenance": "other"}))
-    return run, other
+    return store
 
 
-def test_a_model_of_other_classes_is_refused(grid, tmp_path):
-    run, _ = _other_store(grid, tmp_path, classes=("bell", "drill", "snow"))
+def test_a_model_of_other_classes_is_refused(run):
+    replace_store(run, classes=("bell", "drill", "snow"))
     with pytest.raises(ModelFileError, match="other ones"):
-        saliency_maps(run, tmp_path / "out")
+        saliency_maps(run)
 
 
 @pytest.mark.slow
-def test_a_model_of_another_frame_count_is_refused(grid, tmp_path):
-    from crnn_weak.runs.run import open_run
-    from crnn_weak.saliency.table import open_explainer
-
-    features = dataclasses.replace(TINY, hop_seconds=0.05)
-    run, store = _other_store(grid, tmp_path, features=features)
+def test_a_model_of_another_frame_count_is_refused(run):
+    store = replace_store(run, features=dataclasses.replace(TINY, hop_seconds=0.05))
     with pytest.raises(ModelFileError, match=r"20 frames and 8 mel bands.*40 and 8"):
         open_explainer(open_run(run), store)
 
 
-def test_without_strong_labels_there_is_no_table_but_a_figure(grid, tmp_path):
-    run, _ = _other_store(grid, tmp_path, with_events=False)
+def test_without_strong_labels_there_is_no_table_but_a_figure(run):
+    replace_store(run, with_events=False)
     with pytest.raises(DataError, match="--no-statistics"):
-        saliency_maps(run, tmp_path / "out")
-    options = Options(clips=("clip-00001",), labels=("rain",), statistics=False)
-    assert len(saliency_maps(run, tmp_path / "out", options)) == 2
-
-
-def test_a_missing_store_says_how_to_get_it_back(grid, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(grid / "1_1" / "seed-0", run)
-    with pytest.raises(RunError, match="store of its test split is gone"):
         saliency_maps(run)
+    options = Options(clips=("clip-00001",), labels=("rain",), statistics=False)
+    assert len(saliency_maps(run, None, options)) == 2
 
 
 def test_file_names_are_safe(tmp_path):
@@ -204,8 +191,6 @@ def test_file_names_are_safe(tmp_path):
 
 
 def test_pairs_hold_the_frames_of_the_truth(tmp_path):
-    from crnn_weak.saliency.localization import event_pairs
-
     store = make_store(tmp_path, 12)
     pairs = event_pairs(store)
     assert len(pairs.rows) == sum(len(events) for events in store.events.values())
