@@ -94,11 +94,11 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
 def version_line() -> str:
     """Return one line: the package's version, Keras' and the backend's."""
     from crnn_weak import __version__
-    from crnn_weak.environment import BACKEND_PACKAGES, backend_name, installed_version
+    from crnn_weak.environment import backend_name, installed_version
 
     backend = backend_name()
     keras = installed_version("keras") or "(not installed)"
-    of_backend = installed_version(*BACKEND_PACKAGES.get(backend, (backend,))) or "(not installed)"
+    of_backend = installed_version(backend, f"{backend}-cpu") or "(not installed)"
     return f"crnn-weak {__version__}, Keras {keras}, backend {backend} {of_backend}"
 
 

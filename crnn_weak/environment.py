@@ -18,13 +18,6 @@ from typing import Any
 from crnn_weak.errors import DependencyError
 from crnn_weak.parallel import default_jobs
 
-#: Keras backend -> distributions that provide it.
-BACKEND_PACKAGES = {
-    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
-    "jax": ("jax",),
-    "torch": ("torch",),
-    "openvino": ("openvino",),
-}
 _PACKAGES = (
     "crnn-weak", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scipy", "librosa", "h5py",
 )  # fmt: skip

@@ -9,14 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = [
-    "CHALLENGE_BEST",
-    "CITATION",
-    "RESULTS",
-    "PaperRow",
-    "paper_row",
-]
-
 CITATION = (
     'S. Adavanne and T. Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional '
     'and recurrent neural network", DCASE 2017 workshop, arXiv:1710.02998'
@@ -24,10 +16,7 @@ CITATION = (
 
 
 class PaperRow(NamedTuple):
-    """One row of the published table, in percent except the error rates; None where nothing was published.
-
-    The challenge columns are scores of the submissions on the evaluation set.
-    """
+    """One row of the published table, in percent except the error rates; the challenge columns are on other clips."""
 
     strong: float
     weak: float
@@ -63,7 +52,4 @@ def paper_row(strong: float, weak: float) -> PaperRow | None:
     >>> paper_row(3, 1) is None
     True
     """
-    for row in RESULTS:
-        if (row.strong, row.weak) == (strong, weak):
-            return row
-    return None
+    return next((row for row in RESULTS if (row.strong, row.weak) == (strong, weak)), None)

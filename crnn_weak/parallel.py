@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -152,40 +151,31 @@ def _end_with_parent() -> None:
 # --- Dask ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    """A user's error, which is not retried, so it travels as a result."""
+def _call_on_worker(function: Callable[[Any], Any], argument: Any, n_threads: int, folder: str) -> Any:
+    """Call `function` in the folder and with the threads of the process that asks.
 
-    error: CrnnWeakError
-
-
-@dataclass(frozen=True)
-class _DaskTask:
-    """`function` as a worker calls it: in the folder and with the threads of the process that asks."""
-
-    function: Callable[[Any], Any]
-    n_threads: int
-    folder: str
-
-    def __call__(self, argument: Any) -> Any:
-        limit_threads(self.n_threads)
-        host = socket.gethostname()
-        try:
-            os.chdir(self.folder)
-        except OSError:
-            message = f"worker {host}: does not see the folder {self.folder}. Every worker needs all folders under the "
-            return _Refusal(RunError(f"{message}same paths as the process that starts the tasks."))
-        try:
-            return self.function(argument)
-        except CrnnWeakError as error:
-            return _Refusal(type(error)(f"worker {host}: {error}"))
+    A user's error is returned, not raised, since Dask would retry it.
+    """
+    limit_threads(n_threads)
+    host = socket.gethostname()
+    try:
+        os.chdir(folder)
+    except OSError:
+        message = (
+            f"worker {host}: does not see the folder {folder}. Every worker needs all folders under the same paths"
+        )
+        return RunError(f"{message} as the process that starts the tasks.")
+    try:
+        return function(argument)
+    except CrnnWeakError as error:
+        return type(error)(f"worker {host}: {error}")
 
 
 def _run_on_dask(
     function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, jobs: int, n_threads: int,
     on_poll: Callable[[], None],
 ) -> Iterator[tuple[int, Any]]:  # fmt: skip
-    task_here = _DaskTask(function, n_threads, os.getcwd())
+    folder = os.getcwd()
     with _client(scheduler, min(jobs, len(tasks))) as client:
         waiting = iter(enumerate(tasks))
         submitted: dict[Any, int] = {}
@@ -197,7 +187,7 @@ def _run_on_dask(
                 if time.monotonic() - counted > 1.0:
                     counted, n_workers = time.monotonic(), _n_worker_threads(client)
                 while len(submitted) < _AHEAD * n_workers and (item := next(waiting, None)) is not None:
-                    future = client.submit(task_here, item[1], pure=False, retries=2)
+                    future = client.submit(_call_on_worker, function, item[1], n_threads, folder, pure=False, retries=2)
                     submitted[future] = item[0]
                     future.add_done_callback(ended.put)
                 if not submitted:
@@ -223,8 +213,8 @@ def _result(future: Any) -> Any:
         ) from None
     except CancelledError:
         raise RunError(_LOST) from None
-    if isinstance(result, _Refusal):
-        raise result.error
+    if isinstance(result, CrnnWeakError):
+        raise result
     return result
 
 

@@ -1,15 +1,9 @@
 """The only place that converts between seconds, samples, frames and segments.
 
-Conventions
------------
-* Time runs in seconds from the start of the clip.
-* Frame ``k`` is the cell ``[k * hop, (k + 1) * hop)``; its analysis window is centered on the middle of that cell.
-* A hop is a whole number of samples. ``hop_seconds`` is that number divided by the sample rate, so the time of a frame
-  is that of its samples, after hours too (`whole_samples`; `crnn_weak.config.FeatureConfig` applies it).
-* Audio of ``n`` samples has ``round(n / hop)`` frames: the 10 s clip at 20 ms has the 500 frames of the paper.
-* A segment is the fixed unit of evaluation (1 s in the task). An event touches every segment that it overlaps:
-  its onset is floored, its offset ceiled (Mesaros et al., "Metrics for polyphonic sound event detection",
-  Applied Sciences 6(6):162, 2016).
+Time runs in seconds from the start of the clip. Frame ``k`` covers ``[k * hop, (k + 1) * hop)``, a whole number of
+samples, and its analysis window is centered on its middle. A segment is the fixed unit of evaluation (1 s in the task);
+an event touches every segment that it overlaps: its onset is floored, its offset ceiled (Mesaros et al., "Metrics for
+polyphonic sound event detection", Applied Sciences 6(6):162, 2016).
 """
 
 from __future__ import annotations
@@ -20,26 +14,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["frame_edges", "frame_times", "frames_to_seconds", "n_frames", "n_samples", "whole_samples"]
-
-# Event times are written with three to six decimals; a quotient this close to a whole number is that number.
+# Event times are written with three to six decimals; a quotient this close to an integer is that integer.
 _SLACK = 1e-6
 
 
 def n_samples(seconds: float, sample_rate_hz: int) -> int:
-    """Return the number of samples in `seconds`.
-
-    >>> n_samples(10.0, 44_100)
-    441000
-    """
+    """Return the number of samples in `seconds`."""
     return round(seconds * sample_rate_hz)
 
 
 def whole_samples(seconds: float, sample_rate_hz: int) -> float:
     """Return the time nearest to `seconds` that is a whole number of samples.
 
-    >>> whole_samples(0.020, 44_100)
-    0.02
     >>> round(whole_samples(0.025, 22_050), 9)  # 551 samples
     0.024988662
     """
@@ -56,28 +42,19 @@ def n_frames(n_samples: int, n_hop: int) -> int:
 
 
 def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, int]:
-    """Return the frames ``[first, last)`` whose cells overlap ``[onset, offset)`` seconds.
-
-    A zero-length event has no frames.
+    """Return the frames ``[first, last)`` that overlap ``[onset, offset)`` seconds; none for a zero-length event.
 
     >>> frame_edges(0.05, 0.11, 0.02)
     (2, 6)
     >>> frame_edges(0.0, 0.0, 0.02)
     (0, 0)
     """
-    if offset <= onset:
-        first = math.floor(onset / hop_seconds + _SLACK)
-        return first, first
-    return math.floor(onset / hop_seconds + _SLACK), math.ceil(offset / hop_seconds - _SLACK)
+    first = math.floor(onset / hop_seconds + _SLACK)
+    return first, math.ceil(offset / hop_seconds - _SLACK) if offset > onset else first
 
 
 def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndarray:
-    """Return when frames begin, and when the last one ends.
-
-    Returns
-    -------
-    np.ndarray of float64, shape (n_frames + 1,)
-        Seconds, rounded to microseconds.
+    """Return when frames begin, and when the last one ends: float64 seconds, shape (n_frames + 1,), to microseconds.
 
     >>> frame_times(2, 0.02, first=50).tolist()
     [1.0, 1.02, 1.04]
@@ -88,9 +65,5 @@ def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndar
 
 
 def frames_to_seconds(frame: float, hop_seconds: float) -> float:
-    """Return the time at which a frame begins, in seconds.
-
-    >>> frames_to_seconds(50, 0.02)
-    1.0
-    """
+    """Return the time at which a frame begins, in seconds."""
     return frame * hop_seconds
