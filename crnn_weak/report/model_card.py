@@ -11,6 +11,7 @@ from crnn_weak.errors import RunError
 from crnn_weak.files import escape_markdown, write_text
 from crnn_weak.report.views import COLUMNS, class_table, class_values, coverage, facts
 from crnn_weak.runs.run import Run
+from crnn_weak.runs.table import markdown_table
 
 _SOURCES = {  # data source -> (name for the hub, a limit of its models)
     "dcase2017_task4": (
@@ -68,7 +69,7 @@ def model_card(run: Run) -> str:
         "## Results", "",
         f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} test clips, one seed: precision, recall and "
         "F-score in percent, the error rate as a ratio; detection (SED) in segments.", "",
-        *_table(header, rows), "",
+        markdown_table(header, [[escape_markdown(text) for text in row] for row in rows], align="lr"),
         "## Limits", "",
         f"- {limit}",
         *_weakest(run),
@@ -82,11 +83,6 @@ def model_card(run: Run) -> str:
         f"Written by crnn_weak {__version__}.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [f"| {' | '.join(map(escape_markdown, row))} |" for row in (header, *rows)]
-    return [lines[0], "|---|" + "---:|" * (len(header) - 1), *lines[1:]]
 
 
 def _index(run: Run, dataset: str) -> list[dict[str, Any]]:
