@@ -85,22 +85,8 @@ def make_store(
 ) -> FeatureStore:
     """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
 
-    Parameters
-    ----------
-    folder : Path
-    n_clips : int
-        Listed clips, named ``clip-00000`` on.
-    classes : sequence of str
-    features : FeatureConfig
-        ``n_mels`` should be at least the number of classes.
-    seed : int
-        Of events and noise; two stores of one seed are the same.
-    snr : float
-        By how much an event raises its bands, in units of the noise's deviation.
-    with_events : bool
-        Whether the store knows onsets and offsets.
-    unreadable : sequence of int
-        Rows that could not be read.
+    `snr` is by how much an event raises its bands, in units of the noise's deviation; `unreadable` lists rows that
+    could not be read. Two stores of one seed are the same.
     """
     classes = tuple(classes)
     events = make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)

@@ -31,17 +31,11 @@ def damage_bytes(data: bytes, rng: random.Random) -> bytes:
     """Flip, cut, double, zero or insert bytes."""
     place = rng.randrange(len(data) + 1)
     length = rng.choice((1, 4, 64, 1024))
+    before, part, after = data[:place], data[place : place + length], data[place + length :]
     kind = rng.randrange(6)
-    if kind == 0:
-        return data[:place]
-    if kind == 1:
-        return data[:place] + bytes(len(data[place : place + length])) + data[place + length :]
-    if kind == 2:
-        return data[:place] + rng.randbytes(length) + data[place:]
-    if kind == 3:
-        return data[:place] + data[place + length :]
-    if kind == 4:
-        return data[:place] + data[place : place + length] * 2 + data[place + length :]
+    if kind < 5:
+        changed = (b"", bytes(len(part)) + after, rng.randbytes(length) + part + after, after, part * 2 + after)
+        return before + changed[kind]
     flipped = bytearray(data)
     for _ in range(rng.choice((1, 8, 64))):
         flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
