@@ -34,31 +34,16 @@ _ADVICE = "Expected a file that crnn-weak tune has written."
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Thresholds and post-processing for each class; every tuple has one entry per class.
-
-    Attributes
-    ----------
-    classes : tuple of str
-    thresholds : tuple of float in (0, 1)
-        A frame is active above it.
-    low_thresholds : tuple of float, at most the threshold
-        An event continues while its score exceeds this value; 0 turns hysteresis off.
-    median_seconds, min_duration_seconds, min_gap_seconds : tuple of float >= 0
-        0 turns each off.
-    tag_thresholds : tuple of float in (0, 1)
-        A clip is tagged above it (weak output).
-    weak_gate : bool
-        Keep a class's events only where the clip is tagged.
-    """
+    """Thresholds and post-processing for each class; every tuple has one entry per class."""
 
     classes: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    low_thresholds: tuple[float, ...]
-    median_seconds: tuple[float, ...]
+    thresholds: tuple[float, ...]  # a frame is active above it; in (0, 1)
+    low_thresholds: tuple[float, ...]  # an event continues while its score exceeds it; 0 turns hysteresis off
+    median_seconds: tuple[float, ...]  # these three: 0 turns each off
     min_duration_seconds: tuple[float, ...]
     min_gap_seconds: tuple[float, ...]
-    tag_thresholds: tuple[float, ...]
-    weak_gate: bool = False
+    tag_thresholds: tuple[float, ...]  # a clip is tagged above it (weak output); in (0, 1)
+    weak_gate: bool = False  # keep a class's events only where the clip is tagged
 
     def __post_init__(self) -> None:
         for name in _PER_CLASS:
@@ -78,22 +63,21 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @classmethod
     def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
-        n_classes = len(classes)
-        return cls(
-            classes=tuple(classes),
-            thresholds=(config.threshold,) * n_classes,
-            low_thresholds=(config.low_threshold,) * n_classes,
-            median_seconds=(config.median_seconds,) * n_classes,
-            min_duration_seconds=(config.min_duration_seconds,) * n_classes,
-            min_gap_seconds=(config.min_gap_seconds,) * n_classes,
-            tag_thresholds=(config.threshold,) * n_classes,
-            weak_gate=config.weak_gate,
-        )
+        values = {
+            "thresholds": config.threshold,
+            "low_thresholds": config.low_threshold,
+            "median_seconds": config.median_seconds,
+            "min_duration_seconds": config.min_duration_seconds,
+            "min_gap_seconds": config.min_gap_seconds,
+            "tag_thresholds": config.threshold,
+        }
+        per_class = {name: (value,) * len(classes) for name, value in values.items()}
+        return cls(classes=tuple(classes), weak_gate=config.weak_gate, **per_class)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reads them back unchanged."""
-        content: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+        content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return content
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:

@@ -56,7 +56,8 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         recordings.setdefault(path if path == STDIN else os.path.abspath(path), Recording(listed_name(name), path))
 
     missing = []
-    for entry in map(os.fspath, paths):
+    for path in paths:
+        entry = os.fspath(path)
         if entry == STDIN:
             add("stdin", STDIN)
         elif os.path.isdir(entry):

@@ -32,25 +32,13 @@ _SCHEMA = 2
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of clips of one length; of one recording, where it is the only clip.
-
-    Attributes
-    ----------
-    clip_ids : tuple of str, length n_clips
-    classes : tuple of str, length n_classes
-    hop_seconds : float
-        Frame ``k`` covers ``[k, k + 1) * hop_seconds``.
-    strong : np.ndarray of float32, shape (n_clips, n_frames, n_classes)
-        In [0, 1].
-    weak : np.ndarray of float32, shape (n_clips, n_classes)
-        In [0, 1]; for a recording of many windows, each class's largest.
-    """
+    """Scores in [0, 1] of clips of one length; of one recording, where it is the only clip."""
 
     clip_ids: tuple[str, ...]
     classes: tuple[str, ...]
-    hop_seconds: float
-    strong: np.ndarray
-    weak: np.ndarray
+    hop_seconds: float  # frame k covers [k, k + 1) * hop_seconds
+    strong: np.ndarray  # float32, (n_clips, n_frames, n_classes)
+    weak: np.ndarray  # float32, (n_clips, n_classes); for a recording of many windows, each class's largest
 
     def __post_init__(self) -> None:
         n_clips, n_classes = len(self.clip_ids), len(self.classes)

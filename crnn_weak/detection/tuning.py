@@ -1,17 +1,14 @@
 """Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
-Every step from scores to events is monotone (`crnn_weak.detection.postprocessing`), so a segment, a frame or a tag is
-described by one number, how many of the sorted candidate thresholds it is active at. The counts at *every* threshold
-are then one histogram and one cumulative sum per class.
+Every step from scores to events is monotone, so a segment, a frame or a tag is described by one number: how many of the
+sorted candidate thresholds it is active at. The counts at *every* threshold are then one histogram and one cumulative
+sum per class. The search may also choose among filters. Among equal choices the middle of the longest run of
+neighboring thresholds wins; a class without reference keeps the best common choice.
 
-The best common threshold is exact for every metric, over the candidates and on the clips that are given. A threshold
-for each class is exact for F1: micro F1 is a ratio of sums over classes, which is maximized class by class for a trial
-value that is raised until nothing changes (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7),
-1967). The error rate has one common threshold: its substitutions pair classes, so classes cannot be searched one by
-one.
-
-The search may also choose among median filters, minimum durations and minimum gaps. A class without reference keeps
-the best common choice. Among equal choices the middle of the longest run of neighboring thresholds wins.
+The best common threshold is exact for every metric, over the candidates. A threshold for each class is exact for F1:
+micro F1 is a ratio of sums over classes, which is maximized class by class for a trial value that is raised until
+nothing changes (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967). The error rate has
+a common threshold only: its substitutions pair classes, so classes cannot be searched one by one.
 """
 
 from __future__ import annotations
@@ -44,8 +41,7 @@ Tags = Mapping[str, Iterable[str]]
 class Tuning:
     """Result of a search: the metric, a fraction, on the clips at the start and at the chosen operating point.
 
-    The operating point is that of the start, with what was searched replaced; `n_choices` is the number of candidates
-    of each class.
+    `n_choices` is the number of candidates of each class.
     """
 
     metric: str
@@ -75,28 +71,11 @@ def tune(
 ) -> Tuning:
     """Choose thresholds, and filters where several are given, for the best value of a metric.
 
-    Use validation clips: on the clips that are reported, the result would flatter itself.
-
-    Parameters
-    ----------
-    scores : Scores
-    metric : {"segment_f1", "error_rate", "event_f1", "tagging_f1"}
-    tags, events : mapping of clip id to labels, to events
-        The reference of every clip that has scores; only the one that the metric needs.
-    per_class : bool
-        Choose for each class; not for the error rate.
-    operating_point : OperatingPointConfig or OperatingPoint, optional
-        Start; what is not searched stays. The paper's by default.
-    candidates : sequence of float in (0, 1), optional
-        Thresholds; 0.01, 0.02, ... 0.99 by default.
-    medians, min_durations, min_gaps : sequence of float, optional
-        Seconds to choose among (detection only).
-    evaluation : EvaluationConfig, optional
-        Segment length and collars.
-    clip_seconds : float, optional
-        Length of the clips; that of the scores by default.
-    show_progress : bool
-        Show a bar over the sets of filters.
+    Use validation clips: on the clips that are reported, the result would flatter itself. `tags` and `events` are the
+    reference of every clip that has scores; only the one that the metric needs (`METRICS`). With `per_class` each
+    class has its own choice. What is not searched stays as in `operating_point`, by default the paper's. `candidates`
+    are thresholds in (0, 1), by default 0.01, 0.02, ... 0.99; the filters are seconds to choose among (detection only).
+    `clip_seconds` is by default the length of the scores.
     """
     if metric == "error_rate" and per_class:
         raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
@@ -171,7 +150,7 @@ class _Task:
                 raise ClipError(
                     f"clip {clip!r} has scores, but no reference. {nearest_names(clip, list(labels)[:5000])}"
                 )
-        where = {"clip_ids": scores.clip_ids, "classes": scores.classes, "where": "reference"}
+        where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": scores.classes, "where": "reference"}
         if metric == "tagging_f1":
             self.reference = tag_array([labels[clip] for clip in scores.clip_ids], scores.classes)
         elif metric == "event_f1":
