@@ -20,7 +20,7 @@ from crnn_weak.synthesis.scene import VERSION, draw_scene, render
 
 @dataclass(frozen=True)
 class StreetSet:
-    """What the content of a set of street scenes depends on."""
+    """The parameters of a set of street scenes; its content depends on nothing else."""
 
     seed: int
     n_train: int

@@ -221,7 +221,7 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
 
 
 class _Decoded(NamedTuple):
-    """What decoding a recording to its end found: why it cannot be read, its length, its active regions."""
+    """The result of decoding a recording to its end: why it cannot be read, its length, its active regions."""
 
     fault: str
     seconds: float
