@@ -19,30 +19,14 @@ from crnn_weak.errors import DataError
 from crnn_weak.files import lock, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
-from crnn_weak.runs.comparison import (
-    Estimate,
-    PublishedRun,
-    PublishedRuns,
-    RunScore,
-    compare,
-    comparison_csv,
-    comparison_markdown,
-    hardest_to_beat,
-    read_score,
-    read_scores,
-    run_name,
-    score_run,
-    write_scores,
-)
+from crnn_weak.runs import comparison
+from crnn_weak.runs.comparison import Estimate, PublishedRun, PublishedRuns, RunScore
 from crnn_weak.runs.design import Design, merged
 from crnn_weak.runs.prepare import prepare
 from crnn_weak.runs.run import Run
 from crnn_weak.runs.train import train_and_score
 
 log = logging.getLogger(__name__)
-
-#: Stands for the path of a teacher's model where only the settings count.
-_ANY_TEACHER = "any"
 
 
 def run_design(
@@ -69,21 +53,18 @@ def run_design(
         config = design.data_config(name)
         prepared[name] = prepare(config, cache, folder / name, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / name).data, prepared[name])
-    known = {name: _published_scores(design, folder, name, published) for name in design.data}
+    known = {name: _read_published(design, folder, name, published).scores() for name in design.data}
     options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
         for group in design.groups():
-            waiting, n_runs = [], 0
-            for seed in design.seeds:
-                for entry in group:
-                    for name in design.data_of(entry):
-                        run = _planned_run(design, folder, name, entry, seed, prepared[name])
-                        n_runs += 1
-                        if read_score(run.files.comparison) is not None and run.is_up_to_date():
-                            run.check_continues()
-                        elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):
-                            waiting.append(run)
-            log.info("%d of %d runs of %s to do", len(waiting), n_runs, ", ".join(group))
+            waiting, places = [], design.runs(group)
+            for name, entry, seed in places:
+                run = _planned_run(design, folder, name, entry, seed, prepared[name])
+                if comparison.read_score(run.files.comparison) is not None and run.is_up_to_date():
+                    run.check_continues()
+                elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):
+                    waiting.append(run)
+            log.info("%d of %d runs of %s to do", len(waiting), len(places), ", ".join(group))
             for index, line in run_tasks(train_and_tune, waiting, jobs=jobs, **options):
                 log.info("%s: %s", waiting[index].path, line)
             write_tables(design, folder, published)
@@ -92,7 +73,7 @@ def run_design(
 def train_and_tune(run: Run) -> str:
     """Train and score one run; return a line about it."""
     metrics = train_and_score(run)
-    score_run(run.files)
+    comparison.score_run(run.files)
     segment = metrics["segment"]
     detection = "" if segment is None else f", segment F {100 * segment['f_score']:.1f}"
     return f"tagging F {100 * metrics['tagging']['f_score']:.1f}{detection} at the run's own threshold"
@@ -126,35 +107,27 @@ def _starts_another(
 # --- results -------------------------------------------------------------------------------------------------------
 
 
-def _provenance(folder: Path, data: str) -> str:
-    return read_optional(GridFiles(folder / data).data, RunData).get("provenance", "")
-
-
-def _read_published(folder: Path, data: str, published: Path | None) -> PublishedRuns:
-    """Return the published runs of a data set; refuse those of data other than the prepared ones."""
+def _read_published(design: Design, folder: Path, data: str, published: Path | None) -> PublishedRuns:
+    """Return the published runs of the design's entries; refuse those of data other than the prepared ones."""
+    ours = read_optional(GridFiles(folder / data).data, RunData).get("provenance", "")
     if published is None:
-        return PublishedRuns("", [])
-    path, ours = GridFiles(published / data).scores, _provenance(folder, data)
-    found = read_scores(path)
+        return PublishedRuns(ours, [])
+    path = GridFiles(published / data).scores
+    found = comparison.read_scores(path)
     if found.runs and ours not in ("", found.provenance):
         raise DataError(
             f"--reuse-results {path}: its runs are of other data ({found.provenance}) than yours ({ours}). "
             "Omit --reuse-results to train all runs."
         )
-    return found
+    runs = []
+    for run in found.runs:
+        if run.entry in design.entries and run.config == _run_name(design, data, run.entry, run.seed):
+            runs.append(run)
+    return PublishedRuns(ours or found.provenance, runs)
 
 
-def _published_scores(
-    design: Design, folder: Path, data: str, published: Path | None
-) -> dict[tuple[str, int], RunScore]:
-    """Return the published runs of the design's entries with the same configuration: (entry, seed) to score."""
-    scores = {}
-    for run in _read_published(folder, data, published).runs:
-        if run.entry in design.entries:
-            config = design.config(data, run.entry, run.seed, teacher=_ANY_TEACHER)
-            if run.config == run_name(config):
-                scores[run.entry, run.seed] = run.score
-    return scores
+def _run_name(design: Design, data: str, entry: str, seed: int) -> str:
+    return comparison.run_name(design.config(data, entry, seed, teacher="any"))
 
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
@@ -164,20 +137,20 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
     """
     texts = {}
     for data in design.data:
-        runs = _scored_runs(design, folder, data, _published_scores(design, folder, data, published))
+        known = _read_published(design, folder, data, published)
+        runs = _scored_runs(design, folder, data, known.scores())
         entries: dict[str, dict[int, RunScore]] = {}
         for run in runs:
             entries.setdefault(run.entry, {})[run.seed] = run.score
         if not entries:
             continue
         curves = [[entry for entry in curve if entry in entries] for curve in design.curves]
-        baselines = hardest_to_beat([entry for curve in curves for entry in curve], entries)
-        estimates = compare(entries, baselines=baselines)
+        baselines = comparison.hardest_to_beat([entry for curve in curves for entry in curve], entries)
+        estimates = comparison.compare(entries, baselines=baselines)
         files = GridFiles(folder / data)
-        provenance = _provenance(folder, data) or _read_published(folder, data, published).provenance
-        write_scores(files.scores, PublishedRuns(provenance, runs))
-        write_text(files.results, comparison_csv(estimates, entries))
-        texts[data] = comparison_markdown(estimates, entries, baselines, provenance)
+        comparison.write_scores(files.scores, PublishedRuns(known.provenance, runs))
+        write_text(files.results, comparison.comparison_csv(estimates, entries))
+        texts[data] = comparison.comparison_markdown(estimates, entries, baselines, known.provenance)
         write_text(files.table("md"), texts[data])
         _draw(estimates, [curve for curve in curves if curve], files.figure)
     return texts
@@ -191,9 +164,9 @@ def _scored_runs(
     for entry in design.entries:
         for seed in design.seeds if data in design.data_of(entry) else ():
             files = _run_files(folder, data, entry, seed)
-            name = run_name(design.config(data, entry, seed, teacher=_ANY_TEACHER))
-            score = read_score(files.comparison)
-            if score is None or run_name(configuration.load_config(files.config)) != name:
+            name = _run_name(design, data, entry, seed)
+            score = comparison.read_score(files.comparison)
+            if score is None or comparison.run_name(configuration.load_config(files.config)) != name:
                 score = known.get((entry, seed))
             if score is not None:
                 runs.append(PublishedRun(entry, seed, name, score))

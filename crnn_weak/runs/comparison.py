@@ -37,8 +37,8 @@ from crnn_weak.runs.table import csv_text, markdown_table
 
 log = logging.getLogger(__name__)
 
-#: What is compared, the F-score of each, to (output, oracle): two replace one part by the truth, to see what limits the
-#: rest.
+#: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
+#: limits the rest.
 COMPARED = {
     "tagging": ("tagging", ""),
     "segment": ("segment", ""),
@@ -64,7 +64,6 @@ class RunScore(msgspec.Struct):
     thresholds: dict[str, float]
     gates: dict[str, float]  # tag threshold of the weak gate, where one was chosen
     low_thresholds: dict[str, float]  # of the hysteresis, where one was chosen
-    psds: dict[str, float]  # empty without the optional package
 
 
 class PublishedRun(msgspec.Struct):
@@ -81,6 +80,10 @@ class PublishedRuns(msgspec.Struct):
 
     provenance: str
     runs: list[PublishedRun]
+
+    def scores(self) -> dict[tuple[str, int], RunScore]:
+        """Return (entry, seed) to score."""
+        return {(run.entry, run.seed): run.score for run in self.runs}
 
 
 def run_name(config: Config) -> str:
@@ -134,7 +137,7 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
     """Choose an operating point for each metric on the validation clips, and count the test clips at it."""
     own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
     start = own.replace(weak_gate=False, low_thresholds=0.0)  # both are searched
-    score = RunScore({}, {}, {}, {}, {}, _psds(test))
+    score = RunScore({}, {}, {}, {}, {})
     detects = validation.events is not None and test.events is not None
     for name in COMPARED if detects else ("tagging",):
         point = tuned_point(validation, name, start)
@@ -147,13 +150,6 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
         if any(point.low_thresholds):
             score.low_thresholds[name] = point.low_thresholds[0]
     return score
-
-
-def _psds(test: ScoredRun) -> dict[str, float]:
-    try:
-        return test.psds()
-    except CrnnWeakError:  # the package is not installed, or a class has no event
-        return {}
 
 
 def tuned_point(validation: ScoredRun, name: str, start: OperatingPoint) -> OperatingPoint:
@@ -175,10 +171,8 @@ def tuned_point(validation: ScoredRun, name: str, start: OperatingPoint) -> Oper
         )
 
     gates: list[dict[str, Any]] = [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES]
-    lows: list[dict[str, Any]] = [
-        {"low_thresholds": low, "thresholds": 0.99}  # above every low threshold; the search begins there
-        for low in _LOW_THRESHOLDS
-    ]
+    # The search begins above every low threshold.
+    lows: list[dict[str, Any]] = [{"low_thresholds": low, "thresholds": 0.99} for low in _LOW_THRESHOLDS]
     best = search(start, _MEDIANS[output])
     # One after the other: all together would be hundreds of searches.
     for changes in ([] if oracle else gates, lows):  # true tags leave nothing to a gate
@@ -325,17 +319,11 @@ def comparison_markdown(
     estimates: Mapping[str, Mapping[str, Estimate]], entries: Entries, baselines: Mapping[str, str], provenance: str
 ) -> str:
     """Return the table of `compare` as Markdown, in percent; `provenance` is that of the data."""
-    best = "; ".join(f"{_heading(key)}: {name}" for key, name in baselines.items())
-    differences = (
-        f"; in brackets behind it the difference, at the seeds of both, from the best entry of the curves ({best})"
-        if best
-        else ""
-    )
-    caption = (
-        f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips; of one seed, over clips]"
-        f"{differences}. "
-        "Thresholds, median filter, weak gate and hysteresis chosen on validation clips."
-    )
+    caption = f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips; of one seed, over clips]"
+    if baselines:
+        best = "; ".join(f"{_heading(key)}: {name}" for key, name in baselines.items())
+        caption += f"; in parentheses the difference, at the seeds of both, from the best entry of the curves ({best})"
+    caption += ". Thresholds, median filter, weak gate and hysteresis chosen on validation clips."
     rows = []
     for entry, row in estimates.items():
         cells = [entry, str(len(entries[entry]))]
@@ -350,10 +338,8 @@ def comparison_markdown(
                 difference = [text(value, "+") for value in (e.difference, e.difference_low, e.difference_high)]
                 cell += " ({}: {}, {})".format(*difference)
             cells.append(cell)
-        psds = [score.psds["psds1"] for score in entries[entry].values() if "psds1" in score.psds]
-        cells.append(f"{sum(psds) / len(psds):.3f}" if psds else "-")
         rows.append(cells)
-    header = ["entry", "seeds", *map(_heading, COMPARED), "PSDS1"]
+    header = ["entry", "seeds", *map(_heading, COMPARED)]
     return f"{caption}\n\n{markdown_table(header, rows, 'lr')}"
 
 

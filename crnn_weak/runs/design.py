@@ -82,6 +82,10 @@ class Design(msgspec.Struct, forbid_unknown_fields=True):
             settings = merged(settings, {"targets": {"teacher": teacher}})
         return configuration.from_dict(settings, self.data_config(data))
 
+    def runs(self, names: Sequence[str]) -> list[tuple[str, str, int]]:
+        """Return (data, entry, seed) of the runs of some entries, all entries of the first seed first."""
+        return [(data, name, seed) for seed in self.seeds for name in names for data in self.data_of(name)]
+
     def needs(self, name: str) -> list[str]:
         """Return the entries whose models this one starts from."""
         entry = self.entry(name)

@@ -102,9 +102,6 @@ class Grid:
 
         return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.runs), key=mean)
 
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
-
 
 def open_grid(path: str | Path) -> Grid:
     """Open the folder of a finished grid."""

@@ -70,12 +70,6 @@ class Column(NamedTuple):
         """The best of the challenge; None where the slides name none."""
         return paper.CHALLENGE_BEST.get(self._published)
 
-    def measured(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the value in the content of ``metrics.json``, a fraction; None where it was not measured."""
-        of_split = metrics if self.split == "test" else metrics.get(self.split) or {}
-        value = (of_split.get(self.metric.output) or {}).get(self.metric.name)
-        return None if value is None else float(value)
-
 
 #: The columns of the paper's table; the last are the challenge submissions, scored on the evaluation set.
 COLUMNS = (

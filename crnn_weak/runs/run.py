@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -187,41 +186,6 @@ class Run:
         from crnn_weak.labels.reading import read_tags
 
         return read_tags(self.files.tags)
-
-    def summary(self) -> dict[str, str]:
-        """Return the run in a few words: name -> text."""
-        epochs = f"{len(self.history.get('epoch', []))} of at most {self.config.training.epochs}"
-        rows = {
-            "loss weights": "strong {:g}, weak {:g}".format(*self.setting),
-            "seed": str(self.seed),
-            "preset": f"{self.config.preset}, head {self.config.model.weak_head}",
-            "epochs": epochs + (f", best {self.best_epoch}" if self.best_epoch else ""),
-        }
-        if not self.metrics:
-            return rows | {"results": "not finished"}
-        tagging, segment = self.metrics["tagging"], self.metrics.get("segment")
-        rows["clips"] = f"{self.metrics['n_clips']:,} of {self.metrics['n_listed']:,}"
-        rows["tagging"] = "F {f_score:.1%}, P {precision:.1%}, R {recall:.1%}".format(**_numbers(tagging))
-        if segment:
-            text = "ER {error_rate:.2f}, F {f_score:.1%}".format(**_numbers(segment))
-            rows["detection"] = f"{text} ({self.config.evaluation.segment_seconds:g} s segments)"
-        return rows
-
-    def _repr_html_(self) -> str:
-        body = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self.summary().items()
-        )
-        return f"<table><caption>{html.escape(self.name)}</caption><tbody>{body}</tbody></table>"
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return undefined metrics (None in JSON) as NaN, so that they can be formatted."""
-    return {
-        name: float("nan") if value is None else value
-        for name, value in values.items()
-        if value is None or isinstance(value, int | float)
-    }
 
 
 def _data_digest(store: FeatureStore) -> str:

@@ -13,7 +13,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from crnn_weak.files import escape_latex
 from crnn_weak.runs.results import COLUMNS, Column, Result, Setting
@@ -44,14 +44,8 @@ def _mark_nothing(text: str, is_best: bool) -> str:
     return text
 
 
-class Entry(NamedTuple):
-    """One column of one setting, as text: ours, the paper's, the difference; "-" where there is no value."""
-
-    ours: str
-    published: str
-    difference: str
-    is_best: bool
-    is_best_published: bool
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
 @dataclass(frozen=True)
@@ -102,14 +96,6 @@ class ResultsTable:
             bests.append(column.metric.best(defined) if len(defined) > 1 else None)
         return bests[0], bests[1]
 
-    def error_rates(self, setting: Setting) -> dict[str, float | None]:
-        """Return the error rate's parts, mean over seeds: ``S``, ``D`` and ``I`` (substitutions and so on)."""
-        parts = {}
-        for name, metric in (("S", "substitution_rate"), ("D", "deletion_rate"), ("I", "insertion_rate")):
-            values = self.values(setting, "segment", metric)
-            parts[name] = statistics.fmean(values) if values else None
-        return parts
-
     def rank_correlation(self, column: Column) -> float | None:
         """Return Spearman's rank correlation of a column with the paper's, over the settings that both have."""
         pairs = []
@@ -124,22 +110,6 @@ class ResultsTable:
         return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
     # --- rows --------------------------------------------------------------------------------------------------------
-
-    def entry(self, setting: Setting, column: Column, plus_minus: str = " ± ") -> Entry:
-        """Return one column of one setting as text."""
-        ours, theirs = self.mean(setting, column), column.published_value(setting)
-        best, best_published = self.best(column)
-        spread, digits = self.deviation(setting, column), column.metric.digits
-        text = "-" if ours is None else f"{ours:.{digits}f}"
-        if spread is not None:
-            text += f"{plus_minus}{spread:.{digits}f}"
-        return Entry(
-            text,
-            "-" if theirs is None else f"{theirs:.{digits}f}",
-            "-" if ours is None or theirs is None else f"{ours - theirs:+.{digits}f}",
-            ours is not None and ours == best,
-            theirs is not None and theirs == best_published,
-        )
 
     def shows_ours(self, column: Column) -> bool:
         """Return whether a column has three parts: ours, the paper's, the difference; else it has the paper's alone."""
@@ -158,10 +128,15 @@ class ResultsTable:
         for setting in self.settings:
             row = [f"{setting[0]:g}", f"{setting[1]:g}"]
             for column in COLUMNS:
-                entry = self.entry(setting, column, plus_minus)
-                published = mark(entry.published, entry.is_best_published)
-                ours = mark(entry.ours, entry.is_best)
-                row += [ours, published, entry.difference] if self.shows_ours(column) else [published]
+                ours, published = self.mean(setting, column), column.published_value(setting)
+                best, best_published = self.best(column)
+                spread, digits = self.deviation(setting, column), column.metric.digits
+                text = _number(ours, digits) + ("" if spread is None else f"{plus_minus}{spread:.{digits}f}")
+                parts = [mark(_number(published, digits), published is not None and published == best_published)]
+                if self.shows_ours(column):
+                    difference = None if ours is None or published is None else ours - published
+                    parts = [mark(text, ours is not None and ours == best), *parts, _number(difference, digits, "+")]
+                row += parts
             rows.append(row)
         return rows
 
@@ -181,7 +156,7 @@ class ResultsTable:
             for name, row in baselines.items():
                 value = (self.baselines or {})[name].get(column.key)
                 row += [column.metric.format(value), "", ""]
-            ranks += ["-" if rank is None else f"{rank:+.2f}", "", ""]
+            ranks += [_number(rank, 2, "+"), "", ""]
         return [challenge, *baselines.values(), ranks]
 
     # --- views -------------------------------------------------------------------------------------------------------

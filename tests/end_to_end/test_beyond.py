@@ -34,7 +34,7 @@ training.n_clips = 12
 
 SCORE = (
     '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
-    '"gates": {}, "low_thresholds": {}, "psds": {}}'
+    '"gates": {}, "low_thresholds": {}}'
 )
 
 

@@ -55,15 +55,15 @@ def read_all(path):
     """Read all that a run folder and its grid say."""
     opened = open_any(path)
     run = opened.run(opened.best_setting()) if hasattr(opened, "best_setting") else opened
-    summary = run.summary()
-    opened._repr_html_()
-    run._repr_html_()
+    documents = (run.metrics, run.environment, run.history, opened.environment, opened.data)
+    if hasattr(opened, "table"):
+        opened.table._repr_html_()
     for clip_id in list(run.events)[:3]:
         run.audio_path(clip_id)
     store = run.open_store()
     if store is not None:
         store.close()
-    return summary, run.tags, run.scores.classes, run.classes, run.best_epoch, run.name
+    return documents, run.tags, run.scores.classes, run.classes, run.best_epoch, run.name
 
 
 def fuzz(damage, read, names, seeds):

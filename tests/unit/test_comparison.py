@@ -127,7 +127,7 @@ def test_a_run_is_named_by_what_it_is_not_by_where_its_files_are(tmp_path):
 
 
 def score(counts):
-    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {}, {})
+    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
@@ -173,8 +173,8 @@ def test_the_table_and_the_values_say_the_same():
     found = compare(entries, baselines={"tagging": "base"})
     text = comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test")
     assert "clips of a test" in text
-    assert "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) | - |" in text
-    assert "| base | 1 | 100.0 [100.0, 100.0] | - |" in text
+    assert "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) |" in text
+    assert "| base | 1 | 100.0 [100.0, 100.0] |" in text
     values = comparison_csv(found, entries)
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in values
 
@@ -235,7 +235,7 @@ def test_without_strong_labels_on_validation_clips_tags_alone_are_compared():
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ['{"counts": {}, "untuned": {}, "thresholds": {}, "psds": {}}', "{"])
+@pytest.mark.parametrize("text", ['{"counts": {}, "untuned": {}, "thresholds": {}}', "{"])
 def test_damaged_scores_of_a_run_are_computed_again(text, tmp_path, caplog):
     path = tmp_path / "comparison.json"
     assert read_score(path) is None

@@ -78,9 +78,11 @@ def test_the_error_rate_is_the_sum_of_its_parts_in_the_long_form():
     reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
     estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
     segment = segment_metrics(reference, estimated, classes=("Car", "Bus", "Train"), clip_seconds=4.0).to_dict()
-    table = ResultsTable(results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0"))
-    assert table.error_rates((1, 1)) == {"S": 0.2, "D": 0.6, "I": 0.2}  # 1, 3 and 1 of 5 active segments
-    assert sum(table.error_rates((1, 1)).values()) == pytest.approx(table.mean((1, 1), COLUMNS[3]))
+    lines = results_of_run("x", (1, 1), 0, {"n_clips": 1, "segment": segment}, "0")
+    values = {result.metric: result.value for result in lines}
+    parts = [values[f"{name}_rate"] for name in ("substitution", "deletion", "insertion")]
+    assert parts == [0.2, 0.6, 0.2]  # 1, 3 and 1 of 5 active segments
+    assert sum(parts) == pytest.approx(values["error_rate"])
 
 
 # --- views ---------------------------------------------------------------------------------------------------------
@@ -131,7 +133,8 @@ def test_the_best_of_each_column_is_marked_in_every_view(published):
     assert "<b>42.4</b>" in published._repr_html_()
     error_rate = COLUMNS[3]
     assert published.best(error_rate) == (pytest.approx(0.81), 0.81)  # the lowest; two settings share it
-    assert [published.entry(s, error_rate).is_best_published for s in published.settings] == [False] * 5 + [True] * 2
+    marked = published.rows(lambda text, is_best: f"{text}*" if is_best else text)
+    assert [row[2 + 3 * 3 + 1].endswith("*") for row in marked] == [False] * 5 + [True] * 2
     alone = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])  # one setting has no best
     assert "*" not in alone.to_text().splitlines()[2]
 
