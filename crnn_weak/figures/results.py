@@ -214,36 +214,42 @@ def tradeoff_figure(
 ) -> Figure:
     """Draw tagging F over segment F, one point for each entry of a comparison.
 
-    `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is drawn
-    as a cross. Entries of a curve are joined by a line. The entries with the largest sums of both carry their names,
-    the others stand in the legend by number.
+    `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is a cross.
+    Entries of a curve are joined by a line, which the legend explains. Of the others, those with the largest sums of
+    both metrics carry their names; the rest have numbers and stand in the legend.
     """
     from matplotlib.lines import Line2D
 
     figure, (ax,) = new_figure(7.6, 4.8)
     centers = {name: (point["segment"][0], point["tagging"][0]) for name, point in points.items()}
-    ranked = sorted(centers, key=lambda name: sum(centers[name]), reverse=True)
-    listed = []
+    on_curve = {name for curve in curves for name in curve}
+    ranked = sorted(centers.keys() - on_curve, key=lambda name: (-sum(centers[name]), name))
+    handles = []
     with style():
-        for curve, dashes in zip(curves, ("-", "--", ":", "-."), strict=False):
+        for name, (x, y) in centers.items():
+            (_, *x_ends), (_, *y_ends) = points[name]["segment"], points[name]["tagging"]
+            look: dict[str, Any] = {"color": COLORS["strong"], "linewidth": 0.6}
+            if name in on_curve:
+                look = {"color": COLORS["muted"], "linewidth": 0.4}
+            ax.plot(x_ends, [y, y], **look)
+            ax.plot([x, x], y_ends, **look)
+        for curve, dashes, marker in zip(curves, ("-", "--", ":"), ("o", "s", "^"), strict=False):
             line = np.transpose([centers[name] for name in curve])
-            ax.plot(*line, color=COLORS["muted"], linestyle=dashes, linewidth=1.0, zorder=1)
+            words, first, last = curve[0].rpartition(" ")[0], curve[0].split()[-1], curve[-1].split()[-1]
+            label = f"{short_name(words)}, {first} to {last}"
+            look = {"color": COLORS["muted"], "linestyle": dashes, "marker": marker, "markersize": 3.5}
+            handles += ax.plot(*line, linewidth=1.0, label=label, **look)
         for number, name in enumerate(ranked, start=1):
-            (x, x_low, x_high), (y, y_low, y_high) = points[name]["segment"], points[name]["tagging"]
-            on_curve = any(name in curve for curve in curves)
-            ax.errorbar(
-                x, y, xerr=[[x - x_low], [x_high - x]], yerr=[[y - y_low], [y_high - y]], fmt="o", markersize=4,
-                elinewidth=0.6, color=COLORS["muted" if on_curve else "strong"],
-            )  # fmt: skip
-            text = short_name(name)
+            ax.plot(*centers[name], "o", color=COLORS["strong"], markersize=4.5)
+            text = short_name(name, 40)
             if number > n_labels:
-                listed.append(Line2D([], [], linestyle="none", label=f"{number}  {text}"))
+                handles.append(Line2D([], [], linestyle="none", label=f"{number}  {text}"))
                 text = str(number)
-            ax.annotate(text, (x, y), (4, 4), textcoords="offset points", fontsize=7.0)
+            ax.annotate(text, centers[name], (4, 4), textcoords="offset points", fontsize=7.0)
         left, right = ax.get_xlim()
         ax.set_xlim(left, right + 0.25 * (right - left))  # room for names
         ax.set(xlabel="segment F / %", ylabel="tagging F / %")
         ax.grid()
-        if listed:
-            ax.legend(handles=listed, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0)
+        if handles:
+            ax.legend(handles=handles, loc="lower right")
     return figure

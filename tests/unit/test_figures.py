@@ -210,12 +210,12 @@ def test_a_loss_weight_of_zero_stands_beyond_the_others():
 
 
 def test_the_tradeoff_names_five_points_and_numbers_the_others():
-    points = {f"entry {k}": {"tagging": (k, k - 1, k + 1), "segment": (k, k, k)} for k in range(8)}
+    points = {f"entry {k}": {"tagging": (k, k - 1, k + 1), "segment": (k, k, k)} for k in range(9)}
     figure = figures.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
     (ax,) = figure.axes
-    assert {text.get_text() for text in ax.texts} == {*(f"entry {k}" for k in range(3, 8)), "6", "7", "8"}
+    assert {text.get_text() for text in ax.texts} == {*(f"entry {k}" for k in range(4, 9)), "6", "7"}
     listed = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert listed == ["6  entry 2", "7  entry 1", "8  entry 0"]
+    assert listed == ["entry, 0 to 1", "6  entry 3", "7  entry 2"]
 
 
 # --- texts and files ------------------------------------------------------------------------------------------------
