@@ -7,6 +7,8 @@ control characters in a name would forge rows or reach the terminal.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import logging
 import math
@@ -16,7 +18,7 @@ import secrets
 import socket
 import time
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -346,3 +348,23 @@ def escape_latex(text: str) -> str:
     '50 \\\\% of a\\\\_b'
     """
     return visible(text).translate(_LATEX)
+
+
+# --- tables as text --------------------------------------------------------------------------------------------------
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """Return a Markdown table; `align` has ``l`` or ``r`` for each column, the last letter for all that follow."""
+    align = (align or "r").ljust(len(header), (align or "r")[-1])
+    rule = ["---:" if side == "r" else "---" for side in align]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(rule) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -7,8 +7,6 @@ estimate by the truth, to see what limits the rest: its tags (`with_true_tags`) 
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +15,7 @@ import numpy as np
 
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ConfigError, LabelError, nearest_names
+from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.metrics.sed_eval import reported_metrics
 from crnn_weak.metrics.summary import METRICS
@@ -139,10 +138,9 @@ def baselines_text(scores: Scores) -> str:
 
 def baselines_csv(scores: Scores) -> str:
     """Return the scores in long form as CSV; undefined values are empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["baseline", "output", "metric", "value"])
-    for name, row in scores.items():
-        for key, value in row.items():
-            writer.writerow([name, *key.split("/"), "" if math.isnan(value) else f"{value:.10g}"])
-    return text.getvalue()
+    rows = [
+        [name, *key.split("/"), "" if math.isnan(value) else f"{value:.10g}"]
+        for name, row in scores.items()
+        for key, value in row.items()
+    ]
+    return csv_text(["baseline", "output", "metric", "value"], rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crnn_weak.config import EvaluationConfig
+from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.bootstrap import Interval, Intervals, bootstrap
 from crnn_weak.metrics.counting import Counts, Metrics, plain
@@ -153,14 +152,12 @@ class Evaluation:
             for label, value in {"": found.mean, **found.class_wise}.items():
                 rows.append((title, label, "average_precision", value, missing))
         rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["output", "label", "metric", "value", "low", "high"])
+        lines = []
         for output, label, metric, value, span in rows:
             if class_wise or label in ("", "class average"):
                 numbers = ["" if math.isnan(number) else f"{number:.10g}" for number in (value, span.low, span.high)]
-                writer.writerow([output, label, metric, *numbers])
-        return text.getvalue()
+                lines.append([output, label, metric, *numbers])
+        return csv_text(["output", "label", "metric", "value", "low", "high"], lines)
 
     def to_text(self, *, class_wise: bool = False) -> str:
         """Return the metrics for a terminal: F, precision and recall in percent, error rates as fractions."""

@@ -24,7 +24,7 @@ from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.tuning import Tuning, tune
 from crnn_weak.errors import CrnnWeakError, DataError
-from crnn_weak.files import read_json, replace_file, write_text
+from crnn_weak.files import csv_text, markdown_table, read_json, replace_file, write_text
 from crnn_weak.metrics.bootstrap import interval, resampled_sums
 from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.event import count_events
@@ -33,7 +33,6 @@ from crnn_weak.metrics.summary import find_metric
 from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.scores import ScoredRun, open_scores
-from crnn_weak.runs.table import csv_text, markdown_table
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ Values are fractions, not percent; the substitution, deletion and insertion rate
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from crnn_weak import paper
 from crnn_weak.config import Config
 from crnn_weak.errors import RunError
+from crnn_weak.files import csv_text
 from crnn_weak.metrics.summary import METRICS, Metric
 
 #: The weights of the (strong, weak) loss.
@@ -96,11 +96,7 @@ def results_of_run(
 
 def write_results(lines: Iterable[Result]) -> str:
     """Return the text of ``results.csv``."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Result._fields)
-    writer.writerows((*line[:6], f"{line.value:.6g}", *line[7:]) for line in lines)
-    return text.getvalue()
+    return csv_text(Result._fields, ((*line[:6], f"{line.value:.6g}", *line[7:]) for line in lines))
 
 
 def read_results(path: str | Path) -> list[Result]:

@@ -6,38 +6,19 @@ standard deviation (n - 1). The best value of each column is marked, among ours 
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crnn_weak.files import escape_latex
+from crnn_weak.files import csv_text, escape_latex, markdown_table
 from crnn_weak.runs.results import COLUMNS, Column, Result, Setting
 
 #: Marks one text as the best of its column, or leaves it.
 Mark = Callable[[str, bool], str]
 _NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
-    """Return a Markdown table; `align` has ``l`` or ``r`` for each column, the last letter for all that follow."""
-    align = (align or "r").ljust(len(header), (align or "r")[-1])
-    rule = ["---:" if side == "r" else "---" for side in align]
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(rule) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _mark_nothing(text: str, is_best: bool) -> str:

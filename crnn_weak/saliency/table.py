@@ -6,9 +6,7 @@ of the same shape. A map that does no better than loudness points at whatever is
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.errors import ModelFileError
-from crnn_weak.files import escape_markdown
+from crnn_weak.files import csv_text, escape_markdown, markdown_table
 from crnn_weak.runs.run import Run, Setting
 from crnn_weak.saliency.localization import (
     Localization,
@@ -144,15 +142,13 @@ def _untrained(run: Run, n_classes: int, seed: int) -> keras.Model:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """Return the table as CSV, one line for each row, shares as fractions."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in dataclasses.fields(LocalizationSummary)]
-    writer.writerow(["source", "strong_weight", "weak_weight", "seeds", "output", "method", *names])
+    lines = []
     for row in rows:
         weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
         values = [f"{v:.6g}" if isinstance(v, float) else v for v in dataclasses.astuple(row.summary)]
-        writer.writerow([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
-    return text.getvalue()
+        lines.append([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
+    return csv_text(["source", "strong_weight", "weak_weight", "seeds", "output", "method", *names], lines)
 
 
 def caption(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore) -> str:
@@ -187,32 +183,20 @@ def notes(rows: Sequence[Row], target: Target, methods: Sequence[str]) -> dict[s
 
 def to_markdown(rows: Sequence[Row], caption: str, notes: Mapping[str, str]) -> str:
     """Return the table as Markdown, in percent."""
-    lines = [
-        escape_markdown(caption),
-        "",
-        "| strong | weak | output | map | share inside | chance | gain (95 %) | ratio "
-        "| pointing game | gain (95 %) | pairs |",
-        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    header = ["strong", "weak", "output", "map", "share inside", "chance", "gain (95 %)", "ratio", "pointing game",
+              "gain (95 %)", "pairs"]  # fmt: skip
+    lines = []
     for row in rows:
         summary = row.summary
         weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
-        name = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}[row.source]
-        cells = [
-            *weights,
-            name,
-            row.method or "-",
-            f"{100 * summary.share:.1f}",
-            f"{100 * summary.coverage:.1f}",
-            _gain(summary.share_gain, summary.share_gain_low, summary.share_gain_high),
-            f"{summary.share_ratio:.2f}",
-            f"{100 * summary.hit:.1f}",
-            _gain(summary.hit_gain, summary.hit_gain_low, summary.hit_gain_high),
-            f"{summary.n_pairs}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {name}: {text}" for name, text in notes.items())]
-    return "\n".join(lines) + "\n"
+        names = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}
+        shares = [f"{100 * summary.share:.1f}", f"{100 * summary.coverage:.1f}"]
+        share_gain = _gain(summary.share_gain, summary.share_gain_low, summary.share_gain_high)
+        hit_gain = _gain(summary.hit_gain, summary.hit_gain_low, summary.hit_gain_high)
+        game = [f"{summary.share_ratio:.2f}", f"{100 * summary.hit:.1f}", hit_gain, f"{summary.n_pairs}"]
+        lines.append([*weights, names[row.source], row.method or "-", *shares, share_gain, *game])
+    explained = "\n".join(f"- {name}: {text}" for name, text in notes.items())
+    return f"{escape_markdown(caption)}\n\n{markdown_table(header, lines, 'rrllr')}\n{explained}\n"
 
 
 def _gain(value: float, low: float, high: float) -> str:
