@@ -1,8 +1,8 @@
 """Floating-point operations of one clip, layer by layer.
 
 Counted are the multiplications and additions of products (convolutions, matrix products), two for each weight and
-position, as in the sgemm peak that they are set against. Additions of biases, normalization, pooling and the gates'
-element-wise work are left out: they are less than two per cent of preset `paper` and are no matrix products.
+position, as in the sgemm peak that they are compared with. Additions of biases, normalization, pooling and the gates'
+element-wise work do not count: they are less than two per cent of preset `paper`.
 """
 
 from __future__ import annotations
@@ -11,44 +11,24 @@ from dataclasses import dataclass
 
 from crnn_weak.config import Config
 
-__all__ = ["LayerFlops", "count_flops", "forward_flops", "training_flops"]
-
 
 @dataclass(frozen=True)
 class LayerFlops:
-    """Operations of one layer for one clip.
-
-    Attributes
-    ----------
-    name : str
-        The layer's name in `crnn_weak.model.crnn.build_model`.
-    forward : int
-        Of the layer's output.
-    input_gradient : int
-        0 for the first layer: nothing is learned in front of it.
-    weight_gradient : int
-    """
+    """Operations of one layer of `crnn_weak.model.crnn.build_model` for one clip: its output and its gradients."""
 
     name: str
     forward: int
-    input_gradient: int
+    input_gradient: int  # 0 for the first layer: no weights precede it
     weight_gradient: int
 
     @property
     def training(self) -> int:
-        """Of one training step."""
         return self.forward + self.input_gradient + self.weight_gradient
 
 
 def count_flops(config: Config, n_classes: int = 17) -> list[LayerFlops]:
     """Return the operations of each layer that has weights, for one clip.
 
-    Parameters
-    ----------
-    config : Config
-
-    Examples
-    --------
     >>> from crnn_weak.config import preset
     >>> for layer in count_flops(preset("paper"))[:2]:
     ...     print(layer.name, layer.forward, layer.training)

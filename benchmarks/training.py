@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from common import Worker, alternate, peak_memory_mb, report, serve
+from common import Worker, alternate, parse, peak_memory_mb, report, serve
 
 #: name -> what the worker is asked to be
 RIVALS = {
@@ -148,16 +148,14 @@ def _asker(worker: Worker, clock: str, n_batches: int) -> Callable[[], Mapping[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="paper", choices=["paper", "authors_code", "quick"])
-    parser.add_argument("--batch", type=int, help="clips in a batch (default: 16 for preset quick, its own; else 32)")
-    parser.add_argument("--batches", type=int, help="in a round, which is an epoch (default: 100 for quick, else 16)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    parser.add_argument("--only", nargs="+", choices=list(RIVALS.values()), default=list(RIVALS.values()))
-    parser.add_argument("--worker", choices=[*RIVALS.values(), "sgemm"], help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    rivals = list(RIVALS.values())
+    options: dict[str, Any] = {"preset": "paper", "threads": 1, "rounds": 5}
+    options["batch"] = {"type": int, "help": "clips in a batch (default: 16 for preset quick, its own; else 32)"}
+    options["batches"] = {"type": int, "help": "in a round, which is an epoch (default: 100 for quick, else 16)"}
+    options["clock"] = {"choices": ["wall", "cpu"], "default": "wall"}
+    options["only"] = {"nargs": "+", "choices": rivals, "default": rivals}
+    options["worker"] = {"choices": [*rivals, "sgemm"], "help": argparse.SUPPRESS}
+    args = parse(__doc__, options)
     small = args.preset == "quick"
     args.batch = args.batch or (16 if small else 32)
     # An epoch of the quick grid has 112 batches, one of the full set 1,599.

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
-from crnn_weak.features.extract import extract_chunk
+from crnn_weak.features.extract import ClipFeatures, extract_chunk
 from crnn_weak.features.store import (
     KIND,
     READABLE,
@@ -113,6 +114,7 @@ def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | No
         log.info("%s: %d of %d clips are done", writer.partial, n_done, len(clips))
     chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
     function = partial(extract_chunk, features=writer.header.features)
+    outcomes: Iterable[list[tuple[int, ClipFeatures]]]
     if jobs == 1 and scheduler is None:
         outcomes = map(function, chunks)
     else:
