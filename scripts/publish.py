@@ -1,7 +1,7 @@
 """Copy the results of a finished grid into a folder that is committed.
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
-and environment, writes the tables in their present form, describes the data (with digests of the clip lists), and adds
+and environment, writes the tables in their present format, describes the data (with digests of the clip lists), and adds
 one table of its own: the same runs with one threshold per class, tuned on the validation clips. No recordings, no
 models, no paths.
 """
@@ -60,7 +60,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     for suffix, text in forms.items():
         write_text(target / f"table.{suffix}", text)
     write_text(target / "baselines.json", json.dumps(plain(table.baselines or {}), indent=1, ensure_ascii=False))
-    for path in sorted(folder.glob("saliency/locali[sz]ation.*")):  # earlier versions wrote it with s
+    for path in sorted(folder.glob("saliency/localization.*")):
         shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")
     # A folder's name says where somebody keeps recordings; the rest is the experiment.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import platform
 import shutil
-from importlib.metadata import version
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module, metadata, util
 from pathlib import Path
 
 _REQUIRED = (
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each part; return 1 where one failed."""
-    parts = {"versions": _versions, "devices": _devices, "audio": _audio, "disk": _disk}
-    parts |= {name: lambda name=name: version(name) for name in _REQUIRED}
+    parts: dict[str, Callable[[], str]] = {"versions": _versions, "devices": _devices, "audio": _audio, "disk": _disk}
+    parts |= {name: partial(metadata.version, name) for name in _REQUIRED}
     n_problems = 0
     for name, describe in parts.items():
         try:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             advice = f"not installed. pip install {name}" if name in _REQUIRED else " ".join(str(error).split())
             print(f"{name:<14} PROBLEM: {advice}")
     for name, (packages, feature) in _EXTRAS.items():
-        missing = any(importlib.util.find_spec(package) is None for package in packages)
+        missing = any(util.find_spec(package) is None for package in packages)
         state = f"not installed. pip install 'crnn-weak[{name}]'" if missing else "installed"
         print(f"extra {name:<11} {feature}: {state}")
     print(f"{n_problems} problem(s) found." if n_problems else "No problem found.")
@@ -61,14 +62,14 @@ def _devices() -> str:
 
     prepare_environment()
     with held_back_stderr():
-        keras = importlib.import_module("keras")
+        keras = import_module("keras")
         devices = [str(device) for device in keras.distribution.list_devices()]
     precision = keras.config.dtype_policy().name
     return f"{', '.join(devices)}; precision {precision}; {default_jobs()} of {os.cpu_count()} CPUs"
 
 
 def _audio() -> str:
-    soundfile = importlib.import_module("soundfile")
+    soundfile = import_module("soundfile")
     return f"libsndfile {soundfile.__libsndfile_version__}, reads {', '.join(soundfile.available_formats())}"
 
 
