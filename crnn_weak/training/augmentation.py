@@ -66,10 +66,10 @@ def augment(
         gains = band_gains(points, n_bands) / _DECIBELS
         features = features + (gains / deviations).astype(np.float32)[:, None, :]
     if settings.time_shift:
-        shifts: np.ndarray = rng.integers(n_frames, size=n_clips)
+        shifts = rng.integers(n_frames, size=(n_clips,))
         features, targets = rotate(features, shifts), targets | {"strong": rotate(targets["strong"], shifts)}
     if settings.mixup:
-        shares = rng.beta(settings.mixup, settings.mixup, size=n_clips).astype(np.float32)
+        shares = rng.beta(settings.mixup, settings.mixup, size=(n_clips,)).astype(np.float32)
         features, targets = mixup(features, targets, np.maximum(shares, 1 - shares), rng.permutation(n_clips))
     for axis, widest in ((1, settings.time_mask), (2, settings.band_mask)):
         if widest:
