@@ -16,12 +16,13 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crnn_weak.errors import ConfigError, CrnnWeakError, visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crnn_weak.config import Config
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
@@ -272,6 +273,8 @@ def read_config(args: argparse.Namespace) -> Config:
 
 def cache_folder(args: argparse.Namespace) -> Path:
     """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
+    from pathlib import Path
+
     path = Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: expected a folder for synthesized clips and stores. Choose another with --cache.")

@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import filelock
 import msgspec
 
 from crnn_weak.errors import CrnnWeakError, RunError, visible
@@ -129,7 +128,7 @@ class HdfWriter:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import h5py  # not at import: --help needs this module
+        import h5py
 
         self._raw = _ForgivingFile(path)
         self.file = h5py.File(self._raw, "w")
@@ -197,6 +196,8 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float =
     >>> with tempfile.TemporaryDirectory() as folder, lock(folder):
     ...     pass  # no other process writes here
     """
+    import filelock  # not at import: --help needs this module
+
     folder = make_folder(folder)
     path = folder / _LOCK
     if path.is_symlink():
