@@ -43,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)"
     )
     base = parser.add_argument_group("baselines")
-    base.add_argument("--baseline", metavar="NAME", help="score nothing, tags or one-class as the estimate")
-    base.add_argument("--baselines", action="store_true", help="a table of all three")
+    base.add_argument("--baselines", action="store_true", help="score nothing, the true tags, and one class everywhere")
     base.add_argument("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
-    base.add_argument("--one-class", metavar="LABEL", help="class of one-class (default: the most frequent)")
+    base.add_argument("--one-class", metavar="LABEL", help="the class (default: the most frequent)")
     settings = parser.add_argument_group("metrics")
     settings.add_argument(
         "--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)"
@@ -101,15 +100,18 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} {getattr(args, name)}: expected a whole number of 0 or more.")
     if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
         raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
-    is_run, is_baseline = args.run is not None, bool(args.baseline or args.baselines)
-    if is_run and (args.reference or args.estimated or is_baseline):
+    is_run = args.run is not None
+    if is_run and (args.reference or args.estimated or args.baselines):
         raise ConfigError("give either a run folder or label files, not both.")
-    of_lists = ("classes", "input_format", "kind", "strip_y", "drop_zero_length")
+    if not is_run and not args.reference:
+        raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
+    if not is_run and bool(args.estimated) == args.baselines:
+        raise ConfigError("give --estimated FILE, or --baselines in its place.")
     for names, fits, what in (
-        (of_lists, not is_run, "label files"),
+        (("classes", "input_format", "kind", "strip_y", "drop_zero_length"), not is_run, "label files"),
         (("min_score",), bool(args.estimated), "--estimated"),
         (("operating_point", "threshold_free"), is_run, "a run"),
-        (("tags_reference", "one_class"), is_baseline, "--baseline or --baselines"),
+        (("tags_reference", "one_class"), args.baselines, "--baselines"),
     ):
         given = next(
             (name for name in names if getattr(args, name) is not None and getattr(args, name) is not False), None
@@ -117,12 +119,6 @@ def _check(args: argparse.Namespace) -> None:
         if given is not None and not fits:
             option = args.kind if given == "kind" else given.replace("_", "-")
             raise ConfigError(f"--{option} goes with {what}. Remove it.")
-    if not is_run and not args.reference:
-        raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
-    if args.baselines and (args.estimated or args.baseline):
-        raise ConfigError("--baselines scores no estimate: remove --estimated and --baseline.")
-    if not is_run and not args.baselines and bool(args.estimated) == bool(args.baseline):
-        raise ConfigError("give --estimated FILE, or --baseline NAME in its place.")
 
 
 def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) -> EvaluationConfig:
@@ -171,18 +167,15 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
 
     pair, classes = _read(args)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
-    header = {"reference": _describe(args.reference, reference, pair.kind)}
-    if args.baseline:
-        classes = classes or class_list(reference)
-        estimated = _baseline(args, pair, classes)
-        header["baseline"] = args.baseline
-    else:
-        header["estimated"] = _describe(args.estimated, estimated, pair.kind)
-        foreign = sorted(labels_of(estimated) - labels_of(reference) - set(class_list(reference)))
-        if foreign and not classes:
-            shown = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")
-            notes.append(f"{len(foreign)} label(s) occur only in the estimate and count as errors: {shown}")
-        classes = classes or class_list(reference, estimated)
+    header = {
+        "reference": _describe(args.reference, reference, pair.kind),
+        "estimated": _describe(args.estimated, estimated, pair.kind),
+    }
+    foreign = sorted(labels_of(estimated) - labels_of(reference) - set(class_list(reference)))
+    if foreign and not classes:
+        shown = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")
+        notes.append(f"{len(foreign)} label(s) occur only in the estimate and count as errors: {shown}")
+    classes = classes or class_list(reference, estimated)
     options: dict[str, Any] = {"classes": classes, "n_resamples": args.bootstrap, "seed": args.seed}
     if pair.kind == "tags":
         return Evaluation(header, evaluate_tags(reference, estimated, **options), tuple(notes))
@@ -226,17 +219,6 @@ def _true_tags(args: argparse.Namespace, classes: tuple[str, ...], reference: La
         if other is not None:
             raise DataError(f"{path}: recording {other!r} is {place}; expected the tags of the same ones.")
     return {ids[name]: labels for name, labels in tags.items()}
-
-
-def _baseline(args: argparse.Namespace, pair: LabelPair, classes: tuple[str, ...]) -> Labels:
-    from crnn_weak.metrics.controls import baseline_tags, tags_of_events, whole_clip
-
-    reference = pair.reference
-    if pair.kind == "tags":
-        return dict(baseline_tags(args.baseline, reference, classes=classes, one_class=args.one_class))
-    tags = _true_tags(args, classes, reference) or tags_of_events(reference)
-    tags = baseline_tags(args.baseline, tags, classes=classes, one_class=args.one_class)
-    return dict(whole_clip(tags, args.clip_seconds or 10.0))
 
 
 def _baseline_table(args: argparse.Namespace) -> dict[str, str]:

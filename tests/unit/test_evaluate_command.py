@@ -198,10 +198,9 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
     ("arguments", "message"),
     [
         ([], "nothing to score"),
-        (["--reference", "{ref}"], "--baseline NAME"),
+        (["--reference", "{ref}"], "or --baselines in its place"),
         (["--reference", "{ref}", "--estimated", "gone.csv"], "gone.csv: no such"),
-        (["--reference", "{ref}", "--estimated", "{est}", "--baselines"], "remove --estimated"),
-        (["--reference", "{ref}", "--baseline", "tag"], "Did you mean 'tags'"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--baselines"], "or --baselines in its place"),
         (["--reference", "{ref}", "--estimated", "{est}", "--collar", "-1"], "collar_seconds"),
         (["--reference", "{est}", "--estimated", "{ref}"], "'c'"),
         (["--reference", "{ref}", "--estimated", "{est}", "--classes", "{classes}"], "'Bus' is not in the class list"),
@@ -213,8 +212,8 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
         (["nowhere", "--classes", "{classes}"], "--classes goes with label files"),
         (["nowhere", "--tags"], "--tags goes with label files"),
         (["--reference", "{ref}", "--estimated", "{est}", "--threshold-free"], "--threshold-free goes with a run"),
-        (["--reference", "{ref}", "--estimated", "{est}", "--one-class", "Car"], "goes with --baseline"),
-        (["--reference", "{ref}", "--baseline", "tags", "--min-score", "0"], "--min-score goes with --estimated"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--one-class", "Car"], "goes with --baselines"),
+        (["--reference", "{ref}", "--baselines", "--min-score", "0"], "--min-score goes with --estimated"),
         (["--reference", "{ref}", "--estimated", "{est}", "--min-score", "0"], "est.txt, line 1: no score"),
         (
             ["--reference", "{ref}", "--estimated", "{est}", "--clip-seconds", "1"],
