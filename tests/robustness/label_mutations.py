@@ -1,4 +1,4 @@
-"""Label files of every form, and mutations after which a reader must find the same labels or refuse.
+"""Label files of every layout, and mutations after which a reader must find the same labels or refuse.
 
 No part of the package is used here, so that nothing is right only because reader and writer agree.
 """
@@ -19,164 +19,124 @@ Labels = dict[str, list[tuple]]
 class Case:
     """A label file before it is text: its rows, the header first where it has one, and what they say."""
 
-    form: str
+    layout: str
     rows: list[list[str]]
-    header: bool
+    has_header: bool
     separator: str
     expected: Labels
-    kind: str
-    times: tuple[int, int] | None = None  # columns of onset and offset
+    times: tuple[int, ...] = ()  # columns of onset and offset; none of tags
     name: str = "list.txt"
-
-    @property
-    def body(self) -> list[list[str]]:
-        return self.rows[1:] if self.header else self.rows
 
 
 WORDS = (
-    "dog", "Car", "Air horn, truck horn", "none", "NA", "1", "0.5", "speech (male)", "café", "naïve", "犬",
-    "a.b", "-", "#1", "six\" pipe", "it's", "A/C", "Ångström", "mid/0k4j", "two words", "100%", "x_y", "True", "=1",
+    "dog", "Car", "Air horn, truck horn", "none", "NA", "1", "0.5", "speech (male)", "café", "naïve", "犬", "a.b", "-",
+    "#1", "six\" pipe", "it's", "A/C", "Ångström", "mid/0k4j", "two words", "100%", "x_y", "True", "=1",
 )  # fmt: skip
-
-
 #: In lists without a header a number is refused as a label.
 NOT_NUMBERS = tuple(word for word in WORDS if word not in ("1", "0.5"))
 
+RAVEN = ("Selection", "View", "Begin Time (s)", "End Time (s)", "Begin Path", "File Offset (s)", "Annotation")
+BIRDNET = ("Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File")
+ESC50 = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+URBANSOUND = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
+#: Layout -> header, separator, a row of (file, onset, offset, label), the columns of the times.
+EVENTS: dict[str, tuple[tuple[str, ...], str, Callable[[list[str]], list[str]], tuple[int, ...]]] = {
+    "desed": (("filename", "onset", "offset", "event_label"), "\t", lambda r: r, (1, 2)),
+    "dcase": ((), "\t", lambda r: r, (1, 2)),
+    "dcase-scene": ((), "\t", lambda r: [r[0], "street", *r[1:]], (2, 3)),
+    "audacity": ((), "\t", lambda r: r[1:], (0, 1)),
+    "audioset": (("segment_id", "start_time_seconds", "end_time_seconds", "label"), "\t", lambda r: r, (1, 2)),
+    "raven": (RAVEN, "\t", lambda r: [r[0] + r[1], "Spectrogram 1", r[1], r[2], r[0], r[1], r[3]], (2, 3)),
+    "birdnet": (BIRDNET, ",", lambda r: [r[1], r[2], "Strix", r[3], "0.75", r[0]], (0, 1)),
+}
+#: Layout -> header, separator, a row of (file, label).
+TAGS: dict[str, tuple[tuple[str, ...], str, Callable[[str, str], list[str]]]] = {
+    "desed-tags": (("filename", "event_label"), "\t", lambda name, label: [name, label]),
+    "dcase-tags": ((), "\t", lambda name, label: [name, label]),
+    "esc50": (ESC50, ",", lambda name, label: [name, "1", "0", label, "True", "100032", "A"]),
+    "urbansound8k": (URBANSOUND, ",", lambda name, label: [name, "100032", "0.0", "0.3", "1", "5", "3", label]),
+}
 
-def _events(
-    rng: random.Random, n_recordings: int, suffix: str, stems: str = "r", words: tuple[str, ...] = WORDS
-) -> Labels:
+
+def _event_case(rng: random.Random, layout: str) -> Case:
+    header, separator, row, times = EVENTS[layout]
     found: Labels = {}
-    for index in range(n_recordings):
+    for index in range(1 if layout == "audacity" else rng.randrange(2, 6)):
         folder = rng.choice(("", "", "siteA/", "siteB/", "audio/"))
-        name = f"{folder}{rng.choice(('', '-', '--'))}{stems}{index}{rng.choice(('', '.v2', '_x', ' 1'))}{suffix}"
+        name = f"{folder}{rng.choice(('', '-', '--'))}r{index}{rng.choice(('', '.v2', '_x', ' 1'))}.wav"
         onsets = sorted(rng.randrange(0, 9000) for _ in range(rng.randrange(1, 4)))
+        words = WORDS if header else NOT_NUMBERS
         found[name] = [(t / 1000, (t + rng.randrange(1, 4000)) / 1000, rng.choice(words)) for t in onsets]
-    return found
+    body = [row([name, f"{on:.3f}", f"{off:.3f}", label]) for name, rows in found.items() for on, off, label in rows]
+    if layout == "audacity":
+        found = {"list": next(iter(found.values()))}
+    return Case(layout, ([list(header)] if header else []) + body, bool(header), separator, found, times)
 
 
-def _rows(found: Labels) -> list[list[str]]:
-    return [[name, f"{on:.3f}", f"{off:.3f}", label] for name, rows in found.items() for on, off, label in rows]
-
-
-def _tags(rng: random.Random, words: tuple[str, ...] = WORDS, n: int = 3) -> Labels:
+def _tag_case(rng: random.Random, layout: str) -> Case:
+    header, separator, row = TAGS[layout]
+    words = WORDS if layout == "desed-tags" else tuple(word for word in NOT_NUMBERS if "," not in word)
+    most = 2 if layout in ("esc50", "urbansound8k") else 3
     names = [f"{rng.choice(('', 'siteA/', 'siteB/'))}r{index}.wav" for index in range(rng.randrange(2, 6))]
-    return {name: [(label,) for label in rng.sample(words, rng.randrange(1, n))] for name in names}
-
-
-def build(rng: random.Random) -> Case:
-    """Return a random file of a random form."""
-    form = rng.choice(
-        ("desed", "dcase", "dcase-scene", "audacity", "audioset", "raven", "birdnet", "desed-tags", "dcase-tags",
-         "esc50", "urbansound8k")
-    )  # fmt: skip
-    words = NOT_NUMBERS if form in ("dcase", "dcase-scene", "audacity") else WORDS
-    found = _events(rng, rng.randrange(2, 6), ".wav", words=words)
-    rows = _rows(found)
-    if form == "desed":
-        return Case(form, [["filename", "onset", "offset", "event_label"], *rows], True, "\t", found, "events", (1, 2))
-    if form == "dcase":
-        return Case(form, rows, False, "\t", found, "events", (1, 2))
-    if form == "dcase-scene":
-        return Case(form, [[r[0], "street", *r[1:]] for r in rows], False, "\t", found, "events", (2, 3))
-    if form == "audacity":
-        one = {"list": next(iter(found.values()))}
-        return Case(form, [row[1:] for row in _rows(one)], False, "\t", one, "events", (0, 1))
-    if form == "audioset":
-        found = _events(rng, 3, "_30000", "Yt")
-        header = ["segment_id", "start_time_seconds", "end_time_seconds", "label"]
-        return Case(form, [header, *_rows(found)], True, "\t", found, "events", (1, 2))
-    if form == "raven":
-        header = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
-        body = [
-            [str(k), "Spectrogram 1", "1", r[1], r[2], "0.0", "8000.0", r[0], r[1], r[3]] for k, r in enumerate(rows)
-        ]
-        header += ["Begin Path", "File Offset (s)", "Annotation"]
-        return Case(form, [header, *body], True, "\t", found, "events", (3, 4))
-    if form == "birdnet":
-        header = ["Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File"]
-        body = [[r[1], r[2], "Strix", r[3], "0.75", r[0]] for r in rows]
-        return Case(form, [header, *body], True, ",", found, "events", (0, 1))
-    return _build_tags(rng, form)
-
-
-def _build_tags(rng: random.Random, form: str) -> Case:
-    plain = tuple(word for word in NOT_NUMBERS if not set(word) & set(",;"))
-    if form == "desed-tags":
-        found = _tags(rng)
-        body = [[name, label] for name, labels in found.items() for (label,) in labels]
-        return Case(form, [["filename", "event_label"], *body], True, "\t", found, "tags")
-    if form == "dcase-tags":
-        found = _tags(rng, plain)
-        return Case(
-            form, [[n, label] for n, labels in found.items() for (label,) in labels], False, "\t", found, "tags"
-        )
-    found = _tags(rng, plain, 2)
-    if form == "esc50":
-        header = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
-        body = [[n, "1", "0", label, "True", "100032", "A"] for n, ((label,),) in found.items()]
-    else:
-        header = ["slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class"]
-        body = [[n, "100032", "0.0", "0.317551", "1", "5", "3", label] for n, ((label,),) in found.items()]
-    return Case(form, [header, *body], True, ",", found, "tags")
+    found: Labels = {name: [(label,) for label in rng.sample(words, rng.randrange(1, most))] for name in names}
+    body = [row(name, label) for name, labels in found.items() for (label,) in labels]
+    return Case(layout, ([list(header)] if header else []) + body, bool(header), separator, found)
 
 
 def to_text(case: Case, *, quote_all: bool = False) -> str:
-    """Return the file's text."""
+    """Return the file's text; lists without a header are never quoted."""
 
     def field(text: str) -> str:
         needed = case.separator in text or text.startswith('"') or ('"' in text and case.separator != "\t")
-        return '"' + text.replace('"', '""') + '"' if needed or quote_all else text
+        return '"' + text.replace('"', '""') + '"' if (needed and case.has_header) or quote_all else text
 
     return "".join(case.separator.join(map(field, row)) + "\n" for row in case.rows)
 
 
-# --- mutations: each keeps the meaning, or leaves a file that can only be refused -----------------------------------
+# --- mutations: each keeps the meaning, or leaves a file that can only be refused ------------------------------------
+
+Rows = list[list[str]]
 
 
-def _on_rows(change: Callable[[random.Random, list[list[str]], Case], list[list[str]]]) -> Callable:
+def _on_rows(change: Callable[[random.Random, Rows, Case], Rows]) -> Callable[[random.Random, Case], str]:
+    return lambda rng, case: to_text(replace(case, rows=change(rng, [list(row) for row in case.rows], case)))
+
+
+def _on_times(change: Callable[[str], str], **options: str) -> Callable[[random.Random, Case], str]:
     def mutate(rng: random.Random, case: Case) -> str:
-        return to_text(replace(case, rows=change(rng, [list(row) for row in case.rows], case)))
+        rows = [list(row) for row in case.rows]
+        for row in rows[case.has_header :]:
+            for column in case.times:
+                row[column] = change(row[column])
+        return to_text(replace(case, rows=rows, **options))
 
     return mutate
 
 
-def _times(change: Callable[[str], str]) -> Callable:
-    def mutate(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
-        for row in rows[1:] if case.header else rows:
-            for column in case.times or ():
-                row[column] = change(row[column])
-        return rows
-
-    return _on_rows(mutate)
-
-
-def _swapped_times(_: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
-    for row in rows[1:] if case.header else rows:
-        if case.times:
-            a, b = case.times
-            row[a], row[b] = row[b], row[a]
+def _swapped_times(_: random.Random, rows: Rows, case: Case) -> Rows:
+    for row in rows[case.has_header :] if case.times else ():
+        first, second = case.times
+        row[first], row[second] = row[second], row[first]
     return rows
 
 
-def _permuted(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
+def _permuted(rng: random.Random, rows: Rows, case: Case) -> Rows:
     order = list(range(len(rows[0])))
     rng.shuffle(order)
     return [[row[at] for at in order] for row in rows]
 
 
-def _foreign_header(_: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
+def _foreign_header(_: random.Random, rows: Rows, case: Case) -> Rows:
     names = ["Datei", "Anfang", "Ende", "Klasse", "Ort", "Nummer", "Spalte", "Wert", "Teil", "Quelle"]
-    return [names[: len(rows[0])], *(rows[1:] if case.header else rows)]
+    return [names[: len(rows[0])], *rows[case.has_header :]]
 
 
-def _second_header(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
-    header = rows[0] if case.header else ["filename", "onset", "offset", "event_label", "x"][: len(rows[0])]
-    return [*rows, header]
+def _second_header(_: random.Random, rows: Rows, case: Case) -> Rows:
+    return [*rows, rows[0] if case.has_header else ["filename", "onset", "offset", "event_label", "x"][: len(rows[0])]]
 
 
-def _ragged(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
-    row = rows[rng.randrange(1 if case.header else 0, len(rows))]
+def _ragged(rng: random.Random, rows: Rows, case: Case) -> Rows:
+    row = rows[rng.randrange(case.has_header, len(rows))]
     if rng.random() < 0.5:
         row.append("surplus")
     elif len(row) > 2:
@@ -184,55 +144,43 @@ def _ragged(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[
     return rows
 
 
-def _extra_column(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
+def _extra_column(rng: random.Random, rows: Rows, case: Case) -> Rows:
     name = rng.choice(("present", "onset_ms", "weight", "label_2", "début"))
     for number, row in enumerate(rows):
-        row.append(name if case.header and not number else rng.choice(("0", "NOT_PRESENT", "x")))
+        row.append(name if case.has_header and not number else rng.choice(("0", "NOT_PRESENT", "x")))
     return rows
 
 
-def _hostile(rng: random.Random, rows: list[list[str]], case: Case) -> list[list[str]]:
-    row = rows[rng.randrange(1 if case.header else 0, len(rows))]
-    column = case.times[0] if case.times else len(row) - 1
-    row[column] += rng.choice(("\x1b[2J", "\x00", "\x07", "\ud7ff\x85"))
+def _hostile(rng: random.Random, rows: Rows, case: Case) -> Rows:
+    row = rows[rng.randrange(case.has_header, len(rows))]
+    row[case.times[0] if case.times else -1] += rng.choice(("\x1b[2J", "\x00", "\x07", "\ud7ff\x85"))
     return rows
 
 
-def _encoded(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)
-
-
+Mutation = Callable[[random.Random, Case], str | bytes]
 #: Name of a mutation -> text. The first group must be read as before; of the others a file may be refused.
-HARMLESS: dict[str, Callable[[random.Random, Case], str | bytes]] = {
+HARMLESS: dict[str, Mutation] = {
     "none": lambda rng, case: to_text(case),
     "crlf": lambda rng, case: to_text(case).replace("\n", "\r\n"),
     "cr": lambda rng, case: to_text(case).replace("\n", "\r"),
     "blank lines": lambda rng, case: to_text(case).replace("\n", "\n\n \n"),
     "no last line end": lambda rng, case: to_text(case).rstrip("\n"),
-    "byte order mark": lambda rng, case: _encoded(to_text(case), "utf-8-sig"),
-    "utf-16": lambda rng, case: _encoded(to_text(case), "utf-16"),
+    "byte order mark": lambda rng, case: to_text(case).encode("utf-8-sig"),
+    "utf-16": lambda rng, case: to_text(case).encode("utf-16"),
     "decomposed": lambda rng, case: unicodedata.normalize("NFD", to_text(case)),
 }
-MUTATIONS: dict[str, Callable[[random.Random, Case], str | bytes]] = {
+MUTATIONS: dict[str, Mutation] = {
     "commas": lambda rng, case: to_text(replace(case, separator=",")),
     "semicolons": lambda rng, case: to_text(replace(case, separator=";")),
     "tabs": lambda rng, case: to_text(replace(case, separator="\t")),
     "blanks": lambda rng, case: "".join(" ".join(row) + "\n" for row in case.rows),
     "quotes": lambda rng, case: to_text(case, quote_all=True),
-    "decimal commas": _times(lambda text: text.replace(".", ",")),
-    "semicolons and decimal commas": lambda rng, case: _times(lambda text: text.replace(".", ","))(
-        rng, replace(case, separator=";")
-    ),
-    "commas and decimal commas": lambda rng, case: "".join(
-        ",".join(
-            field.replace(".", ",", 1) if column in (case.times or ()) else field for column, field in enumerate(r)
-        )
-        + "\n"
-        for r in case.rows
-    ),
+    "decimal commas": _on_times(lambda text: text.replace(".", ",")),
+    "semicolons and decimal commas": _on_times(lambda text: text.replace(".", ","), separator=";"),
+    "commas and decimal commas": _on_times(lambda text: text.replace(".", ","), separator=","),
     "comment": lambda rng, case: rng.choice(("# v2\n", "#\n", "# made by hand\t1.0\n", ";v2\n")) + to_text(case),
-    "epoch": _times(lambda text: str(float(text) + 1.7e9)),
-    "clock": _times(lambda text: f"00:00:{text}"),
+    "epoch": _on_times(lambda text: str(float(text) + 1.7e9)),
+    "clock": _on_times(lambda text: f"00:00:{float(text):06.3f}"),
     "swapped times": _on_rows(_swapped_times),
     "swapped columns": _on_rows(_permuted),
     "foreign header": _on_rows(_foreign_header),
@@ -246,11 +194,12 @@ MUTATIONS: dict[str, Callable[[random.Random, Case], str | bytes]] = {
 }
 
 
-def mutated(seed: int) -> tuple[str, str, Case, bytes]:
-    """Return the name of the form and of the mutation, the case, and the file's bytes."""
+def mutated(seed: int) -> tuple[str, Case, bytes]:
+    """Return the name of the mutation, the case, and the file's bytes."""
     rng = random.Random(seed)
-    case = build(rng)
+    layout = rng.choice((*EVENTS, *TAGS))
+    case = _event_case(rng, layout) if layout in EVENTS else _tag_case(rng, layout)
     choice = HARMLESS if rng.random() < 0.25 else MUTATIONS
     name = rng.choice(sorted(choice))
     content = choice[name](rng, case)
-    return case.form, name, case, content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    return name, case, content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")

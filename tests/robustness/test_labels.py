@@ -12,42 +12,39 @@ from crnn_weak.labels.pairs import read_pair
 from crnn_weak.labels.reading import read_events, read_tags
 
 
-def normal(name):
-    name = unicodedata.normalize("NFC", name)
-    return name.removesuffix(".wav")
-
-
 def outcome(folder, seed):
     """Return the mutation and what became of the file: same, refused or other."""
-    form, mutation, case, content = mutated(seed)
+    mutation, case, content = mutated(seed)
     path = folder / case.name
     path.write_bytes(content)
-    expected = {normal(name): sorted(rows) for name, rows in case.expected.items()}
+    expected = {
+        unicodedata.normalize("NFC", name).removesuffix(".wav"): sorted(rows) for name, rows in case.expected.items()
+    }
     try:
-        if case.kind == "events":
+        if case.times:
             found = {n: sorted((e.onset, e.offset, e.label) for e in rows) for n, rows in read_events(path).items()}
         else:
             found = {name: sorted((label,) for label in labels) for name, labels in read_tags(path).items()}
     except CrnnWeakError as error:
         clear = str(path) in str(error) and str(error).isprintable()
-        return form, mutation, "refused" if clear else f"unclear: {error}"
-    return form, mutation, "same" if found == expected else "other"
+        return mutation, case, "refused" if clear else f"unclear: {error}"
+    return mutation, case, "same" if found == expected else "other"
 
 
 def check(folder, seeds):
     others, counts = [], collections.Counter()
     for seed in seeds:
-        form, mutation, result = outcome(folder, seed)
-        counts[mutation, result] += 1
+        mutation, case, result = outcome(folder, seed)
+        counts[result] += 1
         if result not in ("same", "refused") or (mutation in HARMLESS and result != "same"):
-            others.append((seed, form, mutation, result))
+            others.append((seed, case.layout, mutation, result))
     assert not others
-    return counts
+    assert counts["refused"] > len(seeds) / 8
+    assert counts["same"] > len(seeds) / 3
 
 
 def test_a_few_hundred_mutated_files(tmp_path):
-    counts = check(tmp_path, range(400))
-    assert sum(n for (_, result), n in counts.items() if result == "refused") > 50
+    check(tmp_path, range(400))
 
 
 @pytest.mark.slow
@@ -58,6 +55,7 @@ def test_thousands_of_mutated_files(tmp_path):
 def damaged(rng, content):
     """Return bytes with a few of them changed, cut, doubled or inserted."""
     data = bytearray(content)
+    inserted = (b"9" * 400, b"\t" * 50, b'"', b"\n", b"\x00", rng.randbytes(4), b"1e308", b"nan")
     for _ in range(rng.randrange(1, 6)):
         at = rng.randrange(len(data) + 1)
         kind = rng.randrange(4)
@@ -65,21 +63,8 @@ def damaged(rng, content):
             data[at : at + 1] = bytes([rng.randrange(256)])
         elif kind == 1:
             del data[at : at + rng.randrange(1, 20)]
-        elif kind == 2:
-            data[at:at] = data[at : at + rng.randrange(1, 40)]
         else:
-            data[at:at] = rng.choice(
-                (
-                    b"9" * 400,
-                    b"\t" * 50,
-                    b'"',
-                    b"\n",
-                    b"\x00",
-                    bytes(rng.randrange(256) for _ in range(4)),
-                    b"1e308",
-                    b"nan",
-                )
-            )
+            data[at:at] = data[at : at + rng.randrange(1, 40)] if kind == 2 else rng.choice(inserted)
     return bytes(data)
 
 
@@ -87,10 +72,9 @@ def bear(folder, seeds):
     """Read damaged files in every way; whatever they say, only the package's own errors come out."""
     messages = []
     for seed in seeds:
-        rng = random.Random(seed)
-        _, _, case, content = mutated(seed)
+        _, case, content = mutated(seed)
         path = folder / case.name
-        path.write_bytes(damaged(rng, content))
+        path.write_bytes(damaged(random.Random(seed), content))
         for read in (read_events, read_tags, lambda path: read_pair(path, path)):
             try:
                 read(path)
