@@ -281,12 +281,16 @@ def clip_figure(
 ) -> Figure:
     """Draw one clip: log mel (n_frames, n_mels), frame scores (n_frames, n_classes), and events; all share x.
 
-    The classes of the events are shown, and those with the highest scores until there are two.
+    Two to eight classes are shown: the true ones first, then the detected ones, then those with the highest scores.
     """
-    named = {event.label for event in (*(reference or ()), *estimated)}
-    likely = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]
-    named |= set([name for name in likely if name not in named][: max(0, 2 - len(named))])
-    shown = [name for name in classes if name in named]
+    true, detected = {event.label for event in reference or ()}, {event.label for event in estimated}
+    ranked = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]
+    ranked.sort(key=lambda name: (name not in true, name not in detected))
+    wanted = ranked[: min(max(len(true | detected), 2), 8)]
+    shown = [name for name in classes if name in wanted]
+    if reference is not None:
+        reference = [event for event in reference if event.label in shown]
+    estimated = [event for event in estimated if event.label in shown]
     columns = [list(classes).index(name) for name in shown]
     with style():
         ratios = (2.0, 0.6 * len(shown), 0.6 * len(shown))

@@ -127,15 +127,20 @@ def test_saliency_has_three_panels_on_one_scale_each(sign):
 
 
 def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
-    strong = np.zeros((20, 4))
-    strong[:, 3] = 0.4
-    shared = {"features": TINY, "classes": (*CLASSES, "siren"), "thresholds": {}}
-    figure = figures.clip_figure(np.zeros((20, 8)), strong, reference=[Event(0, 1, "drill")], **shared)
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["drill", "siren"]
+    classes = tuple(f"class {k}" for k in range(12))
+    strong = np.zeros((20, 12))
+    strong[:, 11] = 0.4
+    shared = {"features": TINY, "classes": classes, "thresholds": {}, "reference": [Event(0, 1, "class 1")]}
+    figure = figures.clip_figure(np.zeros((20, 8)), strong, **shared)
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["class 1", "class 11"]
     figure.draw_without_rendering()
     left, width = span(figure.axes[0])
     assert 0.05 < left < left + width < 1.0
     assert all(span(ax) == (left, width) for ax in figure.axes)  # one place in time for all panels
+    everything = [Event(0, 1, name) for name in classes]
+    figure = figures.clip_figure(np.zeros((20, 8)), strong, estimated=everything, **shared)
+    shown = [label.get_text() for label in figure.axes[2].get_yticklabels()]
+    assert shown == ["class 0", *(f"class {k}" for k in range(1, 7)), "class 11"]  # eight at most, the true one too
 
 
 def test_a_recording_may_be_longer_than_any_clip():
