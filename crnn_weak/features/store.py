@@ -154,8 +154,9 @@ class FeatureStore:
     def __init__(self, path: str | Path, expected: FeatureConfig | None = None) -> None:
         self.path = Path(path)
         header, rows = open_store(self.path)
-        if expected is not None and header.features != expected:
-            raise FeatureStoreError(f"{self.path}: {_difference(header.features, expected)}")
+        self.features = header.features
+        if expected is not None:
+            self.check_features(expected)
         status = np.array(rows["status"])
         if status.max() > max(STATUS.values()):
             raise FeatureStoreError(f"{self.path}: damaged, an unknown row status ({status.max()}). {_REBUILD}")
@@ -171,7 +172,6 @@ class FeatureStore:
         self.clip_ids = tuple(header.clip_ids[row] for row in self._rows)
         self.tags = header.tags[self._rows]
         self.durations = rows["duration"][self._rows]
-        self.features = header.features
         self.split = header.split
         self.provenance = header.provenance
         self.digest = header.digest
@@ -229,6 +229,14 @@ class FeatureStore:
         """Reference events by clip id, of the readable clips whose events are known."""
         pairs = zip(self.clip_ids, self._events, strict=True)
         return {clip_id: events for clip_id, events in pairs if events is not None}
+
+    def check_features(self, expected: FeatureConfig) -> None:
+        """Refuse other features than these with a FeatureStoreError that names the settings."""
+        if differing := differing_features(self.features, expected):
+            raise FeatureStoreError(
+                f"{self.path}: features of another configuration: {differing}. "
+                "Build it again with `crnn-weak features build --overwrite`, or use the configuration in the file."
+            )
 
     def row(self, clip_id: str) -> int:
         """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""
@@ -356,13 +364,10 @@ def row_crc(log_mel: np.ndarray, duration: float, status: int) -> int:
     return zlib.crc32(struct.pack("<dB", duration, status), zlib.crc32(data.data))
 
 
-def _difference(stored: FeatureConfig, expected: FeatureConfig) -> str:
-    differing = [
-        f"{field.name} {getattr(stored, field.name)!r} (expected {getattr(expected, field.name)!r})"
+def differing_features(found: FeatureConfig, expected: FeatureConfig) -> str:
+    """Name the settings that differ, e.g. ``n_mels 8 (expected 10)``; empty where none does."""
+    return ", ".join(
+        f"{field.name} {getattr(found, field.name)!r} (expected {getattr(expected, field.name)!r})"
         for field in dataclasses.fields(FeatureConfig)
-        if getattr(stored, field.name) != getattr(expected, field.name)
-    ]
-    return (
-        f"features of another configuration: {', '.join(differing)}. "
-        "Build it again with `crnn-weak features build --overwrite`, or use the configuration in the file."
+        if getattr(found, field.name) != getattr(expected, field.name)
     )

@@ -25,7 +25,7 @@ from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.data.splits import choose_clips, stratified_split
 from crnn_weak.environment import environment
-from crnn_weak.errors import DependencyError, FeatureStoreError, RunError
+from crnn_weak.errors import DependencyError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import convert_document, delete_files, make_folder, read_json, replace_file, write_json, write_text
@@ -99,11 +99,7 @@ def train(
     files = RunFiles(run_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
-    if store.features != config.features:
-        raise FeatureStoreError(
-            f"{store.path}: its features differ from the run's configuration. "
-            "Rebuild with `crnn-weak features build --overwrite`, or pass the configuration stored in the file."
-        )
+    store.check_features(config.features)
     is_longer = not overwrite and _is_longer(files, config)
     if fit_has_ended(files.folder) and not (overwrite or is_longer):
         return files.best_model

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import keras
@@ -13,7 +12,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import ConfigError, ModelFileError, nearest_names
-from crnn_weak.features.store import FeatureStore
+from crnn_weak.features.store import FeatureStore, differing_features
 from crnn_weak.model.archive import ModelMetadata, load_model
 
 log = logging.getLogger(__name__)
@@ -26,16 +25,8 @@ _OUTPUTS = ("strong", "weak")
 
 def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) -> None:
     """Refuse a pretrained model with other features; the message names the settings."""
-    differing = [
-        f"features.{f.name} {getattr(own, f.name)!r}, not {getattr(wanted, f.name)!r}"
-        for f in fields(wanted)
-        if getattr(own, f.name) != getattr(wanted, f.name)
-    ]
-    if differing:
-        raise ModelFileError(
-            f"{path}: its features differ from the run's: {'; '.join(differing)}. "
-            "Pass --own-features to use the model's."
-        )
+    if differing := differing_features(own, wanted):
+        raise ModelFileError(f"{path}: trained with other features: {differing}. Pass --own-features to use them.")
 
 
 def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) -> None:
