@@ -7,7 +7,6 @@ import shlex
 import sys
 
 from crnn_weak import cli
-from crnn_weak.errors import ConfigError
 from crnn_weak.experiments.saliency_maps import Options, saliency_maps
 from crnn_weak.saliency.maps import METHODS
 
@@ -29,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=int, metavar="N", help="of an experiment (default: the first)")
     group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")
-    group.add_argument("--no-figures", action="store_true")
     group = parser.add_argument_group("maps")
     group.add_argument(
         "--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; again for more rows of the table "
@@ -48,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and print the table and the names of the files."""
-    if args.no_figures and (args.clip or args.no_statistics):
-        raise ConfigError("--no-figures leaves nothing to do with --clip or --no-statistics: leave one of them out.")
     options = Options(
         clips=tuple(args.clip),
         labels=tuple(args.labels),
@@ -59,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
         span_seconds=None if args.span is None else (args.span[0], args.span[1]),
         setting=args.setting,
         seed=args.seed,
-        figures=not args.no_figures,
         statistics=not args.no_statistics,
         overwrite=args.overwrite,
         progress=sys.stderr.isatty() and not getattr(args, "quiet", False),

@@ -23,7 +23,9 @@ from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Grid, open_any
 from crnn_weak.runs.run import Run
+from crnn_weak.saliency.localization import event_pairs, examples, measure
 from crnn_weak.saliency.maps import Explainer, Target, find_method
+from crnn_weak.saliency.table import caption, notes, open_explainer, rows_of_runs, to_csv, to_markdown
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -46,7 +48,6 @@ class Options:
     span_seconds: tuple[float, float] | None = None
     setting: tuple[float, float] | None = None
     seed: int | None = None
-    figures: bool = True
     statistics: bool = True
     overwrite: bool = False
     progress: bool = False
@@ -75,7 +76,9 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     options = options or Options()
     found = open_any(path)
     out = RunFiles(path).saliency if out is None else Path(out)
-    run = _run_to_show(found, options)
+    run = found.run(options.setting or found.best_setting(), options.seed) if isinstance(found, Grid) else found
+    if options.setting not in (None, run.setting):
+        raise RunError(f"{run.path}: is one run, of strong {run.setting[0]:g}, weak {run.setting[1]:g}.")
     store = run.open_store("test")
     if store is None:
         raise RunError(
@@ -91,20 +94,15 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         pairs = _requested_pairs(run, store, options)
         table = [out / "localization.csv", out / "localization.md"] if options.statistics else []
         _refuse_existing(table + _pictures(out, pairs, options), options)
-        if options.figures:
-            written += _draw(run, store, out, pairs, options)
+        explainer = open_explainer(run, store)
+        pairs = pairs or _ranked_pairs(explainer, store, options)
+        _refuse_existing(_pictures(out, pairs, options), options)
+        for pair in pairs:
+            written += _draw_clip(run, explainer, store, pair, figure_stem(out, pair, options), options)
         if options.statistics:
             _write_table(found, store, table, options)
             written += table
     return written
-
-
-def _run_to_show(found: Run | Grid, options: Options) -> Run:
-    if isinstance(found, Grid):
-        return found.run(options.setting or found.best_setting(), options.seed)
-    if options.setting not in (None, found.setting):
-        raise RunError(f"{found.path}: is one run, of strong {found.setting[0]:g}, weak {found.setting[1]:g}.")
-    return found
 
 
 def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Shown]:
@@ -122,6 +120,14 @@ def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Sh
     return pairs
 
 
+def _ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) -> list[Shown]:
+    """Return the best, the median and the worst pair of the strong output."""
+    pairs = event_pairs(store)
+    found = measure(explainer, store, pairs, options.targets("")[0], options.methods[0])
+    eligible = np.array([not options.labels or label in options.labels for label in pairs.labels])
+    return [Shown(pairs.clip_ids[row], pairs.labels[row], why) for row, why in examples(found, eligible).items()]
+
+
 def _refuse_existing(paths: Sequence[Path], options: Options) -> None:
     for path in paths:
         if path.exists() and not options.overwrite:
@@ -137,44 +143,6 @@ def figure_stem(out: Path, shown: Shown, options: Options) -> Path:
     """Return a figure's path without its extension; dashes, commas and brackets of names do no harm."""
     name = re.sub(r"[^\w.-]+", "_", f"{shown.clip_id}_{shown.label}_{options.methods[0]}").strip("_")
     return out / f"saliency_{name}"
-
-
-# --- figures -------------------------------------------------------------------------------------------------------
-
-
-def _draw(run: Run, store: FeatureStore, out: Path, pairs: Sequence[Shown], options: Options) -> list[Path]:
-    """Draw the requested pairs, or the best, the median and the worst; return the files."""
-    from crnn_weak.saliency.table import open_explainer
-
-    explainer = open_explainer(run, store)
-    pairs = pairs or _ranked_pairs(explainer, store, options)
-    _refuse_existing(_pictures(out, pairs, options), options)
-    files = []
-    for pair in pairs:
-        files += _draw_clip(run, explainer, store, pair, figure_stem(out, pair, options), options)
-    return files
-
-
-def _ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) -> list[Shown]:
-    """Return the best, the median and the worst pair, by the share of the strong map inside the event above chance."""
-    from crnn_weak.saliency.localization import event_pairs, measure
-
-    pairs = event_pairs(store)
-    found = measure(explainer, store, pairs, options.targets("")[0], options.methods[0])
-    eligible = found.usable & np.array([not options.labels or label in options.labels for label in pairs.labels])
-    if not eligible.any():
-        raise ClipError("no clip of the test split has an event of these classes that covers a part of it.")
-    rows = np.flatnonzero(eligible)
-    ranked = rows[np.argsort(-(found.share - found.coverage)[rows], kind="stable")]
-    shown: dict[int, Shown] = {}
-    for word, place in (("best", 0), ("median", len(ranked) // 2), ("worst", len(ranked) - 1)):
-        row = int(ranked[place])
-        why = (
-            f"the {word} of {len(ranked)} pairs: {found.share[row]:.0%} of the strong map inside the event, "
-            f"which covers {found.coverage[row]:.0%} of the clip"
-        )
-        shown.setdefault(row, Shown(pairs.clip_ids[row], pairs.labels[row], why))
-    return list(shown.values())
 
 
 def _draw_clip(
@@ -209,12 +177,7 @@ def _draw_clip(
     return save_figure(figure, path)
 
 
-# --- table ---------------------------------------------------------------------------------------------------------
-
-
 def _write_table(found: Run | Grid, store: FeatureStore, paths: Sequence[Path], options: Options) -> None:
-    from crnn_weak.saliency.table import caption, notes, rows_of_runs, to_csv, to_markdown
-
     runs = [found]
     if isinstance(found, Grid):
         places = [(setting, seed) for setting in found.settings for seed in found.seeds]

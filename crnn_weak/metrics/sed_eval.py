@@ -21,16 +21,7 @@ from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.rolls import n_segments
-from crnn_weak.metrics.counting import (
-    CLASS_ERROR_RATES,
-    COUNTS,
-    ERROR_COUNTS,
-    ERROR_RATES,
-    RATES,
-    Metrics,
-    check_lengths,
-    event_tables,
-)
+from crnn_weak.metrics.counting import COUNTS, ERROR_COUNTS, RATES, Metrics, check_lengths, event_tables
 from crnn_weak.metrics.tagging import Tags, tag_arrays
 
 
@@ -157,29 +148,20 @@ def _evaluate(metrics: Any, reference: Events, estimated: Events, classes: Seque
     return len(clip_ids)
 
 
-def _detection_row(
-    counts: Mapping[str, Any], f_score: Mapping[str, Any], errors: Mapping[str, Any], names: Sequence[str]
-) -> dict[str, float]:
-    """Return one row from sed_eval's counts, F and error rates; `names` are those of the error rates to take."""
-    rates = {"precision": f_score["precision"], "recall": f_score["recall"], "f_score": f_score["f_measure"]}
-    rates |= {name: errors[name] for name in names}
-    return _row([counts[name] for name in ("Nref", "Nsys", "Ntp")], rates)
-
-
 def _detection_metrics(
     scored: Any, classes: Sequence[str], n_clips: int, errors: tuple[str, str, str], **settings: float | bool
 ) -> Metrics:
     """Return the metrics of a sed_eval object; `errors` are its names of the counts of S, D and I."""
+
+    def row(counts: Mapping[str, Any], f_score: Mapping[str, Any], error_rates: Mapping[str, Any]) -> dict[str, float]:
+        rates = {"precision": f_score["precision"], "recall": f_score["recall"], "f_score": f_score["f_measure"]}
+        return _row([counts[name] for name in ("Nref", "Nsys", "Ntp")], rates | dict(error_rates))
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        overall = _detection_row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate(), ERROR_RATES)
+        overall = row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate())
         rows = {
-            label: _detection_row(
-                scored.class_wise[code],
-                scored.class_wise_f_measure(code),
-                scored.class_wise_error_rate(code),
-                CLASS_ERROR_RATES,
-            )
+            label: row(scored.class_wise[code], scored.class_wise_f_measure(code), scored.class_wise_error_rate(code))
             for label, code in _codes(classes).items()
             if classes
         }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crnn_weak.errors import DataError
+from crnn_weak.errors import ClipError, DataError
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.metrics.bootstrap import interval, resampled_sums
 from crnn_weak.saliency.maps import Explainer, Target
@@ -134,6 +134,23 @@ def summarize(
         hit_gain_low=hit_gain.low,
         hit_gain_high=hit_gain.high,
     )
+
+
+def examples(found: Localization, eligible: np.ndarray) -> dict[int, str]:
+    """Return the best, the median and the worst map, by share above coverage: row -> why it is shown."""
+    rows = np.flatnonzero(found.usable & eligible)
+    if not len(rows):
+        raise ClipError("no clip of the test split has an event of these classes that covers a part of it.")
+    ranked = rows[np.argsort(-(found.share - found.coverage)[rows], kind="stable")]
+    shown: dict[int, str] = {}
+    for word, place in (("best", 0), ("median", len(ranked) // 2), ("worst", len(ranked) - 1)):
+        row = int(ranked[place])
+        why = (
+            f"the {word} of {len(ranked)} pairs: {found.share[row]:.0%} of the strong map inside the event, "
+            f"which covers {found.coverage[row]:.0%} of the clip"
+        )
+        shown.setdefault(row, why)
+    return shown
 
 
 # --- over a feature store ------------------------------------------------------------------------------------------
