@@ -178,7 +178,7 @@ def _draw_clip(
 
 
 def _write_table(found: Run | Grid, store: FeatureStore, paths: Sequence[Path], options: Options) -> None:
-    runs = [found]
+    runs = [found] if isinstance(found, Run) else []
     if isinstance(found, Grid):
         places = [(setting, seed) for setting in found.settings for seed in found.seeds]
         runs = [found.run(setting, seed) for setting, seed in places if (*setting, seed) in found.runs]

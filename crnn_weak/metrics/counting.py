@@ -95,7 +95,10 @@ class Counts:
     @classmethod
     def concatenate(cls, parts: Sequence[Counts]) -> Counts:
         """Return the counts of all parts, clip after clip."""
-        joined = cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in COUNTS))
+        n_reference, n_estimated, n_correct = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in COUNTS
+        )
+        joined = cls(n_reference, n_estimated, n_correct)
         errors = [part.errors for part in parts if part.errors is not None]
         if not errors:
             return joined
@@ -187,9 +190,9 @@ class Metrics:
     def of_counts(cls, counts: Counts, classes: Sequence[str], **settings: float | bool) -> Metrics:
         """Compute the metrics of counts."""
         sums = [array.sum(axis=0) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
-        overall = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
-        errors = None if counts.errors is None else tuple(int(array.sum()) for array in counts.errors)
-        found = rates(*overall.values(), errors)
+        overall: dict[str, Any] = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
+        errors: Any = None if counts.errors is None else tuple(int(array.sum()) for array in counts.errors)
+        found = rates(*overall.values(), errors=errors)
         overall |= dict(zip(ERROR_COUNTS, errors or (), strict=False))
         overall |= {name: float(value) for name, value in found.items()}
         by_class = dict(zip(COUNTS, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)

@@ -15,6 +15,7 @@ events are deletions and insertions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -185,5 +186,9 @@ def event_metrics(
     >>> event_metrics(reference, {"a": [Event(1.1, 6.9, "Car")]}, classes=["Car"]).f_score  # 1.9 s off, 2 s allowed
     1.0
     """
-    settings = {"collar_seconds": collar_seconds, "offset_fraction": offset_fraction, "onset_only": onset_only}
+    settings: dict[str, Any] = {
+        "collar_seconds": collar_seconds,
+        "offset_fraction": offset_fraction,
+        "onset_only": onset_only,
+    }
     return Metrics.of_counts(count_events(reference, estimated, classes=classes, **settings), classes, **settings)

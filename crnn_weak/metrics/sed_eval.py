@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -73,7 +73,7 @@ def reported_metrics(
     return found
 
 
-def _row(counts: Sequence[Any], rates: Mapping[str, Any]) -> dict[str, float]:
+def _row(counts: Iterable[Any], rates: Mapping[str, Any]) -> dict[str, float]:
     """Return counts of reference, estimate and correct with a library's rates, corrected where these are 0/0."""
     row: dict[str, float] = dict(zip(COUNTS, map(int, counts), strict=True))
     row |= {name: float(rate) for name, rate in rates.items()}

@@ -36,13 +36,14 @@ def segment_counts(reference_roll: np.ndarray, estimated_roll: np.ndarray) -> Co
             f"and {estimated.shape}."
         )
     rolls = (reference, estimated, reference & estimated)
+    by_class = [_active(roll, axis=1) for roll in rolls]
     n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
     errors = (
         (np.minimum(n_reference, n_estimated) - n_correct).sum(axis=1),
         np.maximum(0, n_reference - n_estimated).sum(axis=1),
         np.maximum(0, n_estimated - n_reference).sum(axis=1),
     )
-    return Counts(*(_active(roll, axis=1) for roll in rolls), errors=errors)
+    return Counts(by_class[0], by_class[1], by_class[2], errors)
 
 
 def _active(roll: np.ndarray, axis: int) -> np.ndarray:
