@@ -192,7 +192,7 @@ class Metrics:
         sums = [array.sum(axis=0) for array in (counts.n_reference, counts.n_estimated, counts.n_correct)]
         overall: dict[str, Any] = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
         errors: Any = None if counts.errors is None else tuple(int(array.sum()) for array in counts.errors)
-        found = rates(*overall.values(), errors=errors)
+        found = rates(overall["n_reference"], overall["n_estimated"], overall["n_correct"], errors)
         overall |= dict(zip(ERROR_COUNTS, errors or (), strict=False))
         overall |= {name: float(value) for name, value in found.items()}
         by_class = dict(zip(COUNTS, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)
