@@ -96,6 +96,7 @@ def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
     not; hence ``deterministic`` asks for one thread as well.
     """
     os.environ["OMP_NUM_THREADS"] = str(n_threads)
+    prepare_environment()
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -35,7 +35,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -186,7 +185,6 @@ class FeatureStore:
         self._status = status[self._rows]
         self._log_mel: Any = rows["log_mel"]  # np.memmap; None after pickling
         self._n_mapped_bytes = 0
-        self._positions: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -194,9 +192,7 @@ class FeatureStore:
     def __enter__(self) -> FeatureStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -240,14 +236,12 @@ class FeatureStore:
 
     def row(self, clip_id: str) -> int:
         """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""
-        if self._positions is None:
-            self._positions = {name: row for row, name in enumerate(self.clip_ids)}
-        if clip_id not in self._positions:
-            for name, status, reason in self.skipped:
-                if name == clip_id:
-                    raise ClipError(f"{self.path}: clip {clip_id!r} is {status} ({reason}).")
-            raise ClipError(f"{self.path}: no clip {clip_id!r}. {nearest_names(clip_id, self.clip_ids)}")
-        return self._positions[clip_id]
+        if clip_id in self.clip_ids:
+            return self.clip_ids.index(clip_id)
+        for name, status, reason in self.skipped:
+            if name == clip_id:
+                raise ClipError(f"{self.path}: clip {clip_id!r} is {status} ({reason}).")
+        raise ClipError(f"{self.path}: no clip {clip_id!r}. {nearest_names(clip_id, self.clip_ids)}")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the log mel-band energies of some clips, not standardized, after a check of their checksums.

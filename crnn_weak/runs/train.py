@@ -56,8 +56,9 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
 
 def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
     # Late, so that the parent process, which only waits, needs no TensorFlow.
-    from crnn_weak.environment import set_threads
+    from crnn_weak.environment import prepare_environment, set_threads
 
+    prepare_environment()  # before the first import of Keras
     config, files = run.config, run.files
     if config.training.deterministic:
         set_threads(1, deterministic=True)
