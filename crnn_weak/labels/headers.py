@@ -39,10 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 ROLE_OF = {name: role for role, names in COLUMNS.items() for name in names}
 # Headers of one tool or data set: the columns that tell it, in lower case, and its column of each role.
 _KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
-    "urbansound8k": (
-        ("slice_file_name", "fsid", "start", "end", "fold", "classid", "class"),
-        {"file": "slice_file_name", "label": "class"},
-    ),
+    "urbansound8k": (("slice_file_name", "class"), {"file": "slice_file_name", "label": "class"}),
     "esc50": (("filename", "fold", "target", "category", "esc10"), {"file": "filename", "label": "category"}),
     "birdnet": (
         ("start (s)", "end (s)", "scientific name", "common name", "confidence"),
@@ -50,7 +47,7 @@ _KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     ),
 }
 # Columns that may hold 0 and 1 and say nothing about the labels.
-_NUMBERS = ("", "unnamed:_0", "index", "id", "fold", "channel", "channels", "target", "take")
+_NUMBERS = ("", "unnamed:_0", "index", "id", "classid", "class_id", "fold", "channel", "channels", "target", "take")
 _YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _YES_NO = {*_YES, *_NO, "yes", "no", "present", "not_present"}
 
@@ -101,10 +98,10 @@ def read_header(
         return "raven", _read_raven(table, lower)
     for name, (needed, of_role) in _KNOWN_HEADERS.items():
         if set(needed) <= set(lower):
-            table.columns.update({role: lower.index(column) for role, column in of_role.items() if column in lower})
-            return name, label_rows(table)
-    plural, others = _find_columns(table)
-    columns = table.columns
+            columns = {role: lower.index(column) for role, column in of_role.items() if column in lower}
+            return name, label_rows(replace(table, columns=columns))
+    columns, plural, others = _find_columns(table)
+    table = replace(table, columns=columns, plural=plural)
     if not columns:
         raise table.refused(
             "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
@@ -113,39 +110,40 @@ def read_header(
     if "file" not in columns and ("onset" not in columns or others):
         candidate = f", and {first.fields[others[0]]!r} may be one" if others else ""
         raise table.refused(f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
-    if "label" not in columns and "onset" not in columns:
+    if set(columns) <= {"file", "split"}:
         return "one-hot", _read_one_hot(table, others)
-    for role, needed_with in (("label", ("file",)), ("offset", ("onset",)), ("onset", ("offset",))):
-        has_role = role in columns or (role == "offset" and "duration" in columns)
-        if not has_role and set(needed_with) & set(columns):
+    is_timed = "onset" in columns or "offset" in columns
+    for role, other in (("label", "label"), ("onset", "onset"), ("offset", "duration")):
+        if role not in columns and other not in columns and (is_timed or role == "label"):
             raise table.refused(f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
     _refuse_others(table, others)
-    found = label_rows(replace(table, plural=plural))
+    found = label_rows(table)
     if lower == ["segment_id", "start_time_seconds", "end_time_seconds", "label"]:
         return "audioset", found
     return ("desed" if separator == "\t" else "csv") + ("" if "onset" in columns else "-tags"), found
 
 
-def _find_columns(table: Table) -> tuple[bool, list[int]]:
-    """Find the column of each role; return whether labels are joined, and the columns without a role."""
+def _find_columns(table: Table) -> tuple[dict[str, int], bool, list[int]]:
+    """Return the column of each role, whether labels are joined, and the columns without a role."""
     header = table.first.fields
+    columns: dict[str, int] = {}
     plural, others = False, []
     for at, text in enumerate(header):
         name = header_name(text)
         role = ROLE_OF.get(name)
         if role == "labels":
             role, plural = "label", True
-        if role in table.columns:
-            raise table.refused(f"the columns {header[table.columns[role]]!r} and {text!r} may both be the {role}.")
+        if role in columns:
+            raise table.refused(f"the columns {header[columns[role]]!r} and {text!r} may both be the {role}.")
         unit = re.fullmatch(r"(.+?)[_ ]*[(\[]?(ms|msec|milliseconds|samples|frames|min|minutes)[)\]]?", name)
         if role is not None:
-            table.columns[role] = at
+            columns[role] = at
         elif unit and ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
             advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
             raise table.refused(f"the column {text!r} is in {unit[2]}; expected seconds: {advice}.")
         else:
             others.append(at)
-    return plural, others
+    return columns, plural, others
 
 
 def _refuse_others(table: Table, others: list[int]) -> None:
@@ -201,15 +199,16 @@ def _read_raven(table: Table, header: list[str]) -> list[LabelRow]:
     of_role = {"onset": "begin time (s)", "offset": "end time (s)", "label": labels[0], "score": "confidence"}
     of_role["file"] = "begin path" if "begin path" in header else "begin file"
     of_role |= {"selection": "selection", "shift": "file offset (s)"}
-    table.columns.update({role: header.index(name) for role, name in of_role.items() if name in header})
+    columns = {role: header.index(name) for role, name in of_role.items() if name in header}
+    table = replace(table, columns=columns)
     found: dict[tuple[object, ...], LabelRow] = {}
     for row, event in zip(table.rows, label_rows(table), strict=True):
-        if "shift" in table.columns and event.onset is not None and event.offset is not None:
+        if "shift" in columns and event.onset is not None and event.offset is not None:
             start = checked_time(table.cell(row, "shift"), f"{table.where(row)}, File Offset (s)")
             event = replace(event, onset=start, offset=round(start + event.offset - event.onset, 9))
         found.setdefault((table.cell(row, "selection"), event.name, event.labels, event.onset, event.offset), event)
     names = sorted({event.name for event in found.values()})
-    if len(names) > 1 and "shift" not in table.columns:
+    if len(names) > 1 and "shift" not in columns:
         raise table.refused(
             f"a Raven selection table of several recordings ({names[0]!r}, {names[1]!r}) without the column File "
             "Offset (s): the times may count from the start of the first. Add that column in Raven."

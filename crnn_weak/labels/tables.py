@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,9 @@ MAX_SECONDS = 1_000_000.0
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
-_CLOCK = re.compile(r"(?:(?P<hours>\d{1,3}):(?=\d\d:))?(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d(?:\.\d*)?)", re.ASCII)
+_CLOCK = re.compile(
+    r"(?:(?P<hours>\d{1,3}):(?=[0-5]\d:))?(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d(?:\.\d*)?)", re.ASCII
+)
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _OTHER_FILES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet; save it as CSV"),
@@ -94,7 +96,7 @@ def read_text(path: str | Path) -> str:
     suffix = path.suffix.lower()
     if data[:4] == b"PK\x03\x04":
         suffix = ".xlsx"
-    elif data[:60].lstrip().startswith((b'{"', b"[{", b"[[")):
+    elif re.match(rb'\s*(\{\s*"|\[\s*[\[{"])', data):
         suffix = ".json"
     elif b'"TextGrid"' in data[:200].replace(b"\0", b""):
         suffix = ".textgrid"
@@ -241,37 +243,48 @@ class Table:
 
 def label_rows(table: Table) -> list[LabelRow]:
     """Return what the rows of a table with known columns say."""
-    end = "offset" if "offset" in table.columns else "duration"
-    found, nothing = [], 0
+    found = []
     for row in table.rows:
         where = table.where(row)
         name = checked_name(table.cell(row, "file"), where) if "file" in table.columns else ""
         split = table.cell(row, "split")
         if "split" in table.columns and not split:
             raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
-        times = [table.cell(row, role) for role in ("onset", end)] if "onset" in table.columns else []
-        label = table.cell(row, "label")
-        parts = re.split(r";|,(?! )", label) if table.plural else [label]
-        if times:
-            is_empty = bool(name) and all(text.lower() in MISSING for text in (*times, label))
-        else:
-            is_empty = label.lower() in ("", "nan", "<na>")
-        if is_empty:
-            found.append(LabelRow(row.line, name, split=split))
-            continue
-        onset, offset = checked_times(*times, where, duration=end == "duration") if times else (None, None)
-        score = checked_score(table.cell(row, "score"), where)
-        labels = tuple(
-            dict.fromkeys(checked_label(part.strip(" \t"), where) for part in parts if part or not table.plural)
-        )
-        if any(label.lower() in NOTHING for label in labels):
-            nothing += 1
-            labels, onset, offset, score = (), None, None, None
-        found.append(LabelRow(row.line, name, labels, onset, offset, score, split))
+        silent = LabelRow(row.line, name, split=split)
+        found.append(_event_row(table, row, silent) if "onset" in table.columns else _tag_row(table, row, silent))
+    nothing = [row for row in found if any(label.lower() in NOTHING for label in row.labels)]
     if nothing:
-        logger.info("%s: %d rows of nothing found (%s): no label.", table.path, nothing, ", ".join(sorted(NOTHING)))
+        logger.info(
+            "%s: %d rows of nothing found (%s): no label.", table.path, len(nothing), ", ".join(sorted(NOTHING))
+        )
+        found = [_without_nothing(row) for row in found]
     _refuse_unclear_commas(table, found)
     return found
+
+
+def _event_row(table: Table, row: Row, silent: LabelRow) -> LabelRow:
+    where, end = table.where(row), "offset" if "offset" in table.columns else "duration"
+    onset, offset, label = (table.cell(row, role) for role in ("onset", end, "label"))
+    if silent.name and all(text.lower() in MISSING for text in (onset, offset, label)):
+        return silent
+    start, stop = checked_times(onset, offset, where, duration=end == "duration")
+    score = checked_score(table.cell(row, "score"), where)
+    return replace(silent, labels=(checked_label(label, where),), onset=start, offset=stop, score=score)
+
+
+def _tag_row(table: Table, row: Row, silent: LabelRow) -> LabelRow:
+    text, where = table.cell(row, "label"), table.where(row)
+    if text.lower() in ("", "nan", "<na>"):
+        return silent
+    parts = [part for part in re.split(r";|,(?! )", text) if part.strip()] if table.plural else [text]
+    labels = dict.fromkeys(checked_label(part.strip(" \t"), where) for part in parts)
+    return replace(silent, labels=tuple(labels), score=checked_score(table.cell(row, "score"), where))
+
+
+def _without_nothing(row: LabelRow) -> LabelRow:
+    """Return a row without labels of nothing; one without any other is a recording without labels."""
+    labels = tuple(label for label in row.labels if label.lower() not in NOTHING)
+    return replace(row, labels=labels) if labels else LabelRow(row.line, row.name, split=row.split)
 
 
 def _refuse_unclear_commas(table: Table, rows: Sequence[LabelRow]) -> None:
