@@ -38,6 +38,10 @@ def opened(folder, tags=None, events=None, *, clip_seconds=2.0, seed=1, **files)
     return open_dataset(Config(features=features(clip_seconds), data=data), folder / "cache")
 
 
+def clips_of(data):
+    return {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+
+
 TAGS = "filename\tlabels\na.flac\tdog,cat\nb.flac\tcat\nc.wav\t\nd\tdog\nsub/e.flac\tbird\n"
 
 
@@ -45,7 +49,7 @@ def test_tags_alone(own):
     data = opened(own, TAGS)
     assert data.classes == ("bird", "cat", "dog")
     assert data.splits == ("train", "test")
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(data)
     assert {name: clip.tags for name, clip in clips.items()} == {
         "a": ("cat", "dog"),
         "b": ("cat",),
@@ -59,7 +63,7 @@ def test_tags_alone(own):
     assert "5 listed, 5 found, 3 classes" in data.provenance
 
 
-def test_the_split_by_chance_is_stratified_and_seeded(tmp_path):
+def test_the_random_split_is_stratified_and_seeded(tmp_path):
     names = [f"clip{index:02d}" for index in range(40)]
     for name in names:
         write_audio(tmp_path / "audio" / f"{name}.wav", np.zeros(80), RATE)
@@ -73,8 +77,7 @@ def test_the_split_by_chance_is_stratified_and_seeded(tmp_path):
 def test_recordings_of_one_name_in_two_folders_stay_two(own):
     for index, folder in enumerate(("siteA", "siteB")):
         write_audio(own / "audio" / folder / "r.flac", np.full(RATE * 2, (index + 1) / 8), RATE)
-    data = opened(own, "filename\tlabels\nsiteA/r.flac\tdog\nsiteB/r.flac\tcat\na.flac\tdog\n")
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(opened(own, "filename\tlabels\nsiteA/r.flac\tdog\nsiteB/r.flac\tcat\na.flac\tdog\n"))
     tags = {name: clip.tags for name, clip in clips.items()}
     assert tags == {"siteA/r": ("dog",), "siteB/r": ("cat",), "a": ("dog",)}
     assert clips["siteB/r"].path == own / "audio" / "siteB" / "r.flac"
@@ -93,12 +96,11 @@ def test_files_that_differ_in_their_suffix_only_are_refused_where_they_are_liste
 
 def test_names_on_disk_and_in_lists_may_be_spelled_in_two_unicode_forms(own):
     write_audio(own / "audio" / "e\u0301te\u0301.flac", np.zeros(RATE), RATE)
-    data = opened(own, "filename\tlabels\n\u00e9t\u00e9.flac\tdog\na.flac\tcat\n")
-    clips = {clip.clip_id: clip.path for split in data.splits for clip in data.clips(split)}
-    assert clips["\u00e9t\u00e9"].name == "e\u0301te\u0301.flac"
+    clips = clips_of(opened(own, "filename\tlabels\n\u00e9t\u00e9.flac\tdog\na.flac\tcat\n"))
+    assert clips["\u00e9t\u00e9"].path.name == "e\u0301te\u0301.flac"
 
 
-def test_the_form_of_the_tag_file_can_be_named(own):
+def test_the_format_of_the_tag_file_can_be_named(own):
     opened(own, "a.flac\tdog\nb.flac\tcat\n")
     data = FolderData(root=str(own / "audio"), metadata=str(own / "metadata.tsv"), input_format="desed-tags")
     with pytest.raises(DataError, match=r"has the format dcase-tags .* asked for is desed-tags"):
@@ -115,7 +117,7 @@ def test_a_split_column(own):
 def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
     data = opened(own, TAGS, classes_txt="dog\nfox\ncat\nbird\n")
     assert data.classes == ("dog", "fox", "cat", "bird")
-    assert {clip.clip_id: clip.tags for s in data.splits for clip in data.clips(s)}["a"] == ("dog", "cat")
+    assert clips_of(data)["a"].tags == ("dog", "cat")
     with pytest.raises(LabelError, match=r"metadata.tsv, line 6: label 'bird' .* Known: 'dog', 'cat'"):
         opened(own, TAGS, classes_txt="dog\ncat\n")
     with pytest.raises(LabelError, match=r"events.tsv, line 1: label 'bat' .*'cat'"):
@@ -123,8 +125,7 @@ def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
 
 
 def test_events_alone_give_the_tags(own):
-    data = opened(own, events="a.flac\t0\t0.5\tdog\na.flac\t0.25\t1\tcat\nb.flac\t0\t0\tdog\nc.flac\n")
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(opened(own, events="a.flac\t0\t0.5\tdog\na.flac\t0.25\t1\tcat\nb.flac\t0\t0\tdog\nc.flac\n"))
     assert clips["a"].tags == ("cat", "dog")
     assert clips["a"].events == (Event(0.0, 0.5, "dog"), Event(0.25, 1.0, "cat"))
     assert (clips["b"].tags, clips["b"].events) == (("dog",), (Event(0.0, 0.0, "dog"),))
@@ -132,8 +133,7 @@ def test_events_alone_give_the_tags(own):
 
 
 def test_tags_and_events_together(own):
-    data = opened(own, TAGS, events="a.flac\t0\t0.5\tfox\nb.flac\n")
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(opened(own, TAGS, events="a.flac\t0\t0.5\tfox\nb.flac\n"))
     assert clips["a"].tags == ("cat", "dog", "fox")
     assert clips["b"].events == ()
     assert clips["sub/d"].events is None  # the event list does not speak of it
@@ -145,8 +145,7 @@ def test_audacity_tracks_edited_by_hand(own):
     (own / "tracks").mkdir()
     (own / "tracks" / "a.txt").write_text("0.5\t1.5\tdog\n\\\t100\t2000\n")
     (own / "tracks" / "b.txt").write_text("")
-    data = opened(own, events=own / "tracks")
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(opened(own, events=own / "tracks"))
     assert clips["a"].events == (Event(0.5, 1.5, "dog"),)
     assert clips["b"].events == ()
     (own / "tracks" / "classes.txt").write_text("cat\n")
@@ -158,8 +157,7 @@ def test_long_recordings_with_events_are_cut(own):
     ramp = np.arange(RATE * 5) / (RATE * 10)
     write_audio(own / "audio" / "long.wav", ramp, RATE)
     events = "long.wav\t1.5\t2.5\tdog\nlong.wav\t4\t4\tcat\nlong.wav\t4.5\t9\tcat\na.flac\t0\t1\tdog\n"
-    data = opened(own, events=events)
-    clips = {clip.clip_id: clip for split in data.splits for clip in data.clips(split)}
+    clips = clips_of(opened(own, events=events))
     assert sorted(clips) == ["a", "long_0.000_2.000", "long_2.000_4.000", "long_4.000_5.000"]
     assert clips["long_0.000_2.000"].events == (Event(1.5, 2.0, "dog"),)
     assert clips["long_2.000_4.000"].events == (Event(0.0, 0.5, "dog"),)
@@ -175,26 +173,27 @@ def test_long_recordings_with_events_are_cut(own):
     assert [path.stat().st_mtime_ns for path in sorted((own / "cache").rglob("*.flac"))] == before
 
 
-def test_long_recordings_with_tags_only_are_an_error(own):
-    with pytest.raises(DataError, match=r"a.flac: 2.0 s, longer .* --set features.clip_seconds=2"):
-        opened(own, TAGS, clip_seconds=1.0)
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        (None, r"a.flac: 2.0 s, longer .* --set features.clip_seconds=2"),
+        ("a.flac\t0\t0.5\tdog\n", r"a.flac: 2.0 s, longer .* tagged 'cat' without an event"),
+    ],
+)
+def test_long_recordings_with_a_tag_of_unknown_time_are_an_error(own, events, says):
+    with pytest.raises(DataError, match=says):
+        opened(own, TAGS, events=events, clip_seconds=1.0)
     assert not (own / "cache").exists()
-
-
-def test_a_long_recordings_tag_without_an_event_is_an_error(own):
-    with pytest.raises(DataError, match=r"a.flac: 2.0 s, longer .* tagged 'cat' without an event"):
-        opened(own, TAGS, events="a.flac\t0\t0.5\tdog\n", clip_seconds=1.0)
 
 
 def test_a_damaged_long_recording_is_left_for_the_features_to_skip(own):
     write_audio(own / "audio" / "long.flac", np.random.default_rng(0).uniform(-0.5, 0.5, RATE * 5), RATE)
     data = (own / "audio" / "long.flac").read_bytes()
     (own / "audio" / "long.flac").write_bytes(data[: len(data) // 2])
-    found = opened(own, events="long.wav\t0\t1\tdog\na.wav\t0\t1\tdog\n")
-    clips = [clip for split in found.splits for clip in found.clips(split) if clip.clip_id.startswith("long")]
-    assert [clip.path.name for clip in clips] == ["long.flac"]
+    clips = clips_of(opened(own, events="long.wav\t0\t1\tdog\na.wav\t0\t1\tdog\n"))
+    assert clips["long"].path.name == "long.flac"
     with pytest.raises(DataError, match="truncated"):
-        load_clip(clips[0].path, RATE)
+        load_clip(clips["long"].path, RATE)
 
 
 def test_the_fingerprint_follows_labels_and_seed(own):
@@ -205,9 +204,7 @@ def test_the_fingerprint_follows_labels_and_seed(own):
 
 
 def test_missing_recordings_are_listed_without_a_file(own, caplog):
-    data = opened(own, TAGS + "gone.wav\tdog\n")
-    clips = {clip.clip_id: clip.path for split in data.splits for clip in data.clips(split)}
-    assert clips["gone"] is None
+    assert clips_of(opened(own, TAGS + "gone.wav\tdog\n"))["gone"].path is None
     assert "5 of 6 listed recordings found" in caplog.text
 
 
