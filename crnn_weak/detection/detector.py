@@ -424,9 +424,8 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     elif metadata.operating_point:
         point = OperatingPoint.from_dict(metadata.operating_point)
     default_classes = metadata.provenance.get("default_classes")
-    if not (default_classes is None or isinstance(default_classes, list)) or set(default_classes or ()) - set(
-        metadata.classes
-    ):
+    is_valid = isinstance(default_classes, list) and all(label in metadata.classes for label in default_classes)
+    if default_classes is not None and not is_valid:
         raise ModelFileError(f"{file}: its default classes are not among its classes. Train or copy the model again.")
     return Detector(
         model,

@@ -20,23 +20,14 @@ NO_TAGS = {"precision": None, "recall": None, "f_score": None, "class_wise": {}}
 CLASSES = ("bell", "drill", "rain")
 
 
-def scores_of(store, rows, seed):
-    """Return scores that are right, but too low for a threshold of 0.5, and noisy."""
-    rng = np.random.default_rng(seed)
-    rolls = np.stack(
-        [
-            event_roll(store.events[store.clip_ids[row]], CLASSES, hop_seconds=0.1, n_frames=TINY.n_frames)
-            for row in rows
-        ]
-    )
-    strong = 0.1 + 0.25 * rolls + rng.uniform(-0.08, 0.08, rolls.shape)
-    return Scores(
-        tuple(store.clip_ids[row] for row in rows),
-        CLASSES,
-        0.1,
-        strong.astype(np.float32),
-        strong.max(axis=1).astype(np.float32),
-    )
+def save_scores_of(store, rows, path, seed):
+    """Save scores that are right, but too low for a threshold of 0.5, and noisy."""
+    clip_ids = tuple(store.clip_ids[row] for row in rows)
+    options = {"hop_seconds": 0.1, "n_frames": TINY.n_frames}
+    rolls = np.stack([event_roll(store.events[clip], CLASSES, **options) for clip in clip_ids])
+    strong = 0.1 + 0.25 * rolls + np.random.default_rng(seed).uniform(-0.08, 0.08, rolls.shape)
+    strong = strong.astype(np.float32)
+    save_scores(path, Scores(clip_ids, CLASSES, 0.1, strong, strong.max(axis=1)))
 
 
 @pytest.fixture
@@ -48,9 +39,9 @@ def run_folder(tmp_path):
     config = dataclasses.replace(config, features=TINY, model=dataclasses.replace(config.model, pools=(2, 2, 2)))
     (folder / "config.toml").write_text(configuration.to_toml(config))
     with make_store(tmp_path, 30, name="train.h5") as store:
-        save_scores(folder / "validation_scores.h5", scores_of(store, range(3, 30, 2), seed=1))
+        save_scores_of(store, range(3, 30, 2), folder / "validation_scores.h5", seed=1)
     with make_store(tmp_path, 20, name="test.h5", split="test", seed=5) as store:
-        save_scores(folder / "scores.h5", scores_of(store, range(20), seed=2))
+        save_scores_of(store, range(20), folder / "scores.h5", seed=2)
     (folder / "data.json").write_text(json.dumps({"train_store": "../train.h5", "test_store": "../test.h5"}))
     (folder / "metrics.json").write_text(json.dumps({"n_clips": 20, "n_listed": 20, "tagging": NO_TAGS}))
     return folder
@@ -99,25 +90,27 @@ def test_tuning_for_tags_and_events_keep_each_other(capsys, run_folder):
     assert low <= after["tagging"]["f_score"] <= high
 
 
-def test_an_earlier_choice_is_replaced_only_when_asked(capsys, run_folder):
-    assert run(capsys, "tune", run_folder, "--metric", "segment_f1")[0] == 0
+def test_a_choice_with_its_filters_is_stored_and_replaced_only_when_asked(capsys, run_folder):
+    options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
+    assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
     before = (run_folder / "operating_point.json").read_text()
+    point = json.loads(before)["operating_point"]
+    assert (point["weak_gate"], point["min_gap_seconds"]) == (True, [0.2, 0.2, 0.2])
+    assert all(low == min(0.15, high) for low, high in zip(point["low_thresholds"], point["thresholds"], strict=True))
+    assert "--reset needs --overwrite" in run(capsys, "tune", run_folder, "--metric", "error_rate", "--reset")[2]
     code, _, err = run(capsys, "tune", run_folder, "--metric", "error_rate")
     assert code == 2
     assert "--overwrite" in err
     assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--dry-run")[0] == 0
     assert (run_folder / "operating_point.json").read_text() == before
     assert run(capsys, "tune", run_folder, "--metric", "error_rate", "--overwrite")[0] == 0
-    assert set(json.loads((run_folder / "operating_point.json").read_text())["tuned"]) == {"error_rate"}
-
-
-def test_filters_held_while_tuning_are_stored(capsys, run_folder):
-    options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
-    assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
-    point = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]
-    assert point["weak_gate"] is True
-    assert point["min_gap_seconds"] == [0.2, 0.2, 0.2]
-    assert all(low == min(0.15, high) for low, high in zip(point["low_thresholds"], point["thresholds"], strict=True))
+    stored = StoredPoint.read(run_folder / "operating_point.json", CLASSES)
+    assert (set(stored.tuned), stored.operating_point.weak_gate) == ({"error_rate"}, True)
+    assert (
+        run(capsys, "tune", run_folder, "--metric", "error_rate", "--overwrite", "--reset", "--candidates", "9")[0] == 0
+    )
+    stored = StoredPoint.read(run_folder / "operating_point.json", CLASSES)
+    assert (stored.tuned["error_rate"].n_choices, stored.operating_point.weak_gate) == (9, False)
 
 
 def test_threshold_free_figures(capsys, run_folder):

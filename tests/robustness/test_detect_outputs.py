@@ -10,13 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.detection.scores import load_scores
+from crnn_weak.detection.scores import Scores, load_scores, save_scores
+from crnn_weak.errors import DataError
 from crnn_weak.labels.writing import EVENT_FORMATS
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -32,6 +34,7 @@ HOSTILE = [
     "u\u0308.wav", "\u00fc.wav", "quote\".wav", "'single'.wav", "100%.wav", "a" * 250 + ".wav",
 ]  # fmt: skip
 NOT_UTF8 = [b"latin\xfc.wav", b"\xff\xfe.wav"]
+FORMATS = (*EVENT_FORMATS, "scores", "scores-h5")
 
 
 @pytest.fixture
@@ -58,30 +61,26 @@ def hostile(tmp_path, wav):
     return folder
 
 
-FORMATS = (*EVENT_FORMATS, "scores", "scores-h5")
+def in_shell(script, *arguments, **options):
+    """Run a script of bash in which $0 -c "$1" is the command."""
+    call = ["bash", "-c", script, sys.executable, COMMAND, *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False, **options)
 
 
-def run(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, "detect", *map(str, arguments)],
-        capture_output=True, text=True, check=False, **options,
-    )  # fmt: skip
+def column(path, delimiter, name="filename"):
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row[name] for row in csv.DictReader(file, delimiter=delimiter)]
 
 
 def test_every_recording_has_its_own_outputs_whatever_its_name(fake, hostile, tmp_path, capsys):
-    out = tmp_path / "out"
+    out, n = tmp_path / "out", len(HOSTILE) + len(NOT_UTF8)
     assert main(["detect", str(hostile), "--out", str(out), *(f"--format={name}" for name in FORMATS), "--tags"]) == 0
-    n = len(HOSTILE) + len(NOT_UTF8)
-    with (out / "recordings.csv").open(newline="") as file:
-        names = [row["filename"] for row in csv.DictReader(file)]
-    assert len(set(names)) == n
-    with (out / "events.csv").open(newline="") as file:
-        assert {row["filename"] for row in csv.DictReader(file)} == set(names)
+    names = set(column(out / "recordings.csv", ","))
+    assert len(names) == n
     lines = (out / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    assert {json.loads(line)["filename"] for line in lines} == set(names)
-    with (out / "events.tsv").open(newline="") as file:
-        assert {row["filename"] for row in csv.DictReader(file, delimiter="\t")} == set(names)
-    assert set(load_scores(out / "scores.h5").clip_ids) == set(names)
+    listed = [[json.loads(line)["filename"] for line in lines], load_scores(out / "scores.h5").clip_ids]
+    listed += [column(out / file, delimiter) for file, delimiter in (("events.csv", ","), ("events.tsv", "\t"))]
+    assert [set(each) for each in listed] == [names] * 4
     for kind in ("audacity", "raven", "scores"):
         files = [path for path in (out / kind).rglob("*") if path.is_file()]
         assert len(files) == len({str(path).casefold() for path in files}) == n
@@ -105,49 +104,39 @@ def test_a_failed_recording_is_named_harmlessly(fake, tmp_path, wav, capsys):
     (tmp_path / "bad\x1b[31m\n.wav").write_bytes(b"RIFF")
     assert main(["detect", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
-    assert "\x1b" not in err
     assert [line for line in err.splitlines() if line.startswith("failed: ")] == [err.splitlines()[-1]]
-    assert "\x1b" not in (tmp_path / "out" / "recordings.csv").read_text()
+    assert "\x1b" not in err + (tmp_path / "out" / "recordings.csv").read_text()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and limits of POSIX")
 class TestProcesses:
     def test_a_reader_that_goes_away_ends_it_quietly(self, hostile):
-        script = '"$0" -c "$1" detect "$2" --quiet | head -1; exit "${PIPESTATUS[0]}"'
-        done = subprocess.run(
-            ["bash", "-c", script, sys.executable, COMMAND, str(hostile)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = in_shell('"$0" -c "$1" detect "$2" --quiet | head -1; exit "${PIPESTATUS[0]}"', hostile)
         assert done.returncode in (0, 141)
         assert done.stderr == ""
         assert done.stdout.count("\n") == 1
 
     def test_closed_standard_input_is_one_line(self):
-        script = '"$0" -c "$1" detect - --quiet <&-'
-        done = subprocess.run(
-            ["bash", "-c", script, sys.executable, COMMAND], capture_output=True, text=True, check=False
-        )
+        done = in_shell('"$0" -c "$1" detect - --quiet <&-')
         assert done.returncode == 2
         assert "standard input is closed" in done.stderr
         assert done.stderr.count("\n") == 1
 
-    @pytest.mark.parametrize("name", ["scores", "scores-h5", "desed"])
-    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, name):
+    @pytest.mark.parametrize(("name", "limit"), [("scores", 2000), ("scores-h5", 2000), ("desed", 500)])
+    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, name, limit):
         # A limit of the process on the size of its files, which fails writes just as a full disk does.
         import resource
 
         soundfile.write(tmp_path / "a.wav", bursts(40.0), RATE)
-        limit = 500 if name == "desed" else 2000
-        done = run(
-            tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q",
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        )  # fmt: skip
+        script = f'"$0" -c "$1" detect "$2/a.wav" --out "$2/out" --format {name} -q'
+        full = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
+        done = in_shell(script, tmp_path, **full)
         assert done.returncode == 2, done.stderr
         assert "cannot be written" in done.stderr
         assert done.stderr.count("\n") == 1
         left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
         assert all(entry.endswith(".partial") for entry in left)
-        again = run(tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name, "-q")
+        again = in_shell(script, tmp_path)
         assert again.returncode == 0, again.stderr
 
     def test_two_processes_may_write_one_output(self, tmp_path, wav):
@@ -159,8 +148,7 @@ class TestProcesses:
         for process in both:
             _, err = process.communicate()
             assert process.returncode == 0, err
-        lines = (tmp_path / "out" / "events.tsv").read_text().splitlines()[1:]
-        assert len({line.split("\t")[0] for line in lines}) == 20
+        assert len(set(column(tmp_path / "out" / "events.tsv", "\t"))) == 20
         assert len(load_scores(tmp_path / "out" / "scores.h5")) == 20
         assert not [path for path in (tmp_path / "out").rglob(".*")]
 
@@ -180,21 +168,15 @@ def test_links_in_the_output_folder_are_replaced_not_followed(fake, tmp_path, wa
     (tmp_path / "precious").write_text("mine")
     for name in ("events.tsv", "events.tsv.partial", ".events.tsv.tmp", "recordings.csv", "scores.h5"):
         (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
-    arguments = ["--out", str(tmp_path / "out"), "--format=desed", "--format=scores-h5", "-q"]
-    assert main(["detect", str(tmp_path / "a.wav"), *arguments]) == 2
-    assert main(["detect", str(tmp_path / "a.wav"), *arguments, "--overwrite"]) == 0
+    call = ["detect", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--format=desed", "--format=scores-h5"]
+    assert main([*call, "-q"]) == 2
+    assert main([*call, "-q", "--overwrite"]) == 0
     assert (tmp_path / "precious").read_text() == "mine"
     assert not (tmp_path / "out" / "events.tsv").is_symlink()
 
 
 def test_a_damaged_score_file_is_one_error(tmp_path):
-    import h5py
-
-    from crnn_weak.detection.scores import Scores, save_scores
-    from crnn_weak.errors import DataError
-
-    path = tmp_path / "scores.h5"
-    rng = np.random.default_rng(0)
+    path, rng = tmp_path / "scores.h5", np.random.default_rng(0)
     strong = rng.random((2, 50, 2)).astype(np.float32)
     scores = Scores(("a", "b"), ("x", "y"), 0.1, strong, np.zeros((2, 2), np.float32))
     save_scores(path, scores)
