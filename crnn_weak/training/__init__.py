@@ -1,1 +1,3 @@
-"""Train a network: validation split, targets, batches, the fit."""
+"""Training. Importing this package prepares Keras' environment, as `crnn_weak.model` does."""
+
+import crnn_weak.model  # noqa: F401
