@@ -20,20 +20,10 @@ from crnn_weak.labels.events import Event
 
 @dataclass(frozen=True)
 class Clip:
-    """One audio excerpt and its labels.
+    """One audio excerpt and its labels; `path` is None where the file is missing, `events` where times are unknown.
 
-    Attributes
-    ----------
-    clip_id : str
-        Without extension and without the organizers' leading ``Y``; may begin with dashes.
-    split : str
-        ``"train"`` or ``"test"`` (a source may have more, e.g. ``"evaluation"``).
-    path : Path or None
-        The audio file; None when it was not found.
-    tags : tuple of str
-        The classes that sound somewhere in the clip (weak labels), in the order of the class list.
-    events : tuple of Event or None
-        When they sound (strong labels); None when that is not known.
+    Ids have neither suffix nor the organizers' leading ``Y``, and may begin with dashes. Splits are ``"train"``,
+    ``"test"`` and, of some sources, ``"evaluation"``. Tags are in the order of the class list.
     """
 
     clip_id: str

@@ -44,7 +44,7 @@ _SLACK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class FolderDataset:
-    """Clips of a user's folder; made by `open_folder`."""
+    """Clips of a user's folder, as `open_folder` returns them."""
 
     name: str
     classes: tuple[str, ...]
@@ -136,7 +136,7 @@ def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, .
 
 
 def _cut_events(events: Iterable[Event], start: float, end: float) -> tuple[Event, ...]:
-    """Events of a part, in its own time; a point (zero length) belongs to the part in which it lies."""
+    """Return the events of a part, in its own time; one of zero length belongs to the part that contains it."""
     cut = []
     for event in events:
         onset, offset = max(event.onset, start), min(event.offset, end)

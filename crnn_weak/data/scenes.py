@@ -110,11 +110,11 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         {"recordings": folder.content, "seed": seed, "sizes": sizes, "snr_db": snr_db, "sample_rate_hz": rate},
         tables=_accounts({clip: plan for by_clip in plans.values() for clip, plan in by_clip.items()}),
     )
-    made = scenes.make(jobs=jobs, progress=progress)
+    set_folder = scenes.make(jobs=jobs, progress=progress)
     snr_text = f", signal-to-noise ratio {snr_db[0]:g} to {snr_db[1]:g} dB" if other_snr else ""
     return Task4Dataset(
-        made,
-        made / "audio",
+        set_folder,
+        set_folder / "audio",
         name="scenes",
         provenance=(
             f"scenes mixed of {folder.name} ({len(folder.recordings)} recordings; training folds 1-3, testing fold 4; "

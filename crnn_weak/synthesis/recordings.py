@@ -116,7 +116,7 @@ def active_regions(
 
 
 def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> RecordingFolder:
-    """Read a folder of isolated recordings, decoded by `jobs` threads; what that found is kept in `cache`."""
+    """Read a folder of isolated recordings, decoded by `jobs` threads; the results are stored in `cache`."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")

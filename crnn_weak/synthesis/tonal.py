@@ -169,7 +169,7 @@ def civil_defense(rng: np.random.Generator) -> Play:
 
 # --- horns ---------------------------------------------------------------------------------------------------------
 
-# Chimes of North American five-chime horns lie near these ratios (a major sixth chord above D#4).
+# Chimes of North American five-chime horns have about these ratios (a major sixth chord above D#4).
 _CHIMES = (1.0, 1.19, 1.335, 1.587, 2.0)
 
 
