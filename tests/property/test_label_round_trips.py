@@ -126,38 +126,6 @@ def test_lists_of_runs(tmp_path_factory, tags):
     assert read_events(folder / "events.tsv") == events
 
 
-@settings(max_examples=30)
-@example(events={"a_0.000_10.000.wav": [Event(0.0, 0.0, "\u00c2\u00a1")]}, encoding="latin-1")
-@given(
-    events=event_lists(words, names),
-    encoding=st.sampled_from(["utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252", "utf-32"]),
-)
-def test_encodings(tmp_path_factory, events, encoding):
-    path = written(tmp_path_factory.mktemp("events"), "desed", events)
-    if path is None:
-        return
-
-    def read():
-        try:
-            return read_events(path)
-        except CrnnWeakError:
-            return None
-
-    before = read()
-    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding, "replace"))
-    # Bytes that are valid UTF-8 are read as UTF-8: "?" for what the encoding lacks, or "\u00c2\u00a1" in Latin-1.
-    is_ambiguous = encoding in ("latin-1", "cp1252") and is_utf8(path.read_bytes())
-    assert read() in (None, before) or is_ambiguous
-
-
-def is_utf8(data):
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 # --- the organizers' files -------------------------------------------------------------------------------------------
 
 cuts = st.builds(

@@ -114,6 +114,19 @@ def test_a_split_column(own):
     assert data.clips("train")[0].tags == ("cat", "dog")
 
 
+def test_a_split_column_of_events(own):
+    events = "file,onset,offset,label,split\na.flac,0,1,dog,train\nb.flac,0,1,dog,test\n"
+    data = opened(own, events=events)
+    assert [clip.clip_id for clip in data.clips("test")] == ["b"]
+    with pytest.raises(DataError, match="has a column of splits"):
+        opened(own, TAGS, events=events)
+
+
+def test_scores_are_said_to_count(own, caplog):
+    opened(own, "file,label,score\na.flac,dog,0.9\nb.flac,cat,0.0\n")
+    assert "metadata.tsv: has scores; every row counts" in caplog.text
+
+
 def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
     data = opened(own, TAGS, classes_txt="dog\nfox\ncat\nbird\n")
     assert data.classes == ("dog", "fox", "cat", "bird")

@@ -53,17 +53,6 @@ def test_a_bare_name_is_a_short_form_of_one_recording_only(capsys, tmp_path):
     assert "'siteA/r' and 'siteB/r' both stand for 'r'" in err
 
 
-def test_names_that_differ_in_their_suffix_only_are_refused(capsys, tmp_path):
-    for text in (
-        HEADER + "r.wav\t0\t1\tdog\nr.flac\t5\t6\tcat\n",
-        "filename\tevent_label\nr.wav\tdog\nr.mp3\tcat\n",
-        HEADER + "r\t0\t1\tdog\nr.wav\t5\t6\tcat\n",
-    ):
-        err = evaluated(capsys, tmp_path, text, text)
-        assert "differ only in their suffix" in err
-        assert "'r.wav'" in err
-
-
 @pytest.mark.parametrize(
     ("name", "strip_y", "expected"),
     [

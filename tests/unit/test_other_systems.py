@@ -5,7 +5,6 @@ import ntpath
 import os
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 
 import filelock
@@ -89,15 +88,3 @@ def test_a_label_that_the_terminal_cannot_show_is_escaped(tmp_path, encoding):
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u72ac everywhere" in done.stdout
-
-
-def test_names_that_macos_decomposes_are_the_same_recording(tmp_path, capsys):
-    from crnn_weak.cli import main
-
-    name = "Straße-é"
-    for file, form in (("reference", "NFC"), ("estimated", "NFD")):
-        text = unicodedata.normalize(form, f"{name}.wav\t0.0\t4.0\tdébris\n")
-        (tmp_path / f"{file}.tsv").write_text(text, encoding="utf-8")
-    paths = ["--reference", str(tmp_path / "reference.tsv"), "--estimated", str(tmp_path / "estimated.tsv")]
-    assert main(["evaluate", *paths]) == 0
-    assert "F-score 100.00" in capsys.readouterr().out
