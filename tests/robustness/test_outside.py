@@ -67,6 +67,16 @@ def test_files_do_not_become_closed_standard_streams(tmp_path):
     assert int(number.read_text()) > 2
 
 
+def test_a_package_that_is_broken_is_one_line_and_a_bug_is_none(capsys):
+    def broken(name):
+        raise ImportError("cannot import name 'x'", name=name)
+
+    assert run_guarded("x", lambda: broken("sklearn.metrics")) == 2
+    assert "the package scikit-learn cannot be imported (cannot import name 'x')" in capsys.readouterr().err
+    with pytest.raises(ImportError):
+        run_guarded("x", lambda: broken("crnn_weak.runs"))
+
+
 @pytest.mark.parametrize("command", ["train", "grid"])
 @pytest.mark.parametrize("below", ["", "/run"])
 def test_a_file_in_the_place_of_a_folder_is_refused_first(command, below, tmp_path, monkeypatch, capsys):
