@@ -56,8 +56,8 @@ class Tag(NamedTuple):
 class Detection:
     """Events, tags and scores of one recording, or the reason why it failed.
 
-    Where `error` is set, there are no events and no scores. `tags` are the classes whose weak score is above their
-    threshold, most likely first.
+    With an `error`, events and scores are empty. `tags` are the classes whose weak score is above their threshold, most
+    likely first.
     """
 
     recording: Recording
@@ -372,7 +372,7 @@ def model_file(path: str | Path | None = None) -> Path:
     if path is None:
         if not STARTER_MODEL.is_file():
             raise ModelFileError(
-                "no --model was given and there is no starter model; make one with "
+                "no --model was given and the starter model is missing; make one with "
                 "`python scripts/starter_model.py`, or pass a run folder or a .keras file."
             )
         return STARTER_MODEL
