@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 AUDIO_SUFFIXES: tuple[str, ...] = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64",
 )  # fmt: skip
+_FOREIGN_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".amr", ".wma")
 
 
 def audio_files(folder: str | Path) -> list[Path]:
@@ -30,7 +31,14 @@ def audio_files(folder: str | Path) -> list[Path]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
-    return list(_walk(os.fspath(folder), set()))
+    paths = list(_walk(os.fspath(folder), set()))
+    foreign = [path for path in paths if path.name.lower().endswith(_FOREIGN_SUFFIXES)]
+    if foreign:
+        logger.warning(
+            "%s: %d files, e.g. %s, must be converted first: ffmpeg -i INPUT OUTPUT.wav",
+            folder, len(foreign), foreign[0].name,
+        )  # fmt: skip
+    return [path for path in paths if path.name.lower().endswith(AUDIO_SUFFIXES)]
 
 
 def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -48,7 +56,7 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
             target = Path(entry.path) if entry.is_symlink() else entry
             if target.is_dir():
                 subfolders.append(entry.path)
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES) and target.is_file():
+            elif entry.name.lower().endswith(AUDIO_SUFFIXES + _FOREIGN_SUFFIXES) and target.is_file():
                 yield Path(entry.path)
     for subfolder in subfolders:
         yield from _walk(subfolder, seen)

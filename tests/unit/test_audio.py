@@ -117,11 +117,12 @@ def test_nothing_odd_is_written(tmp_path, audio):
 
 
 def test_the_index_finds_subfolders_and_passes_over_other_files(tmp_path, caplog):
-    for name in ("a.wav", "deep/er/b.FLAC", "deep/a.flac", "tags.csv", ".hidden.wav"):
+    for name in ("a.wav", "deep/er/b.FLAC", "deep/a.flac", "tags.csv", ".hidden.wav", "memo.M4A"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     found = index_audio(tmp_path)
     assert found == {"a": tmp_path / "a.wav", "b": tmp_path / "deep/er/b.FLAC"}
     assert "1 files share a name" in caplog.text
+    assert "1 files, e.g. memo.M4A, must be converted first: ffmpeg" in caplog.text
     with pytest.raises(DataError, match="no such folder"):
         index_audio(tmp_path / "nowhere")
