@@ -1,10 +1,5 @@
 """The faster layers are Keras' own layers: values, gradients, weights, moving statistics, files; and they fall back."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -360,32 +355,3 @@ def test_a_file_of_them_loads_in_safe_mode(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
     np.testing.assert_array_equal(loaded.predict(batch, verbose=0), model.predict(batch, verbose=0))
-
-
-_ON_TORCH = """
-import numpy as np
-from crnn_weak.config import preset
-from crnn_weak.model.crnn import build_model
-from crnn_weak.model.losses import compile_model
-import keras
-assert keras.backend.backend() == "torch"
-model = build_model("quick", n_frames=6)
-stock = build_model("quick", n_frames=6, fast=False)
-stock.set_weights(model.get_weights())
-x = np.random.default_rng(0).standard_normal((2, 6, 40)).astype("float32")
-for name in ("strong", "weak"):
-    np.testing.assert_allclose(model.predict(x, verbose=0)[name], stock.predict(x, verbose=0)[name], atol=1e-6)
-compile_model(model, preset("quick").loss_weights)
-model.train_on_batch(x, {"strong": np.zeros((2, 6, 17)), "weak": np.zeros((2, 17))})
-print("trained")
-"""
-
-
-@pytest.mark.slow
-def test_they_fall_back_under_another_backend():
-    pytest.importorskip("torch", reason="PyTorch is an extra: pip install 'crnn-weak[benchmarks]'")
-    environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    repository = Path(__file__).parents[2]
-    command = [sys.executable, "-c", _ON_TORCH]
-    done = subprocess.run(command, env=environment, cwd=repository, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "trained", done.stderr
