@@ -14,7 +14,6 @@ from typing import Any
 
 from crnn_weak import config as configuration
 from crnn_weak import paper
-from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import delete_files, lock, write_json, write_text
 from crnn_weak.labels.classes import tag_names
 from crnn_weak.metrics.controls import score_baselines
@@ -72,7 +71,7 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
     for run in runs:
         name = configuration.fingerprint(run.config)
         lines += results_of_run(grid.path.name, run.setting, run.seed, run.metrics, name)
-    with FeatureStore(runs[0].store_path("test"), grid.config.features) as store:
+    with runs[0].open_store("test") as store:
         tags = {clip_id: tag_names(row, store.classes) for clip_id, row in zip(store.clip_ids, store.tags, strict=True)}
         baselines = score_baselines(
             tags,

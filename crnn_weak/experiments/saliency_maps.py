@@ -13,11 +13,12 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import write_text
 from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
@@ -26,9 +27,6 @@ from crnn_weak.runs.run import Run
 from crnn_weak.saliency.localization import event_pairs, examples, measure
 from crnn_weak.saliency.maps import Explainer, Target, find_method
 from crnn_weak.saliency.table import caption, notes, open_explainer, rows_of_runs, to_csv, to_markdown
-
-if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,8 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     run = found.run(options.setting or found.best_setting(), options.seed) if isinstance(found, Grid) else found
     if options.setting not in (None, run.setting):
         raise RunError(f"{run.path}: is one run, of strong {run.setting[0]:g}, weak {run.setting[1]:g}.")
-    store = run.open_store("test")
-    if store is None:
-        raise RunError(
-            f"{run.path}: the feature store of its test split is gone (see {run.data_folder / 'data.json'}). "
-            "Rerun the command that made the run; it builds what is missing."
-        )
     written: list[Path] = []
-    with store:
+    with run.open_store("test") as store:
         # Refuse what can be refused before anything is computed.
         for label in options.labels:
             if label not in store.classes:
@@ -178,10 +170,7 @@ def _draw_clip(
 
 
 def _write_table(found: Run | Grid, store: FeatureStore, paths: Sequence[Path], options: Options) -> None:
-    runs = [found] if isinstance(found, Run) else []
-    if isinstance(found, Grid):
-        places = [(setting, seed) for setting in found.settings for seed in found.seeds]
-        runs = [found.run(setting, seed) for setting, seed in places if (*setting, seed) in found.runs]
+    runs = found.open_runs() if isinstance(found, Grid) else [found]
     targets = options.targets("")
     rows = rows_of_runs(runs, store, targets, options.methods, progress=options.progress)
     write_text(paths[0], to_csv(rows))

@@ -92,6 +92,11 @@ class Grid:
             )
         return open_run(folder)
 
+    def open_runs(self) -> list[Run]:
+        """Open the table's runs that exist, setting by setting."""
+        places = [(setting, seed) for setting in self.settings for seed in self.seeds]
+        return [self.run(setting, seed) for setting, seed in places if (*setting, seed) in self.runs]
+
     def best_setting(self) -> Setting:
         """Return the setting with the best mean detection F (tagging F where there is no detection)."""
         output = "segment" if any(line.output == "segment" for line in self.table.lines) else "tagging"

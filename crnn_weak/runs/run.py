@@ -85,12 +85,10 @@ class Run:
 
     def identity(self) -> Identity:
         """Return what the results depend on, apart from the configuration."""
-        from crnn_weak.features.store import FeatureStore
-
-        features, teacher = self.config.features, self.config.targets.teacher
-        with FeatureStore(self.store_path("train"), features) as train:
+        teacher = self.config.targets.teacher
+        with self.open_store("train") as train:
             classes, training_data = list(train.classes), _data_digest(train)
-        with FeatureStore(self.store_path("test"), features) as test:
+        with self.open_store("test") as test:
             testing_data = _data_digest(test)
         return Identity(
             classes=classes,
@@ -106,20 +104,16 @@ class Run:
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def store_path(self, split: str) -> Path:
-        """Return the path of a split's feature store, which may be gone."""
-        place = self.data.get(f"{split}_store")
-        if place is None:
-            raise RunError(f"{self.path}: no feature store of split {split!r} is named in {self.files.data.name}.")
-        return self.data_folder / place
-
-    def open_store(self, split: str = "test") -> FeatureStore | None:
-        """Open the feature store of a split; None if it is not known or gone."""
-        place = self.data.get(f"{split}_store")
-        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
-            return None
+    def open_store(self, split: str = "test") -> FeatureStore:
+        """Open the feature store of a split."""
         from crnn_weak.features.store import FeatureStore
 
+        place = self.data.get(f"{split}_store")
+        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
+            raise RunError(
+                f"{self.path}: the feature store of split {split!r} is gone ({place or 'not named in data.json'}). "
+                "Rerun the command that trained the run; it builds what is missing."
+            )
         return FeatureStore(self.data_folder / place, self.config.features)
 
     def audio_path(self, clip_id: str) -> Path | None:

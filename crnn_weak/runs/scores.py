@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.detection.scores import Scores, load_scores
-from crnn_weak.errors import ClipError, RunError, nearest_names
+from crnn_weak.errors import ClipError, nearest_names
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
@@ -68,14 +68,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     is_test = split == "test"
     store_split = "test" if is_test else "train"  # the validation clips are training clips
     scores = load_scores(run.files.scores if is_test else run.files.validation_scores)
-    store = run.open_store(store_split)
-    if store is None:
-        place = run.data.get(f"{store_split}_store", "named in no data.json")
-        raise RunError(
-            f"{run.path}: the feature store that holds the reference is gone ({place}). Make it again with the "
-            "command that trained the run, or score the run's events.tsv with --reference."
-        )
-    with store:
+    with run.open_store(store_split) as store:
         row_of = {clip: row for row, clip in enumerate(store.clip_ids)}
         for clip in scores.clip_ids:
             if clip not in row_of:

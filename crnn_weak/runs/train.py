@@ -69,13 +69,12 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.detection.predict import predict_store
     from crnn_weak.detection.scores import save_scores
-    from crnn_weak.features.store import FeatureStore
     from crnn_weak.labels.writing import write_events, write_tags
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train
 
     keras.utils.clear_session()
-    with FeatureStore(run.store_path("train"), config.features) as store:
+    with run.open_store("train") as store:
         best = train(config, store, files.folder, initial_model=run.initial_model, **options)
         model, metadata = load_model(best)
         validation = read_json(files.split, Split).validation
@@ -87,7 +86,7 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
     def detect(scores: Scores) -> tuple[dict[str, Any], dict[str, Any]]:
         return scores_to_events(scores, point), scores_to_tags(scores, point)
 
-    with FeatureStore(run.store_path("test"), config.features) as store:
+    with run.open_store("test") as store:
         scores = predict_store(model, metadata, store)
         save_scores(files.scores, scores)
         events, tags = detect(scores)
@@ -95,7 +94,7 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
         write_tags(files.tags, tags)
         metrics = _metrics(events, tags, store, config) | {"operating_point": point.to_dict()}
     if run.data.get("evaluation_store") is not None:
-        with FeatureStore(run.store_path("evaluation"), config.features) as store:
+        with run.open_store("evaluation") as store:
             scores = predict_store(model, metadata, store)
             save_scores(files.evaluation_scores, scores)
             metrics["evaluation"] = _metrics(*detect(scores), store, config)

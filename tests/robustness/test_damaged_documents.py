@@ -60,9 +60,7 @@ def read_all(path):
         opened.table._repr_html_()
     for clip_id in list(run.events)[:3]:
         run.audio_path(clip_id)
-    store = run.open_store()
-    if store is not None:
-        store.close()
+    run.open_store().close()
     return documents, run.tags, run.scores.classes, run.classes, run.best_epoch, run.name
 
 

@@ -38,7 +38,8 @@ def test_a_run_opens_its_files_when_asked(grid):
     assert run.audio_path("no such clip") is None
     with run.open_store() as store:
         assert store.n_listed == 12
-    assert run.open_store("train") is None
+    with pytest.raises(RunError, match=r"store of split 'train' is gone \(not named"):
+        run.open_store("train")
 
 
 def test_the_best_epoch_is_found_without_a_state_file(grid, tmp_path):
