@@ -13,7 +13,7 @@ from crnn_weak.saliency.maps import METHODS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("folder", metavar="EXPERIMENT_OR_RUN", help="a folder of crnn-weak grid or crnn-weak train")
+    parser.add_argument("folder", metavar="RUN_OR_GRID", help="a folder of crnn-weak grid or crnn-weak train")
     group = parser.add_argument_group("figures")
     group.add_argument(
         "--clip", action="append", default=[], metavar="ID",
@@ -23,10 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--class", dest="labels", action="append", default=[], metavar="NAME", help="default: the clip's true classes"
     )
-    group.add_argument(
-        "--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of an experiment (default: the best)"
-    )
-    group.add_argument("--seed", type=int, metavar="N", help="of an experiment (default: the first)")
+    group.add_argument("--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of a grid (default: the best)")
+    group.add_argument("--seed", type=int, metavar="N", help="of a grid (default: the first)")
     group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")
     group = parser.add_argument_group("maps")
     group.add_argument(

@@ -2,7 +2,7 @@
 
 ``python -m crnn_weak.experiments.saliency_maps FOLDER`` takes a run or a grid. It draws gradients of the strong output,
 gradients of the weak output and the log mel, for the clips asked for or for the best, the median and the worst of the
-test split, and writes a table: how much of each output's saliency lies inside the true events, for every setting.
+test split, and writes a table: how much of each output's saliency is inside the true events, for every setting.
 """
 
 from __future__ import annotations

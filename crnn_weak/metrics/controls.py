@@ -91,7 +91,7 @@ def score_baselines(
 ) -> dict[str, dict[str, float]]:
     """Score every baseline, by scikit-learn and sed_eval: its title -> {"output/metric": value}.
 
-    Without `tags`, those of the events are taken; without `events` there are no detection metrics. Without `classes`
+    Without `tags`, those of the events are taken; without `events` detection is not scored. Without `classes`
     (a reference without labels) there is no ``one-class``, and values are NaN.
     """
     tags = tags_of_events(events or {}) if tags is None else tags

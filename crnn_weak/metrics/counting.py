@@ -196,10 +196,8 @@ class Metrics:
         overall |= dict(zip(ERROR_COUNTS, errors or (), strict=False))
         overall |= {name: float(value) for name, value in found.items()}
         by_class = dict(zip(COUNTS, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)
-        rows = {
-            label: {name: values[index].item() for name, values in by_class.items()}
-            for index, label in enumerate(classes)
-        }
+        columns = {name: values.tolist() for name, values in by_class.items()}
+        rows = {label: {name: values[index] for name, values in columns.items()} for index, label in enumerate(classes)}
         return cls.of_values(counts.n_clips, overall, rows, **settings)
 
     @classmethod

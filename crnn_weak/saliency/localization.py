@@ -1,4 +1,4 @@
-"""Localization: how much of a saliency map lies inside the true event.
+"""Localization: how much of a saliency map is inside the true event.
 
 *Share* is the part of the map's absolute energy (summed over mel bands) inside the frames where its class sounds. The
 *pointing game* asks whether the map's largest absolute value is in one of them (Zhang et al., "Top-down neural
@@ -47,7 +47,7 @@ class Localization:
 
 
 def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
-    """Measure how much of each map lies inside its event.
+    """Measure how much of each map is inside its event.
 
     `maps` has shape (n_maps, n_frames, n_mels), `inside` is bool of shape (n_maps, n_frames).
 

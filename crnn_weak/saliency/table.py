@@ -1,4 +1,4 @@
-"""The table of localization: how much of each output's saliency lies inside the true events, for every run of a grid.
+"""The table of localization: how much of each output's saliency is inside the true events, for every run of a grid.
 
 Two baselines come first: the *loudness* of the clip itself (mel-band amplitudes, no network), and *untrained* networks
 of the same shape. A map that does no better than loudness points at whatever is loud.
@@ -170,7 +170,7 @@ def notes(rows: Sequence[Row], target: Target, methods: Sequence[str]) -> dict[s
     explained = {
         "share inside": "of the absolute map, summed over mel bands; chance is the share of frames that the event "
         "covers, in both measures",
-        "pointing game": "how often the map's largest absolute value lies inside the event",
+        "pointing game": "how often the map's largest absolute value is inside the event",
         "gain": "above chance, with a 95 % interval by bootstrap over clips (1,000 draws)",
         "skipped": f"{rows[0].summary.n_skipped} pairs whose event covers the whole clip; maps that are zero "
         f"everywhere: {n_zero} over all rows",
