@@ -1,6 +1,6 @@
 """Hooks of ``mkdocs.yml``: pages that are made of other files of the repository.
 
-The site has, beside ``docs/``: one page for each room of the package with the docstrings of its modules, the notebooks
+The site has, in addition to ``docs/``: one page for each room of the package with the docstrings of its modules, the notebooks
 as pages, and the pages outside ``docs/`` that it links to. Links keep the form that works in the repository.
 """
 
@@ -16,7 +16,14 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Files outside docs/ that belong to the site, under the same paths.
-_OUTSIDE = ("CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "experiments/**/*.md", "experiments/**/*.png")
+_OUTSIDE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benchmarks/README.md",
+    "experiments/**/*.md",
+    "experiments/**/*.png",
+)
 _LINKED = ("CITATION.cff", "LICENSE", "experiments/*.toml", "experiments/results/*/*.csv")
 
 

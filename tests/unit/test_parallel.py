@@ -160,8 +160,6 @@ class TestDask:
         monkeypatch.chdir(tmp_path)
         (found,) = run_tasks(tasks.threads_and_folder, ["seen"], jobs=1, scheduler=cluster)
         assert found == (0, ("1", str(tmp_path), True))
-
-    def test_a_folder_that_workers_do_not_see(self, cluster, tmp_path, monkeypatch):
         monkeypatch.setattr("os.getcwd", lambda: str(tmp_path / "unseen"))
         with pytest.raises(RunError, match=r"does not see the folder .*unseen"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler=cluster))
@@ -211,16 +209,18 @@ class TestDask:
             other.close()
         _assert_whole(slow)
 
-    def test_nobody_answers(self, monkeypatch):
+    @pytest.mark.parametrize(
+        ("address", "error", "message"),
+        [
+            ("tcp://127.0.0.1:9", RunError, "no Dask scheduler answers"),
+            ("locl", ConfigError, "expected tcp://host:port"),
+        ],
+    )
+    def test_an_address_where_no_scheduler_is(self, monkeypatch, address, error, message):
         pytest.importorskip("distributed")
         monkeypatch.setattr("crnn_weak.parallel._CONNECT_SECONDS", 0.5)
-        with pytest.raises(RunError, match="no Dask scheduler answers"):
-            list(run_tasks(tasks.square, [1], jobs=1, scheduler="tcp://127.0.0.1:9"))
-
-    def test_a_misspelled_address(self):
-        pytest.importorskip("distributed")
-        with pytest.raises(ConfigError, match="expected tcp://host:port"):
-            list(run_tasks(tasks.square, [1], jobs=1, scheduler="locl"))
+        with pytest.raises(error, match=message):
+            list(run_tasks(tasks.square, [1], jobs=1, scheduler=address))
 
     def test_a_local_cluster(self, tmp_path):
         pytest.importorskip("distributed")

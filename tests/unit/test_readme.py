@@ -17,11 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_is_the_committed_one():
+def test_the_table_is_the_committed_one_and_readme_stays_short():
     assert readme_table() in README
-
-
-def test_readme_stays_short():
     assert len(README.splitlines()) < 250
 
 
