@@ -1,7 +1,7 @@
 """Hooks of ``mkdocs.yml``: pages that are made of other files of the repository.
 
-The site has, in addition to ``docs/``: one page for each room of the package with the docstrings of its modules, the notebooks
-as pages, and the pages outside ``docs/`` that it links to. Links keep the form that works in the repository.
+In addition to ``docs/`` the site has one page for each room of the package with the docstrings of its modules, the
+notebooks as pages, and the pages outside ``docs/`` that it links to. Links keep the form that works in the repository.
 """
 
 from __future__ import annotations
