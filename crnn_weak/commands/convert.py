@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT")
-    parser.add_argument("--to", required=True, choices=(*EVENT_FORMATS, "desed-tags"), help="format of OUTPUT")
-    parser.add_argument("--input-format", choices=INPUT_FORMATS, help="the format that INPUT must have")
+    targets = (*EVENT_FORMATS, "desed-tags")
+    parser.add_argument("--to", required=True, choices=targets, metavar="FORMAT", help=", ".join(targets))
+    parser.add_argument("--input-format", metavar="FORMAT", help=f"what INPUT must be: {', '.join(INPUT_FORMATS)}")
     parser.add_argument("--min-score", type=float, metavar="S", help="drop labels with lower scores")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.epilog = _EPILOG
