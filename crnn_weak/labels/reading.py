@@ -23,15 +23,12 @@ from crnn_weak.labels import task4
 from crnn_weak.labels.classes import CLASS_LIST, class_indices
 from crnn_weak.labels.events import Event, by_time
 from crnn_weak.labels.headers import ROLE_OF, header_name, read_header
-from crnn_weak.labels.names import (
-    check_characters,
-    has_audio_suffix,
-    recording_id,
-)
+from crnn_weak.labels.names import NOTHING, has_audio_suffix, recording_id
 from crnn_weak.labels.tables import (
     LabelRow,
     Row,
     Table,
+    checked_label,
     label_rows,
     number,
     read_lines,
@@ -390,11 +387,14 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     rows = [text.rstrip().split("\t") for _, text in read_lines(path)]
     if len(rows) > 1 and len(rows[0]) != len(rows[1]):
         rows = rows[1:]  # the header of the organizers' list, which has blanks for tabs
-    labels = [check_characters(fields[-1].strip(), str(path)) for fields in rows]
+    labels = [checked_label(fields[-1].strip(), str(path)) for fields in rows]
     if labels and labels[0].casefold() in ("label", "labels", "class", "classes", "event_label", "class_label"):
         labels = labels[1:]
     if not labels:
         raise DataError(f"{path}: no class in this file; expected one label a line.")
+    nothing = next((label for label in labels if label.lower() in NOTHING), None)
+    if nothing is not None:
+        raise DataError(f"{path}: {nothing!r} stands for recordings without labels and cannot be a class; remove it.")
     twice = next((label for label, n in Counter(labels).items() if n > 1), None)
     if twice is not None:
         raise DataError(f"{path}: class {twice!r} is listed twice; expected distinct labels, one a line.")

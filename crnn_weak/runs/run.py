@@ -172,14 +172,14 @@ class Run:
         """Detected events of the test clips, as they were counted."""
         from crnn_weak.labels.reading import read_events
 
-        return read_events(self.files.events)
+        return read_events(self.files.events, classes=self.classes)
 
     @cached_property
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Estimated tags of the test clips, as they were counted."""
         from crnn_weak.labels.reading import read_tags
 
-        return read_tags(self.files.tags)
+        return read_tags(self.files.tags, classes=self.classes)
 
 
 def _data_digest(store: FeatureStore) -> str:

@@ -407,6 +407,8 @@ def test_class_lists(tmp_path, task4_metadata):
         ("Car\nCar\n", "twice"),
         ("é\ne\u0301\n", "twice"),
         ("a\x1bb\n", "control"),
+        ("a;b\n", "Expected one label"),
+        ("nocall\n", "cannot be a class"),
     ):
         with pytest.raises(DataError, match=says):
             read_classes(saved(tmp_path, content))
