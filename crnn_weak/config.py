@@ -373,7 +373,7 @@ class FolderData(_Data):
 
     root: str = chosen("", "folder of the recordings")
     metadata: str = chosen("", "the tag file")
-    events: str = chosen("", "event file with onsets and offsets; without it there are no detection scores")
+    events: str = chosen("", "event file with onsets and offsets; without it, detection is not scored")
     input_format: str = chosen("", "format of the tag file, or of the event file alone; empty: recognized")
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
 
