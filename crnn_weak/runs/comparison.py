@@ -100,7 +100,7 @@ def write_scores(path: Path, runs: PublishedRuns) -> None:
 
 
 def read_scores(path: Path) -> PublishedRuns:
-    """Read what `write_scores` wrote; no runs if there is no file."""
+    """Read what `write_scores` wrote; an empty list if the file does not exist."""
     if not path.exists():
         return PublishedRuns("", [])
     try:

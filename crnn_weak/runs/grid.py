@@ -98,7 +98,7 @@ class Grid:
         return [self.run(setting, seed) for setting, seed in places if (*setting, seed) in self.runs]
 
     def best_setting(self) -> Setting:
-        """Return the setting with the best mean detection F (tagging F where there is no detection)."""
+        """Return the setting with the best mean detection F (tagging F without strong labels)."""
         output = "segment" if any(line.output == "segment" for line in self.table.lines) else "tagging"
 
         def mean(setting: Setting) -> float:

@@ -58,7 +58,7 @@ class ResultsTable:
         ]
 
     def mean(self, setting: Setting, column: Column) -> float | None:
-        """Return the mean over seeds, in the unit shown, or None where there is no value."""
+        """Return the mean over seeds, in the unit shown, or None if it was not measured."""
         values = self.values(setting, column.output, column.metric.name)
         return statistics.fmean(values) * column.metric.scale if values else None
 

@@ -149,7 +149,7 @@ def run(grid, tmp_path):
 
 
 def test_an_unfinished_run_and_a_missing_store_are_refused(run):
-    with pytest.raises(RunError, match="store of its test split is gone"):
+    with pytest.raises(RunError, match="store of split 'test' is gone"):
         saliency_maps(run)
     (run / "metrics.json").unlink()
     with pytest.raises(RunError, match="not finished"):
