@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crnn_weak.config import EvaluationConfig
     from crnn_weak.labels.pairs import LabelPair, Labels
-    from crnn_weak.metrics.summary import Evaluation
+    from crnn_weak.metrics.evaluation import Evaluation
 
 _EPILOG = """examples:
   crnn-weak evaluate --reference strong.tsv --estimated events.tsv --class-wise --bootstrap 1000
@@ -163,7 +163,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.pairs import class_list, labels_of
-    from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
 
     pair, classes = _read(args)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
@@ -255,7 +255,7 @@ def _baseline_table(args: argparse.Namespace) -> dict[str, str]:
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
-    from crnn_weak.metrics.summary import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
     from crnn_weak.runs.scores import open_scores, run_operating_point
 
     scored = open_scores(args.run, "test")

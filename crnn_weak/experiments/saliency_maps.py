@@ -24,6 +24,7 @@ from crnn_weak.labels.classes import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Grid, open_any
 from crnn_weak.runs.run import Run
+from crnn_weak.runs.scores import detected_events
 from crnn_weak.saliency.localization import event_pairs, examples, measure
 from crnn_weak.saliency.maps import Explainer, Target, find_method
 from crnn_weak.saliency.table import caption, notes, open_explainer, rows_of_runs, to_csv, to_markdown
@@ -105,7 +106,7 @@ def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Sh
             raise ClipError(f"clip {clip_id!r} is not in the test split. {nearest_names(clip_id, store.clip_ids)}")
         row = store.tags[store.clip_ids.index(clip_id)]
         labels = options.labels or tag_names(row, store.classes)
-        labels = labels or tuple(sorted({event.label for event in run.events.get(clip_id, ())}))
+        labels = labels or tuple(sorted({event.label for event in detected_events(run).get(clip_id, ())}))
         if not labels:
             raise LabelError(f"clip {clip_id!r} has no tag and no detection: name a class with --class.")
         pairs += [Shown(clip_id, label) for label in labels]
@@ -156,7 +157,7 @@ def _draw_clip(
         axes=list(axes),
         label=label,
         reference=store.events.get(clip_id, ()) if store.has_events else (),
-        estimated=run.events.get(clip_id, ()),
+        estimated=detected_events(run).get(clip_id, ()),
     )
     scores = f"{options.scale} {found.values[0]:.2f} ({strong.reduction} of strong), {found.values[1]:.2f} (weak)"
     weights = "loss weights strong {:g}, weak {:g}, seed {}".format(*run.setting, run.seed)

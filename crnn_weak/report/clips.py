@@ -23,6 +23,7 @@ from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.rolls import segment_roll
 from crnn_weak.report.media import Picture, audio_uri, data_uri
 from crnn_weak.runs.run import Run
+from crnn_weak.runs.scores import detected_events, estimated_tags
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -78,7 +79,7 @@ def score_clips(run: Run, store: FeatureStore) -> ClipScores:
     if not store.has_events:
         true_tags = [tag_names(store.tags[store.row(clip_id)], store.classes) for clip_id in clip_ids]
         truth = tag_array(true_tags, classes).astype(int)
-        estimate = tag_array([run.tags.get(clip_id, ()) for clip_id in clip_ids], classes).astype(int)
+        estimate = tag_array([estimated_tags(run).get(clip_id, ()) for clip_id in clip_ids], classes).astype(int)
         return ClipScores(clip_ids, classes, truth, estimate, truth & estimate)
     rolls = [
         segment_roll(
@@ -89,7 +90,7 @@ def score_clips(run: Run, store: FeatureStore) -> ClipScores:
             segment_seconds=run.config.evaluation.segment_seconds,
             where=where,
         )
-        for events, where in ((store.events, "reference"), (run.events, "estimated"))
+        for events, where in ((store.events, "reference"), (detected_events(run), "estimated"))
     ]
     truth, estimate = rolls
     return ClipScores(clip_ids, classes, truth.sum(axis=1), estimate.sum(axis=1), (truth & estimate).sum(axis=1))
@@ -179,7 +180,7 @@ def _view(
     stored_point = run.metrics.get("operating_point")
     point = OperatingPoint.from_dict(stored_point) if stored_point else None
     reference = store.events.get(clip_id, ()) if store.has_events else None
-    estimated = run.events.get(clip_id, ())
+    estimated = detected_events(run).get(clip_id, ())
     figure = figures.clip_figure(
         store.read([stored_row])[0],
         run.scores.strong[row],
@@ -192,7 +193,7 @@ def _view(
     )
     picture = Picture(data_uri(png_bytes(figure), "image/png"), *span(figure.axes[0]))
     true_tags = tag_names(store.tags[stored_row], store.classes)
-    tags = run.tags.get(clip_id, ())
+    tags = estimated_tags(run).get(clip_id, ())
     description = f"true: {', '.join(true_tags) or 'nothing'}; tagged: {', '.join(tags) or 'nothing'}"
     sound, note = _sound(run, clip_id, folders)
     text = f"{100 * f_score:.0f} %" if np.isfinite(f_score) else "–"

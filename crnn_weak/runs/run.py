@@ -28,13 +28,12 @@ from crnn_weak.run_files import (
 if TYPE_CHECKING:
     from crnn_weak.detection.scores import Scores
     from crnn_weak.features.store import FeatureStore
-    from crnn_weak.labels.events import Event
 
 #: The weights of the (strong, weak) loss.
 Setting = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One model with its scores, or the plan of one, which a worker can take over.
 
@@ -166,20 +165,6 @@ class Run:
         from crnn_weak.detection.scores import load_scores
 
         return load_scores(self.files.scores)
-
-    @cached_property
-    def events(self) -> dict[str, tuple[Event, ...]]:
-        """Detected events of the test clips, as they were counted."""
-        from crnn_weak.labels.reading import read_events
-
-        return read_events(self.files.events, classes=self.classes)
-
-    @cached_property
-    def tags(self) -> dict[str, tuple[str, ...]]:
-        """Estimated tags of the test clips, as they were counted."""
-        from crnn_weak.labels.reading import read_tags
-
-        return read_tags(self.files.tags, classes=self.classes)
 
 
 def _data_digest(store: FeatureStore) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import ClipError, nearest_names
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
 from crnn_weak.runs.run import Run, open_run
@@ -60,6 +62,18 @@ class ScoredRun:
             classes=scores.classes,
             hop_seconds=scores.hop_seconds,
         )
+
+
+@functools.lru_cache(maxsize=1)
+def detected_events(run: Run) -> dict[str, tuple[Event, ...]]:
+    """Return the detected events of the test clips, as they were counted."""
+    return read_events(run.files.events, classes=run.classes)
+
+
+@functools.lru_cache(maxsize=1)
+def estimated_tags(run: Run) -> dict[str, tuple[str, ...]]:
+    """Return the estimated tags of the test clips, as they were counted."""
+    return read_tags(run.files.tags, classes=run.classes)
 
 
 def open_scores(path: str | Path, split: str) -> ScoredRun:

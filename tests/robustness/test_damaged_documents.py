@@ -13,6 +13,7 @@ from run_factory import make_experiment, tiny_config
 from crnn_weak.config import load_config, to_toml
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.runs.grid import open_any
+from crnn_weak.runs.scores import detected_events, estimated_tags
 
 # Keras and NumPy warn of values that were damaged and are legal.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -58,10 +59,10 @@ def read_all(path):
     documents = (run.metrics, run.environment, run.history, opened.environment, opened.data)
     if hasattr(opened, "table"):
         opened.table._repr_html_()
-    for clip_id in list(run.events)[:3]:
+    for clip_id in list(detected_events(run))[:3]:
         run.audio_path(clip_id)
     run.open_store().close()
-    return documents, run.tags, run.scores.classes, run.classes, run.best_epoch, run.name
+    return documents, estimated_tags(run), run.scores.classes, run.classes, run.best_epoch, run.name
 
 
 def fuzz(damage, read, names, seeds):

@@ -9,6 +9,7 @@ from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
 from crnn_weak.runs.grid import Grid, open_any, open_grid
 from crnn_weak.runs.run import Run, open_run
+from crnn_weak.runs.scores import detected_events
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_a_run_opens_its_files_when_asked(grid):
     assert run.name == "experiment/1_1/seed-1"
     assert run.classes == ("bell", "drill", "rain")
     assert len(run.scores) == run.metrics["n_clips"] == 11
-    assert set(run.events) <= set(run.scores.clip_ids)
+    assert set(detected_events(run)) <= set(run.scores.clip_ids)
     assert run.audio_path("clip-00000").is_file()
     assert run.audio_path("no such clip") is None
     with run.open_store() as store:
