@@ -140,7 +140,7 @@ class _Task:
         if metric not in METRICS:
             raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
         if not len(scores):
-            raise DataError("there are no clips to tune on.")
+            raise DataError("no clips to tune on: expected scores of at least one.")
         self.scores, self.metric, self.evaluation = scores, metric, evaluation
         labels: Mapping[str, Any] | None = tags if metric == "tagging_f1" else events
         if labels is None:
