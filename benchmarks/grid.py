@@ -72,9 +72,15 @@ def compare(folder: Path, args: argparse.Namespace) -> None:
         runs.write_bytes(pickle.dumps(new_runs()))
         subprocess.run([sys.executable, "-c", _LOOP, str(runs)], check=True)
 
+    def on_dask() -> None:
+        from distributed import LocalCluster
+
+        with LocalCluster(n_workers=args.jobs, threads_per_worker=1, memory_limit=None) as cluster:
+            side_by_side(cluster.scheduler_address)
+
     rivals: dict[str, Callable[[], object]] = {"side by side": side_by_side, "one after another": one_after_another}
     if args.dask:
-        rivals["side by side, Dask"] = lambda: side_by_side("local")
+        rivals["side by side, Dask"] = on_dask
     make_store(folder / "train.h5", preset("quick"), args.clips, "train")
     make_store(folder / "test.h5", preset("quick"), max(1, args.clips // 5), "test")
     timings = alternate(rivals, rounds=args.rounds, warm_up=0)

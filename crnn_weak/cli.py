@@ -14,7 +14,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
 
 
-def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
-    """Return the parser; only the named commands get their options, so that others need no import."""
+def _build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only the command that is called gets its options, so that others need no import."""
     parser = argparse.ArgumentParser(
         prog="crnn-weak",
         description="Sound event detection from weak labels: a CRNN with a strong and a weak output.",
@@ -69,13 +69,13 @@ def build_parser(commands: Collection[str]) -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(
             name, help=line, description=line, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        if name in commands:
+        if name == command:
             importlib.import_module(f"crnn_weak.commands.{name}").add_arguments(subparser)
     return parser
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
-    parser = build_parser([command] if command else [])
+    parser = _build_parser(command)
     args = parser.parse_args(arguments)
     if args.version:
         print(version_line())
@@ -84,10 +84,11 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
         parser.print_help()
         return 2
     for before, argument in pairwise(["", *arguments]):
-        if not argument or (argument.startswith("--") and argument.endswith("=") and argument.count("=") == 1):
-            name = argument.rstrip("=") or before
-            raise ConfigError(f"an empty argument{f' after {name}' if name else ''}: give a value, or omit it.")
-    log_to_stderr(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+        if not argument or (argument.startswith("--") and argument.find("=") == len(argument) - 1):
+            raise ConfigError(f"an empty argument after {argument.rstrip('=') or before}: give a value, or omit it.")
+    logger = logging.getLogger("crnn_weak")  # this package's own lines, not those of every library
+    logger.setLevel(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
+    logger.handlers = [logging.StreamHandler()]
     module = importlib.import_module(f"crnn_weak.commands.{args.command}")
     return int(module.run(args) or 0)
 
@@ -107,10 +108,10 @@ def version_line() -> str:
 
 
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
-    """Run `call()` and return its exit code; an error that the user can correct is printed as one line.
+    """Run `call()` and return its exit code; print an error that the user can correct as one line.
 
-    The exit code is 2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt, 141 where the
-    reader of standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
+    2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt, 141 where the reader of
+    standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
     """
     try:
         try:
@@ -129,7 +130,7 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        message = _advice(error)
+        message = _system_error(error)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted. Rerun the same command to resume.", file=sys.stderr)
         return 130
@@ -142,35 +143,17 @@ def _missing_package(error: ImportError) -> str:
     package = _DISTRIBUTIONS.get(module, module)
     if isinstance(error, ModuleNotFoundError):
         return f"the package {package} is not installed. pip install {package}, or pip install -r requirements.txt"
-    return (
-        f"the package {package} cannot be imported ({error}). Install it again: pip install --force-reinstall {package}"
-    )
+    return f"the package {package} cannot be imported ({error}). pip install --force-reinstall {package}"
 
 
-def _advice(error: OSError) -> str:
-    """Return the message of an error of the operating system: the place, the reason, the way out."""
+def _system_error(error: OSError) -> str:
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    reason = f"{place}{error.strerror or error}."
+    advice = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{reason} Free some space, then rerun the same command; finished work is kept."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{reason} Change the permissions, or choose another place."
-    return reason
-
-
-class _StderrHandler(logging.Handler):
-    """Writes to what ``sys.stderr`` is at the time, not to what it was when the handler was made."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
-
-
-def log_to_stderr(level: int) -> None:
-    """Show this package's own log lines, not those of every library."""
-    logger = logging.getLogger("crnn_weak")
-    logger.setLevel(level)
-    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
-        logger.addHandler(_StderrHandler())
+        advice = " Free some space, then rerun the same command; finished work is kept."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = " Change the permissions, or choose another place."
+    return f"{place}{error.strerror or error}.{advice}"
 
 
 def _prepare_streams() -> None:
@@ -193,6 +176,16 @@ def _prepare_streams() -> None:
 
 # --- options that several commands share -----------------------------------------------------------------------------
 
+#: option -> the setting that it sets, its value and help
+_SHORT_FORMS = {
+    "--data": ("data.source", "SOURCE", ""),
+    "--audio": ("data.root", "FOLDER", "the recordings"),
+    "--metadata": ("data.metadata", "PATH", "label files or tag file"),
+    "--events": ("data.events", "PATH", "event file (folder)"),
+    "--input-format": ("data.input_format", "NAME", "format of these label files (folder)"),
+    "--head": ("model.weak_head", "NAME", "weak head, e.g. max_dense"),
+}
+
 
 def add_config(parser: argparse.ArgumentParser, *, preset: str = "paper", settings: Sequence[str] = ()) -> None:
     """Add --preset, --config, --set, --data and the short forms of the settings that are asked for most.
@@ -208,14 +201,8 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str = "paper", settin
     group.add_argument(
         "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting, e.g. training.epochs=3"
     )
-    for option, metavar, setting, text in (
-        ("--data", "SOURCE", "data.source", ", ".join(DATA_SETTINGS)),
-        ("--audio", "FOLDER", "data.root", "the recordings"),
-        ("--metadata", "PATH", "data.metadata", "label files or tag file"),
-        ("--events", "PATH", "data.events", "event file (folder)"),
-        ("--input-format", "NAME", "data.input_format", "format of these label files (folder)"),
-        ("--head", "NAME", "model.weak_head", "weak head, e.g. max_dense"),
-    ):
+    for option, (setting, metavar, text) in _SHORT_FORMS.items():
+        text = text or ", ".join(DATA_SETTINGS)
         group.add_argument(option, metavar=metavar, help=f"{text}: --set {setting}={metavar}")
     group.add_argument("--print-config", action="store_true", help="print the whole configuration as TOML and exit")
     parser.set_defaults(default_preset=preset, default_settings=settings)
@@ -231,9 +218,9 @@ def add_work(parser: argparse.ArgumentParser) -> None:
 
 
 def _jobs(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer of 1 or more")
-    return int(text)
+    if text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: expected an integer of 1 or more")
 
 
 def loss_weights(text: str) -> tuple[float, float]:
@@ -257,13 +244,12 @@ def read_config(args: argparse.Namespace) -> Config:
         config = configuration.load_config(args.config, config)
     if args.preset and config.preset != args.preset:
         raise ConfigError(f"--preset {args.preset}: {args.config} names preset {config.preset!r}. Omit one of them.")
-    data = {
-        "source": args.data, "root": args.audio, "metadata": args.metadata, "events": args.events,
-        "input_format": args.input_format,
-    }  # fmt: skip
-    given = {"data": {name: value for name, value in data.items() if value is not None}}
-    if args.head is not None:
-        given["model"] = {"weak_head": args.head}
+    given: dict[str, dict[str, str]] = {"data": {}, "model": {}}
+    for option, (setting, _, _) in _SHORT_FORMS.items():
+        value = getattr(args, option.strip("-").replace("-", "_"))
+        if value is not None:
+            section, name = setting.split(".")
+            given[section][name] = value
     config = configuration.apply_overrides(configuration.from_dict(given, config), args.set)
     if args.print_config:
         print(configuration.to_toml(config), end="")
@@ -275,12 +261,9 @@ def cache_folder(args: argparse.Namespace) -> Path:
     """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
     from pathlib import Path
 
-    path = Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"{path}: expected a folder for synthesized clips and stores. Choose another with --cache.")
-    return path
+    return Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
 
 
 def shows_progress(args: argparse.Namespace) -> bool:
     """Return whether to show bars: on a terminal, unless --quiet."""
-    return sys.stderr.isatty() and not getattr(args, "quiet", False)
+    return sys.stderr.isatty() and not args.quiet

@@ -47,7 +47,10 @@ known, derived, authors_code, chosen = map(_mark, ("known", "derived", "authors_
 class _Section:
     """Checks each setting against its type and range, in the constructor and in every `dataclasses.replace`."""
 
-    name_in_file: ClassVar[str]
+    section: ClassVar[str]
+
+    def __init_subclass__(cls, section: str = "") -> None:
+        cls.section = section or cls.section
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -59,11 +62,11 @@ class _Section:
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:
-            raise ConfigError(f"{self.name_in_file}.{name} = {getattr(self, name)!r}: expected {expected}.")
+            raise ConfigError(f"{self.section}.{name} = {getattr(self, name)!r}: expected {expected}.")
 
     def _checked(self, item: dataclasses.Field[Any]) -> Any:
         value, kind = getattr(self, item.name), _types(type(self))[item.name]  # type: ignore[arg-type]
-        where = f"{self.name_in_file}.{item.name} = {short_repr(value)}"
+        where = f"{self.section}.{item.name} = {short_repr(value)}"
         if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
             raise ConfigError(f"{where} is not known. {nearest_names(str(value), typing.get_args(kind))}")
         if isinstance(value, str) and "\0" in value:
@@ -95,10 +98,8 @@ def short_repr(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureConfig(_Section):
+class FeatureConfig(_Section, section="features"):
     """Log mel-band energies of one clip, shape ``(n_frames, n_mels)``; each window is centered on its frame."""
-
-    name_in_file = "features"
 
     clip_seconds: float = known(10.0, "the task's clips; shorter ones are padded with zeros", gt=0, le=3600)
     sample_rate_hz: int = authors_code(44_100, "mono", ge=100, le=768_000)
@@ -108,21 +109,20 @@ class FeatureConfig(_Section):
     n_mels: int = authors_code(40, "mel bands", ge=1, le=4096)
     fmin_hz: float = authors_code(0.0, "lower edge of the lowest band", ge=0, le=384_000)
     fmax_hz: float = authors_code(22_050.0, "upper edge of the highest band: half the sample rate", gt=0, le=384_000)
-    log_floor: float = chosen(
-        1e-8, "added to the energies: the authors' bare logarithm is -inf on padded frames", gt=0, le=1e6
-    )
+    log_floor: float = chosen(1e-8, "added to the energies, so that padded frames are not -inf", gt=0, le=1e6)
 
     def _check(self) -> None:
         self._require(self.n_window >= 1, "window_seconds", "at least one sample")
         self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
         for name in ("window_seconds", "hop_seconds"):
             # Frame times are whole numbers of samples, so that they cannot drift from the audio.
-            asked, exact = getattr(self, name), timing.whole_samples(getattr(self, name), self.sample_rate_hz)
-            if exact != asked:
-                object.__setattr__(self, name, exact)
+            asked = getattr(self, name)
+            n_samples = timing.n_samples(asked, self.sample_rate_hz)
+            if n_samples / self.sample_rate_hz != asked:
+                object.__setattr__(self, name, n_samples / self.sample_rate_hz)
                 _warn_once(
                     f"features.{name} = {asked:g} s is not an integer number of samples at {self.sample_rate_hz} Hz; "
-                    f"rounded to {timing.n_samples(exact, self.sample_rate_hz)} samples, {exact:.9g} s."
+                    f"rounded to {n_samples} samples, {n_samples / self.sample_rate_hz:.9g} s."
                 )
         self._require(self.n_window <= self.n_fft, "n_fft", f"at least the window, {self.n_window} samples")
         self._require(
@@ -158,26 +158,17 @@ _Units = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(_Section):
+class ModelConfig(_Section, section="model"):
     """The network: convolutional, recurrent and dense layers, `strong`, `weak`. Its classes are those of the data."""
-
-    name_in_file = "model"
 
     n_filters: int = chosen(64, "inferred from the reported 218,000 weights", ge=1, le=8192)
     kernel_size: int = authors_code(3, "3 x 3", ge=1, le=63)
     pools: tuple[_Pool, ...] = chosen(
-        (5, 4, 2),
-        "one number per convolutional block; three blocks are inferred from the reported 218,000 weights. Over "
-        "frequency only: all 500 frames are kept (known)",
-        min_length=1,
-        max_length=16,
+        (5, 4, 2), "one per block, over frequency only (known); inferred from the weights", min_length=1, max_length=16
     )
     dropout: float = chosen(0.2, "after each block; the rate is not known", ge=0, lt=1)
     gru_units: tuple[_Units, ...] = chosen(
-        (64, 64),
-        "one number per bidirectional GRU layer; at least two layers are known, their units are inferred",
-        min_length=1,
-        max_length=16,
+        (64, 64), "one per bidirectional layer; at least two are known, the units inferred", min_length=1, max_length=16
     )
     gru_merge: Literal["concat", "mul", "sum", "ave"] = chosen(
         "concat", "inferred from the reported weights; the authors' code has 'mul', which learned slower here"
@@ -191,14 +182,8 @@ class ModelConfig(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights(_Section):
-    """The weights of the two losses, which the paper varies.
-
-    Both losses are *means*: the strong one over frames and classes, the weak one over classes. 1 to 1 is therefore a
-    statement about means, not about sums.
-    """
-
-    name_in_file = "loss_weights"
+class LossWeights(_Section, section="loss_weights"):
+    """The weights of the two losses, which are means: the strong one over frames and classes, the weak over classes."""
 
     strong: float = known(1.0, "the best published setting: equal weights", ge=0, le=1e6)
     weak: float = known(1.0, "the best published setting: equal weights", ge=0, le=1e6)
@@ -213,24 +198,18 @@ class LossWeights(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetConfig(_Section):
+class TargetConfig(_Section, section="targets"):
     """The strong target of each frame."""
-
-    name_in_file = "targets"
 
     strong: Literal["repeat", "high_energy", "self_training", "none"] = known(
         "repeat", "the clip's tags in every frame; the slides name high energy as future work"
     )
     energy_db: float = chosen(6.0, "high_energy: a frame stands out this far above the clip's floor", gt=0, le=1000)
-    floor_percentile: float = chosen(
-        10.0, "high_energy: the clip's floor, a percentile of its frames' levels", ge=0, le=100
-    )
+    floor_percentile: float = chosen(10.0, "high_energy: percentile of frame levels that is the floor", ge=0, le=100)
     per_band: bool = chosen(False, "high_energy: a frame stands out if any mel band does, each above its own floor")
     quiet_is_inactive: bool = chosen(False, "high_energy: train quiet frames as inactive, not without a target")
     teacher: str = chosen("", "self_training: model file whose frame scores become the targets", max_length=4096)
-    teacher_low: float = chosen(
-        0.2, "self_training: inactive below this share of the class's highest score", ge=0, le=1
-    )
+    teacher_low: float = chosen(0.2, "self_training: inactive below this share of the highest score", ge=0, le=1)
     teacher_high: float = chosen(0.5, "self_training: active from this share on; no target in between", ge=0, le=1)
 
     def _check(self) -> None:
@@ -240,65 +219,45 @@ class TargetConfig(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationConfig(_Section):
+class AugmentationConfig(_Section, section="augmentation"):
     """Changes of the training clips, all off in the paper."""
 
-    name_in_file = "augmentation"
-
-    mixup: float = chosen(
-        0.0, "alpha of the Beta distribution that mixes pairs of clips and their targets; 0: off", ge=0, le=100
-    )
+    mixup: float = chosen(0.0, "alpha of the Beta distribution that mixes pairs of clips; 0: off", ge=0, le=100)
     time_shift: bool = chosen(False, "rotate each clip and its frame targets by a random number of frames")
     time_mask: float = chosen(0.0, "SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)
     band_mask: float = chosen(0.0, "SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)
-    band_gain_db: float = chosen(
-        0.0, "largest random gain of the mel bands, smooth over frequency, per clip; 0: off", ge=0, le=100
-    )
+    band_gain_db: float = chosen(0.0, "largest random gain of the mel bands of a clip, smooth; 0: off", ge=0, le=100)
     band_shift: int = chosen(0, "shift each clip along frequency by up to this many mel bands; 0: off", ge=0, le=4096)
     balanced: bool = chosen(False, "draw clips so that every class occurs about equally often")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig(_Section):
+class TrainingConfig(_Section, section="training"):
     """Training: epochs, batches, learning rate, early stopping, seed."""
-
-    name_in_file = "training"
 
     epochs: int = chosen(100, "an upper limit; early stopping ends it", ge=1, le=1_000_000)
     batch_size: int = authors_code(128, "clips", ge=1, le=65_536)
     learning_rate: float = authors_code(1e-3, "Adam at its default rate", gt=0, le=100)
-    schedule: Literal["constant", "cosine"] = chosen(
-        "constant", "learning rate: constant, or cosine decay to 0 over all epochs"
-    )
+    schedule: Literal["constant", "cosine"] = chosen("constant", "cosine: the rate decays to 0 over all epochs")
     loss_weighting: Literal["fixed", "linear", "learned"] = chosen(
         "fixed", "linear: the strong weight grows over the epochs; or learned"
     )
-    ema_momentum: float = chosen(
-        0.0, "exponential moving average of the weights: momentum per step; 0: off", ge=0, lt=1
-    )
+    ema_momentum: float = chosen(0.0, "moving average of the weights: momentum per step; 0: off", ge=0, lt=1)
     patience: int = chosen(10, "epochs without a better validation loss; 0 never stops early", ge=0, le=1_000_000)
-    validation_fraction: float = chosen(
-        0.1, "of the training clips, stratified and seeded; never of the test clips", gt=0, lt=1
-    )
+    validation_fraction: float = chosen(0.1, "of the training clips, stratified and seeded", gt=0, lt=1)
     seed: int = chosen(0, "weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)
     deterministic: bool = chosen(False, "one thread and deterministic operations: repeatable, slower")
     n_clips: int = chosen(0, "training and validation clips, drawn at random by the seed; 0: all", ge=0, le=10**9)
     freeze: tuple[str, ...] = chosen((), "fine-tuning: layers that keep their weights, e.g. conv_*", max_length=100)
-    layerwise_lr_decay: float = chosen(
-        1.0, "fine-tuning: learning rate of a block as a share of the next one's; 1: all equal", gt=0, le=1
-    )
+    layerwise_lr_decay: float = chosen(1.0, "fine-tuning: rate of a block as a share of the next one's", gt=0, le=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatingPointConfig(_Section):
+class OperatingPointConfig(_Section, section="operating_point"):
     """From scores to events and tags. The defaults are the paper's: one threshold, nothing smoothed."""
 
-    name_in_file = "operating_point"
-
     threshold: float = authors_code(0.5, "for frames and tags", gt=0, lt=1)
-    low_threshold: float = chosen(
-        0.0, "hysteresis: an event continues while its score exceeds this; 0: off", ge=0, lt=1
-    )
+    low_threshold: float = chosen(0.0, "an event continues while its score exceeds this; 0: off", ge=0, lt=1)
     median_seconds: float = chosen(0.0, "median filter over the active frames; 0: off", ge=0, le=3600)
     min_duration_seconds: float = chosen(0.0, "shorter events are dropped", ge=0, le=3600)
     min_gap_seconds: float = chosen(0.0, "shorter gaps are closed", ge=0, le=3600)
@@ -309,21 +268,15 @@ class OperatingPointConfig(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig(_Section):
+class EvaluationConfig(_Section, section="evaluation"):
     """Evaluation: segment length and collars."""
-
-    name_in_file = "evaluation"
 
     segment_seconds: float = known(1.0, "the task's segment-based metrics", gt=0, le=3600)
     collar_seconds: float = chosen(0.2, "event-based metrics: sed_eval's default", gt=0, le=3600)
-    offset_fraction: float = chosen(
-        0.5, "event-based metrics: the offset's collar is at least this share of the event", ge=0, le=1
-    )
+    offset_fraction: float = chosen(0.5, "the offset's collar is at least this share of the event", ge=0, le=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Data(_Section):
-    name_in_file = "data"
+class _Data(_Section, section="data"):
     source: ClassVar[str]
 
 
@@ -380,7 +333,7 @@ class FolderData(_Data):
 
 DataConfig = StreetData | ScenesData | Task4Data | FolderData
 
-#: name of a source -> its settings; the first one is the default, because it needs no download
+#: name of a source -> its settings
 DATA_SETTINGS: dict[str, type[DataConfig]] = {
     kind.source: kind for kind in (StreetData, ScenesData, Task4Data, FolderData)
 }
@@ -489,16 +442,17 @@ def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
     """Lay `values` over a section; another data source keeps the settings that it shares with the present one."""
     kind, changes = type(section), dict(values)
     if isinstance(section, DataConfig):
-        source = changes.pop("source", section.source)
-        if not isinstance(source, str) or source not in DATA_SETTINGS:
-            hint = nearest_names(str(source), DATA_SETTINGS)
-            raise ConfigError(f"data.source = {short_repr(source)} is not known. {hint}")
+        source = str(changes.pop("source", section.source))
+        if source not in DATA_SETTINGS:
+            raise ConfigError(
+                f"data.source = {short_repr(source)} is not known. {nearest_names(source, DATA_SETTINGS)}"
+            )
         kind = DATA_SETTINGS[source]
     names = [item.name for item in dataclasses.fields(kind)]
     for name in changes:
         if name not in names:
             having = [source for source, other in DATA_SETTINGS.items() if hasattr(other, name)]
-            where = f"{kind.name_in_file}.{name}"
+            where = f"{kind.section}.{name}"
             if isinstance(section, DataConfig) and having:
                 raise ConfigError(f"setting {where!r} is not one of source {source!r}, but of {', '.join(having)}.")
             raise ConfigError(f"setting {short_repr(where)} is not known. {nearest_names(name, names)}")

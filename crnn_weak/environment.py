@@ -26,23 +26,18 @@ _PACKAGES = (
 def installed_version(*packages: str) -> str | None:
     """Return the version of the first installed one of several distributions, or None."""
     for package in packages:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             return version(package)
-        except PackageNotFoundError:
-            continue
     return None
 
 
 def backend_name() -> str:
     """Return the backend that Keras will use: ``KERAS_BACKEND``, else ``keras.json``, else TensorFlow."""
-    named = os.environ.get("KERAS_BACKEND")
-    if named:
-        return named
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    try:
-        return str(json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "tensorflow"
+    configured = "tensorflow"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        configured = str(json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"])
+    return os.environ.get("KERAS_BACKEND") or configured
 
 
 def prepare_environment() -> None:
@@ -70,11 +65,7 @@ def held_back_stderr() -> Iterator[None]:
     They are written before its own log level is read, so no environment variable stops them.
     """
     sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # no standard error to keep clean
-        yield
-        return
+    saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
@@ -134,10 +125,8 @@ def environment() -> dict[str, Any]:
     description: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "machine": platform.machine(),
-        "processor": _processor(),
         "n_cpus": os.cpu_count(),
-        "packages": {name: found for name in _PACKAGES if (found := installed_version(name)) is not None},
+        "packages": {name: installed_version(name) for name in _PACKAGES if installed_version(name)},
     }
     if "keras" in sys.modules:
         import keras
@@ -147,11 +136,3 @@ def environment() -> dict[str, Any]:
         with contextlib.suppress(AttributeError):  # Keras cannot list the devices of every backend
             description["devices"] = [str(device) for device in keras.distribution.list_devices()]
     return description
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"

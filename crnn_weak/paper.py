@@ -42,14 +42,3 @@ RESULTS: tuple[PaperRow, ...] = (
 #: Best of the challenge on the evaluation set, by two different teams: tagging by a gated CRNN with attention (Surrey
 #: CVSSP), detection by an ensemble of CNNs.
 CHALLENGE_BEST = {"challenge_tagging_f": 55.6, "challenge_error_rate": 0.66}
-
-
-def paper_row(strong: float, weak: float) -> PaperRow | None:
-    """Return the published row of a setting, or None where the paper has none.
-
-    >>> paper_row(1, 0.02).segment_f
-    41.1
-    >>> paper_row(3, 1) is None
-    True
-    """
-    return next((row for row in RESULTS if (row.strong, row.weak) == (strong, weak)), None)

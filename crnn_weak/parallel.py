@@ -18,13 +18,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
+import crnn_weak
 from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunError
 
 log = logging.getLogger(__name__)
 
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
 #: How often in a row, with no task finished in between, lost workers are replaced before the task is blamed.
 _ROUNDS = 3
 #: Tasks submitted for each worker: one that runs and what keeps it from waiting for the next.
@@ -39,17 +43,12 @@ _LOST = (
 
 def default_jobs() -> int:
     """Return the number of CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_threads(n_threads: int) -> None:
     """Limit the numerical libraries of this process to `n_threads` threads; those already loaded keep theirs."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(n_threads)
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(n_threads)
-    os.environ["TF_NUM_INTEROP_THREADS"] = str(n_threads)
+    os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
 
 
 def run_tasks(
@@ -64,14 +63,13 @@ def run_tasks(
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends; a task that raises ends the others and raises here.
 
-    `jobs` local processes of `n_threads` threads each, or the Dask cluster at `scheduler` (``tcp://host:port``;
-    ``local`` for `jobs` Dask workers on this machine). The tasks of a worker that dies are run again. `on_poll` is
-    called about once a second. `share_last` is for long local tasks: if at most half of the workers would have
-    a task in the last round, those tasks begin with the round before, in workers of their own, and share its CPUs.
-    Seven equal tasks on two CPUs then take 3.5 times as long as one, not 4.
+    `jobs` local processes of `n_threads` threads each, or the Dask cluster at `scheduler` (``tcp://host:port``). The
+    tasks of a worker that dies are run again. `on_poll` is called about once a second. With `share_last`, for long
+    local tasks, a last round that needs at most half of the workers begins with the one before, in workers of its own:
+    seven equal tasks on two CPUs take 3.5 times as long as one, not 4.
     """
     if scheduler is not None and tasks:
-        yield from _run_on_dask(function, tasks, scheduler, jobs, n_threads, on_poll)
+        yield from _run_on_dask(function, tasks, scheduler, n_threads, on_poll)
         return
     waiting = dict(enumerate(tasks))
     n_lost = 0
@@ -152,31 +150,26 @@ def _end_with_parent() -> None:
 
 
 def _call_on_worker(function: Callable[[Any], Any], argument: Any, n_threads: int, folder: str) -> Any:
-    """Call `function` in the folder and with the threads of the process that asks.
-
-    A user's error is returned, not raised, since Dask would retry it.
-    """
+    """Call `function` in the folder of the process that asks; a user's error is returned: raised, Dask would retry."""
     limit_threads(n_threads)
-    host = socket.gethostname()
     try:
         os.chdir(folder)
     except OSError:
-        message = (
-            f"worker {host}: does not see the folder {folder}. Every worker needs all folders under the same paths"
+        return RunError(
+            f"worker {socket.gethostname()}: does not see the folder {folder}. Every worker needs all folders under "
+            "the same paths as the process that starts the tasks."
         )
-        return RunError(f"{message} as the process that starts the tasks.")
     try:
         return function(argument)
     except CrnnWeakError as error:
-        return type(error)(f"worker {host}: {error}")
+        return type(error)(f"worker {socket.gethostname()}: {error}")
 
 
 def _run_on_dask(
-    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, jobs: int, n_threads: int,
-    on_poll: Callable[[], None],
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, n_threads: int, on_poll: Callable[[], None]
+) -> Iterator[tuple[int, Any]]:
     folder = os.getcwd()
-    with _client(scheduler, min(jobs, len(tasks))) as client:
+    with _connect(scheduler) as client:
         waiting = iter(enumerate(tasks))
         submitted: dict[Any, int] = {}
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -218,8 +211,8 @@ def _result(future: Any) -> Any:
     return result
 
 
-@contextlib.contextmanager
-def _client(scheduler: str, n_workers: int) -> Iterator[Any]:
+def _connect(scheduler: str) -> Any:
+    """Return a Dask client whose workers have the versions of this process."""
     try:
         import distributed
     except ImportError:
@@ -227,46 +220,28 @@ def _client(scheduler: str, n_workers: int) -> Iterator[Any]:
             f"scheduler {scheduler!r}: Dask is not installed. pip install 'crnn-weak[dask]', or omit --scheduler to "
             "use the processes of this machine."
         ) from None
-    if scheduler != "local" and "://" not in scheduler:
-        raise ConfigError(f"scheduler = {scheduler!r}: expected tcp://host:port or 'local'.")
-    with contextlib.ExitStack() as stack:
-        address: Any = scheduler
-        if scheduler == "local":
-            # One thread each; no limit of memory, at which Dask would pause a worker in the middle of a fit.
-            address = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=None,
-                    dashboard_address=":0", silence_logs=logging.CRITICAL,
-                )
-            )  # fmt: skip
-        try:
-            client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RunError(
-                f"scheduler {scheduler!r}: no Dask scheduler answers ({reason}). Start one with `dask scheduler` and "
-                "workers with `dask worker ADDRESS --nthreads 1`."
-            ) from None
-        # `_result` reports a lost connection in one line; Dask would add a traceback.
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-        stack.enter_context(client)
-        expected = _versions()
-        for worker, found in client.run(_versions).items():
-            if found != expected:  # results could differ, and pickles do
-                raise RunError(
-                    f"worker {worker}: has {found}, expected {expected}. Install the same versions everywhere."
-                )
-        if not client.nthreads():
-            log.warning("%s: no workers yet; start some with `dask worker`", scheduler)
-        yield client
+    if "://" not in scheduler:
+        raise ConfigError(f"scheduler = {scheduler!r}: expected tcp://host:port.")
+    try:
+        client = distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"scheduler {scheduler!r}: no Dask scheduler answers ({str(error)[:200]}). Start one with `dask scheduler` "
+            "and workers with `dask worker ADDRESS --nthreads 1`."
+        ) from None
+    # `_result` reports a lost connection in one line; Dask would add a traceback.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    for worker, found in client.run(_versions).items():
+        if found != _versions():  # results could differ, and pickles do
+            client.close()
+            raise RunError(f"worker {worker}: has {found}, expected {_versions()}. Install the same everywhere.")
+    if not client.nthreads():
+        log.warning("%s: no workers yet; start some with `dask worker`", scheduler)
+    return client
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("crnn-weak", "keras", "numpy"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return {"crnn-weak": crnn_weak.__version__, "keras": version("keras"), "numpy": version("numpy")}
 
 
 def _n_worker_threads(client: Any) -> int:

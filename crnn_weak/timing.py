@@ -23,15 +23,6 @@ def n_samples(seconds: float, sample_rate_hz: int) -> int:
     return round(seconds * sample_rate_hz)
 
 
-def whole_samples(seconds: float, sample_rate_hz: int) -> float:
-    """Return the time nearest to `seconds` that is a whole number of samples.
-
-    >>> round(whole_samples(0.025, 22_050), 9)  # 551 samples
-    0.024988662
-    """
-    return n_samples(seconds, sample_rate_hz) / sample_rate_hz
-
-
 def n_frames(n_samples: int, n_hop: int) -> int:
     """Return the number of frames of audio.
 
@@ -62,8 +53,3 @@ def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndar
     import numpy as np  # not at import: settings and --help need this module
 
     return np.round(np.arange(first, first + n_frames + 1) * hop_seconds, 6)
-
-
-def frames_to_seconds(frame: float, hop_seconds: float) -> float:
-    """Return the time at which a frame begins, in seconds."""
-    return frame * hop_seconds

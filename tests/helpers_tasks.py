@@ -45,10 +45,6 @@ def square(number: int) -> tuple[int, str]:
     return number * number, os.environ["OMP_NUM_THREADS"]
 
 
-def leave_a_file(path: Path) -> None:
-    path.touch()
-
-
 def sleep(folder: str) -> None:
     (Path(folder) / f"pid-{os.getpid()}").touch()
     time.sleep(300)
@@ -78,31 +74,16 @@ def hold(folder: str, seconds: float) -> None:
         time.sleep(seconds)
 
 
-@dataclass(frozen=True)
-class MeetingTask:
-    """Waits until `n_tasks` tasks run at once."""
-
-    folder: str
-    number: int
-    n_tasks: int
-
-
-def meet(task: MeetingTask) -> bool:
-    """Return when all tasks run at once."""
-    folder = Path(task.folder)
-    (folder / f"here-{task.number}").touch()
-    wait_until(lambda: len(list(folder.glob("here-*"))) >= task.n_tasks)
+def meet(folder: str) -> bool:
+    """Return when three tasks run at once."""
+    (Path(folder) / f"here-{os.getpid()}").touch()
+    wait_until(lambda: len(list(Path(folder).glob("here-*"))) == 3)
     return True
 
 
-def wait_for(path: Path) -> None:
-    """Return when a file appears."""
-    wait_until(path.exists)
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Return when a condition holds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.02)

@@ -11,20 +11,18 @@ from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.data.base import Dataset
     from crnn_weak.data.check import CheckReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions and their cli."""
+    """Add the actions and their options."""
     parser.epilog = "example: crnn-weak data make street"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
         "check",
-        help="count the clips of a data set that are on disk, per split and class",
-        description="Count, per split and class, the clips that are listed, found, missing, short (padded) and "
-        "unreadable. Without --data: the organizers' files of DCASE 2017 task 4 when --metadata is a folder, own "
-        "recordings when it is a file.",
+        help="count the clips that are on disk, per split and class",
+        description="Count the clips that are listed, found, missing, short (padded) and unreadable. Without --data, "
+        "--metadata is the folder of the organizers' files of DCASE 2017 task 4, or a file of tags of own recordings.",
         epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out clips.tsv",
     )
     cli.add_config(check)
@@ -38,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     make = actions.add_parser(
         "make",
         help="synthesize the clips of a source: street or scenes",
-        description="Synthesize clips into the cache, where training finds them. If interrupted, rerun the same "
-        "command to resume.",
+        description="Synthesize clips into the cache, where training finds them; rerun it after an interruption.",
         epilog="example: crnn-weak data make scenes --audio ESC-50 --set data.n_train=2000",
     )
     make.add_argument("source", choices=("street", "scenes"))
@@ -53,32 +50,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    if args.metadata and not Path(args.metadata).exists():
-        raise DataError(f"{args.metadata}: no such folder of label files, and no such tag file.")
-    if args.data is None and not args.config:
-        if args.metadata and Path(args.metadata).is_dir():
-            args.data = "dcase2017_task4"
-        elif args.metadata or args.events:
-            args.data = "folder"
+    if args.data is None and not args.config and (args.metadata or args.events):
+        args.data = "dcase2017_task4" if args.metadata and Path(args.metadata).is_dir() else "folder"
     config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
     from crnn_weak.data.check import check_dataset
 
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise DataError(f"{args.out} exists; give --overwrite or another name.")
-    progress = cli.shows_progress(args)
-    dataset = open_dataset(config, cli.cache_folder(args), jobs=args.jobs, progress=progress)
+    work = {"jobs": args.jobs, "progress": cli.shows_progress(args)}
+    dataset = open_dataset(config, cli.cache_folder(args), **work)
+    hop = config.features.hop_seconds
     report = check_dataset(
-        dataset,
-        splits=args.split,
-        decode=args.decode,
-        checksums=args.sha256,
-        tolerance_seconds=config.features.hop_seconds,
-        jobs=args.jobs,
-        progress=progress,
+        dataset, splits=args.split, decode=args.decode, checksums=args.sha256, tolerance_seconds=hop, **work
     )
     _print_table(report)
-    _print_hints(report, dataset)
     if args.out:
         report.write(args.out)
         print(f"list of clips: {args.out}")
@@ -97,17 +83,12 @@ def _print_table(report: CheckReport) -> None:
             print(f"\n{row.split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
         print(f"{row.label:{width}}  " + "  ".join(f"{getattr(row, name):10d}" for name in names))
     print(f"\n{report.n_usable} of {len(report.clips)} listed clips can be used.")
-
-
-def _print_hints(report: CheckReport, dataset: Dataset) -> None:
-    unlisted: list[Path] = getattr(dataset, "unlisted_audio", list)()
+    unlisted: list[Path] = getattr(report.dataset, "unlisted_audio", list)()
     if unlisted:
         print(f"audio files that no split lists: {len(unlisted)}, e.g. {unlisted[0].name}")
     unreadable = [checked for checked in report.clips if checked.status == "unreadable"]
-    for checked in unreadable[:5]:
+    for checked in unreadable[:5]:  # --out lists all
         print(f"unreadable: {checked.reason}")
-    if len(unreadable) > 5:
-        print(f"unreadable: {len(unreadable) - 5} more (--out FILE.tsv lists them)")
 
 
 def _make(args: argparse.Namespace) -> int:

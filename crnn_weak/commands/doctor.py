@@ -11,6 +11,10 @@ from functools import partial
 from importlib import import_module, metadata, util
 from pathlib import Path
 
+from crnn_weak import cli
+from crnn_weak.environment import held_back_stderr, prepare_environment
+from crnn_weak.parallel import default_jobs
+
 _REQUIRED = (
     "keras", "numpy", "scipy", "librosa", "soundfile", "soxr", "h5py", "scikit-learn", "dcase_util", "sed_eval",
     "matplotlib", "joblib", "tqdm", "Jinja2", "msgspec", "filelock", "tomli-w",
@@ -51,15 +55,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _versions() -> str:
-    from crnn_weak.cli import version_line
-
-    return f"{version_line()}; Python {platform.python_version()}, {platform.platform()}"
+    return f"{cli.version_line()}; Python {platform.python_version()}, {platform.platform()}"
 
 
 def _devices() -> str:
-    from crnn_weak.environment import held_back_stderr, prepare_environment
-    from crnn_weak.parallel import default_jobs
-
     prepare_environment()
     with held_back_stderr():
         keras = import_module("keras")

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from crnn_weak.detection.detector import Detector
 
 _FORMATS = ("saved_model", "onnx", "tflite")
-_EPILOG = """examples:
-  crnn-weak export runs/train/street-quick-max_dense --format tflite
-  crnn-weak export --format saved_model --out starter
-
-OUT.json describes the model: classes, settings of the log mel energies, thresholds. docs/export.md shows its use."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=_FORMATS, default="saved_model", help="default: saved_model")
     parser.add_argument("--out", metavar="PATH", help="default: the model's name with the format's suffix")
     parser.add_argument("--overwrite", action="store_true", help="replace an exported model")
-    parser.epilog = _EPILOG
+    parser.epilog = "example: crnn-weak export runs/train/street-quick-max_dense --format tflite"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,17 +34,15 @@ def run(args: argparse.Namespace) -> int:
 
     source = model_file(args.model)
     suffix = FORMATS[args.format].suffix
-    # The file's name, or the run folder's for ``best.keras``.
-    name = source.resolve().parent.name if source.stem in ("best", "last") else source.stem
+    name = source.resolve().parent.name if source.stem in ("best", "last") else source.stem  # the run's, or its own
     out = Path(args.out or f"{name}{suffix or '_saved_model'}")
     if suffix and out.suffix != suffix:
         raise ConfigError(f"--out {out}: expected a name that ends with {suffix}.")
     description = out.absolute().with_name(f"{out.absolute().name}.json")
     if out.is_dir() and not (out / "saved_model.pb").is_file():
         raise DataError(f"{out}: exists, a folder without saved_model.pb. Choose another --out.")
-    existing = [path for path in (out, description) if path.exists() or path.is_symlink()]
-    if existing and not args.overwrite:
-        raise DataError(f"{existing[0]}: exists. Give --overwrite or another --out.")
+    if any(path.exists() or path.is_symlink() for path in (out, description)) and not args.overwrite:
+        raise DataError(f"{out}, or its .json, exists. Give --overwrite or another --out.")
     check_export(args.format)
     detector = load(args.model)
     export_model(detector.model, detector.scaler, out, args.format)

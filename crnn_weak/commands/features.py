@@ -18,10 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser(
         "build",
         help="compute the log mel energies of one split into an HDF5 file",
-        description="Compute the log mel energies of one split into an HDF5 file. Rerun an interrupted command to "
-        "resume. Clips that cannot be read are listed and skipped.",
-        epilog="example: crnn-weak features build --preset quick --data folder --audio clips --metadata tags.tsv "
-        "--out train.h5",
+        description="Compute the log mel energies of one split into an HDF5 file; rerun it after an interruption.",
+        epilog="example: crnn-weak features build --data folder --audio clips --metadata tags.tsv --out train.h5",
     )
     cli.add_config(build)
     cli.add_work(build)
@@ -30,16 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--overwrite", action="store_true", help="replace FILE")
     info = actions.add_parser("info", help="describe a store and list the clips that were skipped")
     info.add_argument("file", metavar="FILE")
-    info.add_argument("--skipped", type=int, default=20, metavar="N", help="list at most N skipped clips (default: 20)")
     parser.epilog = "example: crnn-weak features info cache/train.h5"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action."""
-    return _build(args) if args.action == "build" else _info(args)
-
-
-def _build(args: argparse.Namespace) -> int:
+    """Build a store, or describe one."""
+    if args.action == "info":
+        return _info(args)
     config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
     from crnn_weak.features.build import build_store
@@ -57,20 +52,16 @@ def _info(args: argparse.Namespace) -> int:
 
     with FeatureStore(args.file) as store:
         features = store.features
+        size = f"{features.n_frames} frames x {features.n_mels} bands"
         print(f"{store.path}: {_summary(store)}")
         print(f"data       {store.provenance}")
         print(f"split      {store.split}; events {'known' if store.has_events else 'not known for every clip'}")
-        print(
-            f"features   {features.n_frames} frames x {features.n_mels} bands, {features.clip_seconds:g} s at "
-            f"{features.sample_rate_hz} Hz"
-        )
+        print(f"features   {size}, {features.clip_seconds:g} s at {features.sample_rate_hz} Hz")
         print(f"classes    {len(store.classes)}, clips per class:")
         for label, count in zip(store.classes, store.tags.sum(axis=0).tolist(), strict=True):
             print(f"  {count:7d}  {label}")
-        for clip_id, status, reason in store.skipped[: args.skipped]:
+        for clip_id, status, reason in store.skipped:
             print(f"skipped    {clip_id}: {status} ({reason})")
-        if len(store.skipped) > args.skipped:
-            print(f"skipped    {len(store.skipped) - args.skipped} more (--skipped {len(store.skipped)})")
     return 0
 
 

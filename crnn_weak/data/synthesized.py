@@ -54,7 +54,7 @@ class SynthesizedSet:
         set_file = self.folder / f"{self.name}.json"
         if not set_file.is_file() or any(self._missing(split) for split in self.plans):
             with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
-                remove_temporary(self.folder)
+                remove_temporary(self.folder.rglob(".*.tmp*"))
                 for split in self.plans:
                     self._make_split(split, jobs, progress)
                 for name, rows in self.tables.items():

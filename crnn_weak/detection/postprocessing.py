@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
 from crnn_weak.detection.scores import Scores
@@ -169,8 +168,8 @@ def find_events(
     columns = (clip, label, spans.first, spans.last, spans.means(rows))
     events: list[list[Event]] = [[] for _ in range(len(strong))]
     for row, index, first, last, score in zip(*(column[order].tolist() for column in columns), strict=True):
-        onset = round(timing.frames_to_seconds(first, hop_seconds), 6)
-        offset = round(timing.frames_to_seconds(last, hop_seconds), 6)
+        onset = round(first * hop_seconds, 6)
+        offset = round(last * hop_seconds, 6)
         events[row].append(Event(onset, offset, point.classes[index], round(score, 6)))
     return events
 

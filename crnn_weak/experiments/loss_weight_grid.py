@@ -41,7 +41,7 @@ def run_grid(
     """Run what is missing of a grid; write the table, the figure and the record.
 
     `cache` holds synthetic clips and feature stores. `jobs` processes make clips and features and train (one run and
-    one thread each); `scheduler` is the address of a Dask scheduler (``tcp://...``), or ``local``. With `overwrite`,
+    one thread each); `scheduler` is the address of a Dask scheduler (``tcp://...``). With `overwrite`,
     the folder's grid is deleted first.
     """
     files = grid.files

@@ -164,9 +164,9 @@ def _check_sizes(path: Path, metadata: ModelMetadata) -> None:
             if sum(array.nbytes for array in arrays) > len(stored):
                 raise ModelFileError(f"{path}: its weights are cut off. {_ADVICE}")
             largest = max([largest, *(size for array in arrays for size in array.shape)])
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        asked = max(_described_sizes(description), default=0)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # and of too many levels
         raise ModelFileError(f"{path}: its weights are damaged ({error}). {_ADVICE}") from None
-    asked = max(_described_sizes(description), default=0)
     if asked > largest:
         raise ModelFileError(f"{path}: asks for a layer of size {asked}, its weights have at most {largest}. {_ADVICE}")
 

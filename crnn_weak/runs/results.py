@@ -62,7 +62,7 @@ class Column(NamedTuple):
 
     def published_value(self, setting: Setting) -> float | None:
         """Return the paper's value for a setting, in the unit shown; None if it has none."""
-        row = paper.paper_row(*setting)
+        row = next((row for row in paper.RESULTS if (row.strong, row.weak) == setting), None)
         return None if row is None or not self.metric.published else getattr(row, self._published)
 
     @property

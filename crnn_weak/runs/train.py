@@ -139,7 +139,7 @@ def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = Non
     """Train and score the runs that are not up to date.
 
     `jobs` processes take one run and one thread each, up to half as many more in the last round. `scheduler` is the
-    address of a Dask scheduler (``tcp://...``), or ``local``.
+    address of a Dask scheduler (``tcp://...``).
     """
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:

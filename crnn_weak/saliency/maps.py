@@ -71,7 +71,7 @@ class Target:
             return 0, n_frames
         first, last = timing.frame_edges(*self.span_seconds, hop_seconds)
         if first >= n_frames:
-            length = timing.frames_to_seconds(n_frames, hop_seconds)
+            length = n_frames * hop_seconds
             raise DataError(f"saliency span {self.span_seconds} s starts after the end of the clip at {length:g} s.")
         return first, min(last, n_frames)
 

@@ -62,7 +62,7 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("training.epochs=" + "9" * 400, "an integer of more than 30 digits"),
         ("data.root=folder", "not one of source 'street', but of scenes"),
         ("data.source=sreet", "'street'"),
-        ("data.source=[]", "data.source = [] is not known"),
+        ("data.source=[]", "data.source = '[]' is not known"),
         ("model.weak_head=maxdense", "'max_dense'"),
         ("loss_weights.strong=-1", ">= 0"),
         ("features.fmax_hz=30000", "half the sample rate"),

@@ -47,7 +47,7 @@ def test_check_of_own_recordings_and_of_nothing_usable(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["check", "--metadata", "nowhere"], "nowhere: no such folder of label files"),
+        (["check", "--metadata", "nowhere", "--audio", "audio"], "nowhere: "),
         (["check", "--metadata", "meta", "--split", "trian"], "no split 'trian'. Did you mean 'train'?"),
         (["check", "--metadata", "meta", "--audio", "nowhere"], "nowhere: no such folder of audio files"),
         (["make", "scenes", "--jobs", "1"], "data.root is not set"),

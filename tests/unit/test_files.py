@@ -14,8 +14,6 @@ import pytest
 
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.files import (
-    MAX_DEPTH,
-    MAX_DIGITS,
     convert_document,
     decode_json,
     decode_toml,
@@ -29,33 +27,17 @@ from crnn_weak.files import (
 
 
 class TestWriting:
-    def test_a_file_appears_whole(self, tmp_path):
-        with replace_file(tmp_path / "new" / "a.bin") as temporary:
+    def test_a_file_appears_whole_and_an_error_leaves_the_old_one(self, tmp_path):
+        path = tmp_path / "new" / "a.keras"
+        with replace_file(path, suffix=".keras") as temporary:
             temporary.write_bytes(b"123")
-            assert not (tmp_path / "new" / "a.bin").exists()
-        assert (tmp_path / "new" / "a.bin").read_bytes() == b"123"
-        assert os.listdir(tmp_path / "new") == ["a.bin"]
-
-    def test_an_error_leaves_the_old_file_and_nothing_else(self, tmp_path):
-        write_text(tmp_path / "a.txt", "old")
-
-        def fail():
-            with replace_file(tmp_path / "a.txt") as temporary:
-                temporary.write_text("new")
-                raise ZeroDivisionError
-
-        with pytest.raises(ZeroDivisionError):
-            fail()
-        assert (tmp_path / "a.txt").read_text() == "old"
-        assert os.listdir(tmp_path) == ["a.txt"]
-
-    def test_temporary_names_cannot_be_foreseen(self, tmp_path):
-        names = set()
-        for _ in range(3):
-            with replace_file(tmp_path / "a.keras", suffix=".keras") as temporary:
-                names.add(temporary.name)
-                assert temporary.suffix == ".keras"
-        assert len(names) == 3
+            assert temporary.suffix == ".keras"
+            assert not path.exists()
+        with pytest.raises(ZeroDivisionError), replace_file(path) as again:
+            again.write_text(f"new {1 / 0}")
+        assert path.read_bytes() == b"123"
+        assert os.listdir(path.parent) == ["a.keras"]
+        assert temporary.name.partition(".tmp")[0] != again.name.partition(".tmp")[0], "the name can be foreseen"
 
     def test_a_link_is_replaced_and_its_target_stays(self, tmp_path):
         (tmp_path / "precious").write_text("precious")
@@ -65,17 +47,24 @@ class TestWriting:
         assert (tmp_path / "report.html").read_text() == "page"
         assert not (tmp_path / "report.html").is_symlink()
 
-    def test_line_ends_and_letters_stay(self, tmp_path):
+    def test_line_ends_letters_and_the_usual_mode_stay(self, tmp_path):
         write_text(tmp_path / "a.txt", "å\r\nb\n")
         assert (tmp_path / "a.txt").read_bytes() == "å\r\nb\n".encode()
         write_json(tmp_path / "a.json", {"å": 1})
         assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n "å": 1\n}\n'
-
-    @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-    def test_the_mode_is_that_of_any_other_file(self, tmp_path):
         (tmp_path / "plain").write_text("")
-        write_text(tmp_path / "safe", "")
-        assert stat.S_IMODE((tmp_path / "safe").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+        assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path` for a second."""
+    process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 1.0))
+    process.start()
+    tasks.wait_until((tmp_path / "held").exists)
+    yield process
+    process.kill()
+    process.join()
 
 
 class TestLock:
@@ -89,39 +78,31 @@ class TestLock:
 
     def test_it_is_never_taken_through_a_link(self, tmp_path):
         (tmp_path / "precious").write_text("precious")
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
-        with pytest.raises(RunError, match="is a link"), lock(tmp_path / "run"):
+        (tmp_path / ".lock").symlink_to(tmp_path / "precious")
+        with pytest.raises(RunError, match="is a link"), lock(tmp_path):
             pass
         assert (tmp_path / "precious").read_text() == "precious"
 
-    def test_the_second_is_refused_and_told_by_whom(self, tmp_path):
-        refused = pytest.raises(RunError, match=rf"process {os.getpid()} on .*is writing here")
-        with lock(tmp_path), refused, lock(tmp_path, wait_seconds=0.2, poll_seconds=0.05):
-            pass
-        with pytest.raises(ZeroDivisionError), lock(tmp_path):  # free again
+    def test_it_is_free_after_an_error(self, tmp_path):
+        with pytest.raises(ZeroDivisionError), lock(tmp_path):
             1 / 0  # noqa: B018
         with lock(tmp_path):
             pass
 
-    def test_a_killed_holder_leaves_it_free(self, tmp_path):
-        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 60))
-        process.start()
-        tasks.wait_for(tmp_path / "held")
-        with pytest.raises(RunError, match=f"process {process.pid}"), lock(tmp_path):
-            pass
-        process.kill()
-        process.join()
+    def test_the_second_is_refused_until_the_holder_is_killed(self, tmp_path, holder):
+        for wait_seconds in (0.0, 0.1):
+            refused = pytest.raises(RunError, match=rf"process {holder.pid} on .*is writing here")
+            with refused, lock(tmp_path, wait_seconds=wait_seconds, poll_seconds=0.05):
+                pass
+        holder.kill()
+        holder.join()
         with lock(tmp_path):
             pass
 
-    def test_the_second_waits(self, tmp_path):
-        process = multiprocessing.get_context("spawn").Process(target=tasks.hold, args=(str(tmp_path), 0.5))
-        process.start()
-        tasks.wait_for(tmp_path / "held")
+    def test_the_second_waits(self, tmp_path, holder):
         with lock(tmp_path, wait_seconds=math.inf, poll_seconds=0.02):
-            process.join(timeout=5)
-            assert process.exitcode == 0
+            holder.join(timeout=5)
+            assert holder.exitcode == 0
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -143,35 +124,27 @@ class TestDocuments:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (b'{"name": 3}', r"a\.json: name: expected `str`, got `int`\. Train again\."),
+            (b'{"name": 3}', r"name: expected `str`, got `int`\. Train again\."),
             (b'{"name": "a", "inner": [{"rate": -1}]}', r"inner\[0\]\.rate: expected `float` > 0"),
             (b'{"name": "a", "inner": [{"speed": 1}]}', r"inner\[0\]: object contains unknown field `speed`"),
             (b"{}", "missing required field `name`"),
-            (b"", "not a JSON document"),
-            (b"{", "not a JSON document"),
-            (b'{"name": "\xff"}', "not a JSON document"),
-            (b'{"name": ' + b"9" * (MAX_DIGITS + 1) + b"}", "digits"),
-            (b'{"name": ' + b"9" * MAX_DIGITS + b"}", "name"),
-            (b'{"name": ' + b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1) + b"}", "nested"),
-            (b'{"name": ' + b"[" * 100_000, "nested"),
+            (b"", "truncated"),
+            (b"{,", "malformed"),
+            (b'{"name": "\xff"}', "utf-8"),
+            (b'{"name": ' + b"9" * 5000 + b"}", "out of range|got `int`"),
+            (b'{"name": ' + b"[" * 100_000, "recursion|got `array`"),
         ],
     )
     def test_a_fault_is_one_line_with_its_path(self, text, message):
-        with pytest.raises(RunError, match=message) as caught:
+        with pytest.raises(RunError, match=rf"(?i)^a\.json: .*({message})") as caught:
             decode_json(text, Outer, "a.json", advice="Train again.")
         assert "\n" not in str(caught.value)
-        assert "a.json" in str(caught.value)
+        assert str(caught.value).endswith("Train again.")
 
-    @pytest.mark.parametrize(
-        "text", [b"epochs: 3", b"a = " + b"9" * 5000, b"a = " + b"[" * 5000, b'a = "\xff"', b"a = 1\na = 2"]
-    )
+    @pytest.mark.parametrize("text", [b"a = " + b"9" * 5000, b"a = " + b"[" * 5000, b'a = "\xff"', b"a = 1\na = 2"])
     def test_a_damaged_toml_document_is_refused(self, text):
         with pytest.raises(ConfigError, match=r"^a\.toml: "):
             decode_toml(text, "a.toml", error=ConfigError)
-
-    def test_brackets_and_digits_inside_a_string_do_not_count(self):
-        text = '{"name": "' + "[" * 1000 + "9" * 1000 + '\\""}'
-        assert decode_json(text.encode(), Outer, "a.json").name == "[" * 1000 + "9" * 1000 + '"'
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
     def test_only_a_regular_file_is_opened(self, tmp_path):

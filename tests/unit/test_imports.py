@@ -1,12 +1,14 @@
 """Imports go one way, and nothing imports TensorFlow before it is needed."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import crnn_weak
 from crnn_weak.cli import COMMANDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
@@ -32,53 +34,37 @@ RUNGS = (
 RUNG = {name: number for number, names in enumerate(RUNGS) for name in names}
 
 
-def imported_modules(path):
-    """Return the modules of the package that a file imports, inside function bodies too."""
-    known = {module_name(other) for other in PACKAGE.rglob("*.py")}
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {name if (name := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "crnn_weak"} - {module_name(path)}
-
-
 def module_name(path):
     parts = ("crnn_weak", *path.relative_to(PACKAGE).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def rung(name):
-    """Return the number of a module's rung: its own, or that of its room."""
-    place = name.removeprefix("crnn_weak.")
-    room = place.split(".")[0]
-    assert room in RUNG, f"{name}: give the room {room} a place in RUNGS"
-    return RUNG.get(place, RUNG[room])
+#: module -> its file
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way(path):
-    if path == PACKAGE / "__init__.py":
-        return
-    own = rung(module_name(path))
-    for name in imported_modules(path) - {"crnn_weak"}:
-        assert rung(name) <= own, f"{path.name} imports {name}, which stands above it"
+def imported_modules(name):
+    """Return the modules of the package that a module imports, inside function bodies too."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in MODULES else node.module for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(MODULES) - {name, "crnn_weak"}
 
 
-def test_no_circle_between_files():
-    graph = {module_name(path): imported_modules(path) for path in PACKAGE.rglob("*.py")}
-    done = set()
-
-    def visit(name, trail):
-        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
-        if name not in done:
-            for other in graph.get(name, ()):
-                visit(other, [*trail, name])
-            done.add(name)
-
-    for name in graph:
-        visit(name, [])
+def test_imports_go_one_way_and_in_no_circle():
+    graph = {name: imported_modules(name) for name in sorted(set(MODULES) - {"crnn_weak"})}
+    wrong = [
+        f"{name} imports {other}, which stands above it"
+        for name, others in graph.items()
+        for other in sorted(others)
+        if RUNG[other.split(".")[1]] > RUNG[name.split(".")[1]]
+    ]
+    assert wrong == []
+    graphlib.TopologicalSorter(graph).prepare()  # raises where modules form a circle
 
 
 def run_fresh(code):
@@ -102,7 +88,5 @@ def test_every_command_has_help_with_an_example_and_without_tensorflow(command):
 
 
 def test_the_public_names_are_there():
-    import crnn_weak
-
     for name in crnn_weak.__all__:
         assert getattr(crnn_weak, name) is not None
