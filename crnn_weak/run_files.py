@@ -36,7 +36,6 @@ class _Files:
     data = _named("data.json", "provenance, classes, coverage, stores and recordings: `RunData`")
     environment = _named("environment.json", "versions, machine, devices: `RunEnvironment`")
     report = _named("report.html", "the page of `crnn-weak report`")
-    model_card = _named("model-card.md", "the model card of `crnn-weak report --model-card`")
     saliency = _named("saliency", "folder of saliency maps")
 
     def saliency_files(self) -> list[Path]:
@@ -78,7 +77,7 @@ class RunFiles(_Files):
     def of_best_model(self) -> list[Path]:
         """Return the files that follow from the trained model, in an order in which they may be deleted."""
         return [
-            self.report, self.model_card, *self.saliency_files(), self.comparison, self.metrics, self.operating_point,
+            self.report, *self.saliency_files(), self.comparison, self.metrics, self.operating_point,
             self.scores, self.validation_scores, self.evaluation_scores, self.events, self.tags,
         ]  # fmt: skip
 

@@ -49,8 +49,9 @@ def street_figure(*, seed: int = 0) -> Figure:
         for place, (label, ax) in enumerate(zip(DCASE2017_TASK4, axes, strict=False)):
             scene = class_scene(label, seed=seed)
             values = log_mel(render(scene, features.sample_rate_hz), features)
+            figures.plot_log_mel(values, features=features, ax=ax)
             lowest = place + 3 >= len(DCASE2017_TASK4)
-            figures.plot_log_mel(values, features=features, ax=ax, time_label=lowest)
+            ax.set_xlabel("time / s" if lowest else "")
             for event in scene.events:
                 ax.plot(
                     [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=figures.COLORS["estimated"],

@@ -36,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
     from crnn_weak.features.log_mel import log_mel
-    from crnn_weak.report.recordings import write_demo_page
+    from crnn_weak.figures.style import span
+    from crnn_weak.report.media import Picture
+    from crnn_weak.report.recordings import RecordingView, write_recordings_page
     from crnn_weak.synthesis.scene import draw_scene, render
 
     detector = load()
@@ -51,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
             score = "" if event.score is None else f" ({event.score:.2f})"
             print(f"  {event.onset:5.2f} - {event.offset:5.2f} s  {event.label}{score}")
     write_audio(sound, *recording)
+    scores = detector.scores(recording)
     figure = figures.clip_figure(
         log_mel(audio, features),
-        detector.scores(recording).strong[0],
+        scores.strong[0],
+        scores.weak[0],
         features=features,
         classes=detector.classes,
         thresholds=dict(zip(point.classes, point.thresholds, strict=True)),
@@ -61,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         estimated=events,
     )
     figures.save_figure(figure, picture, formats=("png",), dpi=110)
-    write_demo_page(page, figure, picture=picture, sound=sound, seconds=features.clip_seconds, events=events)
+    drawn = Picture(picture.name, *span(figure.axes[0]))
+    view = RecordingView("One street scene, detected", features.clip_seconds, events, drawn, sound.name)
+    write_recordings_page(page, [view], title="crnn-weak demo")
     print(f"\n{sound}, {picture}\n{page}: open it in a browser")
     print(_NEXT)
     return 0

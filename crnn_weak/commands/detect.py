@@ -243,17 +243,11 @@ class _Output:
         return "  ".join([*fields[:-1], last])
 
     def _draw(self, detection: Detection) -> None:
-        from crnn_weak.report.recordings import recording_view, save_recording_picture
+        from crnn_weak.report.recordings import recording_view
 
         assert self._writer is not None
-        picture = None
-        if detection.error is None:
-            path = self._writer.path(detection.recording.name, "figures")
-            try:
-                picture = save_recording_picture(detection, self._detector, path, self._page)
-            except DataError as error:  # standard input cannot be read twice
-                print(f"warning: no figure: {error}", file=sys.stderr)
-        self._views.append(recording_view(detection, self._page, picture))
+        path = self._writer.path(detection.recording.name, "figures")
+        self._views.append(recording_view(detection, self._detector, path, self._page))
 
     def finish(self) -> int:
         """Print the summary and the failures; return the exit code."""

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, or the model card, and print where it is."""
-    from crnn_weak.report.model_card import write_model_card
+    from crnn_weak.files import write_text
+    from crnn_weak.report.model_card import model_card
     from crnn_weak.report.page import write_report
     from crnn_weak.runs.grid import Grid, open_any
 
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
             if args.setting is None:
                 raise RunError(f"{args.path}: is a grid, and a model card is of one run. Add --setting STRONG:WEAK.")
             opened = opened.run(args.setting)
-        print(write_model_card(opened, Path(args.model_card)))
+        write_text(Path(args.model_card), model_card(opened))
+        print(args.model_card)
         return 0
     target = write_report(
         args.path,

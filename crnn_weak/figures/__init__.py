@@ -10,22 +10,8 @@ No function opens a window, and importing this module imports no matplotlib.
 >>> figure.savefig(io.BytesIO())        # or figures.save_figure(figure, "clip"), which writes PNG and PDF
 """
 
-from crnn_weak.figures.clip import (
-    clip_figure,
-    plot_event_roll,
-    plot_log_mel,
-    plot_saliency,
-    plot_scores,
-    recording_figure,
-)
-from crnn_weak.figures.results import (
-    loss_weight_figure,
-    plot_class_wise,
-    plot_loss_weights,
-    plot_setting_curves,
-    plot_training_curves,
-    tradeoff_figure,
-)
+from crnn_weak.figures.clip import clip_figure, plot_event_roll, plot_log_mel, plot_saliency, plot_scores
+from crnn_weak.figures.results import loss_weight_figure, tradeoff_figure
 from crnn_weak.figures.style import COLORS, new_figure, save_figure, style
 
 __all__ = [
@@ -33,15 +19,10 @@ __all__ = [
     "clip_figure",
     "loss_weight_figure",
     "new_figure",
-    "plot_class_wise",
     "plot_event_roll",
     "plot_log_mel",
-    "plot_loss_weights",
     "plot_saliency",
     "plot_scores",
-    "plot_setting_curves",
-    "plot_training_curves",
-    "recording_figure",
     "save_figure",
     "style",
     "tradeoff_figure",

@@ -22,21 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Round frequencies, the most useful first: one that would crowd an earlier one is omitted.
-_HERTZ = (1000, 200, 5000, 500, 2000, 10_000, 100, 20_000, 40_000, 50)
+_HERTZ = (200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000)
 _PAPER_THRESHOLD = OperatingPointConfig().threshold
 
 
-# --- axes --------------------------------------------------------------------------------------------------------
-
-
-def time_axis(ax: Axes, seconds: float, *, label: bool = True) -> None:
-    """Let x run over `seconds`; a lower panel may carry the label."""
+def _time_axis(ax: Axes, seconds: float) -> None:
+    """Let x run over `seconds`; the lowest panel of a figure carries the label."""
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlim(0.0, seconds)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
-    if label:
+    place = ax.get_subplotspec()
+    if place is None or place.is_last_row():
         ax.set_xlabel("time / s")
 
 
@@ -45,32 +42,24 @@ def hertz_ticks(features: FeatureConfig) -> tuple[list[float], list[str]]:
 
     The bands are equally spaced on Slaney's mel scale, the scale of the log mel itself.
 
-    Examples
-    --------
     >>> hertz_ticks(FeatureConfig())[1]
     ['200', '500', '1k', '2k', '5k', '10k']
     """
     from librosa import hz_to_mel
 
-    low, high = float(hz_to_mel(features.fmin_hz)), float(hz_to_mel(features.fmax_hz))
-    step = (high - low) / (features.n_mels + 1)
-    places: dict[int, float] = {}
-    for hertz in _HERTZ:
-        band = (float(hz_to_mel(hertz)) - low) / step - 1
-        crowded = any(abs(band - other) < features.n_mels / 14 for other in places.values())
-        if 0 <= band <= features.n_mels - 1 and not crowded:
-            places[hertz] = band
-    labels = [f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz) for hertz in sorted(places)]
-    return [places[hertz] for hertz in sorted(places)], labels
+    low, high = hz_to_mel([features.fmin_hz, features.fmax_hz])
+    bands = (hz_to_mel(_HERTZ) - low) / (high - low) * (features.n_mels + 1) - 1
+    places, labels = [], []
+    for hertz, band in zip(_HERTZ, bands.tolist(), strict=True):
+        if 0 <= band <= features.n_mels - 1:
+            places.append(band)
+            labels.append(f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz))
+    return places, labels
 
 
-def _check_shape(name: str, array: np.ndarray, shape: tuple[int | None, int]) -> np.ndarray:
-    """Return the array if it has the shape (None is any length); otherwise raise DataError."""
-    array = np.asarray(array)
-    if array.ndim != 2 or array.shape[1] != shape[1] or shape[0] not in (None, array.shape[0]):
-        wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise DataError(f"{name}: expected an array of shape ({wanted}), received {array.shape}.")
-    return array
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
+    if np.shape(array) != shape:
+        raise DataError(f"{name}: expected an array of shape {shape}, received {np.shape(array)}.")
 
 
 def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
@@ -95,9 +84,6 @@ def _lanes(classes: Sequence[str], ax: Axes) -> None:
     ax.grid(axis="x", zorder=1)
 
 
-# --- panels ------------------------------------------------------------------------------------------------------
-
-
 def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
     """Return a log mel in decibels below its maximum, and the level in [-80, -1] at which a picture should begin.
 
@@ -109,13 +95,13 @@ def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
     return decibels, float(np.clip(np.quantile(audible, 0.02), -80.0, -1.0))
 
 
-def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes, time_label: bool = True) -> Any:
+def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> Any:
     """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized; return the image."""
-    log_mel = _check_shape("log_mel", log_mel, (None, features.n_mels))
+    _check_shape("log_mel", log_mel, (len(log_mel), features.n_mels))
     with style():
         values, floor = relative_decibels(log_mel)
         image = _draw_bands(values, features, ax, cmap="magma", vmin=floor, vmax=0.0)
-        time_axis(ax, log_mel.shape[0] * features.hop_seconds, label=time_label)
+        _time_axis(ax, len(log_mel) * features.hop_seconds)
     return image
 
 
@@ -148,7 +134,7 @@ def plot_event_roll(
                 width = max(event.duration, clip_seconds / 400)
                 bar = ax.add_patch(Rectangle((event.onset, row + top), width, 0.36, zorder=2, **look))
                 drawn[role].append(bar)
-        time_axis(ax, clip_seconds)
+        _time_axis(ax, clip_seconds)
         if legend:
             ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     return drawn
@@ -160,25 +146,25 @@ def plot_scores(
     classes: Sequence[str],
     hop_seconds: float,
     ax: Axes,
-    thresholds: float | Mapping[str, float] = _PAPER_THRESHOLD,
-    weak: Sequence[float] | None = None,
-    time_label: bool = True,
+    thresholds: Mapping[str, float] | None = None,
+    weak: Sequence[float] | np.ndarray | None = None,
 ) -> list[Any]:
     """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed.
 
-    Scores of the clip, `weak`, are written at the right edge. Returns one line for each class.
+    A class without one has the paper's, 0.5. Scores of the clip, `weak`, are written at the right edge. Returns one
+    line for each class.
     """
-    strong = _check_shape("strong", strong, (None, len(classes)))
+    _check_shape("strong", strong, (len(strong), len(classes)))
     edges = timing.frame_times(strong.shape[0], hop_seconds)
     lines = []
     with style():
         _lanes(classes, ax)
         for row, name in enumerate(classes):
-            threshold = thresholds.get(name, _PAPER_THRESHOLD) if isinstance(thresholds, Mapping) else thresholds
+            threshold = (thresholds or {}).get(name, _PAPER_THRESHOLD)
             lines.append(_draw_scores(edges, strong[:, row], threshold, row, ax))
             if weak is not None:
                 ax.text(1.005, row, f"{weak[row]:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
-        time_axis(ax, float(edges[-1]), label=time_label)
+        _time_axis(ax, float(edges[-1]))
     return lines
 
 
@@ -192,9 +178,6 @@ def _draw_scores(edges: np.ndarray, scores: np.ndarray, threshold: float, row: i
     ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
     ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
     return ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)[0]
-
-
-# --- saliency ----------------------------------------------------------------------------------------------------
 
 
 def plot_saliency(
@@ -214,17 +197,17 @@ def plot_saliency(
     with negative values are drawn on a diverging scale centered on zero. Events, with a `label` only those of that
     class, are marked above each panel: the truth (with dashed lines through the picture) above the detections.
     """
-    if len(axes) != 3:
-        raise DataError(f"plot_saliency: expected three axes, received {len(axes)}.")
     from matplotlib.lines import Line2D
 
-    events = {"reference": reference, "estimated": estimated}
-    marked = {role: [event for event in listed if not label or event.label == label] for role, listed in events.items()}
+    marked = {"reference": list(reference), "estimated": list(estimated)}
+    if label:
+        marked = {role: [event for event in events if event.label == label] for role, events in marked.items()}
     images = []
     suffix = f": {short_name(label)}" if label else ""
     with style():
-        for ax, values, output in zip(axes, (strong, weak), ("strong", "weak"), strict=False):
-            images.append(_draw_map(_check_shape(output, values, (len(log_mel), features.n_mels)), features, ax))
+        for ax, values, output in zip(axes[:2], (strong, weak), ("strong", "weak"), strict=True):
+            _check_shape(output, values, (len(log_mel), features.n_mels))
+            images.append(_draw_map(values, features, ax))
             ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
         images.append(plot_log_mel(log_mel, features=features, ax=axes[2]))
         axes[2].set_title("Log mel-band energies", pad=13)
@@ -246,8 +229,7 @@ def _draw_map(values: np.ndarray, features: FeatureConfig, ax: Axes) -> Any:
     if float(values.min()) < 0:
         scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
     image = _draw_bands(values, features, ax, **scale)
-    time_axis(ax, len(values) * features.hop_seconds, label=False)
-    ax.tick_params(axis="x", labelbottom=False)
+    _time_axis(ax, len(values) * features.hop_seconds)
     return image
 
 
@@ -265,52 +247,46 @@ def _mark_events(ax: Axes, events: Mapping[str, Sequence[Event]]) -> None:
             ax.axvline(moment, color="white", linewidth=0.8, dashes=(4, 3), alpha=0.9)
 
 
-# --- whole figures -----------------------------------------------------------------------------------------------
-
-
 def clip_figure(
     log_mel: np.ndarray,
     strong: np.ndarray,
+    weak: np.ndarray,
     *,
     features: FeatureConfig,
     classes: Sequence[str],
     thresholds: Mapping[str, float],
-    weak: np.ndarray | None = None,
-    reference: Sequence[Event] | None = None,
+    reference: Sequence[Event] = (),
     estimated: Sequence[Event] = (),
 ) -> Figure:
-    """Draw one clip: log mel (n_frames, n_mels), frame scores (n_frames, n_classes), and events; all share x.
+    """Draw one clip: log mel (n_frames, n_mels), strong (n_frames, n_classes) and weak (n_classes) scores, and events.
 
     Two to eight classes are shown: the true ones first, then the detected ones, then those with the highest scores.
     """
-    true, detected = {event.label for event in reference or ()}, {event.label for event in estimated}
+    true, detected = {event.label for event in reference}, {event.label for event in estimated}
     ranked = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]
     ranked.sort(key=lambda name: (name not in true, name not in detected))
     wanted = ranked[: min(max(len(true | detected), 2), 8)]
     shown = [name for name in classes if name in wanted]
-    if reference is not None:
-        reference = [event for event in reference if event.label in shown]
+    reference = [event for event in reference if event.label in shown]
     estimated = [event for event in estimated if event.label in shown]
-    columns = [list(classes).index(name) for name in shown]
+    columns = class_indices(shown, classes)
     with style():
         ratios = (2.0, 0.6 * len(shown), 0.6 * len(shown))
         figure, axes = new_figure(8.0, 2.6 + 0.9 * len(shown), n_rows=3, share_x=True, height_ratios=ratios)
         bands, lanes, roll = axes
-        plot_log_mel(log_mel, features=features, ax=bands, time_label=False)
-        clip_scores = None if weak is None else [float(weak[column]) for column in columns]
+        plot_log_mel(log_mel, features=features, ax=bands)
         plot_scores(
             strong[:, columns],
             classes=shown,
             hop_seconds=features.hop_seconds,
             thresholds=thresholds,
-            weak=clip_scores,
+            weak=weak[columns],
             ax=lanes,
-            time_label=False,
         )
         clip_seconds = len(log_mel) * features.hop_seconds
         plot_event_roll(reference, estimated, classes=shown, clip_seconds=clip_seconds, ax=roll)
         bands.set_title("log mel energies")
-        lanes.set_title("frame scores, thresholds dashed" + ("" if weak is None else "; right: score of the clip"))
+        lanes.set_title("frame scores, thresholds dashed; right: score of the clip")
         roll.set_title("events")
     return figure
 
@@ -326,7 +302,7 @@ def recording_figure(
     with style():
         ratios = (2.4, 0.35 * len(labels) + 0.4)
         figure, (bands, roll) = new_figure(10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios)
-        plot_log_mel(log_mel, features=features, ax=bands, time_label=False)
+        plot_log_mel(log_mel, features=features, ax=bands)
         plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
         bands.set_title(short_name(title, 100))
     return figure

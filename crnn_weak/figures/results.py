@@ -9,8 +9,8 @@ import numpy as np
 
 from crnn_weak import paper
 from crnn_weak.errors import DataError
-from crnn_weak.figures.style import COLORS, integer_axis, new_figure, short_name, style
-from crnn_weak.metrics.summary import METRICS
+from crnn_weak.figures.style import COLORS, new_figure, short_name, style
+from crnn_weak.metrics.summary import find_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,76 +22,63 @@ if TYPE_CHECKING:
 Setting = tuple[float, float]
 History = Mapping[str, Sequence[float]]
 
-# --- loss weights ------------------------------------------------------------------------------------------------
-
-_SERIES = {  # attribute of `paper.PaperRow` -> axes, color, marker
-    "segment_f": (0, "strong", "o"),
-    "tagging_f": (0, "weak", "s"),
-    "error_rate": (1, "strong", "D"),
+_SERIES = {  # output and metric -> axes, color, marker
+    ("segment", "f_score"): (0, "strong", "o"),
+    ("tagging", "f_score"): (0, "weak", "s"),
+    ("segment", "error_rate"): (1, "strong", "D"),
 }
 
 
 def loss_weight_figure(table: ResultsTable) -> Figure:
-    """Draw a table's F-scores and error rates over the ratio of the loss weights, with the published values."""
-    figure, axes = new_figure(8.4, 3.7, n_columns=2)
-    plot_loss_weights(table, axes=axes)
-    return figure
-
-
-def plot_loss_weights(table: ResultsTable, *, axes: Sequence[Axes]) -> dict[str, Any]:
-    """Draw F-scores on the first axes and error rates on the second; return the means with their error bars.
+    """Draw a table's F-scores and error rates over the ratio of the loss weights, with the published values.
 
     Filled: the mean over seeds, with the standard deviation where there are two or more. Hollow and dashed: the
     paper. The ratio is on a logarithmic axis; a setting with a weight of zero stands one decade beyond the others.
     """
+    figure, axes = new_figure(8.4, 3.7, n_columns=2)
+    f_scores, error_rates = axes
     place = _places({*table.settings, *((row.strong, row.weak) for row in paper.RESULTS)})
-    drawn: dict[str, Any] = {}
     with style():
-        for name, (panel, color, marker) in _SERIES.items():
-            ax, metric = axes[panel], next(metric for metric in METRICS if metric.published == name)
+        for (output, name), (panel, color, marker) in _SERIES.items():
+            ax, metric = axes[panel], find_metric(output, name)
             look: dict[str, Any] = {"color": COLORS[color], "marker": marker}
-            published = [getattr(row, name) for row in paper.RESULTS]
+            published = [getattr(row, metric.published) for row in paper.RESULTS]
             ax.plot(
                 [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{metric.heading}, paper",
                 markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
             )  # fmt: skip
-            values = {place[setting]: table.values(setting, metric.output, metric.name) for setting in table.settings}
-            points = [(x, float(np.mean(seeds)), _deviation(seeds)) for x, seeds in values.items() if seeds]
+            points = []
+            for setting in table.settings:
+                seeds = metric.scale * np.array(table.values(setting, output, name))
+                if len(seeds):
+                    points.append((place[setting], seeds.mean(), seeds.std(ddof=1) if len(seeds) > 1 else 0.0))
             if points:
-                x, mean, spread = np.array(points).T * [[1], [metric.scale], [metric.scale]]
-                drawn[name] = ax.errorbar(
+                x, mean, spread = np.transpose(points)
+                ax.errorbar(
                     x, mean, yerr=spread if spread.any() else None, label=f"{metric.heading}, here",
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
                 )  # fmt: skip
         for ax in axes:
             _weight_axis(ax, place)
-        axes[0].set(ylim=(0, 100), ylabel="F-score / %")
-        axes[1].set_ylim(bottom=0)
-        axes[1].set_ylabel("error rate (lower is better)")
-        axes[1].axhline(1.0, color=COLORS["muted"], linewidth=0.8, zorder=0)
-        axes[1].text(
-            0.99, 1.02, "nothing detected", transform=axes[1].get_yaxis_transform(), ha="right", fontsize=7.5,
+        f_scores.set(ylim=(0, 100), ylabel="F-score / %")
+        error_rates.set_ylim(bottom=0)
+        error_rates.set_ylabel("error rate (lower is better)")
+        error_rates.axhline(1.0, color=COLORS["muted"], linewidth=0.8, zorder=0)
+        error_rates.text(
+            0.99, 1.02, "nothing detected", transform=error_rates.get_yaxis_transform(), ha="right", fontsize=7.5,
             color=COLORS["muted"],
         )  # fmt: skip
-    return drawn
-
-
-def _deviation(seeds: Sequence[float]) -> float:
-    return float(np.std(seeds, ddof=1)) if len(seeds) > 1 else 0.0
+    return figure
 
 
 def _places(settings: Iterable[Setting]) -> dict[Setting, float]:
     """Return the place of each setting on the axis, in ascending order."""
-    ordered = sorted(settings)
-    ratios = [strong / weak for strong, weak in ordered if strong > 0 and weak > 0] or [1.0]
-
-    def place(setting: Setting) -> float:
-        strong, weak = setting
-        if weak == 0:
-            return max(ratios) * 10
-        return min(ratios) / 10 if strong == 0 else strong / weak
-
-    return {setting: place(setting) for setting in sorted(ordered, key=place)}
+    place = {(strong, weak): strong / weak for strong, weak in settings if strong > 0 and weak > 0}
+    lowest, highest = min(place.values()) / 10, max(place.values()) * 10
+    for strong, weak in settings:
+        if not (strong > 0 and weak > 0):
+            place[strong, weak] = highest if weak == 0 else lowest
+    return dict(sorted(place.items(), key=lambda item: (item[1], item[0])))
 
 
 def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
@@ -107,9 +94,6 @@ def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
 
 
-# --- curves ------------------------------------------------------------------------------------------------------
-
-
 def _column(history: History, name: str) -> np.ndarray:
     """Return a column of ``history.csv``; raise DataError where it is missing."""
     if name not in history:
@@ -117,105 +101,99 @@ def _column(history: History, name: str) -> np.ndarray:
     return np.asarray(history[name], dtype=float)
 
 
-def _loss_axes(axes: Sequence[Axes]) -> None:
+def _finish_curves(axes: Sequence[Axes]) -> None:
     """Write titles and labels of a strong and a weak loss over the epochs."""
+    from matplotlib.ticker import MaxNLocator
+
     for ax, output in zip(axes, ("Strong", "Weak"), strict=True):
         ax.set_title(f"{output} loss")
         ax.set_xlabel("epoch")
         ax.set_ylim(bottom=0)
         ax.grid(axis="y")
-        integer_axis(ax)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("mean binary cross-entropy")
 
 
-def plot_training_curves(history: History, *, axes: Sequence[Axes], best_epoch: int | None = None) -> list[Any]:
-    """Draw the unweighted strong and weak losses of a ``history.csv``; return the lines.
+def training_figure(history: History, best_epoch: int | None = None) -> Figure:
+    """Draw the unweighted strong and weak losses of a ``history.csv``, in training and validation.
 
-    On each axes training, then validation; `best_epoch`, as counted in column ``epoch``, is marked.
+    `best_epoch`, as counted in column ``epoch``, is marked.
     """
+    figure, axes = new_figure(9.8, 3.2, n_columns=2)
     epochs = _column(history, "epoch")
-    lines = []
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
             look: dict[str, Any] = {"color": COLORS[output], "marker": "o" if len(epochs) == 1 else None}
-            lines += ax.plot(epochs, _column(history, f"{output}_loss"), "--", label="training", **look)
             validation = _column(history, f"val_{output}_loss")
-            lines += ax.plot(epochs, validation, label="validation", **look)
+            ax.plot(epochs, _column(history, f"{output}_loss"), "--", label="training", **look)
+            ax.plot(epochs, validation, label="validation", **look)
             if best_epoch is not None and best_epoch in epochs:
                 best = validation[epochs == best_epoch]
                 ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
                 ax.plot([best_epoch], best[:1], "o", color=COLORS[output], markeredgecolor="white")
             ax.legend()
-        _loss_axes(axes)
-    return lines
+        _finish_curves(axes)
+    return figure
 
 
-def plot_setting_curves(histories: Mapping[Setting, History], *, axes: Sequence[Axes]) -> list[Any]:
-    """Draw the unweighted validation losses of several settings, one line each; return the lines.
+def setting_figure(histories: Mapping[Setting, History]) -> Figure:
+    """Draw the unweighted validation losses of several settings, one line each.
 
     Settings are ordered by the ratio of their weights, from the weak output's color to the strong one's.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
+    figure, axes = new_figure(9.8, 3.3, n_columns=2)
     ordered = sorted(histories, key=lambda setting: setting[0] / setting[1] if setting[1] else np.inf)
     shades = LinearSegmentedColormap.from_list("ratio", [COLORS["weak"], "#8A919E", COLORS["strong"]])
     colors = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
     dashes = ("-", "--", ":")
-    lines = []
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
             for index, setting in enumerate(ordered):
                 epochs = _column(histories[setting], "epoch")
-                lines += ax.plot(
+                ax.plot(
                     epochs, _column(histories[setting], f"val_{output}_loss"), dashes[index % len(dashes)],
                     color=colors[index], marker="o" if len(epochs) == 1 else None, label="{:g} : {:g}".format(*setting),
                 )  # fmt: skip
-        _loss_axes(axes)
+        _finish_curves(axes)
         axes[1].legend(title="strong : weak", loc="center left", bbox_to_anchor=(1.0, 0.5), title_fontsize=8)
-    return lines
+    return figure
 
 
-# --- classes -----------------------------------------------------------------------------------------------------
-
-
-def plot_class_wise(values: Mapping[str, ArrayLike], *, classes: Sequence[str], ax: Axes) -> dict[str, Any]:
+def class_figure(values: Mapping[str, ArrayLike], classes: Sequence[str]) -> Figure:
     """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash.
 
-    `values` holds ``tagging``, ``segment`` or both, each of length n_classes. Returns the bars by these names.
+    `values` holds ``tagging``, ``segment`` or both, each of length n_classes.
     """
+    figure, (ax,) = new_figure(9.8, 1.0 + 0.3 * len(classes))
     names = {"tagging": ("tagging (clips)", "weak"), "segment": ("detection (segments)", "strong")}
     height = 0.76 / max(len(values), 1)
     rows = np.arange(len(classes))
-    drawn = {}
     with style():
         for index, output in enumerate(values):
             label, color = names[output]
             series = np.asarray(values[output], dtype=float)
             middle = rows + (index - (len(values) - 1) / 2) * height
-            drawn[output] = ax.barh(
-                middle, np.nan_to_num(series), height=height * 0.88, color=COLORS[color], label=label
-            )
+            bars = ax.barh(middle, np.nan_to_num(series), height=height * 0.88, color=COLORS[color], label=label)
             texts = [f"{value:.0f}" if np.isfinite(value) else "–" for value in series]
-            ax.bar_label(drawn[output], texts, padding=3, fontsize=7.0, color=COLORS["muted"])
+            ax.bar_label(bars, texts, padding=3, fontsize=7.0, color=COLORS["muted"])
         ax.set_yticks(rows, [short_name(name) for name in classes])
         ax.set(ylim=(len(classes) - 0.5, -0.5), xlim=(0, 106), xticks=range(0, 101, 20), xlabel="F-score / %")
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.grid(axis="x")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
-    return drawn
-
-
-# --- tradeoff ----------------------------------------------------------------------------------------------------
+    return figure
 
 
 def tradeoff_figure(
-    points: Mapping[str, Mapping[str, Sequence[float]]], *, curves: Sequence[Sequence[str]] = (), n_labels: int = 5
+    points: Mapping[str, Mapping[str, Sequence[float]]], *, curves: Sequence[Sequence[str]] = ()
 ) -> Figure:
     """Draw tagging F over segment F, one point for each entry of a comparison.
 
     `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is a cross.
-    Entries of a curve are joined by a line, which the legend explains. Of the others, those with the largest sums of
+    Entries of a curve are joined by a line, which the legend explains. The five others with the largest sums of
     both metrics carry their names; the rest have numbers and stand in the legend.
     """
     from matplotlib.lines import Line2D
@@ -242,7 +220,7 @@ def tradeoff_figure(
         for number, name in enumerate(ranked, start=1):
             ax.plot(*centers[name], "o", color=COLORS["strong"], markersize=4.5)
             text = short_name(name, 40)
-            if number > n_labels:
+            if number > 5:
                 handles.append(Line2D([], [], linestyle="none", label=f"{number}  {text}"))
                 text = str(number)
             ax.annotate(text, centers[name], (4, 4), textcoords="offset points", fontsize=7.0)

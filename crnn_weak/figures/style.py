@@ -7,7 +7,6 @@ blindness. Where two things must be told apart in print, fill or dashes differ a
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +78,7 @@ def new_figure(
 
     with style():
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(
-            n_rows, n_columns, sharex=share_x, squeeze=False, gridspec_kw={"height_ratios": height_ratios}
-        )
+        axes = figure.subplots(n_rows, n_columns, sharex=share_x, squeeze=False, height_ratios=height_ratios)
     return figure, axes.ravel()
 
 
@@ -105,14 +102,6 @@ def save_figure(
     return written
 
 
-def png_bytes(figure: Figure, *, dpi: int = 130) -> bytes:
-    """Return a figure as PNG."""
-    buffer = io.BytesIO()
-    with style():
-        figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
 def span(ax: Axes) -> tuple[float, float]:
     """Return where the x axis of a drawn figure begins and how wide it is, as fractions of the figure's width."""
     box = ax.get_position()
@@ -123,10 +112,3 @@ def short_name(label: str, n_most: int = 32) -> str:
     """Return a label for an axis: one line of at most `n_most` characters, control characters shown."""
     label = visible(label)
     return label if len(label) <= n_most else label[: n_most - 1].rstrip() + "…"
-
-
-def integer_axis(ax: Axes) -> None:
-    """Mark whole numbers only on x."""
-    from matplotlib.ticker import MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))

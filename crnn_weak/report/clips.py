@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak import figures
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, nearest_names
-from crnn_weak.figures.style import png_bytes, span
+from crnn_weak.figures.clip import clip_figure
+from crnn_weak.figures.style import span
 from crnn_weak.labels.classes import tag_array, tag_names
 from crnn_weak.labels.rolls import segment_roll
-from crnn_weak.report.media import Picture, audio_uri, data_uri
+from crnn_weak.report.media import Picture, audio_uri, figure_uri
 from crnn_weak.runs.run import Run
 from crnn_weak.runs.scores import detected_events, estimated_tags
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
 
 log = logging.getLogger(__name__)
-
-# Characters of pictures and sound: a page stays below 15 MB with its figures and tables.
-_BUDGET = 14_000_000
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,7 @@ class ClipScores:
         return scores
 
 
-@dataclass
-class ClipView:
+class ClipView(NamedTuple):
     """One clip as the template writes it."""
 
     clip_id: str
@@ -81,25 +77,21 @@ def score_clips(run: Run, store: FeatureStore) -> ClipScores:
         truth = tag_array(true_tags, classes).astype(int)
         estimate = tag_array([estimated_tags(run).get(clip_id, ()) for clip_id in clip_ids], classes).astype(int)
         return ClipScores(clip_ids, classes, truth, estimate, truth & estimate)
-    rolls = [
-        segment_roll(
-            events,
-            clip_ids=clip_ids,
-            classes=classes,
-            clip_seconds=run.config.features.clip_seconds,
-            segment_seconds=run.config.evaluation.segment_seconds,
-            where=where,
-        )
-        for events, where in ((store.events, "reference"), (detected_events(run), "estimated"))
-    ]
-    truth, estimate = rolls
+    grid: dict[str, Any] = {
+        "clip_ids": clip_ids,
+        "classes": classes,
+        "clip_seconds": run.config.features.clip_seconds,
+        "segment_seconds": run.config.evaluation.segment_seconds,
+    }
+    truth = segment_roll(store.events, where="reference", **grid)
+    estimate = segment_roll(detected_events(run), where="estimated", **grid)
     return ClipScores(clip_ids, classes, truth.sum(axis=1), estimate.sum(axis=1), (truth & estimate).sum(axis=1))
 
 
 def choose_clips(
     scores: ClipScores, *, n_clips: int = 3, wanted: Iterable[str] = (), seed: int = 0
 ) -> dict[str, list[str]]:
-    """Return the clips to show, in this order, each with its reasons: wanted, best, worst, random, ``class: NAME``.
+    """Return the clips to show, in this order, each with its reasons: chosen, best, worst, random, ``class: NAME``.
 
     Best and worst go by the clip's F-score; among equals, the clip with more true activity comes first. Each class is
     shown by the *middle* clip of those in which it is true, so that the page is representative.
@@ -139,34 +131,22 @@ def gather_clips(
     for clip_id in wanted:
         if clip_id not in run.scores.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the run. {nearest_names(clip_id, run.scores.clip_ids)}")
-    problem = ""
     try:
         store = run.open_store("test")
     except CrnnWeakError as error:
-        store, problem = None, f" ({error})"
-    if store is None:
-        return [], [
-            f"The feature store of the test clips was not found{problem}, so no clip is shown. "
-            "Rerun the command that made this folder: it computes the store again and keeps the results."
-        ]
+        return [], [f"No clip is shown: {error}"]
     folders = [Path(folder).resolve() for folder in (run.data_folder, *audio_folders)]
     with store:
         scores = score_clips(run, store)
         chosen = choose_clips(scores, n_clips=n_clips, wanted=wanted)
         f_scores = dict(zip(scores.clip_ids, scores.f_scores().tolist(), strict=True))
-        views: list[ClipView] = []
-        n_characters = 0
-        for clip_id, reasons in chosen.items():
-            view = _view(run, store, clip_id, f_scores.get(clip_id, np.nan), reasons, folders)
-            n_characters += len(view.picture.address) + len(view.sound)
-            if n_characters > _BUDGET:
-                break
-            views.append(view)
+        views = [
+            _view(run, store, clip_id, f_scores.get(clip_id, np.nan), reasons, folders)
+            for clip_id, reasons in chosen.items()
+        ]
         notes = []
         if not store.has_events:
             notes.append("The onsets and offsets of these clips are not known: no true events are drawn.")
-    if len(views) < len(chosen):
-        notes.append(f"{len(views)} of {len(chosen)} clips are shown, so that the page stays below 15 MB.")
     for note, count in Counter(view.note for view in views if view.note).items():
         notes.append(f"{count} of {len(views)} clips have no sound: {note}")
     return views, notes
@@ -175,23 +155,23 @@ def gather_clips(
 def _view(
     run: Run, store: FeatureStore, clip_id: str, f_score: float, reasons: list[str], folders: Sequence[Path]
 ) -> ClipView:
-    row, features, classes = run.scores.row(clip_id), run.config.features, run.scores.classes
-    stored_row = store.row(clip_id)
-    stored_point = run.metrics.get("operating_point")
-    point = OperatingPoint.from_dict(stored_point) if stored_point else None
-    reference = store.events.get(clip_id, ()) if store.has_events else None
-    estimated = detected_events(run).get(clip_id, ())
-    figure = figures.clip_figure(
+    row, stored_row = run.scores.row(clip_id), store.row(clip_id)
+    features = run.config.features
+    thresholds = {}
+    if run.metrics.get("operating_point"):
+        point = OperatingPoint.from_dict(run.metrics["operating_point"])
+        thresholds = dict(zip(point.classes, point.thresholds, strict=True))
+    figure = clip_figure(
         store.read([stored_row])[0],
         run.scores.strong[row],
+        run.scores.weak[row],
         features=features,
-        classes=classes,
-        thresholds=dict(zip(point.classes, point.thresholds, strict=True)) if point else {},
-        weak=run.scores.weak[row],
-        reference=reference,
-        estimated=estimated,
+        classes=run.scores.classes,
+        thresholds=thresholds,
+        reference=store.events.get(clip_id, ()),
+        estimated=detected_events(run).get(clip_id, ()),
     )
-    picture = Picture(data_uri(png_bytes(figure), "image/png"), *span(figure.axes[0]))
+    picture = Picture(figure_uri(figure), *span(figure.axes[0]))
     true_tags = tag_names(store.tags[stored_row], store.classes)
     tags = estimated_tags(run).get(clip_id, ())
     description = f"true: {', '.join(true_tags) or 'nothing'}; tagged: {', '.join(tags) or 'nothing'}"

@@ -10,17 +10,19 @@ import base64
 import hashlib
 import io
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from crnn_weak import __version__
 from crnn_weak.audio import load_clip
-from crnn_weak.errors import DependencyError
+from crnn_weak.figures.style import style
 from crnn_weak.files import visible
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _TEMPLATES = Path(__file__).parent / "templates"
-# MP3 plays in every browser, and libsndfile writes the same bytes each time (Ogg carries a random stream number).
 _MP3_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
@@ -32,33 +34,36 @@ class Picture(NamedTuple):
     width: float
 
 
-def data_uri(content: bytes, media_type: str) -> str:
-    """Return bytes as a ``data:`` address."""
+def _data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def audio_uri(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) -> str:
-    """Return a recording as the network receives it (mono, one rate, the clip's length), as a ``data:`` address.
+def figure_uri(figure: Figure) -> str:
+    """Return a figure as PNG in a ``data:`` address."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=130)
+    return _data_uri(buffer.getvalue(), "image/png")
 
-    The sound is MP3, or FLAC at rates that MP3 does not have. An unreadable recording is a DataError.
+
+def audio_uri(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) -> str:
+    """Return a recording as the network receives it (mono, the clip's length) as MP3 in a ``data:`` address.
+
+    The rate is the next that MP3 has. An unreadable recording is a DataError.
     """
     import soundfile
 
-    rate = min(sample_rate_hz, 48_000)
+    rate = next((rate for rate in _MP3_RATES_HZ if rate >= sample_rate_hz), 48_000)
     audio, _ = load_clip(path, rate, clip_seconds)
     buffer = io.BytesIO()
-    mp3 = rate in _MP3_RATES_HZ and "MP3" in soundfile.available_formats()
-    kind, subtype = ("MP3", "MPEG_LAYER_III") if mp3 else ("FLAC", "PCM_16")
-    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), rate, format=kind, subtype=subtype)
-    return data_uri(buffer.getvalue(), "audio/mpeg" if mp3 else "audio/flac")
+    # Every browser plays MP3, and libsndfile writes the same bytes each time (Ogg carries a random stream number).
+    soundfile.write(buffer, np.clip(audio, -1.0, 1.0), rate, format="MP3", subtype="MPEG_LAYER_III")
+    return _data_uri(buffer.getvalue(), "audio/mpeg")
 
 
 def render(template: str, *, files: bool = False, **context: Any) -> str:
     """Return a page as text; with `files`, its pictures and sounds may be files."""
-    try:
-        import jinja2
-    except ImportError:
-        raise DependencyError("the report needs Jinja2: pip install Jinja2.") from None
+    import jinja2
     from markupsafe import Markup
 
     environment = jinja2.Environment(
@@ -69,7 +74,7 @@ def render(template: str, *, files: bool = False, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = ((_TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    css, script = ((_TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
     # The hash is of the script element's text to the letter.
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     media = "data: file: 'self'" if files else "data:"
@@ -78,6 +83,6 @@ def render(template: str, *, files: bool = False, **context: Any) -> str:
         f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     text: str = environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), policy=policy, version=__version__, **context
+        style=Markup(css), script=Markup(script), policy=policy, version=__version__, **context
     )
     return text

@@ -1,18 +1,26 @@
-"""The model card of a run: Markdown with metadata in front, in the fields that model hubs read."""
+"""The model card of a run: Markdown with metadata in front, in the fields that model hubs read; facts for its page."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from crnn_weak import __version__, paper
 from crnn_weak.errors import RunError
-from crnn_weak.files import escape_markdown, write_text
-from crnn_weak.report.views import COLUMNS, class_table, class_values, coverage, facts
+from crnn_weak.files import escape_markdown
+from crnn_weak.metrics.summary import METRICS
 from crnn_weak.runs.run import Run
 from crnn_weak.runs.table import markdown_table
 
+# The columns of every table of metrics.
+_COLUMNS = tuple(metric for metric in METRICS if metric.in_table)
+
+_TARGETS = {
+    "repeat": "the clip's tags, repeated for every frame",
+    "high_energy": "the clip's tags in the frames that stand out of its noise floor",
+    "self_training": "the frame scores of a teacher model, within the clip's tags",
+    "none": "none",
+}
 _SOURCES = {  # data source -> (name for the hub, a limit of its models)
     "dcase2017_task4": (
         "dcase2017-task4",
@@ -35,6 +43,56 @@ _HUB_NAMES = {"f_score": "f1"}
 _TASKS = {"tagging": "audio-classification", "segment": "sound-event-detection"}
 
 
+def facts(run: Run) -> dict[str, str]:
+    """Return what describes a run's model, training and data: name -> text."""
+    config, features, model, training = run.config, run.config.features, run.config.model, run.config.training
+    seconds = sum(run.history.get("seconds", []))
+    packages = ", ".join(f"{name} {text}" for name, text in run.environment.get("packages", {}).items())
+    found = {
+        "input": f"log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
+        f"{1000 * features.hop_seconds:g} ms hop, clips of {features.clip_seconds:g} s at "
+        f"{features.sample_rate_hz:,} Hz, mono",
+        "network": f"convolutions of {model.n_filters} filters, pooled over {', '.join(map(str, model.pools))} bands; "
+        f"bidirectional GRUs of {', '.join(map(str, model.gru_units))} units; "
+        f"dense layer of {model.dense_units} units; weak head {model.weak_head}; preset {config.preset}",
+        "classes": f"{len(run.classes)}: {'; '.join(run.classes)}",
+        "operating point": f"a score above {config.operating_point.threshold:g}, unless the model's folder holds "
+        "tuned thresholds",
+        "loss weights": "strong {:g}, weak {:g}".format(*run.setting),
+        "strong targets": _TARGETS[config.targets.strong],
+        "training": f"Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
+        f"{training.seed}, {len(run.history.get('epoch', []))} epochs"
+        + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
+        + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),
+        "versions": packages or "not recorded",
+        "data": run.data.get("provenance") or "not recorded",
+    }
+    for split, counts in run.data.get("coverage", {}).items():
+        others = [f"{counts[name]:,} {name}" for name in ("short", "missing", "unreadable") if counts.get(name)]
+        text = f"{counts['n_clips']:,} of {counts['n_listed']:,} listed clips used"
+        found[f"{split} split"] = f"{text} ({', '.join(others)})" if others else text
+    return found
+
+
+def class_values(run: Run, output: str, metric: str) -> list[float | None]:
+    """Return a metric's fraction of each class; None where it is undefined."""
+    rows = (run.metrics.get(output) or {}).get("class_wise", {})
+    return [rows.get(name, {}).get(metric) for name in run.classes]
+
+
+def class_table(run: Run) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of the metrics: of all classes, and of each."""
+    columns = [column for column in _COLUMNS if run.metrics.get(column.output)]
+    overall = [column.format(run.metrics[column.output][column.name]) for column in columns]
+    rows = [["all classes", f"{run.metrics['n_clips']:,}", *overall]]
+    counts = class_values(run, "tagging", "n_reference")
+    values = [class_values(run, column.output, column.name) for column in columns]
+    for index, name in enumerate(run.classes):
+        texts = [column.format(series[index]) for column, series in zip(columns, values, strict=True)]
+        rows.append([name, f"{counts[index] or 0:,.0f}", *texts])
+    return ["class", "test clips", *(column.heading for column in columns)], rows
+
+
 def model_card(run: Run) -> str:
     """Return the model card of a finished run; its head is JSON, which is valid YAML. Texts of the run are escaped."""
     if not run.is_scored():
@@ -53,9 +111,11 @@ def model_card(run: Run) -> str:
     }
     # Readers of Markdown without YAML see the head as text: no markup there either.
     head_text = json.dumps(head, indent=1, ensure_ascii=True).replace("<", "\\u003c")
-    described = {**facts(run), "data": run.data.get("provenance") or dataset}
-    described |= {f"{split} split": text for split, text in coverage(run)}
     header, rows = class_table(run)
+    f_scores = zip(class_values(run, "tagging", "f_score"), run.classes, strict=True)
+    ranked = sorted((value, name) for value, name in f_scores if value is not None)
+    names = ", ".join(escape_markdown(name) for _, name in ranked[:3])
+    weakest = [f"- Weakest classes in tagging: {names}."] if names else []
     lines = [
         "---", head_text, "---", "",
         f"# {escape_markdown(name)}", "",
@@ -65,14 +125,14 @@ def model_card(run: Run) -> str:
         "```python", "import crnn_weak", f'detector = crnn_weak.load("{run.model_path.name}")',
         'events = detector.detect("recording.wav")  # onsets and offsets in seconds', "```", "",
         "## Model and training", "",
-        *(f"- {escape_markdown(fact)}: {escape_markdown(text)}" for fact, text in described.items()), "",
+        *(f"- {escape_markdown(fact)}: {escape_markdown(text)}" for fact, text in facts(run).items()), "",
         "## Results", "",
         f"On {run.metrics['n_clips']:,} of {run.metrics['n_listed']:,} test clips, one seed: precision, recall and "
         "F-score in percent, the error rate as a ratio; detection (SED) in segments.", "",
         markdown_table(header, [[escape_markdown(text) for text in row] for row in rows], align="lr"),
         "## Limits", "",
         f"- {limit}",
-        *_weakest(run),
+        *weakest,
         "- Trained on weak labels: onsets and offsets are the network's, not a listener's marks.",
         f"- Trained on clips of {run.config.features.clip_seconds:g} s; longer recordings pass in windows of that "
         "length.",
@@ -92,26 +152,10 @@ def _index(run: Run, dataset: str) -> list[dict[str, Any]]:
         rates = run.metrics.get(output) or {}
         metrics = [
             {"type": _HUB_NAMES.get(column.name, column.name), "name": column.heading, "value": round(value, 4)}
-            for column in COLUMNS
+            for column in _COLUMNS
             if column.output == output and (value := rates.get(column.name)) is not None
         ]
         if metrics:
             kind = {"name": dataset, "type": dataset, "split": "test"}
             results.append({"task": {"type": task, "name": output}, "dataset": kind, "metrics": metrics})
     return results
-
-
-def _weakest(run: Run, n: int = 3) -> list[str]:
-    """Return a line on the classes with the lowest F-scores in tagging."""
-    values = zip(class_values(run, "tagging", "f_score"), run.classes, strict=True)
-    ranked = sorted((value, name) for value, name in values if value is not None)
-    names = ", ".join(escape_markdown(name) for _, name in ranked[:n])
-    return [f"- Weakest classes in tagging: {names}."] if names else []
-
-
-def write_model_card(run: Run, path: str | Path | None = None) -> Path:
-    """Write a run's model card, by default ``model-card.md`` in its folder; return its path."""
-    target = run.files.model_card if path is None else Path(path)
-    text = model_card(run)
-    write_text(target, text)
-    return target

@@ -1,8 +1,6 @@
 """Figures: they draw the values that they are given, for every reader, at every size."""
 
 import itertools
-import subprocess
-import sys
 
 import matplotlib
 import numpy as np
@@ -12,8 +10,9 @@ from helpers import TINY
 from crnn_weak import figures, paper
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError, LabelError
-from crnn_weak.figures.clip import hertz_ticks, relative_decibels
-from crnn_weak.figures.style import short_name, span
+from crnn_weak.figures import results
+from crnn_weak.figures.clip import hertz_ticks, recording_figure, relative_decibels
+from crnn_weak.figures.style import span
 from crnn_weak.labels.classes import DCASE2017_TASK4
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.results import Result
@@ -31,12 +30,6 @@ def draw_roll(ax, **options):
     return figures.plot_event_roll([Event(0, 1, "bell")], None, classes=CLASSES, clip_seconds=2.0, ax=ax, **options)
 
 
-def test_importing_figures_imports_no_matplotlib():
-    code = "import sys, crnn_weak.figures; print('matplotlib' in sys.modules, 'tensorflow' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.split() == ["False", "False"]
-
-
 def test_figures_leave_pyplot_and_the_users_style_alone(ax):
     before = dict(matplotlib.rcParams)
     draw_roll(ax)
@@ -52,7 +45,7 @@ def test_log_mel_has_seconds_on_x_and_hertz_on_y(ax):
     assert image.get_extent() == [0.0, pytest.approx(2.0), -0.5, 7.5]
     assert ax.get_xlim() == pytest.approx((0.0, 2.0))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time / s", "frequency / Hz")
-    with pytest.raises(DataError, match=r"log_mel: expected an array of shape \(any, 8\), received \(20, 9\)"):
+    with pytest.raises(DataError, match=r"log_mel: expected an array of shape \(20, 8\), received \(20, 9\)"):
         figures.plot_log_mel(np.zeros((20, 9)), features=TINY, ax=ax)
 
 
@@ -122,8 +115,6 @@ def test_saliency_has_three_panels_on_one_scale_each(sign):
     assert weak.get_clim() == (0, 1)
     assert log_mel.get_array().shape == (8, 20)
     assert len(axes[0].lines) == 3  # the bar above the picture, onset and offset; only the class that is named
-    with pytest.raises(DataError, match="three axes"):
-        figures.plot_saliency(maps, maps, maps, features=TINY, axes=axes[:2])
 
 
 def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
@@ -131,20 +122,20 @@ def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
     strong = np.zeros((20, 12))
     strong[:, 11] = 0.4
     shared = {"features": TINY, "classes": classes, "thresholds": {}, "reference": [Event(0, 1, "class 1")]}
-    figure = figures.clip_figure(np.zeros((20, 8)), strong, **shared)
+    figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], **shared)
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["class 1", "class 11"]
     figure.draw_without_rendering()
     left, width = span(figure.axes[0])
     assert 0.05 < left < left + width < 1.0
     assert all(span(ax) == (left, width) for ax in figure.axes)  # one place in time for all panels
     everything = [Event(0, 1, name) for name in classes]
-    figure = figures.clip_figure(np.zeros((20, 8)), strong, estimated=everything, **shared)
+    figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], estimated=everything, **shared)
     shown = [label.get_text() for label in figure.axes[2].get_yticklabels()]
     assert shown == ["class 0", *(f"class {k}" for k in range(1, 7)), "class 11"]  # eight at most, the true one too
 
 
 def test_a_recording_may_be_longer_than_any_clip():
-    figure = figures.recording_figure(np.zeros((4000, 8)), [], features=TINY, seconds=7200.0, title="a\x1b.wav")
+    figure = recording_figure(np.zeros((4000, 8)), [], features=TINY, seconds=7200.0, title="a\x1b.wav")
     assert figure.axes[0].get_xlim() == pytest.approx((0.0, 7200.0))
     assert figure.axes[0].get_title(loc="left") == "a\\x1b.wav"
 
@@ -152,30 +143,32 @@ def test_a_recording_may_be_longer_than_any_clip():
 # --- results --------------------------------------------------------------------------------------------------------
 
 
-def test_class_wise_bars_write_a_dash_for_undefined_values(ax):
-    drawn = figures.plot_class_wise({"tagging": [50.0, float("nan"), 0.0]}, classes=CLASSES, ax=ax)
-    assert [bar.get_width() for bar in drawn["tagging"]] == [50.0, 0.0, 0.0]
+def test_bars_of_classes_write_a_dash_for_undefined_values():
+    (ax,) = results.class_figure({"tagging": [50.0, float("nan"), 0.0]}, CLASSES).axes
+    assert [bar.get_width() for bar in ax.patches] == [50.0, 0.0, 0.0]
     assert [text.get_text() for text in ax.texts] == ["50", "–", "0"]
 
 
+def labels(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
 def test_training_curves_mark_the_best_epoch():
-    _, axes = figures.new_figure(6, 3, n_columns=2)
     columns = ("strong_loss", "weak_loss", "val_strong_loss", "val_weak_loss")
     history = {"epoch": [1, 2, 3], **{name: [0.5, 0.3, 0.4] for name in columns}}
-    lines = figures.plot_training_curves(history, axes=axes, best_epoch=2)
-    assert [line.get_label() for line in lines] == ["training", "validation"] * 2
+    axes = results.training_figure(history, 2).axes
+    assert [labels(ax) for ax in axes] == [["training", "validation"]] * 2
     marked = [line.get_xydata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
     assert marked == [[[2.0, 0.3]]]
     del history["val_weak_loss"]
     with pytest.raises(DataError, match="val_weak_loss"):
-        figures.plot_training_curves(history, axes=axes)
+        results.training_figure(history)
 
 
 def test_setting_curves_are_ordered_by_ratio():
-    _, axes = figures.new_figure(6, 3, n_columns=2)
     history = {"epoch": [1], "val_strong_loss": [0.5], "val_weak_loss": [0.4]}
-    lines = figures.plot_setting_curves({(1, 0.0): history, (0.02, 1): history, (1, 1): history}, axes=axes)
-    assert [line.get_label() for line in lines] == ["0.02 : 1", "1 : 1", "1 : 0"] * 2
+    figure = results.setting_figure({(1, 0.0): history, (0.02, 1): history, (1, 1): history})
+    assert labels(figure.axes[1]) == ["0.02 : 1", "1 : 1", "1 : 0"]
 
 
 def table_of(values):
@@ -188,7 +181,6 @@ def table_of(values):
 
 
 def test_loss_weights_have_means_deviations_and_the_paper():
-    _, axes = figures.new_figure(8, 4, n_columns=2)
     setting = (1.0, 1.0)
     table = table_of(
         {
@@ -197,21 +189,22 @@ def test_loss_weights_have_means_deviations_and_the_paper():
             (setting, "segment", "error_rate"): [float("nan")],
         }
     )
-    drawn = figures.plot_loss_weights(table, axes=axes)
-    assert set(drawn) == {"segment_f", "tagging_f"}  # the undefined error rate is omitted
-    assert list(drawn["segment_f"].lines[0].get_data()[1]) == pytest.approx([42.0])
-    (bars,) = drawn["segment_f"].lines[2]
+    f_scores, error_rates = figures.loss_weight_figure(table).axes
+    assert labels(f_scores) == ["SED F, paper", "tag F, paper", "SED F, here", "tag F, here"]
+    assert labels(error_rates) == ["SED ER, paper"]  # the undefined error rate is omitted
+    detection, _ = f_scores.containers
+    assert list(detection.lines[0].get_data()[1]) == pytest.approx([42.0])
+    (bars,) = detection.lines[2]
     (low, high) = bars.get_segments()[0][:, 1]
     assert (high - low) / 2 == pytest.approx(np.std([40, 44], ddof=1))
-    published = [list(line.get_ydata()) for line in axes[0].lines if line.get_label() == "SED F, paper"]
+    published = [list(line.get_ydata()) for line in f_scores.lines if line.get_label() == "SED F, paper"]
     assert published == [[row.segment_f for row in paper.RESULTS]]
 
 
 def test_a_loss_weight_of_zero_stands_beyond_the_others():
-    _, axes = figures.new_figure(8, 4, n_columns=2)
     table = table_of({(setting, "segment", "f_score"): [0.01] for setting in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))})
-    drawn = figures.plot_loss_weights(table, axes=axes)
-    assert list(drawn["segment_f"].lines[0].get_data()[0]) == pytest.approx([0.0002, 1.0, 5000.0])
+    (drawn,) = figures.loss_weight_figure(table).axes[0].containers
+    assert list(drawn.lines[0].get_data()[0]) == pytest.approx([0.0002, 1.0, 5000.0])
 
 
 def test_the_tradeoff_names_five_points_and_numbers_the_others():
@@ -219,8 +212,7 @@ def test_the_tradeoff_names_five_points_and_numbers_the_others():
     figure = figures.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
     (ax,) = figure.axes
     assert {text.get_text() for text in ax.texts} == {*(f"entry {k}" for k in range(4, 9)), "6", "7"}
-    listed = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert listed == ["entry, 0 to 1", "6  entry 3", "7  entry 2"]
+    assert labels(ax) == ["entry, 0 to 1", "6  entry 3", "7  entry 2"]
 
 
 # --- texts and files ------------------------------------------------------------------------------------------------
@@ -232,7 +224,6 @@ def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
     figures.save_figure(ax.figure, tmp_path / "nasty")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a $x_$ b", "c\\x1b[31m\\nd", "e" * 31 + "…"]
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
-    assert short_name("Air horn, truck horn") == "Air horn, truck horn"
 
 
 def test_save_figure_writes_png_and_pdf_whole_and_the_same_twice(ax, tmp_path):
