@@ -24,27 +24,12 @@ from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.files import write_text
 
-__all__ = ["main", "publish", "tuned_row"]
-
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 
 
 def publish(folder: str | Path, target: str | Path) -> Path:
-    """Copy a finished grid's results and tune its thresholds.
-
-    Parameters
-    ----------
-    folder : path
-        Of the grid.
-    target : path
-        Made if it is not there; files of the same names are replaced.
-
-    Raises
-    ------
-    RunError
-        The grid is not finished.
-    """
+    """Copy a finished grid's results and tune its thresholds."""
     from crnn_weak.metrics.counting import plain
     from crnn_weak.runs.grid import open_grid
 

@@ -21,8 +21,6 @@ import numpy as np
 
 from crnn_weak.cli import run_guarded
 
-__all__ = ["join", "main"]
-
 _RATE_HZ = 16_000
 _FOLD = 4
 _FILE_SECONDS = 600.0

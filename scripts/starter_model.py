@@ -21,8 +21,6 @@ from crnn_weak import cli
 from crnn_weak.cli import run_guarded
 from crnn_weak.errors import DataError, RunError
 
-__all__ = ["main", "make_starter"]
-
 #: Its settings: the maximum as weak head and a small strong loss weight, which leave onsets and offsets to the network.
 CONFIG = Path(__file__).resolve().parents[1] / "experiments" / "starter.toml"
 #: Seconds; gaps that are closed, to choose among.
@@ -33,25 +31,7 @@ _PROCEDURAL = "trained on synthetic street scenes, not on real recordings"
 
 
 def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
-    """Copy a run's model, with an operating point tuned on its validation clips and the source of its data.
-
-    Parameters
-    ----------
-    run : path
-        A finished run folder with ``validation_scores.h5``; it is not changed.
-    out : path
-        The model file to write.
-
-    Returns
-    -------
-    dict
-        The provenance that was written.
-
-    Raises
-    ------
-    RunError
-        The run is not finished, or its feature store is gone.
-    """
+    """Copy a run's model, with an operating point tuned on its validation clips and the source of its data."""
     from crnn_weak.detection.tuning import tune
     from crnn_weak.model.archive import load_model, read_metadata, save_model
     from crnn_weak.runs.scores import open_scores
@@ -88,7 +68,7 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
         "n_validation_clips": len(scored.scores),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Loaded and saved anew: without the optimizer's state the file is half as large.
+    # Loaded and saved again: without the optimizer's state the file is half as large.
     model, _ = load_model(source)
     point = result.operating_point.to_dict()
     save_model(model, out, dataclasses.replace(metadata, operating_point=point, provenance=provenance))
@@ -125,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--run", metavar="RUN", help="take this finished run, train nothing")
     group.add_argument("--runs", default="runs/starter", metavar="FOLDER", help="train here (default: runs/starter)")
     group.add_argument("--out", metavar="FILE", help="default: the package's own starter model")
-    group.add_argument("--overwrite", action="store_true", help="replace a starter model that is there")
+    group.add_argument("--overwrite", action="store_true", help="replace an existing starter model")
     return parser
 
 
@@ -134,7 +114,7 @@ def _run(args: argparse.Namespace) -> int:
 
     out = Path(args.out) if args.out else STARTER_MODEL
     if out.exists() and not args.overwrite:
-        raise DataError(f"{out}: is there already; pass --overwrite to replace it, or --out FILE.")
+        raise DataError(f"{out}: exists. Pass --overwrite, or choose another --out.")
     args.config = args.config or str(CONFIG)
     run = Path(args.run) if args.run else _train(args)
     provenance = make_starter(run, out)

@@ -25,8 +25,6 @@ import numpy as np
 from crnn_weak.cli import run_guarded
 from crnn_weak.errors import DataError
 
-__all__ = ["Row", "is_usable", "main", "measure", "to_markdown"]
-
 _SIREN, _HORN, _ENGINE = ("siren",), ("car_horn",), ("engine_idling",)
 #: class of the model -> categories of the recordings that may hold it
 SOUNDS: dict[str, tuple[str, ...]] = {
@@ -74,11 +72,7 @@ def is_usable(row: Row) -> bool:
 def measure(folder: Path, rows: Sequence[dict[str, str]]) -> list[Row]:
     """Detect in recordings with the starter model; return one row per class of the model.
 
-    Parameters
-    ----------
-    folder : path
-    rows : sequence of dict
-        Lines of ``meta.csv``.
+    `rows` are lines of ``meta.csv``.
     """
     from sklearn.metrics import roc_auc_score
 

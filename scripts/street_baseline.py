@@ -21,8 +21,6 @@ from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
 from crnn_weak.parallel import default_jobs
 from crnn_weak.synthesis.scene import SNR_DB, draw_scene, render
 
-__all__ = ["baseline", "main", "pooled_features"]
-
 _BATCH = 25
 
 
@@ -31,10 +29,7 @@ def pooled_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make clips and pool their log mel over time.
 
-    Returns
-    -------
-    features : np.ndarray of float32, shape (n_clips, 4 * n_mels)
-    tags : np.ndarray of bool, shape (n_clips, n_classes)
+    Returns features, float32 of shape (n_clips, 4 * n_mels), and tags, bool of shape (n_clips, n_classes).
     """
     config = preset("quick").features
     low, high = SNR_DB
