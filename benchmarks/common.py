@@ -195,7 +195,7 @@ def write_store(
     """
     from crnn_weak.features.build import StoreWriter
     from crnn_weak.features.store import FeatureStore, StoreHeader
-    from crnn_weak.labels.classes import DCASE2017_TASK4
+    from crnn_weak.labels.events import DCASE2017_TASK4
 
     header = {
         "clip_ids": tuple(f"{split}-{row}" for row in range(len(tags))),

@@ -32,7 +32,7 @@ from crnn_weak.data.base import Clip
 from crnn_weak.features.build import build_store
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.parallel import default_jobs
 
 N_FILES = 64

@@ -30,8 +30,7 @@ from crnn_weak.detection.postprocessing import scores_to_events
 from crnn_weak.detection.predict import predict
 from crnn_weak.detection.scores import Scores
 from crnn_weak.features.log_mel import LogMelExtractor
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 
 RATE = 44_100
 

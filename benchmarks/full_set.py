@@ -26,7 +26,7 @@ from common import alternate, make_sounds, parse, print_result, table, tags_in_t
 from crnn_weak.config import LossWeights, preset
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
+from crnn_weak.labels.events import DCASE2017_TASK4, tag_array
 
 _STEPS_OF_A_ROUND = 30  # ten seconds of preset `paper`
 

@@ -22,8 +22,7 @@ from common import N_SOUNDS, alternate, make_sounds, parse, report, tags_in_turn
 
 from crnn_weak.config import Config, preset
 from crnn_weak.experiments.loss_weight_grid import SETTINGS
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.parallel import default_jobs, run_tasks
 from crnn_weak.runs.grid import Grid
 from crnn_weak.runs.run import Run

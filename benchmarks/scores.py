@@ -24,7 +24,7 @@ from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.postprocessing import scores_to_events
 from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import tune
-from crnn_weak.labels.classes import DCASE2017_TASK4 as CLASSES
+from crnn_weak.labels.events import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics

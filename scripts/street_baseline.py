@@ -17,7 +17,7 @@ import numpy as np
 
 from crnn_weak.config import preset
 from crnn_weak.features.log_mel import log_mel
-from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
+from crnn_weak.labels.events import DCASE2017_TASK4, tag_array
 from crnn_weak.parallel import default_jobs
 from crnn_weak.synthesis.scene import SNR_DB, draw_scene, render
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from crnn_weak import figures
 from crnn_weak.config import preset
 from crnn_weak.features.log_mel import log_mel
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.synthesis.scene import Scene, render
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ import numpy as np
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.files import write_text
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.labels.classes import DCASE2017_TASK4
+from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.synthesis.layout import CLIP_SECONDS, QUANTILES, STATISTICS_PATH
 
 _WEAK = {"train": "groundtruth_weak_label_training_set.csv", "test": "groundtruth_weak_label_testing_set.csv"}

@@ -13,8 +13,7 @@ from crnn_weak.config import Config, FeatureConfig, ModelConfig, TrainingConfig
 from crnn_weak.data.base import Clip
 from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.store import FeatureStore, StoreHeader
-from crnn_weak.labels.classes import class_indices, tag_array
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, class_indices, tag_array
 from crnn_weak.labels.rolls import event_roll
 
 #: Small and quick: a 2 s clip has 20 frames of 8 bands.

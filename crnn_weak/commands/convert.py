@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{file.path}: holds tags, or times that may be places in other recordings; {args.to} needs onsets and "
                 "offsets. Give --input-format dcase where the file holds events."
             )
-    names = {identifier: audio_name(name) for identifier, name in united(files, LabelFile.names).items()}
+    names = {identifier: audio_name(name) for identifier, name in united(files, lambda file: file.names).items()}
     if target:
         events = {names[identifier]: found for identifier, found in united(files, LabelFile.events).items()}
         documents = event_files(args.output, args.to, events)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         documents = {Path(args.output): tag_text(args.output, tags)}
         silent, counted, n_labels = 0, "tags", sum(map(len, tags.values()))
     if not documents:
-        raise DataError(f"{args.input}: no recording, so there is no file to write.")
+        raise DataError(f"{args.input}: lists no recording; nothing to write.")
     for path in (Path(args.output), *documents):
         if path.is_file() and not args.overwrite:
             raise DataError(f"{path} exists; give --overwrite or another name.")

@@ -101,7 +101,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _load(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
     from crnn_weak.detection.detector import load
-    from crnn_weak.labels.classes import class_indices
+    from crnn_weak.labels.events import class_indices
 
     detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
     point = _operating_point(args, detector)

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from crnn_weak.config import EvaluationConfig
-    from crnn_weak.labels.pairs import LabelPair, Labels
+    from crnn_weak.labels.sets import LabelPair, Labels
     from crnn_weak.metrics.evaluation import Evaluation
 
 _EPILOG = """examples:
   crnn-weak evaluate --reference strong.tsv --estimated events.tsv --class-wise --bootstrap 1000
-  crnn-weak evaluate --reference weak.tsv --estimated tags.tsv --tags
   crnn-weak evaluate --baselines --reference strong.tsv --tags-reference weak.tsv
   crnn-weak evaluate runs/train/street-quick-max_dense --threshold-free
 
@@ -28,48 +25,37 @@ scikit-learn."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder, instead of label files")
-    lists = parser.add_argument_group("label files")
-    lists.add_argument("--reference", metavar="FILE", help="event list or tags; a file or a folder of them")
-    lists.add_argument("--estimated", metavar="FILE", help="the system's; clips without a row are empty")
-    lists.add_argument("--input-format", metavar="NAME", help="the format that both files must have")
-    lists.add_argument("--min-score", type=float, metavar="S", help="drop rows of the estimate with lower scores")
-    kind = lists.add_mutually_exclusive_group()
-    kind.add_argument("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
-    kind.add_argument("--events", dest="kind", action="store_const", const="events", help="score as event lists")
-    lists.add_argument("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
-    lists.add_argument("--strip-y", action="store_true", help="strip the leading 'Y' from clip ids")
-    lists.add_argument(
-        "--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)"
-    )
-    base = parser.add_argument_group("baselines")
-    base.add_argument("--baselines", action="store_true", help="score nothing, the true tags, and one class everywhere")
-    base.add_argument("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
-    base.add_argument("--one-class", metavar="LABEL", help="the class (default: the most frequent)")
-    settings = parser.add_argument_group("metrics")
-    settings.add_argument(
-        "--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)"
-    )
-    settings.add_argument("--segment-seconds", type=float, metavar="S", help="default: 1, or the run's")
-    settings.add_argument("--collar", type=float, metavar="S", help="default: 0.2, or the run's")
-    settings.add_argument("--offset-fraction", type=float, metavar="SHARE", help="default: 0.5, or the run's")
-    settings.add_argument(
-        "--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals over clips, N resamples"
-    )
-    settings.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap")
-    runs = parser.add_argument_group("runs")
-    runs.add_argument(
-        "--operating-point",
-        metavar="WHICH",
-        help="configured (the run's configuration) or a file (default: its operating_point.json, else configured)",
-    )
-    runs.add_argument("--threshold-free", action="store_true", help="average precision; PSDS with the extra psds")
-    output = parser.add_argument_group("output")
-    output.add_argument("--class-wise", action="store_true", help="a table of all classes")
-    output.add_argument("--format", choices=("text", "json", "csv"), default="text")
-    output.add_argument("--json", metavar="FILE", help="write everything to a JSON file as well")
-    output.add_argument("--overwrite", action="store_true", help="replace that file")
     parser.epilog = _EPILOG
+    parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder, instead of label files")
+    add = parser.add_argument_group("label files").add_argument
+    add("--reference", metavar="FILE", help="event list or tags; a file or a folder of them")
+    add("--estimated", metavar="FILE", help="the system's; clips without a row are empty")
+    add("--input-format", metavar="NAME", help="the format that both files must have")
+    add("--min-score", type=float, metavar="S", help="drop rows of the estimate with lower scores")
+    add("--tags", dest="kind", action="store_const", const="tags", help="score as clip tags")
+    add("--events", dest="kind", action="store_const", const="events", help="score as event lists")
+    add("--classes", metavar="FILE", help="class list, one label a line (default: from the files)")
+    add("--strip-y", action="store_true", help="strip the leading 'Y' from clip ids")
+    add("--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)")
+    add = parser.add_argument_group("baselines").add_argument
+    add("--baselines", action="store_true", help="score nothing, the true tags, and one class everywhere")
+    add("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
+    add("--one-class", metavar="LABEL", help="the class (default: the most frequent)")
+    add = parser.add_argument_group("metrics").add_argument
+    add("--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)")
+    add("--segment-seconds", type=float, metavar="S", help="default: 1, or the run's")
+    add("--collar", type=float, metavar="S", help="default: 0.2, or the run's")
+    add("--offset-fraction", type=float, metavar="SHARE", help="default: 0.5, or the run's")
+    add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals over clips, N resamples")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap")
+    add = parser.add_argument_group("runs").add_argument
+    add("--operating-point", metavar="WHICH", help="configured, or a file (default: the tuned one, else configured)")
+    add("--threshold-free", action="store_true", help="average precision; PSDS with the extra psds")
+    add = parser.add_argument_group("output").add_argument
+    add("--class-wise", action="store_true", help="a table of all classes")
+    add("--format", choices=("text", "json", "csv"), default="text")
+    add("--json", metavar="FILE", help="write everything to a JSON file as well")
+    add("--overwrite", action="store_true", help="replace that file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,29 +81,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse values out of range, and options that would be ignored."""
-    for name in ("bootstrap", "seed"):
-        if getattr(args, name) < 0:
-            raise ConfigError(f"--{name} {getattr(args, name)}: expected a whole number of 0 or more.")
+    if args.bootstrap < 0 or args.seed < 0:
+        raise ConfigError("--bootstrap and --seed: expected whole numbers of 0 or more.")
     if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
         raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
     is_run = args.run is not None
-    if is_run and (args.reference or args.estimated or args.baselines):
-        raise ConfigError("give either a run folder or label files, not both.")
-    if not is_run and not args.reference:
-        raise ConfigError("nothing to score: give --reference and --estimated, or a run folder.")
-    if not is_run and bool(args.estimated) == args.baselines:
-        raise ConfigError("give --estimated FILE, or --baselines in its place.")
+    if is_run == bool(args.reference) or (not is_run and bool(args.estimated) == args.baselines):
+        raise ConfigError("give --reference with --estimated or --baselines, or a run folder instead.")
     for names, fits, what in (
-        (("classes", "input_format", "kind", "strip_y", "drop_zero_length"), not is_run, "label files"),
+        (("classes", "input_format", "kind", "strip_y", "drop_zero_length", "baselines"), not is_run, "label files"),
+        (("estimated",), not is_run, "label files"),
         (("min_score",), bool(args.estimated), "--estimated"),
         (("operating_point", "threshold_free"), is_run, "a run"),
         (("tags_reference", "one_class"), args.baselines, "--baselines"),
     ):
-        given = next(
-            (name for name in names if getattr(args, name) is not None and getattr(args, name) is not False), None
-        )
-        if given is not None and not fits:
-            option = args.kind if given == "kind" else given.replace("_", "-")
+        given = [name for name in names if getattr(args, name) is not None and getattr(args, name) is not False]
+        if given and not fits:
+            option = args.kind if given[0] == "kind" else given[0].replace("_", "-")
             raise ConfigError(f"--{option} goes with {what}. Remove it.")
 
 
@@ -140,21 +120,13 @@ def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) ->
 
 def _read(args: argparse.Namespace) -> tuple[LabelPair, tuple[str, ...]]:
     """Return reference and estimate, and the classes of --classes."""
-    from crnn_weak.labels.pairs import read_pair
     from crnn_weak.labels.reading import read_classes
+    from crnn_weak.labels.sets import read_pair
 
     classes = read_classes(args.classes) if args.classes else ()
-    pair = read_pair(
-        args.reference,
-        args.estimated,
-        kind=args.kind,
-        classes=classes,
-        strip_y=args.strip_y,
-        input_format=args.input_format,
-        min_score=args.min_score,
-        drop_zero_length=args.drop_zero_length,
-    )
-    return pair, classes
+    names = ("kind", "strip_y", "input_format", "min_score", "drop_zero_length")
+    options = {name: getattr(args, name) for name in names}
+    return read_pair(args.reference, args.estimated, classes=classes, **options), classes
 
 
 def _describe(path: str, lists: Labels, kind: str) -> str:
@@ -162,7 +134,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.labels.pairs import class_list, labels_of
+    from crnn_weak.labels.sets import class_list, labels_of
     from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
 
     pair, classes = _read(args)
@@ -185,54 +157,42 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     return Evaluation(header, evaluate_events(reference, estimated, **options), tuple(notes))
 
 
-def _late_events(args: argparse.Namespace, pair: LabelPair) -> Iterator[str]:
-    """Refuse reference events that begin after --clip-seconds; say which others end after it."""
+def _late_events(args: argparse.Namespace, pair: LabelPair) -> list[str]:
+    """Refuse reference events that begin after --clip-seconds; return notes on events that end after it."""
+    notes = []
     for path, lists in ((args.reference, pair.reference), (args.estimated, pair.estimated)):
-        events = [(clip, event) for clip, found in lists.items() for event in found]
-        late = [(clip, event) for clip, event in events if event.onset >= args.clip_seconds]
+        longer = [event for found in lists.values() for event in found if event.offset > args.clip_seconds]
+        late = next((event for event in longer if event.onset >= args.clip_seconds), None)
         if late and path == args.reference:
-            clip, event = late[0]
             raise DataError(
-                f"{path}: clip {clip!r}: event {event.label!r} begins at {event.onset:g} s, after --clip-seconds "
+                f"{path}: event {late.label!r} begins at {late.onset:g} s, after --clip-seconds "
                 f"{args.clip_seconds:g}, and would not count. Give the clips' length."
             )
-        n_longer = sum(event.offset > args.clip_seconds for _, event in events)
-        if n_longer:
-            yield f"{path}: {n_longer} events end after --clip-seconds {args.clip_seconds:g}: segments count up to it"
-
-
-def _true_tags(args: argparse.Namespace, classes: tuple[str, ...], reference: Labels) -> Labels | None:
-    """Return the tags of --tags-reference under the ids of the reference."""
-    if not args.tags_reference:
-        return None
-    from crnn_weak.labels.names import match_ids
-    from crnn_weak.labels.reading import read_tags
-
-    path = args.tags_reference
-    tags = read_tags(path, classes=classes, strip_y=args.strip_y)
-    ids = match_ids(tags, reference, where=path)
-    for listed, names, place in (
-        (reference, ids.values(), "not in the reference"),
-        (set(ids.values()), reference, "not listed"),
-    ):
-        other = next((name for name in names if name not in listed), None)
-        if other is not None:
-            raise DataError(f"{path}: recording {other!r} is {place}; expected the tags of the same ones.")
-    return {ids[name]: labels for name, labels in tags.items()}
+        if longer:
+            notes.append(
+                f"{path}: {len(longer)} events end after --clip-seconds {args.clip_seconds:g}: segments count up to it"
+            )
+    return notes
 
 
 def _baseline_table(args: argparse.Namespace) -> dict[str, str]:
     """Return the table of all baselines as JSON, CSV and text."""
     import json
 
-    from crnn_weak.labels.pairs import class_list
+    from crnn_weak.labels.sets import class_list, read_pair
     from crnn_weak.metrics.controls import baselines_csv, baselines_text, score_baselines
     from crnn_weak.metrics.counting import plain
     from crnn_weak.metrics.sed_eval import sources
 
     pair, classes = _read(args)
-    reference, is_tags = pair.reference, pair.kind == "tags"
-    tags = reference if is_tags else _true_tags(args, classes, reference)
+    reference, is_tags, path = pair.reference, pair.kind == "tags", args.tags_reference
+    tags = reference if is_tags else None
+    if path and not is_tags:
+        both = read_pair(args.reference, path, kind="tags", classes=classes, strip_y=args.strip_y)
+        tags = both.estimated
+        other = min(tags.keys() ^ reference.keys(), default=None)
+        if other is not None:
+            raise DataError(f"{path}: recording {other!r} is only in this list or in the reference; expected the same.")
     scores = score_baselines(
         tags,
         None if is_tags else reference,
@@ -261,16 +221,12 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     scored = open_scores(args.run, "test")
     scores, config = scored.scores, scored.run.config
     point, source = run_operating_point(scored.run, scores.classes, args.operating_point)
-    header = {
-        "run": scored.run.name,
-        "clips": scored.coverage,
-        "operating point": f"{point.summary()} ({source})",
-    }
+    header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
     options: dict[str, Any] = {"classes": scores.classes, "n_resamples": args.bootstrap, "seed": args.seed}
     parts = evaluate_tags(scored.tags, scores_to_tags(scores, point), **options)
     notes, aps, psds = [], {}, {}
     if scored.events is None:
-        notes.append("the clips have no strong labels, so there are no detection scores")
+        notes.append("the clips have no strong labels: no detection scores")
     else:
         parts += evaluate_events(
             scored.events,

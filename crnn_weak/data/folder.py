@@ -29,10 +29,9 @@ from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.data.splits import stratified_split
 from crnn_weak.errors import ConfigError, DataError, nearest_names
-from crnn_weak.labels.classes import tag_array
-from crnn_weak.labels.events import Event, check_begin_within
-from crnn_weak.labels.folder import ListedRecording, read_labels
+from crnn_weak.labels.events import Event, check_begin_within, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.sets import ListedRecording, read_labels
 
 logger = logging.getLogger(__name__)
 

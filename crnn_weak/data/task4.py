@@ -17,9 +17,8 @@ from crnn_weak.audio import index_audio
 from crnn_weak.config import Config, Task4Data, fingerprint
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
-from crnn_weak.labels import classes as labels
 from crnn_weak.labels import task4 as task4_files
-from crnn_weak.labels.events import Event, check_begin_within
+from crnn_weak.labels.events import AUDIOSET_IDS, DCASE2017_TASK4, Event, check_begin_within
 from crnn_weak.labels.names import video_place
 
 logger = logging.getLogger(__name__)
@@ -42,8 +41,8 @@ class Task4Dataset:
         *,
         name: str,
         provenance: str,
-        classes: tuple[str, ...] = labels.DCASE2017_TASK4,
-        audioset_ids: Mapping[str, str] = labels.AUDIOSET_IDS,
+        classes: tuple[str, ...] = DCASE2017_TASK4,
+        audioset_ids: Mapping[str, str] = AUDIOSET_IDS,
         clip_seconds: float = 10.0,
         identity: object = None,
     ) -> None:

@@ -30,8 +30,7 @@ from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows,
 from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.features.scaler import Scaler
-from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event, EventList
+from crnn_weak.labels.events import Event, EventList, class_indices
 from crnn_weak.run_files import RunFiles
 
 logger = logging.getLogger(__name__)

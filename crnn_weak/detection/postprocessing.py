@@ -27,8 +27,7 @@ from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import DataError
-from crnn_weak.labels.classes import tag_names
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, tag_names
 from crnn_weak.labels.rolls import roll_runs, runs_roll
 
 # Scores that are decoded at once; more would need much memory.

@@ -26,8 +26,7 @@ from crnn_weak.detection.operating_point import OperatingPoint, as_operating_poi
 from crnn_weak.detection.postprocessing import ActiveSpans, PostProcessing, active_frames, class_rows
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
-from crnn_weak.labels.classes import tag_array
-from crnn_weak.labels.events import Events
+from crnn_weak.labels.events import Events, tag_array
 from crnn_weak.labels.rolls import EventTable, event_table, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.metrics.event import matched_per_class
 

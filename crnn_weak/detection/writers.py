@@ -26,7 +26,7 @@ from crnn_weak.detection.recordings import Recording, listed_name, unique_names
 from crnn_weak.detection.scores import Scores, ScoreWriter
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file, write_text
-from crnn_weak.labels.classes import CLASS_LIST
+from crnn_weak.labels.events import CLASS_LIST
 from crnn_weak.labels.tables import table_line
 from crnn_weak.labels.writing import EVENT_FORMATS, SCORED_TAG_HEADER, tag_lines
 

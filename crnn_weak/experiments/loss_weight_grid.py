@@ -15,7 +15,7 @@ from typing import Any
 from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.files import delete_files, lock, write_json, write_text
-from crnn_weak.labels.classes import tag_names
+from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
 from crnn_weak.metrics.counting import plain
 from crnn_weak.run_files import check_continues

@@ -20,7 +20,7 @@ import numpy as np
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import write_text
-from crnn_weak.labels.classes import tag_names
+from crnn_weak.labels.events import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.grid import Grid, open_any
 from crnn_weak.runs.run import Run

@@ -33,7 +33,7 @@ from crnn_weak.features.store import (
     row_crc,
 )
 from crnn_weak.files import HdfWriter, lock, make_folder, replace_file
-from crnn_weak.labels.classes import tag_array
+from crnn_weak.labels.events import tag_array
 from crnn_weak.parallel import run_tasks
 
 log = logging.getLogger(__name__)

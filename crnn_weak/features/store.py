@@ -42,8 +42,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, from_dict
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, FeatureStoreError, nearest_names
-from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, class_indices
 
 KIND = "crnn_weak features"
 SCHEMA = 2

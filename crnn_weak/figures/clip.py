@@ -15,8 +15,7 @@ from crnn_weak import timing
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLORS, new_figure, short_name, style
-from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, class_indices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,19 +1,48 @@
-"""Events: onset, offset and label.
+"""Events (onset, offset and label), class lists, and the arrays made of tags.
 
 An event's times are seconds from the start of its clip or recording. A *zero-length* row (onset equal to offset)
 is kept: the organizers write ``0 0 label`` where a label was given but nothing was heard. Segment-based metrics
-ignore such rows, event-based metrics count them as references.
+ignore such rows, event-based metrics count them as references. A class list is a tuple of distinct names; its order is
+the order of every array's last axis.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from crnn_weak.errors import DataError, DependencyError
+import numpy as np
+
+from crnn_weak.errors import DataError, DependencyError, LabelError, nearest_names
+
+#: In a folder of label files, the file of this name is a class list, never a recording's labels.
+CLASS_LIST = "classes.txt"
+#: AudioSet id -> label of the 17 classes of DCASE 2017 task 4, in the order of the organizers' list. Two labels hold a
+#: comma, so the ids are the only safe way to read a list of labels.
+AUDIOSET_IDS: dict[str, str] = {
+    "/m/0284vy3": "Train horn",
+    "/m/05x_td": "Air horn, truck horn",
+    "/m/02mfyn": "Car alarm",
+    "/m/02rhddq": "Reversing beeps",
+    "/m/0199g": "Bicycle",
+    "/m/06_fw": "Skateboard",
+    "/m/012n7d": "Ambulance (siren)",
+    "/m/012ndj": "Fire engine, fire truck (siren)",
+    "/m/0dgbq": "Civil defense siren",
+    "/m/04qvtq": "Police car (siren)",
+    "/m/03qc9zr": "Screaming",
+    "/m/0k4j": "Car",
+    "/t/dd00134": "Car passing by",
+    "/m/01bjv": "Bus",
+    "/m/07r04": "Truck",
+    "/m/04_sv": "Motorcycle",
+    "/m/07jdr": "Train",
+}
+#: The 17 classes of DCASE 2017 task 4.
+DCASE2017_TASK4: tuple[str, ...] = tuple(AUDIOSET_IDS.values())
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +94,7 @@ def check_begin_within(events: Iterable[Event], seconds: float, where: str) -> N
 Events = Mapping[str, Sequence[Event]]
 
 
+@dataclass(frozen=True)
 class EventList(Sequence[Event]):
     """The events of one recording, sorted by onset, offset and label.
 
@@ -82,41 +112,23 @@ class EventList(Sequence[Event]):
     'Bus'
     """
 
-    def __init__(
-        self, events: Iterable[Event] = (), *, clip_id: str = "", duration_seconds: float | None = None
-    ) -> None:
-        self._events = tuple(sorted(events, key=by_time))
-        self.clip_id = clip_id
-        self.duration_seconds = duration_seconds
+    events: Iterable[Event] = ()
+    clip_id: str = field(default="", kw_only=True)
+    duration_seconds: float | None = field(default=None, kw_only=True, compare=False)
 
-    @overload
-    def __getitem__(self, index: int) -> Event: ...
-    @overload
-    def __getitem__(self, index: slice) -> EventList: ...
-    def __getitem__(self, index: int | slice) -> Event | EventList:
-        if isinstance(index, slice):
-            return EventList(self._events[index], clip_id=self.clip_id, duration_seconds=self.duration_seconds)
-        return self._events[index]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", tuple(sorted(self.events, key=by_time)))
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self.events)[index]
 
     def __len__(self) -> int:
-        return len(self._events)
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self._events)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EventList) and (self.clip_id, self._events) == (other.clip_id, other._events)
-
-    def __hash__(self) -> int:
-        return hash((self.clip_id, self._events))
-
-    def __repr__(self) -> str:
-        return f"EventList({len(self)} events{f' of {self.clip_id}' if self.clip_id else ''})"
+        return len(tuple(self.events))
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that occur, sorted."""
-        return tuple(sorted({event.label for event in self._events}))
+        return tuple(sorted({event.label for event in self}))
 
     def to_pandas(self) -> Any:
         """Return a DataFrame with columns filename, onset, offset, event_label, score."""
@@ -124,7 +136,7 @@ class EventList(Sequence[Event]):
             import pandas as pd
         except ImportError:
             raise DependencyError("EventList.to_pandas needs pandas: pip install pandas.") from None
-        rows = [(self.clip_id, e.onset, e.offset, e.label, e.score) for e in self._events]
+        rows = [(self.clip_id, e.onset, e.offset, e.label, e.score) for e in self]
         return pd.DataFrame(rows, columns=["filename", "onset", "offset", "event_label", "score"])
 
     def _repr_html_(self) -> str:
@@ -132,7 +144,39 @@ class EventList(Sequence[Event]):
         body = "".join(
             f"<tr><td>{e.onset:.3f}</td><td>{e.offset:.3f}</td><td>{html.escape(e.label)}</td>"
             f"<td>{'' if e.score is None else f'{e.score:.2f}'}</td></tr>"
-            for e in self._events
+            for e in self
         )
         caption = f"<caption>{html.escape(self.clip_id) or 'events'}: {len(self)} events</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str = "") -> list[int]:
+    """Return the index of each label in the class list."""
+    position = {name: index for index, name in enumerate(classes)}
+    labels = list(labels)
+    unknown = next((label for label in labels if label not in position), None)
+    if unknown is not None:
+        prefix = f"{where}: " if where else ""
+        raise LabelError(f"{prefix}label {unknown!r} is not in the class list. {nearest_names(unknown, classes)}")
+    return [position[label] for label in labels]
+
+
+def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarray:
+    """Return which class is tagged in which clip.
+
+    >>> tag_array([["Car"], []], ["Bus", "Car"]).tolist()
+    [[False, True], [False, False]]
+    """
+    pairs = [(row, label) for row, labels in enumerate(tags) for label in labels]
+    array = np.zeros((len(tags), len(classes)), dtype=bool)
+    array[[row for row, _ in pairs], class_indices([label for _, label in pairs], classes)] = True
+    return array
+
+
+def tag_names(row: Iterable[bool], classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags of one clip, from its row of `tag_array`.
+
+    >>> tag_names([False, True], ["Bus", "Car"])
+    ('Car',)
+    """
+    return tuple(label for label, on in zip(classes, row, strict=True) if on)

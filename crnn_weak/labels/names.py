@@ -21,12 +21,11 @@ MISSING = frozenset(("", "nan", "na", "n/a", "<na>", "null"))
 #: Labels of a recording in which nothing was found.
 NOTHING = frozenset(("nocall", "no call", "no_call", "no-call"))
 
-# The organizers' audio and duration files: a Y before YouTube's id of 11 characters, then the cut's place.
-_ORGANIZERS_NAME = re.compile(r"Y(?=.{11}_\d+(\.\d+)?_\d+(\.\d+)?$)")
-
+# The organizers' audio files: a Y before YouTube's id of 11 characters, then the cut's place, perhaps a suffix.
+_ORGANIZERS_NAME = re.compile(r"(^|/)Y(?=[^/]{11}_\d+(\.\d+)?_\d+(\.\d+)?(\.[^./]+)?$)")
 # From the right: ids may hold underscores themselves.
 _CUT = re.compile(r"(?P<video>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL | re.ASCII)
-# As `crnn_weak.data.folder` and the organizers write them; a date or a number in a name is no time.
+# As `crnn_weak.data.folder` and the organizers write them; dates and other numbers in a name are not times.
 _TIMES = re.compile(r"(?<=.)_\d+\.\d{3}_\d+\.\d{3}$", re.DOTALL | re.ASCII)
 
 
@@ -50,31 +49,32 @@ def recording_path(name: str) -> str:
     return posixpath.normpath(path).lstrip("/") if path else path
 
 
-def recording_id(name: str, *, strip_y: bool = False) -> str:
+def recording_id(name: str) -> str:
     """Return the id of the recording that a file name stands for: its path without audio suffix.
 
     >>> recording_id("audio/--jc0NAxK8M_30.000_40.000.wav")
     'audio/--jc0NAxK8M_30.000_40.000'
-    >>> recording_id("Y--jc0NAxK8M_30.000_40.000.wav", strip_y=True)
-    '--jc0NAxK8M_30.000_40.000'
     """
     path = recording_path(name)
-    stem, suffix = os.path.splitext(path)
-    if suffix.lower() in AUDIO_SUFFIXES:
-        path = stem
-    if strip_y:
-        folder, slash, stem = path.rpartition("/")
-        path = folder + slash + _ORGANIZERS_NAME.sub("", stem, count=1)
-    return path
+    return os.path.splitext(path)[0] if has_audio_suffix(path) else path
 
 
-def canonical_id(name: str, *, strip_y: bool = False) -> str:
+def without_y(name: str) -> str:
+    """Return a file's name or id without the ``Y`` before the video in the organizers' names.
+
+    >>> without_y("Y--jc0NAxK8M_30.000_40.000.wav"), without_y("Yard.wav")
+    ('--jc0NAxK8M_30.000_40.000.wav', 'Yard.wav')
+    """
+    return _ORGANIZERS_NAME.sub(r"\1", name, count=1)
+
+
+def canonical_id(name: str) -> str:
     """Return the organizers' clip id in a file name: no folder, its two times with three decimals.
 
-    >>> canonical_id("Y-5QrBL6MzLg_60_70.wav", strip_y=True)
+    >>> canonical_id("-5QrBL6MzLg_60_70.wav")
     '-5QrBL6MzLg_60.000_70.000'
     """
-    name = recording_id(name, strip_y=strip_y).rpartition("/")[2]
+    name = recording_id(name).rpartition("/")[2]
     match = _CUT.fullmatch(name)
     return f"{match['video']}_{float(match['start']):.3f}_{float(match['end']):.3f}" if match else name
 
@@ -91,6 +91,12 @@ def video_place(clip_id: str) -> tuple[str, str, str]:
     return match["video"], match["start"], match["end"]
 
 
+def is_place(name: str, onset: float | None, offset: float | None) -> bool:
+    """Return whether times are the cut's place in its video, which the organizers put into the name."""
+    match = _CUT.fullmatch(recording_id(name))
+    return bool(match) and (float(match["start"]), float(match["end"])) == (onset, offset)
+
+
 def source_recording(clip_id: str) -> str:
     """Return the recording that a clip was cut from; the id itself where it does not end in the times of a cut.
 
@@ -104,10 +110,7 @@ def check_characters(text: str, where: str) -> str:
     """Return a field of a table in form C."""
     for sign in text if not text.isascii() or not text.isprintable() else ():
         if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign == "\ufeff":
-            raise DataError(
-                f"{where}: {text!r} holds the control character U+{ord(sign):04X}, which no label file can carry; "
-                "rename it."
-            )
+            raise DataError(f"{where}: {text!r} holds the control character U+{ord(sign):04X}; rename it.")
     return nfc(text)
 
 
@@ -118,24 +121,23 @@ def check_name(text: str, where: str) -> str:
     return check_characters(text, where)
 
 
-def label_fault(text: str) -> str:
-    """Return why a text may not be one label, or "" where it is one."""
-    if any(sign in text for sign in ";|"):
-        return "holds ; or |, which join labels"
-    if re.fullmatch(r"\[.*\]|\{.*\}|\(['\"].*\)", text):
-        return "is a list in brackets"
-    if re.search(r",(?! )", text):
-        return "holds a comma without a blank behind it, which joins labels"
-    if text.lower() in ("nan", "<na>"):
-        return "is how tables write a missing value"
-    return ""
-
-
 def check_label(text: str, where: str) -> str:
-    """Return a label in form C, as it can be written and read back as one label."""
-    fault = label_fault(text)
+    """Return a label in form C; what may be several labels, none, or the name of a file is refused."""
+    text, fault = nfc(text), ""
+    if not text:
+        fault = "is empty"
+    elif has_audio_suffix(text):
+        fault = "is a file name; check the columns' order"
+    elif ";" in text or "|" in text:
+        fault = "holds ; or |, which join labels"
+    elif re.fullmatch(r"\[.*\]|\{.*\}|\(['\"].*\)", text):
+        fault = "is a list in brackets"
+    elif re.search(r",(?! )", text):
+        fault = "holds a comma without a blank behind it, which joins labels"
+    elif text.lower() in ("nan", "<na>"):
+        fault = "is how tables write a missing value"
     if fault:
-        raise DataError(f"{where}: label {text!r} {fault}. Expected one label.")
+        raise DataError(f"{where}: label {text[:60]!r} {fault}. Expected one label.")
     return check_name(text, where)
 
 

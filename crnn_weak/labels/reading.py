@@ -9,34 +9,31 @@ Events become tags where tags are asked for, never the other way round.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels import task4
-from crnn_weak.labels.classes import CLASS_LIST, class_indices
-from crnn_weak.labels.events import Event, by_time
-from crnn_weak.labels.headers import ROLE_OF, header_name, read_header
-from crnn_weak.labels.names import NOTHING, has_audio_suffix, recording_id
+from crnn_weak.labels.events import CLASS_LIST, Event, by_time, class_indices
+from crnn_weak.labels.names import NOTHING, check_label, has_audio_suffix, is_place, recording_id, without_y
 from crnn_weak.labels.tables import (
+    ROLE_OF,
     LabelRow,
     Row,
     Table,
-    checked_label,
+    header_name,
     label_rows,
     number,
+    read_header,
     read_lines,
-    seconds,
     split_line,
 )
-
-logger = logging.getLogger(__name__)
 
 #: Formats of label files by name, for `--input-format`, with what they hold.
 INPUT_FORMATS = {
@@ -70,8 +67,8 @@ _LAYOUTS = {
 }
 _FITS: dict[str, Callable[[str], bool]] = {
     "file": has_audio_suffix,
-    "onset": lambda text: seconds(text) is not None,
-    "offset": lambda text: seconds(text) is not None,
+    "onset": lambda text: number(text) is not None,
+    "offset": lambda text: number(text) is not None,
     "label": lambda text: number(text) is None,  # a number is as likely to be something else
     "labels": lambda text: text.endswith(";"),
     "score": lambda text: number(text) is not None and 0 <= float(text) <= 1,
@@ -81,6 +78,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
 }
 # Files that are looked for in a folder of label files.
 _SUFFIXES = (".csv", ".tsv", ".txt")
+_Labels = TypeVar("_Labels")
 
 
 @dataclass(frozen=True)
@@ -96,48 +94,40 @@ class LabelFile:
     rows: tuple[LabelRow, ...]
     recording: str
 
-    def _ids(self, strip_y: bool) -> dict[str, str]:
-        """Return the id of each path in the file."""
-        ids: dict[str, str] = {}
-        paths: dict[str, str] = {}
-        for row in self.rows:
-            path = row.name or self.recording
-            if path not in ids:
-                ids[path] = recording_id(path, strip_y=strip_y)
-                other = paths.setdefault(ids[path], path)
-                if other != path:
-                    raise DataError(
-                        f"{self.path}, line {row.line}: {other!r} and {path!r} differ only in their suffix; rename one "
-                        "of the recordings."
-                    )
-        return ids
-
+    @cached_property
     def names(self) -> dict[str, str]:
-        """Return the path of each recording by id, in the file's order."""
-        return {identifier: path for path, identifier in self._ids(strip_y=False).items()}
+        """The path of each recording by id, in the file's order."""
+        paths: dict[str, str] = {}
+        for path in dict.fromkeys(row.name or self.recording for row in self.rows):
+            other = paths.setdefault(recording_id(path), path)
+            if other != path:
+                raise DataError(
+                    f"{self.path}: {other!r} and {path!r} differ only in their suffix; rename one of the recordings."
+                )
+        return paths
 
-    def by_recording(self, strip_y: bool = False) -> Iterator[tuple[str, LabelRow]]:
+    def by_recording(self) -> Iterator[tuple[str, LabelRow]]:
         """Yield id and row."""
-        ids = self._ids(strip_y)
+        ids = {path: identifier for identifier, path in self.names.items()}
         return ((ids[row.name or self.recording], row) for row in self.rows)
 
-    def events(self, *, strip_y: bool = False) -> dict[str, tuple[Event, ...]]:
+    def events(self) -> dict[str, tuple[Event, ...]]:
         """Return the events of each recording, in order of time."""
         found: dict[str, list[Event]] = {}
-        for identifier, row in self.by_recording(strip_y):
+        for identifier, row in self.by_recording():
             events = found.setdefault(identifier, [])
             if row.onset is not None and row.offset is not None:
                 events.append(Event(row.onset, row.offset, row.labels[0], row.score))
         return {identifier: tuple(sorted(events, key=by_time)) for identifier, events in found.items()}
 
-    def tags(self, *, strip_y: bool = False) -> dict[str, tuple[str, ...]]:
+    def tags(self) -> dict[str, tuple[str, ...]]:
         """Return the labels of each recording, each once."""
-        return {identifier: tuple(labels) for identifier, labels in self.scored_tags(strip_y=strip_y).items()}
+        return {identifier: tuple(labels) for identifier, labels in self.scored_tags().items()}
 
-    def scored_tags(self, *, strip_y: bool = False) -> dict[str, dict[str, float | None]]:
+    def scored_tags(self) -> dict[str, dict[str, float | None]]:
         """Return the labels of each recording with their scores; of several scores of a label the highest."""
         found: dict[str, dict[str, float | None]] = {}
-        for identifier, row in self.by_recording(strip_y):
+        for identifier, row in self.by_recording():
             tags = found.setdefault(identifier, {})
             for label in row.labels:
                 scores = [score for score in (tags.get(label), row.score) if score is not None]
@@ -150,58 +140,49 @@ class LabelFile:
 
     def above(self, min_score: float) -> LabelFile:
         """Return the file without the labels of lower scores; their recordings stay."""
-        lacking = next((row for row in self.rows if row.labels and row.score is None), None)
-        if lacking is not None:
-            raise DataError(f"{self.path}, line {lacking.line}: no score, which --min-score needs in every row.")
-        rows = [
-            LabelRow(row.line, row.name, split=row.split) if row.score is not None and row.score < min_score else row
-            for row in self.rows
-        ]
+        rows = []
+        for row in self.rows:
+            if row.labels and row.score is None:
+                raise DataError(f"{row.where}: no score, which --min-score needs in every row.")
+            is_low = row.score is not None and row.score < min_score
+            rows.append(LabelRow(row.where, row.name, split=row.split) if is_low else row)
         return replace(self, rows=tuple(rows))
 
 
 # --- lists without a header ------------------------------------------------------------------------------------------
 
 
-def _trimmed(row: Row) -> Row:
-    fields = list(row.fields)
-    while len(fields) > 1 and not fields[-1]:
-        fields.pop()
-    return Row(row.line, fields)
-
-
-def _read_list(path: Path, rows: list[Row], classes: Collection[str]) -> tuple[str, list[LabelRow]]:
-    """Return the format of a list without a header, and its rows, which must all have the layout of the first.
+def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
+    """Return format, kind and rows of a list without a header, whose rows must all have the layout of the first.
 
     A file name alone is a recording without labels; Audacity's lines of frequencies are skipped.
     """
-    rows = [_trimmed(row) for row in rows]
     rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]
     model = next((row for row in rows if len(row.fields) > 1), rows[0])
     for name, layouts in _LAYOUTS.items():
         for roles in map(str.split, layouts):
             if len(roles) == len(model.fields) and all(_FITS[r](x) for r, x in zip(roles, model.fields, strict=True)):
-                return name, _list_rows(path, rows, roles, classes)
+                found = _list_rows(rows, roles, classes)
+                return (*_weak_or_strong(found), found) if name == "dcase" else (name, _kind_of(name), found)
     raise DataError(
-        f"{path}, line {model.line}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
+        f"{model.where}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
         "filename, onset, offset, label, or filename, label, or onset, offset, label, with tabs between and no number "
         "as label. Add a header that names the columns."
     )
 
 
-def _list_rows(path: Path, rows: list[Row], roles: list[str], classes: Collection[str]) -> list[LabelRow]:
+def _list_rows(rows: list[Row], roles: list[str], classes: Collection[str]) -> list[LabelRow]:
     full = []
-    for row in rows:
-        fields, where = row.fields, f"{path}, line {row.line}"
+    for where, fields in rows:
         is_alone = len(fields) == 1 and roles[0] == "file" and not re.search("[,;|]", fields[0])
         if len(fields) != len(roles) and not is_alone:
             raise DataError(f"{where}: {len(fields)} columns; expected {', '.join(roles)}, as in the rows before.")
         for role, text in zip(roles, fields, strict=False):
             if not _FITS[role](text):
                 raise DataError(f"{where}: {text[:60]!r} in the place of the {role}; expected {', '.join(roles)}.")
-        full.append(Row(row.line, fields + [""] * (len(roles) - len(fields))))
+        full.append(Row(where, fields + [""] * (len(roles) - len(fields))))
     columns = {"label" if role == "labels" else role: at for at, role in enumerate(roles)}
-    return label_rows(Table(path, rows[0], full, columns, classes, plural="labels" in roles))
+    return label_rows(Table(rows[0], full, columns, classes, plural="labels" in roles))
 
 
 def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
@@ -210,7 +191,7 @@ def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
     In weak lists the times are the cut's place in the *video*, as the file's name gives it.
     """
     timed = [row for row in rows if row.onset is not None]
-    places = [row for row in timed if task4.is_place(row.name, row.onset, row.offset)]
+    places = [row for row in timed if is_place(row.name, row.onset, row.offset)]
     late = any(row.onset for row in places)
     if timed and len(places) == len(timed):
         return "task4-weak", "tags" if late else "unclear"
@@ -232,34 +213,35 @@ def _separator(header: str, where: str) -> str:
     return max(",;", key=n_known)
 
 
-def _read_table(path: Path, lines: list[tuple[int, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
-    """Return format, kind and rows of a file that is not empty."""
-    asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" "))
-    lines = lines[1:] if asked else lines
+def _kind_of(name: str) -> str:
+    return INPUT_FORMATS[name].split()[0].strip(";")
+
+
+def _tab_fields(text: str) -> list[str]:
+    return [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]
+
+
+def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
+    """Return format, kind and rows of a file."""
     if not lines:
         return "", "empty", []
-    first = [field.strip(" \t") for field in lines[0][1].split("\t")]
+    first = _tab_fields(lines[0][1])
     is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
-    if not asked and (is_file or (len(first) > 1 and _FITS["onset"](first[0]) and _FITS["offset"](first[1]))):
-        rows = [Row(line, [field.strip(" \t") for field in text.split("\t")]) for line, text in lines]
-        name, found = _read_list(path, rows, classes)
-        if name == "dcase":
-            return *_weak_or_strong(found), found
-        return name, INPUT_FORMATS[name].split()[0].strip(";"), found
-    separator = asked[1] if asked else _separator(lines[0][1], f"{path}, line {lines[0][0]}")
-    rows = [Row(line, split_line(text, separator, f"{path}, line {line}")) for line, text in lines]
+    if is_file or (len(first) > 1 and _FITS["onset"](first[0]) and _FITS["offset"](first[1])):
+        return _read_list([Row(where, _tab_fields(text)) for where, text in lines], classes)
+    separator = _separator(lines[0][1], lines[0][0])
+    rows = [Row(where, split_line(text, separator, where)) for where, text in lines]
     if task4.is_set_row(rows[0].fields):
-        return "task4-set", "tags", [task4.set_row(path, row) for row in rows]
-    name, found = read_header(path, rows[0], rows[1:], separator, classes)
-    return name, INPUT_FORMATS[name].split()[0].strip(";"), found
+        return "task4-set", "tags", [task4.set_row(row) for row in rows]
+    name, found = read_header(rows[0], rows[1:], separator, classes)
+    return name, _kind_of(name), found
 
 
 def _own_name(path: Path, name: str) -> str:
     """Return the recording that a file is named after (``rec.Table.1.selections.txt``: ``rec``)."""
-    stem = PurePath(path).stem
     if name in ("raven", "birdnet"):
-        stem = re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", stem)
-    return stem
+        return re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", path.stem)
+    return path.stem
 
 
 def read_label_file(
@@ -273,30 +255,28 @@ def read_label_file(
     path = Path(path)
     if input_format is not None and input_format not in INPUT_FORMATS:
         raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, INPUT_FORMATS)}")
-    lines = read_lines(path)
-    name, found_kind, rows = _read_table(path, lines, classes) if lines else ("", "empty", [])
-    allowed = {"dcase", "task4-weak"} if found_kind == "unclear" else {name}
-    if input_format is not None and name and input_format not in allowed:
-        raise DataError(
-            f"{path}: has the format {name} ({INPUT_FORMATS[name]}); asked for is {input_format} "
-            f"({INPUT_FORMATS[input_format]})."
-        )
-    if found_kind == "unclear" and input_format is not None:
-        found_kind = "events" if input_format == "dcase" else "tags"
+    name, found_kind, rows = _read_table(read_lines(path), classes)
+    if input_format is not None and name:
+        if input_format not in ({"dcase", "task4-weak"} if found_kind == "unclear" else {name}):
+            raise DataError(
+                f"{path}: has the format {name} ({INPUT_FORMATS[name]}); asked for is {input_format} "
+                f"({INPUT_FORMATS[input_format]})."
+            )
+        found_kind = _kind_of(input_format)
     if kind == "events" and found_kind == "tags":
         raise DataError(
             f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
             "list of events; `evaluate` scores tags with --tags."
         )
-    allowed_labels = set(classes)
+    classes = frozenset(classes)
     for row in rows if classes else ():
-        if not allowed_labels.issuperset(row.labels):
-            class_indices(row.labels, list(classes), where=f"{path}, line {row.line}")
-    found_kind = found_kind if kind is None or found_kind == "empty" else kind
+        if not classes.issuperset(row.labels):
+            class_indices(row.labels, sorted(classes), where=row.where)
+    found_kind = kind or found_kind
     if found_kind != "tags" and not any(row.labels for row in rows):
         found_kind = "empty"
     if found_kind == "tags":
-        rows = [LabelRow(row.line, row.name, row.labels, score=row.score, split=row.split) for row in rows]
+        rows = [replace(row, onset=None, offset=None) for row in rows]
     return LabelFile(path, name, found_kind, tuple(rows), _own_name(path, name))
 
 
@@ -321,24 +301,25 @@ def read_files(
     kind: str | None = None,
     classes: Collection[str] = (),
     min_score: float | None = None,
+    strip_y: bool = False,
 ) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders; see `read_label_file`.
 
     In a folder, rows that name no recording belong to the one that their file is named after, and an empty file is a
-    recording without labels. Labels with a score below `min_score` are dropped.
+    recording without labels. Labels with a score below `min_score` are dropped; `strip_y` takes the organizers' ``Y``
+    from the names.
     """
-    path = Path(path)
+    path, classes = Path(path), frozenset(classes)
     found = []
     for file in _files_in(path) if path.is_dir() else [path]:
         one = read_label_file(file, input_format=input_format, kind=kind, classes=classes)
         if path.is_dir():
             recording = file.relative_to(path).with_name(one.recording).as_posix()
-            one = replace(one, recording=recording, rows=one.rows or (LabelRow(1, ""),))
+            one = replace(one, recording=recording, rows=one.rows or (LabelRow(str(file), ""),))
+        if strip_y:
+            one = replace(one, rows=tuple(replace(row, name=without_y(row.name)) for row in one.rows))
         found.append(one if min_score is None else one.above(min_score))
     return found
-
-
-_Labels = TypeVar("_Labels")
 
 
 def united(files: Iterable[LabelFile], read: Callable[[LabelFile], dict[str, _Labels]]) -> dict[str, _Labels]:
@@ -361,7 +342,7 @@ def refuse_splits(files: Iterable[LabelFile]) -> None:
 
 
 def read_events(
-    path: str | Path, *, classes: Collection[str] = (), strip_y: bool = False, input_format: str | None = None
+    path: str | Path, *, classes: Collection[str] = (), input_format: str | None = None
 ) -> dict[str, tuple[Event, ...]]:
     """Read the events of each recording from a file or a folder of files, in the order of the file; see `read_files`.
 
@@ -370,16 +351,16 @@ def read_events(
     """
     files = read_files(path, input_format=input_format, kind="events", classes=classes)
     refuse_splits(files)
-    return united(files, lambda file: file.events(strip_y=strip_y))
+    return united(files, LabelFile.events)
 
 
 def read_tags(
-    path: str | Path, *, classes: Collection[str] = (), strip_y: bool = False, input_format: str | None = None
+    path: str | Path, *, classes: Collection[str] = (), input_format: str | None = None
 ) -> dict[str, tuple[str, ...]]:
     """Read which labels each recording has, from tags or events, as `read_events` does; each label once."""
     files = read_files(path, input_format=input_format, kind="tags", classes=classes)
     refuse_splits(files)
-    return united(files, lambda file: file.tags(strip_y=strip_y))
+    return united(files, LabelFile.tags)
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
@@ -387,7 +368,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     rows = [text.rstrip().split("\t") for _, text in read_lines(path)]
     if len(rows) > 1 and len(rows[0]) != len(rows[1]):
         rows = rows[1:]  # the header of the organizers' list, which has blanks for tabs
-    labels = [checked_label(fields[-1].strip(), str(path)) for fields in rows]
+    labels = [check_label(fields[-1].strip(), str(path)) for fields in rows]
     if labels and labels[0].casefold() in ("label", "labels", "class", "classes", "event_label", "class_label"):
         labels = labels[1:]
     if not labels:

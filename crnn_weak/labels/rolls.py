@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_weak import timing
-from crnn_weak.errors import DataError, LabelError, nearest_names
-from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event, Events
+from crnn_weak.errors import DataError
+from crnn_weak.labels.events import Event, Events, class_indices
 
 #: A hundred days in segments of one second.
 MOST_SEGMENTS = 10_000_000
@@ -34,22 +33,9 @@ class EventTable(NamedTuple):
 
 def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], where: str) -> EventTable:
     """Flatten the event lists of clips into arrays; `where` names the list where a label is not in `classes`."""
-    column = {label: index for index, label in enumerate(classes)}
     rows = [events.get(clip_id, ()) for clip_id in clip_ids]
     flat = [event for clip_events in rows for event in clip_events]
-    try:
-        label = [column[event.label] for event in flat]
-    except KeyError:
-        clip_id, event = next(
-            (clip_id, event)
-            for clip_id, clip_events in zip(clip_ids, rows, strict=True)
-            for event in clip_events
-            if event.label not in column
-        )
-        raise LabelError(
-            f"{where}, clip {clip_id!r}: label {event.label!r} is not in the class list. "
-            f"{nearest_names(event.label, classes)}"
-        ) from None
+    label = class_indices([event.label for event in flat], classes, where=where)
     return EventTable(
         np.repeat(np.arange(len(rows)), [len(clip_events) for clip_events in rows]),
         np.array(label, dtype=np.int64),
@@ -72,8 +58,8 @@ def event_roll(
     [True, True, False]
     """
     roll = np.zeros((n_frames, len(classes)), dtype=bool)
-    for event in events:
-        (column,) = class_indices([event.label], classes, where=where)
+    events = list(events)
+    for event, column in zip(events, class_indices([e.label for e in events], classes, where=where), strict=True):
         first, last = timing.frame_edges(event.onset, event.offset, hop_seconds)
         roll[first:last, column] = True
     return roll
@@ -164,36 +150,23 @@ def segment_roll(
     return table_roll(table, segment_seconds, n_clips=len(clip_ids), n_segments=count, n_classes=len(classes))
 
 
-def segment_frames(
-    n_frames: int, hop_seconds: float, *, n_segments: int, segment_seconds: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the frames ``[first, last)`` that touch each segment, by the arithmetic of the metric.
-
-    An active frame becomes (part of) an event with onset and offset rounded to microseconds; the onset is floored
-    and the offset ceiled. A frame may touch two segments where the hop does not divide the segment.
-
-    >>> [array.tolist() for array in segment_frames(4, 0.5, n_segments=2, segment_seconds=1.0)]
-    [[0, 2], [2, 4]]
-    """
-    times = timing.frame_times(n_frames, hop_seconds)
-    first, last = segment_edges(times[:-1], times[1:], segment_seconds)
-    segments = np.arange(n_segments)
-    return np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")
-
-
 def segment_maximum(
     frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float, axis: int = 1
 ) -> np.ndarray:
     """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames.
 
-    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result.
-
-    A segment is active at every threshold below its highest score.
+    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result. A
+    segment is active at every threshold below its highest score. Frames touch segments by the arithmetic of the metric:
+    their times are rounded to microseconds, onsets floored and offsets ceiled. Where the hop does not divide the
+    segment, a frame may touch two.
     """
     frames = np.moveaxis(frames, axis, -1)
-    first, last = segment_frames(frames.shape[-1], hop_seconds, n_segments=n_segments, segment_seconds=segment_seconds)
+    times = timing.frame_times(frames.shape[-1], hop_seconds)
+    first, last = segment_edges(times[:-1], times[1:], segment_seconds)
+    segments = np.arange(n_segments)
+    begins, ends = np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")
     highest = np.zeros((*frames.shape[:-1], n_segments), dtype=frames.dtype)
-    for segment, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+    for segment, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
         if begin < end:
             frames[..., begin:end].max(axis=-1, out=highest[..., segment])
     return np.moveaxis(highest, -1, axis)

@@ -14,32 +14,12 @@ from pathlib import Path
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.files import write_text
-from crnn_weak.labels.classes import AUDIOSET_IDS
-from crnn_weak.labels.events import Event, Events, by_time
-from crnn_weak.labels.names import canonical_id, check_label, check_name, recording_id, video_place
-from crnn_weak.labels.tables import (
-    LabelRow,
-    Row,
-    checked_label,
-    checked_name,
-    checked_times,
-    number,
-    read_lines,
-    read_rows,
-    write_rows,
-)
+from crnn_weak.labels.events import AUDIOSET_IDS, Event, Events, by_time
+from crnn_weak.labels.names import canonical_id, check_label, check_name, video_place
+from crnn_weak.labels.tables import LabelRow, Row, checked_times, number, read_lines, read_rows, write_rows
 
 # How AudioSet ids begin.
 _MIDS = ("/m/", "/t/", "/g/")
-
-
-def is_place(name: str, onset: float | None, offset: float | None) -> bool:
-    """Return whether times are the cut's place in its video, which the organizers put into the name."""
-    try:
-        _, start, end = video_place(recording_id(name))
-    except DataError:
-        return False
-    return (float(start), float(end)) == (onset, offset)
 
 
 # --- set files -------------------------------------------------------------------------------------------------------
@@ -50,9 +30,9 @@ def is_set_row(fields: list[str]) -> bool:
     return len(fields) == 5 and all(mid.strip().startswith(_MIDS) for mid in fields[4].split(","))
 
 
-def set_row(path: str | Path, row: Row, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> LabelRow:
+def set_row(row: Row, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> LabelRow:
     """Return one row of a set file, its labels by the AudioSet ids in the last column."""
-    where = f"{path}, line {row.line}"
+    where = row.where
     if len(row.fields) != 5:
         raise DataError(f'{where}: {len(row.fields)} columns; expected 5: id,start,end,"labels","AudioSet ids".')
     video, start, end, _, mids = row.fields
@@ -62,20 +42,19 @@ def set_row(path: str | Path, row: Row, audioset_ids: Mapping[str, str] = AUDIOS
     labels: dict[str, None] = {}
     for mid in filter(None, (mid.strip() for mid in mids.split(","))):
         if mid not in audioset_ids:
-            raise LabelError(
-                f"{where}: AudioSet id {mid!r} is not in the class list. {nearest_names(mid, audioset_ids)}"
-            )
+            raise LabelError(f"{where}: AudioSet id {mid!r} is not known. {nearest_names(mid, audioset_ids)}")
         labels[audioset_ids[mid]] = None
-    return LabelRow(row.line, f"{video}_{first:.3f}_{last:.3f}", tuple(labels))
+    return LabelRow(where, f"{video}_{first:.3f}_{last:.3f}", tuple(labels))
 
 
 def read_set_csv(path: str | Path, audioset_ids: Mapping[str, str] = AUDIOSET_IDS) -> dict[str, tuple[str, ...]]:
     """Read the labels of each clip from a set file, in its order."""
     found: dict[str, tuple[str, ...]] = {}
-    for row in (set_row(path, row, audioset_ids) for row in read_rows(path, separator=",")):
-        if row.name in found:
-            raise DataError(f"{path}, line {row.line}: clip {row.name!r} is listed twice.")
-        found[row.name] = row.labels
+    for row in read_rows(path, separator=","):
+        clip = set_row(row, audioset_ids)
+        if clip.name in found:
+            raise DataError(f"{clip.where}: clip {clip.name!r} is listed twice.")
+        found[clip.name] = clip.labels
     return found
 
 
@@ -97,37 +76,31 @@ def write_set_csv(
 # --- lists with tabs -------------------------------------------------------------------------------------------------
 
 
-def _read_list(path: str | Path) -> dict[str, list[LabelRow]]:
-    """Read ``name start end label``, or a name alone, by clip id in its canonical form."""
-    found: dict[str, list[LabelRow]] = {}
+def _read_list(path: str | Path) -> dict[str, list[Event]]:
+    """Read ``name start end label``, or a name alone, by clip id in its canonical form; the times as they are."""
+    found: dict[str, list[Event]] = {}
     names: dict[str, str] = {}
-    for line, text in read_lines(path):
-        fields, where = [field.strip() for field in text.rstrip("\t").split("\t")], f"{path}, line {line}"
+    for where, text in read_lines(path):
+        fields = [field.strip() for field in text.rstrip("\t").split("\t")]
         if len(fields) not in (1, 4):
             raise DataError(f"{where}: {len(fields)} columns; expected name, start, end, label, with tabs between.")
-        clip = canonical_id(checked_name(fields[0], where))
+        clip = canonical_id(check_name(fields[0], where))
         if names.setdefault(clip, fields[0]) != fields[0]:
             raise DataError(f"{path}: {names[clip]!r} and {fields[0]!r} are both the clip {clip!r}.")
-        rows = found.setdefault(clip, [])
+        events = found.setdefault(clip, [])
         if len(fields) == 4:
-            start, end = checked_times(fields[1], fields[2], where)
-            rows.append(LabelRow(line, clip, (checked_label(fields[3], where),), start, end))
+            events.append(Event(*checked_times(fields[1], fields[2], where), check_label(fields[3], where)))
     return found
 
 
 def read_weak_tsv(path: str | Path) -> dict[str, tuple[str, ...]]:
     """Read the labels of each clip from a weak list; a row of a name alone is a clip without tags."""
-    found = _read_list(path)
-    return {clip: tuple(dict.fromkeys(row.labels[0] for row in rows)) for clip, rows in found.items()}
+    return {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in _read_list(path).items()}
 
 
 def read_strong_tsv(path: str | Path) -> dict[str, tuple[Event, ...]]:
     """Read the events of each clip from a strong list; zero-length rows are kept."""
-    events: dict[str, tuple[Event, ...]] = {}
-    for clip, rows in _read_list(path).items():
-        timed = [Event(row.onset or 0.0, row.offset or 0.0, row.labels[0]) for row in rows]
-        events[clip] = tuple(sorted(timed, key=by_time))
-    return events
+    return {clip: tuple(sorted(events, key=by_time)) for clip, events in _read_list(path).items()}
 
 
 def _write_list(path: str | Path, rows: Iterable[tuple[str, str, str, str]]) -> None:
@@ -152,20 +125,6 @@ def write_strong_tsv(path: str | Path, events: Events) -> None:
         for event in sorted(found, key=by_time)
     ]
     _write_list(path, rows)
-
-
-def read_durations(path: str | Path) -> dict[str, float]:
-    """Read ``Yid_start_end.wav   seconds``; the ids come back without the ``Y``."""
-    durations = {}
-    for row in read_rows(path, separator="\t"):
-        length = number(row.fields[1]) if len(row.fields) == 2 else None
-        if length is None or length < 0:
-            raise DataError(
-                f"{path}, line {row.line}: {', '.join(row.fields)[:60]!r}; expected a name and a duration in seconds, "
-                "a tab between."
-            )
-        durations[canonical_id(row.fields[0], strip_y=True)] = length
-    return durations
 
 
 def write_durations(path: str | Path, durations: Mapping[str, float]) -> None:

@@ -7,21 +7,15 @@ or label that would not read back is refused before anything is written. Files a
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
-from crnn_weak.labels.classes import CLASS_LIST
-from crnn_weak.labels.events import Event, Events, by_time
-from crnn_weak.labels.names import MISSING, NOTHING, check_name, has_audio_suffix, recording_id
-from crnn_weak.labels.tables import checked_label, table_line
-
-# Bytes in the name of a file, on all usual file systems.
-_LONGEST_NAME = 255
-
+from crnn_weak.labels.events import CLASS_LIST, Event, Events, by_time
+from crnn_weak.labels.names import MISSING, NOTHING, check_label, check_name, has_audio_suffix, recording_id
+from crnn_weak.labels.tables import table_line
 
 # --- event formats ---------------------------------------------------------------------------------------------------
 
@@ -36,14 +30,13 @@ class EventFormat:
     holds_scores: bool = False
     lists_silence: bool = True  #: recordings without events appear: a file of their own, or a line of the name alone
 
-    def lines(self, name: str, events: Iterable[Event]) -> Iterator[str]:
+    def lines(self, name: str, events: Iterable[Event]) -> list[str]:
         """Return the lines of one recording."""
-        return (self.line(name, event, number) for number, event in enumerate(events, start=1))
+        return [self.line(name, event, number) for number, event in enumerate(events, start=1)]
 
 
 def _seconds(value: float) -> str:
-    text = f"{value:.6f}"
-    return text.removesuffix("000")
+    return f"{value:.6f}".removesuffix("000")
 
 
 def _score(value: float | None) -> str:
@@ -122,7 +115,7 @@ def _checked(path: str | Path, labels: Mapping[str, Sequence[Event | str]]) -> N
             raise DataError(f"{path}: {name!r} names no recording, or the same as another name; rename it.")
         ids.add(identifier)
         for one in found:
-            label = checked_label(one.label if isinstance(one, Event) else one, str(path))
+            label = check_label(one.label if isinstance(one, Event) else one, str(path))
             if label.lower() in NOTHING:
                 raise DataError(f"{path}: label {label!r} is read as no label; rename it.")
 
@@ -139,8 +132,6 @@ def _own_files(path: Path, names: Sequence[str]) -> dict[str, Path]:
             raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
         if target.name == CLASS_LIST:
             raise DataError(f"{path}: the labels of {name!r} would be {CLASS_LIST}, a class list; rename it.")
-        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in target.parts):
-            raise DataError(f"{path}: {name[:40]!r}... gives a file name of over {_LONGEST_NAME} bytes; rename it.")
     return targets
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from crnn_weak.errors import DataError, LabelError
-from crnn_weak.labels.classes import tag_array
+from crnn_weak.labels.events import tag_array
 from crnn_weak.metrics.counting import Counts, Metrics, check_clips
 
 Tags = Mapping[str, Iterable[str]]

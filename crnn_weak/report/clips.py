@@ -19,7 +19,7 @@ from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, nearest_names
 from crnn_weak.figures.clip import clip_figure
 from crnn_weak.figures.style import span
-from crnn_weak.labels.classes import tag_array, tag_names
+from crnn_weak.labels.events import tag_array, tag_names
 from crnn_weak.labels.rolls import segment_roll
 from crnn_weak.report.media import Picture, audio_uri, figure_uri
 from crnn_weak.runs.run import Run

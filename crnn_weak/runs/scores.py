@@ -10,8 +10,7 @@ from pathlib import Path
 from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import ClipError, nearest_names
-from crnn_weak.labels.classes import tag_array, tag_names
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds

@@ -109,7 +109,7 @@ def _metrics(
     config: Config,
 ) -> dict[str, Any]:
     """Return the metrics of detected events and tags against the labels of their feature store."""
-    from crnn_weak.labels.classes import tag_names
+    from crnn_weak.labels.events import tag_names
     from crnn_weak.metrics.sed_eval import reported_metrics, sources
 
     classes = store.classes

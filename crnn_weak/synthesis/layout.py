@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 
 #: Derived from the organizers' files by ``scripts/street_statistics.py``, which says what it contains.
 STATISTICS_PATH = Path(__file__).parent / "street_statistics.json"

@@ -24,7 +24,7 @@ from joblib import Parallel, delayed
 from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
 from crnn_weak.files import write_text
-from crnn_weak.labels.classes import CLASS_LIST
+from crnn_weak.labels.events import CLASS_LIST
 from crnn_weak.labels.reading import read_classes
 from crnn_weak.labels.rolls import roll_runs
 from crnn_weak.labels.tables import number, read_rows
@@ -139,7 +139,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     return RecordingFolder(root, name, classes, tuple(found))
 
 
-def _table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, Mapping[str, str]]]:
+def _table(path: Path, needed: tuple[str, ...]) -> list[tuple[str, Mapping[str, str]]]:
     rows = read_rows(path, separator=",")
     header = rows[0].fields if rows else []
     lacking = [name for name in needed if name not in header]
@@ -147,40 +147,40 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, Mapping[str, 
         raise DataError(f"{path}: the header lacks {', '.join(lacking)}; expected {', '.join(needed)}.")
     if len(rows) == 1:
         raise DataError(f"{path}: lists no recording.")
-    for line, fields in rows[1:]:
+    for where, fields in rows[1:]:
         if len(fields) != len(header):
-            raise DataError(f"{path}, line {line}: {len(fields)} columns, the header has {len(header)}.")
-    return [(line, dict(zip(header, fields, strict=True))) for line, fields in rows[1:]]
+            raise DataError(f"{where}: {len(fields)} columns, the header has {len(header)}.")
+    return [(where, dict(zip(header, fields, strict=True))) for where, fields in rows[1:]]
 
 
-def _fold(path: Path, line: int, text: str) -> int:
+def _fold(text: str, where: str) -> int:
     if not text.isdecimal():
-        raise DataError(f"{path}, line {line}: fold {text!r} is not a whole number.")
+        raise DataError(f"{where}: fold {text!r} is not a whole number.")
     return int(text)
 
 
 def _read_meta(root: Path, cache: Path, jobs: int) -> list[Recording]:
     path = root / "meta.csv"
     listed = []
-    for line, row in _table(path, ("filename", "fold", "category", "role", "texture", "segments")):
+    for where, row in _table(path, ("filename", "fold", "category", "role", "texture", "segments")):
         regions = []
         for part in filter(None, row["segments"].split(";")):
             on, off = (number(text) for text in part.partition("-")[::2])
             if on is None or off is None or not 0 <= on < off:
-                raise DataError(f"{path}, line {line}: segment {part!r}, expected on-off in seconds.")
+                raise DataError(f"{where}: segment {part!r}, expected on-off in seconds.")
             regions.append((on, off))
         if not regions:
-            raise DataError(f"{path}, line {line}: {row['filename']} has no active segment.")
+            raise DataError(f"{where}: {row['filename']} has no active segment.")
         if row["texture"] not in ("0", "1"):
-            raise DataError(f"{path}, line {line}: texture {row['texture']!r}, expected 0 or 1.")
+            raise DataError(f"{where}: texture {row['texture']!r}, expected 0 or 1.")
         if not row["category"]:
-            raise DataError(f"{path}, line {line}: the category is empty.")
+            raise DataError(f"{where}: the category is empty.")
         if row["role"] not in ("event", "background"):
-            raise DataError(f"{path}, line {line}: role {row['role']!r}, expected event or background.")
+            raise DataError(f"{where}: role {row['role']!r}, expected event or background.")
         listed.append(
             Recording(
                 row["filename"],
-                _fold(path, line, row["fold"]),
+                _fold(row["fold"], where),
                 row["category"],
                 row["role"] == "background",
                 row["texture"] == "1",
@@ -206,7 +206,7 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
     names = [f"audio/{row['filename']}" for _, row in rows]
     decoded = _decode_all(names, root, cache, jobs, find_regions=True)
     recordings = []
-    for (line, row), name in zip(rows, names, strict=True):
+    for (where, row), name in zip(rows, names, strict=True):
         fault, seconds, regions = decoded[name]
         if not regions:
             if not fault:
@@ -215,7 +215,7 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
         background = row["category"] in ESC50_BACKGROUNDS
         texture = len(regions) == 1 and regions[0][1] - regions[0][0] >= 0.95 * seconds
         credit = "; ".join(filter(None, ("ESC-50", row.get("src_file", ""))))
-        fold = _fold(path, line, row["fold"])
+        fold = _fold(row["fold"], where)
         recordings.append(Recording(name, fold, row["category"], background, texture, regions, credit))
     return recordings
 

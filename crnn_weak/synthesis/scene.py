@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.synthesis import tonal, vehicles
 from crnn_weak.synthesis.backgrounds import draw_background
 from crnn_weak.synthesis.layout import CLIP_SECONDS, draw_layout

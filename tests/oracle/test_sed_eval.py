@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
-from crnn_weak.labels.pairs import class_list, read_pair, without_zero_length
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import read_events, read_tags
+from crnn_weak.labels.sets import class_list, read_pair, without_zero_length
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
 from crnn_weak.metrics.segment import segment_metrics

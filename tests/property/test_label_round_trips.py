@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from crnn_weak.errors import CrnnWeakError, DataError
 from crnn_weak.files import write_text
 from crnn_weak.labels import task4
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event, by_time
+from crnn_weak.labels.events import DCASE2017_TASK4, Event, by_time
 from crnn_weak.labels.names import nfc, recording_id
-from crnn_weak.labels.reading import LabelFile, read_events, read_files, read_tags, united
-from crnn_weak.labels.writing import EVENT_FORMATS, event_files, tag_text, write_events, write_tags
+from crnn_weak.labels.reading import LabelFile, read_events, read_files, united
+from crnn_weak.labels.writing import EVENT_FORMATS, event_files, tag_text
 
 # Mostly names that a list can hold, among them those that need quotes or look like something else.
 words = st.one_of(
@@ -80,7 +79,7 @@ def test_events(tmp_path_factory, name, events):
 
 
 plain = st.text(
-    st.characters(exclude_categories=("C", "Z"), exclude_characters='/\\"|;,[]{}()'), min_size=1, max_size=8
+    st.characters(exclude_categories=("C", "Z"), exclude_characters='/\\"|;,[]{}()\u037e'), min_size=1, max_size=8
 )
 letters = plain.map(lambda text: nfc(f"x{text}x"))
 
@@ -116,16 +115,6 @@ def test_tags(tmp_path_factory, tags):
     assert found == expected
 
 
-@given(st.dictionaries(letters, st.lists(letters, unique=True, max_size=4), max_size=5))
-def test_lists_of_runs(tmp_path_factory, tags):
-    folder = tmp_path_factory.mktemp("run")
-    write_tags(folder / "tags.tsv", tags)
-    assert read_tags(folder / "tags.tsv") == {clip: tuple(labels) for clip, labels in tags.items()}
-    events = {clip: tuple(Event(0.0, 1.0, label) for label in sorted(labels)) for clip, labels in tags.items()}
-    write_events(folder / "events.tsv", events)
-    assert read_events(folder / "events.tsv") == events
-
-
 # --- the organizers' files -------------------------------------------------------------------------------------------
 
 cuts = st.builds(
@@ -153,10 +142,3 @@ def test_the_organizers_strong_lists(tmp_path_factory, events):
         for clip, rows in events.items()
     }
     assert task4.read_strong_tsv(path) == expected
-
-
-@given(st.dictionaries(cuts, st.integers(0, 10**7).map(lambda n: n / 10**6), max_size=5))
-def test_the_organizers_durations(tmp_path_factory, durations):
-    path = tmp_path_factory.mktemp("task4") / "durations.csv"
-    task4.write_durations(path, {f"{'x' * 10}{clip}": value for clip, value in durations.items()})
-    assert list(task4.read_durations(path).values()) == list(durations.values())

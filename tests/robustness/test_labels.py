@@ -8,8 +8,8 @@ import pytest
 from label_mutations import HARMLESS, mutated
 
 from crnn_weak.errors import CrnnWeakError
-from crnn_weak.labels.pairs import read_pair
 from crnn_weak.labels.reading import read_events, read_tags
+from crnn_weak.labels.sets import read_pair
 
 
 def outcome(folder, seed):

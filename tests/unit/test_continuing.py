@@ -13,8 +13,7 @@ from crnn_weak.errors import RunError
 from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.store import StoreHeader
 from crnn_weak.files import write_json, write_text
-from crnn_weak.labels.classes import tag_array
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, tag_array
 from crnn_weak.runs.run import Run
 from crnn_weak.runs.train import check_runs, train_and_score
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crnn_weak.cli import main
-from crnn_weak.labels.pairs import class_list
+from crnn_weak.labels.sets import class_list
 
 WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tAir horn, truck horn\n"
 STRONG = "abc_30.000_40.000.wav\t0.5\t4.2\tCar\nxyz_0.000_10.000.wav\t0\t0\tAir horn, truck horn\n"
@@ -197,18 +197,21 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to score"),
-        (["--reference", "{ref}"], "or --baselines in its place"),
+        ([], "or a run folder instead"),
+        (["--reference", "{ref}"], "give --reference with --estimated or --baselines"),
         (["--reference", "{ref}", "--estimated", "gone.csv"], "gone.csv: no such"),
-        (["--reference", "{ref}", "--estimated", "{est}", "--baselines"], "or --baselines in its place"),
+        (
+            ["--reference", "{ref}", "--estimated", "{est}", "--baselines"],
+            "give --reference with --estimated or --baselines",
+        ),
         (["--reference", "{ref}", "--estimated", "{est}", "--collar", "-1"], "collar_seconds"),
         (["--reference", "{est}", "--estimated", "{ref}"], "'c'"),
         (["--reference", "{ref}", "--estimated", "{est}", "--classes", "{classes}"], "'Bus' is not in the class list"),
-        (["nowhere", "--reference", "{ref}"], "not both"),
+        (["nowhere", "--reference", "{ref}"], "or a run folder instead"),
         (["nowhere"], "no such run folder"),
         (["--reference", "{ref}", "--estimated", "{est}", "--json", "{ref}"], "--overwrite"),
-        (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "-5"], "0 or more"),
-        (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "5", "--seed", "-1"], "--seed -1"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "-5"], "numbers of 0 or more"),
+        (["--reference", "{ref}", "--estimated", "{est}", "--bootstrap", "5", "--seed", "-1"], "--seed: expected"),
         (["nowhere", "--classes", "{classes}"], "--classes goes with label files"),
         (["nowhere", "--tags"], "--tags goes with label files"),
         (["--reference", "{ref}", "--estimated", "{est}", "--threshold-free"], "--threshold-free goes with a run"),
@@ -222,7 +225,10 @@ def test_lists_without_file_names_are_one_recording(capsys, files):
         (["--reference", "{ref}", "--estimated", "{est}", "--input-format", "raven"], "asked for is raven"),
         (["--reference", "{splits}", "--estimated", "{splits}"], "has a column of splits"),
         (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
-        (["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"], "'z' is not in the reference"),
+        (
+            ["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"],
+            "recording 'a' is only in this list or in the reference",
+        ),
     ],
 )
 def test_wrong_arguments_give_one_line(capsys, files, arguments, message):

@@ -13,8 +13,7 @@ from crnn_weak.errors import DataError, LabelError
 from crnn_weak.figures import results
 from crnn_weak.figures.clip import hertz_ticks, recording_figure, relative_decibels
 from crnn_weak.figures.style import span
-from crnn_weak.labels.classes import DCASE2017_TASK4
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.runs.results import Result
 from crnn_weak.runs.table import ResultsTable
 

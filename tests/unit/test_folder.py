@@ -131,7 +131,7 @@ def test_a_class_list_sets_the_order_and_refuses_other_labels(own):
     data = opened(own, TAGS, classes_txt="dog\nfox\ncat\nbird\n")
     assert data.classes == ("dog", "fox", "cat", "bird")
     assert clips_of(data)["a"].tags == ("dog", "cat")
-    with pytest.raises(LabelError, match=r"metadata.tsv, line 6: label 'bird' .* Known: 'dog', 'cat'"):
+    with pytest.raises(LabelError, match=r"metadata.tsv, line 6: label 'bird' .* Known: 'cat', 'dog'"):
         opened(own, TAGS, classes_txt="dog\ncat\n")
     with pytest.raises(LabelError, match=r"events.tsv, line 1: label 'bat' .*'cat'"):
         opened(own, events="a.flac\t0\t1\tbat\n", classes_txt="dog\ncat\n")

@@ -33,14 +33,12 @@ EVENT_LISTS = {
     "a header": ("list.txt", DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
     "commas": ("list.csv", "filename,onset,offset,event_label\na.wav,0.5,1.5,dog\n", DOG),
     "semicolons": ("list.csv", "filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
-    "a first line for spreadsheets": ("list.csv", "sep=;\nfilename;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
     "any order": ("list.csv", "\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
     "opensoundscape": ("list.csv", "audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
     "durations": ("list.csv", "filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
     "a recording's duration": ("list.csv", "filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
     "scores": ("list.csv", "file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
     "an index column": ("list.csv", ",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
-    "clock times": ("list.csv", "filename,onset,offset,label\na.wav,0:00.5,00:00:01.5,dog\n", DOG),
     "trailing tabs": ("list.txt", "filename\tonset\toffset\tlabel\t\t\na.wav\t0.5\t1.5\tdog\t\t\t\n", DOG),
     "empty rows": ("list.csv", "filename,onset,offset,label\n,,,\na.wav,0.5,1.5,dog\nNaN,NA,nan,\n\n", DOG),
     "no header": ("list.txt", "a.wav\t0.5\t1.5\tdog\n", DOG),
@@ -174,7 +172,7 @@ REFUSED = {
     "names without a suffix": ("clip1\tdog\nclip2\tcat\n", "line 1: neither a header"),
     "swapped columns": ("dog\ta.wav\ncat\tb.wav\n", "line 1: neither a header"),
     "the label first": ("dog\t0\t1\ta.wav\n", "line 1: neither a header"),
-    "a file name as label": ("0\t1\ta.wav\n", "'a.wav' in the place of the label is a file name"),
+    "a file name as label": ("0\t1\ta.wav\n", "label 'a.wav' is a file name"),
     "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: 5 columns; expected file"),
     "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename' in the place of"),
     "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: 2 columns"),
@@ -187,41 +185,41 @@ REFUSED = {
     "a header in another language": ("Datei,Anfang,Ende,Klasse\na.wav,0,1,Hund\n", "line 1: neither a header"),
     "an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
     "an id, tags": ("id,label\n7,dog\n", "Known names: filename, file"),
-    "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms.*divide by 1000"),
+    "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms; convert it"),
     "samples": ("filename,onset (samples),offset,label\na.wav,0,1500,x\n", "is in samples"),
     "a column that may say which rows count": ("filename,label,present\na.wav,x,0\nb.wav,x,1\n", "'present' holds"),
     "the same in words": ("filename,label,valid\na.wav,x,no\n", "'valid' holds only no"),
-    "two columns of files": ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' may both be the file"),
-    "two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' may both be the label"),
-    "two onsets": ("filename,start,onset,end,label\na.wav,0,1,2,x\n", "may both be the onset"),
+    "two columns of files": ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' are both files"),
+    "two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' are both labels"),
+    "two onsets": ("filename,start,onset,end,label\na.wav,0,1,2,x\n", "are both onsets"),
     "no offset": ("filename,onset,label\na.wav,1,x\n", "no column of the offset"),
     "no onset": ("filename,offset,label\na.wav,1,x\n", "no column of the onset"),
     "no label": ("filename,onset\na.wav,1\n", "line 1: no column of the label. Known names: event_label"),
     "a repeated header": ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header is repeated"),
     "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
     "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
-    "a comment": ("# v2\n" + HEADER + "a.wav,0,1,x\n", "line 1: a comment; remove lines that begin with #"),
+    "a comment": ("# v2\n" + HEADER + "a.wav,0,1,x\n", "line 1: neither a header"),
     "a comment below": (HEADER + "# v2\n", "line 2: a comment"),
-    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "a comment"),
+    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "no column of the"),
     "one column of 0 and 1": ("filename,dog\na.wav,1\n", "no column of the label, nor columns of 0 and 1"),
     "Raven with two columns of labels": (
         f"{RAVEN}\tSpecies\tAnnotation\n1\t{ROW}\towl\tloud\n",
-        "a Raven selection table whose columns 'annotation' and 'species' may both be the label",
+        "the columns 'Species' and 'Annotation' are both labels",
     ),
-    "Raven without labels": (f"{RAVEN}\n1\t{ROW}\n", "a Raven selection table without labels"),
+    "Raven without labels": (f"{RAVEN}\n1\t{ROW}\n", "no column of the label"),
     "Raven of several recordings": (
         f"{RAVEN}\tBegin File\tSpecies\n1\t{ROW}\tb.wav\towl\n2\t{ROW}\ta.wav\towl\n",
         "without the column File Offset",
     ),
     # fields
     "no file name": ("filename,label\n,dog\n", "line 2: no file name"),
-    "no event label": (HEADER + "a.wav,0,1,\n", "line 2: no label"),
+    "no event label": (HEADER + "a.wav,0,1,\n", "line 2: label '' is empty"),
     "a missing label": (HEADER + "a.wav,0,1,nan\nb.wav,0,1,<NA>\n", "line 2: label 'nan'"),
     "no time": (HEADER + "a.wav,one,2,Car\n", "line 2: 'one' is not a time"),
     "times out of order": (HEADER + "a.wav,3,2,Car\n", "line 2: an event from 3 to 2"),
     "a negative time": (HEADER + "a.wav,-1,2,Car\n", "line 2: an event from -1 to 2"),
-    "a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' has a decimal comma; write '1.500'"),
-    "decimal commas, semicolons": ("file;onset;offset;label\na.wav;0,5;1,5;dog\n", "'0,5' has a decimal comma; write"),
+    "a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' is not a time in seconds with a dec"),
+    "decimal commas, semicolons": ("file;onset;offset;label\na.wav;0,5;1,5;dog\n", "'0,5' is not a time .* decimal"),
     "decimal commas in a track": ("0,5\t1,5\tdog\n", "line 1"),
     "an odd clock": (HEADER + "a.wav,0,1:75:30,dog\n", "'1:75:30' is not a time"),
     "scores of columns of 0 and 1": ("filename,score,dog,cat\na.wav,0.5,1,0\n", "no column of the label"),
@@ -249,10 +247,12 @@ REFUSED = {
     "splits": ("filename,onset,offset,label,split\na.wav,0,1,x,train\n", "has a column of splits"),
     "a gap in the splits": ("filename,label,split\na.wav,x,train\nb.wav,x,\n", "line 3: no split"),
     # other files
-    "JSON lines": ('{"filename": "a.wav", "onset": 0}\n', "looks like JSON"),
-    "deep JSON": ("[" * 100_000, "looks like JSON"),
-    "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "looks like a Praat TextGrid"),
-    "a spreadsheet": (b"PK\x03\x04\x00\x00", "looks like a spreadsheet; save it as CSV"),
+    "JSON lines": ('{"filename": "a.wav", "onset": 0}\n', "line 1: quotation marks"),
+    "deep JSON": ("[" * 100_000, "line 1: neither a header"),
+    "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "line 1"),
+    "clock times": (HEADER + "a.wav,0:01,0:02,dog\n", "'0:01' is not a time in seconds"),
+    "a first line for spreadsheets": ("sep=;\nfilename;label\na.wav;dog\n", "line 1: neither a header"),
+    "a spreadsheet": (b"PK\x03\x04\xff\x00", "not a text file in UTF-8; save the table as CSV"),
     "Latin-1": (TABLE.encode("latin-1"), "not a text file in UTF-8"),
     "no text": (b"x\x00y", "not a text file in UTF-8"),
 }  # fmt: skip
@@ -268,12 +268,6 @@ def test_what_is_not_clear_is_refused_in_one_line(tmp_path, content, says):
         messages.append(str(error.value))
     assert any(re.search(says, message) for message in messages), messages
     assert all("list.txt" in message and message.isprintable() and len(message) <= 1000 for message in messages)
-
-
-@pytest.mark.parametrize(("name", "content"), [("x.xlsx", b"\xd0\xcf"), ("x.TextGrid", b"x"), ("x.jams", b"{}")])
-def test_other_files_are_named_by_their_suffix(tmp_path, name, content):
-    with pytest.raises(DataError, match="looks like"):
-        read_events(saved(tmp_path, content, name))
 
 
 def test_missing_files(tmp_path):

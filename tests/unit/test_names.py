@@ -7,9 +7,8 @@ import pytest
 
 from crnn_weak.cli import main
 from crnn_weak.errors import DataError, LabelError, nearest_names
-from crnn_weak.labels.classes import class_indices
-from crnn_weak.labels.events import Event
-from crnn_weak.labels.names import match_ids, recording_id
+from crnn_weak.labels.events import Event, class_indices
+from crnn_weak.labels.names import match_ids, recording_id, without_y
 from crnn_weak.labels.reading import read_classes, read_events, read_tags
 from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_events, write_tags
 
@@ -54,19 +53,19 @@ def test_a_bare_name_is_a_short_form_of_one_recording_only(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "strip_y", "expected"),
+    ("name", "expected", "stripped"),
     [
-        ("a.wav", False, "a"),
-        ("audio\\deep/b.v2.FLAC", False, "audio/deep/b.v2"),
-        ("-5QrBL6MzLg_60.000_70.000", False, "-5QrBL6MzLg_60.000_70.000"),
-        ("Y-5QrBL6MzLg_60.000_70.000.wav  ", True, "-5QrBL6MzLg_60.000_70.000"),
-        ("Y-5QrBL6MzLg_60.000_70.000.wav", False, "Y-5QrBL6MzLg_60.000_70.000"),
-        ("YCwoyCnYsY1_0.000_10.000.wav", True, "YCwoyCnYsY1_0.000_10.000"),  # the id itself begins with Y
-        ("Yard.wav", True, "Yard"),
+        ("a.wav", "a", "a"),
+        ("audio\\deep/b.v2.FLAC", "audio/deep/b.v2", "audio/deep/b.v2"),
+        ("Y-5QrBL6MzLg_60.000_70.000.wav  ", "Y-5QrBL6MzLg_60.000_70.000", "-5QrBL6MzLg_60.000_70.000"),
+        ("x/Y-5QrBL6MzLg_60_70", "x/Y-5QrBL6MzLg_60_70", "x/-5QrBL6MzLg_60_70"),
+        ("YCwoyCnYsY1_0.000_10.000.wav", "YCwoyCnYsY1_0.000_10.000", "YCwoyCnYsY1_0.000_10.000"),  # the id has the Y
+        ("Yard.wav", "Yard", "Yard"),
     ],
 )
-def test_recording_ids(name, strip_y, expected):
-    assert recording_id(name, strip_y=strip_y) == expected
+def test_recording_ids(name, expected, stripped):
+    assert recording_id(name) == expected
+    assert without_y(expected) == stripped
 
 
 def test_exact_paths_come_before_short_forms():

@@ -13,8 +13,7 @@ from crnn_weak.data import synthesized
 from crnn_weak.data.base import open_dataset
 from crnn_weak.data.street import StreetSet
 from crnn_weak.errors import ConfigError
-from crnn_weak.labels.classes import DCASE2017_TASK4, tag_array
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import DCASE2017_TASK4, Event, tag_array
 from crnn_weak.synthesis import primitives
 from crnn_weak.synthesis.backgrounds import BACKGROUNDS
 from crnn_weak.synthesis.layout import QUANTILES, STATISTICS_PATH, draw_layout, load_statistics, tag_set_weights
