@@ -200,7 +200,7 @@ REFUSED = {
     "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
     "a comment": ("# v2\n" + HEADER + "a.wav,0,1,x\n", "line 1: neither a header"),
     "a comment below": (HEADER + "# v2\n", "line 2: a comment"),
-    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "no column of the"),
+    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "no column of"),
     "one column of 0 and 1": ("filename,dog\na.wav,1\n", "no column of the label, nor columns of 0 and 1"),
     "Raven with two columns of labels": (
         f"{RAVEN}\tSpecies\tAnnotation\n1\t{ROW}\towl\tloud\n",
