@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,16 @@ VALUES = (
 _PLACE = "\x00place\x00"
 
 
+def damage_bytes(data: bytes, rng: random.Random) -> bytes:
+    """Flip, cut, double, zero or insert bytes."""
+    place = rng.randrange(len(data) + 1)
+    length = rng.choice((1, 4, 64, 1024))
+    before, part, after = data[:place], data[place : place + length], data[place + length :]
+    flipped = bytes(byte ^ (1 << rng.randrange(8)) for byte in part)
+    changed = (b"", bytes(len(part)) + after, rng.randbytes(length) + part + after, after, part * 2 + after)
+    return before + rng.choice((*changed, flipped + after))
+
+
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if path:
         yield path
@@ -27,26 +37,9 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from _places(inner, (*path, key))
 
 
-def damage_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Flip, cut, double, zero or insert bytes."""
-    place = rng.randrange(len(data) + 1)
-    length = rng.choice((1, 4, 64, 1024))
-    before, part, after = data[:place], data[place : place + length], data[place + length :]
-    kind = rng.randrange(6)
-    if kind < 5:
-        changed = (b"", bytes(len(part)) + after, rng.randbytes(length) + part + after, after, part * 2 + after)
-        return before + changed[kind]
-    flipped = bytearray(data)
-    for _ in range(rng.choice((1, 8, 64))):
-        flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
-    return bytes(flipped)
-
-
 def damage_json(data: bytes, rng: random.Random) -> bytes:
-    """Replace, delete or rename a value anywhere in a JSON document, or damage its bytes."""
-    if rng.random() < 0.1:
-        return damage_bytes(data, rng)
-    content = copy.deepcopy(json.loads(data))
+    """Replace, delete or rename a value anywhere in a JSON document."""
+    content = json.loads(data)
     places = list(_places(content))
     if not places or rng.random() < 0.03:
         return rng.choice(VALUES).encode()
@@ -64,10 +57,8 @@ def damage_json(data: bytes, rng: random.Random) -> bytes:
     return json.dumps(content).replace(json.dumps(_PLACE), rng.choice(VALUES)).encode()
 
 
-def damage_toml(data: bytes, rng: random.Random) -> bytes:
-    """Replace, delete, double or rename a line of a TOML document, or damage its bytes."""
-    if rng.random() < 0.15:
-        return damage_bytes(data, rng)
+def damage_lines(data: bytes, rng: random.Random) -> bytes:
+    """Delete, double or rename a line of a TOML document or a table, or replace one of its fields."""
     lines = data.decode().splitlines()
     place = rng.choice([number for number, line in enumerate(lines) if line.strip()])
     kind = rng.randrange(5)
@@ -75,47 +66,32 @@ def damage_toml(data: bytes, rng: random.Random) -> bytes:
         del lines[place]
     elif kind == 1:
         lines.insert(place, lines[place])
-    elif kind == 2 or "=" not in lines[place]:
+    elif kind == 2:
         lines[place] = "x" + lines[place]
     else:
-        lines[place] = f"{lines[place].split('=')[0]}= {rng.choice(VALUES)}"
+        fields = re.split(r"(= |,|\t)", lines[place])
+        fields[rng.randrange(0, len(fields), 2)] = rng.choice((*VALUES, "", "-", "x"))
+        lines[place] = "".join(fields)
     return "\n".join(lines).encode()
 
 
-def damage_table(data: bytes, rng: random.Random) -> bytes:
-    """Replace a field, or delete a field, a column, a row or the header, of a table with commas or tabs."""
-    if rng.random() < 0.15:
-        return damage_bytes(data, rng)
-    lines = data.decode().splitlines()
-    separator = "\t" if "\t" in lines[0] else ","
-    rows = [line.split(separator) for line in lines]
-    row, kind = rng.choice(rows), rng.randrange(5)
-    column = rng.randrange(len(row))
-    if kind == 0:
-        rows.remove(row)
-    elif kind == 1:
-        del row[column]
-    elif kind == 2:
-        rows = [fields[:column] + fields[column + 1 :] for fields in rows]
-    else:
-        row[column] = rng.choice((*VALUES, "", "-", "x"))
-    return "\n".join(separator.join(fields) for fields in rows).encode()
+DAMAGE = {".json": damage_json, ".toml": damage_lines, ".csv": damage_lines, ".tsv": damage_lines}
 
 
-DAMAGE = {".json": damage_json, ".toml": damage_toml, ".csv": damage_table, ".tsv": damage_table}
+def damage(data: bytes, name: str, rng: random.Random) -> bytes:
+    """Damage the content of a file in a way that suits its name, or its bytes."""
+    return damage_bytes(data, rng) if rng.random() < 0.12 else DAMAGE.get(Path(name).suffix, damage_bytes)(data, rng)
 
 
 def damage_file(path: Path, rng: random.Random) -> None:
-    """Damage a file in a way that suits its kind; sometimes delete or empty it, or put a folder in its place."""
-    data, kind = path.read_bytes(), rng.random()
+    """Damage a file; sometimes delete or empty it, or put a folder in its place."""
+    kind = rng.random()
     if kind < 0.08:
         path.unlink()
         if kind < 0.03:
             path.mkdir()
-    elif kind < 0.12:
-        path.write_bytes(b"")
     else:
-        path.write_bytes(DAMAGE.get(path.suffix, damage_bytes)(data, rng))
+        path.write_bytes(b"" if kind < 0.12 else damage(path.read_bytes(), path.name, rng))
 
 
 def damage_model(path: Path, rng: random.Random) -> None:
@@ -128,10 +104,8 @@ def damage_model(path: Path, rng: random.Random) -> None:
     name, kind = rng.choice(sorted(members)), rng.random()
     if kind < 0.05:
         del members[name]
-    elif kind < 0.08:
-        members[name] = bytes(30_000_000)
     else:
-        members[name] = DAMAGE.get(Path(name).suffix, damage_bytes)(members[name], rng)
+        members[name] = bytes(30_000_000) if kind < 0.08 else damage(members[name], name, rng)
     with zipfile.ZipFile(path, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
