@@ -29,19 +29,14 @@ def test_toml_round_trip_is_exact(name, tmp_path):
     [
         ("training.epochs=3", "training", "epochs", 3),
         ("training.learning_rate=1e-4", "training", "learning_rate", 1e-4),
-        ("training.learning_rate=1", "training", "learning_rate", 1.0),
         ("model.pools=[2, 2, 1]", "model", "pools", (2, 2, 1)),
-        ("model.weak_head=max", "model", "weak_head", "max"),
-        ('model.weak_head="max"', "model", "weak_head", "max"),
         ("operating_point.weak_gate=true", "operating_point", "weak_gate", True),
         ("data.n_train=7", "data", "n_train", 7),
     ],
 )
 def test_an_override_changes_one_setting(override, section, name, value):
-    changed = apply_overrides(preset("paper"), [override])
-    assert getattr(getattr(changed, section), name) == value
-    kept = dataclasses.replace(getattr(changed, section), **{name: getattr(getattr(preset("paper"), section), name)})
-    assert dataclasses.replace(changed, **{section: kept}) == preset("paper")
+    expected = dataclasses.replace(getattr(preset("paper"), section), **{name: value})
+    assert apply_overrides(preset("paper"), [override]) == dataclasses.replace(preset("paper"), **{section: expected})
 
 
 @pytest.mark.parametrize(
@@ -49,33 +44,20 @@ def test_an_override_changes_one_setting(override, section, name, value):
     [
         ("preset=quick", "the other settings start from 'paper'"),
         ("training.epoch=3", "epochs"),
-        ("trainig.epochs=3", "training"),
         ("training.epochs", "section.name=value"),
         ("training.epochs=many", "expected int"),
-        ("training.epochs=true", "expected int"),
         ("training.epochs=0", "training.epochs = 0: expected int >= 1"),
-        ("training=3", "table of settings"),
-        ("model.pools=5", "a list"),
         ("model.pools=[]", "length >= 1"),
         ("model.pools=[5, 0]", "expected int >= 1"),
-        ("features.sample_rate_hz=1000000000", "<= 768000"),
         ("training.epochs=" + "9" * 400, "an integer of more than 30 digits"),
         ("data.root=folder", "not one of source 'street', but of scenes"),
-        ("data.source=sreet", "'street'"),
         ("data.source=[]", "data.source = '[]' is not known"),
         ("model.weak_head=maxdense", "'max_dense'"),
-        ("loss_weights.strong=-1", ">= 0"),
         ("features.fmax_hz=30000", "half the sample rate"),
         ("features.n_fft=1024", "at least the window"),
         ("training.learning_rate=nan", "> 0"),
-        ("features.clip_seconds=1e300", "<= 3600"),
         ("features.hop_seconds=1e-300", "at least one sample"),
         ("model.pools=" + "[" * 500 + "]" * 500, "model.pools = "),
-        ("training.batch_size=0.5", "expected int"),
-        ("loss_weights.strong=inf", "<= 1000000"),
-        ("data.n_train=1000000000000000000", "<= 10000000"),
-        ("training.epochs.x=1", "expected int"),
-        ("=", "section.name=value"),
         ("operating_point.threshold=1.5", "< 1"),
         ('targets.teacher="a\\u0000"', "null character"),
     ],
@@ -91,12 +73,6 @@ def test_another_source_keeps_the_settings_that_both_have():
     scenes = apply_overrides(street, ["data.source=scenes", "data.root=some/folder with blanks"])
     assert scenes.data == configuration.ScenesData(root="some/folder with blanks", n_train=7)
     assert apply_overrides(scenes, ["data.source=street"]) == street
-
-
-def test_every_source_has_settings_and_a_module():
-    from crnn_weak.data.base import SOURCES
-
-    assert set(SOURCES) == set(configuration.DATA_SETTINGS)
 
 
 def test_the_constructor_a_preset_and_a_file_are_checked_too(tmp_path):

@@ -14,26 +14,27 @@ import pytest
 import crnn_weak
 from crnn_weak.cli import main, version_line
 from crnn_weak.commands import doctor
-from crnn_weak.environment import backend_name, installed_version, prepare_environment
-from crnn_weak.errors import DependencyError
+from crnn_weak.environment import backend_name, prepare_environment
+from crnn_weak.errors import DependencyError, ModelFileError
+from crnn_weak.model import export
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run_fresh(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
 # --- versions -------------------------------------------------------------------------------------------------------
 
 
 def test_version_names_keras_and_backend_and_imports_neither():
-    script = (
+    done = run_fresh(
         "import sys\nfrom crnn_weak.cli import main\nmain(['--version'])\n"
         "print(*[name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    line, imported = done.stdout.split("\n")[:2]
-    assert line == version_line()
-    assert f"Keras {keras.__version__}" in line
-    assert f"crnn-weak {crnn_weak.__version__}" in line
-    assert imported == ""
+    assert done.stdout == f"{version_line()}\n\n"
+    assert f"crnn-weak {crnn_weak.__version__}, Keras {keras.__version__}, backend " in done.stdout
 
 
 def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
@@ -48,11 +49,6 @@ def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
     assert backend_name() == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert backend_name() == "torch"
-
-
-def test_a_package_that_is_not_there_has_no_version():
-    assert installed_version("no-such-distribution") is None
-    assert installed_version("no-such-distribution", "keras") == keras.__version__
 
 
 # --- doctor ---------------------------------------------------------------------------------------------------------
@@ -82,11 +78,8 @@ def test_doctor_names_what_is_missing_and_prints_the_rest(capsys, monkeypatch):
 
 
 def test_doctor_knows_the_requirements_and_extras_of_setup():
-    call = next(
-        node
-        for node in ast.walk(ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
+    tree = ast.walk(ast.parse((REPOSITORY / "setup.py").read_text(encoding="utf-8")))
+    call = next(node for node in tree if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup")
     given = {key.arg: key.value for key in call.keywords}
     required = {re.split(r"[<>=]", text)[0] for text in ast.literal_eval(given["install_requires"])}
     assert set(doctor._REQUIRED) == required - {"setuptools"}
@@ -100,8 +93,9 @@ def test_doctor_knows_the_requirements_and_extras_of_setup():
     [(["--help"], "msgspec", 0), (["train", "--help"], "msgspec", 2), (["data", "check"], "numpy", 2)],
 )
 def test_a_missing_package_is_one_line(arguments, missing, code):
-    script = f"import sys; sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = run_fresh(
+        f"import sys; sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))"
+    )
     assert done.returncode == code
     assert done.stderr.count("\n") == (code == 2)
     assert (f"error: the package {missing} is not installed. pip install {missing}" in done.stderr) == (code == 2)
@@ -135,31 +129,28 @@ def detector():
     return crnn_weak.load()
 
 
-@pytest.fixture(scope="module")
-def log_mel(detector):
-    shape = (2, detector.features.n_frames, detector.features.n_mels)
-    noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    return detector.scaler.mean + detector.scaler.std * noise
+@pytest.fixture
+def exported(capsys, tmp_path, detector):
+    """A function that exports the starter model to a path and returns log mel energies and the model's scores."""
+
+    def exported(kind, name):
+        assert main(["export", "--format", kind, "--out", str(tmp_path / name)]) == 0
+        assert capsys.readouterr().err == ""
+        shape = (2, detector.features.n_frames, detector.features.n_mels)
+        noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        scores = detector.model.predict_on_batch(noise)
+        return detector.scaler.mean + detector.scaler.std * noise, scores
+
+    return exported
 
 
-def scores(detector, log_mel):
-    return detector.model.predict_on_batch(detector.scaler.transform(log_mel))
-
-
-def export(capsys, out, kind):
-    code = main(["export", "--format", kind, "--out", str(out)])
-    captured = capsys.readouterr()
-    assert (code, captured.err) == (0, "")
-    return captured.out
-
-
-def test_a_saved_model_gives_the_same_scores_and_is_described(capsys, tmp_path, detector, log_mel):
+def test_a_saved_model_gives_the_same_scores_and_is_described(exported, tmp_path, detector):
     import tensorflow as tf
 
-    export(capsys, tmp_path / "exported", "saved_model")
+    log_mel, scores = exported("saved_model", "exported")
     loaded = tf.saved_model.load(str(tmp_path / "exported"))  # kept: its functions hold their variables weakly
     found = loaded.serve(log_mel)
-    for name, want in scores(detector, log_mel).items():
+    for name, want in scores.items():
         np.testing.assert_allclose(found[name], want, atol=1e-5)
     found = json.loads((tmp_path / "exported.json").read_text(encoding="utf-8"))
     assert found["classes"] == list(detector.classes)
@@ -170,31 +161,26 @@ def test_a_saved_model_gives_the_same_scores_and_is_described(capsys, tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_tflite_model_gives_the_same_scores(capsys, tmp_path, detector, log_mel):
-    import tensorflow as tf
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_other_formats_give_the_same_scores(exported, tmp_path, kind):
+    path = str(tmp_path / f"model.{kind}")
+    if kind == "tflite":
+        import tensorflow as tf
 
-    export(capsys, tmp_path / "model.tflite", "tflite")
-    runner = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
-    want = scores(detector, log_mel)
-    for index, window in enumerate(log_mel):
+        log_mel, scores = exported(kind, path)
+        runner = tf.lite.Interpreter(path).get_signature_runner()
         (name,) = runner.get_input_details()
-        found = runner(**{name: window[None]})
-        for output in ("strong", "weak"):
-            np.testing.assert_allclose(found[output][0], want[output][index], atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_an_onnx_model_gives_the_same_scores(capsys, tmp_path, detector, log_mel):
-    for package in ("onnx", "tf2onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="the optional extra onnx (and onnxruntime) is not installed")
-    import onnxruntime
-
-    export(capsys, tmp_path / "model.onnx", "onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    found = session.run(["strong", "weak"], {"log_mel": log_mel})
-    for values, want in zip(found, scores(detector, log_mel).values(), strict=True):
-        np.testing.assert_allclose(values, want, atol=1e-5)
+        windows = [runner(**{name: window[None]}) for window in log_mel]
+        found = {output: np.concatenate([window[output] for window in windows]) for output in scores}
+    else:
+        for package in ("onnx", "tf2onnx"):
+            pytest.importorskip(package, reason="the optional extra onnx is not installed")
+        onnxruntime = pytest.importorskip("onnxruntime")
+        log_mel, scores = exported(kind, path)
+        values = onnxruntime.InferenceSession(path).run(list(scores), {"log_mel": log_mel})
+        found = dict(zip(scores, values, strict=True))
+    for output, want in scores.items():
+        np.testing.assert_allclose(found[output], want, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -222,16 +208,13 @@ def test_onnx_without_its_packages_is_one_line_and_leaves_nothing(capsys, tmp_pa
 
 
 def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch, detector):
-    from crnn_weak.errors import ModelFileError
-    from crnn_weak.model import export as module
-
     class Broken:
         def export(self, path, **options):
             Path(path).mkdir()
             (Path(path) / "half").write_text("half")
             raise NotImplementedError("no such operation\nin this format")
 
-    monkeypatch.setattr(module, "portable_model", lambda model, scaler: Broken())
+    monkeypatch.setattr(export, "portable_model", lambda model, scaler: Broken())
     with pytest.raises(ModelFileError, match=r"cannot be exported as saved_model: no such operation$"):
-        module.export_model(detector.model, detector.scaler, tmp_path / "exported", "saved_model")
+        export.export_model(detector.model, detector.scaler, tmp_path / "exported", "saved_model")
     assert list(tmp_path.iterdir()) == []
