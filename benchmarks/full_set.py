@@ -35,9 +35,9 @@ def read_labels(folder: str | None, n_clips: int) -> tuple[np.ndarray, dict[str,
     """Return tags of the training split, and clip ids where they are known."""
     if folder is None:
         return tags_in_turn(n_clips), {}
-    from crnn_weak.data.task4 import Task4Dataset
+    from crnn_weak.data.task4 import read_task4
 
-    clips = list(Task4Dataset(folder, None, name="labels", provenance="labels").clips("train"))[:n_clips]
+    clips = list(read_task4(folder, None, name="labels", provenance="labels").clips("train"))[:n_clips]
     ids = tuple(clip.clip_id for clip in clips)
     return tag_array([clip.tags for clip in clips], DCASE2017_TASK4), {"clip_ids": ids}
 

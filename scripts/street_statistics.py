@@ -29,7 +29,7 @@ from crnn_weak.errors import CrnnWeakError
 from crnn_weak.files import write_text
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import DCASE2017_TASK4
-from crnn_weak.synthesis.layout import CLIP_SECONDS, QUANTILES, STATISTICS_PATH
+from crnn_weak.synthesis.scene import CLIP_SECONDS, QUANTILES, STATISTICS_PATH
 
 _WEAK = {"train": "groundtruth_weak_label_training_set.csv", "test": "groundtruth_weak_label_testing_set.csv"}
 _STRONG = "groundtruth_strong_label_testing_set.csv"

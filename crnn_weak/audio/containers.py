@@ -1,8 +1,8 @@
 """Compare what an audio file's header claims with the bytes that follow, and find the streams in the file.
 
-libsndfile reads a WAV, RF64, W64, AIFF, AU, CAF or Ogg file that ends early without an error, a WAV whose size was
-never filled in as empty, of joined Ogg streams only the first, and an MP3 without a frame count up to an estimate.
-References: EBU Tech 3306 (RF64), RFC 3533 (Ogg), ISO/IEC 11172-3 (MP3), LAME's "Xing" and "Info" tags.
+libsndfile reads a WAV, RF64, AIFF or Ogg file that ends early without an error, a WAV whose size was never filled in as
+empty, of joined Ogg streams only the first, and an MP3 without a frame count up to an estimate. References: EBU Tech
+3306 (RF64), RFC 3533 (Ogg), ISO/IEC 11172-3 (MP3), LAME's "Xing" and "Info" tags.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 from crnn_weak.errors import DataError
 
-# What the first bytes of a chunked file say: the chunk of audio, how a chunk's head is packed, where the first begins.
+# First bytes of a chunked file -> the name of the chunk of audio, and how the head of a chunk is packed.
 _CHUNKED = {
-    b"RIFF": (b"data", "<4sI", 12),
-    b"RIFX": (b"data", ">4sI", 12),
-    b"RF64": (b"data", "<4sI", 12),
-    b"BW64": (b"data", "<4sI", 12),
-    b"FORM": (b"SSND", ">4sI", 12),
-    b"caff": (b"data", ">4sQ", 8),
+    b"RIFF": (b"data", "<4sI"),
+    b"RF64": (b"data", "<4sI"),
+    b"BW64": (b"data", "<4sI"),
+    b"FORM": (b"SSND", ">4sI"),
 }
 # A file may consist of millions of empty chunks.
 _MAX_CHUNKS = 10_000
@@ -30,7 +28,7 @@ _UNKNOWN_32, _UNKNOWN_64 = 0x7FFF_0000, 2**62
 # Some writers count the header's 36 to 44 bytes as audio.
 _SLACK_BYTES = 64
 _UNFINISHED = "its header was never completed (an interrupted recording?); read to the end of the file"
-# What libsndfile cannot read, by the bytes at a place.
+# Formats that are not read, or whose length libsndfile does not check, by the bytes at a place.
 _FOREIGN = (
     (4, b"ftyp", "MP4 (m4a, mp4)"),
     (0, b"\xff\xf1", "AAC"),
@@ -38,6 +36,10 @@ _FOREIGN = (
     (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
     (0, b"#!AMR", "AMR"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "WMA"),
+    (0, b"caff", "CAF"),
+    (0, b".snd", "AU"),
+    (0, b"riff", "W64"),
+    (0, b"RIFX", "WAV with its bytes in reverse order"),
 )
 
 
@@ -104,20 +106,18 @@ def find_streams(file: BinaryIO, where: str) -> Streams:
     for at, magic, name in _FOREIGN:
         if head[at:].startswith(magic):
             raise DataError(f"{where}: {name} cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav")
-    begin = _id3_length(file, 0)
-    length, warning, patch = size - begin, "", None
     if head[:4] == b"OggS":
         return _ogg_streams(file, size, where)
+    begin = _id3_length(file, 0)
+    length, unknown, patch, warning = size - begin, _UNKNOWN_32, None, ""
     if head[:4] in _CHUNKED:
-        begin, length = _audio_chunk(file, size, head)
+        begin, length = _audio_chunk(file, size, *_CHUNKED[head[:4]])
+        if head[12:16] == b"ds64":  # the first chunk of an RF64 has the true length
+            length, unknown = struct.unpack("<Q", head[28:36])[0], _UNKNOWN_64
         # libsndfile reads to the end of the file for the largest number, not for 0.
-        if head[:4] in (b"RIFF", b"RIFX") and length == 0 and _is_unfinished(file, begin, size):
+        elif length == 0 and head[:4] == b"RIFF" and _is_unfinished(file, begin, size):
             patch, length = (begin - 4, b"\xff\xff\xff\xff"), _UNKNOWN_32
-    elif head[:4] in (b".snd", b"dns."):
-        begin, length = struct.unpack(">II" if head[:4] == b".snd" else "<II", head[4:12])
-    elif head[:4] == b"riff":  # Sony's W64 states the size of the whole file
-        length = struct.unpack("<Q", head[16:24])[0]
-    if length >= (_UNKNOWN_64 if head[:4] in (b"RF64", b"BW64", b"caff", b"riff") else _UNKNOWN_32) > size:
+    if length >= unknown > size:
         length, warning = size - begin, _UNFINISHED
     missing = begin + length - size
     if missing > _SLACK_BYTES:
@@ -125,24 +125,18 @@ def find_streams(file: BinaryIO, where: str) -> Streams:
     return Streams([View(file, 0, size, patch=patch)], begin, min(begin + length, size), warning)
 
 
-def _audio_chunk(file: BinaryIO, size: int, head: bytes) -> tuple[int, int]:
+def _audio_chunk(file: BinaryIO, size: int, wanted: bytes, layout: str) -> tuple[int, int]:
     """Return where the audio begins and its length in bytes as stated; all of the file where no chunk has audio."""
-    wanted, layout, position = _CHUNKED[head[:4]]
-    n_head = struct.calcsize(layout)
+    position = 12
     for _ in range(_MAX_CHUNKS):
         file.seek(position)
-        chunk = file.read(n_head)
-        if len(chunk) < n_head:
+        head = file.read(8)
+        if len(head) < 8:
             break
-        name, length = struct.unpack(layout, chunk)
-        position += n_head
+        name, length = struct.unpack(layout, head)
         if name == wanted:
-            # The true length of an RF64 is in its first chunk.
-            is_long = head[:4] in (b"RF64", b"BW64") and head[12:16] == b"ds64"
-            return position, struct.unpack("<Q", head[28:36])[0] if is_long else length
-        position += length
-        if wanted != b"data" or layout[-1] == "I":
-            position += position % 2
+            return position + 8, length
+        position += 8 + length + length % 2
     return 0, size
 
 
@@ -150,8 +144,7 @@ def _is_unfinished(file: BinaryIO, begin: int, size: int) -> bool:
     """Return whether what follows an empty chunk of audio is audio, not a further chunk."""
     file.seek(begin)
     name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-    is_chunk = name.isalnum() and begin + 8 + length <= size
-    return size > begin and not is_chunk
+    return size > begin and not (name.isalnum() and begin + 8 + length <= size)
 
 
 def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
@@ -174,9 +167,6 @@ def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
         position += length
     views = [View(file, begin, end) for begin, end in itertools.pairwise([*starts, position])]
     return Streams(views, 0, position, "" if has_ended else "its last page is not marked as the last; is it complete?")
-
-
-# --- MP3 -------------------------------------------------------------------------------------------------------------
 
 
 def mp3_stream(file: BinaryIO, begin: int, end: int, where: str) -> View | None:
@@ -218,14 +208,8 @@ def _id3_length(file: BinaryIO, begin: int) -> int:
 
 def _without_zeros(file: BinaryIO, begin: int, end: int) -> int:
     """Return the end of an MP3 without a padding of zeros, which the decoder would report as an error."""
-    last = end
-    while last > begin:
-        start = max(begin, last - 2**16)
-        file.seek(start)
-        block = file.read(last - start).rstrip(b"\0")
-        if block:
-            last = start + len(block)
-            break
-        last = start
+    first = max(begin, end - 2**20)
+    file.seek(first)
+    n_audio = len(file.read(end - first).rstrip(b"\0"))
     # Fewer may be the end of the last frame.
-    return last if end - last > 1000 else end
+    return first + n_audio if end - first - n_audio > 1000 else end

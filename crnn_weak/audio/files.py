@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,10 @@ from crnn_weak.files import replace_file
 
 logger = logging.getLogger(__name__)
 
-#: The file name suffixes that count as audio; all are read by libsndfile.
-AUDIO_SUFFIXES: tuple[str, ...] = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64",
-)  # fmt: skip
-_FOREIGN_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".amr", ".wma")
+#: The file name suffixes of audio that is read.
+AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".rf64")
+#: Those of audio that must be converted first.
+FOREIGN_SUFFIXES = (".au", ".caf", ".w64", ".m4a", ".mp4", ".aac", ".webm", ".amr", ".wma")
 
 
 def audio_files(folder: str | Path) -> list[Path]:
@@ -31,35 +29,22 @@ def audio_files(folder: str | Path) -> list[Path]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
-    paths = list(_walk(os.fspath(folder), set()))
-    foreign = [path for path in paths if path.name.lower().endswith(_FOREIGN_SUFFIXES)]
+    found, foreign, seen = [], [], set()
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        is_new = (status.st_dev, status.st_ino) not in seen
+        seen.add((status.st_dev, status.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if is_new and not name.startswith("."))
+        for name in sorted(names) if is_new else ():
+            is_audio, is_foreign = name.lower().endswith(AUDIO_SUFFIXES), name.lower().endswith(FOREIGN_SUFFIXES)
+            if (is_audio or is_foreign) and not name.startswith(".") and os.path.isfile(os.path.join(parent, name)):
+                (found if is_audio else foreign).append(Path(parent, name))
     if foreign:
         logger.warning(
             "%s: %d files, e.g. %s, must be converted first: ffmpeg -i INPUT OUTPUT.wav",
             folder, len(foreign), foreign[0].name,
         )  # fmt: skip
-    return [path for path in paths if path.name.lower().endswith(AUDIO_SUFFIXES)]
-
-
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    subfolders = []
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            # A link to itself is an error for the entry and neither folder nor file for a path; an entry knows plain
-            # names without another look at the disk.
-            target = Path(entry.path) if entry.is_symlink() else entry
-            if target.is_dir():
-                subfolders.append(entry.path)
-            elif entry.name.lower().endswith(AUDIO_SUFFIXES + _FOREIGN_SUFFIXES) and target.is_file():
-                yield Path(entry.path)
-    for subfolder in subfolders:
-        yield from _walk(subfolder, seen)
+    return found
 
 
 def index_audio(folder: str | Path) -> dict[str, Path]:

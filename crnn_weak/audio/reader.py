@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 
 from crnn_weak import timing
-from crnn_weak.audio.containers import Streams, find_streams, mp3_stream
+from crnn_weak.audio.containers import find_streams, mp3_stream
 from crnn_weak.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -47,27 +47,20 @@ _CLIPPED_SHARE = 1e-3
 _LOUDEST = 1e9
 
 
-class AudioHeader(NamedTuple):
-    """Rate, channels and duration of a file."""
-
-    sample_rate_hz: int
-    n_channels: int
-    duration_seconds: float
-
-
 class _Source:
     """An open audio file: its samples in blocks, at its own rate."""
 
-    def __init__(self, file: BinaryIO, streams: Streams, where: str, stack: contextlib.ExitStack) -> None:
-        self.warning, self._bytes, self._where = streams.warning, file, where
-        self._streams = streams
-        self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in streams.views]
-        is_counted = True
+    def __init__(self, file: BinaryIO, where: str, stack: contextlib.ExitStack) -> None:
+        streams = find_streams(file, where)
+        self.warning, self._bytes, self._where, self._begin = streams.warning, file, where, streams.begin
+        views, is_counted = streams.views, True
+        self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in views]
         if self._files[0].subtype == "MPEG_LAYER_III":
             endless = mp3_stream(file, streams.begin, streams.end, where)
             if endless is not None:
+                views, is_counted = [endless], False
                 self._files = [stack.enter_context(soundfile.SoundFile(endless))]
-                is_counted = False
+        self._first_view = views[0]
         first = self._files[0]
         self.rate, self.n_channels = int(first.samplerate), int(first.channels)
         lowest, highest = SAMPLE_RATES_HZ
@@ -129,7 +122,14 @@ class _Source:
         """Return at most `n_samples` samples, float32 or int16 of shape (n_samples, n_channels); none at the end."""
         file = self._files[0]
         if self._is_uncounted_flac:
-            return _read_uncounted_flac(file, n_samples)
+            # Its end is an error for libsndfile, after the last samples.
+            filled = np.full((n_samples, self.n_channels), np.nan, np.float32)
+            try:
+                filled = file.read(out=filled)
+            except soundfile.LibsndfileError as error:
+                if error.code != _END_OF_UNCOUNTED_FLAC:
+                    raise
+            return filled[~np.isnan(filled[:, 0])]
         # A tag after the last sample of a FLAC would be reported as damage.
         n_left = n_samples if self.n_stated is None else min(n_samples, file.frames - self._n_read)
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
@@ -143,7 +143,7 @@ class _Source:
 
     def _check_not_joined(self) -> None:
         """Refuse joined FLAC files, of which libsndfile reads the first only."""
-        self._bytes.seek(max(self._streams.begin + 4, self._streams.views[0].tell() - 2**16))
+        self._bytes.seek(max(self._begin + 4, self._first_view.tell() - 2**16))
         if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
             raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
 
@@ -158,62 +158,37 @@ class _Source:
             ) from None
 
 
-def _read_uncounted_flac(file: soundfile.SoundFile, n_samples: int) -> np.ndarray:
-    """Read a FLAC without a sample count, whose end libsndfile reports as an error after the last samples."""
-    block = np.full((n_samples, file.channels), np.nan, np.float32)
-    try:
-        filled: np.ndarray = file.read(out=block)
-    except soundfile.LibsndfileError as error:
-        if error.code != _END_OF_UNCOUNTED_FLAC:
-            raise
-        filled = block[~np.isnan(block[:, 0])]
-    return filled
-
-
 @contextlib.contextmanager
 def _opened(source: Any, where: str) -> Iterator[_Source]:
     """Open a path, a binary file or standard input."""
     with contextlib.ExitStack() as stack:
         try:
-            if isinstance(source, str | Path) and str(source) == STDIN:
-                file: BinaryIO = stack.enter_context(_spooled(sys.stdin.buffer))
+            file = source
+            if str(source) == STDIN:  # libsndfile seeks, a pipe cannot
+                file = stack.enter_context(tempfile.TemporaryFile(prefix="crnn-weak-"))
+                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
             elif isinstance(source, str | Path):
-                _check_regular(source, where)
+                mode = os.stat(source).st_mode
+                if not stat.S_ISREG(mode):
+                    what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file (a pipe or a device)"
+                    raise DataError(f"{where}: {what}, expected an audio file.")
                 file = stack.enter_context(Path(source).open("rb"))
-            else:
-                file = source
-            opened = _Source(file, find_streams(file, where), where, stack)
+            opened = _Source(file, where, stack)
+        except DataError:
+            raise
         except FileNotFoundError:
             raise DataError(f"{where}: no such audio file.") from None
         except PermissionError:
             raise DataError(f"{where}: no permission to read it.") from None
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{where}: cannot be read as audio ({_reason(error)}); replace or remove it.") from None
         yield opened
-
-
-def _check_regular(path: str | Path, where: str) -> None:
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise DataError(f"{where}: is a folder, expected an audio file.")
-    if not stat.S_ISREG(mode):
-        raise DataError(f"{where}: is not a regular file (a pipe or a device), expected an audio file.")
 
 
 def _reason(error: Exception) -> str:
     """Return the tail of libsndfile's message, which repeats the file name first."""
     text = " ".join(str(error).split()).rstrip(".")
     return text.rpartition(": ")[2] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _spooled(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """Copy a pipe to a temporary file on disk: libsndfile seeks, a pipe cannot."""
-    with tempfile.TemporaryFile(prefix="crnn-weak-") as copy:
-        shutil.copyfileobj(stream, copy, 1 << 20)
-        yield copy  # type: ignore[misc]
 
 
 def _check_values(block: np.ndarray, rate: int, position: int, where: str) -> None:
@@ -233,15 +208,15 @@ def _mono(block: np.ndarray) -> np.ndarray:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def read_header(path: str | Path, *, decode: bool = False) -> AudioHeader:
-    """Read rate, channels and duration; with `decode`, or where the header states no length, decode to the end."""
+def read_header(path: str | Path, *, decode: bool = False) -> tuple[int, float]:
+    """Read rate (hertz) and duration (seconds); decode to the end with `decode`, or where no length is stated."""
     with _opened(path, str(path)) as source:
         seconds = source.stated_seconds
         if decode or seconds is None:
             seconds = sum(map(len, source.blocks())) / source.rate
         if seconds <= 0:
             raise DataError(f"{path}: the audio file holds no samples.")
-        return AudioHeader(source.rate, source.n_channels, seconds)
+        return source.rate, seconds
 
 
 def load_clip(
@@ -294,78 +269,54 @@ class AudioBlocks:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if isinstance(self.source, tuple | list | np.ndarray):
-            audio, rate = _checked_array(self.source, self.name)
-            where = self.name or "the array"
-            yield from self._resampled(_array_blocks(audio, rate, where), rate, where)
+            audio, rate = _checked_array(self.source, self.name or "the array")
+            yield from self._resampled(_array_blocks(audio, rate, self.name or "the array"), rate)
             return
         is_path = isinstance(self.source, str | Path) and self.source != STDIN
-        where = str(self.source) if is_path else self.name
-        with _opened(self.source, where) as source:
-            yield from self._resampled(source.blocks(), source.rate, where)
+        with _opened(self.source, str(self.source) if is_path else self.name) as source:
+            yield from self._resampled(source.blocks(), source.rate)
             self.warnings += [source.warning] if source.warning else []
 
-    def _resampled(self, blocks: Iterable[np.ndarray], rate: int, where: str) -> Iterator[np.ndarray]:
+    def _resampled(self, blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
         stream = None
         if rate != self.sample_rate_hz:
             import soxr  # costs time to load
 
             # The filter keeps its state from block to block, so the result is that of resampling the whole.
             stream = soxr.ResampleStream(rate, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
-        health, n_read = _Health(), 0
+        peak = total = power = 0.0
+        n_samples = n_values = n_clipped = 0
         for block in blocks:
             mono = _mono(block)
-            health.add(block, mono)
-            n_read += len(block)
-            self.duration_seconds = n_read / rate
+            block_peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+            if block_peak >= _FULL_SCALE:
+                n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
+            peak, n_values, n_samples = max(peak, block_peak), n_values + block.size, n_samples + len(mono)
+            total += float(mono.sum(dtype=np.float64))
+            power += float(np.dot(mono, mono))
+            self.duration_seconds = n_samples / rate
             ready = mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono))
             if ready.size:
                 yield ready
-        if not n_read:
-            raise DataError(f"{where}: the recording holds no samples.")
-        rest = np.zeros(0, np.float32)
         if stream is not None:
-            rest = stream.resample_chunk(rest, last=True)
-        if rest.size:
-            yield rest
-        self.warnings += health.warnings()
+            rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            if rest.size:
+                yield rest
+        mean = total / n_samples
+        if peak == 0.0:
+            self.warnings.append("digital silence: every sample is zero")
+        elif abs(mean) > 0.01 and mean**2 > power / n_samples - mean**2:
+            self.warnings.append(f"constant offset (DC) of {mean:+.2f} of full scale, larger than the sound on it")
+        if n_clipped > _CLIPPED_SHARE * n_values:
+            self.warnings.append(f"clipped: {100 * n_clipped / n_values:.1f} % of the samples are at full scale")
 
 
-class _Health:
-    """Running sums that reveal an odd recording."""
-
-    def __init__(self) -> None:
-        self.n_samples = self.n_clipped = self.n_values = 0
-        self.peak = self.sum = self.power = 0.0
-
-    def add(self, block: np.ndarray, mono: np.ndarray) -> None:
-        self.n_samples += len(mono)
-        self.sum += float(mono.sum(dtype=np.float64))
-        self.power += float(np.dot(mono, mono))
-        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
-        self.peak = max(self.peak, peak)
-        self.n_values += block.size
-        if peak >= _FULL_SCALE:
-            self.n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
-
-    def warnings(self) -> list[str]:
-        found = []
-        mean = self.sum / self.n_samples
-        variance = max(self.power / self.n_samples - mean * mean, 0.0)
-        if self.peak == 0.0:
-            found.append("digital silence: every sample is zero")
-        elif abs(mean) > 0.01 and mean * mean > variance:
-            found.append(f"constant offset (DC) of {mean:+.2f} of full scale, larger than the sound on it")
-        if self.n_clipped > _CLIPPED_SHARE * self.n_values:
-            found.append(f"clipped: {100 * self.n_clipped / self.n_values:.1f} % of the samples are at full scale")
-        return found
-
-
-def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
+def _checked_array(source: Any, where: str) -> tuple[np.ndarray, int]:
     """Return (array of shape (n_samples, n_channels), rate)."""
     lowest, highest = SAMPLE_RATES_HZ
     expected = (
-        f"{name or 'array'}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, "
-        f"n_channels) and a rate of {lowest} to {highest} Hz"
+        f"{where}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, n_channels) and "
+        f"a rate of {lowest} to {highest} Hz"
     )
     if not isinstance(source, tuple) or len(source) != 2:
         raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
@@ -373,19 +324,22 @@ def _checked_array(source: Any, name: str) -> tuple[np.ndarray, int]:
     is_rate = isinstance(rate, int | float | np.number) and lowest <= rate <= highest
     if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu":
         raise DataError(f"{expected}, received {audio.dtype} of shape {audio.shape} and rate {rate!r}.")
-    if audio.ndim == 2 and audio.shape[1] > max(audio.shape[0], 1):
+    if not audio.size:
+        raise DataError(f"{where}: the recording holds no samples.")
+    if audio.ndim == 2 and audio.shape[1] > audio.shape[0]:
         raise DataError(f"{expected}, received shape {audio.shape}: more channels than samples; pass its transpose.")
-    return (audio[:, None] if audio.ndim == 1 else audio), int(rate)
+    return audio.reshape(len(audio), -1), int(rate)
 
 
 def _array_blocks(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarray]:
+    """Yield float32 in [-1, 1] of floating-point numbers, or of integers by the range of their type."""
     n_block = max(1, int(_BLOCK_SECONDS * rate))
     for first in range(0, len(audio), n_block):
         block = audio[first : first + n_block]
         if block.dtype.kind in "iu":
-            half = np.iinfo(block.dtype).max // 2 + 1 if block.dtype.kind == "u" else np.iinfo(block.dtype).max + 1
-            zero = half if block.dtype.kind == "u" else 0
-            yield ((block.astype(np.float64) - zero) / half).astype(np.float32)
+            limits = np.iinfo(block.dtype)
+            half = limits.max // 2 + 1 if block.dtype.kind == "u" else limits.max + 1
+            yield ((block.astype(np.float64) - (limits.min + half)) / half).astype(np.float32)
         else:
             _check_values(block, rate, first, where)
             yield block.astype(np.float32)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from crnn_weak.data.check import CheckReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,41 +50,36 @@ def _check(args: argparse.Namespace) -> int:
         args.data = "dcase2017_task4" if args.metadata and Path(args.metadata).is_dir() else "folder"
     config = cli.read_config(args)
     from crnn_weak.data.base import open_dataset
-    from crnn_weak.data.check import check_dataset
+    from crnn_weak.data.check import COUNTS, check_clips, count_clips, write_clips
 
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise DataError(f"{args.out} exists; give --overwrite or another name.")
     work = {"jobs": args.jobs, "progress": cli.shows_progress(args)}
     dataset = open_dataset(config, cli.cache_folder(args), **work)
     hop = config.features.hop_seconds
-    report = check_dataset(
+    clips = check_clips(
         dataset, splits=args.split, decode=args.decode, checksums=args.sha256, tolerance_seconds=hop, **work
     )
-    _print_table(report)
-    if args.out:
-        report.write(args.out)
-        print(f"list of clips: {args.out}")
-    return 0 if report.n_usable else 1
-
-
-def _print_table(report: CheckReport) -> None:
-    names = ("listed", "found", "missing", "short", "unreadable")
-    rows = report.rows()
-    width = max(len(row.label) for row in rows)
-    print(report.dataset.provenance)
-    for row in rows:
-        if row.label == "all clips":
-            n_known = sum(c.clip.events is not None for c in report.clips if c.clip.split == row.split)
-            events = f"events known of {n_known} clips" if n_known else "no events"
-            print(f"\n{row.split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
-        print(f"{row.label:{width}}  " + "  ".join(f"{getattr(row, name):10d}" for name in names))
-    print(f"\n{report.n_usable} of {len(report.clips)} listed clips can be used.")
-    unlisted: list[Path] = getattr(report.dataset, "unlisted_audio", list)()
-    if unlisted:
-        print(f"audio files that no split lists: {len(unlisted)}, e.g. {unlisted[0].name}")
-    unreadable = [checked for checked in report.clips if checked.status == "unreadable"]
+    print(dataset.provenance)
+    width = max(map(len, ("all clips", *dataset.classes)))
+    for split in dict.fromkeys(checked.clip.split for checked in clips):
+        of_split = [checked for checked in clips if checked.clip.split == split]
+        n_known = sum(checked.clip.events is not None for checked in of_split)
+        events = f"events known of {n_known} clips" if n_known else "no events"
+        print(f"\n{split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in COUNTS))
+        for label, counts in count_clips(of_split, dataset.classes).items():
+            print(f"{label:{width}}  " + "  ".join(f"{count:10d}" for count in counts))
+    n_usable = sum(checked.status in ("ok", "short") for checked in clips)
+    print(f"\n{n_usable} of {len(clips)} listed clips can be used.")
+    if dataset.unlisted:
+        print(f"audio files that no split lists: {len(dataset.unlisted)}, e.g. {dataset.unlisted[0].name}")
+    unreadable = [checked for checked in clips if checked.status == "unreadable"]
     for checked in unreadable[:5]:  # --out lists all
         print(f"unreadable: {checked.reason}")
+    if args.out:
+        write_clips(args.out, clips)
+        print(f"list of clips: {args.out}")
+    return 0 if n_usable else 1
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -101,7 +92,6 @@ def _make(args: argparse.Namespace) -> int:
     started = time.monotonic()
     dataset = open_dataset(config, cli.cache_folder(args), jobs=args.jobs, progress=cli.shows_progress(args))
     counts = ", ".join(f"{len(dataset.clips(split))} {split}" for split in dataset.splits)
-    folder = getattr(dataset, "metadata_folder", cli.cache_folder(args))
-    print(f"{folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
+    print(f"{dataset.folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
     print(dataset.provenance)
     return 0

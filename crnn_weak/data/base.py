@@ -1,20 +1,19 @@
-"""Data sets: one protocol, and a registry of the sources that fulfill it.
+"""Data sets: clips with labels, and a registry of the sources that list them.
 
 A data set lists clips: id, split, tags, perhaps events, and a file that may be missing. Nothing is decoded here
-(`crnn_weak.audio.load_clip`). A new source is one module with one class that has the members of `Dataset`, one line in
+(`crnn_weak.audio.load_clip`). A new source is one module with one function that returns a `Dataset`, one line in
 `SOURCES`, and the class of its settings in `crnn_weak.config`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from crnn_weak.config import Config
-from crnn_weak.errors import ConfigError, nearest_names
+from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.events import Event
 
 
@@ -33,34 +32,40 @@ class Clip:
     events: tuple[Event, ...] | None = None
 
 
-class Dataset(Protocol):
-    """Members of every data source."""
+@dataclass(frozen=True)
+class Dataset:
+    """The clips that label files list, by split and in a stable order, with or without a file.
+
+    `provenance` is one line for every table: what the data are and where they come from. `fingerprint` identifies the
+    content (label files, seeds, sizes), not the folder. `unlisted` are audio files that no split lists.
+    """
 
     name: str
     classes: tuple[str, ...]
-    splits: tuple[str, ...]
     clip_seconds: float
+    provenance: str
+    fingerprint: str
+    clips_of: Mapping[str, Sequence[Clip]]
+    folder: Path
+    unlisted: Sequence[Path] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self.clips_of)
 
     def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips that the label files list, in a stable order, with or without a file."""
-        ...
-
-    @property
-    def provenance(self) -> str:
-        """One line for every table: what the data are and where they come from."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies the content (label files, seeds, sizes), not the folder."""
-        ...
+        """Return the clips of a split."""
+        if split not in self.clips_of:
+            raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
+        return self.clips_of[split]
 
 
-#: source name -> (module, factory); the factory takes the whole configuration and a folder for what it synthesizes.
+#: source name -> (module, function); the function takes the configuration and a folder for what it synthesizes.
 SOURCES: dict[str, tuple[str, str]] = {
     "dcase2017_task4": ("crnn_weak.data.task4", "open_dcase2017_task4"),
-    "street": ("crnn_weak.data.street", "open_street"),
-    "scenes": ("crnn_weak.data.scenes", "open_scenes"),
+    "street": ("crnn_weak.data.synthetic", "open_street"),
+    "scenes": ("crnn_weak.data.synthetic", "open_scenes"),
     "folder": ("crnn_weak.data.folder", "open_folder"),
 }
 
@@ -78,11 +83,7 @@ def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: 
     progress : bool
         Show a bar.
     """
-    if config.data.source not in SOURCES:
-        raise ConfigError(
-            f"data.source = {config.data.source!r} is not known. {nearest_names(config.data.source, SOURCES)}"
-        )
-    module, factory = SOURCES[config.data.source]
-    opener = getattr(importlib.import_module(module), factory)
+    module, function = SOURCES[config.data.source]
+    opener = getattr(importlib.import_module(module), function)
     dataset: Dataset = opener(config, Path(cache), jobs=jobs, progress=progress)
     return dataset

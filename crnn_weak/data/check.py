@@ -1,14 +1,12 @@
-"""Check a data set: count per split and class the clips that are listed, found, missing, short and unreadable.
+"""Check a data set: which clips that it lists are on disk, and count them per split and class.
 
-*found* + *missing* = *listed*; *short* (usable, padded with zeros) and *unreadable* clips are found. By default only
-the files' headers are read; with ``decode=True`` every file is decoded, as the features will.
+*found* + *missing* = *listed*; *short* (usable, padded with zeros) and *unreadable* clips are found.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +18,11 @@ from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import DataError
 from crnn_weak.labels.tables import write_rows
 
+#: The counts of `count_clips`, in their order.
+COUNTS = ("listed", "found", "missing", "short", "unreadable")
 
-@dataclass(frozen=True)
-class CheckedClip:
+
+class CheckedClip(NamedTuple):
     """One clip; its status is ok, short, missing or unreadable (for a reason); the checksum may be empty."""
 
     clip: Clip
@@ -32,67 +32,14 @@ class CheckedClip:
     sha256: str = ""
 
 
-class CheckRow(NamedTuple):
-    """Counts of one class, or of all clips, in one split."""
-
-    split: str
-    label: str
-    listed: int
-    found: int
-    missing: int
-    short: int
-    unreadable: int
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """The status of every clip of a data set."""
-
-    dataset: Dataset
-    clips: tuple[CheckedClip, ...]
-
-    @property
-    def n_usable(self) -> int:
-        """Clips that features can be computed from."""
-        return sum(checked.status in ("ok", "short") for checked in self.clips)
-
-    def rows(self) -> list[CheckRow]:
-        """Return per split a row for all clips (label ``"all clips"``), then one per class."""
-        rows = []
-        for split in dict.fromkeys(checked.clip.split for checked in self.clips):
-            of_split = [checked for checked in self.clips if checked.clip.split == split]
-            rows.append(_count(split, "all clips", of_split))
-            for label in self.dataset.classes:
-                rows.append(_count(split, label, [checked for checked in of_split if label in checked.clip.tags]))
-        return rows
-
-    def write(self, path: str | Path) -> None:
-        """Write one row per clip: clip, split, status, seconds, reason, sha256; tabs between."""
-        rows = [["clip", "split", "status", "seconds", "reason", "sha256"]]
-        for checked in self.clips:
-            seconds = "" if checked.seconds is None else f"{checked.seconds:.6f}"
-            clip = checked.clip
-            rows.append([clip.clip_id, clip.split, checked.status, seconds, checked.reason, checked.sha256])
-        write_rows(path, rows)
-
-
-def _count(split: str, label: str, clips: Sequence[CheckedClip]) -> CheckRow:
-    states = [checked.status for checked in clips]
-    missing = states.count("missing")
-    return CheckRow(
-        split, label, len(states), len(states) - missing, missing, states.count("short"), states.count("unreadable")
-    )
-
-
 def _check(clip: Clip, clip_seconds: float, tolerance_seconds: float, decode: bool, checksum: bool) -> CheckedClip:
     if clip.path is None:
         return CheckedClip(clip, "missing")
     digest = ""
     try:
-        header = read_header(clip.path)
-        seconds = header.duration_seconds
+        rate, seconds = read_header(clip.path)
         if decode:
-            _, seconds = load_clip(clip.path, header.sample_rate_hz)
+            _, seconds = load_clip(clip.path, rate)
         if checksum:
             with open(clip.path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,7 +49,7 @@ def _check(clip: Clip, clip_seconds: float, tolerance_seconds: float, decode: bo
     return CheckedClip(clip, "short" if is_short else "ok", seconds, "", digest)
 
 
-def check_dataset(
+def check_clips(
     dataset: Dataset,
     *,
     splits: Iterable[str] | None = None,
@@ -111,8 +58,8 @@ def check_dataset(
     tolerance_seconds: float = 0.02,
     jobs: int = 1,
     progress: bool = False,
-) -> CheckReport:
-    """Look at the file of every listed clip, in `jobs` threads.
+) -> list[CheckedClip]:
+    """Look at the file of every listed clip, in `jobs` threads: at its header, with `decode` at all of it.
 
     A clip is short when at least `tolerance_seconds` are missing: the frame hop, as for the features.
     """
@@ -121,4 +68,22 @@ def check_dataset(
         delayed(_check)(clip, dataset.clip_seconds, tolerance_seconds, decode, checksums)
         for clip in tqdm(clips, desc="checking", unit="clip", disable=not progress)
     )
-    return CheckReport(dataset, tuple(Parallel(n_jobs=jobs, prefer="threads")(tasks)))
+    return list(Parallel(n_jobs=jobs, prefer="threads")(tasks))
+
+
+def count_clips(checked: Sequence[CheckedClip], classes: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return `COUNTS` of the clips of one split: of ``"all clips"``, then of each class."""
+    counts = {}
+    for label in ("all clips", *classes):
+        states = [one.status for one in checked if label == "all clips" or label in one.clip.tags]
+        missing, short, unreadable = (states.count(state) for state in ("missing", "short", "unreadable"))
+        counts[label] = (len(states), len(states) - missing, missing, short, unreadable)
+    return counts
+
+
+def write_clips(path: str | Path, checked: Iterable[CheckedClip]) -> None:
+    """Write one row per clip: clip, split, status, seconds, reason, sha256; tabs between."""
+    rows = [["clip", "split", "status", "seconds", "reason", "sha256"]]
+    for clip, status, seconds, reason, digest in checked:
+        rows.append([clip.clip_id, clip.split, status, "" if seconds is None else f"{seconds:.6f}", reason, digest])
+    write_rows(path, rows)

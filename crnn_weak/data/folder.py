@@ -18,17 +18,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
-from crnn_weak.data.base import Clip
+from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.data.splits import stratified_split
-from crnn_weak.errors import ConfigError, DataError, nearest_names
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event, check_begin_within, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
 from crnn_weak.labels.sets import ListedRecording, read_labels
@@ -39,25 +40,6 @@ logger = logging.getLogger(__name__)
 _TEST_FRACTION = 0.2
 # A recording may be this much longer than a clip before it counts as longer (encoders pad).
 _SLACK_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class FolderDataset:
-    """Clips of a user's folder, as `open_folder` returns them."""
-
-    name: str
-    classes: tuple[str, ...]
-    splits: tuple[str, ...]
-    clip_seconds: float
-    provenance: str
-    fingerprint: str
-    all_clips: tuple[Clip, ...]
-
-    def clips(self, split: str) -> Sequence[Clip]:
-        """Return the clips of a split, with or without a file."""
-        if split not in self.splits:
-            raise DataError(f"{self.name}: no split {split!r}. {nearest_names(split, self.splits)}")
-        return tuple(clip for clip in self.all_clips if clip.split == split)
 
 
 def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRecording], dict[str, Path]]:
@@ -88,15 +70,14 @@ def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRe
 
 def _duration(path: Path, clip_seconds: float) -> float:
     try:
-        seconds = read_header(path).duration_seconds
+        seconds = read_header(path)[1]
         # How a long recording is cut follows from its length, so the header's claim is proven first.
-        return seconds if seconds <= clip_seconds + _SLACK_SECONDS else read_header(path, decode=True).duration_seconds
+        return seconds if seconds <= clip_seconds + _SLACK_SECONDS else read_header(path, decode=True)[1]
     except DataError:
         return 0.0  # counted as unreadable, with the reason, where the features are computed
 
 
-@dataclass(frozen=True)
-class _Cut:
+class _Cut(NamedTuple):
     """A clip that is a part of a longer recording."""
 
     clip: Clip
@@ -105,23 +86,20 @@ class _Cut:
     end: float
 
 
-def _in_order(labels: Iterable[str], classes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(labels, key=classes.index))
-
-
 def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[_Cut]:
     """Plan the consecutive clips of a long recording; a rest within the slack is not used."""
     assert clip.path is not None  # it has a duration
+    too_long = f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s"
     if clip.events is None:
         raise DataError(
-            f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s, and only tags are known, not "
-            f"when they sound; --set features.clip_seconds={math.ceil(duration)}, or give data.events."
+            f"{too_long}, and only tags are known, not when they sound; "
+            f"--set features.clip_seconds={math.ceil(duration)}, or give data.events."
         )
     lacking = set(clip.tags) - {event.label for event in clip.events}
     if lacking:
         raise DataError(
-            f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s, and tagged {min(lacking)!r} "
-            "without an event, so it is not known in which part that sounds; add its events, or remove the tag."
+            f"{too_long}, and tagged {min(lacking)!r} without an event, so it is not known in which part that sounds; "
+            "add its events, or remove the tag."
         )
     n_cuts = math.ceil((duration - _SLACK_SECONDS) / clip_seconds)
     cuts = []
@@ -129,7 +107,7 @@ def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, .
         start, end = k * clip_seconds, min((k + 1) * clip_seconds, duration)
         name = f"{clip.clip_id}_{start:.3f}_{end:.3f}"
         events = _cut_events(clip.events, start, end)
-        tags = _in_order({event.label for event in events}, classes)
+        tags = tuple(sorted({event.label for event in events}, key=classes.index))
         cuts.append(_Cut(Clip(name, clip.split, folder / f"{name}.flac", tags, events), clip.path, start, end))
     return cuts
 
@@ -149,7 +127,7 @@ def _write_cut(cut: _Cut) -> None:
     if cut.clip.path.is_file():
         return
     try:
-        rate = read_header(cut.source).sample_rate_hz
+        rate, _ = read_header(cut.source)
         audio, _ = load_clip(cut.source, rate, cut.end - cut.start, start_seconds=cut.start)
     except DataError as error:
         logger.warning("%s", error)  # the clip has no file then, and counts as missing
@@ -157,7 +135,10 @@ def _write_cut(cut: _Cut) -> None:
         write_audio(cut.clip.path, audio, rate)
 
 
-def _split_at_random(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
+def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
+    """Return the split of each recording: of its label file, else at random."""
+    if recordings[0].split:
+        return {recording.name: recording.split for recording in recordings}
     if len(recordings) < 2:
         raise DataError("one recording only: expected at least two, to train and to test with.")
     tags = tag_array([recording.tags for recording in recordings], classes)
@@ -178,69 +159,47 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
     return classes, *_index(Path(data.root), recordings)
 
 
-def _identity(
-    classes: tuple[str, ...],
-    clip_seconds: float,
-    recordings: Sequence[ListedRecording],
-    split_of: dict[str, str],
-    audio: dict[str, Path],
-) -> str:
-    """Return the fingerprint of labels, splits and audio files."""
-    content = [
-        (
-            r.name,
-            split_of[r.name],
-            r.tags,
-            None if r.events is None else [(e.onset, e.offset, e.label) for e in r.events],
-        )
-        for r in recordings
-    ]
-    sizes = [(r.name, audio[r.name].stat().st_size) for r in recordings if r.name in audio]
-    return fingerprint(classes, clip_seconds, content, sizes)
-
-
-def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> FolderDataset:
+def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
     """Open a user's folder; recordings that are longer than a clip are cut first, where their events are known."""
     data, clip_seconds = config.data, config.features.clip_seconds
     assert isinstance(data, FolderData)  # the registry of sources opens it by this type
     classes, recordings, audio = _read(data)
-    if recordings[0].split:
-        split_of = {recording.name: recording.split for recording in recordings}
-    else:
-        split_of = _split_at_random(recordings, classes, data.seed)
+    split_of = _splits(recordings, classes, data.seed)
     found = [recording.name for recording in recordings if recording.name in audio]
     durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name], clip_seconds) for name in found)
     seconds = dict(zip(found, durations, strict=True))
-    identity = _identity(classes, clip_seconds, recordings, split_of, audio)
+    content = []
+    for recording in recordings:
+        events = None if recording.events is None else [(e.onset, e.offset, e.label) for e in recording.events]
+        content.append((recording.name, split_of[recording.name], recording.tags, events))
+    sizes = [(name, audio[name].stat().st_size) for name in found]
+    identity = fingerprint(classes, clip_seconds, content, sizes)
+    folder = cache / f"folder-{identity}"
     clips: list[Clip] = []
     cuts: list[_Cut] = []
     for recording in recordings:
-        clip = Clip(
-            recording.name,
-            split_of[recording.name],
-            audio.get(recording.name),
-            _in_order(recording.tags, classes),
-            recording.events,
-        )
-        duration = seconds.get(recording.name, 0.0)
+        name, tags = recording.name, tuple(sorted(recording.tags, key=classes.index))
+        clip = Clip(name, split_of[name], audio.get(name), tags, recording.events)
+        duration = seconds.get(name, 0.0)
         if duration:
             check_begin_within(clip.events or (), duration, str(clip.path))
         if duration <= clip_seconds + _SLACK_SECONDS:
             clips.append(clip)
         else:
-            of_clip = _cut(clip, duration, clip_seconds, classes, Path(cache) / f"folder-{identity}")
+            of_clip = _cut(clip, duration, clip_seconds, classes, folder)
             cuts += of_clip
             clips += [cut.clip for cut in of_clip]
     if cuts:
         logger.info("folder: recordings longer than %g s are cut into %d clips.", clip_seconds, len(cuts))
         bar = tqdm(cuts, desc="cutting", unit="clip", disable=not progress)
         Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(cut) for cut in bar)
-    return FolderDataset(
+    clips_of = {split: [clip for clip in clips if clip.split == split] for split in ("train", "test")}
+    return Dataset(
         "folder",
         classes,
-        tuple(split for split in ("train", "test") if any(clip.split == split for clip in clips)),
         clip_seconds,
         f"own recordings: {len(recordings)} listed, {len(found)} found, {len(classes)} classes",
         identity,
-        tuple(clips),
+        {split: of_split for split, of_split in clips_of.items() if of_split},
+        folder,
     )

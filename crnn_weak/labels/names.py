@@ -13,7 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from crnn_weak.audio import AUDIO_SUFFIXES
+from crnn_weak.audio.files import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
 from crnn_weak.errors import DataError
 
 #: How tables write that a cell has no value.
@@ -36,7 +36,7 @@ def nfc(text: str) -> str:
 
 def has_audio_suffix(name: str) -> bool:
     """Return whether a file name ends in a suffix of an audio file."""
-    return "." in name and os.path.splitext(name.rstrip())[1].lower() in AUDIO_SUFFIXES
+    return "." in name and os.path.splitext(name.rstrip())[1].lower() in AUDIO_SUFFIXES + FOREIGN_SUFFIXES
 
 
 def recording_path(name: str) -> str:

@@ -5,39 +5,29 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.random import Generator
 
-from crnn_weak.synthesis.primitives import (
-    Play,
-    Studio,
-    chance,
-    controls,
-    curve,
-    layered,
-    log_uniform,
-    peaks,
-    uniform,
-    wander,
-)
+from crnn_weak.synthesis.primitives import Play, Studio, controls, curve, layered, log_uniform, peaks, wander
 
 
-def traffic(rng: np.random.Generator) -> Play:
+def traffic(rng: Generator) -> Play:
     """Traffic hum of a city: low noise that breathes as vehicles come and go."""
     hum = curve((30, -6), (90, 0), (400, -8), (1_000, -12), (2_500, -26), (8_000, -46))
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         swell = 10 ** (wander(rng, controls(seconds), 0.4, -5, 5) / 20)
         return studio.noise(rng, seconds, hum) * studio.audio(swell, seconds)
 
     return play
 
 
-def wind(rng: np.random.Generator) -> Play:
+def wind(rng: Generator) -> Play:
     """Wind on the microphone: gusts of very low noise, a rustle above."""
     deep = curve((20, 0), (80, -4), (300, -20), (1_000, -40))
     leaves = curve((500, -20), (2_500, 0), (6_000, -4), (8_000, -10))
-    rustle = uniform(rng, 0.02, 0.15)
+    rustle = rng.uniform(0.02, 0.15)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         gust = 10 ** (wander(rng, time, 0.8, -12, 6) / 20)
         flutter = np.maximum(1 + 0.5 * wander(rng, time, 9), 0.1)
@@ -47,50 +37,49 @@ def wind(rng: np.random.Generator) -> Play:
     return play
 
 
-def rain(rng: np.random.Generator) -> Play:
+def rain(rng: Generator) -> Play:
     """Rain: high noise and single drops."""
     sheet = curve((200, -24), (1_000, -10), (4_000, 0), (8_000, -2), (16_000, -10))
-    drops_hz, drop = uniform(rng, 20, 80), log_uniform(rng, 1_200, 3_500)
+    drops_hz, drop = rng.uniform(20, 80), log_uniform(rng, 1_200, 3_500)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         times = np.sort(rng.uniform(0, seconds, int(drops_hz * seconds)))
         kernel = layered(studio.ring([(drop, 0.02, 1.0)]), studio.burst(rng, sheet, 0.006, 0.0003))
-        return studio.noise(rng, seconds, sheet) + 1.5 * studio.pulses(
-            times, rng.exponential(0.6, len(times)), kernel, seconds
-        )
+        drops = studio.pulses(times, rng.exponential(0.6, len(times)), kernel, seconds)
+        return studio.noise(rng, seconds, sheet) + 1.5 * drops
 
     return play
 
 
-def room(rng: np.random.Generator) -> Play:
+def room(rng: Generator) -> Play:
     """A quiet place: ventilation, mains hum and the recorder's hiss."""
     air = curve((40, 0), (150, -4), (600, -16), (2_000, -30), (8_000, -36))
-    mains = 50.0 if chance(rng, 0.6) else 60.0
-    hum = uniform(rng, 0.02, 0.4)
+    mains = 50.0 if rng.random() < 0.6 else 60.0
+    hum = rng.uniform(0.02, 0.4)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         tone = studio.tone(np.full(len(controls(seconds)), mains), seconds, [1, 0.6, 0.5, 0.2, 0.3, 0.1, 0.15])
         return studio.noise(rng, seconds, air) + hum * tone
 
     return play
 
 
-def coloured(rng: np.random.Generator) -> Play:
+def coloured(rng: Generator) -> Play:
     """Noise of one slope, from brown to nearly white."""
-    slope = uniform(rng, -6, -0.5)
+    slope = rng.uniform(-6, -0.5)
     gain = curve((20, 0), (16_000, slope * math.log2(16_000 / 20)))
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         return studio.noise(rng, seconds, gain)
 
     return play
 
 
-def birds(rng: np.random.Generator) -> Play:
+def birds(rng: Generator) -> Play:
     """A bird that sings in short phrases."""
-    low, span, notes_hz = log_uniform(rng, 2_200, 4_000), uniform(rng, 1.15, 1.7), uniform(rng, 4, 11)
+    low, span, notes_hz = log_uniform(rng, 2_200, 4_000), rng.uniform(1.15, 1.7), rng.uniform(4, 11)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         phrase = np.clip(6 * wander(rng, time, 0.7, -1, 0.8), 0, 1)
         note = np.clip(np.sin(2 * np.pi * notes_hz * time), 0, 1) ** 0.7
@@ -100,12 +89,12 @@ def birds(rng: np.random.Generator) -> Play:
     return play
 
 
-def steps(rng: np.random.Generator) -> Play:
+def steps(rng: Generator) -> Play:
     """Somebody walks."""
-    pace, sole = uniform(rng, 1.6, 2.3), log_uniform(rng, 250, 900)
+    pace, sole = rng.uniform(1.6, 2.3), log_uniform(rng, 250, 900)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
-        times = np.arange(uniform(rng, 0, 0.6), seconds, 1 / pace)
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
+        times = np.arange(rng.uniform(0, 0.6), seconds, 1 / pace)
         times = times + rng.normal(0, 0.015, len(times))
         kernel = studio.burst(rng, curve((80, -10), (sole, 0), (4 * sole, -14), (16 * sole, -34)), 0.09, 0.004)
         return studio.pulses(times, rng.uniform(0.5, 1, len(times)), kernel, seconds)
@@ -113,32 +102,30 @@ def steps(rng: np.random.Generator) -> Play:
     return play
 
 
-def babble(rng: np.random.Generator) -> Play:
+def babble(rng: Generator) -> Play:
     """People who talk at once, too many to follow: voiced syllables of several pitches, and consonants."""
     n_voices = int(rng.integers(3, 6))
-    men = [log_uniform(rng, 95, 150) if chance(rng, 0.5) else log_uniform(rng, 170, 250) for _ in range(n_voices)]
+    men = [log_uniform(rng, 95, 150) if rng.random() < 0.5 else log_uniform(rng, 170, 250) for _ in range(n_voices)]
     vowels = [
         peaks((log_uniform(rng, 350, 800), 0.5, 6), (log_uniform(rng, 900, 2_000), 0.4, 2), (2_600, 0.4, -6), floor=-24)
         for _ in range(2)
     ]
     consonants = curve((1_500, -20), (3_500, 0), (6_000, 0), (8_000, -8))
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         throats = [np.zeros(studio.length(seconds), dtype=np.float32) for _ in vowels]
         for pitch in men:
-            syllables = np.clip(wander(rng, time, 5.0, -0.4, 1.0), 0, 1) * np.clip(
-                wander(rng, time, 0.6, -0.3, 1), 0, 1
-            )
+            syllables = np.clip(wander(rng, time, 5.0, -0.4, 1.0), 0, 1)
+            syllables = syllables * np.clip(wander(rng, time, 0.6, -0.3, 1), 0, 1)
             voice = studio.tone(pitch * (1 + 0.15 * wander(rng, time, 2.5)), seconds, 1 / np.arange(1, 30))
             vowel = np.clip(0.5 + wander(rng, time, 4.0), 0, 1)
             for throat, share in zip(throats, (vowel, 1 - vowel), strict=True):
                 throat += voice * studio.audio(syllables * share, seconds).astype(np.float32)
         signal = sum(studio.shaped(throat, gain) for throat, gain in zip(throats, vowels, strict=True))
         hiss = np.clip(wander(rng, time, 7.0, -1.5, 1.0), 0, 1)
-        return signal / np.sqrt(np.mean(signal**2) + 1e-20) + 0.25 * studio.noise(
-            rng, seconds, consonants
-        ) * studio.audio(hiss, seconds)
+        hisses = 0.25 * studio.noise(rng, seconds, consonants) * studio.audio(hiss, seconds)
+        return signal / np.sqrt(np.mean(signal**2) + 1e-20) + hisses
 
     return play
 
@@ -156,14 +143,14 @@ BACKGROUNDS = {
 }
 
 
-def draw_background(rng: np.random.Generator) -> list[tuple[str, Play, float]]:
+def draw_background(rng: Generator) -> list[tuple[str, Play, float]]:
     """Draw the layers of a background: (name, how to play it, level in decibels against the main layer)."""
     names = list(BACKGROUNDS)
     main = np.array([BACKGROUNDS[name][1] for name in names])
     second = np.array([BACKGROUNDS[name][2] for name in names])
     first = names[int(rng.choice(len(names), p=main / main.sum()))]
     layers = [(first, BACKGROUNDS[first][0](rng), 0.0)]
-    if chance(rng, 0.6):
+    if rng.random() < 0.6:
         other = names[int(rng.choice(len(names), p=second / second.sum()))]
-        layers.append((other, BACKGROUNDS[other][0](rng), uniform(rng, -12, 0)))
+        layers.append((other, BACKGROUNDS[other][0](rng), rng.uniform(-12, 0)))
     return layers

@@ -1,22 +1,7 @@
-"""Scenes mixed from recordings: the plan of one scene, and its samples.
+"""Scenes mixed of recordings: the plan of one scene, and its samples.
 
 A plan is drawn from ``(seed, split, index)`` alone; the samples follow from it. So labels are known without a sample,
 and a scene can be rendered in any process, or again.
-
-* Events: 1, 2 or 3 (probabilities 0.5, 0.3, 0.2) of different classes, drawn uniformly, then a recording of each.
-* Placement: all active regions of a recording, gaps included, at a random onset, whole inside the scene; each region is
-  an event. A recording longer than the scene is cut to a random part.
-* Textures: a random length from 2 s to the whole scene, because real events are long. Shorter ones are cut at random,
-  longer ones repeat their region with cross-fades of 50 ms.
-* Background: one recording from a random start, repeated with cross-fades of 0.5 s, at -45 to -25 dB of full scale
-  (RMS, uniform).
-* Signal-to-noise ratio: uniform; the event's power over its active parts relative to the background's over the same
-  parts (at least the background's mean power less 20 dB, where the background pauses).
-* Edges: up to 10 ms of the recording on both sides are included and faded, so that nothing clicks; labels are the
-  active regions, on a grid of 1 ms.
-* Peak: beyond 0.95 of full scale the whole scene is turned down; no ratio changes.
-* Bandwidth: mixed at 20 kHz or the configured rate, whichever is less, so that the sources' rate and coding cannot be
-  told by what they contain above 10 kHz. Files keep that rate; features resample them.
 """
 
 from __future__ import annotations
@@ -28,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
 from crnn_weak import timing
 from crnn_weak.audio import load_clip
@@ -37,15 +23,21 @@ from crnn_weak.synthesis.recordings import Recording
 
 #: Raise it with every change that alters scenes; part of every set's fingerprint.
 MIXING_VERSION = 1
+#: Files have at most this rate, so that a source's rate and coding cannot be told by what it has above 10 kHz.
 MAX_RATE_HZ = 20_000
-_N_EVENTS = (0.5, 0.3, 0.2)
-#: Least and greatest.
+#: Least and greatest power of an event over its active parts relative to the background's over the same parts.
 DEFAULT_SNR_DB = (ScenesData.min_snr_db, ScenesData.max_snr_db)
+# Probabilities of 1, 2 and 3 events, of different classes.
+_N_EVENTS = (0.5, 0.3, 0.2)
+# Root mean square against full scale, uniform.
 _BACKGROUND_DB = (-45.0, -25.0)
+# Textures last from this to the whole scene, because real events are long.
 _TEXTURE_MIN_SECONDS = 2.0
+# As much of the recording on both sides of an event is included and faded, so that nothing clicks.
 _FADE_SECONDS = 0.010
 _TEXTURE_FADE_SECONDS = 0.050
 _BACKGROUND_FADE_SECONDS = 0.5
+# Beyond this the whole scene is turned down; no ratio changes.
 _PEAK = 0.95
 
 
@@ -77,10 +69,6 @@ class ScenePlan:
         return tuple(sorted(Event(on, off, s.recording.category) for s in self.sounds for on, off in s.regions))
 
 
-def _milliseconds(seconds: float) -> float:
-    return round(seconds, 3)
-
-
 def plan_scene(
     by_class: Mapping[str, Sequence[Recording]],
     backgrounds: Sequence[Recording],
@@ -103,18 +91,16 @@ def plan_scene(
     return ScenePlan(clip_seconds, background, start, level, tuple(sounds))
 
 
-def _place(
-    recording: Recording, clip_seconds: float, snr_range_db: tuple[float, float], rng: np.random.Generator
-) -> PlacedSound:
+def _place(recording: Recording, clip_seconds: float, snr_range_db: tuple[float, float], rng: Generator) -> PlacedSound:
     first, last = recording.regions[0][0], recording.regions[-1][1]
     span = last - first
     looped = recording.texture and len(recording.regions) == 1
     if looped:
-        length = _milliseconds(rng.uniform(min(_TEXTURE_MIN_SECONDS, clip_seconds), clip_seconds))
+        length = round(rng.uniform(min(_TEXTURE_MIN_SECONDS, clip_seconds), clip_seconds), 3)
     else:
         length = min(span, clip_seconds)
-    take = _milliseconds(first + rng.uniform(0.0, 1.0) * max(span - length, 0.0))
-    onset = _milliseconds(rng.uniform(0.0, 1.0) * (clip_seconds - length))
+    take = round(first + rng.uniform(0.0, 1.0) * max(span - length, 0.0), 3)
+    onset = round(rng.uniform(0.0, 1.0) * (clip_seconds - length), 3)
     end = min(onset + length, clip_seconds)
     snr_db = float(rng.uniform(*snr_range_db))
     if looped:
@@ -122,8 +108,8 @@ def _place(
     else:
         shifted = ((on - take + onset, off - take + onset) for on, off in recording.regions)
         regions = [(max(on, onset), min(off, end)) for on, off in shifted]
-    exact = tuple((_milliseconds(on), _milliseconds(off)) for on, off in regions if off - on >= 0.001)
-    return PlacedSound(recording, take, onset, _milliseconds(length), snr_db, exact)
+    exact = tuple((round(on, 3), round(off, 3)) for on, off in regions if off - on >= 0.001)
+    return PlacedSound(recording, take, onset, round(length, 3), snr_db, exact)
 
 
 # --- samples -------------------------------------------------------------------------------------------------------
@@ -155,10 +141,8 @@ def _crossfaded_loop(audio: np.ndarray, n_wanted: int, n_fade: int) -> np.ndarra
 
 def _faded(samples: np.ndarray, n_before: int, n_after: int) -> np.ndarray:
     out = samples.astype(np.float32, copy=True)
-    if n_before:
-        out[:n_before] *= (np.arange(n_before, dtype=np.float32) + 0.5) / n_before
-    if n_after:
-        out[-n_after:] *= ((np.arange(n_after, dtype=np.float32) + 0.5) / n_after)[::-1]
+    out[:n_before] *= (np.arange(n_before, dtype=np.float32) + 0.5) / np.float32(max(n_before, 1))
+    out[len(out) - n_after :] *= ((np.arange(n_after, dtype=np.float32) + 0.5) / np.float32(max(n_after, 1)))[::-1]
     return out
 
 
@@ -189,7 +173,7 @@ def _power(samples: np.ndarray) -> float:
     return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
 
 
-def render_scene(plan: ScenePlan, root: str | Path, sample_rate_hz: int) -> np.ndarray:
+def render_scene(plan: ScenePlan, sample_rate_hz: int, root: str | Path) -> np.ndarray:
     """Render a scene of recordings in `root`: float32 of shape (n_samples,), peak at most 0.95."""
     root, rate = Path(root), sample_rate_hz
     n_clip = timing.n_samples(plan.clip_seconds, rate)

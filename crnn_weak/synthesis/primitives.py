@@ -1,23 +1,19 @@
 """Building blocks of sounds: noise, tones, pulses, gains over frequency, slow curves over time.
 
-Conventions
------------
-* A *sound* takes two steps. ``draw(rng)`` of a class draws the source (this siren, this engine) and returns
-  ``play(studio, seconds, rng)``, which may be called for every event of that source in a clip.
-* Signals are float32 at ``studio.rate``; *controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the
-  same numbers whatever the sample rate.
-* Noise is drawn per frequency from the lowest upwards, so its content below half the lower of two sample rates is
-  the same at both. Levels are normalized over 0 to `REFERENCE_HZ` for the same reason.
+A *sound* takes two steps: ``draw(rng)`` of a class draws the source (this siren, this engine) and returns
+``play(studio, seconds, rng)``, called for every event of that source in a clip. Signals are float32 at ``studio.rate``;
+*controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the same numbers whatever the sample rate. Noise is
+drawn per frequency from the lowest upwards, and levels are normalized over 0 to `REFERENCE_HZ`, for the same reason.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from scipy import fft
 
 CONTROL_HZ = 500
@@ -27,52 +23,12 @@ _TABLE = 16_384
 _CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
 
 
-@functools.lru_cache(maxsize=64)
-def _bins(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many Fourier bins are between two points of the curves' grid, and their distances to the lower."""
-    hertz = fft.rfftfreq(n, 1 / rate)
-    intervals = np.searchsorted(_CURVE_GRID, hertz, "right") - 1
-    return np.bincount(intervals, minlength=len(_CURVE_GRID)), hertz - _CURVE_GRID[intervals]
+Play = Callable[["Studio", float, Generator], np.ndarray]
 
 
-@functools.lru_cache(maxsize=64)
-def _n_reference_bins(n: int, rate: int) -> int:
-    """Return the number of Fourier bins of `n` samples up to `REFERENCE_HZ`."""
-    return int(np.count_nonzero(fft.rfftfreq(n, 1 / rate) <= REFERENCE_HZ))
-
-
-@functools.lru_cache(maxsize=16)
-def _positions(n: int, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many samples fall between two controls, and their distances to the earlier one, in controls."""
-    position = np.arange(n) * (CONTROL_HZ / rate)
-    intervals = position.astype(np.int64)
-    return np.bincount(intervals), position - intervals
-
-
-def _lines(slopes: np.ndarray, starts: np.ndarray, counts: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """Interpolate as `np.interp` does, to the last bit, where the interval of each point is known."""
-    values = np.repeat(slopes, counts)
-    values *= beyond
-    values += np.repeat(starts, counts)
-    return values
-
-
-Play = Callable[["Studio", float, np.random.Generator], np.ndarray]
-
-
-def uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw from [low, high)."""
-    return float(rng.uniform(low, high))
-
-
-def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: Generator, low: float, high: float) -> float:
     """Draw from [low, high), every ratio alike: for frequencies and rates."""
     return float(math.exp(rng.uniform(math.log(low), math.log(high))))
-
-
-def chance(rng: np.random.Generator, probability: float) -> bool:
-    """Return True with a probability."""
-    return bool(rng.random() < probability)
 
 
 @dataclass(frozen=True)
@@ -84,22 +40,12 @@ class Curve:
     def __call__(self, hertz: np.ndarray) -> np.ndarray:
         return np.interp(hertz, _CURVE_GRID, self.gains)
 
-    def at_bins(self, n: int, rate: int) -> np.ndarray:
-        """Return the gains of the Fourier bins of `n` samples: as calling with their frequencies, in half the time."""
-        counts, beyond = _bins(n, rate)
-        slopes = np.append(np.diff(self.gains) / np.diff(_CURVE_GRID), 0.0)
-        return _lines(slopes, self.gains, counts, beyond)
-
     def __mul__(self, other: Curve) -> Curve:
         return Curve(self.gains * other.gains)
 
 
 def curve(*points: tuple[float, float]) -> Curve:
-    """Return the gain through ``(hertz, decibels)`` points, in rising order of frequency.
-
-    >>> bool(abs(curve((100, 0), (10_000, -40))(np.array([1000.0]))[0] - 0.1) < 0.005)
-    True
-    """
+    """Return the gain through ``(hertz, decibels)`` points, in rising order of frequency."""
     hertz, decibels = np.array(points, dtype=float).T
     grid = np.interp(np.log(np.maximum(_CURVE_GRID, 1.0)), np.log(hertz), decibels)
     return Curve(10 ** (grid / 20))
@@ -119,9 +65,7 @@ def controls(seconds: float) -> np.ndarray:
     return np.arange(math.ceil(seconds * CONTROL_HZ) + 2) / CONTROL_HZ
 
 
-def wander(
-    rng: np.random.Generator, time: np.ndarray, hertz: float, low: float = -1.0, high: float = 1.0
-) -> np.ndarray:
+def wander(rng: Generator, time: np.ndarray, hertz: float, low: float = -1.0, high: float = 1.0) -> np.ndarray:
     """Return a random curve over control times `time` with about `hertz` independent values in a second."""
     n = math.ceil(time[-1] * hertz) + 3
     start = rng.random()
@@ -151,32 +95,29 @@ class Studio:
 
     def audio(self, control: np.ndarray, seconds: float) -> np.ndarray:
         """Bring a control to the sample rate; float64, shape (n_samples,)."""
-        counts, beyond = _positions(self.length(seconds), self.rate)
-        return _lines(np.diff(control)[: len(counts)], control[: len(counts)], counts, beyond)
+        positions = np.arange(self.length(seconds)) * (CONTROL_HZ / self.rate)
+        return np.interp(positions, np.arange(len(control)), control)
 
     def shaped(self, signal: np.ndarray, gain: Curve) -> np.ndarray:
         """Filter a signal by a gain over frequency, without delay."""
         n = fft.next_fast_len(len(signal) + self.length(0.05), real=True)
         spectrum = fft.rfft(signal.astype(np.float32, copy=False), n)
-        spectrum *= gain.at_bins(n, self.rate).astype(np.float32)
+        spectrum *= gain(fft.rfftfreq(n, 1 / self.rate)).astype(np.float32)
         return fft.irfft(spectrum, n)[: len(signal)]
 
-    def noise(self, rng: np.random.Generator, seconds: float, gain: Curve) -> np.ndarray:
+    def noise(self, rng: Generator, seconds: float, gain: Curve) -> np.ndarray:
         """Return Gaussian noise with a spectrum, of root mean square 1 between 0 Hz and `REFERENCE_HZ`."""
         # Half seconds: lengths that the Fourier transform likes, and the same frequencies at every rate.
         n = self.length(math.ceil(seconds * 2) / 2)
         # A stream of its own: the number of draws depends on the rate, and what is drawn next must not.
         draws = rng.spawn(1)[0].standard_normal((n // 2 + 1, 2), dtype=np.float32)
-        gains = gain.at_bins(n, self.rate).astype(np.float32)
+        hertz = fft.rfftfreq(n, 1 / self.rate)
+        gains = gain(hertz).astype(np.float32)
         gains[0] = 0.0
-        power = 2 * float(np.sum(gains[: _n_reference_bins(n, self.rate)] ** 2))
+        power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
         spectrum = (draws.view(np.complex64)[:, 0]) * gains
         signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
         return signal[: self.length(seconds)]
-
-    def phase(self, hertz: np.ndarray, seconds: float, start: float = 0.0) -> np.ndarray:
-        """Return the phase in cycles of a pitch control, at the sample rate."""
-        return self.audio(_cycles(hertz, start), seconds)
 
     def tone(
         self, hertz: np.ndarray, seconds: float, harmonics: Sequence[float] | np.ndarray, start: float = 0.0
@@ -192,7 +133,7 @@ class Studio:
         order = np.arange(1, len(audible) + 1)
         amplitudes[1 : len(audible) + 1] = audible * np.exp(1j * np.pi * order**2 / max(len(audible), 1))
         table = fft.irfft(amplitudes, _TABLE).astype(np.float32) * (_TABLE / 2)
-        index = (self.phase(hertz, seconds, start) * _TABLE).astype(np.int64) & (_TABLE - 1)
+        index = (self.audio(_cycles(hertz, start), seconds) * _TABLE).astype(np.int64) & (_TABLE - 1)
         return table[index]
 
     def pulses(
@@ -224,7 +165,7 @@ class Studio:
         return body.astype(np.float32)
 
     def burst(
-        self, rng: np.random.Generator, gain: Curve, decay: float, attack: float = 0.001, amplitude: float = 1.0
+        self, rng: Generator, gain: Curve, decay: float, attack: float = 0.001, amplitude: float = 1.0
     ) -> np.ndarray:
         """Return a puff of noise that falls to -60 dB in `decay` seconds; a kernel for `pulses`."""
         time = np.arange(self.length(decay)) / self.rate

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
 
 from crnn_weak.synthesis.primitives import (
     CONTROL_HZ,
     Curve,
     Play,
     Studio,
-    chance,
     controls,
     crossings,
     curve,
@@ -19,48 +19,35 @@ from crnn_weak.synthesis.primitives import (
     log_uniform,
     peaks,
     smooth,
-    uniform,
     unit,
     wander,
 )
 
-Engine = Callable[[Studio, float, np.ndarray, np.random.Generator], np.ndarray]
+Engine = Callable[[Studio, float, np.ndarray, Generator], np.ndarray]
 
 _HISS = curve((800, -30), (2_500, -4), (5_000, 0), (8_000, 0), (16_000, -8))
 
 
 def engine(
-    rng: np.random.Generator, *, cylinders: int, exhaust: tuple[float, float], clatter: float, unevenness: float
+    rng: Generator, *, cylinders: int, exhaust: tuple[float, float], clatter: float, unevenness: float
 ) -> Engine:
-    """Draw an engine.
+    """Draw an engine: ``run(studio, seconds, firings_hz, rng)``, firings_hz a control.
 
-    Parameters
-    ----------
-    cylinders : int
-        The pattern of loudness and timing repeats after this many firings.
-    exhaust : (float, float)
-        Range of the exhaust's lowest resonance, hertz.
-    clatter : float
-        Loudness of the mechanical knock (a diesel's nailing) against the exhaust.
-    unevenness : float
-        Spread of the firings in time, as a share of their distance.
-
-    Returns
-    -------
-    callable
-        ``run(studio, seconds, firings_hz, rng) -> np.ndarray``, firings_hz a control.
+    The pattern of loudness and timing repeats after `cylinders` firings. `exhaust` is the range of the exhaust's lowest
+    resonance in hertz, `clatter` the loudness of the mechanical knock (a diesel's nailing) against the exhaust,
+    `unevenness` the spread of the firings in time, as a share of their distance.
     """
     low = log_uniform(rng, *exhaust)
     modes = [
-        (low * ratio, uniform(rng, 0.05, 0.16) / ratio**0.5, uniform(rng, 0.3, 1.0) / ratio**0.7)
+        (low * ratio, rng.uniform(0.05, 0.16) / ratio**0.5, rng.uniform(0.3, 1.0) / ratio**0.7)
         for ratio in (1, 2.1, 3.3, 5.2, 8.1)
     ]
     loudness = rng.uniform(0.7, 1.3, cylinders)
     delay = rng.uniform(-unevenness, unevenness, cylinders)
-    knock = curve((300, -18), (uniform(rng, 900, 1_800), 0), (uniform(rng, 2_500, 3_500), -2), (8_000, -20))
+    knock = curve((300, -18), (rng.uniform(900, 1_800), 0), (rng.uniform(2_500, 3_500), -2), (8_000, -20))
     rasp = curve((80, -6), (200, 0), (700, -6), (2_500, -20), (8_000, -40))
 
-    def run(studio: Studio, seconds: float, firings_hz: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def run(studio: Studio, seconds: float, firings_hz: np.ndarray, rng: Generator) -> np.ndarray:
         times = crossings(firings_hz, rng.random())
         order = (np.arange(len(times)) + int(rng.integers(cylinders))) % cylinders
         distance = 1 / np.interp(times, np.arange(len(firings_hz)) / CONTROL_HZ, firings_hz)
@@ -76,113 +63,107 @@ def engine(
     return run
 
 
-def _tires(rng: np.random.Generator) -> Curve:
+def _tires(rng: Generator) -> Curve:
     """Tires on asphalt: a hump near 1 kHz, flat below, falling above."""
     hump = log_uniform(rng, 700, 1_300)
     return curve((60, -14), (250, -10), (hump, 0), (2 * hump, -5), (4_500, -18), (8_000, -27), (16_000, -38))
 
 
-def _gears(rng: np.random.Generator, time: np.ndarray, low: float, high: float, shift: float) -> np.ndarray:
+def _gears(rng: Generator, time: np.ndarray, low: float, high: float, shift: float) -> np.ndarray:
     """Engine speed that climbs from `low` to `high` and drops at each change of gear, about every `shift` seconds."""
-    place = (time + uniform(rng, 0, shift)) / shift
+    place = (time + rng.uniform(0, shift)) / shift
     part = place % 1.0
     climb = low + (high - low) * (1 - np.exp(-2 * part)) / (1 - np.exp(-2))
     return smooth(climb, 0.15)
 
 
-def car(rng: np.random.Generator) -> Play:
+def car(rng: Generator) -> Play:
     """A car heard from near or inside: a gasoline engine's even hum, tires, speed that wanders or climbs."""
-    motor = engine(rng, cylinders=4, exhaust=(70, 130), clatter=uniform(rng, 0.05, 0.2), unevenness=0.015)
+    motor = engine(rng, cylinders=4, exhaust=(70, 130), clatter=rng.uniform(0.05, 0.2), unevenness=0.015)
     manner = int(rng.integers(3))  # idling, cruising, accelerating
-    speed = (uniform(rng, 24, 32), uniform(rng, 55, 95), uniform(rng, 40, 60))[manner]
-    road = (0.08, uniform(rng, 0.5, 1.4), uniform(rng, 0.2, 0.6))[manner]
+    speed = (rng.uniform(24, 32), rng.uniform(55, 95), rng.uniform(40, 60))[manner]
+    road = (0.08, rng.uniform(0.5, 1.4), rng.uniform(0.2, 0.6))[manner]
     rolling = _tires(rng)
-    starts = manner == 0 and chance(rng, 0.4)
+    starts = manner == 0 and rng.random() < 0.4
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         if manner == 2:
-            firings = _gears(rng, time, speed, speed * uniform(rng, 1.7, 2.3), uniform(rng, 2.5, 4.5))
+            firings = _gears(rng, time, speed, speed * rng.uniform(1.7, 2.3), rng.uniform(2.5, 4.5))
         else:
             firings = speed * (1 + (0.02, 0.1)[manner] * wander(rng, time, 0.5))
         signal = unit(motor(studio, seconds, firings, rng))
-        signal = signal + road * studio.noise(rng, seconds, rolling) * studio.audio(
-            10 ** (wander(rng, time, 0.8, -3, 3) / 20), seconds
-        )
+        swell = studio.audio(10 ** (wander(rng, time, 0.8, -3, 3) / 20), seconds)
+        signal = signal + road * studio.noise(rng, seconds, rolling) * swell
         if starts and seconds > 3:  # starter motor, then the engine catches
-            crank = studio.pulses(
-                np.arange(0.1, 0.8, 0.075),
-                1.0,
-                studio.burst(rng, curve((200, 0), (900, 0), (3_000, -12)), 0.07),
-                seconds,
-            )
+            puff = studio.burst(rng, curve((200, 0), (900, 0), (3_000, -12)), 0.07)
+            crank = studio.pulses(np.arange(0.1, 0.8, 0.075), 1.0, puff, seconds)
             signal = signal * studio.audio(np.clip((time - 0.7) / 0.15, 0.05, 1), seconds) + 3 * crank
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
     return play
 
 
-def car_passing_by(rng: np.random.Generator) -> Play:
+def car_passing_by(rng: Generator) -> Play:
     """Cars that come, pass and go: a swell of tire noise, bright when near, with an engine hum that drops in pitch."""
     motor = engine(rng, cylinders=4, exhaust=(80, 150), clatter=0.08, unevenness=0.015)
     rolling = _tires(rng)
-    distance, fast = uniform(rng, 3.0, 9.0), uniform(rng, 10.0, 24.0)  # meters, meters per second
+    distance, fast = rng.uniform(3.0, 9.0), rng.uniform(10.0, 24.0)  # meters, meters per second
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
-        n_passes = max(1, round(seconds / uniform(rng, 3.0, 6.0)))
+        n_passes = max(1, round(seconds / rng.uniform(3.0, 6.0)))
         share = seconds / n_passes
         signal = np.zeros(studio.length(seconds), dtype=np.float32)
         dull = studio.noise(rng, seconds, rolling * curve((300, 0), (1_000, -4), (4_000, -18), (8_000, -30)))
         bright = studio.noise(rng, seconds, rolling * curve((500, 0), (3_000, 4), (8_000, 6)))
         for number in range(n_passes):
-            moment = (number + uniform(rng, 0.35, 0.65)) * share
-            speed, loud = fast * uniform(rng, 0.8, 1.25), 10 ** (uniform(rng, -4, 0) / 20)
+            moment = (number + rng.uniform(0.35, 0.65)) * share
+            speed, loud = fast * rng.uniform(0.8, 1.25), 10 ** (rng.uniform(-4, 0) / 20)
             along = speed * (time - moment)
             reach = np.sqrt(along**2 + distance**2)
             near = distance / reach
             closing = along * speed / reach  # meters per second, away from the listener
-            firings = uniform(rng, 55, 95) / (1 + closing / 343)
+            firings = rng.uniform(55, 95) / (1 + closing / 343)
             swell = loud * near
             signal += (studio.audio(swell, seconds) * dull).astype(np.float32)
             signal += (0.8 * studio.audio(swell * near, seconds) * bright).astype(np.float32)
-            signal += (0.5 * studio.audio(swell, seconds) * unit(motor(studio, seconds, firings, rng))).astype(
-                np.float32
-            )
+            hum = unit(motor(studio, seconds, firings, rng))
+            signal += (0.5 * studio.audio(swell, seconds) * hum).astype(np.float32)
         return studio.faded(signal, min(0.5, seconds / 5), min(0.6, seconds / 5))
 
     return play
 
 
 def _puffs(
-    studio: Studio, rng: np.random.Generator, seconds: float, every: float, length: tuple[float, float], sharp: float
+    studio: Studio, rng: Generator, seconds: float, every: float, length: tuple[float, float], sharp: float
 ) -> np.ndarray:
     """Air let off now and then: hisses with a sharp start."""
     time = controls(seconds)
     loudness = np.zeros(len(time))
-    moment = uniform(rng, 0.1, every)
+    moment = rng.uniform(0.1, every)
     while moment < seconds:
-        lasts = uniform(rng, *length)
+        lasts = rng.uniform(*length)
         since = time - moment
         loudness += np.where(since > 0, np.minimum(since / sharp, 1) * np.exp(-5 * np.maximum(since, 0) / lasts), 0)
-        moment += lasts + uniform(rng, 0.6, 1.4) * every
+        moment += lasts + rng.uniform(0.6, 1.4) * every
     return studio.noise(rng, seconds, _HISS) * studio.audio(loudness, seconds).astype(np.float32)
 
 
-def bus(rng: np.random.Generator) -> Play:
+def bus(rng: Generator) -> Play:
     """A city bus: an even diesel idle, the doors' long soft hiss, and a gearbox whine that climbs as it pulls away."""
-    motor = engine(rng, cylinders=6, exhaust=(60, 90), clatter=uniform(rng, 0.5, 1.0), unevenness=0.02)
-    idle = uniform(rng, 28, 36)
+    motor = engine(rng, cylinders=6, exhaust=(60, 90), clatter=rng.uniform(0.5, 1.0), unevenness=0.02)
+    idle = rng.uniform(28, 36)
     whine_from, whine_to = log_uniform(rng, 220, 320), log_uniform(rng, 700, 1_100)
     fan = curve((100, -12), (400, 0), (900, -2), (2_500, -16), (8_000, -36))
-    leaves = chance(rng, 0.6)
+    leaves = rng.random() < 0.6
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         firings = idle * (1 + 0.01 * wander(rng, time, 1.0))
         pull = np.zeros(len(time))
         if leaves and seconds > 3:
-            pull = np.clip((time - uniform(rng, 0.1, 0.6) * seconds) / uniform(rng, 3.0, 5.0), 0, 1)
+            pull = np.clip((time - rng.uniform(0.1, 0.6) * seconds) / rng.uniform(3.0, 5.0), 0, 1)
             firings = firings * (1 + 1.3 * pull**0.7)
         signal = unit(motor(studio, seconds, firings, rng)) + 0.35 * studio.noise(rng, seconds, fan)
         whine = studio.tone(whine_from * (whine_to / whine_from) ** pull, seconds, [1.0, 0.4, 0.15])
@@ -193,11 +174,11 @@ def bus(rng: np.random.Generator) -> Play:
     return play
 
 
-def truck(rng: np.random.Generator) -> Play:
+def truck(rng: Generator) -> Play:
     """A heavy truck: a deep uneven diesel under load, gear by gear, turbo whistle, rattles and sharp air brakes."""
-    motor = engine(rng, cylinders=6, exhaust=(35, 60), clatter=uniform(rng, 0.2, 0.5), unevenness=0.06)
-    idle, load = uniform(rng, 18, 26), uniform(rng, 1.7, 2.4)
-    shift = uniform(rng, 2.0, 3.5)
+    motor = engine(rng, cylinders=6, exhaust=(35, 60), clatter=rng.uniform(0.2, 0.5), unevenness=0.06)
+    idle, load = rng.uniform(18, 26), rng.uniform(1.7, 2.4)
+    shift = rng.uniform(2.0, 3.5)
     whistle = log_uniform(rng, 2_600, 4_500)
     rumble = curve((30, 0), (120, 0), (500, -10), (2_000, -24), (8_000, -40))
     rattle = [
@@ -205,57 +186,55 @@ def truck(rng: np.random.Generator) -> Play:
         (log_uniform(rng, 700, 1_400), 0.08, 0.7),
         (log_uniform(rng, 2_000, 3_500), 0.05, 0.4),
     ]
-    works = chance(rng, 0.65)
+    works = rng.random() < 0.65
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
-        firings = (
-            _gears(rng, time, idle * 1.2, idle * load, shift) if works else idle * (1 + 0.02 * wander(rng, time, 1))
-        )
+        if works:
+            firings = _gears(rng, time, idle * 1.2, idle * load, shift)
+        else:
+            firings = idle * (1 + 0.02 * wander(rng, time, 1))
         effort = np.clip(firings / idle - 1, 0, 1.4)
         signal = unit(motor(studio, seconds, firings, rng)) + 0.6 * studio.noise(rng, seconds, rumble)
         turbo = studio.tone(whistle * (0.7 + 0.35 * effort), seconds, [1.0])
         signal = signal + 0.12 * studio.audio(effort, seconds) * turbo
         bumps = np.cumsum(rng.exponential(0.45, int(seconds / 0.3) + 2))
-        signal = signal + 0.4 * unit(
-            studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
-        )
+        rattles = studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
+        signal = signal + 0.4 * unit(rattles)
         signal = signal + 1.1 * _puffs(studio, rng, seconds, 3.0, (0.2, 0.5), 0.005)
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
     return play
 
 
-def motorcycle(rng: np.random.Generator) -> Play:
+def motorcycle(rng: Generator) -> Play:
     """A motorcycle: strong pulses, blips or long pulls through the gears; a lumpy twin or a screaming four."""
-    twin = chance(rng, 0.55)
+    twin = rng.random() < 0.55
     motor = engine(
         rng,
         cylinders=2 if twin else 4,
         exhaust=(90, 160) if twin else (160, 320),
-        clatter=uniform(rng, 0.2, 0.4),
-        unevenness=uniform(rng, 0.12, 0.2) if twin else 0.02,
+        clatter=rng.uniform(0.2, 0.4),
+        unevenness=rng.uniform(0.12, 0.2) if twin else 0.02,
     )
-    low = uniform(rng, 16, 26) if twin else uniform(rng, 55, 85)
-    high = low * (uniform(rng, 3.5, 6.0) if twin else uniform(rng, 3.0, 4.5))
-    blips = chance(rng, 0.45)
+    low = rng.uniform(16, 26) if twin else rng.uniform(55, 85)
+    high = low * (rng.uniform(3.5, 6.0) if twin else rng.uniform(3.0, 4.5))
+    blips = rng.random() < 0.45
     bark = curve((60, -10), (150, 0), (600, 3), (2_000, 0), (5_000, -12), (8_000, -22))
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         if blips:
             throttle = np.zeros(len(time))
-            moment = uniform(rng, 0, 1.0)
+            moment = rng.uniform(0, 1.0)
             while moment < seconds:
                 since = np.maximum(time - moment, 0)
-                throttle = np.maximum(
-                    throttle,
-                    uniform(rng, 0.4, 1) * (1 - np.exp(-since / 0.12)) * np.exp(-since / uniform(rng, 0.25, 0.5)) * 1.8,
-                )
-                moment += uniform(rng, 0.8, 2.2)
+                blip = rng.uniform(0.4, 1) * (1 - np.exp(-since / 0.12)) * np.exp(-since / rng.uniform(0.25, 0.5)) * 1.8
+                throttle = np.maximum(throttle, blip)
+                moment += rng.uniform(0.8, 2.2)
             throttle = np.minimum(throttle, 1.0)
         else:
-            throttle = _gears(rng, time, 0.35, 1.0, uniform(rng, 1.6, 3.2))
+            throttle = _gears(rng, time, 0.35, 1.0, rng.uniform(1.6, 3.2))
         firings = low * (high / low) ** throttle
         signal = unit(studio.shaped(motor(studio, seconds, firings, rng), bark))
         loud = studio.audio(0.35 + 0.65 * throttle, seconds)
@@ -267,11 +246,11 @@ def motorcycle(rng: np.random.Generator) -> Play:
 # --- trains, bicycles, skateboards ----------------------------------------------------------------------------------
 
 
-def train(rng: np.random.Generator) -> Play:
+def train(rng: Generator) -> Play:
     """A train on jointed rail: rumble, pairs of clatters (two axles a bogie) over each joint, a squealing flange."""
-    joints_hz = uniform(rng, 0.8, 1.6)  # rail joints passed in a second
-    axles = uniform(rng, 0.10, 0.16)  # of a joint's distance, between the axles of a bogie
-    bogies = uniform(rng, 0.28, 0.36)  # and between the last bogie of a car and the first of the next
+    joints_hz = rng.uniform(0.8, 1.6)  # rail joints passed in a second
+    axles = rng.uniform(0.10, 0.16)  # of a joint's distance, between the axles of a bogie
+    bogies = rng.uniform(0.28, 0.36)  # and between the last bogie of a car and the first of the next
     rumble = curve((30, -4), (80, 0), (300, -6), (1_000, -14), (3_000, -24), (8_000, -38))
     roar = curve((150, -16), (500, 0), (1_600, 0), (3_000, -10), (8_000, -26))
     thump = [
@@ -280,13 +259,13 @@ def train(rng: np.random.Generator) -> Play:
         (log_uniform(rng, 500, 900), 0.10, 0.5),
     ]
     clank = curve((300, -10), (1_000, 0), (2_600, 0), (6_000, -14))
-    clank_level = uniform(rng, 0.9, 1.6)
-    squeals = chance(rng, 0.45)
+    clank_level = rng.uniform(0.9, 1.6)
+    squeals = rng.random() < 0.45
     squeal = log_uniform(rng, 2_200, 4_800)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
-        speed = joints_hz * (1 + uniform(rng, -0.2, 0.2) * time / 10)
+        speed = joints_hz * (1 + rng.uniform(-0.2, 0.2) * time / 10)
         passes = crossings(speed, rng.random())
         if passes.size == 0:
             passes = np.array([0.1])
@@ -295,9 +274,8 @@ def train(rng: np.random.Generator) -> Play:
         kernel = layered(studio.ring(thump), studio.burst(rng, clank, 0.07, 0.001, 1.0))
         clatter = studio.pulses(times, rng.uniform(0.7, 1.3, len(times)), kernel, seconds)
         swell = studio.audio(10 ** (wander(rng, time, 0.6, -3, 3) / 20), seconds)
-        signal = (
-            studio.noise(rng, seconds, rumble) + 0.3 * studio.noise(rng, seconds, roar) + clank_level * unit(clatter)
-        )
+        signal = studio.noise(rng, seconds, rumble) + 0.3 * studio.noise(rng, seconds, roar)
+        signal = signal + clank_level * unit(clatter)
         if squeals:
             pitch = squeal * (1 + 0.02 * wander(rng, time, 3))
             on = np.clip(wander(rng, time, 0.9, -1.2, 1), 0, 1) * (0.6 + 0.4 * wander(rng, time, 25))
@@ -307,20 +285,20 @@ def train(rng: np.random.Generator) -> Play:
     return play
 
 
-def bicycle(rng: np.random.Generator) -> Play:
+def bicycle(rng: Generator) -> Play:
     """A bicycle: the freewheel's even ticking, a hissing tire, the chain, and on some a bell."""
     ticks_hz = log_uniform(rng, 9, 26)
     pawl = [(log_uniform(rng, 2_400, 3_600), 0.018, 1.0), (log_uniform(rng, 4_200, 6_800), 0.012, 0.9)]
     tire = curve((200, -20), (800, -8), (2_500, 0), (5_000, -3), (8_000, -12), (16_000, -24))
-    hiss = uniform(rng, 0.1, 0.35)
+    hiss = rng.uniform(0.1, 0.35)
     bell = log_uniform(rng, 1_900, 3_000)
     partials = [
-        (bell * ratio, uniform(rng, 0.6, 1.2) / ratio**0.5, 1 / ratio) for ratio in (1.0, 1.005, 1.52, 2.35, 3.1)
+        (bell * ratio, rng.uniform(0.6, 1.2) / ratio**0.5, 1 / ratio) for ratio in (1.0, 1.005, 1.52, 2.35, 3.1)
     ]
-    has_bell = chance(rng, 0.35)
-    pedals = uniform(rng, 0.8, 1.4)
+    has_bell = rng.random() < 0.35
+    pedals = rng.uniform(0.8, 1.4)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         rate = ticks_hz * (1 + 0.12 * wander(rng, time, 0.7)) * (1 - 0.25 * time / 10)
         times = crossings(rate, rng.random())
@@ -328,53 +306,50 @@ def bicycle(rng: np.random.Generator) -> Play:
         loud = np.clip(0.75 + coasting, 0.15, 1.2)[np.minimum((times * 500).astype(int), len(time) - 1)]
         kernel = layered(studio.ring(pawl), studio.burst(rng, curve((2_000, -10), (4_000, 0)), 0.01, 0.0003, 0.8))
         signal = studio.pulses(times, loud * rng.uniform(0.8, 1.2, len(times)), kernel, seconds)
-        stroke = 0.6 + 0.4 * np.sin(2 * np.pi * pedals * time + uniform(rng, 0, 6))
+        stroke = 0.6 + 0.4 * np.sin(2 * np.pi * pedals * time + rng.uniform(0, 6))
         signal = signal + hiss * 0.5 * studio.noise(rng, seconds, tire) * studio.audio(stroke, seconds)
         if has_bell or seconds < 0.8:
-            moment = uniform(rng, 0.02, max(0.05, seconds - 0.6))
+            moment = rng.uniform(0.02, max(0.05, seconds - 0.6))
             strokes = np.concatenate([moment + np.arange(0, 0.3, 0.055), moment + 0.45 + np.arange(0, 0.3, 0.055)])
-            signal = signal + 0.8 * studio.pulses(
-                strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials), seconds
-            )
+            rings = studio.pulses(strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials), seconds)
+            signal = signal + 0.8 * rings
         return studio.faded(signal.astype(np.float32), 0.1, 0.15)
 
     return play
 
 
-def skateboard(rng: np.random.Generator) -> Play:
+def skateboard(rng: Generator) -> Play:
     """A skateboard: hard wheels on rough ground, slab joints, and the board's pop and landing with silence between."""
-    rolling = curve((100, -16), (350, -4), (900, 0), (2_200, -1), (4_000, -10), (8_000, -22)) * peaks(
-        (log_uniform(rng, 400, 900), 0.7, 5), floor=-3
-    )
-    grain = uniform(rng, 25, 60)
-    slabs_hz = uniform(rng, 1.5, 4.5)
+    rolling = curve((100, -16), (350, -4), (900, 0), (2_200, -1), (4_000, -10), (8_000, -22))
+    rolling = rolling * peaks((log_uniform(rng, 400, 900), 0.7, 5), floor=-3)
+    grain = rng.uniform(25, 60)
+    slabs_hz = rng.uniform(1.5, 4.5)
     knock = [
         (log_uniform(rng, 180, 260), 0.09, 1.0),
         (log_uniform(rng, 480, 700), 0.06, 0.9),
         (log_uniform(rng, 1_100, 1_700), 0.04, 0.7),
     ]
-    tricks = chance(rng, 0.65)
-    pop = uniform(rng, 7.0, 14.0)
+    tricks = rng.random() < 0.65
+    pop = rng.uniform(7.0, 14.0)
 
-    def play(studio: Studio, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
         time = controls(seconds)
         push = 10 ** (wander(rng, time, 0.8, -5, 3) / 20)
         rough = np.maximum(1 + 0.5 * wander(rng, time, grain), 0.1)
         ground = np.ones(len(time))
-        clap = layered(
-            studio.ring(knock), studio.burst(rng, curve((500, -8), (1_500, 0), (6_000, -6)), 0.05, 0.0005, 1.2)
-        )
+        slap = studio.burst(rng, curve((500, -8), (1_500, 0), (6_000, -6)), 0.05, 0.0005, 1.2)
+        clap = layered(studio.ring(knock), slap)
         hits, strengths = [], []
-        moment = uniform(rng, 0.2, 2.5)
+        moment = rng.uniform(0.2, 2.5)
         while tricks and moment < seconds - 0.5:
-            flight = uniform(rng, 0.25, 0.5)
-            hits += [moment, moment + flight, moment + flight + uniform(rng, 0.02, 0.05)]
+            flight = rng.uniform(0.25, 0.5)
+            hits += [moment, moment + flight, moment + flight + rng.uniform(0.02, 0.05)]
             strengths += [1.0, 1.3, 0.8]
             ground[(time > moment) & (time < moment + flight)] = 0.03
-            moment += flight + uniform(rng, 1.2, 3.0)
+            moment += flight + rng.uniform(1.2, 3.0)
         signal = studio.noise(rng, seconds, rolling) * studio.audio(push * rough * ground, seconds)
         joints = crossings(slabs_hz * (1 + 0.15 * wander(rng, time, 0.5)), rng.random())
-        joints = np.concatenate([joints, joints + uniform(rng, 0.05, 0.09)])  # front and rear wheels
+        joints = np.concatenate([joints, joints + rng.uniform(0.05, 0.09)])  # front and rear wheels
         joints = joints[ground[np.clip((joints * 500).astype(int), 0, len(time) - 1)] > 0.5]
         signal = signal + 0.45 * unit(studio.pulses(joints, rng.uniform(0.5, 1, len(joints)), clap, seconds))
         signal = signal + pop * studio.pulses(np.array(hits), np.array(strengths), clap, seconds)

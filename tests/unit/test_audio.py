@@ -1,13 +1,29 @@
-"""Audio files: what is read equals what was written; what cannot be read is one clear line."""
+"""Audio files: one reader for training and detection, which reads what was written to its end, or says why not."""
+
+import io
+import os
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 
-from crnn_weak.audio import index_audio, load_clip, read_header, write_audio
+from crnn_weak.audio import AudioBlocks, audio_files, load_clip, read_header, write_audio
+from crnn_weak.audio.files import index_audio
 from crnn_weak.errors import DataError
 
-RATE = 8_000
+RATE = 16_000
+KINDS = {
+    "a.wav": {"subtype": "PCM_16"},
+    "b.wav": {"subtype": "FLOAT"},
+    "a.rf64": {"format": "RF64", "subtype": "PCM_16"},
+    "a.aiff": {"format": "AIFF", "subtype": "PCM_16"},
+    "a.ogg": {},
+    "a.opus": {"format": "OGG", "subtype": "OPUS"},
+    "a.flac": {},
+    "a.mp3": {},
+}
 
 
 def noise(seconds=1.0, rate=RATE, seed=0):
@@ -15,113 +31,336 @@ def noise(seconds=1.0, rate=RATE, seed=0):
     return (samples / 32768).astype(np.float32)
 
 
+def sound(seconds=3.0):
+    rng = np.random.default_rng(0)
+    return 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.05) * rng.uniform(0.5, 1.0, round(seconds * RATE))
+
+
+def encoded(name, audio=None, **options):
+    buffer = io.BytesIO()
+    options = {"format": name.split(".")[1].upper()} | KINDS[name] | options
+    soundfile.write(buffer, sound() if audio is None else audio, RATE, **options)
+    return buffer.getvalue()
+
+
+def patched(name, at, value):
+    data = bytearray(encoded(name))
+    place = data.index(at) + len(at) if isinstance(at, bytes) else at
+    data[place : place + len(value)] = value
+    return bytes(data)
+
+
+def mp3(audio, *, tag=True):
+    data = encoded("a.mp3", audio, bitrate_mode="VARIABLE", compression_level=0.1)
+    if tag:
+        return data
+    header = struct.unpack(">I", data[:4])[0]  # MPEG-2 layer III: the first frame holds the tag and no sound
+    kbit = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160][header >> 12 & 15]
+    return data[72_000 * kbit // RATE + (header >> 9 & 1) :]
+
+
+READERS = {
+    "training": lambda path: load_clip(path, RATE)[0],
+    "detection": lambda path: np.concatenate(list(AudioBlocks(path, RATE))),
+}
+
+
+@pytest.fixture(params=READERS)
+def read(request):
+    return READERS[request.param]
+
+
+# --- whole files -----------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_samples_on_the_16_bit_grid_come_back_unchanged(tmp_path, suffix):
+def test_what_was_written_is_read_whole_padded_and_in_part(tmp_path, suffix):
     path = tmp_path / "sub" / f"--a_b{suffix}"
-    write_audio(path, noise(), RATE)
-    audio, duration = load_clip(path, RATE)
-    assert audio.dtype == np.float32
-    np.testing.assert_array_equal(audio, noise())
-    assert duration == 1.0
+    write_audio(path, noise(1.5), RATE)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    assert read_header(path) == (RATE, 1.5)
+    audio, duration = load_clip(path, RATE)
+    assert (audio.dtype, duration) == (np.float32, 1.5)
+    np.testing.assert_array_equal(audio, noise(1.5))
+    padded, duration = load_clip(path, RATE, 2.0)
+    assert (len(padded), duration) == (2 * RATE, 1.5)
+    np.testing.assert_array_equal(padded[:24_000], noise(1.5))
+    assert not padded[24_000:].any()
+    for start in (0.0, 0.75):
+        cut, duration = load_clip(path, RATE, 0.25, start_seconds=start)
+        np.testing.assert_array_equal(cut, noise(1.5)[round(start * RATE) :][:4000])
+        assert duration == 1.5
 
 
-def test_values_beyond_full_scale_are_clipped_not_wrapped(tmp_path):
+def test_channels_are_averaged_and_values_beyond_full_scale_clipped(tmp_path):
     write_audio(tmp_path / "loud.wav", np.array([2.0, -2.0, 0.5]), RATE)
     np.testing.assert_allclose(load_clip(tmp_path / "loud.wav", RATE)[0], [32767 / 32768, -1.0, 0.5])
-
-
-def test_channels_are_averaged(tmp_path):
     left, right = noise(seed=1), noise(seed=2)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), RATE, subtype="PCM_16")
     np.testing.assert_allclose(load_clip(tmp_path / "stereo.wav", RATE)[0], (left + right) / 2, atol=2e-5)
 
 
-def test_a_short_file_is_padded_a_long_one_cut_and_a_part_begins_where_asked(tmp_path):
-    write_audio(tmp_path / "a.flac", noise(1.5), RATE)
-    padded, duration = load_clip(tmp_path / "a.flac", RATE, 2.0)
-    assert (len(padded), duration) == (2 * RATE, 1.5)
-    np.testing.assert_array_equal(padded[:12_000], noise(1.5))
-    assert not padded[12_000:].any()
-    for start in (0.0, 0.75):
-        cut, duration = load_clip(tmp_path / "a.flac", RATE, 0.25, start_seconds=start)
-        np.testing.assert_array_equal(cut, noise(1.5)[round(start * RATE) :][:2000])
-        assert duration == 1.5
-
-
-def test_resampling_keeps_a_sine_and_its_length(tmp_path):
-    time = np.arange(44_100) / 44_100
+def test_resampling_keeps_a_sine_and_its_length_and_commutes_with_cutting(tmp_path):
+    time = np.arange(3 * 44_100) / 44_100
     write_audio(tmp_path / "sine.wav", 0.5 * np.sin(2 * np.pi * 440 * time), 44_100)
-    audio, _ = load_clip(tmp_path / "sine.wav", 16_000)
-    assert len(audio) == 16_000
-    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    audio, _ = load_clip(tmp_path / "sine.wav", RATE)
+    assert len(audio) == 3 * RATE
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE)
     np.testing.assert_allclose(audio[800:-800], expected[800:-800], atol=1e-3)
-
-
-def test_cutting_while_resampling_equals_cutting_after(tmp_path):
-    write_audio(tmp_path / "a.wav", noise(3.0, 44_100), 44_100)
-    whole, _ = load_clip(tmp_path / "a.wav", 16_000)
-    np.testing.assert_allclose(load_clip(tmp_path / "a.wav", 16_000, 1.0)[0], whole[:16_000], atol=1e-4)
-
-
-def bad_files(folder):
-    write_audio(folder / "good.flac", noise(), RATE)
-    data = (folder / "good.flac").read_bytes()
-    (folder / "truncated.flac").write_bytes(data[: len(data) // 2])
-    (folder / "text.wav").write_text("not audio " * 50)
-    (folder / "nothing.wav").write_bytes(b"")
-    soundfile.write(folder / "no_samples.wav", np.zeros(0), RATE)
-    soundfile.write(folder / "nan.wav", np.r_[noise(), np.nan], RATE, subtype="FLOAT")
-    soundfile.write(folder / "inf.wav", np.r_[noise(), np.inf], RATE, subtype="FLOAT")
-    (folder / "folder.wav").mkdir()
+    np.testing.assert_allclose(load_clip(tmp_path / "sine.wav", RATE, 1.0)[0], audio[:RATE], atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "audio", "says"),
     [
-        ("truncated.flac", "truncated"),
-        ("text.wav", "cannot be read as audio"),
-        ("nothing.wav", "0 bytes"),
-        ("no_samples.wav", "no samples"),
-        ("nan.wav", "NaN"),
-        ("inf.wav", "infinite"),
-        ("absent.wav", "no such audio file"),
-        ("folder.wav", "is a folder"),
+        ("a.wav", np.zeros((2, 8)), "finite mono"),
+        ("a.wav", np.array([0.0, np.nan]), "finite mono"),
+        ("a.mp3", noise(), "suffix"),
     ],
 )
-@pytest.mark.parametrize("clip_seconds", [None, 2.0])
-def test_what_cannot_be_read_is_one_line_with_the_file(tmp_path, name, says, clip_seconds):
-    bad_files(tmp_path)
-    with pytest.raises(DataError, match=says) as error:
-        load_clip(tmp_path / name, RATE, clip_seconds)
-    assert name in str(error.value)
+def test_nothing_odd_is_written(tmp_path, name, audio, says):
+    with pytest.raises(DataError, match=says):
+        write_audio(tmp_path / name, audio, RATE)
+    assert not list(tmp_path.iterdir())
+
+
+# --- files that are refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.97])
+def test_truncated_files_are_refused_in_training_and_detection(tmp_path, name, share, read, capfd):
+    data = encoded(name)
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert read(path).size == pytest.approx(3 * RATE, abs=0.1 * RATE)
+    path.write_bytes(data[: int(share * len(data))])
+    for decode in (name == "a.flac", True):  # a FLAC's header says nothing of its bytes
+        with pytest.raises(DataError, match="truncated"):
+            read_header(path, decode=decode)
+    with pytest.raises(DataError, match=f"{name}: .*truncated"):
+        read(path)
+    capfd.readouterr()  # mpg123 writes to stderr
+
+
+def other_rate():
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound(), 8_000, format="OGG")
+    return buffer.getvalue()
+
+
+#: file name, a function that returns its bytes, the message
+REFUSED = [
+    ("text.wav", lambda: b"not audio " * 50, "cannot be read as audio"),
+    ("nothing.wav", lambda: b"", "0 bytes"),
+    ("none.wav", lambda: encoded("a.wav", np.zeros(0)), "no samples"),
+    ("nan.wav", lambda: encoded("b.wav", np.r_[noise(), np.nan]), "NaN or infinite samples at 1.000 s"),
+    ("inf.wav", lambda: encoded("b.wav", np.r_[noise(), np.inf]), "NaN or infinite"),
+    # A claim of the header costs no memory.
+    *[("rate.wav", lambda r=r: patched("a.wav", 24, struct.pack("<I", r)), "") for r in (1, 10**9, 2**31 - 1)],
+    ("long.wav", lambda: patched("a.wav", b"data", struct.pack("<I", 2**30)), "truncated"),
+    ("long.flac", lambda: patched("a.flac", 21, b"\xff\xff\xff\xff\xff"), "truncated"),  # 2**36 - 1 samples
+    ("cut.flac", lambda: patched("a.flac", 21, b"\xf0\0\0\0\0")[:30_000], "damaged or truncated"),
+    ("two.ogg", lambda: encoded("a.ogg") + other_rate(), "different sample rates"),
+    ("two.flac", lambda: encoded("a.flac") * 2, "several FLAC files joined"),
+    *[
+        ("foreign.wav", lambda head=head: head + bytes(500), f"{kind}.* cannot be read; convert it first: ffmpeg -i")
+        for head, kind in (
+            (b"\0\0\0\x20ftypM4A ", "MP4"),
+            (b"\xff\xf1\x50\x80", "AAC"),
+            (b"\x1aE\xdf\xa3", "WebM"),
+            (b"#!AMR\n", "AMR"),
+            (b"0&\xb2u\x8ef\xcf\x11\xa6\xd9", "WMA"),
+            (b"caff\0\1", "CAF"),
+            (b".snd\0\0", "AU"),
+            (b"riff\x2e\x91", "W64"),
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize(("name", "content", "says"), REFUSED)
+def test_what_cannot_be_read_is_one_line_with_the_file_and_costs_no_memory(tmp_path, name, content, says, read):
+    (tmp_path / name).write_bytes(content())
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=f"{name}: .*{says}") as error:
+            read(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 12e6
+    finally:
+        tracemalloc.stop()
     assert "\n" not in str(error.value)
 
 
-def test_headers_are_read_without_decoding(tmp_path):
-    bad_files(tmp_path)
-    assert read_header(tmp_path / "good.flac") == (RATE, 1, 1.0)
-    assert read_header(tmp_path / "truncated.flac").duration_seconds == 1.0  # only decoding finds out
-    for name in ("text.wav", "nothing.wav", "no_samples.wav", "absent.wav"):
-        with pytest.raises(DataError, match=name):
-            read_header(tmp_path / name)
+def test_only_regular_files_are_opened(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.symlink("/dev/zero", tmp_path / "zero.wav")
+    (tmp_path / "folder.wav").mkdir()
+    for name, says in (
+        ("pipe.wav", "not a regular file"),
+        ("zero.wav", "not a regular file"),
+        ("folder.wav", "is a folder"),
+        ("absent.wav", "no such audio file"),
+    ):
+        with pytest.raises(DataError, match=f"{name}: .*{says}"):
+            read(tmp_path / name)
+    assert not audio_files(tmp_path)
 
 
-@pytest.mark.parametrize("audio", [np.zeros((2, 8)), np.array([0.0, np.nan])])
-def test_nothing_odd_is_written(tmp_path, audio):
-    with pytest.raises(DataError, match="finite mono"):
-        write_audio(tmp_path / "a.wav", audio, RATE)
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(DataError, match="suffix"):
-        write_audio(tmp_path / "a.mp3", noise(), RATE)
+def damaged(data, rng):
+    """Return the bytes with a few of them changed, cut or repeated; half of the damage is in the header."""
+    data = bytearray(data)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(0, 128 if rng.random() < 0.5 else len(data)))
+        kind = rng.integers(0, 4)
+        if kind == 0:
+            data[at : at + 1] = rng.bytes(1)
+        elif kind == 1:
+            data[at : at + 4] = rng.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"])
+        elif kind == 2:
+            del data[at : at + int(rng.integers(1, 2000))]
+        else:
+            data[at:at] = data[at // 2 : at // 2 + 50]
+    return bytes(data)
 
 
-def test_the_index_finds_subfolders_and_passes_over_other_files(tmp_path, caplog):
-    for name in ("a.wav", "deep/er/b.FLAC", "deep/a.flac", "tags.csv", ".hidden.wav", "memo.M4A"):
+def answer(read, path):
+    """Return the samples and no reason, or no samples and the reason."""
+    try:
+        return read(path), ""
+    except DataError as error:
+        return None, str(error)
+
+
+@pytest.mark.parametrize("n_inputs", [240, pytest.param(4_000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_alike_or_refused_in_one_line(tmp_path, capfd, n_inputs):
+    whole = {name: encoded(name, sound(1.0)) for name in KINDS}
+    n_read = 0
+    for number in range(n_inputs):
+        name = list(KINDS)[number % len(KINDS)]
+        path = tmp_path / name
+        path.write_bytes(damaged(whole[name], np.random.default_rng(number)))
+        (clip, why), (stream, why_not) = (answer(read, path) for read in READERS.values())
+        assert all("\n" not in text and (not text or name in text) for text in (why, why_not)), number
+        assert (clip is None) == (stream is None), f"input {number}: training and detection disagree"
+        if clip is not None:
+            n_read += 1
+            assert np.isfinite(clip).all()
+            assert abs(len(clip) - len(stream)) <= 1
+            assert len(clip) < 200 * 2**20
+    assert 0.1 * n_inputs < n_read < 0.9 * n_inputs
+    capfd.readouterr()  # mpg123 writes to stderr
+
+
+# --- odd files that are whole ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loud_first", [True, False])
+@pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125), bytes(5000), b"lyrics, " * 80])
+def test_an_mp3_without_a_frame_count_is_read_to_its_end(tmp_path, loud_first, tail, read):
+    audio = np.concatenate([np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE), np.zeros(7 * RATE)])
+    path = tmp_path / "a.mp3"
+    path.write_bytes(mp3(audio if loud_first else audio[::-1].copy(), tag=False) + tail)
+    samples = read(path)
+    for seconds in (read_header(path)[1], len(samples) / RATE, load_clip(path, RATE, 10.0)[1]):
+        assert seconds == pytest.approx(10.0, abs=0.15)
+    loud = np.abs(samples) > 0.05
+    assert loud[: 2 * RATE].mean() == pytest.approx(0.9 if loud_first else 0.0, abs=0.15)
+    assert loud[8 * RATE : 10 * RATE].mean() == pytest.approx(0.0 if loud_first else 0.9, abs=0.15)
+
+
+def test_an_mp3_with_a_tag_has_exactly_its_samples_and_joined_ones_are_read_to_the_last(tmp_path, read):
+    path = tmp_path / "a.mp3"
+    for content in (mp3(sound()), b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + mp3(sound()) + b"TAG" + bytes(125)):
+        path.write_bytes(content)
+        assert read(path).size == 3 * RATE
+    path.write_bytes(mp3(sound(3.0)) + mp3(sound(4.0)))
+    assert abs(read(path).size / RATE - 7.0) < 0.25
+
+
+def test_a_part_of_an_mp3_begins_where_asked(tmp_path):
+    path = tmp_path / "a.mp3"
+    for tag in (True, False):
+        path.write_bytes(mp3(sound(6.0), tag=tag))
+        whole = load_clip(path, RATE)[0]
+        part = load_clip(path, RATE, 1.0, start_seconds=3.5)[0]
+        np.testing.assert_allclose(part, whole[round(3.5 * RATE) :][: len(part)], atol=1e-3)
+
+
+UNFINISHED = "its header was never completed (an interrupted recording?); read to the end of the file"
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value", "warnings"),
+    [
+        ("a.wav", b"data", bytes(4), [UNFINISHED]),
+        ("b.wav", b"data", bytes(4), [UNFINISHED]),
+        ("a.wav", b"data", b"\xff\xff\xff\xff", [UNFINISHED]),
+        ("a.aiff", b"SSND", b"\xff\xff\xff\xff", [UNFINISHED]),
+        ("a.flac", 21, b"\xf0\0\0\0\0", []),  # as written to a pipe
+        ("a.wav", b"data", struct.pack("<I", 2 * 3 * RATE + 36), []),  # counts the header's bytes
+    ],
+)
+def test_a_file_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path, name, at, value, warnings):
+    (tmp_path / name).write_bytes(patched(name, at, value))
+    assert read_header(tmp_path / name)[1] == 3.0
+    part, _ = load_clip(tmp_path / name, RATE, 1.0, start_seconds=1.5)
+    np.testing.assert_allclose(part, sound()[RATE * 3 // 2 :][:RATE], atol=1e-4)
+    blocks = AudioBlocks(tmp_path / name, RATE)
+    assert np.concatenate(list(blocks)).size == load_clip(tmp_path / name, RATE)[0].size == 3 * RATE
+    assert blocks.warnings == warnings
+
+
+@pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
+def test_joined_ogg_files_and_those_without_an_end_mark(tmp_path, name, read):
+    path = tmp_path / name
+    for seconds in ((3.0, 1.0), (1.0, 3.0)):
+        path.write_bytes(b"".join(encoded(name, sound(s)) for s in seconds))
+        assert read(path).size == pytest.approx(4 * RATE, abs=200)
+        assert read_header(path)[1] == pytest.approx(4.0, abs=0.02)
+        part, _ = load_clip(path, RATE, 1.0, start_seconds=seconds[0] + 0.1)
+        np.testing.assert_allclose(part[: RATE // 2], sound(seconds[1])[RATE // 10 :][: RATE // 2], atol=0.1)
+    data = encoded(name, np.tile(sound(), 10))
+    path.write_bytes(data[: data.rindex(b"OggS")])  # up to a page's end
+    blocks = AudioBlocks(path, RATE)
+    assert 26 < np.concatenate(list(blocks)).size / RATE < 30
+    assert "not marked as the last" in blocks.warnings[0]
+
+
+def test_tags_after_the_audio_do_not_matter(tmp_path, read):
+    for name in ("a.flac", "a.ogg"):
+        (tmp_path / name).write_bytes(encoded(name) + b"TAG" + bytes(125))
+        assert read(tmp_path / name).size == 3 * RATE
+
+
+@pytest.mark.parametrize("tag", [True, False])
+def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, tag, read):
+    audio = mp3(np.concatenate([noise(3.0), np.zeros(7 * RATE)]), tag=tag)
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 576, 1, 1393)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(audio)) + audio
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    assert read(path).size / RATE == pytest.approx(10.0, abs=0.15)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="truncated"):
+        read(path)
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_folders_are_searched_once_and_other_files_passed_over(tmp_path, caplog):
+    for name in ("x.mp3", "._x.mp3", "deep/y.FLAC", "deep/er/x.wav", "deep/._y.wav", ".hidden/z.wav", "tags.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = index_audio(tmp_path)
-    assert found == {"a": tmp_path / "a.wav", "b": tmp_path / "deep/er/b.FLAC"}
+    (tmp_path / "deep" / "up").symlink_to(tmp_path, target_is_directory=True)
+    for name, target in (("broken.wav", "nowhere.wav"), ("itself.wav", "itself.wav")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path)]
+    assert found == ["x.mp3", "deep/y.FLAC", "deep/er/x.wav"]
+    assert not caplog.records
+    (tmp_path / "memo.M4A").touch()
+    assert index_audio(tmp_path) == {"x": tmp_path / "x.mp3", "y": tmp_path / "deep/y.FLAC"}
     assert "1 files share a name" in caplog.text
     assert "1 files, e.g. memo.M4A, must be converted first: ffmpeg" in caplog.text
     with pytest.raises(DataError, match="no such folder"):

@@ -1,27 +1,34 @@
-"""Street scenes: layouts, sounds, labels, files."""
+"""Street scenes: layouts, sounds, labels, files (`test_street_golden` has the sound of every seed)."""
 
-import dataclasses
 import itertools
-import json
 
 import numpy as np
 import pytest
 import soundfile
 
 from crnn_weak.config import apply_overrides, preset
-from crnn_weak.data import synthesized
+from crnn_weak.data import synthetic
 from crnn_weak.data.base import open_dataset
-from crnn_weak.data.street import StreetSet
 from crnn_weak.errors import ConfigError
 from crnn_weak.labels.events import DCASE2017_TASK4, Event, tag_array
 from crnn_weak.synthesis import primitives
 from crnn_weak.synthesis.backgrounds import BACKGROUNDS
-from crnn_weak.synthesis.layout import QUANTILES, STATISTICS_PATH, draw_layout, load_statistics, tag_set_weights
 from crnn_weak.synthesis.primitives import Studio, curve
-from crnn_weak.synthesis.scene import SNR_DB, SOUNDS, Scene, draw_scene, loudness, render
+from crnn_weak.synthesis.scene import (
+    QUANTILES,
+    SNR_DB,
+    SOUNDS,
+    STATISTICS_PATH,
+    Scene,
+    draw_layout,
+    draw_scene,
+    load_statistics,
+    loudness,
+    render,
+    tag_set_weights,
+)
 
 RATE = 16_000
-TINY = StreetSet(seed=3, n_train=5, n_test=3, sample_rate_hz=RATE)
 
 
 def one_class(label, *times, seed=0, snr_db=60.0):
@@ -51,23 +58,14 @@ def test_the_packaged_statistics_come_from_the_organizers_files(task4_metadata):
     assert street_statistics.to_json(street_statistics.derive(task4_metadata)) == STATISTICS_PATH.read_text("utf-8")
     statistics = load_statistics()
     assert statistics["classes"] == list(DCASE2017_TASK4)
-    assert sum(count for count, _ in statistics["tag_sets"]["train"]) == 51_172
-    assert sum(count for count, _ in statistics["tag_sets"]["test"]) == 488
+    assert [sum(count for count, _ in statistics["tag_sets"][split]) for split in ("train", "test")] == [51_172, 488]
     assert sum(layout["not_heard"] for layout in statistics["layouts"].values()) == 35
-
-
-def test_a_missing_metadata_folder_is_one_clear_line(tmp_path, capsys):
-    import street_statistics
-
-    assert street_statistics.main([str(tmp_path / "nowhere"), "--output", str(tmp_path / "out.json")]) == 2
-    assert "nowhere" in capsys.readouterr().err
-    assert not (tmp_path / "out.json").exists()
 
 
 @pytest.fixture(scope="module")
 def layouts():
     return {
-        split: [draw_layout(np.random.default_rng([7, index]), split) for index in range(6_000)]
+        split: [draw_layout(np.random.default_rng([7, index]), split) for index in range(4_000)]
         for split in ("train", "test")
     }
 
@@ -79,12 +77,9 @@ def tags_of(layouts):
 def test_events_are_valid_and_of_one_class_disjoint(layouts):
     for layout in layouts["train"] + layouts["test"]:
         assert layout
-        for event in layout:
-            assert 0 <= event.onset < event.offset <= 10
-            assert event.duration > 0.24
-        for label in {event.label for event in layout}:
-            own = [event for event in layout if event.label == label]
-            assert all(a.offset < b.onset for a, b in itertools.pairwise(own))
+        assert all(0 <= event.onset < event.offset <= 10 and event.duration > 0.24 for event in layout)
+        for a, b in itertools.pairwise(layout):
+            assert a.label != b.label or a.offset < b.onset
 
 
 def test_testing_tags_follow_the_real_list(layouts):
@@ -93,18 +88,17 @@ def test_testing_tags_follow_the_real_list(layouts):
         real[np.ix_(labels, labels)] += count / 488
     drawn = tags_of(layouts["test"]).astype(float)
     drawn = drawn.T @ drawn / len(drawn)
-    # Class priors on the diagonal, pairs off it; five standard errors of a share of 6,000 clips.
-    assert np.all(np.abs(drawn - real) < 5 * np.sqrt(np.maximum(real, 1e-3) / 6_000))
+    # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
+    assert np.all(np.abs(drawn - real) < 5 * np.sqrt(np.maximum(real, 1e-3) / 4_000))
 
 
 def test_training_tags_are_tempered_but_keep_what_occurs_together(layouts):
     sets, weights = tag_set_weights("train")
-    assert weights.sum() == pytest.approx(1)
     prior = np.zeros(17)
     for labels, weight in zip(sets, weights, strict=True):
         prior[list(labels)] += weight
     drawn = tags_of(layouts["train"]).mean(axis=0)
-    assert np.all(np.abs(drawn - prior) < 5 * np.sqrt(prior / 6_000))
+    assert np.all(np.abs(drawn - prior) < 5 * np.sqrt(prior / 4_000))
     assert prior.max() == prior[DCASE2017_TASK4.index("Car")] < 0.25
     assert prior.min() > 0.02  # 40 of 2,000 clips at least
     # Within the sets whose rarest class is the same, the real proportions stand.
@@ -120,15 +114,15 @@ def test_event_lengths_and_counts_follow_the_real_list(layouts):
         clips = [events for events in clips if events]
         counts = {int(n): count for n, count in real["events_per_clip"].items()}
         mean_count = sum(n * count for n, count in counts.items()) / sum(counts.values())
-        assert np.mean([len(events) for events in clips]) == pytest.approx(mean_count, abs=0.2), label
+        assert np.mean([len(events) for events in clips]) == pytest.approx(mean_count, abs=0.25), label
         covered = [sum(event.duration for event in events) for events in clips]
-        assert np.mean(covered) == pytest.approx(np.trapezoid(real["covered_seconds"], QUANTILES), abs=0.6), label
+        assert np.mean(covered) == pytest.approx(np.trapezoid(real["covered_seconds"], QUANTILES), abs=0.7), label
         lengths = [event.duration for events in clips for event in events]
         middle = np.interp([0.4, 0.6], QUANTILES, real["event_seconds"])
         assert middle[0] - 1.0 < np.median(lengths) < middle[1] + 1.0, label
 
 
-# --- primitives ------------------------------------------------------------------------------------------------------
+# --- sounds ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
@@ -140,67 +134,35 @@ def test_noise_has_its_level_and_its_slope(rate):
     assert -19 < slope < -7
 
 
-def test_a_tone_has_its_pitch_and_no_harmonic_that_would_alias():
-    tone = Studio(RATE).tone(np.full(len(primitives.controls(2.0)), 3_000.0), 2.0, [1.0, 0.5, 0.5])
+def test_tones_have_their_pitch_and_do_not_alias_and_pulses_fall_where_they_should():
+    studio = Studio(RATE)
+    tone = studio.tone(np.full(len(primitives.controls(2.0)), 3_000.0), 2.0, [1.0, 0.5, 0.5])
     assert np.sqrt(np.mean(tone**2)) == pytest.approx(np.sqrt((1 + 0.25) / 2), rel=0.01)
     assert band_level(tone, 2_990, 3_010) - band_level(tone, 6_990, 7_010) > 40  # 9 kHz would fold to 7 kHz
-
-
-def test_pulses_fall_where_they_should():
-    studio = Studio(RATE)
     clicks = studio.pulses(np.array([0.25, 0.5, 3.0, -1.0]), 1.0, np.array([1.0, 0.0], dtype=np.float32), 1.0)
     assert np.flatnonzero(np.abs(clicks) > 0.5).tolist() == [4_000, 8_000]
-    assert np.diff(primitives.crossings(np.full(1_001, 25.0))) == pytest.approx(0.04)
 
 
-# --- sounds ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("label", DCASE2017_TASK4)
 @pytest.mark.parametrize("seconds", [0.25, 2.137, 10.0])
-def test_sounds_of_any_length_are_finite_and_not_silent(label, seconds):
-    for seed in range(3):
-        sound = SOUNDS[label](np.random.default_rng(seed))(Studio(RATE), seconds, np.random.default_rng(seed))
-        assert len(sound) == round(seconds * RATE)
-        assert np.isfinite(sound).all()
-        assert loudness(sound, RATE) > 1e-4
-
-
-@pytest.mark.parametrize("name", BACKGROUNDS)
-def test_backgrounds_are_finite_and_last_the_whole_clip(name):
-    layer = BACKGROUNDS[name][0](np.random.default_rng(5))(Studio(RATE), 10.0, np.random.default_rng(6))
-    assert layer.shape == (160_000,)
-    assert np.isfinite(layer).all()
-    assert np.abs(layer).max() > 0
+def test_sounds_of_any_length_are_finite_and_not_silent(seconds):
+    draws = SOUNDS | {name: draw for name, (draw, *_) in BACKGROUNDS.items() if seconds == 10.0}
+    for name, draw in draws.items():
+        for seed in range(3 if seconds < 10.0 else 1):
+            sound = draw(np.random.default_rng(seed))(Studio(RATE), seconds, np.random.default_rng(seed))
+            assert len(sound) == round(seconds * RATE), name
+            assert np.isfinite(sound).all(), name
+            assert loudness(sound, RATE) > 1e-4, name
 
 
 @pytest.mark.parametrize("label", DCASE2017_TASK4)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_labels_are_where_the_sound_is(label, seed):
+def test_labels_are_where_the_sound_is(label):
     onset, offset = 2.0, 7.5
-    levels = frame_levels(render(one_class(label, (onset, offset), seed=seed, snr_db=100.0), RATE))
+    levels = frame_levels(render(one_class(label, (onset, offset), snr_db=100.0), RATE))
     times = (np.arange(len(levels)) + 0.5) * 0.05
     loud = times[levels > -40]
     assert loud.min() == pytest.approx(onset, abs=0.2)
     assert loud.max() == pytest.approx(offset, abs=0.25)
     assert levels[(times < onset - 0.05) | (times > offset + 0.05)].max() < -40
-
-
-@pytest.mark.parametrize(
-    ("label", "low", "high"),
-    [
-        ("Reversing beeps", 800, 3_200),
-        ("Ambulance (siren)", 500, 1_800),
-        ("Bicycle", 2_000, 7_500),
-        ("Train horn", 250, 1_500),
-        ("Screaming", 500, 3_500),
-    ],
-)
-def test_a_class_fills_its_band_while_it_sounds(label, low, high):
-    audio = render(one_class(label, (1.0, 4.0), (6.0, 9.0), seed=4, snr_db=18.0), RATE)
-    inside = np.concatenate([audio[1 * RATE : 4 * RATE], audio[6 * RATE : 9 * RATE]])
-    outside = np.concatenate([audio[:RATE], audio[4 * RATE : 6 * RATE], audio[9 * RATE :]])
-    assert band_level(inside, low, high) - band_level(outside, low, high) > 10
 
 
 def test_events_stand_above_the_background_as_asked():
@@ -226,11 +188,6 @@ def test_a_wail_moves_slower_than_a_yelp_and_a_civil_siren_slower_than_both():
     assert turns("Police car (siren)") > 2 * turns("Ambulance (siren)") > 2 * turns("Civil defense siren") > 0
 
 
-def test_reversing_beeps_go_on_and_off_about_once_a_second():
-    levels = frame_levels(render(one_class("Reversing beeps", (0.0, 10.0), seed=1), RATE), seconds=0.02)
-    assert 6 <= np.sum(np.diff((levels > -20).astype(int)) == 1) <= 16
-
-
 # --- scenes ----------------------------------------------------------------------------------------------------------
 
 
@@ -247,21 +204,12 @@ def test_ids_look_like_the_organizers_and_levels_are_in_their_range():
     ids = [scene.clip_id for scene in scenes]
     assert len(set(ids)) == 400
     assert any(name.startswith("-") for name in ids)
-    for name in ids:
-        video, start, end = name.rsplit("_", 2)
+    for video, start, end in (name.rsplit("_", 2) for name in ids):
         assert len(video) == 11
         assert float(end) - float(start) == 10
     levels = [snr for scene in scenes for snr in scene.snr_db.values()]
     assert SNR_DB[0] <= min(levels) < SNR_DB[0] + 1
     assert SNR_DB[1] - 1 < max(levels) < SNR_DB[1]
-
-
-def test_clips_are_finite_and_never_clip():
-    for index in range(12):
-        audio = render(draw_scene(11, "train", index), RATE)
-        assert (audio.dtype, audio.shape) == (np.float32, (160_000,))
-        assert np.isfinite(audio).all()
-        assert 1e-3 < np.abs(audio).max() <= 0.98
 
 
 def test_a_clip_is_the_same_scene_at_another_rate():
@@ -271,7 +219,7 @@ def test_a_clip_is_the_same_scene_at_another_rate():
         seconds = [audio[start : start + RATE] for start in range(0, len(audio), RATE)]
         return np.array([[band_level(part, low, low * 2) for low in (125, 250, 500, 1_000, 2_000)] for part in seconds])
 
-    for index in range(6):
+    for index in range(4):
         scene = draw_scene(3, "train", index)
         high = soxr.resample(render(scene, 44_100), 44_100, RATE, quality="VHQ")
         difference = octaves(render(scene, RATE)) - octaves(high)
@@ -283,13 +231,14 @@ def test_a_clip_is_the_same_scene_at_another_rate():
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def make_set(street, cache, **options):
-    return street.synthesized(cache).make(**options)
+def opened(cache, *overrides, n_train=5, **options):
+    sizes = ["data.seed=3", f"data.n_train={n_train}", "data.n_test=3", f"features.sample_rate_hz={RATE}"]
+    return open_dataset(apply_overrides(preset("quick"), [*sizes, *overrides]), cache, **options)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make_set(TINY, tmp_path_factory.mktemp("street"))
+    return opened(tmp_path_factory.mktemp("street"))
 
 
 def contents(folder):
@@ -301,15 +250,13 @@ def times_of(paths):
 
 
 def test_worker_processes_change_nothing_and_a_larger_set_begins_with_the_smaller(made, tmp_path):
-    assert contents(make_set(TINY, tmp_path, jobs=2)) == contents(made)
-    folder = make_set(dataclasses.replace(TINY, n_train=9), tmp_path, jobs=2)
-    assert folder.name != made.name
-    assert contents(made / "audio").items() < contents(folder / "audio").items()
+    larger = opened(tmp_path, n_train=9, jobs=2)
+    assert larger.folder.name != made.folder.name
+    assert contents(made.folder / "audio").items() < contents(larger.folder / "audio").items()
 
 
-def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_kept(tmp_path):
-    folder = make_set(TINY, tmp_path)
-    before = contents(folder)
+def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_kept(made, tmp_path):
+    folder = opened(tmp_path).folder
     clips = sorted((folder / "audio").rglob("*.flac"))
     clips[0].unlink()
     clips[1].write_bytes(b"")
@@ -321,11 +268,12 @@ def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_kept(tmp_path)
     left.write_bytes(b"half a clip")
     own = folder / "audio" / ".notes.tmp"
     own.write_text("the user's")
-    assert contents(make_set(TINY, tmp_path)) == before | {"audio/.notes.tmp": b"the user's"}
+    opened(tmp_path)
+    assert contents(folder) == contents(made.folder) | {"audio/.notes.tmp": b"the user's"}
     assert times_of(clips[3:]) == kept
     left.write_bytes(b"half a clip")
     before = times_of(folder.rglob("*"))
-    make_set(TINY, tmp_path)
+    opened(tmp_path)
     assert times_of(folder.rglob("*")) == before  # a finished set is not written to
 
 
@@ -338,33 +286,30 @@ def test_a_set_that_was_interrupted_is_completed(made, tmp_path, monkeypatch):
         written.append(path)
         write(path, audio, rate)
 
-    write = synthesized.write_audio
+    write = synthetic.write_audio
     with monkeypatch.context() as patch:
-        patch.setattr(synthesized, "write_audio", stop_after_three)
+        patch.setattr(synthetic, "write_audio", stop_after_three)
         with pytest.raises(KeyboardInterrupt):
-            make_set(TINY, tmp_path)
-    folder = tmp_path / made.name
+            opened(tmp_path)
+    folder = tmp_path / made.folder.name
     assert not list(folder.glob("*.csv"))  # nobody takes it for whole
     times = times_of(written)
-    assert contents(make_set(TINY, tmp_path)) == contents(made)
+    opened(tmp_path)
+    assert contents(folder) == contents(made.folder)
     assert times_of(written) == times
 
 
 def test_the_reader_of_the_real_data_serves_the_set(made):
-    config = apply_overrides(
-        preset("quick"), [f"data.seed={TINY.seed}", f"data.n_train={TINY.n_train}", f"data.n_test={TINY.n_test}"]
-    )
-    dataset = open_dataset(config, made.parent)
-    assert (dataset.name, dataset.classes) == ("street", DCASE2017_TASK4)
-    for split, scenes in TINY.synthesized(made.parent).plans.items():
-        for clip, scene in zip(dataset.clips(split), scenes.values(), strict=True):
+    assert (made.name, made.classes, made.splits) == ("street", DCASE2017_TASK4, ("train", "test"))
+    for split, n_clips in (("train", 5), ("test", 3)):
+        scenes = [draw_scene(3, split, index) for index in range(n_clips)]
+        for clip, scene in zip(made.clips(split), scenes, strict=True):
             assert clip.clip_id == scene.clip_id
             assert clip.path.name == f"Y{clip.clip_id}.flac"
             assert set(clip.events) == set(scene.events)
             assert clip.tags == tuple(dict.fromkeys(event.label for event in scene.events))
-    assert json.loads((made / "street.json").read_text())["seed"] == TINY.seed
-    assert "seed 3" in dataset.provenance
-    assert dataset.fingerprint == open_dataset(config, made.parent).fingerprint
+    assert "seed 3" in made.provenance
+    assert made.fingerprint == opened(made.folder.parent).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -372,13 +317,14 @@ def test_the_reader_of_the_real_data_serves_the_set(made):
 )
 def test_what_street_cannot_make_is_refused(overrides, tmp_path):
     with pytest.raises(ConfigError, match="street"):
-        open_dataset(apply_overrides(preset("quick"), overrides), tmp_path)
+        opened(tmp_path, *overrides)
     assert not list(tmp_path.iterdir())
 
 
 # --- scripts ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_baseline_learns_loud_scenes_and_prints_its_scores(capsys):
     import street_baseline
 
@@ -388,6 +334,7 @@ def test_the_baseline_learns_loud_scenes_and_prints_its_scores(capsys):
     assert float(printed.split()[-1]) > 15  # one class for all clips gets 12
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_panel_for_each_class(tmp_path, monkeypatch):
     import street_figure
 

@@ -1,0 +1,266 @@
+"""Sets of clips that the package makes, with exactly known events: street scenes, and scenes mixed of recordings.
+
+A set is a folder with ``audio/<split>/*.flac`` (16 bit) and label files in the organizers' formats, read by
+`crnn_weak.data.task4`. A clip depends on its plan only, not on the number of processes or on other clips, and a smaller
+set holds the first clips of a larger one. Files appear under their names when they are whole: the clips first, then the
+label files of a split, the set's JSON file last. An interrupted call is resumed by the next one.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from crnn_weak import timing
+from crnn_weak.audio import load_clip, read_header, write_audio
+from crnn_weak.config import Config, ScenesData, StreetData, fingerprint
+from crnn_weak.data.base import Dataset
+from crnn_weak.data.task4 import SET_NAMES, read_task4
+from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import lock, remove_temporary, write_json
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.tables import write_rows
+from crnn_weak.synthesis.mixing import DEFAULT_SNR_DB, MAX_RATE_HZ, MIXING_VERSION, ScenePlan, plan_scene, render_scene
+from crnn_weak.synthesis.recordings import Recording, RecordingFolder, read_recordings
+from crnn_weak.synthesis.scene import CLIP_SECONDS, VERSION, draw_scene, render
+
+logger = logging.getLogger(__name__)
+
+#: Which folds of the recordings each split uses.
+FOLDS: dict[str, tuple[int, ...]] = {"train": (1, 2, 3), "test": (4,)}
+_BATCH = 8  # clips that a worker makes between two reports
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """A set of clips: `plans` by split and clip id, `render(plan, rate)` -> samples, importable by a worker.
+
+    A plan has the ``events`` of its clip. `tables` are further files, by name; `description` is the set's JSON file.
+    `is_task4` says that the classes are the task's: files are then named ``Y<clip id>``, and set files are written.
+    """
+
+    name: str
+    folder: Path
+    plans: Mapping[str, Mapping[str, Any]]
+    render: Callable[[Any, int], np.ndarray]
+    sample_rate_hz: int
+    clip_seconds: float
+    description: Mapping[str, object]
+    is_task4: bool = False
+    tables: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+
+    def make(self, jobs: int, progress: bool) -> None:
+        """Synthesize the clips that are missing or damaged."""
+        set_file = self.folder / f"{self.name}.json"
+        if set_file.is_file() and not any(self._to_make(split) for split in self.plans):
+            return
+        with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
+            remove_temporary(self.folder.rglob(".*.tmp*"))
+            for split in self.plans:
+                self._make_split(split, jobs, progress)
+            for name, rows in self.tables.items():
+                write_rows(self.folder / name, [list(row) for row in rows])
+            write_json(set_file, self.description)
+
+    def _to_make(self, split: str) -> list[tuple[Path, Any]]:
+        """Return files and plans of the clips to look at: of a finished split those that their headers say are bad."""
+        prefix = "Y" if self.is_task4 else ""
+        audio = self.folder / "audio" / split
+        clips = [(audio / f"{prefix}{clip}.flac", plan) for clip, plan in self.plans[split].items()]
+        if not self._last_label_file(split).is_file():
+            return clips
+        wanted = self.sample_rate_hz, self.clip_seconds
+        return [(path, plan) for path, plan in clips if not _is_whole(path, *wanted, decode=False)]
+
+    def _make_split(self, split: str, jobs: int, progress: bool) -> None:
+        todo = self._to_make(split)
+        if todo:
+            logger.info("%s: %d clips (%s) to synthesize in %s", self.name, len(todo), split, self.folder)
+        make_batch = delayed(functools.partial(_make_batch, self.render, self.sample_rate_hz, self.clip_seconds))
+        calls = (make_batch(todo[start : start + _BATCH]) for start in range(0, len(todo), _BATCH))
+        parallel = Parallel(n_jobs=jobs if len(todo) > _BATCH else 1, return_as="generator_unordered")
+        with tqdm(total=len(todo), desc=f"{self.name}, {split}", unit="clip", disable=not progress) as bar:
+            for n_made in parallel(calls):
+                bar.update(n_made)
+        if not self._last_label_file(split).is_file():
+            self._write_labels(split)
+
+    def _last_label_file(self, split: str) -> Path:
+        word = SET_NAMES[split]
+        return self.folder / (f"{word}_set.csv" if self.is_task4 else f"groundtruth_weak_label_{word}_set.csv")
+
+    def _write_labels(self, split: str) -> None:
+        word = SET_NAMES[split]
+        events = {clip: plan.events for clip, plan in self.plans[split].items()}
+        tags = {clip: tuple(dict.fromkeys(event.label for event in found)) for clip, found in events.items()}
+        durations = dict.fromkeys(tags, self.clip_seconds)
+        task4_files.write_durations(self.folder / f"duration_of_files_in_{word}_set.csv", durations)
+        task4_files.write_strong_tsv(self.folder / f"groundtruth_strong_label_{word}_set.csv", events)
+        # The last file says that the split is whole.
+        task4_files.write_weak_tsv(self.folder / f"groundtruth_weak_label_{word}_set.csv", tags)
+        if self.is_task4:
+            task4_files.write_set_csv(self.folder / f"{word}_set.csv", tags)
+
+
+def _make_batch(
+    render: Callable[[Any, int], np.ndarray], rate: int, clip_seconds: float, clips: Sequence[tuple[Path, Any]]
+) -> int:
+    """Synthesize the clips that are missing or damaged; runs in a worker process."""
+    for path, plan in clips:
+        if not (path.is_file() and _is_whole(path, rate, clip_seconds, decode=True)):
+            write_audio(path, render(plan, rate), rate)
+    return len(clips)
+
+
+def _is_whole(path: Path, rate: int, clip_seconds: float, *, decode: bool) -> bool:
+    try:
+        own_rate, seconds = read_header(path)
+        seconds = load_clip(path, rate)[1] if decode else seconds
+    except DataError:
+        return False
+    return own_rate == rate and abs(seconds - clip_seconds) * rate < 1
+
+
+# --- street scenes ---------------------------------------------------------------------------------------------------
+
+
+def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
+    """Open the street scenes (docs/street.md) of the configuration; synthesize the clips that are missing first."""
+    features, data = config.features, config.data
+    assert isinstance(data, StreetData)  # the registry chooses this function by the source
+    rate = features.sample_rate_hz
+    if features.clip_seconds != CLIP_SECONDS:
+        raise ConfigError(
+            f"features.clip_seconds = {features.clip_seconds:g}: expected 10, the length of every street clip; "
+            "for another length use data.source=folder."
+        )
+    if rate < 8_000 or timing.n_samples(0.5, rate) * 2 != rate:
+        raise ConfigError(f"features.sample_rate_hz = {rate}: expected an even rate of 8000 or more for street.")
+    sizes = {"n_train": data.n_train, "n_test": data.n_test}
+    description = {"seed": data.seed, **sizes, "sample_rate_hz": rate, "version": VERSION}
+    plans = {}
+    for split, n_clips in (("train", data.n_train), ("test", data.n_test)):
+        scenes = [draw_scene(data.seed, split, index) for index in range(n_clips)]
+        plans[split] = {scene.clip_id: scene for scene in scenes}
+    folder = cache / f"street-{fingerprint(description)}"
+    SyntheticSet("street", folder, plans, render, rate, CLIP_SECONDS, description, is_task4=True).make(jobs, progress)
+    return read_task4(
+        folder,
+        folder / "audio",
+        name="street",
+        provenance=(
+            f"procedural street scenes, version {VERSION}, seed {data.seed}, {data.n_train} training and "
+            f"{data.n_test} testing clips at {rate / 1000:g} kHz; no recordings"
+        ),
+        identity=description,
+    )
+
+
+# --- scenes mixed of recordings --------------------------------------------------------------------------------------
+
+
+def plan_scenes(
+    folder: RecordingFolder,
+    split: str,
+    n_clips: int,
+    *,
+    clip_seconds: float,
+    seed: int,
+    snr_db: tuple[float, float] = DEFAULT_SNR_DB,
+) -> dict[str, ScenePlan]:
+    """Draw the scenes of a split, by clip id ``<split>-<index>_<start>_<end>``.
+
+    Training scenes use folds 1 to 3, events and backgrounds, test scenes fold 4.
+    """
+    usable = [recording for recording in folder.recordings if recording.fold in FOLDS[split]]
+    by_class: dict[str, list[Recording]] = {label: [] for label in folder.classes}
+    for recording in usable:
+        if not recording.background:
+            by_class[recording.category].append(recording)
+    backgrounds = [recording for recording in usable if recording.background]
+    where = f"{folder.root}: fold{'s' if len(FOLDS[split]) > 1 else ''} {', '.join(map(str, FOLDS[split]))} ({split})"
+    lacking = [label for label, recordings in by_class.items() if not recordings]
+    if lacking:
+        raise DataError(f"{where} have no recording of {', '.join(map(repr, lacking[:5]))}.")
+    if not backgrounds:
+        raise DataError(f"{where} have no recording that serves as background (role background).")
+    number = list(FOLDS).index(split)
+    width = 10 - len(split)  # the split, a dash and the index: 11 characters, as in YouTube's ids
+    return {
+        f"{split}-{index:0{width}d}_0.000_{clip_seconds:.3f}": plan_scene(
+            by_class, backgrounds, clip_seconds=clip_seconds, seed=(seed, number, index), snr_db=snr_db
+        )
+        for index in range(n_clips)
+    }
+
+
+def _accounts(plans: Mapping[str, ScenePlan]) -> dict[str, list[list[str]]]:
+    """Return the rows of the files that say which recordings are in the scenes, and whose they are."""
+    rows = [["clip_id", "recording", "label", "onset", "length", "snr_db", "background", "background_db"]]
+    credit_of: dict[str, str] = {}
+    for clip, plan in plans.items():
+        credit_of[plan.background.name] = plan.background.credit
+        for sound in plan.sounds:
+            credit_of[sound.recording.name] = sound.recording.credit
+            seconds = [f"{value:.3f}" for value in (sound.onset_seconds, sound.length_seconds)]
+            levels = [f"{sound.snr_db:.2f}", plan.background.name, f"{plan.background_db:.2f}"]
+            rows.append([clip, sound.recording.name, sound.recording.category, *seconds, *levels])
+    credit_rows = [["recording", "credit"], *([name, credit_of[name]] for name in sorted(credit_of))]
+    return {"scenes.tsv": rows, "credits.tsv": credit_rows}
+
+
+def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
+    """Open the scenes mixed of the recordings in ``data.root``; mix those that are missing first.
+
+    A ``features.sample_rate_hz`` above 20 kHz makes files of 20 kHz.
+    """
+    data = config.data
+    assert isinstance(data, ScenesData)  # the registry chooses this function by the source
+    if not data.root:
+        raise ConfigError(
+            "data.root is not set: source 'scenes' needs a folder of isolated recordings, e.g. ESC-50's; "
+            "--set data.root=FOLDER."
+        )
+    recordings = read_recordings(data.root, cache=cache, jobs=jobs)
+    rate = min(config.features.sample_rate_hz, MAX_RATE_HZ)
+    clip_seconds, seed, snr_db = config.features.clip_seconds, data.seed, (data.min_snr_db, data.max_snr_db)
+    sizes = {"train": data.n_train, "test": data.n_test}
+    other_snr = () if snr_db == DEFAULT_SNR_DB else (snr_db,)
+    identity = fingerprint(MIXING_VERSION, recordings.content, rate, clip_seconds, seed, sizes, FOLDS, *other_snr)
+    plans = {
+        split: plan_scenes(recordings, split, n_clips, clip_seconds=clip_seconds, seed=seed, snr_db=snr_db)
+        for split, n_clips in sizes.items()
+    }
+    folder = cache / f"scenes-{identity}"
+    SyntheticSet(
+        "scenes",
+        folder,
+        plans,
+        functools.partial(render_scene, root=recordings.root),
+        rate,
+        clip_seconds,
+        {"recordings": recordings.content, "seed": seed, "sizes": sizes, "snr_db": snr_db, "sample_rate_hz": rate},
+        tables=_accounts({clip: plan for by_clip in plans.values() for clip, plan in by_clip.items()}),
+    ).make(jobs, progress)
+    snr_text = f", signal-to-noise ratio {snr_db[0]:g} to {snr_db[1]:g} dB" if other_snr else ""
+    return read_task4(
+        folder,
+        folder / "audio",
+        name="scenes",
+        provenance=(
+            f"scenes mixed of {recordings.name} ({len(recordings.recordings)} recordings; training folds 1-3, testing "
+            f"fold 4; seed {seed}{snr_text})"
+        ),
+        classes=recordings.classes,
+        clip_seconds=clip_seconds,
+        identity=identity,
+    )
