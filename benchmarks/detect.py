@@ -27,8 +27,7 @@ from common import alternate, parse, print_result, report, table, temporary_fold
 from crnn_weak.config import preset
 from crnn_weak.detection.detector import Detector, load
 from crnn_weak.detection.postprocessing import scores_to_events
-from crnn_weak.detection.predict import predict
-from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.scores import Scores, predict
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 

@@ -23,7 +23,7 @@ from common import alternate, cpu_timed, parse, report
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.postprocessing import scores_to_events
 from crnn_weak.detection.scores import Scores
-from crnn_weak.detection.tuning import tune
+from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.labels.events import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.event import event_metrics
@@ -82,10 +82,10 @@ def main() -> None:
         return reported_segment_metrics(events, found, **options).f_score
 
     def search(metric: str, per_class: bool = False) -> float:
-        return tune(scores, metric=metric, events=events, tags=tags, per_class=per_class).after
+        return tune(scores, Reference(tags, events), metric=metric, per_class=per_class).after
 
     difference = max(
-        abs(at_threshold(t) - tune(scores, metric="segment_f1", events=events, candidates=[t]).after)
+        abs(at_threshold(t) - tune(scores, Reference(events=events), metric="segment_f1", candidates=[t]).after)
         for t in (0.1, 0.3, 0.5, 0.7, 0.9)
     )
     pairs = [

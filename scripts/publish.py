@@ -87,33 +87,30 @@ def tuned_row(run: str | Path) -> dict[str, float]:
     One threshold per class: for tagging the one with the best micro F1, for detection the one with the best segment
     F1 (its error rate is reported, not searched). Percent, but for the error rate.
     """
-    from crnn_weak.detection.tuning import tune, value_of
+    from crnn_weak.detection.tuning import Objective, tune
     from crnn_weak.runs.scores import open_scores
 
     config = load_config(Path(run) / "config.toml")
     metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))
     held_out, testing = open_scores(str(run), "validation"), open_scores(str(run), "test")
-    options: dict[str, Any] = {"evaluation": config.evaluation, "clip_seconds": config.features.clip_seconds}
     row = {
         "strong": config.loss_weights.strong,
         "weak": config.loss_weights.weak,
         "seed": config.training.seed,
         "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
     }
-    tags = tune(held_out.scores, metric="tagging_f1", tags=held_out.tags, per_class=True, **options)
-    found = value_of(testing.scores, tags.operating_point, metric="tagging_f1", tags=testing.tags, **options)
+    tags = tune(held_out.scores, held_out.reference, metric="tagging_f1", per_class=True)
+    found = Objective(testing.scores, testing.reference, "tagging_f1").value(tags.operating_point)
     row["tag_F_tuned"] = round(100 * found, 2)
     nan = float("nan")
     row |= {"SED_ER": nan, "SED_ER_tuned": nan, "SED_F": nan, "SED_F_tuned": nan}
     if metrics["segment"] is not None and held_out.events is not None:
         row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
         row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
-        chosen = tune(
-            held_out.scores, metric="segment_f1", events=held_out.events, per_class=True, **options
-        ).operating_point
-        options["events"] = testing.events
-        row["SED_F_tuned"] = round(100 * value_of(testing.scores, chosen, metric="segment_f1", **options), 2)
-        row["SED_ER_tuned"] = round(value_of(testing.scores, chosen, metric="error_rate", **options), 4)
+        chosen = tune(held_out.scores, held_out.reference, metric="segment_f1", per_class=True).operating_point
+        f_score = Objective(testing.scores, testing.reference, "segment_f1").value(chosen)
+        error_rate = Objective(testing.scores, testing.reference, "error_rate").value(chosen)
+        row |= {"SED_F_tuned": round(100 * f_score, 2), "SED_ER_tuned": round(error_rate, 4)}
     return row
 
 

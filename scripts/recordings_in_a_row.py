@@ -4,7 +4,7 @@
 joins those of fold 4 (the test fold) in random order, unmixed and at their own level, into files of ten minutes, and
 writes ``OUT/row-1.wav`` and so on, with ``OUT/events.tsv``, their active regions. Then::
 
-    crnn-weak tune RUN --metric tagging_f1 --reset --overwrite
+    crnn-weak tune RUN --metric tagging_f1 --overwrite
     crnn-weak tune RUN --metric event_f1 --median 0 0.5 1.1 --weak-gate --low-threshold 0.3 --overwrite  # or segment_f1
     crnn-weak detect OUT --model RUN --out OUT/detected --format desed
     crnn-weak evaluate --reference OUT/events.tsv --estimated OUT/detected/events.tsv

@@ -42,22 +42,19 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
         raise RunError(f"{run}: no best.keras in it; finish the run first.")
     config = scored.run.config
     tuned: dict[str, Any] = {}
-    common: dict[str, Any] = {
-        "tags": scored.tags,
-        "events": scored.events,
-        "evaluation": config.evaluation,
-        "clip_seconds": config.features.clip_seconds,
-    }
-    result = tune(scored.scores, metric="tagging_f1", operating_point=config.operating_point, **common)
-    tuned["tagging_f1"] = [result.before, result.after]
+
+    def search(metric: str, start: Any, **options: Any) -> Any:
+        found = tune(scored.scores, scored.reference, metric=metric, operating_point=start, **options)
+        tuned[metric] = [found.before, found.after]
+        return found.operating_point
+
+    point = search("tagging_f1", config.operating_point)
     if scored.events is not None:
-        result = tune(scored.scores, metric="segment_f1", operating_point=result.operating_point, **common)
-        tuned["segment_f1"] = [result.before, result.after]
+        point = search("segment_f1", point)
         # Segments do not see short gaps inside an event, so these are chosen on whole events, at that threshold.
         medians = [0.0, 3 * config.features.hop_seconds, 5 * config.features.hop_seconds]
-        found = {"candidates": [result.operating_point.thresholds[0]], "medians": medians, "min_gaps": _MIN_GAPS}
-        result = tune(scored.scores, metric="event_f1", operating_point=result.operating_point, **{**common, **found})
-        tuned["event_f1"] = [result.before, result.after]
+        filters = {"median_seconds": medians, "min_gap_seconds": _MIN_GAPS}
+        point = search("event_f1", point, candidates=[point.thresholds[0]], filters=filters)
     metadata = read_metadata(source)
     data = str(metadata.provenance.get("data") or scored.run.data.get("provenance") or config.data.source)
     trained_on = _PROCEDURAL if config.data.source == "street" else f"trained on {data.rstrip('.')}"
@@ -70,8 +67,7 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     # Loaded and saved again: without the optimizer's state the file is half as large.
     model, _ = load_model(source)
-    point = result.operating_point.to_dict()
-    save_model(model, out, dataclasses.replace(metadata, operating_point=point, provenance=provenance))
+    save_model(model, out, dataclasses.replace(metadata, operating_point=point.to_dict(), provenance=provenance))
     return provenance
 
 

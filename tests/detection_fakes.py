@@ -4,6 +4,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.detection.detector import Detector
+from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.features.scaler import Scaler
 
 RATE = 8_000
@@ -47,7 +48,7 @@ def detector(model=None, *, operating_point=None, batch_size=8, window_hop_secon
         classes=CLASSES,
         features=FEATURES,
         scaler=scaler,
-        operating_point=operating_point or OperatingPointConfig(),
+        operating_point=operating_point or OperatingPoint.from_config(OperatingPointConfig(), CLASSES),
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from crnn_weak import cli
-from crnn_weak.config import OperatingPointConfig, apply_overrides, preset
 from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 from crnn_weak.files import visible
 
@@ -51,31 +48,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--overwrite", action="store_true", help="replace existing files")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
     point = parser.add_argument_group("operating point (default: the one stored with the model)")
-    point.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
     which = point.add_mutually_exclusive_group()
     which.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
     which.add_argument("--all-classes", action="store_true", help="include classes disabled by default")
     point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
-    example = "e.g. operating_point.median_seconds=0.3"
-    point.add_argument("--set", action="append", default=[], metavar="operating_point.NAME=VALUE", help=example)
+    point.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
+    point.add_argument("--low-threshold", type=float, metavar="SCORE", help="events continue while they exceed it")
+    point.add_argument("--median", type=float, metavar="S", help="median filter, seconds")
+    point.add_argument("--min-duration", type=float, metavar="S", help="drop shorter events")
+    point.add_argument("--min-gap", type=float, metavar="S", help="close shorter gaps")
+    gate = "events only where the clip is tagged"
+    point.add_argument("--weak-gate", action=argparse.BooleanOptionalAction, help=gate)
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one)")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="windows per call of the model")
     parser.epilog = _EPILOG
 
 
 def run(args: argparse.Namespace) -> int:
     """Detect; 0, 1 when some recordings failed, 2 (by an exception) for a user's error."""
-    _check(args)
+    if not args.paths:
+        raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
+    if not args.out and (args.figure or args.report or len(args.format) > 1 or set(args.format) - set(_EVENT_FORMATS)):
+        raise ConfigError("score files, figures, a report and more than one --format need --out FOLDER.")
+    if not args.out and args.format and args.tags:
+        raise ConfigError("--tags prints a table; with --format it needs --out FOLDER.")
+    if "-" in args.paths and sys.stdin is None:
+        raise DataError("standard input is closed; name a file, or pipe a recording into the command.")
+    from crnn_weak.detection.detector import load
     from crnn_weak.detection.recordings import find_recordings
+    from crnn_weak.labels.events import class_indices
 
     recordings = find_recordings(args.paths)
-    detector, point = _load(args)
+    detector = load(args.model, window_hop_seconds=args.hop)
+    point = _operating_point(args, detector)
+    classes = detector.classes if args.all_classes else args.classes
+    class_indices(classes or (), detector.classes, where="--classes")
+    quiet = getattr(args, "quiet", False)
+    if not quiet:
+        trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
+        model = f"{args.model or 'starter'}{f' ({trained_on})' if trained_on else ''}"
+        print(f"model: {visible(model)}\noperating point: {point.summary()}", file=sys.stderr)
+        if classes is None and len(detector.default_classes) < len(detector.classes):
+            print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
     try:
-        with _Output(args, recordings, detector) as output:
+        output = _Output(args, recordings, detector, quiet)
+        with output.bar, output.writer or contextlib.nullcontext():
             for detection in detector.detect_many(
-                recordings, operating_point=point, classes=args.classes, on_progress=output.advance
+                recordings, operating_point=point, classes=classes, on_progress=output.advance
             ):
                 output.add(detection)
+        return output.finish()
     except (CrnnWeakError, BrokenPipeError):
         raise
     except OSError as error:
@@ -83,130 +104,75 @@ def run(args: argparse.Namespace) -> int:
             f"{args.out or 'standard output'}: cannot be written ({error.strerror or error}). Free space or choose "
             "another --out, and give the same command again."
         ) from None
-    return output.finish()
-
-
-def _check(args: argparse.Namespace) -> None:
-    if not args.paths:
-        raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
-    if not args.out and (args.figure or args.report or len(args.format) > 1 or set(args.format) - set(_EVENT_FORMATS)):
-        raise ConfigError("score files, figures, a report and more than one --format need --out FOLDER.")
-    if not args.out and args.format and args.tags:
-        raise ConfigError("--tags prints a table; with --format it needs --out FOLDER.")
-    if args.batch_size < 1:
-        raise ConfigError(f"--batch-size {args.batch_size}: expected 1 or more.")
-    if "-" in args.paths and sys.stdin is None:
-        raise DataError("standard input is closed; name a file, or pipe a recording into the command.")
-
-
-def _load(args: argparse.Namespace) -> tuple[Detector, OperatingPoint]:
-    from crnn_weak.detection.detector import load
-    from crnn_weak.labels.events import class_indices
-
-    detector = load(args.model, batch_size=args.batch_size, window_hop_seconds=args.hop)
-    point = _operating_point(args, detector)
-    class_indices(args.classes or (), detector.classes, where="--classes")
-    if args.all_classes:
-        args.classes = list(detector.classes)
-    if not getattr(args, "quiet", False):
-        trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
-        model = f"{args.model or 'starter'}{f' ({trained_on})' if trained_on else ''}"
-        print(f"model: {visible(model)}", file=sys.stderr)
-        print(f"operating point: {point.summary()}", file=sys.stderr)
-        if args.classes is None and len(detector.default_classes) < len(detector.classes):
-            print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
-    return detector, point
 
 
 def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
-    """Lay --operating-point, --set and --threshold over the one stored with the model."""
+    """Lay --operating-point and what is set by hand over the one stored with the model."""
     from crnn_weak.detection.operating_point import StoredPoint
 
     point = detector.operating_point
     if args.operating_point:
         point = StoredPoint.read(args.operating_point, detector.classes).operating_point
-    names = [override.partition("=")[0].strip() for override in args.set]
-    for name in names:
-        if not name.startswith("operating_point."):
-            raise ConfigError(
-                f"--set {name}: a trained model's {name.partition('.')[0]} cannot change, only operating_point.*"
-            )
-    # The configuration checks the values; its threshold is above every low one, the model's own apply in `replace`.
-    base = dataclasses.replace(preset("paper"), operating_point=OperatingPointConfig(threshold=0.999))
-    values = apply_overrides(base, args.set).operating_point
-    fields = {"threshold": ("thresholds", "tag_thresholds"), "low_threshold": ("low_thresholds",)}
-    changes: dict[str, Any] = {}
-    for name in (name.removeprefix("operating_point.") for name in names):
-        changes |= dict.fromkeys(fields.get(name, (name,)), getattr(values, name))
-    if args.threshold is not None:
-        changes |= {"thresholds": args.threshold, "tag_thresholds": args.threshold}
-    return point.replace(**changes) if changes else point
+    options = {
+        "thresholds": args.threshold,
+        "tag_thresholds": args.threshold,
+        "low_thresholds": args.low_threshold,
+        "median_seconds": args.median,
+        "min_duration_seconds": args.min_duration,
+        "min_gap_seconds": args.min_gap,
+        "weak_gate": args.weak_gate,
+    }
+    return point.replace(**{name: value for name, value in options.items() if value is not None})
 
 
 class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
-    def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
+    def __init__(
+        self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, quiet: bool
+    ) -> None:
         from crnn_weak.detection.writers import ResultWriter
         from crnn_weak.labels.writing import EVENT_FORMATS
 
-        self._args, self._detector, self._n_recordings = args, detector, len(recordings)
-        self._quiet, self._many = getattr(args, "quiet", False), len(recordings) > 1
+        self._args, self._detector, self._quiet = args, detector, quiet
+        self._n_recordings, self._many = len(recordings), len(recordings) > 1
         self._format = EVENT_FORMATS[args.format[0]] if args.format and not args.out else None
         if self._format is not None and self._many and not self._format.file:
             raise ConfigError(f"a file of --format {args.format[0]} holds one recording: give --out FOLDER for many.")
         columns = ["score", "tag"] if args.tags else ["   onset/s", "  offset/s", "score", "label"]
         self._header = self._row(columns, "recording") if self._format is None else self._format.header
-        self._stack, self._writer = contextlib.ExitStack(), None
-        if args.out:
-            self._writer = ResultWriter(
-                args.out,
-                args.format or ([] if args.tags else ["desed"]),
-                recordings=recordings,
-                classes=detector.classes,
-                hop_seconds=detector.features.hop_seconds,
-                tags=args.tags,
-                overwrite=args.overwrite,
-            )
         self._page = Path(args.out or ".") / "report.html"
-        if args.report and os.path.lexists(self._page) and not args.overwrite:
-            raise DataError(f"{self._page}: exists already; choose another --out, or pass --overwrite.")
         self._views: list[RecordingView] = []
         self._failed: list[str] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
         # One recording shows its seconds, many are counted.
         unit, total = ("recording", self._n_recordings) if self._many else ("s", None)
         hidden = not cli.shows_progress(args)
-        self._bar = tqdm(total=total, unit=unit, unit_scale=not self._many, desc="detecting", disable=hidden)
-
-    def __enter__(self) -> _Output:
-        self._stack.enter_context(self._bar)
-        if self._writer is not None:
-            self._stack.enter_context(self._writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-        if self._args.report and error[0] is None:
-            from crnn_weak.report.recordings import write_recordings_page
-
-            paths = self._args.paths
-            title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"
-            write_recordings_page(self._page, self._views, title=title)
+        self.bar = tqdm(total=total, unit=unit, unit_scale=not self._many, desc="detecting", disable=hidden)
+        self.writer = None
+        if args.out:
+            self.writer = ResultWriter(
+                args.out,
+                [*(args.format or ([] if args.tags else ["desed"])), *["tags"] * args.tags],
+                recordings=recordings,
+                classes=detector.classes,
+                hop_seconds=detector.features.hop_seconds,
+                overwrite=args.overwrite,
+            )
 
     def advance(self, seconds: float) -> None:
         """Show how far a single recording is."""
         if not self._many:
-            self._bar.update(seconds)
+            self.bar.update(seconds)
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""
         from crnn_weak.detection.writers import one_line
 
-        if self._writer is not None:
-            self._writer.write(detection)
-        if not self._bar.disable:
-            self._bar.clear()
+        if self.writer is not None:
+            self.writer.write(detection)
+        if not self.bar.disable:
+            self.bar.clear()
         if detection.error is not None:
             self._failed.append(one_line(detection.error))
         else:
@@ -219,19 +185,19 @@ class _Output:
         if self._args.figure or self._args.report:
             self._draw(detection)
         if self._many:
-            self._bar.update()
+            self.bar.update()
 
     def _print(self, detection: Detection) -> None:
         """Print events or tags as a table or in an event format, after the header at the first recording."""
         name, events = detection.recording.name, detection.events
         if self._format is not None:
             lines = list(self._format.lines(name, events))
-        elif self._args.tags:
-            rows = [[f"{tag.score:5.2f}", tag.label] for tag in detection.tags] or [["    -", "(no tags)"]]
-            lines = [self._row(row, name) for row in rows]
         else:
-            rows = [[f"{e.onset:10.3f}", f"{e.offset:10.3f}", f"{e.score:5.2f}", e.label] for e in events]
-            rows = rows or [["         -", "         -", "    -", "(no events)"]]
+            if self._args.tags:
+                rows = [[f"{tag.score:5.2f}", tag.label] for tag in detection.tags] or [["    -", "(no tags)"]]
+            else:
+                rows = [[f"{e.onset:10.3f}", f"{e.offset:10.3f}", f"{e.score:5.2f}", e.label] for e in events]
+                rows = rows or [["         -", "         -", "    -", "(no events)"]]
             lines = [self._row(row, name) for row in rows]
         for line in [self._header, *lines] if self._header else lines:
             print(line)
@@ -245,12 +211,18 @@ class _Output:
     def _draw(self, detection: Detection) -> None:
         from crnn_weak.report.recordings import recording_view
 
-        assert self._writer is not None
-        path = self._writer.path(detection.recording.name, "figures")
+        assert self.writer is not None
+        path = self.writer.path(detection.recording.name, "figures")
         self._views.append(recording_view(detection, self._detector, path, self._page))
 
     def finish(self) -> int:
-        """Print the summary and the failures; return the exit code."""
+        """Write the report, print the summary and the failures; return the exit code."""
+        if self._args.report:
+            from crnn_weak.report.recordings import write_recordings_page
+
+            paths = self._args.paths
+            title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"
+            write_recordings_page(self._page, self._views, title=title)
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._quiet:
             rate = f", {self._seconds / took:.0f} times real time" if self._seconds > 60 else ""

@@ -7,13 +7,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak import cli
-from crnn_weak.errors import DataError
+from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
-    from crnn_weak.detection.tuning import Tuning
+    from crnn_weak.detection.operating_point import OperatingPoint
     from crnn_weak.runs.scores import ScoredRun
 
 _EPILOG = """examples:
@@ -22,7 +19,8 @@ _EPILOG = """examples:
   crnn-weak evaluate runs/train/street-quick-max_dense
 
 Only validation clips are used. The result is stored in the run's operating_point.json, which `crnn-weak evaluate` and
-`crnn-weak detect` use from then on. Tuning for tags and tuning for events keep each other's choices."""
+`crnn-weak detect` use from then on. Tuning for tags and tuning for events keep each other's choices; delete the file
+to start again from the run's configuration."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,25 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-class", action="store_true", help="a threshold (and filters) for each class; F1 only")
     search = parser.add_argument_group("search")
     count = "thresholds, evenly spaced in (0, 1)"
-    search.add_argument("--candidates", type=_candidates, default=99, metavar="N", help=count)
-    search.add_argument("--median", type=float, nargs="+", metavar="S", help="median filters to choose among, seconds")
-    search.add_argument("--min-duration", type=float, nargs="+", metavar="S", help="minimum durations")
-    search.add_argument("--min-gap", type=float, nargs="+", metavar="S", help="minimum gaps")
+    search.add_argument("--candidates", type=int, default=99, metavar="N", help=count)
+    seconds: dict[str, Any] = {"type": float, "nargs": "+", "metavar": "S"}
+    search.add_argument("--median", dest="median_seconds", help="median filters to choose among, seconds", **seconds)
+    search.add_argument("--min-duration", dest="min_duration_seconds", help="minimum durations", **seconds)
+    search.add_argument("--min-gap", dest="min_gap_seconds", help="minimum gaps", **seconds)
     fixed = parser.add_argument_group("fixed while searching")
     fixed.add_argument("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
     gate = "events only where the clip is tagged"
     fixed.add_argument("--weak-gate", action=argparse.BooleanOptionalAction, help=gate)
-    output = parser.add_argument_group("output")
-    output.add_argument("--reset", action="store_true", help="start from the run's configuration, forget former tuning")
-    output.add_argument("--overwrite", action="store_true", help="replace a former choice for the same output")
-    output.add_argument("--dry-run", action="store_true", help="print, store nothing")
+    parser.add_argument("--overwrite", action="store_true", help="replace a former choice for the same output")
     parser.epilog = _EPILOG
-
-
-def _candidates(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 10000")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,51 +50,50 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.files import lock
     from crnn_weak.runs.scores import open_scores
 
+    if not 1 <= args.candidates <= 10_000:
+        raise ConfigError(f"--candidates {args.candidates}: expected a whole number from 1 to 10000.")
     scored = open_scores(args.run, "validation")
     if METRICS.get(args.metric) == "events" and scored.events is None:
         raise DataError(
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
             "tagging_f1 needs tags only."
         )
-    if args.dry_run:
+    with lock(scored.run.path, wait_seconds=float("inf")):  # another process may tune it for another output
         _tune(args, scored)
-    else:
-        with lock(scored.run.path, wait_seconds=float("inf")):  # another process may tune it for another output
-            _tune(args, scored)
     return 0
 
 
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     import numpy as np
 
-    from crnn_weak.detection.operating_point import OperatingPoint, stored_point
-    from crnn_weak.detection.tuning import tune
+    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, TuningRecord, stored_point
+    from crnn_weak.detection.tuning import FILTERS, METRICS, tune
 
-    config = scored.run.config
-    stored = stored_point(scored.run.path, scored.scores.classes)
-    if stored is not None and not args.overwrite and not args.dry_run:
-        _refuse_to_replace(args, stored, scored.run.files.operating_point)
-    source = "the run's configuration"
-    start = OperatingPoint.from_config(config.operating_point, scored.scores.classes)
-    if stored is not None and not args.reset:
+    path, classes = scored.run.files.operating_point, scored.scores.classes
+    stored, tuned = stored_point(scored.run.path, classes), {}
+    start, source = OperatingPoint.from_config(scored.run.config.operating_point, classes), "the run's configuration"
+    if stored is not None:
         start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
-    start = _with_fixed(args, start)
-    result = tune(
+        tuned = {name: record for name, record in stored.tuned.items() if METRICS.get(name) != METRICS.get(args.metric)}
+        former = sorted(stored.tuned.keys() - tuned.keys())
+        if former and not args.overwrite:
+            raise DataError(f"{path}: tuned for {', '.join(former)}; give --overwrite to choose again.")
+    if args.low_threshold is not None:
+        thresholds = np.maximum(args.low_threshold, start.thresholds)
+        start = start.replace(low_thresholds=args.low_threshold, thresholds=thresholds)
+    if args.weak_gate is not None:
+        start = start.replace(weak_gate=args.weak_gate)
+    point, before, after, n_choices = tune(
         scored.scores,
+        scored.reference,
         metric=args.metric,
-        tags=scored.tags,
-        events=scored.events,
         per_class=args.per_class,
         operating_point=start,
         candidates=np.arange(1, args.candidates + 1) / (args.candidates + 1),
-        medians=args.median,
-        min_durations=args.min_duration,
-        min_gaps=args.min_gap,
-        evaluation=config.evaluation,
-        clip_seconds=config.features.clip_seconds,
+        filters={name: getattr(args, name) for name in FILTERS if getattr(args, name)},
         show_progress=cli.shows_progress(args),
     )
-    if math.isnan(result.before):
+    if math.isnan(before):
         raise DataError(
             f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled. Add labeled clips, "
             "or hold out more with training.validation_fraction."
@@ -112,63 +101,24 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
     each = " for each class" if args.per_class else ""
     print(f"run        {scored.run.name}, {scored.coverage}")
-    print(f"before     {args.metric} {scale * result.before:.3f}{unit}: {start.summary()} ({source})")
-    print(f"after      {args.metric} {scale * result.after:.3f}{unit}: {result.operating_point.summary()}")
-    print(f"search     the best of {result.n_choices:,} choices{each}, on validation clips only")
+    print(f"before     {args.metric} {scale * before:.3f}{unit}: {start.summary()} ({source})")
+    print(f"after      {args.metric} {scale * after:.3f}{unit}: {point.summary()}")
+    print(f"search     the best of {n_choices:,} choices{each}, on validation clips only")
     if args.per_class:
-        _print_classes(result.operating_point, tags=args.metric == "tagging_f1")
-    if not args.dry_run:
-        _store(args, stored, result, scored.run.files.operating_point)
-
-
-def _same_output(metric: str, stored: StoredPoint) -> list[str]:
-    """Return the metrics of the same output, tags or events, for which the run is tuned."""
-    from crnn_weak.detection.tuning import METRICS
-
-    return [other for other in stored.tuned if METRICS.get(other) == METRICS.get(metric)]
-
-
-def _refuse_to_replace(args: argparse.Namespace, stored: StoredPoint, path: Path) -> None:
-    if args.reset:
-        raise DataError(f"{path} exists; --reset needs --overwrite.")
-    if former := _same_output(args.metric, stored):
-        raise DataError(f"{path}: tuned for {', '.join(former)}; give --overwrite to choose again, or --reset.")
-
-
-def _store(args: argparse.Namespace, stored: StoredPoint | None, result: Tuning, path: Path) -> None:
-    from crnn_weak.detection.operating_point import StoredPoint, TuningRecord
-
-    tuned = {} if stored is None or args.reset else dict(stored.tuned)
-    for metric in [] if stored is None else _same_output(args.metric, stored):
-        tuned.pop(metric, None)
+        _print_classes(point, tags=args.metric == "tagging_f1")
     tuned[args.metric] = TuningRecord(
-        per_class=result.per_class,
-        before=result.before,
-        after=result.after,
-        n_clips=result.n_clips,
-        n_choices=result.n_choices,
+        per_class=args.per_class, before=before, after=after, n_clips=len(scored.scores), n_choices=n_choices
     )
-    StoredPoint(operating_point=result.operating_point, tuned=tuned).write(path)
-    print(f"stored     {path}")
-    print(f"now        crnn-weak evaluate {args.run}")
-
-
-def _with_fixed(args: argparse.Namespace, start: OperatingPoint) -> OperatingPoint:
-    """Return the start with what the command line fixes."""
-    changes: dict[str, Any] = {}
-    if args.low_threshold is not None:
-        changes["low_thresholds"] = args.low_threshold
-        changes["thresholds"] = tuple(max(args.low_threshold, value) for value in start.thresholds)
-    if args.weak_gate is not None:
-        changes["weak_gate"] = args.weak_gate
-    return start.replace(**changes) if changes else start
+    StoredPoint(operating_point=point, tuned=tuned).write(path)
+    print(f"stored     {path}\nnow        crnn-weak evaluate {args.run}")
 
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:
     width = max(map(len, point.classes))
-    values = {"threshold": point.thresholds, "median (s)": point.median_seconds}
-    values |= {"gap (s)": point.min_gap_seconds, "duration (s)": point.min_duration_seconds}
-    shown = {"tag threshold": point.tag_thresholds} if tags else {name: row for name, row in values.items() if any(row)}
+    shown = {"threshold": point.thresholds, "median (s)": point.median_seconds}
+    shown |= {"gap (s)": point.min_gap_seconds, "duration (s)": point.min_duration_seconds}
+    if tags:
+        shown = {"tag threshold": point.tag_thresholds}
     for index, label in enumerate(point.classes):
-        parts = [f"{name} {row[index]:.3g}" for name, row in shown.items()]
-        print(f"  {label:<{width}}  " + "  ".join(parts))
+        values = [f"{name} {row[index]:.3g}" for name, row in shown.items() if any(row)]
+        print(f"  {label:<{width}}  {'  '.join(values)}")

@@ -1,31 +1,29 @@
 """Detect events in any recording: `load` a model, then ``.detect()``, ``.tag()`` or ``.scores()``.
 
-A recording may be of any length, rate and channel count. It is read in blocks and scored in overlapping windows of the
-model's own clip length (`crnn_weak.detection.windows`). Windows of many short recordings share a batch, and a second
-thread reads while the model computes.
+A recording is read in blocks and scored in overlapping windows of the model's own clip length. Windows of many short
+recordings share a batch, and a second thread reads while the model computes.
 """
 
 from __future__ import annotations
 
 import html
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
-from crnn_weak.config import FeatureConfig, OperatingPointConfig
-from crnn_weak.detection.cards import recording_card
+from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point, stored_point
 from crnn_weak.detection.postprocessing import find_events
-from crnn_weak.detection.predict import predict
 from crnn_weak.detection.recordings import Recording
-from crnn_weak.detection.scores import Scores
+from crnn_weak.detection.scores import Scores, predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows, Window
 from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
 from crnn_weak.features.log_mel import LogMelExtractor
@@ -40,8 +38,8 @@ STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
 # Blocks that wait between the reading thread and the model.
 _DEPTH = 4
-
-_Item = TypeVar("_Item")
+# Longer recordings have no player in a notebook, which holds their sound as text.
+_MOST_PLAYED_SECONDS = 60.0
 
 
 class Tag(NamedTuple):
@@ -68,117 +66,105 @@ class Detection:
     warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
+        """Return player, picture and table for a notebook, or why it failed."""
         if self.error is not None:
             return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"
-        return recording_card(self.recording.source, self.events, self.tags)
+        tags = ", ".join(f"{label} {score:.2f}" for label, score in self.tags) or "none"
+        parts = [self._player(), self._picture(), self.events._repr_html_(), f"<p>tags: {html.escape(tags)}</p>"]
+        return "".join(parts)
+
+    def _player(self) -> str:
+        from IPython.display import Audio  # only notebooks ask for HTML
+
+        source, player = self.recording.source, None
+        if self.duration_seconds <= _MOST_PLAYED_SECONDS:
+            if isinstance(source, tuple):
+                player = Audio(np.asarray(source[0]).T, rate=source[1])
+            elif isinstance(source, str | Path) and os.path.isfile(source):
+                player = Audio(filename=str(source))
+        return "" if player is None else player._repr_html_()
+
+    def _picture(self) -> str:
+        """Return a lane of the recording's length for each label, with its events as bars."""
+        scale = 100 / max(self.duration_seconds, 1e-9)
+        lanes = []
+        for label in self.events.labels:
+            bars = [
+                f'<rect x="{scale * event.onset:.2f}%" width="{scale * event.duration:.2f}%" height="12"/>'
+                for event in self.events
+                if event.label == label
+            ]
+            lanes.append(f'<div>{html.escape(label)}</div><svg width="100%" height="12">{"".join(bars)}</svg>')
+        return "".join(lanes)
 
 
 class _Progress:
     """A recording on its way through a detector."""
 
     def __init__(self, recording: Recording, detector: Detector) -> None:
-        features = detector.features
+        features, n_classes = detector.features, len(detector.classes)
         self.recording = recording
         self.audio = AudioBlocks(recording.source, features.sample_rate_hz, recording.name)
         self.frames = FrameStream(self.audio, detector.extractor, features, min_frames=features.n_frames)
-        self.overlap_add = OverlapAdd(detector.windows, len(detector.classes))
-        self.weak = np.zeros(len(detector.classes), np.float32)  # of a long recording, the largest of its windows
+        self.overlap_add = OverlapAdd(detector.windows, n_classes)
+        self.weak = np.zeros(n_classes, np.float32)  # of a long recording, the largest of its windows
         self.error: DataError | None = None
-        self.is_scored = False
-
-    @property
-    def has_ended(self) -> bool:
-        """True if all windows are scored, or the recording failed."""
-        return self.is_scored or self.error is not None
+        self.has_ended = False  # all windows are scored, or the recording failed
 
     def add(self, window: Window, strong: np.ndarray, weak: np.ndarray) -> None:
         """Take the scores of a window."""
         self.overlap_add.add(window, strong, weak)
         np.maximum(self.weak, weak, out=self.weak)
-        self.is_scored = window.is_last
+        self.has_ended = window.is_last
 
 
+@dataclass(eq=False, repr=False)
 class Detector:
-    """A model with everything that is needed to use it.
+    """A model with everything that is needed to use it; `load` makes one from a model file or run folder.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Or anything with ``predict_on_batch``, or a callable: (n, n_frames, n_mels) -> {"strong", "weak"}.
-    classes : sequence of str
-    features : FeatureConfig
-    scaler : Scaler
-    operating_point : OperatingPoint or OperatingPointConfig, optional
-        The paper's by default.
-    provenance : mapping
-        Where the model comes from.
-    default_classes : sequence of str, optional
-        Classes that are detected if none are named; all by default.
-    batch_size : int
-        Windows per call of the model; a batch that is not full is filled up, so that few shapes are compiled.
-    window_hop_seconds : float, optional
-        From one window to the next; by default a hundredth of the window, at least one frame. Computation is
-        inversely proportional to it; at one frame the scores of a long recording do not depend on the positions of
-        its windows (`crnn_weak.detection.windows`).
+    `model` is a Keras model, anything with ``predict_on_batch``, or a callable: (n, n_frames, n_mels) -> {"strong",
+    "weak"}. `provenance` says where it comes from; its ``default_classes`` are detected where none are named.
+    `batch_size` windows are scored in one call.
 
-    See Also
-    --------
-    load : make a detector from a model file or run folder.
+    `window_hop_seconds` is from one window to the next, by default a hundredth of the window, at least one frame.
+    Computation is inversely proportional to it; at one frame the scores of a long recording do not depend on the
+    positions of its windows (`crnn_weak.detection.windows`).
     """
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        classes: Sequence[str],
-        features: FeatureConfig,
-        scaler: Scaler,
-        operating_point: OperatingPoint | OperatingPointConfig | None = None,
-        provenance: Mapping[str, Any] | None = None,
-        default_classes: Sequence[str] | None = None,
-        batch_size: int = 32,
-        window_hop_seconds: float | None = None,
-    ) -> None:
-        self.model = model
-        self.classes = tuple(classes)
-        self.features = features
-        self.scaler = scaler
-        self.operating_point = as_operating_point(operating_point or OperatingPointConfig(), self.classes)
-        self.provenance = dict(provenance or {})
-        self.default_classes = self.classes if default_classes is None else tuple(default_classes)
+    model: Any
+    classes: tuple[str, ...]
+    features: FeatureConfig
+    scaler: Scaler
+    operating_point: OperatingPoint
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32
+    window_hop_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        as_operating_point(self.operating_point, self.classes)
+        self.default_classes = tuple(self.provenance.get("default_classes", self.classes))
         class_indices(self.default_classes, self.classes, where="default_classes")
-        self.batch_size = batch_size
-        n_hop = None
-        if window_hop_seconds is not None:
-            longest = features.clip_seconds / 2
-            if not 0 < window_hop_seconds <= longest:
+        n_hop, longest = None, self.features.clip_seconds / 2
+        if self.window_hop_seconds is not None:
+            if not 0 < self.window_hop_seconds <= longest:
                 raise ConfigError(
-                    f"window hop of {window_hop_seconds:g} s: expected more than 0 and at most half a window, "
+                    f"window hop of {self.window_hop_seconds:g} s: expected more than 0 and at most half a window, "
                     f"{longest:g} s."
                 )
-            n_hop = max(1, round(window_hop_seconds / features.hop_seconds))
-        self.windows = SlidingWindows(features.n_frames, n_hop)
-        self.extractor = LogMelExtractor(features)
+            n_hop = max(1, round(self.window_hop_seconds / self.features.hop_seconds))
+        self.windows = SlidingWindows(self.features.n_frames, n_hop)
+        self.extractor = LogMelExtractor(self.features)
 
     def __repr__(self) -> str:
         return f"Detector({len(self.classes)} classes, windows of {self.features.clip_seconds:g} s)"
 
-    def detect(
-        self,
-        source: Any,
-        *,
-        operating_point: OperatingPoint | OperatingPointConfig | None = None,
-        threshold: float | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> EventList:
+    def detect(self, source: Any, *, threshold: float | None = None, classes: Sequence[str] | None = None) -> EventList:
         """Return the events of a recording.
 
         Parameters
         ----------
         source : path, binary file, or (array, sample_rate_hz)
             Of any length; the array has shape (n_samples,) or (n_samples, n_channels).
-        operating_point : OperatingPoint or OperatingPointConfig, optional
-            By default the one stored with the model.
         threshold : float, optional
             One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
@@ -195,35 +181,26 @@ class Detector:
             The recording cannot be read to its end (see `crnn_weak.audio`).
         LabelError
             The model does not have a class.
-
-        See Also
-        --------
-        tag, scores
-        detect_many : for more than one recording.
         """
-        point = self.operating_point if operating_point is None else as_operating_point(operating_point, self.classes)
-        return self._detect_one(source, point, threshold, classes).events
+        return self._detect_one(source, threshold, classes).events
 
     def tag(self, source: Any, *, threshold: float | None = None) -> tuple[Tag, ...]:
         """Return the classes that sound somewhere in a recording, most likely first, with their weak scores.
 
         For a recording longer than one window, each class's score is the largest over its windows.
         """
-        return self._detect_one(source, self.operating_point, threshold).tags
+        return self._detect_one(source, threshold).tags
 
     def scores(self, source: Any) -> Scores:
         """Return the scores of a recording as one clip (10 h of 20 ms frames, 17 classes: 122 MB)."""
-        scores = self._detect_one(source, self.operating_point).scores
+        scores = self._detect_one(source).scores
         assert scores is not None
         return scores
 
     def _detect_one(
-        self,
-        source: Any,
-        point: OperatingPoint,
-        threshold: float | None = None,
-        classes: Sequence[str] | None = None,
+        self, source: Any, threshold: float | None = None, classes: Sequence[str] | None = None
     ) -> Detection:
+        point = self.operating_point
         if threshold is not None:
             point = point.replace(thresholds=threshold, tag_thresholds=threshold)
         recording = source if isinstance(source, Recording) else Recording.of(source)
@@ -244,44 +221,13 @@ class Detector:
     ) -> Iterator[Detection]:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
 
-        Parameters
-        ----------
-        recordings : iterable of Recording
-        operating_point : OperatingPoint, optional
-            By default the one stored with the model.
-        classes : sequence of str, optional
-            Only these classes.
-        on_progress : callable, optional
-            Called with the seconds of sound by which scoring advanced.
-
-        Raises
-        ------
-        LabelError
-            The model does not have one of `classes`.
+        `operating_point` is by default the one stored with the model. `on_progress` is called with the seconds of
+        sound by which scoring advanced. A class that the model does not have is a LabelError.
         """
         wanted = self.default_classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
-        return self._run(prefetch(self._read(recordings), depth=_DEPTH), point, wanted, on_progress)
-
-    def _read(self, recordings: Iterable[Recording]) -> Iterator[tuple[_Progress, list[Window], DataError | None]]:
-        """Read recordings and compute features; this runs in the second thread."""
-        for recording in recordings:
-            progress = _Progress(recording, self)
-            try:
-                for windows in self.windows.cut(map(self.scaler.transform, progress.frames)):
-                    yield progress, windows, None
-            except DataError as error:
-                yield progress, [], error
-
-    def _run(
-        self,
-        blocks: Generator[tuple[_Progress, list[Window], DataError | None], None, None],
-        point: OperatingPoint,
-        wanted: Sequence[str],
-        on_progress: Callable[[float], None] | None,
-    ) -> Iterator[Detection]:
-        """Score windows batch by batch, and finish the recordings in order."""
+        blocks = prefetch(self._read(recordings), depth=_DEPTH)
         unfinished: deque[_Progress] = deque()
         queue: list[tuple[_Progress, Window]] = []
 
@@ -298,7 +244,7 @@ class Detector:
                     unfinished.append(progress)
                 queue += [(progress, window) for window in windows]
                 if error is not None:
-                    progress.error = error
+                    progress.error, progress.has_ended = error, True
                     queue = [entry for entry in queue if entry[0] is not progress]
                 while len(queue) >= self.batch_size:
                     score(self.batch_size)
@@ -310,6 +256,16 @@ class Detector:
                 yield self._detection(unfinished.popleft(), point, wanted)
         finally:
             blocks.close()
+
+    def _read(self, recordings: Iterable[Recording]) -> Iterator[tuple[_Progress, list[Window], DataError | None]]:
+        """Read recordings and compute features; this runs in the second thread."""
+        for recording in recordings:
+            progress = _Progress(recording, self)
+            try:
+                for windows in self.windows.cut(map(self.scaler.transform, progress.frames)):
+                    yield progress, windows, None
+            except DataError as error:
+                yield progress, [], error
 
     def _score(self, batch: Sequence[tuple[_Progress, Window]]) -> None:
         """Score windows of recordings; few sizes of batches, since the model is compiled for each."""
@@ -344,7 +300,7 @@ class Detector:
         return Detection(recording, listed, tags, scores, duration, warnings=tuple(progress.audio.warnings))
 
 
-def prefetch(items: Iterator[_Item], *, depth: int) -> Generator[_Item, None, None]:
+def prefetch(items: Iterator[Any], *, depth: int) -> Generator[Any, None, None]:
     """Yield the items in order, from a second thread that is at most `depth` of them ahead.
 
     Reading, resampling and features spend their time outside Python's lock, so they run while the model computes.
@@ -358,7 +314,7 @@ def prefetch(items: Iterator[_Item], *, depth: int) -> Generator[_Item, None, No
         try:
             while (item := waiting.popleft().result()) is not end:
                 waiting.append(pool.submit(next, items, end))
-                yield item  # type: ignore[misc]
+                yield item
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -396,9 +352,7 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     path : path, optional
         A ``.keras`` file or a run folder; by default the starter model. Its operating point is the one in
         ``operating_point.json`` next to the model file, or else the model's own.
-    batch_size : int
-        Windows per call of the model; memory grows with it.
-    window_hop_seconds : float, optional
+    batch_size, window_hop_seconds
         See `Detector`.
 
     Raises
@@ -417,15 +371,12 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
 
     model, metadata = load_model(file)
     stored = stored_point(file.parent, metadata.classes)
-    point: OperatingPoint | OperatingPointConfig = metadata.config.operating_point
     if stored is not None:
         point = stored.operating_point
     elif metadata.operating_point:
         point = OperatingPoint.from_dict(metadata.operating_point)
-    default_classes = metadata.provenance.get("default_classes")
-    is_valid = isinstance(default_classes, list) and all(label in metadata.classes for label in default_classes)
-    if default_classes is not None and not is_valid:
-        raise ModelFileError(f"{file}: its default classes are not among its classes. Train or copy the model again.")
+    else:
+        point = OperatingPoint.from_config(metadata.config.operating_point, metadata.classes)
     return Detector(
         model,
         classes=metadata.classes,
@@ -433,7 +384,6 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
         scaler=metadata.scaler,
         operating_point=point,
         provenance=metadata.provenance,
-        default_classes=default_classes,
         batch_size=batch_size,
         window_hop_seconds=window_hop_seconds,
     )

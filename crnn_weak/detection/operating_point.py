@@ -1,8 +1,7 @@
-"""The operating point: thresholds and post-processing, class by class, and its file.
+"""The operating point: thresholds and post-processing, class by class.
 
-`crnn_weak.detection.postprocessing` applies it and `crnn_weak.detection.tuning` chooses it. Its file is
-``operating_point.json`` next to the model: ``crnn-weak tune`` writes it, ``evaluate RUN`` and ``detect --model RUN``
-use it by default. Without it, a model file's own metadata and then the run's configuration apply.
+Its file is ``operating_point.json`` next to the model: ``crnn-weak tune`` writes it, ``evaluate RUN`` and ``detect
+--model RUN`` use it by default. Without it, a model file's own metadata and then the run's configuration apply.
 """
 
 from __future__ import annotations
@@ -22,15 +21,6 @@ from crnn_weak.run_files import RunFiles
 
 # As in the configuration.
 _MAX_SECONDS = 3600.0
-_PER_CLASS = (
-    "thresholds",
-    "low_thresholds",
-    "median_seconds",
-    "min_duration_seconds",
-    "min_gap_seconds",
-    "tag_thresholds",
-)
-_ADVICE = "Expected a file that crnn-weak tune has written."
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,16 +53,17 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @classmethod
     def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
-        values = {
-            "thresholds": config.threshold,
-            "low_thresholds": config.low_threshold,
-            "median_seconds": config.median_seconds,
-            "min_duration_seconds": config.min_duration_seconds,
-            "min_gap_seconds": config.min_gap_seconds,
-            "tag_thresholds": config.threshold,
-        }
-        per_class = {name: (value,) * len(classes) for name, value in values.items()}
-        return cls(classes=tuple(classes), weak_gate=config.weak_gate, **per_class)
+        n_classes = len(classes)
+        return cls(
+            classes=tuple(classes),
+            thresholds=(config.threshold,) * n_classes,
+            low_thresholds=(config.low_threshold,) * n_classes,
+            median_seconds=(config.median_seconds,) * n_classes,
+            min_duration_seconds=(config.min_duration_seconds,) * n_classes,
+            min_gap_seconds=(config.min_gap_seconds,) * n_classes,
+            tag_thresholds=(config.threshold,) * n_classes,
+            weak_gate=config.weak_gate,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; `from_dict` reads them back unchanged."""
@@ -86,9 +77,8 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def replace(self, **changes: Any) -> OperatingPoint:
         """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
-        for name in _PER_CLASS:
-            if name in changes and np.ndim(changes[name]) == 0:
-                changes[name] = (float(changes[name]),) * len(self.classes)
+        for name in changes.keys() & set(_PER_CLASS):
+            changes[name] = tuple(np.broadcast_to(np.asarray(changes[name], float), len(self.classes)).tolist())
         if "thresholds" in changes:
             low_thresholds = changes.get("low_thresholds", self.low_thresholds)
             changes["low_thresholds"] = tuple(map(min, low_thresholds, changes["thresholds"]))
@@ -102,20 +92,22 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def summary(self) -> str:
         """Return one line that says what is done; per-class values as a range."""
-        always = {"thresholds": ("threshold", ""), "tag_thresholds": ("tag threshold", "")}
-        others = {
-            "low_thresholds": ("low threshold", ""),
-            "median_seconds": ("median filter", " s"),
-            "min_gap_seconds": ("gaps closed under", " s"),
-            "min_duration_seconds": ("events dropped under", " s"),
-        }
         parts = []
-        for name, (text, unit) in (always | others).items():
-            low, high = min(getattr(self, name), default=0), max(getattr(self, name), default=0)
-            if name in always or high:
-                values = f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit} by class"
-                parts.append(f"{text} {values}")
-        return ", ".join(parts + (["gated by the tags"] if self.weak_gate else []))
+        for text, values, unit in (
+            ("threshold", self.thresholds, ""),
+            ("tag threshold", self.tag_thresholds, ""),
+            ("low threshold", self.low_thresholds, ""),
+            ("median filter", self.median_seconds, " s"),
+            ("gaps closed under", self.min_gap_seconds, " s"),
+            ("events dropped under", self.min_duration_seconds, " s"),
+        ):
+            low, high = min(values, default=0), max(values, default=0)
+            if high:
+                parts.append(f"{text} {low:.4g}{unit if low == high else f' to {high:.4g}{unit} by class'}")
+        return ", ".join(parts + ["gated by the tags"] * self.weak_gate)
+
+
+_PER_CLASS = tuple(name for name in OperatingPoint.__struct_fields__ if name not in ("classes", "weak_gate"))
 
 
 def as_operating_point(
@@ -151,7 +143,8 @@ class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, path: str | Path, classes: Sequence[str]) -> StoredPoint:
         """Read a file; one that is damaged or for other classes is a ConfigError."""
-        stored = read_json(path, cls, advice=_ADVICE, error=ConfigError)
+        advice = "Expected a file that crnn-weak tune has written."
+        stored = read_json(path, cls, advice=advice, error=ConfigError)
         as_operating_point(stored.operating_point, classes, where=str(path))
         return stored
 

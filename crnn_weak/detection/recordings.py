@@ -5,23 +5,20 @@ from __future__ import annotations
 import glob
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
 from crnn_weak.errors import DataError
-from crnn_weak.files import visible
+from crnn_weak.files import relative_path, visible
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: the name under which it is listed, and its source.
-
-    The source is a path, ``"-"``, a binary file, or (array, sample_rate_hz); the array has shape ``(n_samples,)`` or
-    ``(n_samples, n_channels)``, floating point in [-1, 1] or integers.
-    """
+    """One recording: the name under which it is listed, and its source, as `crnn_weak.audio.AudioBlocks` takes it."""
 
     name: str
     source: Any
@@ -50,64 +47,39 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     that does not exist is in the list (opening it will fail), so that one missing name among thousands is reported like
     one broken file. Nothing found, or a folder or pattern without audio, is a DataError.
     """
-    recordings: dict[str, Recording] = {}
-
-    def add(name: str, path: str) -> None:
-        recordings.setdefault(path if path == STDIN else os.path.abspath(path), Recording(listed_name(name), path))
-
-    missing = []
-    for path in paths:
-        entry = os.fspath(path)
-        if entry == STDIN:
-            add("stdin", STDIN)
-        elif os.path.isdir(entry):
-            files = list(_folder_files(entry))
-            if not files:
-                suffixes = " ".join(AUDIO_SUFFIXES)
-                raise DataError(f"{listed_name(entry)}: the folder holds no audio files (looked for {suffixes}).")
-            for file in files:
-                add(*file)
-        elif os.path.exists(entry):
-            add(os.path.basename(entry), entry)
-        elif glob.has_magic(entry):
-            matches = sorted(glob.glob(entry, recursive=True))
-            if not matches:
-                raise DataError(f"{listed_name(entry)}: no file matches this pattern.")
-            for match in matches:
-                for file in _folder_files(match) if os.path.isdir(match) else [(os.path.basename(match), match)]:
-                    add(*file)
-        else:
-            missing.append(entry)
-            add(os.path.basename(entry) or entry, entry)
-    if missing and len(missing) == len(recordings):
-        raise DataError(f"{listed_name(missing[0])}: no such file or folder.")
-    return _distinct(list(recordings.values()))
-
-
-def _folder_files(folder: str) -> Iterator[tuple[str, str]]:
-    """Yield the name below the folder and the path of each audio file."""
-    for path in audio_files(folder):
-        yield path.relative_to(folder).as_posix(), str(path)
+    recordings: dict[str, Recording] = {}  # by absolute path
+    for entry in map(os.fspath, paths):
+        is_pattern = glob.has_magic(entry) and not os.path.exists(entry)
+        names: dict[str, str] = {}
+        for path in sorted(glob.glob(entry, recursive=True)) if is_pattern else [entry]:
+            if os.path.isdir(path):
+                names |= {str(file): file.relative_to(path).as_posix() for file in audio_files(path)}
+            else:
+                names[path] = "stdin" if path == STDIN else os.path.basename(path)
+        if not names:
+            suffixes = " ".join(AUDIO_SUFFIXES)
+            raise DataError(f"{listed_name(entry)}: no audio file there (in folders, looked for {suffixes}).")
+        for path, name in names.items():
+            recordings.setdefault(os.path.abspath(path), Recording(listed_name(name), path))
+    found = list(recordings.values())
+    if found and not any(one.source == STDIN or os.path.exists(one.source) for one in found):
+        raise DataError(f"{listed_name(found[0].source)}: no such file or folder.")
+    return _distinct(found)
 
 
 def _distinct(recordings: list[Recording]) -> list[Recording]:
-    """Give recordings of one name (``a/x.wav b/x.wav``) longer names, from the ends of their paths."""
-    same_name: dict[str, list[Recording]] = {}
+    """Give recordings of one name (``a/x.wav b/x.wav``) their paths below the folder that holds all of that name."""
+    paths = defaultdict(list)
     for recording in recordings:
-        same_name.setdefault(recording.name, []).append(recording)
+        paths[recording.name].append(os.path.abspath(recording.source))
     names = []
     for recording in recordings:
-        name, others = recording.name, [other for other in same_name[recording.name] if other is not recording]
-        if others:
-            parts = Path(os.path.abspath(recording.source)).parts[1:]
-            other_parts = [Path(os.path.abspath(other.source)).parts for other in others]
-            n_parts = 1
-            while n_parts < len(parts) and any(other[-n_parts:] == parts[-n_parts:] for other in other_parts):
-                n_parts += 1
-            name = listed_name("/".join(parts[-n_parts:]))
+        name = recording.name
+        if len(paths[name]) > 1:
+            folder = os.path.dirname(os.path.commonprefix(paths[name]))  # noqa: RUF071 - cut at a whole name
+            name = listed_name(relative_path(recording.source, folder))
         names.append(name)
-    unique = unique_names(names)
-    return [Recording(name, recording.source) for name, recording in zip(unique, recordings, strict=True)]
+    return [Recording(name, one.source) for name, one in zip(unique_names(names), recordings, strict=True)]
 
 
 def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> list[str]:

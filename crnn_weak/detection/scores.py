@@ -1,4 +1,4 @@
-"""Scores of clips, and their one HDF5 form.
+"""Scores of clips: how a model gives them, and their one HDF5 form.
 
 Scores are values in [0, 1]; `crnn_weak.detection.postprocessing` makes events and tags of them.
 
@@ -17,15 +17,21 @@ attribute hop_seconds                                frame ``k`` covers ``[k, k 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from crnn_weak.errors import ClipError, DataError, nearest_names
+from crnn_weak.errors import ClipError, DataError, ModelFileError, nearest_names
 from crnn_weak.files import HdfWriter, replace_file
+
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
+    from crnn_weak.model.archive import ModelMetadata
 
 _SCHEMA = 2
 
@@ -60,15 +66,50 @@ class Scores:
             raise ClipError(f"clip {clip_id!r} has no scores. {nearest_names(clip_id, self.clip_ids)}")
         return self.clip_ids.index(clip_id)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Scores:
-        """Return the scores of some clips, in the order asked for."""
-        rows = np.asarray(rows, dtype=int)
-        clip_ids = tuple(self.clip_ids[row] for row in rows)
-        return Scores(clip_ids, self.classes, self.hop_seconds, self.strong[rows], self.weak[rows])
+
+# --- from a model ----------------------------------------------------------------------------------------------------
+
+
+def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a model's scores of one batch as float32: strong (n, n_frames, n_classes), weak (n, n_classes).
+
+    `model` is a Keras model, anything with ``predict_on_batch``, or a callable; `windows` are standardized log mel
+    frames (n, n_frames, n_mels). Frame scores are rounded to float16 here, by at most 0.0003, and nowhere else, so that
+    thresholds, events and files start from the same numbers.
+    """
+    call = getattr(model, "predict_on_batch", None) or model
+    outputs = call(windows)
+    strong = np.asarray(outputs["strong"]).astype(np.float16).astype(np.float32)
+    return strong, np.asarray(outputs["weak"], dtype=np.float32)
+
+
+def predict_store(
+    model: Any, metadata: ModelMetadata, store: FeatureStore, rows: np.ndarray | None = None, *, batch_size: int = 32
+) -> Scores:
+    """Return the scores of a store's clips, by default all; `model` and `metadata` as `load_model` returns them.
+
+    The last batch is filled up with repeats, so that only one shape is compiled.
+    """
+    if tuple(store.classes) != metadata.classes or store.features != metadata.config.features:
+        raise ModelFileError(f"{store.path}: not the model's classes or features; build it with its configuration.")
+    rows = np.arange(len(store)) if rows is None else np.asarray(rows)
+    batch_size = min(batch_size, len(rows))
+    strong, weak = [], []
+    for first in range(0, len(rows), batch_size):
+        batch = rows[first : first + batch_size]
+        log_mel = store.read(np.resize(batch, batch_size))
+        scores = predict(model, metadata.scaler.transform(log_mel))
+        strong.append(scores[0][: len(batch)])
+        weak.append(scores[1][: len(batch)])
+    clip_ids = tuple(np.asarray(store.clip_ids)[rows].tolist())
+    return Scores(clip_ids, metadata.classes, store.features.hop_seconds, np.concatenate(strong), np.concatenate(weak))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
 
 
 class ScoreWriter:
-    """Write a score file clip by clip; `path` is opened for writing as it is (`crnn_weak.storage.replace_file`)."""
+    """Write a score file clip by clip; `path` is opened for writing as it is (`crnn_weak.files.replace_file`)."""
 
     def __init__(self, path: str | Path, classes: Sequence[str], hop_seconds: float) -> None:
         n_classes = len(classes)
@@ -81,9 +122,7 @@ class ScoreWriter:
             "strong", (0, n_classes), np.float32, maxshape=(None, n_classes), chunks=(4096, n_classes),
             compression="gzip", compression_opts=1, shuffle=True,
         )  # fmt: skip
-        self._clip_ids: list[str] = []
-        self._n_frames: list[int] = []
-        self._seconds: list[float] = []
+        self._clips: list[tuple[str, int, float]] = []
         self._weak: list[np.ndarray] = []
 
     def append(self, clip_id: str, strong: np.ndarray, weak: np.ndarray, duration_seconds: float) -> None:
@@ -91,19 +130,18 @@ class ScoreWriter:
         n_before = len(self._strong)
         self._strong.resize(n_before + len(strong), axis=0)
         self._strong[n_before:] = strong
-        self._clip_ids.append(clip_id)
-        self._n_frames.append(len(strong))
-        self._seconds.append(duration_seconds)
-        self._weak.append(np.asarray(weak, np.float32))
+        self._clips.append((clip_id, len(strong), duration_seconds))
+        self._weak.append(weak)
         self._hdf.check()
 
     def close(self) -> None:
         """Write what belongs to the clips, and close the file."""
         try:
             weak = np.array(self._weak, np.float32).reshape(-1, self._strong.shape[1])
-            self._file.create_dataset("clip_ids", data=self._clip_ids, dtype=h5py.string_dtype())
-            self._file.create_dataset("n_frames", data=np.array(self._n_frames, np.int64))
-            self._file.create_dataset("duration_seconds", data=np.array(self._seconds, np.float64))
+            clip_ids, n_frames, seconds = zip(*self._clips, strict=True) if self._clips else ((), (), ())
+            self._file.create_dataset("clip_ids", data=list(clip_ids), dtype=h5py.string_dtype())
+            self._file.create_dataset("n_frames", data=np.array(n_frames, np.int64))
+            self._file.create_dataset("duration_seconds", data=np.array(seconds, np.float64))
             self._file.create_dataset("weak", data=weak)
         finally:
             self._hdf.close()
@@ -111,13 +149,12 @@ class ScoreWriter:
 
 def save_scores(path: str | Path, scores: Scores) -> None:
     """Write scores to HDF5, without loss; `load_scores` reads them."""
-    with replace_file(path) as temporary:
-        writer = ScoreWriter(temporary, scores.classes, scores.hop_seconds)
-        try:
-            for clip, strong, weak in zip(scores.clip_ids, scores.strong, scores.weak, strict=True):
-                writer.append(clip, strong, weak, len(strong) * scores.hop_seconds)
-        finally:
-            writer.close()
+    with (
+        replace_file(path) as temporary,
+        contextlib.closing(ScoreWriter(temporary, scores.classes, scores.hop_seconds)) as writer,
+    ):
+        for clip, strong, weak in zip(scores.clip_ids, scores.strong, scores.weak, strict=True):
+            writer.append(clip, strong, weak, len(strong) * scores.hop_seconds)
 
 
 def load_scores(path: str | Path, clip_ids: Sequence[str] | None = None) -> Scores:
@@ -131,18 +168,22 @@ def load_scores(path: str | Path, clip_ids: Sequence[str] | None = None) -> Scor
             return _read(file, str(path), clip_ids)
     except FileNotFoundError:
         raise DataError(f"{path}: no such score file; finish the run first.") from None
+    except DataError:
+        raise
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a score file, or a damaged one ({error}). Run the same command again.") from None
+        raise DataError(f"{path}: a damaged score file ({error}). Run the same command again.") from None
 
 
 def _read(file: h5py.File, where: str, clip_ids: Sequence[str] | None) -> Scores:
     classes, hop_seconds = tuple(_array(file["classes"])), float(file.attrs["hop_seconds"])
     stored, n_frames, strong = _array(file["clip_ids"]).tolist(), _array(file["n_frames"]), file["strong"]
     if len(n_frames) != len(stored) or n_frames.sum() != len(strong) or n_frames.min(initial=0) < 0:
-        raise DataError(f"{where}: a damaged score file: {n_frames.sum()} frames listed, {len(strong)} held.")
+        raise ValueError(f"{n_frames.sum()} frames listed, {len(strong)} held")
     row_of = {clip: row for row, clip in enumerate(stored)}
+    if len(row_of) < len(stored):
+        raise ValueError("a clip is listed twice")
+    if not 0 < hop_seconds < np.inf:
+        raise ValueError(f"a hop of {hop_seconds:g} s")
     for clip in clip_ids or ():
         if clip not in row_of:
             raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, stored)}")
@@ -159,29 +200,16 @@ def _read(file: h5py.File, where: str, clip_ids: Sequence[str] | None) -> Scores
         ends = np.cumsum(n_frames)
         frames = np.array([strong[ends[row] - n_frames[row] : ends[row]] for row in rows])
     weak = _array(file["weak"])[rows]
-    _check_values(where, stored, hop_seconds, frames, weak)
+    for scores in (frames, weak):
+        if scores.size and not (scores.min() >= 0 and scores.max() <= 1):  # also for NaN
+            raise ValueError("scores that are not in [0, 1]")
     chosen = stored if clip_ids is None else clip_ids
     return Scores(tuple(chosen), classes, hop_seconds, frames.astype(np.float32, copy=False), weak)
-
-
-def _check_values(where: str, clip_ids: Sequence[str], hop_seconds: float, *scores: np.ndarray) -> None:
-    problem = ""
-    if len(set(clip_ids)) < len(clip_ids):
-        problem = "a clip is listed twice"
-    elif not 0 < hop_seconds < np.inf:
-        problem = f"a hop of {hop_seconds:g} s"
-    elif any(not np.issubdtype(array.dtype, np.floating) for array in scores):
-        problem = "scores that are not floating-point numbers"
-    elif any(array.size and not (array.min() >= 0 and array.max() <= 1) for array in scores):  # also for NaN
-        problem = "scores that are not in [0, 1]"
-    if problem:
-        raise DataError(f"{where}: a damaged score file: {problem}. Run the same command again.")
 
 
 def _array(dataset: h5py.Dataset) -> np.ndarray:
     """Read a whole dataset whose stated shape fits the space that it takes in the file."""
     if dataset.nbytes > 2**20 + 1100 * dataset.id.get_storage_size():  # deflate stores at most 1032 bytes in one
-        where = dataset.file.filename
-        raise DataError(f"{where}: a damaged score file: {dataset.name} states {dataset.nbytes:,} bytes.")
+        raise ValueError(f"{dataset.name} states {dataset.nbytes:,} bytes")
     array: np.ndarray = dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
     return array

@@ -1,21 +1,20 @@
 """Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
 Every step from scores to events is monotone, so a segment, a frame or a tag is described by one number: how many of the
-sorted candidate thresholds it is active at. The counts at *every* threshold are then one histogram and one cumulative
-sum per class. The search may also choose among filters. Among equal choices the middle of the longest run of
-neighboring thresholds wins; a class without reference keeps the best common choice.
+sorted candidate thresholds it is active at. The counts at every threshold are then one histogram and one cumulative sum
+per class. Among equal choices the middle of the longest run of neighboring thresholds wins; a class without reference
+keeps the best common choice.
 
-The best common threshold is exact for every metric, over the candidates. A threshold for each class is exact for F1:
-micro F1 is a ratio of sums over classes, which is maximized class by class for a trial value that is raised until
-nothing changes (Dinkelbach, "On nonlinear fractional programming", Management Science 13(7), 1967). The error rate has
-a common threshold only: its substitutions pair classes, so classes cannot be searched one by one.
+The best common threshold is exact for every metric, over the candidates; one for each class is exact for F1, a ratio of
+sums over classes, which is maximized class by class for a trial value that is raised until nothing changes (Dinkelbach,
+"On nonlinear fractional programming", Management Science 13(7), 1967). The substitutions of the error rate pair
+classes, so it has a common threshold only.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,139 +32,111 @@ from crnn_weak.metrics.event import matched_per_class
 #: metric -> which labels of the clips it needs.
 METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
 
-Tags = Mapping[str, Iterable[str]]
+#: The filters of an operating point that can be searched.
+FILTERS = ("median_seconds", "min_duration_seconds", "min_gap_seconds")
 
 
-@dataclass(frozen=True)
-class Tuning:
+class Reference(NamedTuple):
+    """Labels by clip, of which a metric needs one kind (`METRICS`), and how they are counted.
+
+    `clip_seconds` is by default the length of the scores.
+    """
+
+    tags: Mapping[str, Iterable[str]] | None = None
+    events: Events | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+    clip_seconds: float | None = None
+
+
+class Tuning(NamedTuple):
     """Result of a search: the metric, a fraction, on the clips at the start and at the chosen operating point.
 
     `n_choices` is the number of candidates of each class.
     """
 
-    metric: str
-    per_class: bool
     operating_point: OperatingPoint
     before: float
     after: float
-    n_clips: int
     n_choices: int
 
 
 def tune(
     scores: Scores,
+    reference: Reference,
     *,
     metric: str,
-    tags: Tags | None = None,
-    events: Events | None = None,
     per_class: bool = False,
     operating_point: OperatingPointConfig | OperatingPoint | None = None,
     candidates: Sequence[float] | np.ndarray | None = None,
-    medians: Sequence[float] | None = None,
-    min_durations: Sequence[float] | None = None,
-    min_gaps: Sequence[float] | None = None,
-    evaluation: EvaluationConfig | None = None,
-    clip_seconds: float | None = None,
+    filters: Mapping[str, Sequence[float]] | None = None,
     show_progress: bool = False,
 ) -> Tuning:
     """Choose thresholds, and filters where several are given, for the best value of a metric.
 
-    Use validation clips: on the clips that are reported, the result would flatter itself. `tags` and `events` are the
-    reference of every clip that has scores; only the one that the metric needs (`METRICS`). With `per_class` each
-    class has its own choice. What is not searched stays as in `operating_point`, by default the paper's. `candidates`
-    are thresholds in (0, 1), by default 0.01, 0.02, ... 0.99; the filters are seconds to choose among (detection only).
-    `clip_seconds` is by default the length of the scores.
+    Use validation clips: on the clips that are reported, the result would flatter itself. With `per_class` each class
+    has its own choice. What is not searched stays as in `operating_point`, by default the paper's. `candidates` are
+    thresholds in (0, 1), by default 0.01, 0.02, ... 0.99; `filters` are seconds to choose among, by name (`FILTERS`).
     """
     if metric == "error_rate" and per_class:
         raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
-    task = _Task(scores, metric, tags, events, evaluation or EvaluationConfig(), clip_seconds)
+    objective = Objective(scores, reference, metric)
     start = as_operating_point(operating_point or OperatingPointConfig(), scores.classes)
     thresholds = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
     if not len(thresholds) or not (thresholds[0] > 0 and thresholds[-1] < 1):
         raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
-    if metric == "tagging_f1":
-        filters = [start]
-        rows = task.best_choices(filters, thresholds, per_class)
-        best = start.replace(tag_thresholds=tuple(thresholds[rows].tolist()))
-    else:
-        searched = {"median_seconds": medians, "min_duration_seconds": min_durations, "min_gap_seconds": min_gaps}
-        given = {name: values for name, values in searched.items() if values}
-        combinations = itertools.product(*given.values())
-        filters = [start.replace(**dict(zip(given, values, strict=True))) for values in combinations]
-        shown = tqdm(filters, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress)
-        rows = task.best_choices(shown, thresholds, per_class)
-        chosen = [filters[row // len(thresholds)] for row in rows]
-        changes = {name: tuple(getattr(one, name)[c] for c, one in enumerate(chosen)) for name in searched}
-        best = start.replace(thresholds=tuple(thresholds[rows % len(thresholds)].tolist()), **changes)
-    n_choices = len(filters) * len(thresholds)
-    return Tuning(metric, per_class, best, task.value(start), task.value(best), len(scores), n_choices)
+    given = {} if metric == "tagging_f1" else dict(filters or {})
+    combinations = itertools.product(*given.values())
+    points = [start.replace(**dict(zip(given, values, strict=True))) for values in combinations]
+    shown = tqdm(points, desc=f"tuning {metric}", unit="set of filters", disable=not show_progress or not given)
+    rows = objective.best_choices(shown, thresholds, per_class)
+    changes: dict[str, list[float]] = {name: [] for name in FILTERS}
+    for index, row in enumerate(rows.tolist()):
+        for name, values in changes.items():
+            values.append(getattr(points[row // len(thresholds)], name)[index])
+    which = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
+    changes[which] = thresholds[rows % len(thresholds)].tolist()
+    best = start.replace(**changes)
+    return Tuning(best, objective.value(start), objective.value(best), len(points) * len(thresholds))
 
 
-def value_of(
-    scores: Scores,
-    operating_point: OperatingPointConfig | OperatingPoint,
-    *,
-    metric: str,
-    tags: Tags | None = None,
-    events: Events | None = None,
-    evaluation: EvaluationConfig | None = None,
-    clip_seconds: float | None = None,
-) -> float:
-    """Return one metric of scores at an operating point, as a fraction; see `tune` for the parameters."""
-    task = _Task(scores, metric, tags, events, evaluation or EvaluationConfig(), clip_seconds)
-    return task.value(as_operating_point(operating_point, scores.classes))
-
-
-class _Curves(NamedTuple):
-    """Counts at every choice, a threshold with a set of filters: (n_choices, n_classes); `n_reference` (n_classes,)."""
-
-    n_reference: np.ndarray
-    n_estimated: np.ndarray
-    n_correct: np.ndarray
-
-
-class _Task:
+class Objective:
     """One metric of scores against a reference, at one operating point or at all thresholds."""
 
-    def __init__(
-        self,
-        scores: Scores,
-        metric: str,
-        tags: Tags | None,
-        events: Events | None,
-        evaluation: EvaluationConfig,
-        clip_seconds: float | None,
-    ) -> None:
+    def __init__(self, scores: Scores, reference: Reference, metric: str) -> None:
         if metric not in METRICS:
             raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
         if not len(scores):
             raise DataError("no clips to tune on: expected scores of at least one.")
-        self.scores, self.metric, self.evaluation = scores, metric, evaluation
-        labels: Mapping[str, Any] | None = tags if metric == "tagging_f1" else events
+        self.scores, self.metric, self.evaluation = scores, metric, reference.evaluation
+        labels: Mapping[str, Any] | None = getattr(reference, METRICS[metric])
         if labels is None:
             raise DataError(f"metric {metric} needs {METRICS[metric]} of these clips, and none are given.")
         for clip in scores.clip_ids:
             if clip not in labels:
-                raise ClipError(
-                    f"clip {clip!r} has scores, but no reference. {nearest_names(clip, list(labels)[:5000])}"
-                )
+                raise ClipError(f"clip {clip!r} has scores, but no reference.")
         where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": scores.classes, "where": "reference"}
         if metric == "tagging_f1":
             self.reference = tag_array([labels[clip] for clip in scores.clip_ids], scores.classes)
         elif metric == "event_f1":
             self.table = event_table(labels, **where)
+            self.n_reference = np.bincount(self.table.label, minlength=len(scores.classes))
+            return
         else:
-            seconds = clip_seconds or scores.strong.shape[1] * scores.hop_seconds
-            roll = segment_roll(labels, clip_seconds=seconds, segment_seconds=evaluation.segment_seconds, **where)
+            seconds = reference.clip_seconds or scores.strong.shape[1] * scores.hop_seconds
+            segment_seconds = reference.evaluation.segment_seconds
+            roll = segment_roll(labels, clip_seconds=seconds, segment_seconds=segment_seconds, **where)
             self.n_segments, self.reference = roll.shape[1], roll.reshape(-1, len(scores.classes))
+        self.n_reference = self.reference.sum(axis=0, dtype=np.int64)
 
     def value(self, point: OperatingPoint) -> float:
-        """Return the metric at an operating point, counted as in `crnn_weak.metrics`."""
-        scores = self.scores
+        """Return the metric at an operating point, counted as in `crnn_weak.metrics`; NaN without reference."""
+        scores, n_reference = self.scores, int(self.n_reference.sum())
+        if not n_reference:
+            return float("nan")
         if self.metric == "event_f1":
             steps = PostProcessing(point, scores.hop_seconds)
             n_estimated, n_correct = self._count_events(steps.find_spans(class_rows(scores.strong), scores.weak))
-            return _f1(len(self.table.label), n_estimated.sum(), n_correct.sum())
+            return 2 * int(n_correct.sum()) / (n_reference + int(n_estimated.sum()))
         if self.metric == "tagging_f1":
             estimated = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
         else:
@@ -173,21 +144,23 @@ class _Task:
         n_correct = (self.reference & estimated).sum()
         if self.metric == "error_rate":
             n_errors = np.maximum(self.reference.sum(axis=1), estimated.sum(axis=1)).sum() - n_correct
-            return float(n_errors / self.reference.sum()) if self.reference.any() else float("nan")
-        return _f1(self.reference.sum(), estimated.sum(), n_correct)
+            return float(n_errors / n_reference)
+        return 2 * int(n_correct) / (n_reference + int(estimated.sum()))
 
-    def best_choices(self, filters: Iterable[OperatingPoint], thresholds: np.ndarray, per_class: bool) -> np.ndarray:
-        """Return the best choice of each class, ``set of filters * n_thresholds + threshold``, shape (n_classes,)."""
+    def best_choices(self, points: Iterable[OperatingPoint], thresholds: np.ndarray, per_class: bool) -> np.ndarray:
+        """Return the best choice of each class, ``position of the point * n_thresholds + threshold``, (n_classes,)."""
         n_thresholds = len(thresholds)
         if self.metric == "event_f1":
-            return best_f1([self._event_curves(point, thresholds) for point in filters], n_thresholds, per_class)
+            counts = [self._count_events_at(point, thresholds) for point in points]
+            return best_f1(self.n_reference, counts, n_thresholds, per_class)
         if self.metric == "tagging_f1":
             indices = [candidate_index(self.scores.weak, thresholds)]
         else:
-            indices = [self.segment_index(point, thresholds) for point in filters]
+            indices = [self.segment_index(point, thresholds) for point in points]
         if self.metric == "error_rate":
             return best_error_rate(indices, self.reference, n_thresholds)
-        return best_f1([count_at(index, self.reference, n_thresholds) for index in indices], n_thresholds, per_class)
+        counts = [count_at(index, self.reference, n_thresholds) for index in indices]
+        return best_f1(self.n_reference, counts, n_thresholds, per_class)
 
     def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
         """Return how many thresholds each segment is active at, shape (n_clips * n_segments, n_classes)."""
@@ -205,34 +178,24 @@ class _Task:
         return np.moveaxis(by_clip, 2, 1).reshape(self.reference.shape)
 
     def _segments(self, frames: np.ndarray, *, axis: int) -> np.ndarray:
-        return segment_maximum(
-            frames,
-            self.scores.hop_seconds,
-            n_segments=self.n_segments,
-            segment_seconds=self.evaluation.segment_seconds,
-            axis=axis,
-        )
+        lengths = {"n_segments": self.n_segments, "segment_seconds": self.evaluation.segment_seconds}
+        return segment_maximum(frames, self.scores.hop_seconds, axis=axis, **lengths)
 
     def _count_events(self, spans: ActiveSpans) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of estimated and of correct events, each of shape (n_classes,)."""
         n_classes, hop_seconds = len(self.scores.classes), self.scores.hop_seconds
         onset, offset = np.round(spans.first * hop_seconds, 6), np.round(spans.last * hop_seconds, 6)
         estimated = EventTable(*np.divmod(spans.row, n_classes), onset, offset)
-        n_correct = matched_per_class(
-            self.table,
-            estimated,
-            n_classes=n_classes,
-            collar_seconds=self.evaluation.collar_seconds,
-            offset_fraction=self.evaluation.offset_fraction,
-        )
+        near = {name: getattr(self.evaluation, name) for name in ("collar_seconds", "offset_fraction")}
+        n_correct = matched_per_class(self.table, estimated, n_classes=n_classes, **near)
         return np.bincount(estimated.label, minlength=n_classes), n_correct
 
-    def _event_curves(self, point: OperatingPoint, thresholds: np.ndarray) -> _Curves:
+    def _count_events_at(self, point: OperatingPoint, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Count the events at every threshold, one pass each: spans split and merge, so no histogram holds them."""
         frames = FramesAtThresholds(self.scores, point, thresholds)
         counts = [self._count_events(frames.spans(position)) for position in range(len(thresholds))]
-        n_reference = np.bincount(self.table.label, minlength=len(self.scores.classes))
-        return _Curves(n_reference, *(np.stack(column) for column in zip(*counts, strict=True)))
+        n_estimated, n_correct = zip(*counts, strict=True)
+        return np.stack(n_estimated), np.stack(n_correct)
 
 
 # --- activity at all thresholds --------------------------------------------------------------------------------------
@@ -297,13 +260,16 @@ def _count_above(values: np.ndarray, weights: np.ndarray | None, n_thresholds: i
     return np.cumsum(histogram[::-1])[::-1][1 : n_thresholds + 1]
 
 
-def count_at(index: np.ndarray, reference: np.ndarray, n_thresholds: int) -> _Curves:
-    """Count at all thresholds; `index` and the boolean `reference` have shape (n, n_classes)."""
+def count_at(index: np.ndarray, reference: np.ndarray, n_thresholds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of estimated and of correct items at all thresholds, each (n_thresholds, n_classes).
+
+    `index` and the boolean `reference` have shape (n, n_classes).
+    """
     estimated, correct = [], []
     for values, is_reference in zip(index.T, reference.T, strict=True):
         estimated.append(_count_above(values, None, n_thresholds))
         correct.append(_count_above(values[is_reference], None, n_thresholds))
-    return _Curves(reference.sum(axis=0, dtype=np.int64), np.stack(estimated, axis=1), np.stack(correct, axis=1))
+    return np.stack(estimated, axis=1), np.stack(correct, axis=1)
 
 
 def _middle_best(gain: np.ndarray, n_thresholds: int) -> np.ndarray:
@@ -323,11 +289,11 @@ def _middle_best(gain: np.ndarray, n_thresholds: int) -> np.ndarray:
     return middle
 
 
-def best_f1(parts: Sequence[_Curves], n_thresholds: int, per_class: bool) -> np.ndarray:
+def best_f1(
+    n_reference: np.ndarray, counts: Sequence[tuple[np.ndarray, np.ndarray]], n_thresholds: int, per_class: bool
+) -> np.ndarray:
     """Return the choice of each class that maximizes micro F1 over the counts of several sets of filters; exact."""
-    n_reference = parts[0].n_reference
-    estimated = np.concatenate([part.n_estimated for part in parts])
-    correct = np.concatenate([part.n_correct for part in parts])
+    estimated, correct = (np.concatenate(parts) for parts in zip(*counts, strict=True))
     classes = np.arange(len(n_reference))
 
     def value(rows: np.ndarray) -> float:
@@ -360,8 +326,3 @@ def best_error_rate(indices: Sequence[np.ndarray], reference: np.ndarray, n_thre
         inserted = _count_above(falling.ravel(), is_too_many.ravel().astype(float), n_thresholds)
         n_errors.append(inserted - _count_above(index[reference], None, n_thresholds))
     return np.repeat(_middle_best(-np.concatenate(n_errors)[:, None], n_thresholds), reference.shape[1])
-
-
-def _f1(n_reference: int, n_estimated: int, n_correct: int) -> float:
-    """Return micro F1, NaN without reference."""
-    return 2 * int(n_correct) / (int(n_reference) + int(n_estimated)) if n_reference else float("nan")

@@ -1,14 +1,12 @@
 """A recording of any length, window by window: features of blocks of audio, windows, and scores without seams.
 
-The network looks both ways, over its whole clip: its score of a frame may change when a sound enters or leaves the
-window seconds away. The positions of the windows therefore show in the scores, and a crossfade of half-overlapping
-windows does not hide them. Hence a window begins at every frame (or every hundredth of a window, where frames are
-finer), and a frame's score is the weighted mean over all windows that hold it: further than a window from its ends, a
+The network looks both ways over its whole clip, so its score of a frame depends on the window that holds it, and a
+crossfade of half-overlapping windows does not hide that. Hence a window begins at every frame (or every hundredth of a
+window), and a frame's score is the weighted mean over all windows that hold it: further than a window from its ends, a
 recording's scores are the same wherever it was cut from.
 
-Only the recording's true beginning and end are scored at a window's edge, as in training. The last window ends with the
-recording; a shorter recording is padded with zeros, as training clips are, so a clip of exactly one window gets exactly
-the scores that evaluation gives it.
+Only the recording's true ends are scored at a window's edge, as in training. A recording shorter than a window is
+padded with zeros, as training clips are, so a clip of exactly one window gets the scores that evaluation gives it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
 
 from crnn_weak import timing
 from crnn_weak.detection.detector import Detection
@@ -68,34 +67,32 @@ def _safe_path(name: str) -> str:
 class ResultWriter:
     """Write the results of recordings to a folder; a context manager.
 
-    `formats` are names of `EVENT_FORMATS`, ``scores`` and ``scores-h5``; `tags` adds ``tags.tsv``. All recordings that
+    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags`` (``tags.tsv``). All recordings that
     will come are named beforehand: their names determine the file names. Existing files are refused unless `overwrite`.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        formats: Sequence[str],
+        formats: Iterable[str],
         *,
         recordings: Sequence[Recording],
         classes: Sequence[str],
         hop_seconds: float,
-        tags: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self._classes, self._hop_seconds = tuple(classes), hop_seconds
         self._stems = file_stems(recordings)
         self._formats, self._overwrite = tuple(dict.fromkeys(formats)), overwrite
-        # Lists of all recordings: kind -> file name, header. The first appears last.
-        self._list_files = {"status": ("recordings.csv", "filename,duration,n_events,status,message")}
-        if tags:
-            self._list_files["tags"] = ("tags.tsv", SCORED_TAG_HEADER)
-        for name in self._formats:
-            if name in EVENT_FORMATS and EVENT_FORMATS[name].file:
-                self._list_files[name] = (EVENT_FORMATS[name].file, EVENT_FORMATS[name].header)
-        self._lists: dict[str, TextIO] = {}
-        self._temporary: dict[Path, Path] = {}  # <file>.partial -> file that is written
+        # Lists of all recordings, written at the end: file name -> lines. The list of recordings is the last.
+        self._lists: dict[str, list[str]] = {}
+        for kind in self._formats:
+            if kind == "tags":
+                self._lists["tags.tsv"] = [SCORED_TAG_HEADER]
+            elif kind in EVENT_FORMATS and EVENT_FORMATS[kind].file:
+                self._lists[EVENT_FORMATS[kind].file] = _header(kind)
+        self._recordings = self._lists["recordings.csv"] = ["filename,duration,n_events,status,message"]
         self._archive: ScoreWriter | None = None
         self._stack = contextlib.ExitStack()
 
@@ -104,60 +101,46 @@ class ResultWriter:
         suffix = {"scores": ".tsv", "figures": ".png"}.get(kind, ".txt")
         return self.folder / kind / (self._stems[name] + suffix)
 
-    def _check_overwrite(self) -> None:
-        paths = [self.folder / file for file, _ in self._list_files.values()]
-        for kind in self._formats:
-            if kind == "scores-h5":
-                paths.append(self.folder / "scores.h5")
-            elif kind not in self._list_files and (self.folder / kind).is_dir():
-                paths += [self.path(name, kind) for name in self._stems]
-        for path in paths:
-            if os.path.lexists(path):
-                raise DataError(f"{path}: exists already; choose another --out, or pass --overwrite.")
+    def _partial(self, file: str) -> Path:
+        return self.folder / f"{file}.partial"
 
     def __enter__(self) -> ResultWriter:
-        if not self._overwrite:
-            self._check_overwrite()
-        if self.folder.exists() and not self.folder.is_dir():
-            raise DataError(f"{self.folder}: is a file; --out needs a folder.")
-        with contextlib.ExitStack() as stack:
-            for kind, (file, header) in self._list_files.items():
-                temporary = stack.enter_context(replace_file(self.folder / file))
-                self._temporary[self.folder / f"{file}.partial"] = temporary
-                self._lists[kind] = stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
-                self._append(kind, [header] if header else [])
-            if "scores-h5" in self._formats:
+        paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html")]
+        for kind in self._formats:
+            if (self.folder / kind).is_dir():
+                paths += [self.path(name, kind) for name in self._stems]
+        existing = next(filter(os.path.lexists, paths), None)
+        if existing is not None and not self._overwrite:
+            raise DataError(f"{existing}: exists already; choose another --out, or pass --overwrite.")
+        write_text(self._partial("recordings.csv"), "")  # so that a folder that cannot be written fails at once
+        if "scores-h5" in self._formats:
+            with contextlib.ExitStack() as stack:
                 temporary = stack.enter_context(replace_file(self.folder / "scores.h5"))
-                self._archive = ScoreWriter(temporary, self._classes, self._hop_seconds)
-                stack.callback(self._archive.close)
-            self._stack = stack.pop_all()
+                writer = ScoreWriter(temporary, self._classes, self._hop_seconds)
+                self._archive = stack.enter_context(contextlib.closing(writer))
+                self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:  # keep the lists of what is finished
-            for list_file, (partial, temporary) in zip(self._lists.values(), self._temporary.items(), strict=True):
-                with contextlib.suppress(OSError):
-                    list_file.flush()
-                    os.replace(temporary, partial)
         self._stack.__exit__(kind, error, trace)
-        if kind is None:
-            for partial in self._temporary:  # of a former, interrupted run
-                partial.unlink(missing_ok=True)
-
-    def _append(self, kind: str, lines: Iterable[str]) -> None:
-        self._lists[kind].writelines(line + "\n" for line in lines)
+        for file, lines in self._lists.items():
+            if kind is None:
+                write_text(self.folder / file, _text(lines))
+                self._partial(file).unlink(missing_ok=True)
+            else:
+                with contextlib.suppress(OSError):
+                    write_text(self._partial(file), _text(lines))
 
     def write(self, detection: Detection) -> None:
         """Write one recording's results; for a failed one only its line in ``recordings.csv``."""
         name, error, scores = detection.recording.name, detection.error, detection.scores
         if error is not None or scores is None:
-            self._append("status", [table_line([name, "", "", "failed", one_line(error)], ",")])
+            self._recordings.append(table_line([name, "", "", "failed", one_line(error)], ","))
             return
         duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
         message = listed_name("; ".join(detection.warnings))
-        self._append("status", [table_line([name, duration, n_events, "ok", message], ",")])
         for kind in self._formats:
             if kind == "scores":
                 with (
@@ -167,15 +150,24 @@ class ResultWriter:
                     file.writelines(_score_lines(scores))
             elif kind == "scores-h5" and self._archive is not None:
                 self._archive.append(name, scores.strong[0], scores.weak[0], detection.duration_seconds)
-            elif kind in self._lists:
-                self._append(kind, EVENT_FORMATS[kind].lines(name, detection.events))
+            elif kind == "tags":
+                tags = {tag.label: tag.score for tag in detection.tags}
+                self._lists["tags.tsv"] += tag_lines(name, tags, scores=True)
             elif kind in EVENT_FORMATS:
-                header = [EVENT_FORMATS[kind].header] if EVENT_FORMATS[kind].header else []
-                lines = [*header, *EVENT_FORMATS[kind].lines(name, detection.events)]
-                write_text(self.path(name, kind), "".join(line + "\n" for line in lines))
-        if "tags" in self._lists:
-            tags = {tag.label: tag.score for tag in detection.tags}
-            self._append("tags", tag_lines(name, tags, scores=True))
+                lines = EVENT_FORMATS[kind].lines(name, detection.events)
+                if EVENT_FORMATS[kind].file:
+                    self._lists[EVENT_FORMATS[kind].file] += lines
+                else:
+                    write_text(self.path(name, kind), _text([*_header(kind), *lines]))
+        self._recordings.append(table_line([name, duration, n_events, "ok", message], ","))
+
+
+def _header(kind: str) -> list[str]:
+    return [EVENT_FORMATS[kind].header] if EVENT_FORMATS[kind].header else []
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def one_line(error: Exception | None) -> str:

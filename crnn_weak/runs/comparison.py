@@ -154,25 +154,19 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
 def tuned_point(validation: ScoredRun, name: str, start: OperatingPoint) -> OperatingPoint:
     """Return the operating point with the best F on validation clips; `name` is a key of `COMPARED`."""
     if name in _BY_TAGS:
-        return tune(validation.scores, metric="tagging_f1", tags=validation.tags, operating_point=start).operating_point
+        found = tune(validation.scores, validation.reference, metric="tagging_f1", operating_point=start)
+        return found.operating_point
     output, oracle = COMPARED[name]
     scored = _with_true_tags(validation) if oracle else validation
 
-    def search(start: OperatingPoint, medians: Sequence[float] | None = None) -> Tuning:
-        return tune(
-            scored.scores,
-            metric=f"{output}_f1",
-            events=scored.events,
-            operating_point=start,
-            medians=medians,
-            evaluation=validation.run.config.evaluation,
-            clip_seconds=validation.run.config.features.clip_seconds,
-        )
+    def search(start: OperatingPoint, filters: Mapping[str, Sequence[float]] | None = None) -> Tuning:
+        metric = f"{output}_f1"
+        return tune(scored.scores, scored.reference, metric=metric, operating_point=start, filters=filters)
 
     gates: list[dict[str, Any]] = [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES]
     # The search begins above every low threshold.
     lows: list[dict[str, Any]] = [{"low_thresholds": low, "thresholds": 0.99} for low in _LOW_THRESHOLDS]
-    best = search(start, _MEDIANS[output])
+    best = search(start, {"median_seconds": _MEDIANS[output]})
     # One after the other: all together would be hundreds of searches.
     for changes in ([] if oracle else gates, lows):  # true tags leave nothing to a gate
         point = best.operating_point

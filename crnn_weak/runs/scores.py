@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.detection.scores import Scores, load_scores
+from crnn_weak.detection.tuning import Reference
 from crnn_weak.errors import ClipError, nearest_names
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.reading import read_events, read_tags
@@ -27,6 +28,12 @@ class ScoredRun:
     events: dict[str, tuple[Event, ...]] | None  # None: the clips have no strong labels
     durations: dict[str, float]  # seconds
     coverage: str  # "n of N ... clips"
+
+    @property
+    def reference(self) -> Reference:
+        """Return what the scores are tuned against."""
+        config = self.run.config
+        return Reference(self.tags, self.events, config.evaluation, config.features.clip_seconds)
 
     def average_precisions(self, segment_seconds: float) -> dict[str, AveragePrecision]:
         """Return average precision of tags, and of segments where there are strong labels."""

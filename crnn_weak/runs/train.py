@@ -67,8 +67,7 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
 
     from crnn_weak.detection.operating_point import OperatingPoint
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
-    from crnn_weak.detection.predict import predict_store
-    from crnn_weak.detection.scores import save_scores
+    from crnn_weak.detection.scores import predict_store, save_scores
     from crnn_weak.labels.writing import write_events, write_tags
     from crnn_weak.model.archive import load_model
     from crnn_weak.training.fit import train

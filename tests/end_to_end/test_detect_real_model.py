@@ -13,7 +13,7 @@ from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.detection import detector
 from crnn_weak.detection.operating_point import OperatingPoint
-from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.errors import LabelError, ModelFileError, RunError
 
 AUDIO = bursts(33.0)
 
@@ -74,10 +74,9 @@ def test_damaged_or_missing_models_are_one_clear_line(run_folder, tmp_path):
         crnn_weak.load(tmp_path / "gone.keras")
     with pytest.raises(RunError, match=r"Did you mean .*first"):
         crnn_weak.load(run_folder.parent)
-    for number, classes in enumerate((["Middle"], 3)):
-        folder = save_run(tmp_path / str(number), {"default_classes": classes})
-        with pytest.raises(ModelFileError, match="default classes are not among"):
-            crnn_weak.load(folder)
+    folder = save_run(tmp_path / "other", {"default_classes": ["Middle"]})
+    with pytest.raises(LabelError, match="default_classes"):
+        crnn_weak.load(folder)
 
 
 def test_a_missing_starter_model_names_the_command(monkeypatch, tmp_path, capsys):

@@ -9,7 +9,7 @@ from crnn_weak.config import EvaluationConfig, OperatingPointConfig
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.detection.postprocessing import scores_to_events
 from crnn_weak.detection.scores import Scores
-from crnn_weak.detection.tuning import METRICS, tune, value_of
+from crnn_weak.detection.tuning import METRICS, Objective, Reference, tune
 from crnn_weak.errors import ClipError, ConfigError, DataError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
@@ -18,38 +18,40 @@ CLASSES = ("Air horn, truck horn", "Bus", "Car")
 HOP = 0.08  # does not divide a second: some frames touch two segments
 
 
-def made_up(seed, n_clips=12, n_frames=60, classes=CLASSES):
-    """Return scores that know something of the events, and the events."""
+def made_up(seed, n_clips=12, n_frames=60):
+    """Return scores that know something of the events, and the reference."""
     rng = np.random.default_rng(seed)
-    strong = rng.normal(-1.0, 1.0, (n_clips, n_frames // 5, len(classes))).repeat(5, axis=1)
+    strong = rng.normal(-1.0, 1.0, (n_clips, n_frames // 5, len(CLASSES))).repeat(5, axis=1)
     events = {}
     for clip in range(n_clips):
         rows = []
-        for c in rng.choice(len(classes), rng.integers(0, 3), replace=False):
+        for c in rng.choice(len(CLASSES), rng.integers(0, 3), replace=False):
             onset = rng.uniform(0, 3)
             offset = min(onset + rng.exponential(1.5), n_frames * HOP)
-            rows.append(Event(round(onset, 3), round(offset, 3), classes[c]))
+            rows.append(Event(round(onset, 3), round(offset, 3), CLASSES[c]))
             strong[clip, int(onset / HOP) : int(offset / HOP) + 1, c] += 2.0
         events[str(clip)] = tuple(rows)
-    strong = (1 / (1 + np.exp(-strong - rng.normal(0, 0.5, len(classes))))).astype(np.float32)
-    weak = np.clip(strong.max(axis=1) + rng.normal(0, 0.1, (n_clips, len(classes))), 0, 1).astype(np.float32)
-    return Scores(tuple(events), tuple(classes), HOP, strong, weak), events
+    strong = (1 / (1 + np.exp(-strong - rng.normal(0, 0.5, len(CLASSES))))).astype(np.float32)
+    weak = np.clip(strong.max(axis=1) + rng.normal(0, 0.1, (n_clips, len(CLASSES))), 0, 1).astype(np.float32)
+    tags = {clip: {event.label for event in rows} for clip, rows in events.items()}
+    return Scores(tuple(events), CLASSES, HOP, strong, weak), Reference(tags, events)
 
 
-def tags_of(events):
-    return {clip: {event.label for event in rows} for clip, rows in events.items()}
-
-
-def reported_value(scores, events, point, metric):
+def reported_value(scores, events, point, metric, segment_seconds=1.0):
     estimated = scores_to_events(scores, point)
     if metric == "event_f1":
         return reported_event_metrics(events, estimated, classes=CLASSES).f_score
-    metrics = reported_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP)
+    options = {"classes": CLASSES, "clip_seconds": 60 * HOP, "segment_seconds": segment_seconds}
+    metrics = reported_segment_metrics(events, estimated, **options)
     return metrics.f_score if metric == "segment_f1" else metrics.error_rate
 
 
 def point(**options):
     return OperatingPoint.from_config(OperatingPointConfig(**options), CLASSES)
+
+
+def searched(metric):
+    return "tag_thresholds" if metric == "tagging_f1" else "thresholds"
 
 
 FILTERS = {
@@ -63,87 +65,78 @@ FILTERS = {
 @pytest.mark.parametrize("metric", ["segment_f1", "error_rate", "event_f1"])
 @pytest.mark.parametrize("filters", FILTERS)
 def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
-    scores, events = made_up(1)
+    scores, reference = made_up(1)
     for threshold in (0.2, 0.35, 0.5, 0.8, 0.97):
         at = point(**FILTERS[filters] | {"threshold": threshold})
-        ours = value_of(scores, at, metric=metric, events=events)
-        assert ours == pytest.approx(reported_value(scores, events, at, metric), abs=1e-9)
+        ours = Objective(scores, reference, metric).value(at)
+        assert ours == pytest.approx(reported_value(scores, reference.events, at, metric), abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("filters", FILTERS)
 def test_common_threshold_is_the_best_of_all(metric, filters):
-    scores, events = made_up(3)
+    scores, reference = made_up(3)
     start, candidates = point(**FILTERS[filters]), np.arange(1, 20) / 20
-    reference = {"tags": tags_of(events), "events": events}
-    tuned = tune(scores, metric=metric, operating_point=start, candidates=candidates, **reference)
-    name = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
-    values = [value_of(scores, start.replace(**{name: float(t)}), metric=metric, **reference) for t in candidates]
-    best = min(values) if metric == "error_rate" else max(values)
-    assert tuned.after == pytest.approx(best)
-    assert tuned.before == pytest.approx(value_of(scores, start, metric=metric, **reference))
+    tuned = tune(scores, reference, metric=metric, operating_point=start, candidates=candidates)
+    value = Objective(scores, reference, metric).value
+    values = [value(start.replace(**{searched(metric): float(t)})) for t in candidates]
+    assert tuned.after == pytest.approx(min(values) if metric == "error_rate" else max(values))
+    assert tuned.before == pytest.approx(value(start))
 
 
 @pytest.mark.parametrize("metric", ["segment_f1", "event_f1", "tagging_f1"])
 @pytest.mark.parametrize("seed", [4, 5, 6])
 def test_per_class_f1_is_the_best_of_all_combinations(metric, seed):
-    scores, events = made_up(seed)
+    scores, reference = made_up(seed)
     candidates = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
-    reference = {"tags": tags_of(events), "events": events}
-    tuned = tune(scores, metric=metric, per_class=True, candidates=candidates, **reference)
-    name = "tag_thresholds" if metric == "tagging_f1" else "thresholds"
-    best = max(
-        value_of(scores, point().replace(**{name: combination}), metric=metric, **reference)
-        for combination in itertools.product(candidates.tolist(), repeat=3)
-    )
+    tuned = tune(scores, reference, metric=metric, per_class=True, candidates=candidates)
+    value = Objective(scores, reference, metric).value
+    combinations = itertools.product(candidates.tolist(), repeat=3)
+    best = max(value(point().replace(**{searched(metric): combination})) for combination in combinations)
     assert tuned.after == pytest.approx(best)
 
 
 def test_among_equals_the_middle_of_the_plateau_is_taken():
     """Background below 0.2, events above 0.6: everything between is perfect, and 0.4 is furthest from both."""
-    scores, events = made_up(13)
+    scores, reference = made_up(13)
     strong = np.full_like(scores.strong, 0.2)
     for row, clip in enumerate(scores.clip_ids):
-        for event in events[clip]:
+        for event in reference.events[clip]:
             column = CLASSES.index(event.label)
             strong[row, int(np.ceil(event.onset / HOP)) : int(event.offset / HOP), column] = 0.6
     perfect = Scores(scores.clip_ids, CLASSES, HOP, strong, scores.weak)
     for metric, per_class in (("segment_f1", False), ("segment_f1", True), ("error_rate", False)):
-        tuned = tune(perfect, metric=metric, events=events, per_class=per_class)
+        tuned = tune(perfect, reference, metric=metric, per_class=per_class)
         assert tuned.operating_point.thresholds == pytest.approx((0.4,) * 3, abs=0.011)
 
 
 def test_filters_are_chosen_with_the_thresholds():
-    scores, events = made_up(8)
-    options = {"metric": "segment_f1", "per_class": True, "candidates": np.arange(1, 10) / 10, "events": events}
-    medians = [0.0, 0.4, 0.8]
-    tuned = tune(scores, medians=medians, **options)
-    assert tuned.after >= max(tune(scores, medians=[median], **options).after for median in medians) - 1e-12
-    assert set(tuned.operating_point.median_seconds) <= set(medians)
+    scores, reference = made_up(8)
+    options = {"metric": "segment_f1", "per_class": True, "candidates": np.arange(1, 10) / 10}
+    one, two, three, tuned = (
+        tune(scores, reference, filters={"median_seconds": medians}, **options)
+        for medians in ([0.0], [0.4], [0.8], [0.0, 0.4, 0.8])
+    )
+    assert tuned.after >= max(one.after, two.after, three.after) - 1e-12
+    assert set(tuned.operating_point.median_seconds) <= {0.0, 0.4, 0.8}
     assert tuned.n_choices == 27
 
 
-def test_all_scores_as_candidates_are_at_least_as_good_as_a_grid():
-    scores, events = made_up(9)
-    values = np.unique(scores.strong)
-    every = values[(values > 0) & (values < 1)]
-    options = {"metric": "segment_f1", "per_class": True, "events": events}
-    assert tune(scores, candidates=every, **options).after >= tune(scores, **options).after
-
-
 def test_a_class_without_reference_keeps_the_common_threshold():
-    scores, events = made_up(10)
-    events = {clip: tuple(e for e in rows if e.label != "Bus") for clip, rows in events.items()}
-    common, own = (tune(scores, metric="segment_f1", events=events, per_class=each) for each in (False, True))
+    scores, reference = made_up(10)
+    events = {clip: tuple(e for e in rows if e.label != "Bus") for clip, rows in reference.events.items()}
+    common, own = (
+        tune(scores, Reference(events=events), metric="segment_f1", per_class=each) for each in (False, True)
+    )
     assert own.operating_point.thresholds[1] == common.operating_point.thresholds[1]
 
 
 def test_segment_length_of_the_evaluation_is_used():
-    scores, events = made_up(11)
-    tuned = tune(scores, metric="segment_f1", events=events, evaluation=EvaluationConfig(segment_seconds=0.5))
-    estimated = scores_to_events(scores, tuned.operating_point)
-    metrics = reported_segment_metrics(events, estimated, classes=CLASSES, clip_seconds=60 * HOP, segment_seconds=0.5)
-    assert tuned.after == pytest.approx(metrics.f_score)
+    scores, reference = made_up(11)
+    half = reference._replace(evaluation=EvaluationConfig(segment_seconds=0.5))
+    tuned = tune(scores, half, metric="segment_f1")
+    wanted = reported_value(scores, reference.events, tuned.operating_point, "segment_f1", 0.5)
+    assert tuned.after == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
@@ -151,15 +144,14 @@ def test_segment_length_of_the_evaluation_is_used():
     [
         (ConfigError, "Did you mean 'segment_f1'", {"metric": "segment_f"}),
         (ConfigError, "one threshold for all classes", {"metric": "error_rate", "per_class": True}),
-        (DataError, "needs events", {"events": None}),
-        (ClipError, "'0'", {"events": {}}),
+        (DataError, "needs events", {"reference": Reference()}),
+        (ClipError, "'0'", {"reference": Reference(events={})}),
         (ConfigError, "candidates", {"candidates": [0.0, 0.5]}),
         (ConfigError, "candidates", {"candidates": []}),
+        (DataError, "no clips", {"scores": Scores((), CLASSES, HOP, np.zeros((0, 9, 3)), np.zeros((0, 3)))}),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(error, says, options):
-    scores, events = made_up(12)
+    scores, reference = made_up(12)
     with pytest.raises(error, match=says):
-        tune(scores, **{"metric": "segment_f1", "events": events} | options)
-    with pytest.raises(DataError, match="no clips"):
-        tune(scores.take([]), metric="segment_f1", events=events)
+        tune(**{"scores": scores, "reference": reference, "metric": "segment_f1"} | options)

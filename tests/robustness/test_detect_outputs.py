@@ -1,6 +1,5 @@
 """Detection's outputs under hostile names, full disks and cut pipes: whole or absent, one line, the right exit code."""
 
-import contextlib
 import csv
 import io
 import json
@@ -10,15 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 import soundfile
 from detection_fakes import RATE, bursts, detector
 
 from crnn_weak.cli import main
-from crnn_weak.detection.scores import Scores, load_scores, save_scores
-from crnn_weak.errors import DataError
+from crnn_weak.detection.scores import load_scores
 from crnn_weak.labels.writing import EVENT_FORMATS
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -34,7 +30,7 @@ HOSTILE = [
     "u\u0308.wav", "\u00fc.wav", "quote\".wav", "'single'.wav", "100%.wav", "a" * 250 + ".wav",
 ]  # fmt: skip
 NOT_UTF8 = [b"latin\xfc.wav", b"\xff\xfe.wav"]
-FORMATS = (*EVENT_FORMATS, "scores", "scores-h5")
+FORMATS = [f"--format={name}" for name in (*EVENT_FORMATS, "scores", "scores-h5")]
 
 
 @pytest.fixture
@@ -67,19 +63,19 @@ def in_shell(script, *arguments, **options):
     return subprocess.run(call, capture_output=True, text=True, check=False, **options)
 
 
-def column(path, delimiter, name="filename"):
+def names_in(path):
     with path.open(newline="", encoding="utf-8") as file:
-        return [row[name] for row in csv.DictReader(file, delimiter=delimiter)]
+        return [row["filename"] for row in csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")]
 
 
 def test_every_recording_has_its_own_outputs_whatever_its_name(fake, hostile, tmp_path, capsys):
     out, n = tmp_path / "out", len(HOSTILE) + len(NOT_UTF8)
-    assert main(["detect", str(hostile), "--out", str(out), *(f"--format={name}" for name in FORMATS), "--tags"]) == 0
-    names = set(column(out / "recordings.csv", ","))
+    assert main(["detect", str(hostile), "--out", str(out), *FORMATS, "--tags"]) == 0
+    names = set(names_in(out / "recordings.csv"))
     assert len(names) == n
     lines = (out / "events.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     listed = [[json.loads(line)["filename"] for line in lines], load_scores(out / "scores.h5").clip_ids]
-    listed += [column(out / file, delimiter) for file, delimiter in (("events.csv", ","), ("events.tsv", "\t"))]
+    listed += [names_in(out / file) for file in ("events.csv", "events.tsv")]
     assert [set(each) for each in listed] == [names] * 4
     for kind in ("audacity", "raven", "scores"):
         files = [path for path in (out / kind).rglob("*") if path.is_file()]
@@ -113,17 +109,15 @@ class TestProcesses:
     def test_a_reader_that_goes_away_ends_it_quietly(self, hostile):
         done = in_shell('"$0" -c "$1" detect "$2" --quiet | head -1; exit "${PIPESTATUS[0]}"', hostile)
         assert done.returncode in (0, 141)
-        assert done.stderr == ""
-        assert done.stdout.count("\n") == 1
+        assert (done.stderr, done.stdout.count("\n")) == ("", 1)
 
     def test_closed_standard_input_is_one_line(self):
         done = in_shell('"$0" -c "$1" detect - --quiet <&-')
-        assert done.returncode == 2
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "standard input is closed" in done.stderr
-        assert done.stderr.count("\n") == 1
 
     @pytest.mark.parametrize(("name", "limit"), [("scores", 2000), ("scores-h5", 2000), ("desed", 500)])
-    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, name, limit):
+    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, fake, tmp_path, name, limit):
         # A limit of the process on the size of its files, which fails writes just as a full disk does.
         import resource
 
@@ -131,25 +125,23 @@ class TestProcesses:
         script = f'"$0" -c "$1" detect "$2/a.wav" --out "$2/out" --format {name} -q'
         full = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
         done = in_shell(script, tmp_path, **full)
-        assert done.returncode == 2, done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "cannot be written" in done.stderr
-        assert done.stderr.count("\n") == 1
         left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
         assert all(entry.endswith(".partial") for entry in left)
-        again = in_shell(script, tmp_path)
-        assert again.returncode == 0, again.stderr
+        assert main(["detect", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--format", name]) == 0
 
     def test_two_processes_may_write_one_output(self, tmp_path, wav):
-        for index in range(20):
+        for index in range(8):
             (tmp_path / f"{index}.wav").write_bytes(wav)
         call = [sys.executable, "-c", COMMAND, "detect", str(tmp_path), "--out", str(tmp_path / "out"), "--overwrite"]
-        call += [f"--format={name}" for name in FORMATS]
+        call += FORMATS
         both = [subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
         for process in both:
             _, err = process.communicate()
             assert process.returncode == 0, err
-        assert len(set(column(tmp_path / "out" / "events.tsv", "\t"))) == 20
-        assert len(load_scores(tmp_path / "out" / "scores.h5")) == 20
+        assert len(set(names_in(tmp_path / "out" / "events.tsv"))) == 8
+        assert len(load_scores(tmp_path / "out" / "scores.h5")) == 8
         assert not [path for path in (tmp_path / "out").rglob(".*")]
 
 
@@ -166,32 +158,10 @@ def test_links_in_the_output_folder_are_replaced_not_followed(fake, tmp_path, wa
     (tmp_path / "a.wav").write_bytes(wav)
     (tmp_path / "out").mkdir()
     (tmp_path / "precious").write_text("mine")
-    for name in ("events.tsv", "events.tsv.partial", ".events.tsv.tmp", "recordings.csv", "scores.h5"):
+    for name in ("events.tsv", "events.tsv.partial", "recordings.csv.partial", "recordings.csv", "scores.h5"):
         (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
     call = ["detect", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--format=desed", "--format=scores-h5"]
     assert main([*call, "-q"]) == 2
     assert main([*call, "-q", "--overwrite"]) == 0
     assert (tmp_path / "precious").read_text() == "mine"
     assert not (tmp_path / "out" / "events.tsv").is_symlink()
-
-
-def test_a_damaged_score_file_is_one_error(tmp_path):
-    path, rng = tmp_path / "scores.h5", np.random.default_rng(0)
-    strong = rng.random((2, 50, 2)).astype(np.float32)
-    scores = Scores(("a", "b"), ("x", "y"), 0.1, strong, np.zeros((2, 2), np.float32))
-    save_scores(path, scores)
-    whole = path.read_bytes()
-    for _ in range(150):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), 3):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(bytes(damaged[: rng.integers(1, len(whole))] if rng.random() < 0.3 else damaged))
-        with contextlib.suppress(DataError):  # whole by luck, or refused
-            load_scores(path)
-    save_scores(path, scores)
-    with h5py.File(path, "r+") as file:
-        del file["strong"]
-        file.create_dataset("strong", (2**40, 2), np.float32, chunks=(4096, 2))
-        file["n_frames"][:] = 2**39
-    with pytest.raises(DataError, match="damaged"):
-        load_scores(path)

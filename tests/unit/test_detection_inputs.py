@@ -18,9 +18,6 @@ def read(source, rate=RATE):
     return np.concatenate(list(blocks)), blocks
 
 
-# --- what is found ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("paths", "names"),
     [
@@ -30,8 +27,8 @@ def read(source, rate=RATE):
         (["x/*"], ["one/a.wav", "two/a.wav"]),
         (["gone.wav", "b.wav"], ["gone.wav", "b.wav"]),
         (["gone.wav"], "no such file"),
-        (["empty"], "holds no audio files"),
-        (["*.mp3"], "no file matches"),
+        (["empty"], "no audio file"),
+        (["*.mp3"], "no audio file"),
     ],
 )
 def test_what_is_found(tmp_path, paths, names):
@@ -48,12 +45,9 @@ def test_what_is_found(tmp_path, paths, names):
         assert [recording.name for recording in find_recordings(paths)] == names
 
 
-# --- any rate, any channels, any form --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("rate", "n_channels"), [(8_000, 1), (11_025, 1), (44_100, 2), (96_000, 2), (48_000, 6)])
+@pytest.mark.parametrize(("rate", "n_channels"), [(8_000, 1), (11_025, 1), (96_000, 2), (48_000, 6)])
 def test_blocks_are_the_whole_file_resampled(tmp_path, rate, n_channels):
-    audio = 0.3 * np.random.default_rng(0).standard_normal((rate * 45 + 17, n_channels)).clip(-3, 3)
+    audio = 0.3 * np.random.default_rng(0).standard_normal((rate * 25 + 17, n_channels)).clip(-3, 3)
     path = tmp_path / "a.wav"
     soundfile.write(path, audio, rate)
     joined, blocks = read(path)
@@ -86,7 +80,7 @@ def test_arrays_that_are_no_sound(source):
         read(source)
 
 
-def test_a_damaged_middle_and_nan_are_refused_with_their_place(tmp_path):
+def test_unreadable_files_are_refused_with_their_place(tmp_path, monkeypatch):
     audio = bursts(30.0)
     soundfile.write(tmp_path / "a.flac", audio, RATE)
     data = bytearray((tmp_path / "a.flac").read_bytes())
@@ -98,12 +92,9 @@ def test_a_damaged_middle_and_nan_are_refused_with_their_place(tmp_path):
         with pytest.raises(DataError, match=says):
             read(tmp_path / name)
 
-
-def test_no_permission(tmp_path, monkeypatch):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied")
 
-    soundfile.write(tmp_path / "a.wav", bursts(1.0), RATE)
     (tmp_path / "a.wav").chmod(0)
     if os.name != "posix" or os.geteuid() == 0:  # the superuser may read everything
         monkeypatch.setattr("pathlib.Path.open", refuse)
@@ -125,9 +116,8 @@ def test_odd_recordings_are_processed_with_a_warning(tmp_path, audio, warning, c
     soundfile.write(tmp_path / "a.wav", audio, RATE, subtype="FLOAT")
     events = detector().detect(tmp_path / "a.wav")
     assert all(0 <= event.onset < event.offset <= len(audio) / RATE for event in events)
-    assert [message.startswith("a.wav: ") and warning in message for message in caplog.messages] == [True] * bool(
-        warning
-    )
+    assert len(caplog.messages) == bool(warning)
+    assert all(message.startswith("a.wav: ") and warning in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 201, 4 * RATE, 4 * RATE + 1, 4 * RATE + 400])

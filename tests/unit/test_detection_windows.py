@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detection_fakes import FEATURES, RATE, TwoSidedModel, bursts, detector
 
-from crnn_weak.detection.predict import predict
+from crnn_weak.detection.scores import predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows
 from crnn_weak.features.log_mel import LogMelExtractor
 

@@ -7,6 +7,7 @@ import pytest
 
 from crnn_weak.config import FeatureConfig, OperatingPointConfig, _warn_once
 from crnn_weak.detection.detector import Detector
+from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.timing import frame_times
 
@@ -53,7 +54,7 @@ def test_an_event_late_in_a_recording_is_found_where_it_is():
         classes=("noise",),
         features=features,
         scaler=Scaler(np.zeros(8, np.float32), np.ones(8, np.float32)),
-        operating_point=OperatingPointConfig(),
+        operating_point=OperatingPoint.from_config(OperatingPointConfig(), ("noise",)),
         window_hop_seconds=5.0,
     )
     (event,) = detector.detect((audio, rate))
