@@ -26,7 +26,7 @@ from common import alternate, cpu_timed, parse, print_result, table, temporary_f
 from crnn_weak.audio import load_clip
 from crnn_weak.config import PRESETS, FeatureConfig
 from crnn_weak.data.base import Clip
-from crnn_weak.features.extract import extract_chunk
+from crnn_weak.features.build import extract_chunk
 from crnn_weak.features.log_mel import LogMelExtractor
 from crnn_weak.parallel import run_tasks
 

@@ -30,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.files import write_json
 
     prepare_environment()
-    from crnn_weak.model.export import FORMATS, check_export, export_model
+    from crnn_weak.model.export import SUFFIXES, check_export, export_model
 
     source = model_file(args.model)
-    suffix = FORMATS[args.format].suffix
+    suffix = SUFFIXES[args.format]
     name = source.resolve().parent.name if source.stem in ("best", "last") else source.stem  # the run's, or its own
     out = Path(args.out or f"{name}{suffix or '_saved_model'}")
     if suffix and out.suffix != suffix:

@@ -7,31 +7,23 @@ import json
 import logging
 import math
 import os
-import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 from tqdm import tqdm
 
+from crnn_weak.audio import load_clip
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
-from crnn_weak.errors import ConfigError, DataError, FeatureStoreError
-from crnn_weak.features.extract import ClipFeatures, extract_chunk
-from crnn_weak.features.store import (
-    KIND,
-    READABLE,
-    REASON_BYTES,
-    SCHEMA,
-    STATUS,
-    FeatureStore,
-    StoreHeader,
-    open_store,
-    row_crc,
-)
+from crnn_weak.errors import ConfigError, CrnnWeakError, DataError, FeatureStoreError
+from crnn_weak.features import store as layout
+from crnn_weak.features.log_mel import log_mel
+from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
 from crnn_weak.files import HdfWriter, lock, make_folder, replace_file
 from crnn_weak.labels.events import tag_array
 from crnn_weak.parallel import run_tasks
@@ -42,6 +34,38 @@ log = logging.getLogger(__name__)
 _CHUNK = 8
 # Seconds between lines in the log where no bar is shown.
 _LOG_EVERY = 30.0
+
+
+class ClipFeatures(NamedTuple):
+    """Outcome of one clip."""
+
+    log_mel: np.ndarray | None  # float32, (n_frames, n_mels); None when the clip could not be read
+    status: str  # "ok"; "short" (at least one padded frame); "missing" (no file); "unreadable"
+    duration: float  # seconds of the recording before padding or cutting; 0.0 when it could not be read
+    message: str  # why it could not be read
+
+
+def extract_clip(clip: Clip, features: FeatureConfig) -> ClipFeatures:
+    """Decode one clip and compute its features; a fault of the file is returned, not raised."""
+    if clip.path is None or not clip.path.is_file():
+        return ClipFeatures(None, "missing", 0.0, "no audio file" if clip.path is None else f"no file {clip.path.name}")
+    try:
+        audio, duration = load_clip(clip.path, features.sample_rate_hz, features.clip_seconds)
+    # libsndfile's errors are RuntimeErrors. One bad file must not end a run over fifty thousand.
+    except (CrnnWeakError, OSError, RuntimeError, ValueError) as error:
+        # The reason goes into the file: the clip's name says enough, and folders differ between machines.
+        reason = " ".join(str(error).split()).replace(str(clip.path), clip.path.name)
+        return ClipFeatures(None, "unreadable", 0.0, reason)
+    values = log_mel(audio, features)
+    if not np.isfinite(values).all():
+        return ClipFeatures(None, "unreadable", 0.0, "its features are not finite (NaN or infinite samples?)")
+    is_short = duration <= features.clip_seconds - features.hop_seconds
+    return ClipFeatures(values, "short" if is_short else "ok", float(duration), "")
+
+
+def extract_chunk(chunk: Sequence[tuple[int, Clip]], features: FeatureConfig) -> list[tuple[int, ClipFeatures]]:
+    """Extract the clips of some rows; picklable, the work of one task."""
+    return [(row, extract_clip(clip, features)) for row, clip in chunk]
 
 
 def build_store(
@@ -83,14 +107,13 @@ def build_store(
         if path.exists() and not overwrite:  # another process was faster
             return _existing(path, header, clips)
         writer = StoreWriter(path, header)
-        try:
-            _fill(writer, clips, jobs, scheduler, progress)
-            counts = _check_any_readable(writer, clips)
-        finally:
-            writer.close()
+        _fill(writer, clips, jobs, scheduler, progress)
         writer.finish()
-    log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-    return FeatureStore(path, features)
+    store = FeatureStore(path, features)
+    log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in store.counts.items() if count))
+    if store.skipped:
+        log.warning("%s: %d clips could not be read; `crnn-weak features info` lists them", path, len(store.skipped))
+    return store
 
 
 def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
@@ -108,6 +131,7 @@ def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStor
 
 
 def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | None, progress: bool) -> None:
+    """Compute the pending rows; refuse a store without one readable clip, and delete it."""
     pending = writer.pending.tolist()
     n_done = len(clips) - len(pending)
     if n_done:
@@ -119,40 +143,26 @@ def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | No
         outcomes = map(function, chunks)
     else:
         outcomes = (result for _, result in run_tasks(function, chunks, jobs=jobs, scheduler=scheduler))
-    n_bad = 0
+    faults: dict[int, str] = {}
     logged = time.monotonic()
     with tqdm(total=len(clips), initial=n_done, unit="clip", desc="features", disable=not progress) as bar:
         for results in outcomes:
-            for row, (log_mel, status, duration, message) in results:
-                if log_mel is None:
-                    n_bad += 1
-                    log.debug("%s: %s (%s)", clips[row].clip_id, status, message)
-                writer.write(row, log_mel, status=status, duration=duration, reason=message)
+            for row, (values, status, duration, message) in results:
+                if values is None:
+                    faults[row] = f"{clips[row].clip_id}: {status}, {message}"
+                    log.debug("%s", faults[row])
+                writer.write(row, values, status=status, duration=duration, reason=message)
             bar.update(len(results))
-            if n_bad:
-                bar.set_postfix(skipped=n_bad, refresh=False)
+            bar.set_postfix(skipped=len(faults), refresh=False)
             if not progress and time.monotonic() - logged > _LOG_EVERY:
                 logged = time.monotonic()
                 log.info("%s: %d of %d clips", writer.path, len(clips) - len(writer.pending), len(clips))
-
-
-def _check_any_readable(writer: StoreWriter, clips: list[Clip]) -> dict[str, int]:
-    """Return the count of each status; refuse a store without one readable clip, and delete it."""
-    counts = writer.counts()
-    if not counts["ok"] + counts["short"]:
-        examples = [f"{clip.clip_id}: {writer.reason(row)}" for row, clip in enumerate(clips[:3])]
-        writer.discard()
+    if len(faults) == len(clips):
+        writer.partial.unlink()
         raise DataError(
             f"{writer.path}: none of the {len(clips)} clips of split {writer.header.split!r} can be read "
-            f"({counts['missing']} missing, {counts['unreadable']} unreadable; {'; '.join(examples)}). "
-            "Check the folder with `crnn-weak data check`."
+            f"({'; '.join(faults[row] for row in sorted(faults)[:3])}). Check the folder with `crnn-weak data check`."
         )
-    if counts["missing"] + counts["unreadable"]:
-        log.warning(
-            "%s: %d clips are missing and %d unreadable; `crnn-weak features info` lists them",
-            writer.path, counts["missing"], counts["unreadable"],
-        )  # fmt: skip
-    return counts
 
 
 class StoreWriter:
@@ -168,7 +178,6 @@ class StoreWriter:
         self.header = header
         make_folder(path.parent)
         if not self._resumes():
-            self._check_room()
             try:
                 _create(self.partial, header)
             except OSError as error:
@@ -192,35 +201,18 @@ class StoreWriter:
         rows["log_mel"][row] = values
         rows["crc32"][row] = row_crc(values, duration, STATUS[status])
         rows["duration"][row] = duration
-        rows["reason"][row] = reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
+        rows["reason"][row] = reason.encode()[: layout.REASON_BYTES].decode(errors="ignore").encode()
         rows["status"][row] = STATUS[status]
         self._done[row] = True
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of clips of each status."""
-        return {name: int((self._rows["status"] == code).sum()) for name, code in STATUS.items()}
-
-    def reason(self, row: int) -> str:
-        """Return why a clip was not read; empty for one that was."""
-        return bytes(self._rows["reason"][row]).decode(errors="replace")
 
     def finish(self) -> None:
         """Give the store, whose rows are all filled, its name."""
         if not self._done.all():
             raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
-        self.close()
+        self._rows = {}
         with self.partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(self.partial, self.path)
-
-    def close(self) -> None:
-        """Leave the ``.partial`` file for the next time."""
-        self._rows = {}
-
-    def discard(self) -> None:
-        """Delete the ``.partial`` file."""
-        self.close()
-        self.partial.unlink(missing_ok=True)
 
     def _resumes(self) -> bool:
         if not self.partial.exists():
@@ -238,7 +230,7 @@ class StoreWriter:
     def _sound_rows(self) -> np.ndarray:
         """Return which rows are done: they hold features and their checksums are right."""
         rows = self._rows
-        done = np.isin(rows["status"], READABLE)
+        done = np.isin(rows["status"], layout.READABLE)
         n_damaged = 0
         for row in np.flatnonzero(done):
             if row_crc(rows["log_mel"][row], rows["duration"][row], rows["status"][row]) != rows["crc32"][row]:
@@ -247,16 +239,6 @@ class StoreWriter:
         if n_damaged:
             log.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
         return done
-
-    def _check_room(self) -> None:
-        config = self.header.features
-        n_bytes = len(self.header.clip_ids) * config.n_frames * config.n_mels * 4
-        free = shutil.disk_usage(self.path.parent).free
-        if n_bytes > free:
-            raise FeatureStoreError(
-                f"{self.path}: {len(self.header.clip_ids)} clips need {n_bytes / 1e9:.1f} GB, the disk has "
-                f"{free / 1e9:.1f} GB free. Make room, or choose another folder."
-            )
 
 
 def _create(path: Path, header: StoreHeader) -> None:
@@ -272,29 +254,21 @@ def _create(path: Path, header: StoreHeader) -> None:
 
 
 def _write_header(file: h5py.File, header: StoreHeader) -> None:
-    file.attrs.update(
-        {
-            "kind": KIND,
-            "schema": SCHEMA,
-            "features": json.dumps(dataclasses.asdict(header.features)),
-            "dataset": header.dataset,
-            "data_fingerprint": header.data_fingerprint,
-            "provenance": header.provenance,
-            "split": header.split,
-            "digest": header.digest,
-        }
-    )
+    texts = {name: getattr(header, name) for name in layout.TEXTS}
+    features = json.dumps(dataclasses.asdict(header.features))
+    file.attrs.update({"kind": layout.KIND, "schema": layout.SCHEMA, "features": features, **texts})
+    file.attrs["digest"] = header.digest
     file.create_dataset("classes", data=list(header.classes), dtype=h5py.string_dtype())
     file.create_dataset("clip_ids", data=list(header.clip_ids), dtype=h5py.string_dtype())
     file.create_dataset("tags", data=np.asarray(header.tags, dtype=np.uint8))
     for name, values in header.event_table().items():
         file.create_dataset(f"events/{name}", data=values)
     # Space for all rows, which HDF5 does not fill.
-    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    layout.set_layout(h5py.h5d.CONTIGUOUS)
-    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    layout.set_obj_track_times(False)  # the same content is the same bytes, whenever it is written
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # the same content is the same bytes, whenever it is written
     for name, (shape, dtype) in header.row_fields().items():
         kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
-        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=layout)
+        h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), dcpl=properties)

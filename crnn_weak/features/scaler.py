@@ -7,17 +7,14 @@ constant, finite, low value per band. Silence inside a recording counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crnn_weak import timing
 from crnn_weak.errors import DataError
-
-if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
+from crnn_weak.features.store import FeatureStore
 
 # Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
 _STD_FLOOR = 1e-3
@@ -42,18 +39,11 @@ class Scaler:
         if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
             raise DataError("scaler: expected finite means and finite deviations above 0; fit it again.")
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Scaler) and np.array_equal(self.mean, other.mean) and np.array_equal(self.std, other.std)
-        )
-
     @classmethod
     def fit(cls, store: FeatureStore, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
         """Fit on some rows of a feature store, by default all, reading a block at a time."""
         # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
-        if chosen.size == 0:
-            raise DataError("scaler: no rows to fit on; expected at least one training clip.")
         features = store.features
         n_valid_frames = np.array(
             [timing.frame_edges(0.0, float(seconds), features.hop_seconds)[1] for seconds in store.durations[chosen]]
@@ -68,7 +58,7 @@ class Scaler:
             if len(frames):
                 moments.partial_fit(frames.astype(np.float64))
         if not hasattr(moments, "mean_"):
-            raise DataError("scaler: the rows hold nothing but padding; check the clips' durations.")
+            raise DataError("scaler: no recorded frame to fit on; check the number and the durations of the clips.")
         std = np.sqrt(moments.var_)
         return cls(moments.mean_.astype(np.float32), np.where(std < _STD_FLOOR, 1.0, std).astype(np.float32))
 
@@ -77,18 +67,3 @@ class Scaler:
         scaled = np.subtract(log_mel, self.mean, out=out, dtype=np.float32)
         scaled /= self.std
         return scaled
-
-    def inverse(self, scaled: np.ndarray) -> np.ndarray:
-        """Return the log mel-band energies of standardized ones."""
-        return np.asarray(scaled * self.std + self.mean, dtype=np.float32)
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Return plain values, from which `from_dict` restores the scaler bit by bit."""
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Scaler:
-        """Return the scaler of `to_dict`'s values."""
-        if set(values) != {"mean", "std"}:
-            raise DataError(f"scaler: expected the values 'mean' and 'std', received {sorted(values)}.")
-        return cls(np.array(values["mean"], np.float32), np.array(values["std"], np.float32))

@@ -51,6 +51,8 @@ STATUS = {"pending": 0, "ok": 1, "short": 2, "missing": 3, "unreadable": 4}
 _STATUS_NAME = {code: name for name, code in STATUS.items()}
 #: Codes of the rows that hold features.
 READABLE = (STATUS["ok"], STATUS["short"])
+#: Attributes of the file and fields of the header.
+TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
 _REBUILD = "Build it again: `crnn-weak features build --overwrite`."
 # How much of the file may count as memory of this process.
@@ -72,13 +74,12 @@ class StoreHeader:
     provenance: str
 
     def __post_init__(self) -> None:
+        where = f"split {self.split!r} of {self.dataset}"
         if not self.clip_ids:
-            raise DataError(
-                f"split {self.split!r} of {self.dataset} lists no clips; a feature store needs at least one."
-            )
+            raise DataError(f"{where} lists no clips; a feature store needs at least one.")
         (twice, count), *_ = Counter(self.clip_ids).most_common(1)
         if count > 1:
-            raise DataError(f"split {self.split!r} of {self.dataset} lists clip {twice!r} twice; expected once.")
+            raise DataError(f"{where} lists clip {twice!r} twice; expected once.")
 
     @property
     def digest(self) -> str:
@@ -136,9 +137,8 @@ class FeatureStore:
     durations : np.ndarray of float64, shape (n_clips,)
         Seconds of each recording, before padding or cutting.
     features : FeatureConfig
-    split, provenance : str
-    digest : str
-        Of all that was known before the first clip was decoded.
+    split, provenance, digest : str
+        The digest is of all that was known before the first clip was decoded.
     counts : dict of str to int
         Listed clips by status: ok, short, missing, unreadable.
     skipped : tuple of (clip id, status, reason)
@@ -194,9 +194,6 @@ class FeatureStore:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"FeatureStore({self.path.name}: {self.coverage}, split {self.split}, {len(self.classes)} classes)"
-
     def close(self) -> None:
         """Close the file; the next `read` opens it again."""
         self._log_mel = None
@@ -205,14 +202,9 @@ class FeatureStore:
         return self.__dict__ | {"_log_mel": None}
 
     @property
-    def n_clips(self) -> int:
-        """Number of readable clips."""
-        return len(self._rows)
-
-    @property
     def coverage(self) -> str:
         """``"n of N clips"``, for every table."""
-        return f"{self.n_clips} of {self.n_listed} clips"
+        return f"{len(self)} of {self.n_listed} clips"
 
     @property
     def has_events(self) -> bool:
@@ -243,30 +235,13 @@ class FeatureStore:
         raise ClipError(f"{self.path}: no clip {clip_id!r}. {nearest_names(clip_id, self.clip_ids)}")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the log mel-band energies of some clips, not standardized, after a check of their checksums.
+        """Return log mel-band energies, not standardized: float32 ``(n, n_frames, n_mels)``, in the order of `rows`.
 
-        Nothing is cached: memory is that of the answer.
-
-        Parameters
-        ----------
-        rows : sequence of int, length n
-            In any order, duplicates allowed, each in [0, n_clips).
-
-        Returns
-        -------
-        np.ndarray of float32, shape (n, n_frames, n_mels)
-            In the order of `rows`; the caller's own.
-
-        Raises
-        ------
-        IndexError
-            A row is out of range.
-        FeatureStoreError
-            A row is damaged, or the file was changed after it was opened.
+        `rows` are in [0, len(store)), in any order, duplicates allowed; others are an IndexError. Checksums are
+        checked: a damaged row is a FeatureStoreError, and so is a file that was changed after it was opened. Nothing is
+        cached; the array is the caller's own.
         """
         chosen = np.asarray(rows, dtype=np.int64)
-        if chosen.ndim != 1:
-            raise IndexError(f"{self.path}: rows of shape {chosen.shape}; expected one dimension.")
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
             raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()}; expected 0 to {len(self) - 1}.")
         data = self._log_mel
@@ -292,12 +267,16 @@ class FeatureStore:
 
 def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict[str, np.ndarray]]:
     """Return the header of a store, and memory maps of its row fields by name."""
+    maps: dict[str, np.ndarray] = {}
     try:
         # No lock: a store is complete when it has its name, and read-only file systems refuse locks.
         with h5py.File(path, "r", locking=False) as file:
             header = _read_header(file, path)
-            fields = header.row_fields()
-            stored = {name: (file[name].shape, file[name].dtype, file[name].id.get_offset()) for name in fields}
+            for name, (shape, kind) in header.row_fields().items():
+                stored, offset = file[name], file[name].id.get_offset()
+                if (stored.shape, stored.dtype) != (shape, np.dtype(kind)) or offset is None:
+                    raise ValueError(f"{name} is {stored.shape} {stored.dtype}; expected {shape} {kind}, contiguous")
+                maps[name] = np.memmap(path, kind, "r+" if writable else "r", offset, shape)
     except FileNotFoundError:
         raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak features build`.") from None
     except FeatureStoreError:
@@ -305,18 +284,6 @@ def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict
     # Report any failure to make sense of the file as a damaged file.
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, CrnnWeakError) as error:
         raise FeatureStoreError(f"{path}: damaged, or no HDF5 file ({error}). {_REBUILD}") from None
-    maps: dict[str, np.ndarray] = {}
-    size = path.stat().st_size
-    for name, (shape, kind) in fields.items():
-        stored_shape, stored_kind, offset = stored[name]
-        if (stored_shape, stored_kind) != (shape, np.dtype(kind)) or offset is None:
-            raise FeatureStoreError(
-                f"{path}: {name} is {stored_shape} {stored_kind}; expected {shape} {kind}, contiguous. {_REBUILD}"
-            )
-        end = offset + int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
-        if size < end:
-            raise FeatureStoreError(f"{path}: cut short, {size} bytes of {end}. {_REBUILD}")
-        maps[name] = np.memmap(path, kind, "r+" if writable else "r", offset, shape)
     return header, maps
 
 
@@ -325,9 +292,7 @@ def _read_header(file: h5py.File, path: Path) -> StoreHeader:
     if attributes.get("kind") != KIND:
         raise FeatureStoreError(f"{path}: an HDF5 file, but not a feature store of crnn_weak.")
     if int(attributes["schema"]) != SCHEMA:
-        raise FeatureStoreError(
-            f"{path}: schema {attributes['schema']}, but this version reads schema {SCHEMA}. {_REBUILD}"
-        )
+        raise ValueError(f"schema {attributes['schema']}, but this version reads schema {SCHEMA}")
     events: list[list[Event] | None] = [[] if known else None for known in file["events/known"][:]]
     classes = tuple(file["classes"].asstr()[:])
     columns = [file[f"events/{name}"][:].tolist() for name in ("row", "onset", "offset", "label")]
@@ -339,15 +304,10 @@ def _read_header(file: h5py.File, path: Path) -> StoreHeader:
         clip_ids=tuple(file["clip_ids"].asstr()[:]),
         tags=file["tags"][:].astype(bool),
         events=tuple(None if listed is None else tuple(listed) for listed in events),
-        split=str(attributes["split"]),
-        dataset=str(attributes["dataset"]),
-        data_fingerprint=str(attributes["data_fingerprint"]),
-        provenance=str(attributes["provenance"]),
+        **{name: str(attributes[name]) for name in TEXTS},
     )
     if header.digest != attributes.get("digest"):
-        raise FeatureStoreError(
-            f"{path}: damaged, its labels or settings are not those it was written with. {_REBUILD}"
-        )
+        raise ValueError("its labels or settings are not those it was written with")
     return header
 
 

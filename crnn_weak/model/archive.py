@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import h5py
 import keras
 import msgspec
+import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
@@ -64,42 +65,21 @@ class ModelMetadata:
     operating_point: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Return the text of the archive's member."""
-        content = {
-            "schema": 1,
-            "classes": list(self.classes),
-            "config_toml": configuration.to_toml(self.config),
-            "scaler": self.scaler.to_dict(),
-            "operating_point": dict(self.operating_point),
-            "provenance": dict(self.provenance),
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, data: bytes, *, where: str) -> ModelMetadata:
-        """Read the archive's member; refuse one that is damaged or whose parts contradict each other."""
-        content = decode_json(data, _Content, where, advice=_ADVICE, error=ModelFileError)
-        try:
-            config = configuration.from_dict(decode_toml(content.config_toml.encode(), "config_toml"))
-            scaler = Scaler.from_dict(msgspec.to_builtins(content.scaler))
-        except CrnnWeakError as error:
-            raise ModelFileError(f"{where}: {error} {_ADVICE}") from None
-        for what, found, expected in (
-            ("distinct classes", len(set(content.classes)), len(content.classes)),
-            ("mel bands (scaler)", len(scaler.mean), config.features.n_mels),
-        ):
-            if found != expected:
-                raise ModelFileError(f"{where}: {found} {what}, expected {expected}. {_ADVICE}")
-        return cls(tuple(content.classes), config, scaler, content.operating_point, content.provenance)
-
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:
     """Write a model file, whole or not at all."""
     with replace_file(path, suffix=".keras") as temporary:  # Keras insists on the suffix
         model.save(temporary)
+        content = _Content(
+            schema=1,
+            classes=list(metadata.classes),
+            config_toml=configuration.to_toml(metadata.config),
+            scaler=_ScalerValues(metadata.scaler.mean.tolist(), metadata.scaler.std.tolist()),
+            operating_point=dict(metadata.operating_point),
+            provenance=dict(metadata.provenance),
+        )
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(_MEMBER, metadata.to_json())
+            archive.writestr(_MEMBER, json.dumps(msgspec.to_builtins(content), indent=1, ensure_ascii=False))
 
 
 def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model, ModelMetadata]:
@@ -123,9 +103,21 @@ def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model,
 
 def read_metadata(path: str | Path) -> ModelMetadata:
     """Return the description in a model file, without building the model; raises as `load_model` does."""
-    path = Path(path)
-    (data,) = _read_members(path, _MEMBER)
-    return ModelMetadata.from_json(data, where=f"{path}, {_MEMBER}")
+    (data,) = _read_members(Path(path), _MEMBER)
+    where = f"{path}, {_MEMBER}"
+    content = decode_json(data, _Content, where, advice=_ADVICE, error=ModelFileError)
+    try:
+        config = configuration.from_dict(decode_toml(content.config_toml.encode(), "config_toml"))
+        scaler = Scaler(np.array(content.scaler.mean), np.array(content.scaler.std))
+    except CrnnWeakError as error:
+        raise ModelFileError(f"{where}: {error} {_ADVICE}") from None
+    for what, found, expected in (
+        ("distinct classes", len(set(content.classes)), len(content.classes)),
+        ("mel bands (scaler)", len(scaler.mean), config.features.n_mels),
+    ):
+        if found != expected:
+            raise ModelFileError(f"{where}: {found} {what}, expected {expected}. {_ADVICE}")
+    return ModelMetadata(tuple(content.classes), config, scaler, content.operating_point, content.provenance)
 
 
 def _read_members(path: Path, *names: str) -> list[bytes]:

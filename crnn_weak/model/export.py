@@ -13,7 +13,7 @@ import secrets
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -23,20 +23,9 @@ from crnn_weak.features.scaler import Scaler
 from crnn_weak.files import make_folder
 from crnn_weak.model.fast import layers as fast_layers
 
-
-class _Format(NamedTuple):
-    keras_name: str
-    suffix: str
-    packages: tuple[str, ...] = ()
-    batch_size: int | None = None
-
-
-#: A LiteRT model has a fixed batch size; the others take any number of windows.
-FORMATS: dict[str, _Format] = {
-    "saved_model": _Format("tf_saved_model", ""),
-    "onnx": _Format("onnx", ".onnx", ("onnx", "tf2onnx")),
-    "tflite": _Format("litert", ".tflite", batch_size=1),
-}
+#: Format to suffix; a saved model is a folder.
+SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}
+_KERAS_NAMES = {"saved_model": "tf_saved_model", "onnx": "onnx", "tflite": "litert"}
 
 
 def check_export(kind: str) -> None:
@@ -46,9 +35,9 @@ def check_export(kind: str) -> None:
             f"export needs TensorFlow, but Keras runs on {keras.backend.backend()!r}. Model files load under every "
             "backend: start the command again with KERAS_BACKEND=tensorflow."
         )
-    missing = [name for name in FORMATS[kind].packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DependencyError(f"{kind} needs {' and '.join(missing)}: pip install 'crnn-weak[onnx]'.")
+    missing = [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]
+    if kind == "onnx" and missing:
+        raise DependencyError(f"onnx needs {' and '.join(missing)}: pip install 'crnn-weak[onnx]'.")
 
 
 def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
@@ -74,23 +63,30 @@ def _stock_layer(layer: Any) -> Any:
 
 
 def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> None:
-    """Export a model as one of `FORMATS`; the file or folder replaces `path` only when it is whole.
+    """Export a model in one of the formats of `SUFFIXES`; the file or folder replaces `path` only when it is whole.
 
-    `path` is a folder for ``saved_model``. A model with an operation that the format lacks is refused.
+    A model with an operation that the format lacks is refused.
     """
-    chosen, path = FORMATS[kind], Path(path)
+    path = Path(path)
     check_export(kind)
-    shape = (chosen.batch_size, *model.input_shape[1:])
-    signature = [keras.InputSpec(shape=shape, dtype="float32", name="log_mel")]
+    n_clips = 1 if kind == "tflite" else None  # a LiteRT model has a fixed batch size
+    signature = [keras.InputSpec(shape=(n_clips, *model.input_shape[1:]), dtype="float32", name="log_mel")]
     make_folder(path.parent)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{chosen.suffix}"
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{SUFFIXES[kind]}"
     try:
         with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             portable_model(model, scaler).export(
-                temporary, format=chosen.keras_name, verbose=False, input_signature=signature
+                temporary, format=_KERAS_NAMES[kind], verbose=False, input_signature=signature
             )
-        _replace(temporary, path)
+        if path.is_dir() and not path.is_symlink():
+            # A folder cannot replace another; the former one is removed only once the new one is whole.
+            old = path.with_name(f".{secrets.token_hex(8)}.tmp")
+            path.replace(old)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelFileError(f"this model cannot be exported as {kind}: {reason[0][:200]}") from error
@@ -98,14 +94,3 @@ def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Move a file or folder to its place; the former one is removed only once the new one is whole."""
-    if path.is_symlink() or not path.is_dir():
-        temporary.replace(path)
-        return
-    old = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    path.replace(old)
-    temporary.replace(path)
-    shutil.rmtree(old)

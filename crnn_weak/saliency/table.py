@@ -157,7 +157,7 @@ def caption(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore) -> st
     provenance = str(first.data.get("provenance") or first.config.data.source)
     seeds = sorted({run.seed for run in runs})
     return (
-        f"Saliency inside the true events. {provenance}; test split, {store.n_clips:,} of {store.n_listed:,} clips; "
+        f"Saliency inside the true events. {provenance}; test split, {len(store):,} of {store.n_listed:,} clips; "
         f"{summary.n_pairs} (clip, class) pairs of {summary.n_clips} clips; preset {first.config.preset}, "
         f"head {first.config.model.weak_head}, {'seed' if len(seeds) == 1 else 'mean over seeds'} "
         f"{', '.join(map(str, seeds))}. Percent."

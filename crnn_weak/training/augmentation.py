@@ -43,8 +43,8 @@ from crnn_weak.model.losses import NO_TARGET
 Targets = dict[str, np.ndarray]
 _MASKS = 2
 _GAIN_POINTS = 5
-# The features are logarithms of magnitudes: one neper is 8.7 dB.
-_DECIBELS = 20.0 / math.log(10.0)
+#: The features are logarithms of magnitudes: one neper is 8.7 dB.
+DECIBELS = 20.0 / math.log(10.0)
 # A loss of 0 (target ``none``) must not get an infinite weight.
 _LEAST_LOSS = 1e-3
 
@@ -63,7 +63,7 @@ def augment(
         features = shift_bands(features, rng.integers(-settings.band_shift, settings.band_shift + 1, size=(n_clips,)))
     if settings.band_gain_db:
         points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, _GAIN_POINTS))
-        gains = band_gains(points, n_bands) / _DECIBELS
+        gains = band_gains(points, n_bands) / DECIBELS
         features = features + (gains / deviations).astype(np.float32)[:, None, :]
     if settings.time_shift:
         shifts = rng.integers(n_frames, size=(n_clips,))

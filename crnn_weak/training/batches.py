@@ -26,7 +26,6 @@ References
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +37,8 @@ from crnn_weak.config import AugmentationConfig, TargetConfig
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.model.losses import NO_TARGET
-from crnn_weak.training.augmentation import augment, balanced_order
+from crnn_weak.training.augmentation import DECIBELS, augment, balanced_order
 
-# The features are logarithms of magnitudes: one neper is 8.7 dB.
-_DECIBELS = 20.0 / math.log(10.0)
 # Batches prepared ahead of the current one. The trainer needs a batch for one step of some milliseconds.
 _AHEAD = 2
 
@@ -72,7 +69,7 @@ def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
     """
     levels = clips.log_mel if settings.per_band else np.logaddexp.reduce(clips.log_mel, axis=2, keepdims=True)
     floor = np.percentile(levels, settings.floor_percentile, axis=1, keepdims=True)
-    loud = ((levels - floor) * _DECIBELS >= settings.energy_db).any(axis=2)  # (clips, frames)
+    loud = ((levels - floor) * DECIBELS >= settings.energy_db).any(axis=2)  # (clips, frames)
     loud |= ~loud.any(axis=1, keepdims=True)
     quiet = 0.0 if settings.quiet_is_inactive else NO_TARGET
     return np.where(clips.tags[:, None, :] > 0, np.where(loud, 1.0, quiet)[:, :, None], 0.0).astype(np.float32)
@@ -96,17 +93,6 @@ STRONG_TARGETS: dict[str, Callable[[Clips, TargetConfig], np.ndarray]] = {
     "self_training": _self_training,
     "none": _none,
 }
-
-
-def targets(clips: Clips, settings: TargetConfig | None = None) -> dict[str, np.ndarray]:
-    """Return ``strong`` ``(clips, frames, classes)`` and ``weak`` ``(clips, classes)``, by default the paper's.
-
-    >>> clip = Clips(tags=np.array([[1, 0]], np.float32), log_mel=np.zeros((1, 3, 2), np.float32))
-    >>> targets(clip)["strong"].tolist()
-    [[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]]
-    """
-    settings = settings or TargetConfig()
-    return {"strong": STRONG_TARGETS[settings.strong](clips, settings), "weak": clips.tags}
 
 
 class StoreBatches(keras.utils.PyDataset):
@@ -154,14 +140,10 @@ class StoreBatches(keras.utils.PyDataset):
         else:
             self._order = rng.permutation(self.rows)
 
-    @property
-    def num_batches(self) -> int:
+    def __len__(self) -> int:
         if self.seed is None:
             return -(-len(self.rows) // self.batch_size)
         return len(self.rows) // self.batch_size
-
-    def __len__(self) -> int:
-        return self.num_batches
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return features, targets and, where there are `loss_factors`, sample weights."""
@@ -169,7 +151,8 @@ class StoreBatches(keras.utils.PyDataset):
         log_mel = self.store.read(rows)  # our own copy, so it may be scaled in place
         teacher_scores = None if self.teacher_scores is None else self.teacher_scores[rows]
         clips = Clips(self.store.tags[rows].astype(np.float32), log_mel, teacher_scores)
-        outputs = targets(clips, self.target_settings)
+        strong = STRONG_TARGETS[self.target_settings.strong](clips, self.target_settings)
+        outputs = {"strong": strong, "weak": clips.tags}
         features = self.scaler.transform(log_mel, out=log_mel)
         if self.seed is not None:
             rng = np.random.default_rng([self.seed, self.epoch, index])

@@ -44,9 +44,6 @@ HISTORY_COLUMNS = (
     "epoch", "loss", "strong_loss", "weak_loss", "val_loss", "val_strong_loss", "val_weak_loss", "seconds",
 )  # fmt: skip
 
-#: Called after every batch with the number of batches done in this run and the number of batches in all.
-OnBatch = Callable[[int, int], None]
-
 
 @dataclass
 class _Progress:
@@ -86,7 +83,7 @@ def train(
     overwrite: bool = False,
     initial_model: str | Path | None = None,
     on_begin: Callable[[], None] | None = None,
-    on_batch: OnBatch | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
     tensorboard: bool = False,
 ) -> Path:
     """Fit one model on the training clips of a store, and return the path of its best epoch, ``best.keras``.
@@ -94,7 +91,8 @@ def train(
     The validation clips are taken from the same store. A run in `run_dir` is continued, unless `overwrite` deletes it;
     one of another configuration or other clips is refused. Every refusal comes before anything in the folder is
     written or deleted. `initial_model` is a model file to fine-tune. `on_begin` is called when the model is built, just
-    before the first file is written. `tensorboard` writes logs to ``run_dir/tensorboard``.
+    before the first file is written, `on_batch` after every batch, with the number of batches done in this run and of
+    those in all. `tensorboard` writes logs to ``run_dir/tensorboard``.
     """
     files = RunFiles(run_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
@@ -118,7 +116,12 @@ def train(
     _write_record(config, files, store, rows)
     callbacks = [keras.callbacks.TensorBoard(str(files.tensorboard))] if tensorboard else []
     if on_batch is not None:
-        callbacks.append(_BatchCounter(on_batch, fit.progress, len(batches[0]), config.training.epochs))
+        n_batches, n_epochs = len(batches[0]), config.training.epochs
+
+        def on_train_batch_end(batch: int, logs: Any) -> None:
+            on_batch(fit.progress.epoch * n_batches + batch + 1, n_epochs * n_batches)
+
+        callbacks.append(keras.callbacks.LambdaCallback(on_train_batch_end=on_train_batch_end))
     _run_epochs(fit, *batches, callbacks)
     progress = fit.progress
     state = {"epoch": progress.epoch, "best_epoch": progress.best_epoch, "best_val_loss": progress.best_loss}
@@ -220,7 +223,14 @@ def _run_epochs(
     fit: _Fit, training: StoreBatches, validation: StoreBatches, callbacks: list[keras.callbacks.Callback]
 ) -> None:
     settings, model, progress = fit.config.training, fit.model, fit.progress
-    unaveraged = _UnaveragedWeights(settings.ema_momentum > 0)
+    unaveraged: list[np.ndarray] = []
+
+    def keep_weights(epoch: int, logs: Any) -> None:
+        unaveraged[:] = model.get_weights()
+
+    if settings.ema_momentum:
+        # `fit` leaves a model with the optimizer's averages; the weights of the last step are trained further.
+        callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=keep_weights)]
     # Set before `for_keras`, so that the dataset signature includes sample weights.
     training.loss_factors = loss_factors(fit.config, 0, None)
     fit_input, validation_input = for_keras(training), for_keras(validation)
@@ -232,10 +242,10 @@ def _run_epochs(
         _seed_dropout(model, settings.seed, progress.epoch)
         fitted = model.fit(
             fit_input, initial_epoch=progress.epoch, epochs=progress.epoch + 1, shuffle=False, verbose=0,
-            callbacks=[*callbacks, unaveraged],
+            callbacks=callbacks,
         )  # fmt: skip
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
-        if unaveraged.weights is not None:
+        if unaveraged:
             # Copies: the weights would share memory with the averages, whose buffers JAX donates in the next step.
             model.set_weights(model.get_weights())
         for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
@@ -246,11 +256,11 @@ def _run_epochs(
                 f"{fit.files.folder}: the loss is not a number after epoch {progress.epoch + 1}. "
                 "Lower training.learning_rate, or check the features."
             )
-        _finish_epoch(fit, row, unaveraged.weights)
+        _finish_epoch(fit, row, unaveraged)
         log.debug("%s epoch %d val_loss %.4f", fit.files.folder, progress.epoch, row["val_loss"])
 
 
-def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray] | None) -> None:
+def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray]) -> None:
     """Record an epoch and save its model; `unaveraged` are the weights to train further if the model holds averages."""
     progress, files = fit.progress, fit.files
     progress.epoch += 1
@@ -261,13 +271,13 @@ def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray]
         progress.wait += 1
     provenance = {**fit.metadata.provenance, "epoch": progress.epoch, "fit": dataclasses.asdict(progress)}
     metadata = dataclasses.replace(fit.metadata, provenance=provenance)
-    if unaveraged is not None:
+    if unaveraged:
         if progress.best_epoch == progress.epoch:
             # Before last.keras: after a kill between the two, the epoch is repeated.
             save_model(fit.model, files.best_model, metadata)
         fit.model.set_weights(unaveraged)
     save_model(fit.model, files.last_model, metadata)
-    _publish(files, progress, copy_best=unaveraged is None)
+    _publish(files, progress, copy_best=not unaveraged)
 
 
 def _publish(files: RunFiles, progress: _Progress, *, copy_best: bool) -> None:
@@ -285,27 +295,3 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
         if generator is not None:
             state = np.random.SeedSequence([seed, epoch, index]).generate_state(2) % (2**31)
             generator.state.assign(state.astype(generator.state.dtype))
-
-
-class _UnaveragedWeights(keras.callbacks.Callback):
-    """Keeps the weights of an epoch's last step: `fit` leaves a model with the optimizer's averages."""
-
-    def __init__(self, is_averaging: bool) -> None:
-        super().__init__()
-        self._is_averaging = is_averaging
-        self.weights: list[np.ndarray] | None = None
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._is_averaging:
-            self.weights = self.model.get_weights()
-
-
-class _BatchCounter(keras.callbacks.Callback):
-    """Reports how many batches of the run are done."""
-
-    def __init__(self, on_batch: OnBatch, progress: _Progress, n_batches: int, n_epochs: int) -> None:
-        super().__init__()
-        self._on_batch, self._progress, self._n_batches, self._n_epochs = on_batch, progress, n_batches, n_epochs
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._on_batch(self._progress.epoch * self._n_batches + batch + 1, self._n_epochs * self._n_batches)

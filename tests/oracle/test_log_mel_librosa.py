@@ -1,6 +1,5 @@
 """Log mel-band energies against librosa's primitives, to 1e-5 (to 1e-3 in bands that hold next to nothing)."""
 
-import dataclasses
 import hashlib
 
 import librosa
@@ -108,12 +107,6 @@ def test_the_whole_transform_is_librosas_stft(name):
         + config.log_floor
     ).T  # fmt: skip
     np.testing.assert_allclose(log_mel(audio, config), want, rtol=0, atol=1e-5)
-
-
-def test_equality_would_notice_a_shift_of_one_sample():
-    config = dataclasses.replace(CONFIGS["quick"], clip_seconds=1.0)
-    audio = _sounds(config, config.n_clip_samples + 1)["noise"].astype(np.float32)
-    assert np.abs(log_mel(audio[1:], config) - log_mel(audio[:-1], config)).max() > 1e-3
 
 
 def test_real_recordings(real_events):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import ModelConfig, preset
-from crnn_weak.errors import ConfigError
 
 keras = pytest.importorskip("keras")
 
@@ -110,11 +109,3 @@ def test_a_saved_head_loads_in_safe_mode_with_its_scores_and_gradients(head, tmp
     gradient = tape.gradient(score, log_mel)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("atention", "Did you mean 'attention'"), ("x", "Known: 'max_dense', 'max'")]
-)
-def test_an_unknown_head_names_the_nearest_or_all_known(name, message):
-    with pytest.raises(ConfigError, match=message):
-        dataclasses.replace(preset("quick").model, weak_head=name)

@@ -9,6 +9,8 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+LARGEST = "crnn_weak.model.fast.conv.OneChannelConvolution.largest"
+MASK = np.array([[True, True, False, False], [True] * 4])
 
 
 def _gru(units=5, **options):
@@ -19,18 +21,18 @@ def _data(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def _twins(fast_layer, stock_layer, inputs):
-    """Build both on the same input and give them the same, non-trivial weights."""
-    fast_layer.build(inputs.shape)
-    stock_layer.build(inputs.shape)
-    weights = [_data(*w.shape, seed=i + 1) * 0.5 for i, w in enumerate(stock_layer.get_weights())]
-    weights = [
-        np.abs(w) + 0.1 if "variance" in v.name else w for w, v in zip(weights, stock_layer.weights, strict=True)
-    ]
-    assert [w.shape for w in fast_layer.get_weights()] == [w.shape for w in weights]
-    assert [v.name for v in fast_layer.weights] == [v.name for v in stock_layer.weights]
-    fast_layer.set_weights(weights)
-    stock_layer.set_weights(weights)
+def _twins(make, inputs):
+    """Build ``make(library)`` of the fast library and of Keras, with the same, non-trivial weights."""
+    ours, theirs = make(fast), make(keras.layers)
+    ours.build(inputs.shape)
+    theirs.build(inputs.shape)
+    weights = [_data(*w.shape, seed=i + 1) * 0.5 for i, w in enumerate(theirs.get_weights())]
+    weights = [np.abs(w) + 0.1 if "variance" in v.name else w for w, v in zip(weights, theirs.weights, strict=True)]
+    assert [w.shape for w in ours.get_weights()] == [w.shape for w in weights]
+    assert [v.name for v in ours.weights] == [v.name for v in theirs.weights]
+    ours.set_weights(weights)
+    theirs.set_weights(weights)
+    return ours, theirs
 
 
 def _values_and_gradients(layer, inputs, *, in_graph, **options):
@@ -49,13 +51,22 @@ def _values_and_gradients(layer, inputs, *, in_graph, **options):
     return np.asarray(outputs), [np.asarray(g) for g in gradients]
 
 
-def _assert_equal(fast_layer, stock_layer, inputs, *, in_graph=True, **options):
-    ours = _values_and_gradients(fast_layer, inputs, in_graph=in_graph, **options)
-    theirs = _values_and_gradients(stock_layer, inputs, in_graph=in_graph, **options)
-    np.testing.assert_allclose(ours[0], theirs[0], **CLOSE)
-    for mine, other in zip(ours[1], theirs[1], strict=True):
+def _assert_equal(make, inputs, *, in_graph=True, **options):
+    """Compare values, gradients, and the statistics that moved."""
+    ours, theirs = _twins(make, inputs)
+    mine = _values_and_gradients(ours, inputs, in_graph=in_graph, **options)
+    wanted = _values_and_gradients(theirs, inputs, in_graph=in_graph, **options)
+    np.testing.assert_allclose(mine[0], wanted[0], **CLOSE)
+    for one, other in zip(mine[1], wanted[1], strict=True):
         # A bias in front of a normalization has no gradient but rounding: hence 1 as the least scale.
-        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(other).max()))
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(other).max()))
+    for one, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(one, other, err_msg=other.name, **CLOSE)
+
+
+def _assert_same_answer(make, inputs, **call):
+    ours, theirs = _twins(make, inputs)
+    np.testing.assert_allclose(ours(inputs, **call), theirs(inputs, **call), **CLOSE)
 
 
 @pytest.fixture
@@ -69,279 +80,209 @@ def no_shortcut(monkeypatch):
     monkeypatch.setattr("tensorflow.raw_ops.FusedBatchNormV3", fail)
 
 
-def _assert_same_answer(make, inputs, **call):
-    """Compare the layers that ``make(module)`` makes of the fast library and of Keras."""
-    ours, theirs = make(fast), make(keras.layers)
-    _twins(ours, theirs, inputs)
-    np.testing.assert_allclose(ours(inputs, **call), theirs(inputs, **call), **CLOSE)
+def _block(pool=5, pooling=None, normalized=True, dtype=None, **convolution):
+    """Return the maker of a block; `pooling` are other options of the pooling layer."""
+    convolution = {"filters": 6, "kernel_size": 3, "padding": "same", **convolution}
+    pooling = pooling or {"pool_size": (1, pool)}
+
+    def make(m):
+        chain = [m.Conv2D(**convolution, dtype=dtype), m.MaxPooling2D(**pooling, dtype=dtype)]
+        if normalized:
+            chain.insert(1, m.BatchNormalization(momentum=0.5, dtype=dtype))
+        return keras.Sequential(chain)
+
+    return make
 
 
-MASK = np.array([[True, True, False, False], [True] * 4])
+def _both(units, merge="concat"):
+    return lambda m: m.Bidirectional(_gru(units), merge_mode=merge)
 
 
-class TestBidirectional:
-    @pytest.mark.parametrize("merge", ["concat", "mul", "sum", "ave"])
-    def test_equals_keras(self, merge):
-        inputs = _data(3, 7, 4)
-        ours, theirs = (m.Bidirectional(_gru(), merge_mode=merge) for m in (fast, keras.layers))
-        _twins(ours, theirs, inputs)
-        _assert_equal(ours, theirs, inputs)
+# --- equal to Keras --------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("in_graph", [False, True])
-    @pytest.mark.parametrize("n_threads", [1, 2], ids=["one loop for both directions", "a loop for each"])
-    @pytest.mark.parametrize(("clips", "frames", "features", "units"), [(1, 1, 3, 2), (2, 33, 16, 32), (5, 12, 1, 1)])
-    def test_equals_keras_in_every_size(self, clips, frames, features, units, in_graph, n_threads, monkeypatch):
-        monkeypatch.setattr("crnn_weak.model.fast.gru.n_threads", lambda: n_threads)
-        inputs = _data(clips, frames, features)
-        ours, theirs = fast.Bidirectional(_gru(units)), keras.layers.Bidirectional(_gru(units))
-        _twins(ours, theirs, inputs)
-        _assert_equal(ours, theirs, inputs, in_graph=in_graph)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    def test_the_shortcut_is_taken(self):
-        with pytest.raises(AssertionError, match="shortcut"):
-            fast.Bidirectional(_gru())(_data(2, 3, 4))
+@pytest.mark.parametrize(
+    ("make", "shape", "n_threads", "call"),
+    [
+        # With one thread both directions share a loop; with more each has its own.
+        (_both(2), (1, 1, 3), 1, {}),
+        (_both(2), (1, 1, 3), 2, {}),
+        (_both(2, "mul"), (1, 1, 3), 2, {"in_graph": False}),
+        (_both(1), (5, 12, 1), 1, {}),
+        (_both(32), (2, 33, 16), 2, {}),
+        (_both(32, "mul"), (2, 33, 16), 1, {}),
+        (_both(32), (2, 33, 16), 1, {"in_graph": False}),
+        (lambda m: m.TimeDistributed(keras.layers.Dense(5)), (3, 7, 4), 1, {}),
+        (lambda m: m.TimeDistributed(keras.layers.Dense(5, activation="sigmoid")), (3, 7, 4), 1, {}),
+        (lambda m: m.BatchNormalization(), (3, 7, 5, 4), 1, {"training": False}),
+        (lambda m: m.BatchNormalization(), (3, 7, 5, 4), 1, {"training": True}),
+        (lambda m: m.BatchNormalization(), (1, 2, 1, 3), 1, {"training": True}),
+        (lambda m: m.BatchNormalization(), (16, 10, 8, 16), 1, {"training": True}),
+        (lambda m: m.BatchNormalization(trainable=False), (4, 5, 6, 3), 1, {"training": True}),  # frozen
+        (_block(5), (3, 8, 10, 1), 1, {"training": False}),  # frames in chunks
+        (_block(5), (3, 8, 10, 1), 1, {"training": True}),
+        (_block(2), (2, 7, 8, 1), 1, {"training": True}),
+        (_block(4), (1, 1, 4, 1), 1, {"training": True}),
+        (_block(3, kernel_size=(2, 4)), (2, 5, 6, 1), 1, {"training": False}),  # pads more behind than in front
+        (_block(3, kernel_size=(2, 4)), (2, 5, 6, 1), 1, {"training": True}),
+        (_block(1, kernel_size=5), (2, 5, 6, 1), 1, {"training": True}),
+        (_block(5, normalized=False), (2, 4, 10, 1), 1, {}),
+    ],
+)
+def test_values_gradients_and_statistics_equal_keras(make, shape, n_threads, call, monkeypatch):
+    monkeypatch.setattr("crnn_weak.model.fast.gru.n_threads", lambda: n_threads)
+    _assert_equal(make, _data(*shape) if len(shape) == 3 else _data(*shape) * 2 + 3, **call)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    @pytest.mark.parametrize(
-        ("make", "call"),
-        [
-            (lambda m: m.Bidirectional(_gru(reset_after=False)), {}),
-            (lambda m: m.Bidirectional(_gru(use_bias=False)), {}),
-            (lambda m: m.Bidirectional(_gru(activation="relu")), {}),
-            (lambda m: m.Bidirectional(_gru(recurrent_activation="hard_sigmoid")), {}),
-            (lambda m: m.Bidirectional(_gru(unroll=True)), {}),
-            (lambda m: m.Bidirectional(_gru(dtype="float64"), dtype="float64"), {}),
-            (lambda m: m.Bidirectional(_gru(go_backwards=True), backward_layer=_gru()), {}),
-            (lambda m: m.Bidirectional(keras.layers.GRU(5)), {}),  # the last output only
-            (lambda m: m.Bidirectional(keras.layers.LSTM(5, return_sequences=True)), {}),
-            (lambda m: m.Bidirectional(_gru()), {"mask": MASK}),
-            (lambda m: m.Bidirectional(_gru()), {"initial_state": [_data(2, 5, seed=3), _data(2, 5, seed=4)]}),
-        ],
-    )
-    def test_falls_back(self, make, call):
-        _assert_same_answer(make, _data(2, 4, 3), **call)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"recurrent_dropout": 0.5}, {"dtype": "mixed_bfloat16"}])
-    def test_falls_back_for_dropout_and_half_precision(self, options):
-        layer = fast.Bidirectional(_gru(**options), dtype=options.get("dtype"))
-        outputs = layer(_data(2, 4, 3), training=True)
-        assert outputs.shape == (2, 4, 10)
-        assert outputs.dtype == ("bfloat16" if "dtype" in options else "float32")
+# --- fallbacks -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_shortcut")
-def test_they_fall_back_on_a_gpu(monkeypatch):
+@pytest.mark.parametrize(
+    ("make", "shape", "call"),
+    [
+        (lambda m: m.Bidirectional(_gru(reset_after=False)), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(use_bias=False)), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(activation="relu")), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(recurrent_activation="hard_sigmoid")), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(unroll=True)), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(dtype="float64"), dtype="float64"), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(go_backwards=True), backward_layer=_gru()), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(keras.layers.GRU(5)), (2, 4, 3), {}),  # the last output only
+        (lambda m: m.Bidirectional(keras.layers.LSTM(5, return_sequences=True)), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru(), merge_mode="ave"), (2, 4, 3), {}),
+        (lambda m: m.Bidirectional(_gru()), (2, 4, 3), {"mask": MASK}),
+        (lambda m: m.Bidirectional(_gru()), (2, 4, 3), {"initial_state": [_data(2, 5, seed=3), _data(2, 5, seed=4)]}),
+        (lambda m: m.BatchNormalization(), (3, 7, 4), {"training": True}),
+        (lambda m: m.BatchNormalization(axis=1), (3, 4, 5, 6), {"training": True}),
+        (lambda m: m.BatchNormalization(scale=False), (3, 7, 5, 4), {"training": True}),
+        (lambda m: m.BatchNormalization(center=False), (3, 7, 5, 4), {"training": True}),
+        (lambda m: m.BatchNormalization(renorm=True), (3, 7, 5, 4), {"training": True}),
+        (lambda m: m.BatchNormalization(dtype="float64"), (3, 7, 5, 4), {"training": True}),
+        (lambda m: m.TimeDistributed(keras.layers.Conv2D(2, 3)), (2, 3, 6, 4, 1), {}),
+        (lambda m: m.TimeDistributed(keras.layers.Dense(5)), (2, 4, 3), {"mask": MASK}),
+    ],
+)
+def test_what_the_shortcuts_do_not_hold_for_is_the_parents(make, shape, call):
+    _assert_same_answer(make, _data(*shape), **call)
+
+
+@pytest.mark.usefixtures("no_shortcut")
+def test_on_a_gpu_everything_is_the_parents(monkeypatch):
     monkeypatch.setattr(fast, "has_gpu", lambda: True)
     _assert_same_answer(lambda m: m.Bidirectional(_gru()), _data(2, 4, 3))
     _assert_same_answer(lambda m: m.BatchNormalization(), _data(2, 3, 4, 5), training=True)
 
 
-class TestBatchNormalization:
-    @pytest.mark.parametrize("training", [False, True])
-    @pytest.mark.parametrize("shape", [(3, 7, 5, 4), (1, 2, 1, 3), (16, 10, 8, 16)])
-    def test_equals_keras(self, shape, training):
-        inputs = _data(*shape) * 3 + 1
-        ours, theirs = fast.BatchNormalization(), keras.layers.BatchNormalization()
-        _twins(ours, theirs, inputs)
-        _assert_equal(ours, theirs, inputs, training=training)
-        _assert_same_statistics(ours, theirs)
+@pytest.mark.usefixtures("no_shortcut")
+def test_the_shortcut_of_the_recurrence_is_taken():
+    with pytest.raises(AssertionError, match="shortcut"):
+        fast.Bidirectional(_gru())(_data(2, 3, 4))
 
-    def test_frozen_it_stays_as_it_is(self):
-        layer = fast.BatchNormalization()
-        layer.trainable = False
-        inputs = _data(4, 5, 6, 3) + 2
-        outputs = layer(inputs, training=True)
-        np.testing.assert_array_equal(layer.moving_mean, np.zeros(3))
-        np.testing.assert_allclose(outputs, inputs / np.sqrt(1 + 1e-3), **CLOSE)
 
-    @pytest.mark.usefixtures("no_shortcut")
-    @pytest.mark.parametrize(
-        ("options", "shape"),
-        [
-            ({}, (3, 7, 4)),
-            ({"axis": 1}, (3, 4, 5, 6)),
-            ({"scale": False}, (3, 7, 5, 4)),
-            ({"center": False}, (3, 7, 5, 4)),
-            ({"renorm": True}, (3, 7, 5, 4)),
-            ({"dtype": "float64"}, (3, 7, 5, 4)),
-        ],
-        ids=str,
+@pytest.mark.usefixtures("no_shortcut")
+@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"recurrent_dropout": 0.5}, {"dtype": "mixed_bfloat16"}])
+def test_the_recurrence_falls_back_for_dropout_and_half_precision(options):
+    layer = fast.Bidirectional(_gru(**options), dtype=options.get("dtype"))
+    outputs = layer(_data(2, 4, 3), training=True)
+    assert outputs.shape == (2, 4, 10)
+    assert outputs.dtype == ("bfloat16" if "dtype" in options else "float32")
+
+
+# --- first block: convolution of one channel, normalization, pooling, taken together where they stand together -------
+
+
+def test_equal_maxima_send_the_gradient_the_same_way():
+    """A padded clip is constant, so whole windows of bands are equal."""
+    inputs = np.zeros((2, 6, 10, 1), np.float32)
+    inputs[0, :3] = _data(3, 10, 1)
+    _assert_equal(_block(), inputs, training=True)
+
+
+@pytest.mark.parametrize("mean", [pytest.param(0, marks=pytest.mark.slow), 100])
+def test_it_is_nearer_to_double_precision_than_keras(mean):
+    """Sums over many frames round; the covariance is that of centered windows, so that a mean costs no digits."""
+    inputs = _data(4, 250, 40, 1) + mean
+    ours, theirs = _twins(_block(), inputs)
+    exact = _block(dtype="float64")(keras.layers)
+    exact.build(inputs.shape)
+    exact.set_weights(theirs.get_weights())
+    results = [_values_and_gradients(chain, inputs, in_graph=True, training=True) for chain in (ours, theirs)]
+    truth = _values_and_gradients(exact, inputs.astype(np.float64), in_graph=True, training=True)
+    assert truth[0].dtype == np.float64
+    for mine, other, true in zip(*([values, *gradients] for values, gradients in (*results, truth)), strict=True):
+        error = abs(mine - true).max()
+        assert error <= max(abs(other - true).max(), 1e-6 * abs(true).max())
+
+
+def test_the_first_block_is_taken_together_in_a_graph_and_not_outside(monkeypatch):
+    inputs = _data(2, 4, 10, 1)
+    ours, _ = _twins(_block(), inputs)
+    taken = []
+    monkeypatch.setattr(LARGEST, lambda self, pool: taken.append(pool) or self.inputs[:, :, ::pool])
+    ours(inputs)
+    assert not taken
+    tf.function(ours)(inputs)
+    assert taken == [5]
+
+
+def test_the_convolution_itself_is_dropped_from_the_graph():
+    inputs = _data(2, 4, 10, 1)
+    ours, _ = _twins(_block(), inputs)
+    function = tf.function(lambda x: ours(x, training=True)).get_concrete_function(tf.constant(inputs))
+    frozen = tf.compat.v1.graph_util.extract_sub_graph(
+        function.graph.as_graph_def(), [output.op.name for output in function.outputs]
     )
-    def test_falls_back(self, options, shape):
-        _assert_same_answer(lambda m: m.BatchNormalization(**options), _data(*shape), training=True)
+    assert not [node.name for node in frozen.node if node.op == "Conv2D"]
 
 
-def _assert_same_statistics(ours, theirs):
-    for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
-        np.testing.assert_allclose(mine, other, err_msg=other.name, **CLOSE)
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 4, 10, 2), {}),
+        ((2, 4, 10, 1), {"use_bias": False}),
+        ((2, 4, 10, 1), {"activation": "relu"}),
+        ((2, 5, 12, 1), {"padding": "valid"}),
+        ((2, 4, 10, 1), {"strides": (1, 2)}),
+        ((2, 4, 10, 1), {"dilation_rate": (2, 1)}),
+        ((2, 4, 11, 1), {}),
+        ((2, 4, 10, 1), {"pooling": {"pool_size": (2, 2)}}),
+        ((2, 4, 10, 1), {"pooling": {"pool_size": (1, 5), "strides": (1, 2)}}),
+    ],
+    ids=str,
+)
+def test_the_first_block_falls_back(shape, options, monkeypatch):
+    monkeypatch.setattr(LARGEST, None)
+    _assert_equal(_block(**options), _data(*shape), training=True)
 
 
-class _Chain:
-    """Several layers as one layer for `_assert_equal`: a network's first block or a part of it."""
+def test_keras_own_pooling_sees_the_convolution():
+    def make(m):
+        return keras.Sequential([*_block()(m).layers[:2], keras.layers.MaxPooling2D((1, 5))])
 
-    def __init__(self, *chain):
-        self.layers = chain
-
-    def __call__(self, x, training=None):
-        for layer in self.layers:
-            normalizes = isinstance(layer, keras.layers.BatchNormalization)
-            x = layer(x, training=training) if normalizes else layer(x)
-        return x
-
-    @property
-    def trainable_weights(self):
-        return [w for layer in self.layers for w in layer.trainable_weights]
-
-    @property
-    def non_trainable_weights(self):
-        return [w for layer in self.layers for w in layer.non_trainable_weights]
+    _assert_equal(make, _data(2, 4, 10, 1), training=True)
 
 
-class TestFirstBlock:
-    """Convolution of one channel, normalization, pooling: taken together where they stand together."""
-
-    def _blocks(self, inputs, pool=5, filters=6, **convolution):
-        convolution = {"filters": filters, "kernel_size": 3, "padding": "same", **convolution}
-        chains = [
-            _Chain(
-                m.Conv2D(**convolution),
-                m.BatchNormalization(momentum=0.5, dtype=convolution.get("dtype")),
-                m.MaxPooling2D((1, pool), dtype=convolution.get("dtype")),
-            )
-            for m in (fast, keras.layers)
-        ]
-        shape = inputs.shape
-        for ours, theirs in zip(*(chain.layers for chain in chains), strict=True):
-            _twins(ours, theirs, tf.zeros(shape))
-            shape = theirs.compute_output_shape(shape)
-        return chains
-
-    @pytest.mark.parametrize("training", [False, True])
-    @pytest.mark.parametrize(
-        ("shape", "pool", "kernel"),
-        [
-            ((3, 8, 10, 1), 5, 3),  # frames in chunks
-            ((2, 7, 8, 1), 2, 3),
-            ((1, 1, 4, 1), 4, 3),
-            ((2, 5, 6, 1), 3, (2, 4)),  # even kernels pad more behind than in front
-            ((2, 5, 6, 1), 1, 5),
-        ],
-    )
-    def test_equals_keras(self, shape, pool, kernel, training):
-        inputs = _data(*shape) * 2 + 3
-        ours, theirs = self._blocks(inputs, pool, kernel_size=kernel)
-        _assert_equal(ours, theirs, inputs, training=training)
-        _assert_same_statistics(ours, theirs)
-
-    def test_equal_maxima_send_the_gradient_the_same_way(self):
-        """A padded clip is constant, so whole windows of bands are equal."""
-        inputs = np.zeros((2, 6, 10, 1), np.float32)
-        inputs[0, :3] = _data(3, 10, 1)
-        ours, theirs = self._blocks(inputs)
-        _assert_equal(ours, theirs, inputs, training=True)
-
-    @pytest.mark.parametrize("mean", [0, 100])
-    def test_it_is_nearer_to_double_precision_than_keras(self, mean):
-        """Sums over many frames round; the covariance is that of centered windows, so that a mean costs no digits."""
-        inputs = _data(4, 250, 40, 1) + mean
-        ours, theirs = self._blocks(inputs)
-        _, exact = self._blocks(inputs, dtype="float64")
-        for layer, other in zip(exact.layers, theirs.layers, strict=True):
-            layer.set_weights(other.get_weights())
-        results = [_values_and_gradients(chain, inputs, in_graph=True, training=True) for chain in (ours, theirs)]
-        truth = _values_and_gradients(exact, inputs.astype(np.float64), in_graph=True, training=True)
-        for mine, other, true in zip(*([values, *gradients] for values, gradients in (*results, truth)), strict=True):
-            error = abs(mine - true).max()
-            assert error <= max(abs(other - true).max(), 1e-6 * abs(true).max())
-
-    def test_the_shortcut_is_taken_in_a_graph_and_not_outside(self, monkeypatch):
-        taken = []
-        largest = "crnn_weak.model.fast.conv.OneChannelConvolution.largest"
-        monkeypatch.setattr(largest, lambda self, pool: taken.append(pool) or self.inputs[:, :, ::pool])
-        inputs = _data(2, 4, 10, 1)
-        ours, _ = self._blocks(inputs)
-        ours(inputs)
-        assert not taken
-        tf.function(ours)(inputs)
-        assert taken == [5]
-
-    def test_the_convolution_itself_is_dropped_from_the_graph(self):
-        inputs = _data(2, 4, 10, 1)
-        ours, _ = self._blocks(inputs)
-        function = tf.function(lambda x: ours(x, training=True)).get_concrete_function(tf.constant(inputs))
-        frozen = tf.compat.v1.graph_util.extract_sub_graph(
-            function.graph.as_graph_def(), [output.op.name for output in function.outputs]
-        )
-        assert not [node.name for node in frozen.node if node.op == "Conv2D"]
-
-    @pytest.mark.parametrize(
-        ("shape", "options", "pool"),
-        [
-            ((2, 4, 10, 2), {}, 5),
-            ((2, 4, 10, 1), {"use_bias": False}, 5),
-            ((2, 4, 10, 1), {"activation": "relu"}, 5),
-            ((2, 5, 12, 1), {"padding": "valid"}, 5),
-            ((2, 4, 10, 1), {"strides": (1, 2)}, 5),
-            ((2, 4, 10, 1), {"dilation_rate": (2, 1)}, 5),
-            ((2, 4, 11, 1), {}, 5),
-        ],
-        ids=str,
-    )
-    def test_falls_back(self, shape, options, pool, monkeypatch):
-        monkeypatch.setattr("crnn_weak.model.fast.conv.OneChannelConvolution.largest", None)
-        inputs = _data(*shape)
-        ours, theirs = self._blocks(inputs, pool, **options)
-        _assert_equal(ours, theirs, inputs, training=True)
-
-    def test_other_poolings_and_layers_behind_it_see_the_convolution(self):
-        inputs = _data(2, 4, 10, 1)
-        for module_pool in (
-            keras.layers.MaxPooling2D((1, 5)),
-            fast.MaxPooling2D((2, 2)),
-            fast.MaxPooling2D((1, 5), (1, 2)),
-        ):
-            ours, theirs = self._blocks(inputs)
-            ours.layers = (*ours.layers[:2], module_pool)
-            theirs.layers = (*theirs.layers[:2], keras.layers.MaxPooling2D.from_config(module_pool.get_config()))
-            _assert_equal(ours, theirs, inputs, training=True)
-
-    def test_without_normalization(self):
-        inputs = _data(2, 4, 10, 1)
-        ours, theirs = self._blocks(inputs)
-        for chain in (ours, theirs):
-            chain.layers = (chain.layers[0], chain.layers[2])
-        _assert_equal(ours, theirs, inputs)
-
-    def test_bands_of_unknown_number(self):
-        ours, _ = self._blocks(_data(2, 4, 10, 1))
-        layer = ours.layers[0]
-        function = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 1))])
-        np.testing.assert_allclose(function(_data(2, 4, 10, 1)), layer(_data(2, 4, 10, 1)), **CLOSE)
+def test_bands_of_unknown_number():
+    inputs = _data(2, 4, 10, 1)
+    layer = fast.Conv2D(6, 3, padding="same")
+    layer.build(inputs.shape)
+    function = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 1))])
+    np.testing.assert_allclose(function(inputs), layer(inputs), **CLOSE)
 
 
-class TestTimeDistributed:
-    @pytest.mark.parametrize("activation", [None, "sigmoid"])
-    def test_equals_keras(self, activation):
-        inputs = _data(3, 7, 4)
-        ours, theirs = (m.TimeDistributed(keras.layers.Dense(5, activation=activation)) for m in (fast, keras.layers))
-        _twins(ours, theirs, inputs)
-        _assert_equal(ours, theirs, inputs)
+# --- graphs and files ------------------------------------------------------------------------------------------------
 
-    def test_the_graph_does_not_grow_with_the_time_axis(self):
-        """The parent's own graph holds a slice for each frame."""
 
-        def n_operations(frames):
-            layer = fast.TimeDistributed(keras.layers.Dense(5))
-            layer.build((2, frames, 4))
-            return len(tf.function(layer).get_concrete_function(tf.zeros((2, frames, 4))).graph.get_operations())
+def test_the_graph_of_dense_frames_does_not_grow_with_the_time_axis():
+    """The parent's own graph holds a slice for each frame."""
 
-        assert n_operations(200) == n_operations(2)
+    def n_operations(frames):
+        layer = fast.TimeDistributed(keras.layers.Dense(5))
+        layer.build((2, frames, 4))
+        return len(tf.function(layer).get_concrete_function(tf.zeros((2, frames, 4))).graph.get_operations())
 
-    def test_other_layers_and_masks_are_the_parents(self):
-        _assert_same_answer(lambda m: m.TimeDistributed(keras.layers.Conv2D(2, 3)), _data(2, 3, 6, 4, 1))
-        _assert_same_answer(lambda m: m.TimeDistributed(keras.layers.Dense(5)), _data(2, 4, 3), mask=MASK)
+    assert n_operations(200) == n_operations(2)
 
 
 def test_a_file_of_them_loads_in_safe_mode(tmp_path):
@@ -354,4 +295,4 @@ def test_a_file_of_them_loads_in_safe_mode(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
-    np.testing.assert_array_equal(loaded.predict(batch, verbose=0), model.predict(batch, verbose=0))
+    np.testing.assert_array_equal(loaded(batch), model(batch))

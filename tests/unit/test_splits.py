@@ -1,9 +1,10 @@
-"""Splits drawn at random (`test_training` has those by recording)."""
+"""Splits drawn at random, by class and by recording."""
 
 import numpy as np
 import pytest
 
 from crnn_weak.data.splits import stratified_split
+from crnn_weak.errors import DataError
 
 
 def random_tags(n_clips=2000, seed=1):
@@ -14,6 +15,7 @@ def random_tags(n_clips=2000, seed=1):
 def test_every_class_has_its_share():
     tags = random_tags()
     rest, drawn = stratified_split(tags, 0.2, seed=3, cover_classes=True)
+    assert sorted([*rest, *drawn]) == list(range(2000))
     shares = tags[drawn].sum(axis=0) / tags.sum(axis=0)
     np.testing.assert_allclose(shares[:5], 0.2, atol=0.05)
     assert len(drawn) == pytest.approx(400, abs=40)
@@ -29,3 +31,29 @@ def test_a_class_of_two_is_on_both_sides_and_a_class_of_one_in_the_rest():
     rest, drawn = stratified_split(tags, 0.1, seed=0, cover_classes=True)
     assert drawn.tolist() in ([0], [1])
     assert 2 in rest
+
+
+def test_a_split_depends_on_the_seed_alone_and_no_recording_is_on_both_sides():
+    tags = random_tags(60)
+    recordings = [f"r{row % 7}" for row in range(60)]
+    rest, drawn = stratified_split(tags, 0.3, 5, recordings)
+    assert sorted([*rest, *drawn]) == list(range(60))
+    assert {recordings[row] for row in rest}.isdisjoint(recordings[row] for row in drawn)
+    assert len({recordings[row] for row in drawn}) == 2
+    alone = stratified_split(tags, 0.3, 5)[1].tolist()
+    for names in ([str(row) for row in range(60)], ["r"] * 60):  # one clip each, or nothing to keep apart
+        assert stratified_split(tags, 0.3, 5, names)[1].tolist() == alone
+    assert stratified_split(tags, 0.3, 6)[1].tolist() != alone
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_the_drawn_part_has_its_size(fraction):
+    tags = random_tags(400)[:, :4]
+    _, drawn = stratified_split(tags, fraction, seed=1)
+    assert abs(len(drawn) - fraction * 400) <= 1
+    assert abs(tags[drawn, 3].sum() - fraction * tags[:, 3].sum()) <= 1
+
+
+def test_a_single_clip_cannot_be_split():
+    with pytest.raises(DataError, match="at least 2"):
+        stratified_split(np.ones((1, 2), bool), 0.1, 0)

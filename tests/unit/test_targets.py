@@ -8,7 +8,7 @@ import pytest
 
 from crnn_weak.config import TargetConfig
 from crnn_weak.model.losses import NO_TARGET, MaskedBinaryCrossentropy
-from crnn_weak.training.batches import STRONG_TARGETS, Clips, targets
+from crnn_weak.training.batches import STRONG_TARGETS, Clips
 
 STEADY = [[0], [0], [0], [0]]  # level of each frame and band, in decibels
 
@@ -17,7 +17,8 @@ def strong(levels_db=STEADY, scores=None, **settings):
     """Return the strong target of one clip, tagged with the first of two classes."""
     log_mel = (np.array(levels_db, float)[None] * np.log(10) / 20).astype(np.float32)
     clips = Clips(np.array([[1, 0]], np.float32), log_mel, scores)
-    return targets(clips, TargetConfig(**settings) if settings else None)["strong"][0]
+    settings = TargetConfig(**settings)
+    return STRONG_TARGETS[settings.strong](clips, settings)[0]
 
 
 def test_the_settings_know_the_registry():

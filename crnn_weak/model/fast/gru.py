@@ -34,29 +34,21 @@ def bidirectional_gru(
     ``(2, 3 * units)`` for the input and for the recurrence.
     """
     weights = [tf.convert_to_tensor(w) for pair in (kernels, recurrent_kernels, biases) for w in pair]
-    outputs = _both_directions(sequences, *weights)
+    ahead, back = _both_directions(sequences, *weights)
     # The compiled loops forget static shapes; the layers that follow are built on them.
     static = (sequences.shape[0], sequences.shape[1], weights[2].shape[0])
-    return tf.ensure_shape(outputs[0], static), tf.ensure_shape(outputs[1], static)
+    return tf.ensure_shape(ahead, static), tf.ensure_shape(back, static)
 
 
 @tf.custom_gradient
-def _both_directions(
-    sequences: tf.Tensor,
-    kernel_f: tf.Tensor,
-    kernel_b: tf.Tensor,
-    recurrent_f: tf.Tensor,
-    recurrent_b: tf.Tensor,
-    bias_f: tf.Tensor,
-    bias_b: tf.Tensor,
-) -> Any:
+def _both_directions(*arguments: tf.Tensor) -> Any:
+    """Run both GRUs on the first of the arguments; the others are the weights, forward and backward in turn."""
     # Outside a graph, or under a persistent tape, TensorFlow would record the compiled loop as well and ask XLA for a
     # gradient that it does not have; the one below is all that is needed.
-    sequences, kernel_f, kernel_b, recurrent_f, recurrent_b, bias_f, bias_b = (
-        tf.stop_gradient(x) for x in (sequences, kernel_f, kernel_b, recurrent_f, recurrent_b, bias_f, bias_b)
-    )
+    sequences, *weights = (tf.stop_gradient(x) for x in arguments)
+    kernels, recurrent, biases = weights[:2], weights[2:4], weights[4:]
     shape = tf.shape(sequences)
-    n_clips, n_frames, units = shape[0], shape[1], recurrent_f.shape[0]
+    n_clips, n_frames, units = shape[0], shape[1], recurrent[0].shape[0]
     n_features = sequences.shape[-1]
     inputs = _rows(_swap(sequences), n_features)  # (frames * clips, features)
 
@@ -66,34 +58,29 @@ def _both_directions(
         projected = tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
         return tf.reshape(projected, (n_frames, n_clips, 3 * units))
 
-    projected, recurrent = (project(kernel_f, bias_f), project(kernel_b, bias_b)), (recurrent_f, recurrent_b)
-    inner_biases, loops = (bias_f[1, 2 * units :], bias_b[1, 2 * units :]), _loops()
+    projected = [project(kernel, bias) for kernel, bias in zip(kernels, biases, strict=True)]
+    inner_biases, loops = [bias[1, 2 * units :] for bias in biases], _loops()
     hidden = _in_loops(_forward, loops, projected, recurrent, inner_biases)
 
     def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # The state before each step: of the frame before it, and of the frame after it backwards in time.
         nothing = tf.zeros((1, n_clips, units))
         before = tf.concat([nothing, hidden[0][:-1]], axis=0), tf.concat([hidden[1][1:], nothing], axis=0)
+        states = [_rows(h, units) for h in before]
         products = [
-            tf.reshape(tf.matmul(_rows(h, units), r), (n_frames, n_clips, 3 * units))
-            for h, r in zip(before, recurrent, strict=True)
+            tf.reshape(tf.matmul(h, r), (n_frames, n_clips, 3 * units)) for h, r in zip(states, recurrent, strict=True)
         ]
         gradients = _in_loops(
             _backward, loops, [_swap(u) for u in upstream], before, projected, products, recurrent, inner_biases
         )
-        (d_projected_f, d_inner_f), (d_projected_b, d_inner_b) = (
-            [_rows(x, 3 * units) for x in pair] for pair in gradients
-        )
-        d_inputs = tf.matmul(d_projected_f, kernel_f, transpose_b=True)
-        d_inputs += tf.matmul(d_projected_b, kernel_b, transpose_b=True)
+        d_projected, d_inner = ([_rows(pair[i], 3 * units) for pair in gradients] for i in range(2))
+        d_inputs = tf.matmul(d_projected[0], kernels[0], transpose_b=True)
+        d_inputs += tf.matmul(d_projected[1], kernels[1], transpose_b=True)
         return (
             _swap(tf.reshape(d_inputs, (n_frames, n_clips, n_features))),
-            tf.matmul(inputs, d_projected_f, transpose_a=True),
-            tf.matmul(inputs, d_projected_b, transpose_a=True),
-            tf.matmul(_rows(before[0], units), d_inner_f, transpose_a=True),
-            tf.matmul(_rows(before[1], units), d_inner_b, transpose_a=True),
-            tf.stack([_sum_rows(d_projected_f)[0], _sum_rows(d_inner_f)[0]]),
-            tf.stack([_sum_rows(d_projected_b)[0], _sum_rows(d_inner_b)[0]]),
+            *[tf.matmul(inputs, d, transpose_a=True) for d in d_projected],
+            *[tf.matmul(h, d, transpose_a=True) for h, d in zip(states, d_inner, strict=True)],
+            *[tf.stack([_sum_rows(p)[0], _sum_rows(i)[0]]) for p, i in zip(d_projected, d_inner, strict=True)],
         )
 
     return (_swap(hidden[0]), _swap(hidden[1])), gradient

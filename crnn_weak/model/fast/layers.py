@@ -18,26 +18,12 @@ from crnn_weak.environment import has_gpu
 _register = keras.saving.register_keras_serializable(package="crnn_weak")
 
 
+#: The description of a deferred convolution is an attribute of its output, as Keras attaches a mask.
+_CONVOLUTION = "_crnn_weak_convolution"
+
+
 def _tensorflow_on_cpu() -> bool:
     return keras.backend.backend() == "tensorflow" and not has_gpu()
-
-
-def _in_tensorflow_graph_on_cpu() -> bool:
-    """Return whether TensorFlow traces a graph, of which it computes only what the outputs need."""
-    if not _tensorflow_on_cpu():
-        return False
-    import tensorflow as tf
-
-    return not tf.executing_eagerly()
-
-
-# The description of a deferred convolution is an attribute of its output, as Keras attaches a mask.
-def _remember(outputs: Any, convolution: Any) -> None:
-    outputs._crnn_weak_convolution = convolution
-
-
-def _remembered(inputs: Any) -> Any:
-    return getattr(inputs, "_crnn_weak_convolution", None)
 
 
 @_register
@@ -69,12 +55,17 @@ class Conv2D(keras.layers.Conv2D):
             from crnn_weak.model.fast.conv import OneChannelConvolution
 
             kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
-            _remember(outputs, OneChannelConvolution(inputs, kernel, bias))
+            setattr(outputs, _CONVOLUTION, OneChannelConvolution(inputs, kernel, bias))
         return outputs
 
     def _fits(self, inputs: Any) -> bool:
+        if not _tensorflow_on_cpu():
+            return False
+        import tensorflow as tf
+
+        # Outside a graph the convolution would be computed although nothing uses its values.
         return (
-            _in_tensorflow_graph_on_cpu()
+            not tf.executing_eagerly()
             and inputs.dtype == self.compute_dtype == "float32"
             and self.data_format == "channels_last"
             and inputs.shape[2] is not None
@@ -90,7 +81,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D`; over bands alone it also computes the deferred convolution that it follows."""
 
     def call(self, inputs: Any) -> Any:
-        convolution = _remembered(inputs)
+        convolution = getattr(inputs, _CONVOLUTION, None)
         if convolution is None or not self._fits(inputs):
             return super().call(inputs)
         return convolution.largest(self.pool_size[1])
@@ -113,27 +104,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if mask is not None or not fits or inputs.dtype != "float32" or not _tensorflow_on_cpu():
             return super().call(inputs, training=training, mask=mask)
         training = bool(training and self.trainable)
-        convolution = _remembered(inputs)
+        convolution = getattr(inputs, _CONVOLUTION, None)
         if convolution is not None:
             return self._through(convolution, inputs, training)
         import tensorflow as tf
 
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        mean = variance = tf.zeros((0,), tf.float32)
         if not training:
-            moving = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
-            outputs, *_ = tf.raw_ops.FusedBatchNormV3(
-                x=inputs, scale=gamma, offset=beta, mean=moving[0], variance=moving[1],
-                epsilon=self.epsilon, is_training=False,
-            )  # fmt: skip
-            return outputs
-        nothing = tf.zeros((0,), tf.float32)
+            mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing,
-            epsilon=self.epsilon, is_training=True,
+            x=inputs, scale=tf.convert_to_tensor(self.gamma), offset=tf.convert_to_tensor(self.beta), mean=mean,
+            variance=variance, epsilon=self.epsilon, is_training=training,
         )  # fmt: skip
-        # The kernel reports the unbiased variance; Keras moves toward the biased one.
-        n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
-        self._move(mean, variance * (n_values - 1.0) / n_values)
+        if training:
+            # The kernel reports the unbiased variance; Keras moves toward the biased one.
+            n_values = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+            self._move(mean, variance * (n_values - 1.0) / n_values)
         return outputs
 
     def _through(self, convolution: Any, inputs: Any, training: bool) -> Any:
@@ -146,7 +132,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
         shift = self.beta - mean * scale
         outputs = inputs * scale + shift  # used by layers other than pooling; pruned otherwise
-        _remember(outputs, convolution.scaled(scale, shift))
+        setattr(outputs, _CONVOLUTION, convolution.scaled(scale, shift))
         return outputs
 
     def _move(self, mean: Any, variance: Any) -> None:
@@ -159,7 +145,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
 
-    The shortcut serves ``GRU(reset_after=True, return_sequences=True)`` without dropout: `crnn_weak.model.fast.gru`.
+    The shortcut serves ``GRU(reset_after=True, return_sequences=True)`` without dropout, outputs concatenated or
+    multiplied: `crnn_weak.model.fast.gru`.
     """
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
@@ -168,13 +155,13 @@ class Bidirectional(keras.layers.Bidirectional):
         from crnn_weak.model.fast.gru import bidirectional_gru
 
         forward, backward = (self.forward_layer.cell, self.backward_layer.cell)
-        outputs = bidirectional_gru(
+        ahead, back = bidirectional_gru(
             sequences,
             kernels=(forward.kernel, backward.kernel),
             recurrent_kernels=(forward.recurrent_kernel, backward.recurrent_kernel),
             biases=(forward.bias, backward.bias),
         )
-        return _merge(*outputs, self.merge_mode)
+        return ops.concatenate([ahead, back], axis=-1) if self.merge_mode == "concat" else ahead * back
 
     def _fits(self) -> bool:
         layers = (self.forward_layer, self.backward_layer)
@@ -187,15 +174,6 @@ class Bidirectional(keras.layers.Bidirectional):
             and not self.forward_layer.go_backwards
             and self.return_sequences
             and not self.return_state
-            and self.merge_mode is not None
+            and self.merge_mode in ("concat", "mul")
             and self.compute_dtype == "float32"
         )
-
-
-def _merge(forward: Any, backward: Any, mode: str) -> Any:
-    if mode == "concat":
-        return ops.concatenate([forward, backward], axis=-1)
-    if mode == "mul":
-        return forward * backward
-    total = forward + backward
-    return total / 2 if mode == "ave" else total
