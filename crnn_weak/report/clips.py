@@ -44,14 +44,12 @@ class ClipScores:
     def f_scores(self) -> np.ndarray:
         """Return each clip's F-score in [0, 1]; NaN where nothing is true and nothing estimated."""
         total = (self.reference + self.estimated).sum(axis=1)
-        scores: np.ndarray = np.where(total > 0, 2.0 * self.correct.sum(axis=1) / np.maximum(total, 1), np.nan)
-        return scores
+        return np.where(total > 0, 2.0 * self.correct.sum(axis=1) / np.maximum(total, 1), np.nan)
 
     def class_f_scores(self) -> np.ndarray:
         """Return the F-score of each clip and class; NaN where the class is not true."""
         total = np.maximum(self.reference + self.estimated, 1)
-        scores: np.ndarray = np.where(self.reference > 0, 2.0 * self.correct / total, np.nan)
-        return scores
+        return np.where(self.reference > 0, 2.0 * self.correct / total, np.nan)
 
 
 class ClipView(NamedTuple):

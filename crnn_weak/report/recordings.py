@@ -76,5 +76,4 @@ def _log_mel(detection: Detection, detector: Detector) -> np.ndarray:
     n_pooled = math.ceil(len(frames) / _MOST_COLUMNS)
     starts = np.arange(0, len(frames), n_pooled)
     n_frames = np.diff(starts, append=len(frames))
-    pooled: np.ndarray = np.add.reduceat(frames, starts, axis=0) / n_frames[:, None]
-    return pooled
+    return np.add.reduceat(frames, starts, axis=0) / n_frames[:, None]

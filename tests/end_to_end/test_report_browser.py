@@ -14,6 +14,11 @@ from crnn_weak.report.page import write_report
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
+# Smooth scrolling would move the pointer's aim. Every address that is not a file fails: the page is seen offline.
+OPTIONS = (
+    "headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "mute-audio", "force-prefers-reduced-motion",
+    "autoplay-policy=no-user-gesture-required", "host-resolver-rules=MAP * ~NOTFOUND",
+)  # fmt: skip
 if CHROMIUM is None or DRIVER is None:
     pytest.skip("Chromium or its driver is not installed", allow_module_level=True)
 
@@ -29,18 +34,8 @@ def report(tmp_path_factory):
 def browser():
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--mute-audio",
-        "--force-prefers-reduced-motion",  # no smooth scrolling while the pointer aims
-        "--autoplay-policy=no-user-gesture-required",
-        # Every address that is not a file fails: the page is seen as it is without a network.
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ):
-        options.add_argument(argument)
+    for argument in OPTIONS:
+        options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     driver.set_page_load_timeout(120)
@@ -53,12 +48,6 @@ def page(browser, report):
     browser.get_log("performance")
     browser.get(report.as_uri())
     return browser
-
-
-def wait_for(page, condition):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(page, 20, poll_frequency=0.05).until(lambda _: condition())
 
 
 def cursor(page):
@@ -82,10 +71,13 @@ def test_it_opens_without_a_complaint_and_asks_for_nothing(page):
 
 
 def test_one_clip_plays_at_a_time_and_its_cursor_moves(page):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(page, 20, poll_frequency=0.05)
     page.execute_script("document.querySelectorAll('audio')[1].play().catch(() => 0)")
-    wait_for(page, lambda: n_playing(page) == 1)
+    wait.until(lambda page: n_playing(page) == 1)
     page.execute_script("document.querySelector('audio').play().catch(() => 0)")
-    wait_for(page, lambda: cursor(page) > 0.05)
+    wait.until(lambda page: cursor(page) > 0.05)
     assert n_playing(page) <= 1
     assert page.get_log("browser") == []
 

@@ -17,11 +17,6 @@ from crnn_weak.runs.grid import open_any
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-RUN_FILES = (
-    "config.toml", "environment.json", "history.csv", "state.json", "metrics.json", "events.tsv", "tags.tsv",
-    "scores.h5", "data.json", "results.csv", "baselines.json",
-)  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
@@ -35,7 +30,7 @@ def report_damaged(experiment, folder, seed):
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(experiment.parent, made)
     path = made / experiment.name
-    damaged = rng.choice(sorted(file for file in path.rglob("*") if file.name in RUN_FILES))
+    damaged = rng.choice(sorted(file for file in path.rglob("*") if file.is_file()))
     damage_file(damaged, rng)
     page = folder / "page.html"
     page.write_text("old")

@@ -267,7 +267,7 @@ def test_clip_f_scores_by_hand():
     assert np.isnan(found["silent"])  # nothing true, nothing found: no score, and never the best
 
 
-def test_best_worst_and_each_class():
+def test_best_worst_and_each_class_after_the_wanted_clips():
     chosen = choose_clips(SCORES, n_clips=1)
     assert "best" in chosen["perfect"]
     assert "worst" in chosen["wrong"]  # of the two with F 0 the one with more to find
@@ -276,9 +276,6 @@ def test_best_worst_and_each_class():
     assert sum("random" in reasons for reasons in chosen.values()) == 1
     assert choose_clips(SCORES, n_clips=1) == chosen  # the same every time
     assert sorted(choose_clips(SCORES, n_clips=50)) == sorted(CLIPS)
-
-
-def test_wanted_clips_come_first_and_alone_if_no_others_are_asked_for():
     assert next(iter(choose_clips(SCORES, n_clips=1, wanted=["silent"]))) == "silent"
     assert choose_clips(SCORES, n_clips=0, wanted=["half"]) == {"half": ["chosen"]}
 
@@ -296,15 +293,15 @@ def copy(run_path, tmp_path):
     return shutil.copytree(run_path, tmp_path / "copy")
 
 
-def split(card):
+def split(run):
     yaml = pytest.importorskip("yaml")
-    _, head, body = card.split("---\n", 2)
+    _, head, body = model_card(run).split("---\n", 2)
     return yaml.safe_load(head), body
 
 
-def test_the_head_is_yaml_with_the_runs_metrics(run_path):
+def test_the_card_has_yaml_with_metrics_then_facts_and_limits(run_path):
     run = open_run(run_path)
-    head, _ = split(model_card(run))
+    head, body = split(run)
     assert head["license"] == "mit"
     assert "sound-event-detection" in head["tags"]
     tagging, detection = head["model-index"][0]["results"]
@@ -312,17 +309,13 @@ def test_the_head_is_yaml_with_the_runs_metrics(run_path):
     assert values["f1"] == pytest.approx(run.metrics["tagging"]["f_score"], abs=1e-4)
     values = {metric["type"]: metric["value"] for metric in detection["metrics"]}
     assert values["error_rate"] == pytest.approx(run.metrics["segment"]["error_rate"], abs=1e-4)
-
-
-def test_the_body_states_facts_and_limits_and_escapes_labels(run_path):
-    _, body = split(model_card(open_run(run_path)))
     for heading in ("## Use", "## Model and training", "## Results", "## Limits", "## Citation"):
         assert heading in body
     assert "loss weights: strong 1, weak 0.02" in body
     assert "bidirectional GRUs of 4, 4 units" in body
     assert "synthetic sounds only" in body
     assert "<script>" not in body
-    assert "| &lt;script&gt;alert(1)&lt;/script&gt; |" in body
+    assert "| &lt;script&gt;alert(1)&lt;/script&gt; |" in body  # labels are text
 
 
 def test_no_name_of_the_run_becomes_markup(copy):
@@ -347,7 +340,7 @@ def test_undefined_metrics_are_omitted(copy):
     metrics["segment"] = None
     metrics["tagging"]["precision"] = None
     (copy / "metrics.json").write_text(json.dumps(metrics))
-    head, body = split(model_card(open_run(copy)))
+    head, body = split(open_run(copy))
     (only,) = head["model-index"][0]["results"]
     assert [metric["type"] for metric in only["metrics"]] == ["recall", "f1"]
     assert "nan" not in body.lower()
