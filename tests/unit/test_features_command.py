@@ -45,7 +45,7 @@ def test_build_and_info(opened, tmp_path, capsys):
     assert "2 of 3 clips (2 ok, 1 missing)" in shown.out
     assert "\r" not in shown.err  # no bar where stderr is no terminal
     assert opened == {"source": "folder", "jobs": 1, "progress": False}
-    assert FeatureStore(out, TINY).n_clips == 2
+    assert len(FeatureStore(out, TINY)) == 2
 
     assert main(["features", "info", out]) == 0
     shown = capsys.readouterr().out
