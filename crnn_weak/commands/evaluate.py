@@ -38,13 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--strip-y", action="store_true", help="strip the leading 'Y' from clip ids")
     add("--drop-zero-length", action="store_true", help="skip reference rows of length 0 (labeled, not heard)")
     add = parser.add_argument_group("baselines").add_argument
-    add("--baselines", action="store_true", help="score nothing, the true tags, and one class everywhere")
+    add("--baselines", action="store_true", help="score nothing, the true tags, and the most frequent class")
     add("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
-    add("--one-class", metavar="LABEL", help="the class (default: the most frequent)")
     add = parser.add_argument_group("metrics").add_argument
     add("--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)")
     add("--segment-seconds", type=float, metavar="S", help="default: 1, or the run's")
-    add("--collar", type=float, metavar="S", help="default: 0.2, or the run's")
+    add("--collar", dest="collar_seconds", type=float, metavar="S", help="default: 0.2, or the run's")
     add("--offset-fraction", type=float, metavar="SHARE", help="default: 0.5, or the run's")
     add("--bootstrap", type=int, default=0, metavar="N", help="95 %% intervals over clips, N resamples")
     add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap")
@@ -54,27 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--class-wise", action="store_true", help="a table of all classes")
     add("--format", choices=("text", "json", "csv"), default="text")
-    add("--json", metavar="FILE", help="write everything to a JSON file as well")
-    add("--overwrite", action="store_true", help="replace that file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    from pathlib import Path
-
-    from crnn_weak.files import write_text
-
     _check(args)
-    if args.json and Path(args.json).exists() and not args.overwrite:
-        raise DataError(f"{args.json} exists; give --overwrite or another name.")
     if args.baselines:
-        shown = _baseline_table(args)
-    else:
-        result = _evaluate_lists(args) if args.run is None else _evaluate_run(args)
-        wide = {"class_wise": args.class_wise}
-        shown = {"json": result.to_json(), "csv": result.to_csv(**wide), "text": result.to_text(**wide)}
-    if args.json:
-        write_text(args.json, shown["json"])
+        print(_baseline_table(args), end="")
+        return 0
+    result = _evaluate_lists(args) if args.run is None else _evaluate_run(args)
+    wide = {"class_wise": args.class_wise}
+    shown = {"json": result.to_json(), "csv": result.to_csv(**wide), "text": result.to_text(**wide)}
     print(shown[args.format], end="")
     return 0
 
@@ -93,7 +82,7 @@ def _check(args: argparse.Namespace) -> None:
         (("estimated",), not is_run, "label files"),
         (("min_score",), bool(args.estimated), "--estimated"),
         (("operating_point", "threshold_free"), is_run, "a run"),
-        (("tags_reference", "one_class"), args.baselines, "--baselines"),
+        (("tags_reference",), args.baselines, "--baselines"),
     ):
         given = [name for name in names if getattr(args, name) is not None and getattr(args, name) is not False]
         if given and not fits:
@@ -106,12 +95,8 @@ def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) ->
 
     from crnn_weak.config import EvaluationConfig
 
-    given = {
-        "segment_seconds": args.segment_seconds,
-        "collar_seconds": args.collar,
-        "offset_fraction": args.offset_fraction,
-    }
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    names = ("segment_seconds", "collar_seconds", "offset_fraction")
+    changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return dataclasses.replace(base or EvaluationConfig(), **changes)
 
 
@@ -175,8 +160,8 @@ def _late_events(args: argparse.Namespace, pair: LabelPair) -> list[str]:
     return notes
 
 
-def _baseline_table(args: argparse.Namespace) -> dict[str, str]:
-    """Return the table of all baselines as JSON, CSV and text."""
+def _baseline_table(args: argparse.Namespace) -> str:
+    """Return the table of all baselines in the format that was asked for."""
     import json
 
     from crnn_weak.labels.sets import class_list, read_pair
@@ -199,15 +184,13 @@ def _baseline_table(args: argparse.Namespace) -> dict[str, str]:
         classes=classes or class_list(reference, tags or {}),
         clip_seconds=args.clip_seconds or 10.0,
         evaluation=_settings(args),
-        one_class=args.one_class,
     )
-    lines = [_describe(args.reference, reference, pair.kind), baselines_text(scores).rstrip("\n")]
-    lines.append(f"tagging by {sources()['tagging']}, detection by {sources()['detection']}")
-    return {
-        "json": json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n",
-        "csv": baselines_csv(scores),
-        "text": "\n".join(lines) + "\n",
-    }
+    if args.format == "json":
+        return json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n"
+    if args.format == "csv":
+        return baselines_csv(scores)
+    libraries = f"tagging by {sources()['tagging']}, detection by {sources()['detection']}\n"
+    return f"{_describe(args.reference, reference, pair.kind)}\n{baselines_text(scores)}{libraries}"
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

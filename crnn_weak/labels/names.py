@@ -40,11 +40,7 @@ def has_audio_suffix(name: str) -> bool:
 
 
 def recording_path(name: str) -> str:
-    """Return the relative path that a name in a label file stands for: ``/`` between folders, form C.
-
-    >>> recording_path(".\\\\siteA\\\\r.wav")
-    'siteA/r.wav'
-    """
+    """Return the relative path that a name in a label file stands for: ``/`` between folders, form C."""
     path = nfc(name).strip(" \t").replace("\\", "/")
     return posixpath.normpath(path).lstrip("/") if path else path
 
@@ -141,9 +137,9 @@ def check_label(text: str, where: str) -> str:
     return check_name(text, where)
 
 
-def _tails(path: str) -> Iterable[str]:
+def _tails(path: str) -> list[str]:
     parts = path.split("/")
-    return ("/".join(parts[start:]) for start in range(len(parts)))
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> dict[str, str]:

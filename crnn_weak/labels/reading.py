@@ -53,6 +53,7 @@ INPUT_FORMATS = {
     "urbansound8k": "tags; UrbanSound8K's metadata",
     "esc50": "tags; ESC-50's metadata",
 }
+KINDS = {name: "tags" if text.startswith("tags") else "events" for name, text in INPUT_FORMATS.items()}
 # Lists without a header: the roles of their columns.
 _LAYOUTS = {
     "audacity": ("onset offset label", "onset offset label score"),
@@ -60,10 +61,9 @@ _LAYOUTS = {
         "file onset offset label",
         "file onset offset label score",
         "file scene onset offset label",
-        "file scene onset offset label letter",  # TUT Sound Events
-        "file scene onset offset label letter id",
+        "file scene onset offset label letter id",  # TUT Sound Events
     ),
-    "dcase-tags": ("file label", "file scene labels", "file scene labels id"),
+    "dcase-tags": ("file label", "file scene labels id"),
 }
 _FITS: dict[str, Callable[[str], bool]] = {
     "file": has_audio_suffix,
@@ -78,6 +78,8 @@ _FITS: dict[str, Callable[[str], bool]] = {
 }
 # Files that are looked for in a folder of label files.
 _SUFFIXES = (".csv", ".tsv", ".txt")
+# What Raven and BirdNET put behind a recording's name.
+_ENDINGS = re.compile(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$")
 _Labels = TypeVar("_Labels")
 
 
@@ -163,7 +165,7 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, str, lis
         for roles in map(str.split, layouts):
             if len(roles) == len(model.fields) and all(_FITS[r](x) for r, x in zip(roles, model.fields, strict=True)):
                 found = _list_rows(rows, roles, classes)
-                return (*_weak_or_strong(found), found) if name == "dcase" else (name, _kind_of(name), found)
+                return (*_weak_or_strong(found), found) if name == "dcase" else (name, KINDS[name], found)
     raise DataError(
         f"{model.where}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
         "filename, onset, offset, label, or filename, label, or onset, offset, label, with tabs between and no number "
@@ -201,20 +203,9 @@ def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def _separator(header: str, where: str) -> str:
-    """Return the separator of a header: a tab, or of comma and semicolon the one that gives more known names."""
-    if "\t" in header:
-        return "\t"
-
-    def n_known(separator: str) -> tuple[int, int]:
-        fields = split_line(header, separator, where)
-        return sum(header_name(text) in ROLE_OF for text in fields), len(fields)
-
-    return max(",;", key=n_known)
-
-
-def _kind_of(name: str) -> str:
-    return INPUT_FORMATS[name].split()[0].strip(";")
+def _separator(header: str) -> str:
+    """Return the separator that gives most known names of columns; a comma where none does."""
+    return max(",\t;", key=lambda sign: sum(header_name(text.strip(' "')) in ROLE_OF for text in header.split(sign)))
 
 
 def _tab_fields(text: str) -> list[str]:
@@ -229,25 +220,18 @@ def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple
     is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
     if is_file or (len(first) > 1 and _FITS["onset"](first[0]) and _FITS["offset"](first[1])):
         return _read_list([Row(where, _tab_fields(text)) for where, text in lines], classes)
-    separator = _separator(lines[0][1], lines[0][0])
+    separator = _separator(lines[0][1])
     rows = [Row(where, split_line(text, separator, where)) for where, text in lines]
     if task4.is_set_row(rows[0].fields):
         return "task4-set", "tags", [task4.set_row(row) for row in rows]
     name, found = read_header(rows[0], rows[1:], separator, classes)
-    return name, _kind_of(name), found
-
-
-def _own_name(path: Path, name: str) -> str:
-    """Return the recording that a file is named after (``rec.Table.1.selections.txt``: ``rec``)."""
-    if name in ("raven", "birdnet"):
-        return re.sub(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$", "", path.stem)
-    return path.stem
+    return name, KINDS[name], found
 
 
 def read_label_file(
     path: str | Path, *, input_format: str | None = None, kind: str | None = None, classes: Collection[str] = ()
 ) -> LabelFile:
-    """Read a label file.
+    """Read a label file; rows that name no recording belong to the one that the file is named after.
 
     `input_format` is a name of `INPUT_FORMATS` that the file must have. `kind` (events or tags) says what is wanted;
     tags are never read as events. Every label must be among `classes`, where they are given.
@@ -262,7 +246,7 @@ def read_label_file(
                 f"{path}: has the format {name} ({INPUT_FORMATS[name]}); asked for is {input_format} "
                 f"({INPUT_FORMATS[input_format]})."
             )
-        found_kind = _kind_of(input_format)
+        found_kind = KINDS[input_format]
     if kind == "events" and found_kind == "tags":
         raise DataError(
             f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
@@ -277,7 +261,7 @@ def read_label_file(
         found_kind = "empty"
     if found_kind == "tags":
         rows = [replace(row, onset=None, offset=None) for row in rows]
-    return LabelFile(path, name, found_kind, tuple(rows), _own_name(path, name))
+    return LabelFile(path, name, found_kind, tuple(rows), _ENDINGS.sub("", path.stem))
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -305,9 +289,8 @@ def read_files(
 ) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders; see `read_label_file`.
 
-    In a folder, rows that name no recording belong to the one that their file is named after, and an empty file is a
-    recording without labels. Labels with a score below `min_score` are dropped; `strip_y` takes the organizers' ``Y``
-    from the names.
+    In a folder an empty file is a recording without labels. Labels with a score below `min_score` are dropped;
+    `strip_y` takes the organizers' ``Y`` from the names.
     """
     path, classes = Path(path), frozenset(classes)
     found = []
@@ -346,8 +329,7 @@ def read_events(
 ) -> dict[str, tuple[Event, ...]]:
     """Read the events of each recording from a file or a folder of files, in the order of the file; see `read_files`.
 
-    An empty file gives an empty dictionary, a row of a name alone a recording without events. Without names the
-    recording is named after the file.
+    A row of a name alone is a recording without events. Without names the recording is named after the file.
     """
     files = read_files(path, input_format=input_format, kind="events", classes=classes)
     refuse_splits(files)

@@ -18,8 +18,7 @@ from crnn_weak import timing
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event, Events, class_indices
 
-#: A hundred days in segments of one second.
-MOST_SEGMENTS = 10_000_000
+_MOST_SEGMENTS = 10_000_000  # a hundred days in segments of one second
 
 
 class EventTable(NamedTuple):
@@ -53,9 +52,6 @@ def event_roll(
     """Mark the frames of one clip that each class overlaps: bool, shape (n_frames, n_classes).
 
     Zero-length events mark nothing; what lasts beyond `n_frames` is cut off.
-
-    >>> event_roll([Event(0.4, 1.2, "car")], ["car"], hop_seconds=1.0, n_frames=3)[:, 0].tolist()
-    [True, True, False]
     """
     roll = np.zeros((n_frames, len(classes)), dtype=bool)
     events = list(events)
@@ -66,9 +62,7 @@ def event_roll(
 
 
 def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the runs of True in each row of a roll of shape (n_rows, n_frames): arrays of rows, first, last.
-
-    Runs are sorted by row, then by time; each is active in the frames ``[first, last)``.
+    """Return the runs of True in each row of a roll of shape (n_rows, n_frames), sorted: arrays of rows, first, last.
 
     >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
     [[0, 0], [0, 3], [2, 4]]
@@ -98,29 +92,19 @@ def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tupl
 
 
 def n_segments(clip_seconds: float, segment_seconds: float) -> int:
-    """Return the number of evaluation segments that a clip touches.
-
-    >>> n_segments(9.3, 1.0)
-    10
-    """
+    """Return the number of evaluation segments that a clip touches."""
     count = clip_seconds / segment_seconds
-    if not count <= MOST_SEGMENTS:
+    if not count <= _MOST_SEGMENTS:
         raise DataError(
-            f"{clip_seconds:g} s in segments of {segment_seconds:g} s: expected at most {MOST_SEGMENTS:,} segments. "
+            f"{clip_seconds:g} s in segments of {segment_seconds:g} s: expected at most {_MOST_SEGMENTS:,} segments. "
             "Are the times seconds from the start of the recording?"
         )
     return math.ceil(count)
 
 
 def segment_edges(onset: np.ndarray, offset: np.ndarray, segment_seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the segments ``[first, last)`` that each event touches.
-
-    >>> [edge.tolist() for edge in segment_edges(np.array([0.4]), np.array([1.2]), 1.0)]
-    [[0], [2]]
-    """
-    first = np.floor(onset / segment_seconds).astype(np.int64)
-    last = np.ceil(offset / segment_seconds).astype(np.int64)
-    return first, last
+    """Return the segments ``[first, last)`` that each event touches."""
+    return np.floor(onset / segment_seconds).astype(np.int64), np.ceil(offset / segment_seconds).astype(np.int64)
 
 
 def table_roll(
@@ -141,10 +125,7 @@ def segment_roll(
     segment_seconds: float = 1.0,
     where: str = "events",
 ) -> np.ndarray:
-    """Mark the segments that each class touches: bool, shape (n_clips, n_segments, n_classes).
-
-    ``n_segments`` is ``ceil(clip_seconds / segment_seconds)``. See `segment_maximum` for frame scores.
-    """
+    """Mark the segments that each class touches: bool, shape (n_clips, n_segments, n_classes)."""
     table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
     count = n_segments(clip_seconds, segment_seconds)
     return table_roll(table, segment_seconds, n_clips=len(clip_ids), n_segments=count, n_classes=len(classes))
@@ -155,10 +136,8 @@ def segment_maximum(
 ) -> np.ndarray:
     """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames.
 
-    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result. A
-    segment is active at every threshold below its highest score. Frames touch segments by the arithmetic of the metric:
-    their times are rounded to microseconds, onsets floored and offsets ceiled. Where the hop does not divide the
-    segment, a frame may touch two.
+    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result.
+    Frames touch segments as in the metric: times are rounded to microseconds, onsets floored, offsets ceiled.
     """
     frames = np.moveaxis(frames, axis, -1)
     times = timing.frame_times(frames.shape[-1], hop_seconds)

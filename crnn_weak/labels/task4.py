@@ -22,9 +22,6 @@ from crnn_weak.labels.tables import LabelRow, Row, checked_times, number, read_l
 _MIDS = ("/m/", "/t/", "/g/")
 
 
-# --- set files -------------------------------------------------------------------------------------------------------
-
-
 def is_set_row(fields: list[str]) -> bool:
     """Return whether a row is one of a set file: AudioSet ids in the last of five columns."""
     return len(fields) == 5 and all(mid.strip().startswith(_MIDS) for mid in fields[4].split(","))
@@ -73,9 +70,6 @@ def write_set_csv(
     write_rows(path, rows, separator=",", line_end="\r\n")
 
 
-# --- lists with tabs -------------------------------------------------------------------------------------------------
-
-
 def _read_list(path: str | Path) -> dict[str, list[Event]]:
     """Read ``name start end label``, or a name alone, by clip id in its canonical form; the times as they are."""
     found: dict[str, list[Event]] = {}
@@ -104,17 +98,16 @@ def read_strong_tsv(path: str | Path) -> dict[str, tuple[Event, ...]]:
 
 
 def _write_list(path: str | Path, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    lines = []
-    for clip, start, end, label in rows:
-        name = check_name(f"{clip}.wav", str(path))
-        lines.append("\t".join([name, start, end, check_label(label, str(path))]) + "\n")
-    write_text(path, "".join(lines))
+    where = str(path)
+    lines = [
+        [check_name(f"{clip}.wav", where), start, end, check_label(label, where)] for clip, start, end, label in rows
+    ]
+    write_text(path, "".join("\t".join(line) + "\n" for line in lines))
 
 
 def write_weak_tsv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
     """Write a weak list. Clips without tags have no row."""
-    places = {clip: video_place(clip) for clip in tags}
-    _write_list(path, ((clip, *places[clip][1:], label) for clip, labels in tags.items() for label in labels))
+    _write_list(path, ((clip, *video_place(clip)[1:], label) for clip, labels in tags.items() for label in labels))
 
 
 def write_strong_tsv(path: str | Path, events: Events) -> None:

@@ -16,7 +16,9 @@ from crnn_weak.labels.writing import EVENT_FORMATS, event_files, tag_text
 
 # Mostly names that a list can hold, among them those that need quotes or look like something else.
 words = st.one_of(
-    st.sampled_from(["dog", "none", "nan", "1", "1.5", "a, b", "a,b", "a;b", '"x"', 'six" pipe', "#c", "label", "Å"]),
+    st.sampled_from(
+        ["dog", "none", "nan", "1", "1.5", "a, b", "a,b", "a;b", '"x"', 'six" pipe', "#c", "label", "Å", "=1+1", "a\\b"]
+    ),
     st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8),
     st.text(st.characters(), min_size=1, max_size=8),
 )

@@ -10,8 +10,9 @@ from pathlib import Path
 import filelock
 import pytest
 
+from crnn_weak.cli import main
 from crnn_weak.errors import RunError
-from crnn_weak.files import lock, relative_path, write_text
+from crnn_weak.files import lock, relative_path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
@@ -25,49 +26,27 @@ def test_no_module_imports_what_only_posix_has():
             assert not POSIX_ONLY & {str(name).split(".")[0] for name in names}, path.name
 
 
-@pytest.fixture
-def windows_paths(monkeypatch):
+def test_paths_in_documents_have_slashes_or_name_the_drive(monkeypatch):
     monkeypatch.setattr(os.path, "relpath", ntpath.relpath)
     monkeypatch.setattr(os.path, "abspath", ntpath.normpath)
     monkeypatch.setattr(os, "sep", "\\")
-
-
-def test_paths_in_documents_have_slashes(windows_paths):
     assert relative_path(r"C:\cache\features\test.h5", r"C:\runs\first") == "../../cache/features/test.h5"
-
-
-def test_a_cache_on_another_drive_is_named_in_full(windows_paths):
     assert relative_path(r"D:\cache\test.h5", r"C:\runs\first") == "D:/cache/test.h5"
 
 
-def test_a_file_that_another_program_holds_open_keeps_its_content(tmp_path, monkeypatch):
-    target = tmp_path / "table.txt"
-    target.write_text("old")
-
-    def refused(source, destination):
-        raise PermissionError(13, "The process cannot access the file because it is being used by another process")
-
-    monkeypatch.setattr(os, "replace", refused)
-    with pytest.raises(PermissionError):
-        write_text(target, "new")
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]  # no temporary file is left
-
-
-def test_such_a_file_ends_a_command_in_one_line(tmp_path, monkeypatch, capsys):
-    from crnn_weak.cli import main
-
+def test_a_file_that_another_program_holds_open_keeps_its_content(tmp_path, monkeypatch, capsys):
     def refused(source, destination):
         raise PermissionError(13, "used by another process", str(destination))
 
-    reference = tmp_path / "reference.tsv"
-    reference.write_text("a.wav\t0.0\t4.0\tCar\n")
+    target = tmp_path / "table.csv"
+    target.write_text("filename,onset,offset,label\na.wav,0,4,Car\n")
     monkeypatch.setattr(os, "replace", refused)
-    arguments = ["--reference", str(reference), "--estimated", str(reference), "--json", str(tmp_path / "out.json")]
-    assert main(["evaluate", *arguments]) == 2
+    assert main(["convert", str(target), str(target), "--to", "csv", "--overwrite"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "out.json" in err
+    assert "table.csv" in err
+    assert target.read_text() == "filename,onset,offset,label\na.wav,0,4,Car\n"
+    assert list(tmp_path.iterdir()) == [target]  # no temporary file is left
 
 
 def test_a_lock_that_is_only_a_file_excludes_others_as_well(tmp_path, monkeypatch):
