@@ -46,41 +46,25 @@ def recording_path(name: str) -> str:
 
 
 def recording_id(name: str) -> str:
-    """Return the id of the recording that a file name stands for: its path without audio suffix.
-
-    >>> recording_id("audio/--jc0NAxK8M_30.000_40.000.wav")
-    'audio/--jc0NAxK8M_30.000_40.000'
-    """
+    """Return the id of the recording that a file name stands for: its path without audio suffix."""
     path = recording_path(name)
     return os.path.splitext(path)[0] if has_audio_suffix(path) else path
 
 
 def without_y(name: str) -> str:
-    """Return a file's name or id without the ``Y`` before the video in the organizers' names.
-
-    >>> without_y("Y--jc0NAxK8M_30.000_40.000.wav"), without_y("Yard.wav")
-    ('--jc0NAxK8M_30.000_40.000.wav', 'Yard.wav')
-    """
+    """Return a file's name or id without the ``Y`` before the video in the organizers' names."""
     return _ORGANIZERS_NAME.sub(r"\1", name, count=1)
 
 
 def canonical_id(name: str) -> str:
-    """Return the organizers' clip id in a file name: no folder, its two times with three decimals.
-
-    >>> canonical_id("-5QrBL6MzLg_60_70.wav")
-    '-5QrBL6MzLg_60.000_70.000'
-    """
+    """Return the organizers' clip id in a file name: no folder, its two times with three decimals."""
     name = recording_id(name).rpartition("/")[2]
     match = _CUT.fullmatch(name)
     return f"{match['video']}_{float(match['start']):.3f}_{float(match['end']):.3f}" if match else name
 
 
 def video_place(clip_id: str) -> tuple[str, str, str]:
-    """Return video id, start and end of one of the organizers' clip ids, split from the right.
-
-    >>> video_place("--jc0NAxK8M_30.000_40.000")
-    ('--jc0NAxK8M', '30.000', '40.000')
-    """
+    """Return video id, start and end of one of the organizers' clip ids, split from the right."""
     match = _CUT.fullmatch(clip_id)
     if not match:
         raise DataError(f"clip id {clip_id!r}: expected <video id>_<start>_<end>, e.g. --jc0NAxK8M_30.000_40.000.")
@@ -90,7 +74,7 @@ def video_place(clip_id: str) -> tuple[str, str, str]:
 def is_place(name: str, onset: float | None, offset: float | None) -> bool:
     """Return whether times are the cut's place in its video, which the organizers put into the name."""
     match = _CUT.fullmatch(recording_id(name))
-    return bool(match) and (float(match["start"]), float(match["end"])) == (onset, offset)
+    return match is not None and (float(match["start"]), float(match["end"])) == (onset, offset)
 
 
 def source_recording(clip_id: str) -> str:

@@ -208,18 +208,15 @@ def _separator(header: str) -> str:
     return max(",\t;", key=lambda sign: sum(header_name(text.strip(' "')) in ROLE_OF for text in header.split(sign)))
 
 
-def _tab_fields(text: str) -> list[str]:
-    return [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]
-
-
 def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
     """Return format, kind and rows of a file."""
     if not lines:
         return "", "empty", []
-    first = _tab_fields(lines[0][1])
+    rows = [Row(where, [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]) for where, text in lines]
+    first = rows[0].fields
     is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
-    if is_file or (len(first) > 1 and _FITS["onset"](first[0]) and _FITS["offset"](first[1])):
-        return _read_list([Row(where, _tab_fields(text)) for where, text in lines], classes)
+    if is_file or (len(first) > 1 and number(first[0]) is not None and number(first[1]) is not None):
+        return _read_list(rows, classes)
     separator = _separator(lines[0][1])
     rows = [Row(where, split_line(text, separator, where)) for where, text in lines]
     if task4.is_set_row(rows[0].fields):
@@ -317,32 +314,25 @@ def united(files: Iterable[LabelFile], read: Callable[[LabelFile], dict[str, _La
     return found
 
 
-def refuse_splits(files: Iterable[LabelFile]) -> None:
-    """Refuse a column of splits where labels of all splits would be mixed."""
+def without_splits(files: list[LabelFile]) -> list[LabelFile]:
+    """Return the files; refuse a column of splits where labels of all splits would be mixed."""
     for file in files:
         if any(row.split for row in file.rows):
             raise DataError(f"{file.path}: has a column of splits; keep the rows of one split and remove the column.")
+    return files
 
 
-def read_events(
-    path: str | Path, *, classes: Collection[str] = (), input_format: str | None = None
-) -> dict[str, tuple[Event, ...]]:
+def read_events(path: str | Path, *, classes: Collection[str] = ()) -> dict[str, tuple[Event, ...]]:
     """Read the events of each recording from a file or a folder of files, in the order of the file; see `read_files`.
 
     A row of a name alone is a recording without events. Without names the recording is named after the file.
     """
-    files = read_files(path, input_format=input_format, kind="events", classes=classes)
-    refuse_splits(files)
-    return united(files, LabelFile.events)
+    return united(without_splits(read_files(path, kind="events", classes=classes)), LabelFile.events)
 
 
-def read_tags(
-    path: str | Path, *, classes: Collection[str] = (), input_format: str | None = None
-) -> dict[str, tuple[str, ...]]:
+def read_tags(path: str | Path, *, classes: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """Read which labels each recording has, from tags or events, as `read_events` does; each label once."""
-    files = read_files(path, input_format=input_format, kind="tags", classes=classes)
-    refuse_splits(files)
-    return united(files, LabelFile.tags)
+    return united(without_splits(read_files(path, kind="tags", classes=classes)), LabelFile.tags)
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:

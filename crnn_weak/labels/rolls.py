@@ -1,9 +1,8 @@
 """Event activity in time: event lists to rolls and segments, and rolls back to runs.
 
 A *roll* is a boolean array that marks where each class is active; a *run* is a maximal stretch ``[first, last)`` of
-active frames. Frames follow `crnn_weak.timing.frame_edges`. Segments follow sed_eval exactly: an onset is floored and
-an offset ceiled without a rounding tolerance, an event that ends on a boundary does not touch the next segment, and a
-zero-length row marks its segment, or nothing if it is on a boundary.
+active frames. Segments follow sed_eval exactly: an onset is floored and an offset ceiled without a rounding tolerance,
+and a zero-length row marks its segment, or nothing if it is on a boundary.
 """
 
 from __future__ import annotations
@@ -41,9 +40,6 @@ def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[st
         np.array([event.onset for event in flat], dtype=np.float64),
         np.array([event.offset for event in flat], dtype=np.float64),
     )
-
-
-# --- frames --------------------------------------------------------------------------------------------------------
 
 
 def event_roll(
@@ -86,9 +82,6 @@ def runs_roll(rows: np.ndarray, first: np.ndarray, last: np.ndarray, shape: tupl
     np.add.at(steps, begin + np.minimum(first, n_frames), 1)
     np.add.at(steps, begin + np.minimum(last, n_frames), -1)
     return (np.cumsum(steps, out=steps) > 0).reshape(n_rows, n_frames + 1)[:, :-1]
-
-
-# --- segments ------------------------------------------------------------------------------------------------------
 
 
 def n_segments(clip_seconds: float, segment_seconds: float) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.events import CLASS_LIST, DCASE2017_TASK4, Event
 from crnn_weak.labels.names import match_ids
-from crnn_weak.labels.reading import LabelFile, read_classes, read_files, refuse_splits, united
+from crnn_weak.labels.reading import LabelFile, read_classes, read_files, united, without_splits
 from crnn_weak.labels.tables import LabelRow
 
 logger = logging.getLogger(__name__)
@@ -73,16 +73,17 @@ def read_pair(
     """
     references = read_files(reference, kind=kind, **options)
     estimates = [] if estimated is None else read_files(estimated, kind=kind, min_score=min_score, **options)
-    files = [*references, *estimates]
-    refuse_splits(files)
+    files = without_splits([*references, *estimates])
     kind = kind or _kind(files)
     if estimates and not Path(reference).is_dir() and not any(row.name for file in files for row in file.rows):
         # Lists of one recording without its name are named after their files, which differ.
         references = [replace(references[0], rows=references[0].rows or (LabelRow("", ""),))]
         estimates = [replace(estimates[0], recording=references[0].recording)]
-    read = LabelFile.tags if kind == "tags" else LabelFile.events
-    expected: Labels = dict(united(references, read))
-    found: Labels = dict(united(estimates, read))
+
+    def labels(file: LabelFile) -> Labels:
+        return dict(file.tags() if kind == "tags" else file.events())
+
+    expected, found = united(references, labels), united(estimates, labels)
     ids = match_ids(found, expected, where=str(estimated))
     found = {ids[name]: rows for name, rows in found.items()}
     if drop_zero_length and kind == "events":
@@ -173,8 +174,7 @@ def read_labels(
         raise DataError(f"{given[0]}: lists no recording; expected rows of file name and label.")
     event_files = files if tag_file is None else []
     if tag_file is not None and event_file is not None:
-        event_files = read_files(event_file, kind="events", classes=classes)
-        refuse_splits(event_files)
+        event_files = without_splits(read_files(event_file, kind="events", classes=classes))
     events = united(event_files, LabelFile.events)
     for path in sorted({file.path for file in (*files, *event_files) if file.scores()}):
         logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", path)

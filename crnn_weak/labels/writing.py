@@ -17,8 +17,6 @@ from crnn_weak.labels.events import CLASS_LIST, Event, Events, by_time
 from crnn_weak.labels.names import MISSING, NOTHING, check_label, check_name, has_audio_suffix, recording_id
 from crnn_weak.labels.tables import table_line
 
-# --- event formats ---------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class EventFormat:
@@ -76,7 +74,6 @@ def _json(name: str, event: Event, number: int) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-# Raven needs the frequencies; other tools read the path and the time in its file.
 _RAVEN_HEADER = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin Path\t"
     "File Offset (s)\tConfidence\tAnnotation"
@@ -161,8 +158,6 @@ def write_events(path: str | Path, events: Events, *, suffix: str = ".wav") -> N
     for file, text in event_files(path, "desed", ordered).items():
         write_text(file, text)
 
-
-# --- tags ------------------------------------------------------------------------------------------------------------
 
 #: Headers of lists of tags.
 TAG_HEADER = "filename\tevent_label"

@@ -302,14 +302,14 @@ def test_tags_are_never_events(tmp_path):
 )
 def test_a_named_format_never_widens_what_is_read(tmp_path, content, asked, says):
     with pytest.raises(DataError, match=says):
-        read_tags(saved(tmp_path, content), input_format=asked)
+        read_files(saved(tmp_path, content), kind="tags", input_format=asked)
 
 
 def test_formats_are_known_by_name(tmp_path):
     path = saved(tmp_path, "filename,onset,offset,label\na.wav,0.5,1.5,dog\n")
-    assert read_events(path, input_format="csv") == DOG
+    assert read_files(path, input_format="csv")[0].events() == DOG
     with pytest.raises(ConfigError, match=r"input format 'ravem' is not known. Did you mean 'raven'"):
-        read_events(path, input_format="ravem")
+        read_files(path, input_format="ravem")
 
 
 WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tCar\n"
