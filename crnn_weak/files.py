@@ -120,7 +120,7 @@ class HdfWriter:
     def __init__(self, path: str | Path) -> None:
         import h5py
 
-        self._raw = _ForgivingFile(path)
+        self._raw = _ForgivingFile(path, "wb+")
         self.file = h5py.File(self._raw, "w")
 
     def check(self) -> None:
@@ -135,40 +135,31 @@ class HdfWriter:
         self.check()
 
 
-class _ForgivingFile:
+class _ForgivingFile(io.FileIO):
     """A file whose writes never fail; `error` is the first one that did."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = open(path, "wb+", buffering=0)  # noqa: SIM115
-        self.error: OSError | None = None
-        self.seek, self.tell, self.close = self._file.seek, self._file.tell, self._file.close
+    error: OSError | None = None
 
-    def read(self, size: int) -> bytes:
-        return self._file.read(size).ljust(size, b"\0")
-
-    def readinto(self, buffer: memoryview) -> int:
-        n_read = self._file.readinto(buffer) or 0
+    def readinto(self, buffer: Any) -> int:
+        n_read = super().readinto(buffer) or 0
         buffer[n_read:] = bytes(len(buffer) - n_read)  # of a write that failed
         return len(buffer)
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: Any) -> int:
         n_written = 0
         try:
             while self.error is None and n_written < len(data):
-                n_written += self._file.write(data[n_written:])
+                n_written += super().write(data[n_written:])
         except OSError as error:
             self.error = error
         return len(data)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None) -> int:
         try:
-            self._file.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self.error = self.error or error
-        return size
-
-    def flush(self) -> None:
-        pass
+            return size or 0
 
 
 # --- the lock of a folder --------------------------------------------------------------------------------------------

@@ -46,9 +46,9 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def limit_threads(n_threads: int) -> None:
-    """Limit the numerical libraries of this process to `n_threads` threads; those already loaded keep theirs."""
-    os.environ.update(dict.fromkeys(_THREADS, str(n_threads)))
+def _limit_threads() -> None:
+    """Limit the numerical libraries of this process to one thread; those already loaded keep theirs."""
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
 
 
 def run_tasks(
@@ -56,27 +56,26 @@ def run_tasks(
     tasks: Sequence[Any],
     *,
     jobs: int,
-    n_threads: int = 1,
     scheduler: str | None = None,
     on_poll: Callable[[], None] = lambda: None,
     share_last: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends; a task that raises ends the others and raises here.
 
-    `jobs` local processes of `n_threads` threads each, or the Dask cluster at `scheduler` (``tcp://host:port``). The
+    `jobs` local processes of one thread each, or the Dask cluster at `scheduler` (``tcp://host:port``). The
     tasks of a worker that dies are run again. `on_poll` is called about once a second. With `share_last`, for long
     local tasks, a last round that needs at most half of the workers begins with the one before, in workers of its own:
     seven equal tasks on two CPUs take 3.5 times as long as one, not 4.
     """
     if scheduler is not None and tasks:
-        yield from _run_on_dask(function, tasks, scheduler, n_threads, on_poll)
+        yield from _run_on_dask(function, tasks, scheduler, on_poll)
         return
     waiting = dict(enumerate(tasks))
     n_lost = 0
     while n_lost < _ROUNDS:
         n_waiting = len(waiting)
         with contextlib.suppress(BrokenProcessPool):
-            for index, result in _run_on_pool(function, waiting, jobs, n_threads, on_poll, share_last):
+            for index, result in _run_on_pool(function, waiting, jobs, on_poll, share_last):
                 del waiting[index]
                 yield index, result
             return
@@ -92,49 +91,40 @@ def run_tasks(
 
 
 def _run_on_pool(
-    function: Callable[[Any], Any], tasks: dict[int, Any], jobs: int, n_threads: int, on_poll: Callable[[], None],
-    share_last: bool,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    first = list(tasks.items())
-    n_last = len(first) % jobs if share_last and len(first) > jobs else 0
+    function: Callable[[Any], Any], tasks: dict[int, Any], jobs: int, on_poll: Callable[[], None], share_last: bool
+) -> Iterator[tuple[int, Any]]:
+    waiting = deque(tasks.items())
+    n_last = len(tasks) % jobs if share_last and len(tasks) > jobs else 0
     if n_last > jobs // 2:
         n_last = 0  # little to gain, and memory for twice the workers
-    last = [first.pop() for _ in range(n_last)]
-    pools = [
-        ProcessPoolExecutor(max(1, min(jobs, len(part))), context, _begin_worker, (n_threads,))
-        for part in (first, last)
-    ]
-    waiting = deque(first)
+    # Bounded: neither the workers nor this process hold results that are not taken up.
+    n_submitted = jobs if share_last else _AHEAD * jobs
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    pool = ProcessPoolExecutor(min(jobs + n_last, len(tasks) or 1), context, _begin_worker)
     futures: dict[Future[Any], int] = {}
     try:
-        while waiting or last or futures:
-            # Bounded: neither the workers nor this process hold results that are not taken up.
-            while waiting and len(futures) < _AHEAD * jobs:
+        while waiting or futures:
+            most = n_submitted + (n_last if len(waiting) <= n_last else 0)
+            while waiting and len(futures) < most:
                 index, task = waiting.popleft()
-                futures[pools[0].submit(function, task)] = index
-            if last and not waiting and len(futures) <= jobs:
-                futures |= {pools[1].submit(function, task): index for index, task in last}
-                last = []
+                futures[pool.submit(function, task)] = index
             done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             on_poll()
             # Completed tasks first: a failed one raises.
             for future in sorted(done, key=lambda future: future.exception() is not None):
                 yield futures.pop(future), future.result()
     except BaseException:
-        for pool in pools:
-            processes = list((pool._processes or {}).values())
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
         raise
     finally:
-        for pool in pools:
-            pool.shutdown()
+        pool.shutdown()
 
 
-def _begin_worker(n_threads: int) -> None:
-    limit_threads(n_threads)
+def _begin_worker() -> None:
+    _limit_threads()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -149,9 +139,9 @@ def _end_with_parent() -> None:
 # --- Dask ------------------------------------------------------------------------------------------------------------
 
 
-def _call_on_worker(function: Callable[[Any], Any], argument: Any, n_threads: int, folder: str) -> Any:
+def _call_on_worker(function: Callable[[Any], Any], argument: Any, folder: str) -> Any:
     """Call `function` in the folder of the process that asks; a user's error is returned: raised, Dask would retry."""
-    limit_threads(n_threads)
+    _limit_threads()
     try:
         os.chdir(folder)
     except OSError:
@@ -166,7 +156,7 @@ def _call_on_worker(function: Callable[[Any], Any], argument: Any, n_threads: in
 
 
 def _run_on_dask(
-    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, n_threads: int, on_poll: Callable[[], None]
+    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, on_poll: Callable[[], None]
 ) -> Iterator[tuple[int, Any]]:
     folder = os.getcwd()
     with _connect(scheduler) as client:
@@ -180,7 +170,7 @@ def _run_on_dask(
                 if time.monotonic() - counted > 1.0:
                     counted, n_workers = time.monotonic(), _n_worker_threads(client)
                 while len(submitted) < _AHEAD * n_workers and (item := next(waiting, None)) is not None:
-                    future = client.submit(_call_on_worker, function, item[1], n_threads, folder, pure=False, retries=2)
+                    future = client.submit(_call_on_worker, function, item[1], folder, pure=False, retries=2)
                     submitted[future] = item[0]
                     future.add_done_callback(ended.put)
                 if not submitted:
