@@ -90,9 +90,8 @@ def _warn_once(message: str) -> None:
 
 def short_repr(value: object) -> str:
     """Return `repr(value)` in at most 80 characters."""
-    # Python refuses to print integers of thousands of digits.
     if isinstance(value, int) and abs(value) >= 10**30:
-        return "an integer of more than 30 digits"
+        return "an integer of more than 30 digits"  # Python refuses to print one of thousands
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -343,8 +342,6 @@ DATA_SETTINGS: dict[str, type[DataConfig]] = {
 class Config:
     """The settings of one training run: one frozen dataclass per concern, checked in its constructor.
 
-    Examples
-    --------
     >>> config = preset("paper")
     >>> config.model.n_filters, config.features.n_frames
     (64, 500)
@@ -366,13 +363,12 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     "paper": Config(preset="paper"),
-    # The layers of the authors' code for later papers; about three times the arithmetic, and no cuDNN variant.
+    # The layers of the authors' code for later papers: three times the arithmetic, and no cuDNN variant.
     "authors_code": Config(
         preset="authors_code",
         model=ModelConfig(pools=(2, 2, 1), gru_units=(32, 32), gru_merge="mul", gru_reset_after=False, dense_units=32),
     ),
-    # The same architecture for two cores and fifteen minutes, sized in trials on synthetic clips: coarser frames,
-    # fewer filters, a higher rate and smaller batches.
+    # The same architecture for two cores and fifteen minutes, sized in trials on synthetic clips.
     "quick": Config(
         preset="quick",
         features=FeatureConfig(sample_rate_hz=16_000, window_seconds=0.128, hop_seconds=0.100, fmax_hz=8_000.0),
@@ -392,19 +388,8 @@ PRESETS["recommended"] = dataclasses.replace(
 
 
 def preset(name: str) -> Config:
-    """Return a preset by name.
+    """Return a preset by name: ``paper``, ``authors_code``, ``quick`` or ``recommended``.
 
-    Parameters
-    ----------
-    name : {"paper", "authors_code", "quick", "recommended"}
-
-    Raises
-    ------
-    ConfigError
-        The name is not known.
-
-    Examples
-    --------
     >>> preset("paper").features.n_frames
     500
     """
@@ -421,10 +406,7 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
     if base is None:
         base = preset(str(values.get("preset", "paper")))
     elif values.get("preset", base.preset) != base.preset:
-        raise ConfigError(
-            f"setting preset = {short_repr(values['preset'])}: the other settings start from {base.preset!r}. "
-            "Choose a preset with --preset, or at the head of a configuration file."
-        )
+        raise ConfigError(f"preset: the other settings start from {base.preset!r}. Choose one with --preset.")
     sections = [item.name for item in dataclasses.fields(base)]
     changes: dict[str, Any] = {}
     for name, settings in values.items():
@@ -444,9 +426,7 @@ def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(section, DataConfig):
         source = str(changes.pop("source", section.source))
         if source not in DATA_SETTINGS:
-            raise ConfigError(
-                f"data.source = {short_repr(source)} is not known. {nearest_names(source, DATA_SETTINGS)}"
-            )
+            raise ConfigError(f"data.source {short_repr(source)} is not known. {nearest_names(source, DATA_SETTINGS)}")
         kind = DATA_SETTINGS[source]
     names = [item.name for item in dataclasses.fields(kind)]
     for name in changes:
@@ -469,7 +449,7 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     values: dict[str, Any] = {}
     for override in overrides:
         name, separator, text = override.partition("=")
-        if not separator or not name.strip():
+        if not separator:
             raise ConfigError(f"--set {short_repr(override)}: expected section.name=value, e.g. training.epochs=3.")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
@@ -489,16 +469,8 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
 def load_config(path: str | Path, base: Config | None = None) -> Config:
     """Read a TOML file of settings; those that it does not name are the preset's.
 
-    Parameters
-    ----------
-    path : path
-    base : Config, optional
-        What the settings are laid over where the file names no preset; by default preset ``paper``.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, a name is not known, or a value is of the wrong type or out of range.
+    They are laid over `base` where the file names no preset; by default over preset ``paper``. A file that cannot be
+    read, an unknown name and a value of the wrong type or range raise a `ConfigError`.
     """
     values = read_toml(path, error=ConfigError)
     try:

@@ -43,7 +43,7 @@ def backend_name() -> str:
 def prepare_environment() -> None:
     """Set what TensorFlow reads at its import; what the user has set stays. Refuse a backend that is not installed.
 
-    oneDNN is off by default on many CPUs and is the largest single switch for speed there.
+    oneDNN is off by default on many CPUs, and the largest single switch for speed there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -14,10 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def _shared_folder(name: str) -> Path:
     root = Path(os.environ.get("CRNN_WEAK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    folder = root / name
-    if not folder.is_dir():
+    if not (root / name).is_dir():
         pytest.skip(f"{name} is not there (looked in {root}; set CRNN_WEAK_SHARED_DATA)")
-    return folder
+    return root / name
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,7 @@ from crnn_weak.labels.rolls import event_roll
 
 #: Small and quick: a 2 s clip has 20 frames of 8 bands.
 TINY = FeatureConfig(
-    clip_seconds=2.0,
-    sample_rate_hz=8_000,
-    window_seconds=0.128,
-    hop_seconds=0.1,
-    n_fft=1024,
-    n_mels=8,
-    fmax_hz=4_000.0,
+    clip_seconds=2.0, sample_rate_hz=8_000, window_seconds=0.128, hop_seconds=0.1, n_fft=1024, n_mels=8, fmax_hz=4_000.0
 )
 
 
@@ -77,15 +71,13 @@ def make_store(
     features: FeatureConfig = TINY,
     split: str = "train",
     seed: int = 0,
-    snr: float = 4.0,
     with_events: bool = True,
     unreadable: Sequence[int] = (),
     name: str = "features.h5",
 ) -> FeatureStore:
     """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
 
-    `snr` is by how much an event raises its bands, in units of the noise's deviation; `unreadable` lists rows that
-    could not be read. Two stores of one seed are the same.
+    `unreadable` lists rows that could not be read. Two stores of one seed are the same.
     """
     classes = tuple(classes)
     events = make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)
@@ -100,18 +92,17 @@ def make_store(
         data_fingerprint=f"made-{seed}",
         provenance=f"features made for tests, seed {seed}",
     )
-    path = folder / name
-    writer = StoreWriter(path, header)
+    writer = StoreWriter(folder / name, header)
     rng = np.random.default_rng([seed, 1])
     groups = np.array_split(np.arange(features.n_mels), len(classes))
     for row, listed in enumerate(events):
         noise = rng.standard_normal((features.n_frames, features.n_mels), dtype=np.float32)
         roll = event_roll(listed, classes, hop_seconds=features.hop_seconds, n_frames=features.n_frames)
         for index in class_indices({event.label for event in listed}, classes):
-            noise[np.ix_(roll[:, index], groups[index])] += snr
+            noise[np.ix_(roll[:, index], groups[index])] += 4.0
         if row in unreadable:
             writer.write(row, None, status="unreadable", duration=0.0, reason="made unreadable")
         else:
             writer.write(row, noise - 6.0, status="ok", duration=features.clip_seconds)
     writer.finish()
-    return FeatureStore(path, features)
+    return FeatureStore(folder / name, features)

@@ -51,7 +51,7 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("model.pools=[5, 0]", "expected int >= 1"),
         ("training.epochs=" + "9" * 400, "an integer of more than 30 digits"),
         ("data.root=folder", "not one of source 'street', but of scenes"),
-        ("data.source=[]", "data.source = '[]' is not known"),
+        ("data.source=[]", "data.source '[]' is not known"),
         ("model.weak_head=maxdense", "'max_dense'"),
         ("features.fmax_hz=30000", "half the sample rate"),
         ("features.n_fft=1024", "at least the window"),
