@@ -47,18 +47,6 @@ def audio_files(folder: str | Path) -> list[Path]:
     return found
 
 
-def index_audio(folder: str | Path) -> dict[str, Path]:
-    """Return the audio files of a folder and its subfolders by name without suffix; of equal names the first."""
-    found: dict[str, Path] = {}
-    paths = audio_files(folder)
-    for path in paths:
-        if found.setdefault(path.stem, path) is not path:
-            logger.debug("%s: not used, %s has the same name", path, found[path.stem])
-    if len(found) < len(paths):
-        logger.warning("%s: %d files share a name with another and are not used.", folder, len(paths) - len(found))
-    return found
-
-
 def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> None:
     """Write mono samples, shape (n_samples,), as 16-bit FLAC or WAV (by the suffix), whole or not at all.
 

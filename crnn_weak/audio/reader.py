@@ -73,13 +73,10 @@ class _Source:
             raise DataError(f"{where}: joined streams of different sample rates or channels; split the file.")
         # Without a count in the header only reading tells.
         is_counted = is_counted and first.frames < _UNKNOWN_FRAMES
-        self.n_stated = sum(file.frames for file in self._files) if is_counted else None
+        self._n_stated = sum(file.frames for file in self._files) if is_counted else None
+        self.stated_seconds = None if self._n_stated is None else self._n_stated / self.rate
         self._is_uncounted_flac = first.format == "FLAC" and not is_counted
         self._position = self._n_read = 0  # in all, and of the current stream
-
-    @property
-    def stated_seconds(self) -> float | None:
-        return None if self.n_stated is None else self.n_stated / self.rate
 
     def skip(self, n_samples: int) -> None:
         """Move forward by `n_samples`, at most to the end."""
@@ -108,7 +105,7 @@ class _Source:
             self._position += len(block)
             n_left -= len(block)
             yield block
-        if n_left > 0 and self.n_stated is not None and self._position < self.n_stated:
+        if n_left > 0 and self._n_stated is not None and self._position < self._n_stated:
             raise DataError(
                 f"{self._where}: truncated, {self._position / self.rate:.1f} of {self.stated_seconds:.1f} s can be "
                 "decoded; replace or remove it."
@@ -131,7 +128,7 @@ class _Source:
                     raise
             return filled[~np.isnan(filled[:, 0])]
         # A tag after the last sample of a FLAC would be reported as damage.
-        n_left = n_samples if self.n_stated is None else min(n_samples, file.frames - self._n_read)
+        n_left = n_samples if self._n_stated is None else min(n_samples, file.frames - self._n_read)
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         block: np.ndarray = file.read(n_left, dtype=dtype, always_2d=True)
         self._n_read += len(block)
@@ -269,8 +266,7 @@ class AudioBlocks:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if isinstance(self.source, tuple | list | np.ndarray):
-            audio, rate = _checked_array(self.source, self.name or "the array")
-            yield from self._resampled(_array_blocks(audio, rate, self.name or "the array"), rate)
+            yield from self._resampled(*_array_blocks(self.source, self.name or "the array"))
             return
         is_path = isinstance(self.source, str | Path) and self.source != STDIN
         with _opened(self.source, str(self.source) if is_path else self.name) as source:
@@ -311,35 +307,30 @@ class AudioBlocks:
             self.warnings.append(f"clipped: {100 * n_clipped / n_values:.1f} % of the samples are at full scale")
 
 
-def _checked_array(source: Any, where: str) -> tuple[np.ndarray, int]:
-    """Return (array of shape (n_samples, n_channels), rate)."""
+def _array_blocks(source: Any, where: str) -> tuple[Iterator[np.ndarray], int]:
+    """Return the blocks of (array, rate), float32 in [-1, 1], integers scaled by the range of their type; the rate."""
     lowest, highest = SAMPLE_RATES_HZ
-    expected = (
-        f"{where}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, n_channels) and "
-        f"a rate of {lowest} to {highest} Hz"
-    )
-    if not isinstance(source, tuple) or len(source) != 2:
-        raise DataError(f"{expected}, received {type(source).__name__} without a rate.")
-    audio, rate = np.asarray(source[0]), source[1]
+    audio, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
+    audio = np.asarray(audio)
     is_rate = isinstance(rate, int | float | np.number) and lowest <= rate <= highest
-    if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu":
-        raise DataError(f"{expected}, received {audio.dtype} of shape {audio.shape} and rate {rate!r}.")
+    is_transposed = audio.ndim == 2 and audio.shape[1] > audio.shape[0]
+    if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu" or is_transposed:
+        raise DataError(
+            f"{where}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, n_channels) "
+            f"and a rate of {lowest} to {highest} Hz, received {audio.dtype} of shape {audio.shape} and rate {rate!r}."
+        )
     if not audio.size:
         raise DataError(f"{where}: the recording holds no samples.")
-    if audio.ndim == 2 and audio.shape[1] > audio.shape[0]:
-        raise DataError(f"{expected}, received shape {audio.shape}: more channels than samples; pass its transpose.")
-    return audio.reshape(len(audio), -1), int(rate)
-
-
-def _array_blocks(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarray]:
-    """Yield float32 in [-1, 1] of floating-point numbers, or of integers by the range of their type."""
+    audio = audio.reshape(len(audio), -1)
     n_block = max(1, int(_BLOCK_SECONDS * rate))
-    for first in range(0, len(audio), n_block):
-        block = audio[first : first + n_block]
-        if block.dtype.kind in "iu":
-            limits = np.iinfo(block.dtype)
-            half = limits.max // 2 + 1 if block.dtype.kind == "u" else limits.max + 1
-            yield ((block.astype(np.float64) - (limits.min + half)) / half).astype(np.float32)
-        else:
-            _check_values(block, rate, first, where)
-            yield block.astype(np.float32)
+    starts = range(0, len(audio), n_block)
+    return (_converted(audio[first : first + n_block], int(rate), first, where) for first in starts), int(rate)
+
+
+def _converted(block: np.ndarray, rate: int, first: int, where: str) -> np.ndarray:
+    if block.dtype.kind in "iu":
+        limits = np.iinfo(block.dtype)
+        half = (int(limits.max) - int(limits.min) + 1) // 2
+        return ((block.astype(np.float64) - (int(limits.min) + half)) / half).astype(np.float32)
+    _check_values(block, rate, first, where)
+    return block.astype(np.float32)

@@ -27,8 +27,7 @@ from tqdm import tqdm
 
 from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
-from crnn_weak.data.base import Clip, Dataset
-from crnn_weak.data.splits import stratified_split
+from crnn_weak.data.base import Clip, Dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event, check_begin_within, tag_array
 from crnn_weak.labels.names import match_ids, recording_id

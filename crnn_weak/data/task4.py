@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from crnn_weak.audio.files import index_audio
+from crnn_weak.audio import audio_files
 from crnn_weak.config import Config, Task4Data, fingerprint
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
@@ -54,8 +54,11 @@ def read_task4(
             f"{folder}: no label files here; expected training_set.csv, testing_set.csv or "
             "groundtruth_weak_label_*_set.csv of DCASE 2017 task 4."
         )
-    # By canonical id; of a file with the organizers' ``Y``, that is a part of it.
-    found = {} if audio is None else {canonical_id(k): path for k, path in index_audio(audio).items()}
+    audio_paths = [] if audio is None else audio_files(audio)
+    # By canonical id; of a file with the organizers' ``Y``, that is a part of it. Of equal names the first.
+    found = {canonical_id(path.stem): path for path in reversed(audio_paths)}
+    if len(found) < len(audio_paths):
+        logger.warning("%s: %d files share a name with another and are not used.", audio, len(audio_paths) - len(found))
     clips = {split: _read_split(split, *of_split, found, classes) for split, of_split in paths.items()}
     used = {clip.path for of_split in clips.values() for clip in of_split}
     # The readers accept UTF-16 as well: here any bytes give a text.
@@ -69,7 +72,7 @@ def read_task4(
         fingerprint(name, tuple(classes), float(clip_seconds), contents, identity),
         clips,
         folder,
-        [path for path in found.values() if path not in used],
+        [path for path in audio_paths if path not in used],
     )
 
 

@@ -124,10 +124,7 @@ def _repeated(rng: Generator, layout: Mapping[str, Any], n: int) -> list[tuple[f
 
 
 def draw_events(rng: Generator, label: str) -> list[Event]:
-    """Draw the events of one class in one clip: never empty, sorted, without overlap, times in milliseconds.
-
-    What the annotators labeled but did not hear (rows ``0 0``, 36 of 688 in the testing list) is not imitated.
-    """
+    """Draw the events of one class in one clip: never empty, sorted, without overlap, times in milliseconds."""
     layout = load_statistics()["layouts"][label]
     counts = layout["events_per_clip"]
     weights = np.array(list(counts.values()), dtype=float)
@@ -148,11 +145,7 @@ def draw_layout(rng: Generator, split: str) -> tuple[Event, ...]:
 
 @dataclass(frozen=True)
 class Scene:
-    """Plan of a clip, before any sound is synthesized.
-
-    `clip_id` is like the organizers': eleven characters of a video id, start and end (invented). `snr_db` has one
-    signal-to-noise ratio for each class of the clip.
-    """
+    """Plan of a clip: an invented id like the organizers', its events, a signal-to-noise ratio for each class."""
 
     seed: int
     split: str
@@ -215,10 +208,7 @@ def _background(scene: Scene, studio: Studio) -> np.ndarray:
 
 
 def render(scene: Scene, rate: int, *, snr_db: float | None = None) -> np.ndarray:
-    """Synthesize a scene at `rate` hertz: float32 of shape (n_samples,), 10 s, in (-1, 1).
-
-    `snr_db` overrides the scene's levels, for tests and pictures.
-    """
+    """Synthesize a scene at `rate` hertz: float32 of shape (n_samples,), in (-1, 1); `snr_db` overrides its levels."""
     studio = Studio(rate)
     clip = _background(scene, studio)
     for label in scene.snr_db:

@@ -23,7 +23,7 @@ import numpy as np
 
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
-from crnn_weak.data.splits import choose_clips, stratified_split
+from crnn_weak.data.base import choose_clips, stratified_split
 from crnn_weak.environment import environment
 from crnn_weak.errors import DependencyError, RunError
 from crnn_weak.features.scaler import Scaler

@@ -120,34 +120,24 @@ def test_the_ratio_is_the_events_power_over_the_backgrounds(folder, snr_db, back
     event = mixed - scale * alone
     ratio = np.mean(event[active] ** 2) / np.mean((scale * alone[active]) ** 2)
     assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.05)
-
-
-def test_a_loud_scene_is_turned_down_as_a_whole(folder):
     assert np.abs(render_scene(scene(60.0, -25.0)[0], RATE, folder)).max() == pytest.approx(0.95)
 
 
-def test_labels_are_where_the_sound_is(folder, tmp_path):
-    """Against silence as background, the energy of each scene lies inside its events."""
-    recordings = read_recordings(folder, cache=tmp_path)
-    plans = plan_scenes(recordings, "train", 25, clip_seconds=4.0, seed=3)
-    for plan in plans.values():
-        for placed in plan.sounds:
-            samples = mixing._sound(placed, folder, RATE, 4 * RATE)
-            active = np.zeros(4 * RATE, dtype=bool)
-            for on, off in placed.regions:
-                active[round(on * RATE) : round(off * RATE)] = True
-                assert np.mean(samples[round(on * RATE) : round(off * RATE)] ** 2) > 1e-3
-            assert np.sum(samples[~active] ** 2) < 0.01 * np.sum(samples**2)
-
-
-def test_textures_are_cut_and_repeated_to_any_length(folder, tmp_path):
-    recordings = read_recordings(folder, cache=tmp_path)
-    plans = plan_scenes(recordings, "train", 60, clip_seconds=4.0, seed=3)
-    hums = [s for plan in plans.values() for s in plan.sounds if s.recording.category == "hum"]
-    lengths = [sound.length_seconds for sound in hums]
-    assert min(lengths) >= 2.0
-    assert max(lengths) > 3.5  # the recording has 1.5 s
-    longest = hums[int(np.argmax(lengths))]
+def test_labels_are_where_the_sound_is_and_textures_of_any_length(folder, tmp_path):
+    """Against silence as background, the energy of each sound lies inside its events."""
+    plans = plan_scenes(read_recordings(folder, cache=tmp_path), "train", 60, clip_seconds=4.0, seed=3)
+    placed = [sound for plan in plans.values() for sound in plan.sounds]
+    for sound in placed:
+        samples = mixing._sound(sound, folder, RATE, 4 * RATE)
+        active = np.zeros(4 * RATE, dtype=bool)
+        for on, off in sound.regions:
+            active[round(on * RATE) : round(off * RATE)] = True
+            assert np.mean(samples[round(on * RATE) : round(off * RATE)] ** 2) > 1e-3
+        assert np.sum(samples[~active] ** 2) < 0.01 * np.sum(samples**2)
+    hums = [sound for sound in placed if sound.recording.category == "hum"]
+    longest = max(hums, key=lambda hum: hum.length_seconds)
+    assert min(hum.length_seconds for hum in hums) >= 2.0
+    assert longest.length_seconds > 3.5  # the recording has 1.5 s
     ((on, off),) = longest.regions
     assert off - on == pytest.approx(longest.length_seconds, abs=0.0015)
     samples = mixing._sound(longest, folder, RATE, 4 * RATE)[round(on * RATE) : round(off * RATE)]
@@ -195,13 +185,9 @@ def test_the_plain_esc50_layout(tmp_path):
     assert (dog.texture, engine.texture, wind.background, dog.background) == (False, True, True, False)
     assert len(list((tmp_path / "cache").glob("recordings-*.json"))) == 1
     assert read_recordings(tmp_path, cache=tmp_path / "cache") == found
-    data = open_dataset(config(tmp_path), tmp_path / "cache")
-    assert [len(data.clips(split)) for split in data.splits] == [6, 3]
-
-
-def test_active_regions_close_short_gaps_and_find_none_in_silence():
-    audio = burst("0.1-0.3;0.5-0.7;1.2-1.3")
-    np.testing.assert_allclose(active_regions(audio, RATE), [(0.1, 0.7), (1.2, 1.3)], atol=0.021)
+    np.testing.assert_allclose(
+        active_regions(burst("0.1-0.3;0.5-0.7;1.2-1.3"), RATE), [(0.1, 0.7), (1.2, 1.3)], atol=0.021
+    )
     assert active_regions(np.zeros(RATE), RATE) == ()
 
 
@@ -234,18 +220,15 @@ def test_bad_folders_of_recordings(tmp_path, meta, says):
 def test_what_the_source_needs(tmp_path, folder):
     with pytest.raises(ConfigError, match=r"data\.root is not set"):
         open_dataset(config(""), tmp_path)
-    with pytest.raises(DataError, match="no such folder of recordings"):
-        open_dataset(config(tmp_path / "nowhere"), tmp_path)
-    with pytest.raises(DataError, match=r"expected meta\.csv"):
-        open_dataset(config(tmp_path), tmp_path)
+    for root, says in ((tmp_path / "nowhere", "no such folder of recordings"), (tmp_path, r"expected meta\.csv")):
+        with pytest.raises(DataError, match=says):
+            open_dataset(config(root), tmp_path)
     rows = (folder / "meta.csv").read_text().splitlines(keepends=True)
     for absent, says in (("4-bark", "fold 4 .* no recording of 'bark'"), ("4-rain", "fold 4 .* serves as background")):
-        (tmp_path / absent / "audio").mkdir(parents=True)
-        for path in (folder / "audio").iterdir():
-            (tmp_path / absent / "audio" / path.name).write_bytes(path.read_bytes())
-        (tmp_path / absent / "meta.csv").write_text("".join(row for row in rows if absent not in row))
+        copy = shutil.copytree(folder, tmp_path / absent)
+        (copy / "meta.csv").write_text("".join(row for row in rows if absent not in row))
         with pytest.raises(DataError, match=says):
-            open_dataset(config(tmp_path / absent), tmp_path / "cache")
+            open_dataset(config(copy), tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("scenes-*"))
 
 
@@ -265,6 +248,7 @@ def test_damaged_recordings_are_skipped_named_and_counted_and_read_when_replaced
     assert len(read_recordings(folder, cache=tmp_path / "cache").recordings) == 12
 
 
+@pytest.mark.slow
 def test_real_recordings(real_events, tmp_path, monkeypatch):
     """Real sounds: in its labeled time every event rises above the background by about its stated ratio or more."""
     monkeypatch.setattr(mixing, "_PEAK", 1e9)  # nothing is turned down, so that the background can be compared
@@ -274,18 +258,11 @@ def test_real_recordings(real_events, tmp_path, monkeypatch):
     for plan in plan_scenes(recordings, "test", 12, clip_seconds=10.0, seed=2017).values():
         quiet = ScenePlan(10.0, plan.background, plan.background_start, plan.background_db, ())
         mixed, alone = (render_scene(scene, 16_000, real_events) for scene in (plan, quiet))
-        assert mixed.shape == (160_000,)
         for sound in plan.sounds:
             active = np.zeros(160_000, dtype=bool)
             for on, off in sound.regions:
                 active[round(on * 16_000) : round(off * 16_000)] = True
             rise = 10 * np.log10(np.mean(mixed[active] ** 2) / np.mean(alone[active] ** 2))
             rises.append(rise - 10 * np.log10(1 + 10 ** (sound.snr_db / 10)))
-        silent = np.ones(160_000, dtype=bool)
-        for event in plan.events:
-            silent[max(0, round((event.onset - 0.02) * 16_000)) : round((event.offset + 0.02) * 16_000)] = False
-        if silent.sum() > 16_000:
-            excess = np.mean(mixed[silent] ** 2) / np.mean(alone[silent] ** 2)
-            assert excess < 4  # what is outside the detected regions is quiet
     assert min(rises) > -0.7  # sounds and background are not quite uncorrelated
     assert np.median(rises) < 3  # more only where events overlap

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crnn_weak.data.splits import stratified_split
+from crnn_weak.data.base import stratified_split
 from crnn_weak.errors import DataError
 
 
