@@ -24,8 +24,7 @@ from crnn_weak.config import Config, preset
 from crnn_weak.experiments.loss_weight_grid import SETTINGS
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.parallel import default_jobs, run_tasks
-from crnn_weak.runs.grid import Grid
-from crnn_weak.runs.run import Run
+from crnn_weak.runs.folders import Grid, Run
 from crnn_weak.runs.train import train_and_score
 
 # The naive loop: what a user would write. Its process has all threads.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +16,11 @@ import msgspec
 
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.files import convert_document, read_json, replace_file
+from crnn_weak.files import convert_document, csv_text, read_json, write_text
 
 _AGAIN = "Start the command that wrote it again."
-_WAYS_OUT = "Choose another folder with --out, or start over with --overwrite."
+#: The end of a refusal to continue a folder.
+WAYS_OUT = "Choose another folder with --out, or start over with --overwrite."
 
 
 def _named(name: str, doc: str) -> Any:
@@ -54,7 +55,7 @@ class _Files:
 class RunFiles(_Files):
     """Paths of a run folder's files."""
 
-    identity = _named("identity.json", "the data and models that the results depend on: `Identity`")
+    identity = _named("identity.json", "digests of the data and models that the results depend on")
     split = _named("split.json", "ids of the training and the validation clips: `Split`")
     last_model = _named("last.keras", "after every epoch: weights, optimizer and the state of the fit")
     best_model = _named("best.keras", "the epoch with the lowest validation loss")
@@ -133,23 +134,10 @@ class GridFiles(_Files):
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run's results depend on, apart from its configuration: digests of clips with labels, and of models."""
-
-    classes: list[str]  # in the order of the outputs
-    training_data: str
-    testing_data: str
-    initial_model: str | None = None  # of a fine-tuned run
-    teacher: str | None = None  # gives the strong targets
-
-
 class FitState(msgspec.Struct):
-    """Progress of the fit."""
+    """Whether the fit has ended; more is written than is read."""
 
     finished: bool = False
-    epoch: _Count = 0
-    best_epoch: _Count = 0
-    best_val_loss: float | None = None
 
 
 class Split(msgspec.Struct):
@@ -233,31 +221,20 @@ def read_history(path: Path) -> dict[str, list[float]]:
         raise RunError(f"{path}: not a history of losses ({error}). Train the run again.") from None
 
 
-def write_history(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, float]]) -> None:
+def write_history(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, float]]) -> None:
     """Write the losses by epoch."""
-    with replace_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(path, csv_text(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
 # --- may this folder be continued? -----------------------------------------------------------------------------------
 
 
-def check_continues(
-    files: RunFiles | GridFiles,
-    config: Config,
-    identity: Callable[[], Identity] | None = None,
-    *,
-    overwrite: bool = False,
-) -> Config | None:
-    """Refuse a folder that may not be continued with this configuration and identity; the message says why.
+def check_continues(files: RunFiles | GridFiles, config: Config, *, overwrite: bool = False) -> Config | None:
+    """Refuse a folder that may not be continued with this configuration; the message says why.
 
     A run or a grid may be continued with the same configuration, or with more epochs unless training is planned over
-    their number (a cosine rate has ended at 0); and only with the same data, classes and models. With `overwrite`,
-    only a folder that holds other people's files is refused.
-
-    Returns the configuration that the folder holds; None for a new one, or one to overwrite.
+    their number (a cosine rate has ended at 0). With `overwrite`, only a folder that holds other people's files is
+    refused. Returns the configuration that the folder holds; None for a new one, or one to overwrite.
     """
     if not files.is_begun():
         foreign = [path.name for path in files.written() if path.exists() and path != files.data]
@@ -265,33 +242,23 @@ def check_continues(
             raise RunError(
                 f"{files.folder}: holds {foreign[0]}, which would be replaced. Choose another folder with --out."
             )
-    if overwrite:
+    if overwrite or not files.config.exists():
         return None
-    stored = load_config(files.config) if files.config.exists() else None
-    if stored is not None:
-        _check_config(files.folder, stored, config)
-    if identity is not None and isinstance(files, RunFiles) and files.is_begun():
-        _check_identity(files, identity())
-    return stored
-
-
-def _check_config(folder: Path, stored: Config, config: Config) -> None:
+    stored = load_config(files.config)
     n_stored, n_epochs = stored.training.epochs, config.training.epochs
     as_long = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=n_stored))
-    if stored != as_long:
-        raise RunError(f"{folder}: holds another configuration: {_difference(stored, config)}. {_WAYS_OUT}")
-    if n_epochs < n_stored:
-        raise RunError(
-            f"{folder}: holds another configuration: {_difference(stored, config)}. A run can be given more epochs, "
-            f"not fewer. {_WAYS_OUT}"
-        )
-    settings = {"schedule": config.training.schedule, "loss_weighting": config.training.loss_weighting}
-    planned = [f"training.{name}={value}" for name, value in settings.items() if value in ("cosine", "linear")]
-    if n_epochs > n_stored and planned:
-        raise RunError(
-            f"{folder}: {planned[0]} depends on the number of epochs, so a run planned for {n_stored} epochs cannot be "
-            f"extended to {n_epochs}. {_WAYS_OUT}"
-        )
+    if stored != as_long or n_epochs < n_stored:
+        fewer = " A run can be given more epochs, not fewer." if n_epochs < n_stored else ""
+        difference = _difference(stored, config)
+        raise RunError(f"{files.folder}: holds another configuration: {difference}.{fewer} {WAYS_OUT}")
+    for name in ("schedule", "loss_weighting"):
+        value = getattr(config.training, name)
+        if n_epochs > n_stored and value in ("cosine", "linear"):
+            raise RunError(
+                f"{files.folder}: training.{name}={value} depends on the number of epochs, so a run planned for "
+                f"{n_stored} epochs cannot be extended to {n_epochs}. {WAYS_OUT}"
+            )
+    return stored
 
 
 def _difference(stored: Config, config: Config) -> str:
@@ -307,27 +274,3 @@ def _flat(config: Config) -> dict[str, Any]:
     for section, value in to_dict(config).items():
         flat |= {f"{section}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {section: value}
     return flat
-
-
-def _check_identity(files: RunFiles, identity: Identity) -> None:
-    # Otherwise an old model would be kept under new labels, or a test clip could have been trained on.
-    stored = read_json(files.identity, Identity, advice=_WAYS_OUT)
-    differences = []
-    if stored.classes != identity.classes:
-        differences.append(f"classes {_some(stored.classes)}, now {_some(identity.classes)}")
-    else:  # other classes make other digests too
-        if stored.training_data != identity.training_data:
-            differences.append("training clips or their labels")
-        if stored.testing_data != identity.testing_data:
-            differences.append("test clips or their labels")
-    if stored.initial_model != identity.initial_model:
-        differences.append("the model that it starts from (--from)")
-    if stored.teacher != identity.teacher:
-        differences.append("the model that gives its strong targets (targets.teacher)")
-    if differences:
-        raise RunError(f"{files.folder}: holds a run that differs in {' and in '.join(differences)}. {_WAYS_OUT}")
-
-
-def _some(classes: list[str]) -> str:
-    names = ", ".join(map(repr, classes[:5]))
-    return f"{names}, ... ({len(classes)})" if len(classes) > 5 else names

@@ -31,7 +31,7 @@ _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tu
 def publish(folder: str | Path, target: str | Path) -> Path:
     """Copy a finished grid's results and tune its thresholds."""
     from crnn_weak.metrics.counting import plain
-    from crnn_weak.runs.grid import open_grid
+    from crnn_weak.runs.folders import open_grid
 
     folder, target = Path(folder), Path(target)
     missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]

@@ -75,9 +75,8 @@ def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
 
     from crnn_weak.files import write_json
-    from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.run import Run
-    from crnn_weak.runs.train import train_and_score
+    from crnn_weak.runs.folders import Run
+    from crnn_weak.runs.train import prepare, train_and_score
 
     config = cli.read_config(args)
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"

@@ -24,7 +24,7 @@ from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.event import event_metrics
 from crnn_weak.metrics.segment import segment_metrics
 from crnn_weak.metrics.tagging import tagging_metrics
-from crnn_weak.runs.results import results_of_run, write_results
+from crnn_weak.runs.table import results_of_run, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
 NASTY = ("<script>alert(1)</script>", "Air horn, truck horn", 'cost $x_$ & "quotes"')

@@ -18,10 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reuse-results", metavar="FOLDER", help="published DATA/scores.json.gz, whose runs are not trained again"
     )
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="instead of the design's")
-    parser.add_argument("--entries", nargs="+", metavar="NAME", help="only these, in this order, and what they need")
     parser.add_argument("--data", nargs="+", metavar="NAME", help="only these data sets")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port")
     parser.add_argument("--only-table", action="store_true", help="train nothing: write the tables of finished runs")
     parser.epilog = "example: crnn-weak beyond --design experiments/beyond.toml --data street"
 
@@ -31,8 +29,10 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.experiments.beyond import run_design, write_tables
     from crnn_weak.runs.design import read_design
 
-    design = read_design(args.design).restricted(args.entries, args.data)
-    design.seeds = args.seeds or design.seeds
+    design = read_design(args.design)
+    if not set(args.data or ()) <= set(design.data):
+        raise ConfigError(f"--data {' '.join(args.data)}: expected some of {', '.join(design.data)}.")
+    design.data = {name: design.data[name] for name in args.data or design.data}
     published = Path(args.reuse_results) if args.reuse_results else None
     if published is not None and not published.is_dir():
         raise ConfigError(f"--reuse-results {published}: no such folder. Expected one with DATA/scores.json.gz.")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the grid, print the table, write the report."""
     from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
-    from crnn_weak.runs.grid import Grid
+    from crnn_weak.runs.folders import Grid
 
     config = cli.read_config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"

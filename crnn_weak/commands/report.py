@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.files import write_text
     from crnn_weak.report.model_card import model_card
     from crnn_weak.report.page import write_report
-    from crnn_weak.runs.grid import Grid, open_any
+    from crnn_weak.runs.folders import Grid, open_any
 
     if args.clips < 0:
         raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")

@@ -72,9 +72,8 @@ def _config(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder, write_json
-    from crnn_weak.runs.prepare import prepare
-    from crnn_weak.runs.run import Run
-    from crnn_weak.runs.train import train_and_score
+    from crnn_weak.runs.folders import Run
+    from crnn_weak.runs.train import prepare, train_and_score
 
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"

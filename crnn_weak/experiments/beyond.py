@@ -14,17 +14,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crnn_weak import config as configuration
+from crnn_weak.config import load_config
 from crnn_weak.errors import DataError
 from crnn_weak.files import lock, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
-from crnn_weak.runs import comparison
-from crnn_weak.runs.comparison import Estimate, PublishedRun, PublishedRuns, RunScore
 from crnn_weak.runs.design import Design, merged
-from crnn_weak.runs.prepare import prepare
-from crnn_weak.runs.run import Run
-from crnn_weak.runs.train import train_and_score
+from crnn_weak.runs.folders import Run
+from crnn_weak.runs.scores import (
+    Estimate,
+    PublishedRun,
+    PublishedRuns,
+    RunScore,
+    compare,
+    comparison_csv,
+    comparison_markdown,
+    hardest_to_beat,
+    read_score,
+    read_scores,
+    run_name,
+    score_run,
+    write_scores,
+)
+from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +69,11 @@ def run_design(
     options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
         for group in design.groups():
-            waiting, places = [], design.runs(group)
+            waiting = []
+            places = [(name, entry, seed) for seed in design.seeds for entry in group for name in design.data_of(entry)]
             for name, entry, seed in places:
                 run = _planned_run(design, folder, name, entry, seed, prepared[name])
-                if comparison.read_score(run.files.comparison) is not None and run.is_up_to_date():
+                if read_score(run.files.comparison) is not None and run.is_up_to_date():
                     run.check_continues()
                 elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):
                     waiting.append(run)
@@ -73,10 +86,8 @@ def run_design(
 def train_and_tune(run: Run) -> str:
     """Train and score one run; return a line about it."""
     metrics = train_and_score(run)
-    comparison.score_run(run.files)
-    segment = metrics["segment"]
-    detection = "" if segment is None else f", segment F {100 * segment['f_score']:.1f}"
-    return f"tagging F {100 * metrics['tagging']['f_score']:.1f}{detection} at the run's own threshold"
+    score_run(run.files)
+    return f"{scored_line(run, metrics)} at the run's own threshold"
 
 
 def _run_files(folder: Path, data: str, entry: str, seed: int) -> RunFiles:
@@ -84,7 +95,7 @@ def _run_files(folder: Path, data: str, entry: str, seed: int) -> RunFiles:
 
 
 def _planned_run(design: Design, folder: Path, data: str, entry: str, seed: int, prepared: Mapping[str, Any]) -> Run:
-    settings, teacher, start = design.entry(entry), "", None
+    settings, teacher, start = design.entries[entry], "", None
     if "teacher" in settings:
         teacher = str(_run_files(folder, data, settings["teacher"], seed).best_model)
     if "start" in settings:
@@ -113,7 +124,7 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
     if published is None:
         return PublishedRuns(ours, [])
     path = GridFiles(published / data).scores
-    found = comparison.read_scores(path)
+    found = read_scores(path)
     if found.runs and ours not in ("", found.provenance):
         raise DataError(
             f"--reuse-results {path}: its runs are of other data ({found.provenance}) than yours ({ours}). "
@@ -127,7 +138,7 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
 
 
 def _run_name(design: Design, data: str, entry: str, seed: int) -> str:
-    return comparison.run_name(design.config(data, entry, seed, teacher="any"))
+    return run_name(design.config(data, entry, seed, teacher="any"))
 
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
@@ -145,12 +156,12 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
         if not entries:
             continue
         curves = [[entry for entry in curve if entry in entries] for curve in design.curves]
-        baselines = comparison.hardest_to_beat([entry for curve in curves for entry in curve], entries)
-        estimates = comparison.compare(entries, baselines=baselines)
+        baselines = hardest_to_beat([entry for curve in curves for entry in curve], entries)
+        estimates = compare(entries, baselines=baselines)
         files = GridFiles(folder / data)
-        comparison.write_scores(files.scores, PublishedRuns(known.provenance, runs))
-        write_text(files.results, comparison.comparison_csv(estimates, entries))
-        texts[data] = comparison.comparison_markdown(estimates, entries, baselines, known.provenance)
+        write_scores(files.scores, PublishedRuns(known.provenance, runs))
+        write_text(files.results, comparison_csv(estimates, entries))
+        texts[data] = comparison_markdown(estimates, entries, baselines, known.provenance)
         write_text(files.table("md"), texts[data])
         _draw(estimates, [curve for curve in curves if curve], files.figure)
     return texts
@@ -165,8 +176,8 @@ def _scored_runs(
         for seed in design.seeds if data in design.data_of(entry) else ():
             files = _run_files(folder, data, entry, seed)
             name = _run_name(design, data, entry, seed)
-            score = comparison.read_score(files.comparison)
-            if score is None or comparison.run_name(configuration.load_config(files.config)) != name:
+            score = read_score(files.comparison)
+            if score is None or run_name(load_config(files.config)) != name:
                 score = known.get((entry, seed))
             if score is not None:
                 runs.append(PublishedRun(entry, seed, name, score))

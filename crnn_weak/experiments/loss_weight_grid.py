@@ -19,11 +19,9 @@ from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
 from crnn_weak.metrics.counting import plain
 from crnn_weak.run_files import check_continues
-from crnn_weak.runs.grid import Grid
-from crnn_weak.runs.prepare import prepare
-from crnn_weak.runs.results import Setting, results_of_run, table_caption, write_results
-from crnn_weak.runs.table import ResultsTable
-from crnn_weak.runs.train import check_runs, train_all
+from crnn_weak.runs.folders import Grid
+from crnn_weak.runs.table import ResultsTable, Setting, results_of_run, table_caption, write_results
+from crnn_weak.runs.train import prepare, train_all
 
 #: The paper's seven settings of (strong, weak).
 SETTINGS: tuple[Setting, ...] = tuple((row.strong, row.weak) for row in paper.RESULTS)
@@ -53,7 +51,8 @@ def run_grid(
             delete_files(files.written())
             for run_files in files.runs().values():
                 delete_files(run_files.written())
-        check_runs(runs)
+        for run in runs:
+            run.check_continues(like=runs[0])
         if stored != grid.config:
             delete_files([files.report, files.results])  # of a shorter training
         write_text(files.config, configuration.to_toml(grid.config))

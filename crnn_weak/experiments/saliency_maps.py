@@ -22,8 +22,7 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import write_text
 from crnn_weak.labels.events import tag_names
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.grid import Grid, open_any
-from crnn_weak.runs.run import Run
+from crnn_weak.runs.folders import Grid, Run, open_any
 from crnn_weak.runs.scores import detected_events
 from crnn_weak.saliency.localization import event_pairs, examples, measure
 from crnn_weak.saliency.maps import Explainer, Target, find_method

@@ -22,7 +22,7 @@ from crnn_weak.figures.style import span
 from crnn_weak.labels.events import tag_array, tag_names
 from crnn_weak.labels.rolls import segment_roll
 from crnn_weak.report.media import Picture, audio_uri, figure_uri
-from crnn_weak.runs.run import Run
+from crnn_weak.runs.folders import Run
 from crnn_weak.runs.scores import detected_events, estimated_tags
 
 if TYPE_CHECKING:

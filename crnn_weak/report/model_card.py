@@ -7,10 +7,9 @@ from typing import Any
 
 from crnn_weak import __version__, paper
 from crnn_weak.errors import RunError
-from crnn_weak.files import escape_markdown
+from crnn_weak.files import escape_markdown, markdown_table
 from crnn_weak.metrics.summary import METRICS
-from crnn_weak.runs.run import Run
-from crnn_weak.runs.table import markdown_table
+from crnn_weak.runs.folders import Run
 
 # The columns of every table of metrics.
 _COLUMNS = tuple(metric for metric in METRICS if metric.in_table)

@@ -16,10 +16,8 @@ from crnn_weak.report.clips import gather_clips
 from crnn_weak.report.media import figure_uri, render
 from crnn_weak.report.model_card import class_table, class_values, facts
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.grid import Grid, open_any
-from crnn_weak.runs.results import results_of_run, table_caption
-from crnn_weak.runs.run import Run, open_run
-from crnn_weak.runs.table import ResultsTable
+from crnn_weak.runs.folders import Grid, Run, open_any, open_run
+from crnn_weak.runs.table import ResultsTable, results_of_run, table_caption
 
 
 def write_report(

@@ -1,21 +1,65 @@
-"""A run's scores with their reference, for the commands that evaluate and tune."""
+"""Runs with their scores: read with their reference, tuned and counted clip by clip, and compared.
+
+`score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips
+and counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for
+all entries, so that differences are paired.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+import gzip
+import math
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
+
+from crnn_weak.config import Config, StreetData, fingerprint
 from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
+from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores
-from crnn_weak.detection.tuning import Reference
-from crnn_weak.errors import ClipError, nearest_names
+from crnn_weak.detection.tuning import Reference, tune
+from crnn_weak.errors import ClipError, DataError
+from crnn_weak.files import csv_text, markdown_table, read_json, replace_file, write_text
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
+from crnn_weak.metrics.bootstrap import interval, resampled_sums
+from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
+from crnn_weak.metrics.event import count_events
 from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
-from crnn_weak.runs.run import Run, open_run
+from crnn_weak.metrics.segment import count_segments
+from crnn_weak.metrics.summary import find_metric
+from crnn_weak.metrics.tagging import count_tags
+from crnn_weak.run_files import RunFiles
+from crnn_weak.runs.folders import Run, open_run
+
+#: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
+#: limits the rest.
+COMPARED = {
+    "tagging": ("tagging", ""),
+    "segment": ("segment", ""),
+    "event": ("event", ""),
+    "segment_true_tags": ("segment", "true tags"),
+    "segment_true_times": ("segment", "true times"),
+}
+#: Tuned by the tag thresholds, the others by the frame thresholds.
+_BY_TAGS = ("tagging", "segment_true_times")
+# Seconds to choose from, the same for all runs.
+_MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
+# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose from, apart from none. They reach from
+# end to end, so that scores that are all low are tuned as finely as others.
+_GATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_LOW_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+# --- scores and reference --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -26,34 +70,31 @@ class ScoredRun:
     scores: Scores
     tags: dict[str, tuple[str, ...]]
     events: dict[str, tuple[Event, ...]] | None  # None: the clips have no strong labels
-    durations: dict[str, float]  # seconds
     coverage: str  # "n of N ... clips"
 
     @property
     def reference(self) -> Reference:
-        """Return what the scores are tuned against."""
+        """The labels that the scores are tuned against."""
         config = self.run.config
         return Reference(self.tags, self.events, config.evaluation, config.features.clip_seconds)
 
     def average_precisions(self, segment_seconds: float) -> dict[str, AveragePrecision]:
         """Return average precision of tags, and of segments where there are strong labels."""
-        scores = self.scores
-        tags = tag_array([self.tags[clip] for clip in scores.clip_ids], scores.classes)
-        result = {"clips (weak output)": average_precision(tags, scores.weak, classes=scores.classes)}
+        scores, classes = self.scores, self.scores.classes
+        tags = tag_array([self.tags[clip] for clip in scores.clip_ids], classes)
+        result = {"clips (weak output)": average_precision(tags, scores.weak, classes=classes)}
         if self.events is not None:
-            roll = segment_roll(
-                self.events,
-                clip_ids=scores.clip_ids,
-                classes=scores.classes,
-                clip_seconds=self.run.config.features.clip_seconds,
-                segment_seconds=segment_seconds,
-            )
+            segments: dict[str, Any] = {
+                "clip_seconds": self.run.config.features.clip_seconds,
+                "segment_seconds": segment_seconds,
+            }
+            roll = segment_roll(self.events, clip_ids=scores.clip_ids, classes=classes, **segments)
             highest = segment_maximum(
                 scores.strong, scores.hop_seconds, n_segments=roll.shape[1], segment_seconds=segment_seconds
             )
-            true, scored = (values.reshape(-1, len(scores.classes)) for values in (roll, highest))
+            true, scored = (values.reshape(-1, len(classes)) for values in (roll, highest))
             title = f"segments of {segment_seconds:g} s (strong output)"
-            result[title] = average_precision(true, scored, classes=scores.classes)
+            result[title] = average_precision(true, scored, classes=classes)
         return result
 
     def psds(self) -> dict[str, float]:
@@ -61,13 +102,8 @@ class ScoredRun:
         if self.events is None:
             return {}
         scores = self.scores
-        return psds(
-            scores.strong,
-            self.events,
-            clip_ids=scores.clip_ids,
-            classes=scores.classes,
-            hop_seconds=scores.hop_seconds,
-        )
+        common: dict[str, Any] = {"classes": scores.classes, "hop_seconds": scores.hop_seconds}
+        return psds(scores.strong, self.events, clip_ids=scores.clip_ids, **common)
 
 
 @functools.lru_cache(maxsize=1)
@@ -86,20 +122,18 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store."""
     run = open_run(path)
     is_test = split == "test"
-    store_split = "test" if is_test else "train"  # the validation clips are training clips
     scores = load_scores(run.files.scores if is_test else run.files.validation_scores)
-    with run.open_store(store_split) as store:
+    with run.open_store("test" if is_test else "train") as store:  # the validation clips are training clips
         row_of = {clip: row for row, clip in enumerate(store.clip_ids)}
-        for clip in scores.clip_ids:
-            if clip not in row_of:
-                raise ClipError(f"{store.path}: no clip {clip!r}. {nearest_names(clip, store.clip_ids[:5000])}")
+        missing = [clip for clip in scores.clip_ids if clip not in row_of]
+        if missing:
+            raise ClipError(f"{store.path}: no clip {missing[0]!r}, which has scores in {run.path}.")
         tags = {clip: tag_names(store.tags[row_of[clip]], store.classes) for clip in scores.clip_ids}
-        durations = {clip: float(store.durations[row_of[clip]]) for clip in scores.clip_ids}
-        labeled, events = store.events, None
-        if set(scores.clip_ids) <= set(labeled):
-            events = {clip: labeled[clip] for clip in scores.clip_ids}
+        events = None
+        if set(scores.clip_ids) <= set(store.events):
+            events = {clip: store.events[clip] for clip in scores.clip_ids}
         coverage = f"{store.coverage}, test" if is_test else f"{len(scores):,} validation clips"
-    return ScoredRun(run, scores, tags, events, durations, coverage)
+    return ScoredRun(run, scores, tags, events, coverage)
 
 
 def run_operating_point(
@@ -119,3 +153,274 @@ def run_operating_point(
         return OperatingPoint.from_config(run.config.operating_point, classes), "the run's configuration"
     source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
     return stored.operating_point, source if which is None else f"{source}, {which}"
+
+
+# --- one run, tuned and counted --------------------------------------------------------------------------------------
+
+
+class RunScore(msgspec.Struct):
+    """One run, tuned and counted: content of ``comparison.json``. Keys are those of `COMPARED`."""
+
+    counts: dict[str, list[list[int]]]  # [reference, estimated, correct] of each test clip
+    untuned: dict[str, float]  # F at the run's own operating point, a fraction
+    thresholds: dict[str, float]
+    gates: dict[str, float]  # tag threshold of the weak gate, where one was chosen
+    low_thresholds: dict[str, float]  # of the hysteresis, where one was chosen
+
+
+def read_score(path: Path) -> RunScore | None:
+    """Return a run's scores from its ``comparison.json``; None if it does not exist."""
+    return read_json(path, RunScore, advice="Delete it; the run is scored again.") if path.exists() else None
+
+
+def score_run(files: RunFiles) -> RunScore:
+    """Tune a finished run on its validation clips, count its test clips, and keep the result in its folder."""
+    score = read_score(files.comparison)
+    if score is None:
+        score = tune_and_count(open_scores(files.folder, "validation"), open_scores(files.folder, "test"))
+        write_text(files.comparison, msgspec.json.encode(score).decode())
+    return score
+
+
+def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
+    """Choose an operating point for each metric on the validation clips, and count the test clips at it."""
+    own = OperatingPoint.from_config(test.run.config.operating_point, test.scores.classes)
+    start = own.replace(weak_gate=False, low_thresholds=0.0)  # both are searched
+    score = RunScore({}, {}, {}, {}, {})
+    detects = validation.events is not None and test.events is not None
+    for name in COMPARED if detects else ("tagging",):
+        point = tuned_point(validation, name, start)
+        score.counts[name] = count_clips(test, name, point).tolist()
+        score.untuned[name] = float(_f_score(count_clips(test, name, own).sum(axis=0)))
+        score.thresholds[name] = (point.tag_thresholds if name in _BY_TAGS else point.thresholds)[0]
+        if point.weak_gate:
+            score.gates[name] = point.tag_thresholds[0]
+        if any(point.low_thresholds):
+            score.low_thresholds[name] = point.low_thresholds[0]
+    return score
+
+
+def tuned_point(validation: ScoredRun, name: str, start: OperatingPoint) -> OperatingPoint:
+    """Return the operating point with the best F on validation clips; `name` is a key of `COMPARED`."""
+    output, oracle = COMPARED[name]
+    metric = "tagging_f1" if name in _BY_TAGS else f"{output}_f1"
+    scores = _scores_with_true_tags(validation) if oracle == "true tags" else validation.scores
+    search = functools.partial(tune, scores, validation.reference, metric=metric)
+    if name in _BY_TAGS:
+        return search(operating_point=start).operating_point
+    gates: list[dict[str, Any]] = [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES]
+    # The search begins above every low threshold.
+    lows: list[dict[str, Any]] = [{"low_thresholds": low, "thresholds": 0.99} for low in _LOW_THRESHOLDS]
+    best = search(operating_point=start, filters={"median_seconds": _MEDIANS[output]})
+    # One after the other: all together would be hundreds of searches.
+    for changes in ([] if oracle else gates, lows):  # true tags leave nothing to a gate
+        point = best.operating_point
+        found = [search(operating_point=point.replace(**change)) for change in changes]
+        best = max([best, *found], key=lambda tuning: tuning.after)  # on a tie the first, which is the simplest
+    return best.operating_point
+
+
+def _scores_with_true_tags(scored: ScoredRun) -> Scores:
+    tags = tag_array([scored.tags[clip] for clip in scored.scores.clip_ids], scored.scores.classes)
+    return dataclasses.replace(scored.scores, strong=with_true_tags(scored.scores.strong, tags))
+
+
+def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray:
+    """Return reference, estimated and correct of each clip, integers (n_clips, 3); `name` is a key of `COMPARED`."""
+    output, oracle = COMPARED[name]
+    tags = scores_to_tags(test.scores, point)
+    if output == "tagging":
+        counts = count_tags(test.tags, tags, classes=test.scores.classes)
+    else:
+        assert test.events is not None
+        clip_seconds, settings = test.run.config.features.clip_seconds, test.run.config.evaluation
+        estimated: Mapping[str, Sequence[Event]]
+        if oracle == "true times":
+            estimated = with_true_times(tags, test.events, whole_clip(tags, clip_seconds))  # of false tags: the clip
+        else:
+            estimated = scores_to_events(_scores_with_true_tags(test) if oracle else test.scores, point)
+        common: dict[str, Any] = {"classes": test.scores.classes, "reference": test.events, "estimated": estimated}
+        if output == "event":
+            counts = count_events(
+                **common, collar_seconds=settings.collar_seconds, offset_fraction=settings.offset_fraction
+            )
+        else:
+            counts = count_segments(**common, clip_seconds=clip_seconds, segment_seconds=settings.segment_seconds)
+    parts = (counts.n_reference, counts.n_estimated, counts.n_correct)
+    return np.stack([part.sum(axis=1) for part in parts], axis=1).astype(int)
+
+
+def _f_score(sums: np.ndarray) -> np.ndarray:
+    """Return F of [..., (reference, estimated, correct)]; 0 where there is nothing."""
+    total = sums[..., 0] + sums[..., 1]
+    return np.asarray(2 * sums[..., 2] / np.maximum(total, 1))
+
+
+# --- published scores ------------------------------------------------------------------------------------------------
+
+
+class PublishedRun(msgspec.Struct):
+    """A scored run; `config` is the `run_name` of its configuration."""
+
+    entry: str
+    seed: int
+    config: str
+    score: RunScore
+
+
+class PublishedRuns(msgspec.Struct):
+    """Scored runs of one data set, whose origin is `provenance`: content of ``scores.json.gz``."""
+
+    provenance: str
+    runs: list[PublishedRun]
+
+    def scores(self) -> dict[tuple[str, int], RunScore]:
+        """Return (entry, seed) to score."""
+        return {(run.entry, run.seed): run.score for run in self.runs}
+
+
+def run_name(config: Config) -> str:
+    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored."""
+    data = config.data if isinstance(config.data, StreetData) else dataclasses.replace(config.data, root="")
+    targets = dataclasses.replace(config.targets, teacher="known" if config.targets.teacher else "")
+    return fingerprint(dataclasses.replace(config, data=data, targets=targets))
+
+
+def write_scores(path: Path, runs: PublishedRuns) -> None:
+    """Write the scores of runs to one compressed file."""
+    with replace_file(path) as temporary:
+        # Without a time, so that the same scores are the same file.
+        temporary.write_bytes(gzip.compress(msgspec.json.encode(runs), mtime=0))
+
+
+def read_scores(path: Path) -> PublishedRuns:
+    """Read what `write_scores` wrote; an empty list if the file does not exist."""
+    if not path.exists():
+        return PublishedRuns("", [])
+    try:
+        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=PublishedRuns)
+    except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
+        raise DataError(f"{path}: {error}. Expected the scores.json.gz of a comparison.") from None
+
+
+# --- many runs -------------------------------------------------------------------------------------------------------
+
+#: entry -> seed -> the run's score
+Entries = Mapping[str, Mapping[int, RunScore]]
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, its 95 % interval, and its difference from another entry at the seeds of both (else NaN)."""
+
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+def compare(
+    entries: Entries, *, baselines: Mapping[str, str], n_resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Estimate]]:
+    """Return each entry's F-scores (fractions) with intervals over seeds and clips; of one seed, over clips alone.
+
+    All runs are of the same test clips. `baselines` names for each key of `COMPARED` the entry that differences are
+    taken from, at the seeds that both have. Reference: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993,
+    chapters 8 and 13.
+    """
+    tables: dict[tuple[str, str, int], np.ndarray] = {}  # (entry, name, seed of the run) -> counts of each clip
+    for entry, scores in entries.items():
+        for run_seed, score in scores.items():
+            tables |= {(entry, name, run_seed): np.asarray(counts) for name, counts in score.counts.items()}
+    n_clips = len(next(iter(tables.values())))
+    for (entry, *_), table in tables.items():
+        if len(table) != n_clips:
+            raise DataError(
+                f"{entry}: scored on other test clips than the first entry ({n_clips}). Compare one data set."
+            )
+    rng = np.random.default_rng(seed)
+    # One draw of clips, and one of seeds, for all entries.
+    sums = resampled_sums(np.concatenate(list(tables.values()), axis=1), n_resamples=n_resamples, rng=rng)
+    shares = rng.random((n_resamples, max(len(scores) for scores in entries.values())))
+    f_scores = {}  # of each run: on all clips, then on those of each resample
+    for number, (key, table) in enumerate(tables.items()):
+        resampled = sums[:, 3 * number : 3 * number + 3]
+        f_scores[key] = _f_score(np.concatenate([table.sum(axis=0, keepdims=True), resampled]))
+
+    def over_seeds(entry: str, name: str, seeds: Sequence[int]) -> np.ndarray:
+        """Return the mean over seeds, then that of each resample over seeds drawn with replacement."""
+        values = np.stack([f_scores[entry, name, run_seed] for run_seed in seeds], axis=1)
+        drawn = (shares[:, : len(seeds)] * len(seeds)).astype(int)
+        drawn = np.concatenate([np.arange(len(seeds))[None], drawn])
+        return np.asarray(np.take_along_axis(values, drawn, axis=1).mean(axis=1))
+
+    results: dict[str, dict[str, Estimate]] = {entry: {} for entry in entries}
+    for entry, scores in entries.items():
+        for name in next(iter(scores.values())).counts:
+            ours, base = over_seeds(entry, name, sorted(scores)), baselines.get(name, "")
+            difference = np.full(len(ours), math.nan)
+            shared = [run_seed for run_seed in sorted(scores) if (base, name, run_seed) in f_scores]
+            if shared:
+                difference = over_seeds(entry, name, shared) - over_seeds(base, name, shared)
+            ends, difference_ends = interval(ours[1:]), interval(difference[1:])
+            results[entry][name] = Estimate(
+                float(ours[0]), ends.low, ends.high, float(difference[0]), difference_ends.low, difference_ends.high
+            )
+    return results
+
+
+def hardest_to_beat(names: Sequence[str], entries: Entries) -> dict[str, str]:
+    """Return for each key of `COMPARED` the entry, of those named, with the best mean on the test clips."""
+    if not names:
+        return {}
+    means = compare({name: entries[name] for name in names}, baselines={}, n_resamples=1)
+    shared = [key for key in COMPARED if all(key in row for row in means.values())]
+    return {key: max(means, key=lambda name: means[name][key].mean) for key in shared}
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _heading(name: str) -> str:
+    output, oracle = COMPARED[name]
+    heading = find_metric(output, "f_score").heading
+    return f"{heading}, {oracle}" if oracle else heading
+
+
+def comparison_markdown(
+    estimates: Mapping[str, Mapping[str, Estimate]], entries: Entries, baselines: Mapping[str, str], provenance: str
+) -> str:
+    """Return the table of `compare` as Markdown, in percent; `provenance` is that of the data."""
+    caption = f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips; of one seed, over clips]"
+    if baselines:
+        best = "; ".join(f"{_heading(key)}: {name}" for key, name in baselines.items())
+        caption += f"; in parentheses the difference, at the seeds of both, from the best entry of the curves ({best})"
+    caption += ". Thresholds, median filter, weak gate and hysteresis chosen on validation clips."
+    rows = []
+    for entry, row in estimates.items():
+        cells = [entry, str(len(entries[entry]))]
+        for key, (output, _) in COMPARED.items():
+            if key not in row:
+                cells.append("-")
+                continue
+            text = find_metric(output, "f_score").format
+            mean, low, high, *differences = row[key]
+            cell = f"{text(mean)} [{text(low)}, {text(high)}]"
+            if not math.isnan(differences[0]) and baselines.get(key) != entry:
+                cell += " ({}: {}, {})".format(*(text(value, "+") for value in differences))
+            cells.append(cell)
+        rows.append(cells)
+    header = ["entry", "seeds", *map(_heading, COMPARED)]
+    return f"{caption}\n\n{markdown_table(header, rows, 'lr')}"
+
+
+def comparison_csv(estimates: Mapping[str, Mapping[str, Estimate]], entries: Entries) -> str:
+    """Return the values of `compare` in long form as CSV, fractions."""
+    rows = []
+    for entry, row in estimates.items():
+        scores = entries[entry].values()
+        for key, estimate in row.items():
+            untuned = sum(score.untuned[key] for score in scores) / len(scores)
+            rows.append([entry, len(scores), key, *(f"{value:.5f}" for value in (*estimate, untuned))])
+    return csv_text(["entry", "n_seeds", "metric", *Estimate._fields, "untuned"], rows)

@@ -1,28 +1,115 @@
-"""Tables of results: rows rendered as text, CSV, Markdown, LaTeX and HTML.
+"""Results in long form, ``results.csv`` with one line per value, and the table of them in several formats.
 
-In the results table, percentages are in percent as in the paper, error rates are ratios. Several seeds give mean and
-standard deviation (n - 1). The best value of each column is marked, among ours and among the paper's.
+Values in ``results.csv`` are fractions. In the table, percentages are in percent as in the paper, error rates are
+ratios. Several seeds give mean and standard deviation (n - 1). The best value of each column is marked, among ours and
+among the paper's.
 """
 
 from __future__ import annotations
 
+import csv
 import html
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
+
+from crnn_weak import paper
+from crnn_weak.config import Config
+from crnn_weak.errors import RunError
 from crnn_weak.files import csv_text, escape_latex, markdown_table
-from crnn_weak.runs.results import COLUMNS, Column, Result, Setting
+from crnn_weak.metrics.summary import METRICS, Metric
 
-#: Marks one text as the best of its column, or leaves it.
-Mark = Callable[[str, bool], str]
+#: The weights of the (strong, weak) loss.
+Setting = tuple[float, float]
+
+#: The columns of the paper's table; the last are the challenge submissions, scored on the evaluation set.
+COLUMNS: tuple[Metric, ...] = (
+    *(metric for metric in METRICS if metric.in_table),
+    *(
+        metric._replace(
+            output=f"evaluation_{metric.output}",
+            heading=f"challenge {metric.heading.removeprefix('SED ')}",
+            published=f"challenge_{metric.published}",
+        )
+        for metric in METRICS
+        if f"challenge_{metric.published}" in paper.CHALLENGE_BEST
+    ),
+)
 _NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
 
 
-def _mark_nothing(text: str, is_best: bool) -> str:
-    return text
+class Result(NamedTuple):
+    """One line of ``results.csv``; `value` is a fraction."""
+
+    experiment: str
+    strong_weight: float
+    weak_weight: float
+    seed: int
+    output: str
+    metric: str
+    value: float
+    n_clips: int
+    config_fingerprint: str
+
+
+def results_of_run(
+    grid_name: str, setting: Setting, seed: int, metrics: Mapping[str, Any], config_fingerprint: str
+) -> list[Result]:
+    """Return the lines of one finished run; outputs that the data lack (no events) are skipped."""
+    lines = []
+    for prefix, of_split in (("", metrics), ("evaluation_", metrics.get("evaluation") or {})):
+        for metric in METRICS:
+            values = of_split.get(metric.output)
+            if values is None:
+                continue
+            value = math.nan if values[metric.name] is None else float(values[metric.name])
+            key = (grid_name, *setting, seed, prefix + metric.output, metric.name)
+            lines.append(Result(*key, value, int(of_split["n_clips"]), config_fingerprint))
+    return lines
+
+
+def write_results(lines: Iterable[Result]) -> str:
+    """Return the text of ``results.csv``."""
+    return csv_text(Result._fields, (line._replace(value=f"{line.value:.6g}") for line in lines))
+
+
+def read_results(path: str | Path) -> list[Result]:
+    """Read ``results.csv``."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        if tuple(header) != Result._fields:
+            raise ValueError(f"its columns are {', '.join(header)}")
+        return [msgspec.convert(row, Result, strict=False) for row in rows]
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such results file. Finish the grid first (the same command resumes it).") from None
+    except (ValueError, csv.Error) as error:
+        raise RunError(f"{path}: not a results file ({error}).") from None
+
+
+def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """Return the caption of a grid's table: data, clips, preset, head, seeds, scoring; `data` is `RunData`."""
+    counts = data.get("coverage", {}).items()
+    clips = ", ".join(f"{split} {count['n_clips']:,} of {count['n_listed']:,} clips" for split, count in counts)
+    provenance = str(data.get("provenance") or config.data.source).rstrip(".")
+    other = config.data.source != "dcase2017_task4"
+    note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
+    return (
+        f"{provenance}; {clips}; preset {config.preset}, head {config.model.weak_head}, {config.training.epochs} "
+        f"epochs at most, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. "
+        f"Tagging scored by scikit-learn, detection by sed_eval.{note}"
+    )
+
+
+def published_value(setting: Setting, column: Metric) -> float | None:
+    """Return the paper's value, in the unit shown; None if it has none."""
+    row = next((row for row in paper.RESULTS if (row.strong, row.weak) == setting), None)
+    return None if row is None else getattr(row, column.published)
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
@@ -48,8 +135,13 @@ class ResultsTable:
         found = {(line.strong_weight, line.weak_weight) for line in self.lines}
         return sorted(found, key=lambda setting: setting[0] / setting[1] if setting[1] else math.inf)
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that occur, ascending."""
+        return sorted({line.seed for line in self.lines})
+
     def values(self, setting: Setting, output: str, metric: str) -> list[float]:
-        """Return one metric of one setting, seed by seed."""
+        """Return one metric of one setting as fractions, seed by seed."""
         return [
             line.value
             for line in self.lines
@@ -57,31 +149,31 @@ class ResultsTable:
             and not math.isnan(line.value)
         ]
 
-    def mean(self, setting: Setting, column: Column) -> float | None:
+    def mean(self, setting: Setting, column: Metric) -> float | None:
         """Return the mean over seeds, in the unit shown, or None if it was not measured."""
-        values = self.values(setting, column.output, column.metric.name)
-        return statistics.fmean(values) * column.metric.scale if values else None
+        values = self.values(setting, column.output, column.name)
+        return statistics.fmean(values) * column.scale if values else None
 
-    def deviation(self, setting: Setting, column: Column) -> float | None:
+    def deviation(self, setting: Setting, column: Metric) -> float | None:
         """Return the standard deviation over seeds (n - 1), or None for fewer than two seeds."""
-        values = self.values(setting, column.output, column.metric.name)
-        return statistics.stdev(values) * column.metric.scale if len(values) > 1 else None
+        values = self.values(setting, column.output, column.name)
+        return statistics.stdev(values) * column.scale if len(values) > 1 else None
 
-    def best(self, column: Column) -> tuple[float | None, float | None]:
+    def best(self, column: Metric) -> tuple[float | None, float | None]:
         """Return the best of ours and of the paper's values in a column; None where fewer than two compare."""
         ours = [self.mean(setting, column) for setting in self.settings]
-        published = [column.published_value(setting) for setting in self.settings]
+        published = [published_value(setting, column) for setting in self.settings]
         bests = []
         for values in (ours, published):
             defined = [value for value in values if value is not None]
-            bests.append(column.metric.best(defined) if len(defined) > 1 else None)
+            bests.append(column.best(defined) if len(defined) > 1 else None)
         return bests[0], bests[1]
 
-    def rank_correlation(self, column: Column) -> float | None:
+    def rank_correlation(self, column: Metric) -> float | None:
         """Return Spearman's rank correlation of a column with the paper's, over the settings that both have."""
         pairs = []
         for setting in self.settings:
-            published, ours = column.published_value(setting), self.mean(setting, column)
+            published, ours = published_value(setting, column), self.mean(setting, column)
             if published is not None and ours is not None:
                 pairs.append((published, ours))
         if len(pairs) < 3 or any(len(set(values)) < 2 for values in zip(*pairs, strict=True)):
@@ -92,9 +184,9 @@ class ResultsTable:
 
     # --- rows --------------------------------------------------------------------------------------------------------
 
-    def shows_ours(self, column: Column) -> bool:
+    def shows_ours(self, column: Metric) -> bool:
         """Return whether a column has three parts: ours, the paper's, the difference; else it has the paper's alone."""
-        return column.split == "test" or any(line.output == column.output for line in self.lines)
+        return column in METRICS or any(line.output == column.output for line in self.lines)
 
     def header(self) -> list[str]:
         """Return the titles of `rows`."""
@@ -103,21 +195,28 @@ class ResultsTable:
             titles += [column.heading, "paper", "diff"] if self.shows_ours(column) else [f"{column.heading}, paper"]
         return titles
 
-    def rows(self, mark: Mark = _mark_nothing, plus_minus: str = " ± ") -> list[list[str]]:
-        """Return for each setting: strong, weak, then for each column ours, the paper's, the difference."""
+    def rows(self, best: str = "{}", plus_minus: str = " ± ") -> list[list[str]]:
+        """Return for each setting: strong, weak, then for each column ours, the paper's, the difference.
+
+        `best` is the format of the best values.
+        """
         rows = []
         for setting in self.settings:
             row = [f"{setting[0]:g}", f"{setting[1]:g}"]
             for column in COLUMNS:
-                ours, published = self.mean(setting, column), column.published_value(setting)
-                best, best_published = self.best(column)
-                spread, digits = self.deviation(setting, column), column.metric.digits
-                text = _number(ours, digits) + ("" if spread is None else f"{plus_minus}{spread:.{digits}f}")
-                parts = [mark(_number(published, digits), published is not None and published == best_published)]
-                if self.shows_ours(column):
-                    difference = None if ours is None or published is None else ours - published
-                    parts = [mark(text, ours is not None and ours == best), *parts, _number(difference, digits, "+")]
-                row += parts
+                ours, published = self.mean(setting, column), published_value(setting, column)
+                best_ours, best_published = self.best(column)
+                spread, digits = self.deviation(setting, column), column.digits
+                ours_text, published_text = _number(ours, digits), _number(published, digits)
+                if spread is not None:
+                    ours_text += f"{plus_minus}{spread:.{digits}f}"
+                if ours is not None and ours == best_ours:
+                    ours_text = best.format(ours_text)
+                if published is not None and published == best_published:
+                    published_text = best.format(published_text)
+                difference = None if ours is None or published is None else ours - published
+                parts = [ours_text, published_text, _number(difference, digits, "+")]
+                row += parts if self.shows_ours(column) else [published_text]
             rows.append(row)
         return rows
 
@@ -126,8 +225,8 @@ class ResultsTable:
         challenge, ranks = ["best of the challenge", ""], ["rank correlation", ""]
         baselines = {name: [name, ""] for name in self.baselines or {}}
         for column in COLUMNS:
-            best, rank = column.challenge_best, self.rank_correlation(column)
-            best_text = "" if best is None else f"{best:.{column.metric.digits}f}"
+            challenge_best = paper.CHALLENGE_BEST.get(column.published)
+            best_text = "" if challenge_best is None else _number(challenge_best, column.digits)
             if not self.shows_ours(column):
                 challenge.append(best_text)
                 for row in (*baselines.values(), ranks):
@@ -135,62 +234,56 @@ class ResultsTable:
                 continue
             challenge += ["", best_text, ""]
             for name, row in baselines.items():
-                value = (self.baselines or {})[name].get(column.key)
-                row += [column.metric.format(value), "", ""]
-            ranks += [_number(rank, 2, "+"), "", ""]
+                row += [column.format((self.baselines or {})[name].get(column.key)), "", ""]
+            ranks += [_number(self.rank_correlation(column), 2, "+"), "", ""]
         return [challenge, *baselines.values(), ranks]
 
-    # --- views -------------------------------------------------------------------------------------------------------
+    # --- formats -----------------------------------------------------------------------------------------------------
 
     def to_text(self) -> str:
         """Return the table for a terminal; ``*`` marks the best values."""
-        header, foot = self.header(), self.foot()
-        body = self.rows(lambda text, is_best: f"{text}*" if is_best else text)
+        header, body, foot = self.header(), self.rows(best="{}*"), self.foot()
         name_width = max([len("strong  weak"), *(len(row[0]) for row in foot)])  # names of the foot span the weights
-
-        def cell(row: Sequence[str], index: int) -> str:
-            text = row[index].rstrip("* ")
-            width = max(len(other[index].rstrip("* ")) for other in (header, *body, *foot))
-            return text.rjust(width) + ("*" if row[index].endswith("*") else " ")
+        widths = [max(len(text.rstrip("*")) for text in column) for column in zip(header, *body, *foot, strict=True)]
 
         def line(name: str, row: Sequence[str]) -> str:
+            cells = []
+            for text, width in zip(row, widths, strict=True):
+                cells.append(text.rstrip("*").rjust(width) + ("*" if text.endswith("*") else " "))
             groups, index = [name.ljust(name_width)], 2
             for column in COLUMNS:
                 n_parts = 3 if self.shows_ours(column) else 1
-                cells = [cell(row, index + part) for part in range(n_parts)]
-                groups.append(" ".join(cells)[:-1] if n_parts == 3 else cells[0])  # differences are never marked
+                group = " ".join(cells[index : index + n_parts])
+                groups.append(group[:-1] if n_parts == 3 else group)  # differences are never marked
                 index += n_parts
             return " | ".join(groups)
 
         head = line("strong  weak", header)
+        rule = "-" * len(head)
         lines = [self.caption] if self.caption else []
-        lines += [head, "-" * len(head)]
-        lines += [line(f"{row[0]:>6}  {row[1]:>4}", row) for row in body]
-        lines += ["-" * len(head), *(line(row[0], row) for row in foot), f"* best of its column. {_NOTE}"]
+        lines += [head, rule, *(line(f"{row[0]:>6}  {row[1]:>4}", row) for row in body)]
+        lines += [rule, *(line(row[0], row) for row in foot), f"* best of its column. {_NOTE}"]
         return "\n".join(text.rstrip() for text in lines) + "\n"
 
     def to_csv(self) -> str:
         """Return the table as CSV, means and deviations in columns of their own."""
         header = ["strong", "weak"]
         for column in COLUMNS:
-            header += [f"{column.output}_{column.metric.name}_{part}" for part in ("mean", "sd", "n", "paper")]
+            header += [f"{column.output}_{column.name}_{part}" for part in ("mean", "sd", "n", "paper")]
         rows = []
         for setting in self.settings:
-            row: list[Any] = [f"{setting[0]:g}", f"{setting[1]:g}"]
+            row: list[Any] = [f"{weight:g}" for weight in setting]
             for column in COLUMNS:
-                mean, spread = self.mean(setting, column), self.deviation(setting, column)
-                published = column.published_value(setting)
-                row.append("" if mean is None else f"{mean:.4f}")
-                row.append("" if spread is None else f"{spread:.4f}")
-                row.append(len(self.values(setting, column.output, column.metric.name)))
-                row.append("" if published is None else published)
+                for value in (self.mean(setting, column), self.deviation(setting, column)):
+                    row.append("" if value is None else f"{value:.4f}")
+                row.append(len(self.values(setting, column.output, column.name)))
+                row.append(published_value(setting, column))
             rows.append(row)
         return csv_text(header, rows)
 
     def to_markdown(self) -> str:
         """Return the table as Markdown; the best values are bold."""
-        body = [*self.rows(lambda text, is_best: f"**{text}**" if is_best else text), *self.foot()]
-        rows = [[_plain_markdown(row[0]), *row[1:]] for row in body]
+        rows = [[_plain_markdown(row[0]), *row[1:]] for row in [*self.rows(best="**{}**"), *self.foot()]]
         caption = f"{_plain_markdown(self.caption)}\n\n" if self.caption else ""
         return f"{caption}{markdown_table(self.header(), rows)}\n{_NOTE}\n"
 
@@ -200,8 +293,7 @@ class ResultsTable:
         def lines(rows: Iterable[Sequence[str]]) -> list[str]:
             return [" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows]
 
-        header = self.header()
-        body = self.rows(lambda text, is_best: f"\\textbf{{{text}}}" if is_best else text, plus_minus=r"$\pm$")
+        header, body = self.header(), self.rows(best=r"\textbf{{{}}}", plus_minus=r"$\pm$")
         caption = escape_latex(f"{self.caption} {_NOTE}".strip())
         parts = [
             r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'r' * len(header)}}}", r"\toprule",
@@ -215,9 +307,9 @@ class ResultsTable:
             cells = [html.escape(row[0]), *row[1:]]
             return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in cells) + "</tr>"
 
-        rows = [*self.rows(lambda text, is_best: f"<b>{text}</b>" if is_best else text), *self.foot()]
-        head, body = line(self.header(), "th"), "".join(map(line, rows))
+        body = "".join(line(row) for row in [*self.rows(best="<b>{}</b>"), *self.foot()])
         caption = html.escape(f"{self.caption} {_NOTE}".strip())
+        head = line(self.header(), "th")
         return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 

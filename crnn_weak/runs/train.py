@@ -1,26 +1,28 @@
-"""Train and score runs: one, or many at once in local processes or on Dask.
+"""Clips and feature stores for runs; runs trained and scored, one, or many at once in local processes or on Dask.
 
 A run writes to its own folder and to nothing else, so other processes and machines can take it over.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tqdm import tqdm
 
-from crnn_weak.config import Config
-from crnn_weak.errors import RunError
-from crnn_weak.files import lock, read_json, write_json
+from crnn_weak.config import Config, fingerprint
+from crnn_weak.data.base import open_dataset
+from crnn_weak.errors import DataError, RunError
+from crnn_weak.features.build import build_store
+from crnn_weak.files import lock, read_json, relative_path, write_json
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
-from crnn_weak.runs.run import Run
+from crnn_weak.runs.folders import Run
 
 if TYPE_CHECKING:
     from crnn_weak.detection.scores import Scores
@@ -30,11 +32,52 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def check_runs(runs: Sequence[Run]) -> None:
-    """Refuse the runs if one of their folders may not be continued; all have the same data and models."""
-    identity = functools.cache(runs[0].identity)  # reads all labels, so once
-    for run in runs:
-        run.check_continues(identity)
+def prepare(
+    config: Config,
+    cache: str | Path,
+    folder: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Make the clips and stores that are missing; return the content of ``data.json`` in `folder` (`RunData`).
+
+    `cache` holds synthetic clips and stores, which runs and grids share. `scheduler` is Dask's, for the features.
+    """
+    cache = Path(cache)
+    began = time.perf_counter()
+    dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
+    log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
+    splits = ["train", "test"]
+    if "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation")):
+        splits.append("evaluation")
+    trained = {clip.clip_id for clip in dataset.clips("train")}
+    for split in splits[1:]:
+        both = [clip.clip_id for clip in dataset.clips(split) if clip.clip_id in trained]
+        if both:
+            raise DataError(
+                f"{len(both)} clips are both in the training split and in split {split!r}, e.g. {both[0]}; remove them "
+                "from one of the lists."
+            )
+    stores = cache / f"features-{dataset.name}-{fingerprint(config.features, dataset.fingerprint)}"
+    stores.mkdir(parents=True, exist_ok=True)
+    data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
+    for split in splits:
+        began = time.perf_counter()
+        path = stores / f"{split}.h5"
+        work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
+        with build_store(dataset, split, config.features, path, **work) as store:
+            coverage = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
+        data["coverage"][split] = coverage
+        data[f"{split}_store"] = relative_path(path, folder)
+        seconds = time.perf_counter() - began
+        log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
+    data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in dataset.clips("test") if c.path is not None}
+    return data
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
 
 
 def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
@@ -46,11 +89,10 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
     files = run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with lock(files.folder, wait_seconds=math.inf):
-        identity = functools.cache(run.identity)
-        run.check_continues(identity, overwrite=overwrite)
+        run.check_continues(overwrite=overwrite)
         if not overwrite and run.is_up_to_date():
             return read_optional(files.metrics, RunMetrics)
-        options["on_begin"] = lambda: write_json(files.identity, msgspec.to_builtins(identity()))
+        options["on_begin"] = lambda: write_json(files.identity, msgspec.to_builtins(run.identity))
         return _train_and_score(run, {**options, "overwrite": overwrite})
 
 
@@ -102,93 +144,69 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics(
-    events: Mapping[str, Sequence[Event]],
-    tags: Mapping[str, Sequence[str]],
-    store: FeatureStore,
-    config: Config,
+    events: Mapping[str, Sequence[Event]], tags: Mapping[str, Sequence[str]], store: FeatureStore, config: Config
 ) -> dict[str, Any]:
     """Return the metrics of detected events and tags against the labels of their feature store."""
     from crnn_weak.labels.events import tag_names
     from crnn_weak.metrics.sed_eval import reported_metrics, sources
 
-    classes = store.classes
-    true_tags = {clip: tag_names(row, classes) for clip, row in zip(store.clip_ids, store.tags, strict=True)}
+    names = [tag_names(row, store.classes) for row in store.tags]
     reported = reported_metrics(
-        (true_tags, tags),
+        (dict(zip(store.clip_ids, names, strict=True)), tags),
         (store.events, events) if store.has_events else None,
-        classes=classes,
+        classes=store.classes,
         clip_seconds=config.features.clip_seconds,
         evaluation=config.evaluation,
     )
-    metrics: dict[str, Any] = {
-        "split": store.split,
-        "n_clips": len(store),
-        "n_listed": store.n_listed,
-        "scored_by": sources(),
-    }
-    for output in ("tagging", "segment", "event"):
-        metrics[output] = reported[output].to_dict() if output in reported else None
-    return metrics
+    counts = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed, "scored_by": sources()}
+    outputs = ("tagging", "segment", "event")
+    return counts | {output: reported[output].to_dict() if output in reported else None for output in outputs}
 
 
 # --- many runs -------------------------------------------------------------------------------------------------------
 
 
 def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
-    """Train and score the runs that are not up to date.
+    """Train and score the runs that are not up to date; the log has a line on each.
 
     `jobs` processes take one run and one thread each, up to half as many more in the last round. `scheduler` is the
-    address of a Dask scheduler (``tcp://...``).
+    address of a Dask scheduler (``tcp://...``). The epochs of all runs, read from their history files,
+    are one bar.
     """
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:
         return
     log.info("training: %d of %d runs to do, %d at a time", len(waiting), len(runs), min(jobs, len(waiting)))
     options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
-    with tqdm(unit="epoch", desc="training", disable=not progress, smoothing=0.1) as bar:
-        shown = _Progress(waiting, bar)
-        for index, metrics in run_tasks(train_and_score, waiting, jobs=jobs, on_poll=shown.poll, **options):
-            shown.log_scored(waiting[index], metrics)
+    n_before = [_n_epochs(run) for run in waiting]
+    n_epochs = sum(run.config.training.epochs for run in waiting) - sum(n_before)
+    began = time.perf_counter()
+    with tqdm(total=n_epochs, unit="epoch", desc="training", disable=not progress, smoothing=0.1) as bar:
+
+        def show() -> None:
+            bar.update(sum(map(_n_epochs, waiting)) - sum(n_before) - bar.n)
+
+        results = run_tasks(train_and_score, waiting, jobs=jobs, on_poll=show, **options)
+        for n_scored, (index, metrics) in enumerate(results, 1):
+            show()
+            bar.clear()
+            line, seconds = scored_line(waiting[index], metrics), time.perf_counter() - began
+            log.info("%s (%d of %d runs, %.0f s)", line, n_scored, len(waiting), seconds)
+            bar.refresh()
 
 
-class _Progress:
-    """The epochs of all runs on one bar, read from their history files."""
-
-    def __init__(self, runs: Sequence[Run], bar: tqdm) -> None:
-        self._runs, self._bar = runs, bar
-        self._before = [_n_epochs(run) for run in runs]
-        bar.total = sum(run.config.training.epochs for run in runs) - sum(self._before)
-        bar.refresh()
-        self._n_done = self._n_scored = 0
-        self._began = time.perf_counter()
-
-    def poll(self) -> None:
-        """Read the progress of the runs; one that stopped early counts as whole."""
-        done = 0
-        for run, before in zip(self._runs, self._before, strict=True):
-            n_epochs = run.config.training.epochs if run.is_scored() else _n_epochs(run)
-            done += max(0, n_epochs - before)
-        self._bar.update(done - self._n_done)
-        self._n_done = done
-
-    def log_scored(self, run: Run, metrics: dict[str, Any]) -> None:
-        """Log a scored run and an estimate of the time left, from the epochs done and to do."""
-        self.poll()
-        self._n_scored += 1
-        elapsed = time.perf_counter() - self._began
-        left = elapsed / max(1, self._n_done) * (self._bar.total - self._n_done)
-        tagging, segment = metrics["tagging"], metrics["segment"]
-        detection = "" if segment is None else f", SED ER {segment['error_rate']:.2f} F {100 * segment['f_score']:.1f}"
-        self._bar.clear()
-        log.info(
-            "strong %g weak %g seed %d: tagging F %.1f%s (%d of %d runs, %.0f s, about %.0f s left)",
-            *run.setting, run.seed, 100 * tagging["f_score"], detection, self._n_scored, len(self._runs), elapsed, left,
-        )  # fmt: skip
-        self._bar.refresh()
+def scored_line(run: Run, metrics: Mapping[str, Any]) -> str:
+    """Return one line about a scored run."""
+    strong, weak = run.setting
+    line = f"strong {strong:g} weak {weak:g} seed {run.seed}: tagging F {100 * metrics['tagging']['f_score']:.1f}"
+    segment = metrics["segment"]
+    return line if segment is None else f"{line}, SED ER {segment['error_rate']:.2f} F {100 * segment['f_score']:.1f}"
 
 
 def _n_epochs(run: Run) -> int:
+    """Return how many epochs of a run are done; a run that stopped early counts as whole."""
     try:
-        return len(read_history(run.files.history).get("epoch", ()))
+        n_done = len(read_history(run.files.history).get("epoch", ()))
+        return run.config.training.epochs if run.is_up_to_date() else n_done
     except RunError:
         return 0

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from crnn_weak.errors import ModelFileError
 from crnn_weak.files import csv_text, escape_markdown, markdown_table
-from crnn_weak.runs.run import Run, Setting
+from crnn_weak.runs.folders import Run
+from crnn_weak.runs.table import Setting
 from crnn_weak.saliency.localization import (
     Localization,
     LocalizationSummary,

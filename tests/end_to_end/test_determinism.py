@@ -12,7 +12,7 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from crnn_weak.config import load_config
-from crnn_weak.runs.run import Run
+from crnn_weak.runs.folders import Run
 from crnn_weak.runs.train import train_and_score
 folder, name = Path(sys.argv[1]), sys.argv[2]
 store = str(folder / "features.h5")

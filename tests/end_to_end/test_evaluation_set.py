@@ -7,7 +7,7 @@ from helpers import TINY
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
 from crnn_weak.experiments.loss_weight_grid import run_grid
-from crnn_weak.runs.grid import Grid, open_grid
+from crnn_weak.runs.folders import Grid, open_grid
 
 N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
 

@@ -15,8 +15,7 @@ from crnn_weak.errors import DataError, ModelFileError, RunError
 from crnn_weak.experiments.loss_weight_grid import make_table, write_outputs
 from crnn_weak.experiments.saliency_maps import Options, Shown, figure_stem, saliency_maps
 from crnn_weak.files import write_text
-from crnn_weak.runs.grid import Grid
-from crnn_weak.runs.run import open_run
+from crnn_weak.runs.folders import Grid, open_run
 from crnn_weak.runs.train import train_and_score
 from crnn_weak.saliency.localization import event_pairs
 from crnn_weak.saliency.table import open_explainer

@@ -12,7 +12,7 @@ from run_factory import make_experiment, tiny_config
 
 from crnn_weak.config import load_config, to_toml
 from crnn_weak.errors import CrnnWeakError
-from crnn_weak.runs.grid import open_any
+from crnn_weak.runs.folders import open_any
 from crnn_weak.runs.scores import detected_events, estimated_tags
 
 pytestmark = [

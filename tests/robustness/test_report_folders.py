@@ -13,7 +13,7 @@ from run_factory import NASTY, make_experiment
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.report.model_card import model_card
 from crnn_weak.report.page import write_report
-from crnn_weak.runs.grid import open_any
+from crnn_weak.runs.folders import open_any
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -14,8 +14,8 @@ from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.store import StoreHeader
 from crnn_weak.files import write_json, write_text
 from crnn_weak.labels.events import Event, tag_array
-from crnn_weak.runs.run import Run
-from crnn_weak.runs.train import check_runs, train_and_score
+from crnn_weak.runs.folders import Run
+from crnn_weak.runs.train import train_and_score
 
 CLASSES = ("bell", "drill")
 CONFIG = Config(
@@ -54,7 +54,7 @@ def run(tmp_path):
     test = write_store(tmp_path / "data" / "test.h5", split="test", first=100)
     run = Run(tmp_path / "run", CONFIG, {"train_store": train, "test_store": test}, tmp_path)
     write_text(run.files.config, to_toml(CONFIG))
-    write_json(run.files.identity, msgspec.to_builtins(run.identity()))
+    write_json(run.files.identity, msgspec.to_builtins(run.identity))
     return run
 
 
@@ -70,15 +70,15 @@ def refusal(run):
     """Return the message; nothing in the folder may change."""
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     with pytest.raises(RunError, match=r"--out.*--overwrite") as caught:
-        check_runs([run])
+        run.check_continues()
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
     return str(caught.value)
 
 
 def test_the_same_run_a_longer_one_and_an_empty_folder_are_accepted(run, tmp_path):
-    check_runs([run])
-    check_runs([dataclasses.replace(run, config=with_training(epochs=4))])
-    check_runs([dataclasses.replace(run, path=tmp_path / "new", config=with_training(epochs=1))])
+    run.check_continues()
+    dataclasses.replace(run, config=with_training(epochs=4)).check_continues()
+    dataclasses.replace(run, path=tmp_path / "new", config=with_training(epochs=1)).check_continues()
 
 
 @pytest.mark.parametrize("name", ["tags.tsv", "report.html", "best.keras"])
@@ -86,7 +86,7 @@ def test_a_folder_with_files_of_such_names_but_no_run_is_refused(run, tmp_path, 
     (tmp_path / "yard").mkdir()
     (tmp_path / "yard" / name).write_text("mine")
     yard = dataclasses.replace(run, path=tmp_path / "yard")
-    for refused in (lambda: check_runs([yard]), lambda: train_and_score(yard, overwrite=True)):
+    for refused in (lambda: yard.check_continues(), lambda: train_and_score(yard, overwrite=True)):
         with pytest.raises(RunError, match=f"yard: holds {name}, which would be replaced"):
             refused()
     assert (tmp_path / "yard" / name).read_text() == "mine"
@@ -133,7 +133,7 @@ def test_other_data_are_refused(run, tmp_path, split, change):
         events[0] = ()
     path = write_store(tmp_path / "other" / "x.h5", split=split, first=first + (change == "clips"), events=events)
     message = refusal(with_data(run, **{f"{split}_store": path}))
-    assert f"differs in {dict(train='training', test='test')[split]} clips or" in message
+    assert f"differs in its {dict(train='training', test='test')[split]} clips or" in message
 
 
 def test_clips_that_changed_sides_and_renamed_classes_are_refused(run, tmp_path):
@@ -146,12 +146,12 @@ def test_clips_that_changed_sides_and_renamed_classes_are_refused(run, tmp_path)
     train = write_store(tmp_path / "renamed" / "train.h5", classes=renamed)
     test = write_store(tmp_path / "renamed" / "test.h5", split="test", first=100, classes=renamed)
     message = refusal(with_data(run, train_store=train, test_store=test))
-    assert "classes 'bell', 'drill', now 'bell', 'hammer'" in message
+    assert "its classes or their order" in message
 
 
 def test_the_same_data_in_another_folder_are_the_same(run, tmp_path):
     moved = write_store(tmp_path / "moved" / "train.h5", provenance="made for tests, in another folder")
-    check_runs([with_data(run, train_store=moved)])
+    with_data(run, train_store=moved).check_continues()
 
 
 def test_another_model_to_start_from_is_refused_and_a_copy_of_the_same_is_not(run, tmp_path):
@@ -161,8 +161,8 @@ def test_another_model_to_start_from_is_refused_and_a_copy_of_the_same_is_not(ru
         dataclasses.replace(run, initial_model=str(tmp_path / f"{name}.keras")) for name in ("a", "copy", "b")
     )
     assert "the model that it starts from (--from)" in refusal(a)
-    write_json(run.files.identity, msgspec.to_builtins(a.identity()))
-    check_runs([copy])
+    write_json(run.files.identity, msgspec.to_builtins(a.identity))
+    copy.check_continues()
     for other in (b, run):
         assert "--from" in refusal(other)
 

@@ -14,8 +14,7 @@ from crnn_weak.figures import results
 from crnn_weak.figures.clip import hertz_ticks, recording_figure, relative_decibels
 from crnn_weak.figures.style import span
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
-from crnn_weak.runs.results import Result
-from crnn_weak.runs.table import ResultsTable
+from crnn_weak.runs.table import Result, ResultsTable
 
 CLASSES = ("bell", "drill", "rain")
 

@@ -31,8 +31,7 @@ def test_the_python_example_prints_what_readme_shows(capsys):
     "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
 )
 def test_every_table_follows_from_its_results(folder):
-    from crnn_weak.runs.results import read_results
-    from crnn_weak.runs.table import ResultsTable
+    from crnn_weak.runs.table import ResultsTable, read_results
 
     place = REPOSITORY / "experiments" / "results" / folder
     caption = (place / "table.txt").read_text(encoding="utf-8").splitlines()[0]
@@ -44,7 +43,7 @@ def test_every_table_follows_from_its_results(folder):
 
 
 def test_the_numbers_of_the_page_beyond_the_paper_are_published():
-    from crnn_weak.runs.comparison import read_scores
+    from crnn_weak.runs.scores import read_scores
 
     page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8").partition("## What was found")[2]
     tables = [p.read_text(encoding="utf-8") for p in (REPOSITORY / "experiments" / "results").glob("*/*/table.md")]

@@ -19,7 +19,7 @@ from crnn_weak.report.clips import ClipScores, choose_clips
 from crnn_weak.report.media import audio_uri
 from crnn_weak.report.model_card import model_card
 from crnn_weak.report.page import write_report
-from crnn_weak.runs.run import open_run
+from crnn_weak.runs.folders import open_run
 
 
 class Reader(HTMLParser):

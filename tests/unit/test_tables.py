@@ -9,8 +9,15 @@ from crnn_weak import paper
 from crnn_weak.errors import RunError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.segment import segment_metrics
-from crnn_weak.runs.results import COLUMNS, Result, read_results, results_of_run, write_results
-from crnn_weak.runs.table import ResultsTable
+from crnn_weak.runs.table import (
+    COLUMNS,
+    Result,
+    ResultsTable,
+    published_value,
+    read_results,
+    results_of_run,
+    write_results,
+)
 
 
 def line(strong, weak, seed, output, metric, value):
@@ -23,9 +30,9 @@ def published():
     lines = []
     for row in paper.RESULTS:
         for column in COLUMNS:
-            value, metric = column.published_value((row.strong, row.weak)), column.metric
+            value = published_value((row.strong, row.weak), column)
             if value is not None:
-                lines.append(line(row.strong, row.weak, 0, column.output, metric.name, value / metric.scale))
+                lines.append(line(row.strong, row.weak, 0, column.output, column.name, value / column.scale))
     return ResultsTable(lines, "the paper's own 100 % & more")
 
 
@@ -133,7 +140,7 @@ def test_the_best_of_each_column_is_marked_in_every_view(published):
     assert "<b>42.4</b>" in published._repr_html_()
     error_rate = COLUMNS[3]
     assert published.best(error_rate) == (pytest.approx(0.81), 0.81)  # the lowest; two settings share it
-    marked = published.rows(lambda text, is_best: f"{text}*" if is_best else text)
+    marked = published.rows(best="{}*")
     assert [row[2 + 3 * 3 + 1].endswith("*") for row in marked] == [False] * 5 + [True] * 2
     alone = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])  # one setting has no best
     assert "*" not in alone.to_text().splitlines()[2]

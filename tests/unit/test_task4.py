@@ -12,7 +12,7 @@ from crnn_weak.data.task4 import read_task4
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
-from crnn_weak.runs.prepare import prepare
+from crnn_weak.runs.train import prepare
 
 
 def opened(metadata, audio=None, **options):

@@ -1,0 +1,350 @@
+"""Folders of runs and grids, planned or finished: configuration, data, identity and results.
+
+A grid is a folder of runs, ``<strong>_<weak>/seed-<n>``, and a table over them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crnn_weak.config import Config, LossWeights, load_config
+from crnn_weak.errors import RunError
+from crnn_weak.files import read_json
+from crnn_weak.run_files import (
+    WAYS_OUT,
+    GridFiles,
+    RunData,
+    RunEnvironment,
+    RunFiles,
+    RunMetrics,
+    check_continues,
+    read_history,
+    read_optional,
+)
+from crnn_weak.runs.table import ResultsTable, Setting, read_results, table_caption
+
+if TYPE_CHECKING:
+    from crnn_weak.detection.scores import Scores
+    from crnn_weak.features.store import FeatureStore
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of the data and models that a run's results depend on; content of ``identity.json``."""
+
+    classes: list[str]  # in the order of the outputs
+    training_data: str
+    testing_data: str
+    initial_model: str | None = None  # of a fine-tuned run
+    teacher: str | None = None  # gives the strong targets
+
+
+#: Fields of `Identity` in words.
+_DIFFERENCES = {
+    "classes": "its classes or their order",
+    "training_data": "its training clips or their labels",
+    "testing_data": "its test clips or their labels",
+    "initial_model": "the model that it starts from (--from)",
+    "teacher": "the model that gives its strong targets (targets.teacher)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One model with its scores, or the plan of one, which a worker can take over.
+
+    `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents and scores
+    are read on first use.
+    """
+
+    path: Path
+    config: Config
+    data: Mapping[str, Any] = field(repr=False)
+    data_folder: Path
+    initial_model: str | None = None  # model file to start from (fine-tuning)
+
+    @property
+    def files(self) -> RunFiles:
+        """The names of its files."""
+        return RunFiles(self.path)
+
+    @property
+    def setting(self) -> Setting:
+        """The weights of the (strong, weak) loss."""
+        return self.config.loss_weights.strong, self.config.loss_weights.weak
+
+    @property
+    def seed(self) -> int:
+        """The seed of the fit."""
+        return self.config.training.seed
+
+    @property
+    def name(self) -> str:
+        """Grid, setting and seed, as the folders are named."""
+        if self.path.name.startswith("seed-"):
+            return "/".join(self.path.resolve().parts[-3:])
+        return self.path.resolve().name
+
+    # --- may it be continued? ----------------------------------------------------------------------------------------
+
+    def is_scored(self) -> bool:
+        """Return whether the folder holds a trained and scored run, of whatever configuration."""
+        return self.files.metrics.exists()
+
+    def is_up_to_date(self) -> bool:
+        """Return whether the folder holds this run, with this configuration, scored on all data that it names."""
+        if not self.is_scored() or load_config(self.files.config) != self.config:
+            return False
+        metrics = read_optional(self.files.metrics, RunMetrics)  # another process may have written it
+        return self.data.get("evaluation_store") is None or "evaluation" in metrics
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What the results depend on, apart from the configuration; reads all labels."""
+        teacher = self.config.targets.teacher
+        with self.open_store("train") as train:
+            classes, training_data = list(train.classes), _data_digest(train)
+        with self.open_store("test") as test:
+            testing_data = _data_digest(test)
+        return Identity(
+            classes=classes,
+            training_data=training_data,
+            testing_data=testing_data,
+            initial_model=None if self.initial_model is None else _file_digest(self.initial_model),
+            teacher=_file_digest(teacher) if teacher else None,
+        )
+
+    def check_continues(self, *, like: Run | None = None, overwrite: bool = False) -> None:
+        """Refuse a folder of another run: of other settings, data, classes or models.
+
+        `like` is a run of the same data and models, whose identity need not be read again.
+        """
+        check_continues(self.files, self.config, overwrite=overwrite)
+        if overwrite or not self.files.is_begun():
+            return
+        # Otherwise an old model would be kept under new labels, or a test clip could have been trained on.
+        stored, identity = read_json(self.files.identity, Identity, advice=WAYS_OUT), (like or self).identity
+        differing = [text for name, text in _DIFFERENCES.items() if getattr(stored, name) != getattr(identity, name)]
+        if differing:
+            raise RunError(f"{self.path}: holds a run that differs in {' and '.join(differing)}. {WAYS_OUT}")
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    def open_store(self, split: str = "test") -> FeatureStore:
+        """Open the feature store of a split."""
+        from crnn_weak.features.store import FeatureStore
+
+        place = self.data.get(f"{split}_store")
+        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
+            raise RunError(
+                f"{self.path}: the feature store of split {split!r} is gone ({place or 'not named in data.json'}). "
+                "Rerun the command that trained the run; it builds what is missing."
+            )
+        return FeatureStore(self.data_folder / place, self.config.features)
+
+    def audio_path(self, clip_id: str) -> Path | None:
+        """Return the path of a test clip's recording; None if it is not known or gone."""
+        place = self.data.get("audio", {}).get(clip_id)
+        if place is None or not os.path.isfile(self.data_folder / place):
+            return None
+        return self.data_folder / place
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, devices."""
+        return read_optional(self.files.environment, RunEnvironment)
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """Losses by epoch, column to values; empty before the first epoch."""
+        return read_history(self.files.history)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``; empty until the run is scored."""
+        return read_optional(self.files.metrics, RunMetrics)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose weights are kept, as counted in ``history["epoch"]``."""
+        losses = self.history.get("val_loss")
+        return int(self.history["epoch"][losses.index(min(losses))]) if losses else None
+
+    @property
+    def model_path(self) -> Path:
+        """The model of the best epoch."""
+        return self.files.best_model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class list, in the order of the outputs."""
+        named = self.data.get("classes")
+        return tuple(named) if named else self.scores.classes
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Scores of the test clips."""
+        from crnn_weak.detection.scores import load_scores
+
+        return load_scores(self.files.scores)
+
+
+def _data_digest(store: FeatureStore) -> str:
+    """Return the digest of a split's clips, tags and events: the same wherever the data and the store are."""
+    import numpy as np
+
+    digest = hashlib.sha256(json.dumps([store.split, store.clip_ids]).encode())
+    digest.update(np.ascontiguousarray(store.tags, dtype=np.uint8).tobytes())
+    for clip_id in store.clip_ids:
+        events = store.events.get(clip_id)  # None: not labeled, which differs from no events
+        rows = None if events is None else sorted((event.onset, event.offset, event.label) for event in events)
+        digest.update(json.dumps(rows).encode())
+    return digest.hexdigest()[:32]
+
+
+def _file_digest(model: str) -> str:
+    with open(model, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Settings and seeds that share a configuration; loss weights and seed vary."""
+
+    path: Path
+    config: Config
+    settings: Sequence[Setting]
+    seeds: Sequence[int] = (0,)
+
+    @property
+    def files(self) -> GridFiles:
+        """The names of the folder's files."""
+        return GridFiles(self.path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    def planned_runs(self, data: Mapping[str, Any]) -> list[Run]:
+        """Return the runs on these data (`RunData`), all settings of the first seed first."""
+        runs = []
+        for seed in self.seeds:
+            for strong, weak in self.settings:
+                config = dataclasses.replace(
+                    self.config,
+                    loss_weights=LossWeights(strong=strong, weak=weak),
+                    training=dataclasses.replace(self.config.training, seed=seed),
+                )
+                runs.append(Run(self.files.run(strong, weak, seed).folder, config, data, self.path))
+        return runs
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def table(self) -> ResultsTable:
+        """The results, next to those of the paper and the baselines; read on first use."""
+        lines = read_results(self.files.results)
+        data = read_optional(self.files.data, RunData)
+        baselines = read_optional(self.files.baselines, dict[str, dict[str, float | None]])
+        return ResultsTable(lines, table_caption(self.config, data, self.seeds), baselines)
+
+    @property
+    def runs(self) -> dict[tuple[float, float, int], Path]:
+        """The folders of the table's runs that exist: (strong weight, weak weight, seed) to path."""
+        counted = {(line.strong_weight, line.weak_weight, line.seed) for line in self.table.lines}
+        return {key: run.folder for key, run in self.files.runs().items() if key in counted}
+
+    def run(self, setting: Setting, seed: int | None = None) -> Run:
+        """Open one run of the table; by default that of the first seed."""
+        seed = self.seeds[0] if seed is None else seed
+        folder = self.runs.get((*setting, seed))
+        if folder is None:
+            names = ", ".join(f"{strong:g}:{weak:g} seed {number}" for strong, weak, number in self.runs)
+            raise RunError(
+                f"{self.path}: has no run of strong {setting[0]:g}, weak {setting[1]:g}, seed {seed}. Runs: {names}."
+            )
+        return open_run(folder)
+
+    def open_runs(self) -> list[Run]:
+        """Open the table's runs that exist, setting by setting."""
+        places = [(setting, seed) for setting in self.settings for seed in self.seeds]
+        return [self.run(setting, seed) for setting, seed in places if (*setting, seed) in self.runs]
+
+    def best_setting(self) -> Setting:
+        """Return the setting with the best mean detection F (tagging F without strong labels)."""
+        output = "segment" if any(line.output == "segment" for line in self.table.lines) else "tagging"
+
+        def mean(setting: Setting) -> float:
+            values = self.table.values(setting, output, "f_score")
+            return sum(values) / len(values) if values else -1.0
+
+        return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.runs), key=mean)
+
+
+# --- opened ----------------------------------------------------------------------------------------------------------
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder that does not exist."""
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder.")
+
+
+def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
+    """Open a run folder; with `unfinished`, also one that is still training or was stopped."""
+    check_folder(Path(path))
+    files = RunFiles(path)
+    if not files.config.is_file():
+        raise RunError(
+            f"{path}: holds no {files.config.name}, so it is not a run. Expected a folder written by crnn-weak train."
+        )
+    # The data of a grid's runs are named in the grid's folder.
+    places = (files.folder, *list(files.folder.resolve().parents)[:2])
+    data_folder = next((place for place in places if RunFiles(place).data.is_file()), files.folder)
+    data = read_optional(RunFiles(data_folder).data, RunData)
+    run = Run(files.folder, load_config(files.config), data, data_folder)
+    if not unfinished and not run.metrics:
+        n_epochs = len(run.history.get("epoch", []))
+        raise RunError(
+            f"{path}: the run is not finished ({n_epochs} of at most {run.config.training.epochs} epochs, not scored). "
+            "Start the command that trains it again to resume it."
+        )
+    return run
+
+
+def open_grid(path: str | Path) -> Grid:
+    """Open the folder of a finished grid."""
+    check_folder(Path(path))
+    files = GridFiles(path)
+    if not files.config.is_file():
+        raise RunError(f"{path}: holds no {files.config.name}: not a grid. Expected a folder of crnn-weak grid.")
+    if not files.results.is_file():
+        runs = files.runs().values()
+        n_scored = sum(run.metrics.is_file() for run in runs)
+        raise RunError(
+            f"{path}: the grid is not finished ({n_scored} of {len(runs)} runs scored, no {files.results.name}). "
+            "Start the same grid command again to resume it."
+        )
+    results = ResultsTable(read_results(files.results))
+    if not results.lines:
+        raise RunError(f"{files.results}: holds no results. Delete it and start the same grid command again.")
+    return Grid(files.folder, load_config(files.config), results.settings, results.seeds)
+
+
+def open_any(path: str | Path) -> Run | Grid:
+    """Open a run or a grid, whichever the folder holds."""
+    check_folder(Path(path))
+    files = GridFiles(path)
+    return open_grid(path) if files.results.is_file() or files.runs() else open_run(path)
