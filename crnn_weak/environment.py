@@ -1,4 +1,4 @@
-"""What must precede the import of Keras, and afterwards its versions, devices and threads."""
+"""Preparation of the import of Keras, and its versions, devices and threads."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _modules() -> tuple[Any, Any]:
 
 @functools.cache
 def sources() -> dict[str, str]:
-    """Return the library and version behind the reported values of each task: ``tagging`` and ``detection``."""
+    """Return the library and version that computed the values of each task: ``tagging`` and ``detection``."""
     return {"tagging": f"scikit-learn {version('scikit-learn')}", "detection": f"sed_eval {version('sed_eval')}"}
 
 
