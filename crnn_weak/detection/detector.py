@@ -51,11 +51,7 @@ class Tag(NamedTuple):
 
 @dataclass
 class Detection:
-    """Events, tags and scores of one recording, or the reason why it failed.
-
-    With an `error`, events and scores are empty. `tags` are the classes whose weak score is above their threshold, most
-    likely first.
-    """
+    """Events, tags and scores of one recording, or the `error` for which it failed."""
 
     recording: Recording
     events: EventList
@@ -70,31 +66,30 @@ class Detection:
         if self.error is not None:
             return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"
         tags = ", ".join(f"{label} {score:.2f}" for label, score in self.tags) or "none"
-        parts = [self._player(), self._picture(), self.events._repr_html_(), f"<p>tags: {html.escape(tags)}</p>"]
-        return "".join(parts)
+        return f"{self._player()}{self._picture()}{self.events._repr_html_()}<p>tags: {html.escape(tags)}</p>"
 
     def _player(self) -> str:
         from IPython.display import Audio  # only notebooks ask for HTML
 
-        source, player = self.recording.source, None
-        if self.duration_seconds <= _MOST_PLAYED_SECONDS:
-            if isinstance(source, tuple):
-                player = Audio(np.asarray(source[0]).T, rate=source[1])
-            elif isinstance(source, str | Path) and os.path.isfile(source):
-                player = Audio(filename=str(source))
-        return "" if player is None else player._repr_html_()
+        source, player = self.recording.source, ""
+        if self.duration_seconds > _MOST_PLAYED_SECONDS:
+            return player
+        if isinstance(source, tuple):
+            player = Audio(np.asarray(source[0]).T, rate=source[1])._repr_html_()
+        elif isinstance(source, str | Path) and os.path.isfile(source):
+            player = Audio(filename=str(source))._repr_html_()
+        return player
 
     def _picture(self) -> str:
         """Return a lane of the recording's length for each label, with its events as bars."""
         scale = 100 / max(self.duration_seconds, 1e-9)
         lanes = []
         for label in self.events.labels:
-            bars = [
-                f'<rect x="{scale * event.onset:.2f}%" width="{scale * event.duration:.2f}%" height="12"/>'
-                for event in self.events
-                if event.label == label
-            ]
-            lanes.append(f'<div>{html.escape(label)}</div><svg width="100%" height="12">{"".join(bars)}</svg>')
+            bars = ""
+            for event in self.events:
+                if event.label == label:
+                    bars += f'<rect x="{scale * event.onset:.2f}%" width="{scale * event.duration:.2f}%" height="12"/>'
+            lanes.append(f'<div>{html.escape(label)}</div><svg width="100%" height="12">{bars}</svg>')
         return "".join(lanes)
 
 
@@ -111,12 +106,6 @@ class _Progress:
         self.error: DataError | None = None
         self.has_ended = False  # all windows are scored, or the recording failed
 
-    def add(self, window: Window, strong: np.ndarray, weak: np.ndarray) -> None:
-        """Take the scores of a window."""
-        self.overlap_add.add(window, strong, weak)
-        np.maximum(self.weak, weak, out=self.weak)
-        self.has_ended = window.is_last
-
 
 @dataclass(eq=False, repr=False)
 class Detector:
@@ -124,11 +113,8 @@ class Detector:
 
     `model` is a Keras model, anything with ``predict_on_batch``, or a callable: (n, n_frames, n_mels) -> {"strong",
     "weak"}. `provenance` says where it comes from; its ``default_classes`` are detected where none are named.
-    `batch_size` windows are scored in one call.
-
-    `window_hop_seconds` is from one window to the next, by default a hundredth of the window, at least one frame.
-    Computation is inversely proportional to it; at one frame the scores of a long recording do not depend on the
-    positions of its windows (`crnn_weak.detection.windows`).
+    `window_hop_seconds` is from one window to the next, by default a hundredth of the window, at least one frame;
+    computation is inversely proportional to it (see `crnn_weak.detection.windows`).
     """
 
     model: Any
@@ -159,7 +145,7 @@ class Detector:
         return f"Detector({len(self.classes)} classes, windows of {self.features.clip_seconds:g} s)"
 
     def detect(self, source: Any, *, threshold: float | None = None, classes: Sequence[str] | None = None) -> EventList:
-        """Return the events of a recording.
+        """Return the events of a recording: onsets and offsets in seconds, and the means of their frame scores.
 
         Parameters
         ----------
@@ -170,17 +156,10 @@ class Detector:
         classes : sequence of str, optional
             Only these classes; by default `default_classes`.
 
-        Returns
-        -------
-        EventList
-            Onsets and offsets in seconds, labels, and scores in [0, 1]: the mean of the event's frame scores.
-
         Raises
         ------
         DataError
-            The recording cannot be read to its end (see `crnn_weak.audio`).
-        LabelError
-            The model does not have a class.
+            The recording cannot be read to its end, or the model does not have a class.
         """
         return self._detect_one(source, threshold, classes).events
 
@@ -276,7 +255,9 @@ class Detector:
             frames[index] = window.frames
         strong, weak = predict(self.model, frames)
         for index, (progress, window) in enumerate(batch):
-            progress.add(window, strong[index], weak[index])
+            progress.overlap_add.add(window, strong[index], weak[index])
+            np.maximum(progress.weak, weak[index], out=progress.weak)
+            progress.has_ended = window.is_last
 
     def _detection(self, progress: _Progress, point: OperatingPoint, wanted: Sequence[str]) -> Detection:
         """Return the events and tags of a recording whose windows are scored, or its error."""
@@ -317,9 +298,6 @@ def prefetch(items: Iterator[Any], *, depth: int) -> Generator[Any, None, None]:
                 yield item
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-# --- loading ---------------------------------------------------------------------------------------------------------
 
 
 def model_file(path: str | Path | None = None) -> Path:

@@ -66,13 +66,13 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; `from_dict` reads them back unchanged."""
+        """Return plain values for JSON."""
         content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return content
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """Return the operating point in a dictionary of `to_dict`; a ConfigError says what is wrong in it."""
+        """Return the operating point in values of `to_dict`; a ConfigError says what is wrong."""
         return convert_document(values, cls, "operating point", error=ConfigError)
 
     def replace(self, **changes: Any) -> OperatingPoint:

@@ -1,7 +1,7 @@
 """From scores to events and tags.
 
-The paper's way, and the default: a frame is active where its score is *above* one threshold, a tag likewise, and
-nothing is smoothed. The options, each per class, are applied in this order:
+By default, as in the paper, a frame is active where its score is *above* one threshold, a tag likewise, and nothing is
+smoothed. The options, each per class, are applied in this order:
 
 1. median filter over an odd number of frames, zeros beyond the clip (filtering the active frames gives the same, since
    a median and a threshold commute);
@@ -11,8 +11,7 @@ nothing is smoothed. The options, each per class, are applied in this order:
 5. weak gate: an event stays if the mean of the weak scores over it is above the tag threshold. A clip has one weak
    score; a recording of many windows has a track of them, averaged like the strong scores.
 
-Each step is monotone: a higher threshold never adds an active frame. An event's score is the mean of its frames'
-strong scores, as they came from the model.
+Each step is monotone: a higher threshold never adds an active frame. An event's score is the mean of its frames'.
 """
 
 from __future__ import annotations

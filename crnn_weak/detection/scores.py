@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from crnn_weak.errors import ClipError, DataError, ModelFileError, nearest_names
+from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.files import HdfWriter, replace_file
 
 if TYPE_CHECKING:
@@ -63,22 +63,17 @@ class Scores:
     def row(self, clip_id: str) -> int:
         """Return the row of a clip."""
         if clip_id not in self.clip_ids:
-            raise ClipError(f"clip {clip_id!r} has no scores. {nearest_names(clip_id, self.clip_ids)}")
+            raise ClipError(f"clip {clip_id!r} has no scores.")
         return self.clip_ids.index(clip_id)
-
-
-# --- from a model ----------------------------------------------------------------------------------------------------
 
 
 def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a model's scores of one batch as float32: strong (n, n_frames, n_classes), weak (n, n_classes).
 
-    `model` is a Keras model, anything with ``predict_on_batch``, or a callable; `windows` are standardized log mel
-    frames (n, n_frames, n_mels). Frame scores are rounded to float16 here, by at most 0.0003, and nowhere else, so that
-    thresholds, events and files start from the same numbers.
+    `windows` are standardized log mel frames (n, n_frames, n_mels). Frame scores are rounded to float16 here, by at
+    most 0.0003, and nowhere else, so that thresholds, events and files start from the same numbers.
     """
-    call = getattr(model, "predict_on_batch", None) or model
-    outputs = call(windows)
+    outputs = (getattr(model, "predict_on_batch", None) or model)(windows)
     strong = np.asarray(outputs["strong"]).astype(np.float16).astype(np.float32)
     return strong, np.asarray(outputs["weak"], dtype=np.float32)
 
@@ -86,14 +81,11 @@ def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def predict_store(
     model: Any, metadata: ModelMetadata, store: FeatureStore, rows: np.ndarray | None = None, *, batch_size: int = 32
 ) -> Scores:
-    """Return the scores of a store's clips, by default all; `model` and `metadata` as `load_model` returns them.
-
-    The last batch is filled up with repeats, so that only one shape is compiled.
-    """
+    """Return the scores of a store's clips, by default all; `model` and `metadata` as `load_model` returns them."""
     if tuple(store.classes) != metadata.classes or store.features != metadata.config.features:
         raise ModelFileError(f"{store.path}: not the model's classes or features; build it with its configuration.")
     rows = np.arange(len(store)) if rows is None else np.asarray(rows)
-    batch_size = min(batch_size, len(rows))
+    batch_size = min(batch_size, len(rows))  # the last batch is filled up with repeats: only one shape is compiled
     strong, weak = [], []
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
@@ -103,9 +95,6 @@ def predict_store(
         weak.append(scores[1][: len(batch)])
     clip_ids = tuple(np.asarray(store.clip_ids)[rows].tolist())
     return Scores(clip_ids, metadata.classes, store.features.hop_seconds, np.concatenate(strong), np.concatenate(weak))
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
 
 
 class ScoreWriter:
@@ -160,8 +149,7 @@ def save_scores(path: str | Path, scores: Scores) -> None:
 def load_scores(path: str | Path, clip_ids: Sequence[str] | None = None) -> Scores:
     """Read scores of clips of one length, by default all; from a file of recordings of many lengths, name one.
 
-    The file is one of `save_scores` or ``crnn-weak detect --format scores-h5``. Raises a DataError where it is missing
-    or damaged, or where the clips differ in length.
+    The file is one of `save_scores` or ``crnn-weak detect --format scores-h5``.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -186,7 +174,7 @@ def _read(file: h5py.File, where: str, clip_ids: Sequence[str] | None) -> Scores
         raise ValueError(f"a hop of {hop_seconds:g} s")
     for clip in clip_ids or ():
         if clip not in row_of:
-            raise ClipError(f"{where}: clip {clip!r} has no scores. {nearest_names(clip, stored)}")
+            raise ClipError(f"{where}: clip {clip!r} has no scores.")
     rows = np.arange(len(stored)) if clip_ids is None else np.array([row_of[clip] for clip in clip_ids], int)
     lengths = np.unique(n_frames[rows])
     if len(lengths) > 1:

@@ -198,9 +198,6 @@ class Objective:
         return np.stack(n_estimated), np.stack(n_correct)
 
 
-# --- activity at all thresholds --------------------------------------------------------------------------------------
-
-
 def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Return how many of the sorted candidates each score is above.
 
@@ -249,9 +246,6 @@ class FramesAtThresholds:
     def active(self, position: int) -> np.ndarray:
         """Return the active frames at a candidate, of the shape of `index`."""
         return self.index > position if self.is_plain else runs_roll(*self.spans(position), self.index.shape)
-
-
-# --- the searches ----------------------------------------------------------------------------------------------------
 
 
 def _count_above(values: np.ndarray, weights: np.ndarray | None, n_thresholds: int) -> np.ndarray:

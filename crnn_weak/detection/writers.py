@@ -1,12 +1,8 @@
 """Write the results of many recordings to a folder, in the formats that the field's tools open.
 
-Event lists are in the formats of `crnn_weak.labels.writing.EVENT_FORMATS`, in one file or in one per recording,
-``<format>/<name>.txt``. Frame scores are in ``scores/<name>.tsv`` (``onset offset <class> ...``, 6 decimals, gapless:
-what sed_scores_eval reads) or all in ``scores.h5`` (`crnn_weak.detection.scores`). ``recordings.csv`` lists all
-recordings with their duration, number of events, status and message.
-
-Every file appears under its name when it is whole. After an interrupt, the lists of the recordings that were finished
-stay as ``<file>.partial``. Recordings share no file, and no file is outside the folder, whatever their names are.
+Event lists are in one file or in ``<format>/<name>.txt``; frame scores are in ``scores/<name>.tsv`` (gapless, what
+sed_scores_eval reads) or all in ``scores.h5``; ``recordings.csv`` lists the recordings and their status. After an
+interrupt, the lists of those that were finished stay as ``<file>.partial``.
 """
 
 from __future__ import annotations
@@ -67,8 +63,8 @@ def _safe_path(name: str) -> str:
 class ResultWriter:
     """Write the results of recordings to a folder; a context manager.
 
-    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags`` (``tags.tsv``). All recordings that
-    will come are named beforehand: their names determine the file names. Existing files are refused unless `overwrite`.
+    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags``. All recordings that will come are
+    named beforehand: their names determine the file names. Existing files are refused unless `overwrite`.
     """
 
     def __init__(
@@ -101,9 +97,6 @@ class ResultWriter:
         suffix = {"scores": ".tsv", "figures": ".png"}.get(kind, ".txt")
         return self.folder / kind / (self._stems[name] + suffix)
 
-    def _partial(self, file: str) -> Path:
-        return self.folder / f"{file}.partial"
-
     def __enter__(self) -> ResultWriter:
         paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html")]
         for kind in self._formats:
@@ -112,7 +105,7 @@ class ResultWriter:
         existing = next(filter(os.path.lexists, paths), None)
         if existing is not None and not self._overwrite:
             raise DataError(f"{existing}: exists already; choose another --out, or pass --overwrite.")
-        write_text(self._partial("recordings.csv"), "")  # so that a folder that cannot be written fails at once
+        write_text(self.folder / "recordings.csv.partial", "")  # so that a folder that cannot be written fails at once
         if "scores-h5" in self._formats:
             with contextlib.ExitStack() as stack:
                 temporary = stack.enter_context(replace_file(self.folder / "scores.h5"))
@@ -126,28 +119,24 @@ class ResultWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         for file, lines in self._lists.items():
+            partial = self.folder / f"{file}.partial"
             if kind is None:
                 write_text(self.folder / file, _text(lines))
-                self._partial(file).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
             else:
                 with contextlib.suppress(OSError):
-                    write_text(self._partial(file), _text(lines))
+                    write_text(partial, _text(lines))
 
     def write(self, detection: Detection) -> None:
         """Write one recording's results; for a failed one only its line in ``recordings.csv``."""
-        name, error, scores = detection.recording.name, detection.error, detection.scores
-        if error is not None or scores is None:
-            self._recordings.append(table_line([name, "", "", "failed", one_line(error)], ","))
+        name, scores = detection.recording.name, detection.scores
+        if scores is None:
+            self._recordings.append(table_line([name, "", "", "failed", one_line(detection.error)], ","))
             return
-        duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
-        message = listed_name("; ".join(detection.warnings))
         for kind in self._formats:
             if kind == "scores":
-                with (
-                    replace_file(self.path(name, kind)) as temporary,
-                    temporary.open("w", encoding="utf-8", newline="\n") as file,
-                ):
-                    file.writelines(_score_lines(scores))
+                with replace_file(self.path(name, kind)) as temporary, temporary.open("w", encoding="utf-8") as file:
+                    file.writelines(f"{line}\n" for line in _score_lines(scores))
             elif kind == "scores-h5" and self._archive is not None:
                 self._archive.append(name, scores.strong[0], scores.weak[0], detection.duration_seconds)
             elif kind == "tags":
@@ -159,6 +148,8 @@ class ResultWriter:
                     self._lists[EVENT_FORMATS[kind].file] += lines
                 else:
                     write_text(self.path(name, kind), _text([*_header(kind), *lines]))
+        duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
+        message = listed_name("; ".join(detection.warnings))
         self._recordings.append(table_line([name, duration, n_events, "ok", message], ","))
 
 
@@ -176,8 +167,8 @@ def one_line(error: Exception | None) -> str:
 
 
 def _score_lines(scores: Scores) -> Iterator[str]:
-    yield table_line(["onset", "offset", *scores.classes]) + "\n"
+    yield table_line(["onset", "offset", *scores.classes])
     times = timing.frame_times(scores.strong.shape[1], scores.hop_seconds)
     for begin, end, frame in zip(times[:-1], times[1:], scores.strong[0], strict=True):
         values = "\t".join([f"{score:.6f}" for score in frame.tolist()])
-        yield f"{begin:.6f}\t{end:.6f}\t{values}\n"
+        yield f"{begin:.6f}\t{end:.6f}\t{values}"

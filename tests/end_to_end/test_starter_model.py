@@ -34,11 +34,6 @@ def test_made_by_one_command(tmp_path, capsys):
     assert (tmp_path / "again.keras").is_file()
 
 
-def test_a_run_that_is_not_there(tmp_path, capsys):
-    assert main(["--run", str(tmp_path / "nowhere"), "--out", str(tmp_path / "a.keras")]) == 2
-    assert "nowhere" in capsys.readouterr().err
-
-
 def test_the_card_lists_the_classes_that_are_on():
     card = (Path(__file__).resolve().parents[2] / "docs" / "starter-model.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in card.splitlines() if line.endswith(("| yes |", "| no |"))]

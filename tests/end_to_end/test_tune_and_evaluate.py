@@ -108,20 +108,16 @@ def test_a_choice_with_its_filters_is_stored_and_replaced_only_when_asked(capsys
     assert stored.tuned["error_rate"].n_choices == 9
 
 
-def test_threshold_free_figures(capsys, run_folder):
+def test_threshold_free_figures(capsys, run_folder, monkeypatch):
     found = evaluated(capsys, run_folder, "--threshold-free")
     segments = found["average_precision"]["segments of 1 s (strong output)"]
     assert segments["mean"] == pytest.approx(1.0, abs=0.01)
-    pytest.importorskip("sed_scores_eval", reason="the optional extra psds is not installed")
-    assert found["psds"]["psds1"] > 0.8
-
-
-def test_without_the_extra_psds_the_cure_is_named(capsys, run_folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sed_scores_eval", None)
+    if "psds" in found:  # the optional extra is installed
+        assert found["psds"]["psds1"] > 0.8
+    monkeypatch.setitem(sys.modules, "sed_scores_eval", None)
     code, out, err = run(capsys, "evaluate", run_folder, "--threshold-free")
-    assert code == 0
+    assert (code, "average precision" in out) == (0, True)
     assert "pip install 'crnn-weak[psds]'" in err
-    assert "average precision" in out
 
 
 def test_clips_without_strong_labels(capsys, run_folder, tmp_path):
@@ -157,32 +153,12 @@ def test_wrong_arguments_give_one_line(capsys, run_folder, tmp_path, command, me
     assert message in err
 
 
-def test_detect_uses_the_tuned_operating_point_by_default(capsys, run_folder):
-    pytest.importorskip("keras")
-    from crnn_weak.config import load_config
-    from crnn_weak.detection.detector import load
-    from crnn_weak.features.scaler import Scaler
-    from crnn_weak.model.archive import ModelMetadata, save_model
-    from crnn_weak.model.crnn import build_model
-
-    config = load_config(run_folder / "config.toml")
-    scaler = Scaler(np.zeros(TINY.n_mels, np.float32), np.ones(TINY.n_mels, np.float32))
-    save_model(build_model(config, n_classes=3), run_folder / "best.keras", ModelMetadata(CLASSES, config, scaler))
-    assert load(run_folder).operating_point.thresholds == (0.5,) * 3
-    assert run(capsys, "tune", run_folder, "--metric", "segment_f1", "--per-class")[0] == 0
-    tuned = StoredPoint.read(run_folder / "operating_point.json", CLASSES).operating_point
-    assert load(run_folder).operating_point == tuned
-    assert load(run_folder / "best.keras").operating_point == tuned
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "truncated"),
         ("[" * 100_000, "Expected"),
         ('{"operating_point": {"classes": ["bell"]}}', "missing required field `thresholds`"),
-        ('{"operating_point": 3}', "operating_point: expected `object`"),
-        ("1e999999", "Expected"),
         (
             json.dumps({"operating_point": OperatingPoint.from_config(OperatingPointConfig(), ["bell"]).to_dict()}),
             "for 1 classes",

@@ -24,19 +24,7 @@ def assert_same(mine, theirs):
     np.testing.assert_allclose(times, others, rtol=0, atol=HOP + 1e-6)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1_000), st.lists(st.integers(20, 780), min_size=1, max_size=4, unique=True))
-def test_cut_at_arbitrary_frames(seed, cuts):
-    audio, fake = bursts(40.0, seed), detector()
-    cuts = [cut * N_HOP for cut in sorted(cuts)]
-    edges = [cut / RATE for cut in cuts]
-    joined = []
-    for begin, piece in zip([0, *cuts], np.split(audio, cuts), strict=True):
-        joined += interior(fake.detect((piece, RATE)), edges, begin / RATE)
-    assert_same(sorted(joined), interior(fake.detect((audio, RATE)), edges))
-
-
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1_000), st.integers(RATE, 39 * RATE))
 def test_cut_at_an_arbitrary_sample(seed, cut):
     # Where the cut falls between two frames' edges, the piece's frames are other frames of the sound, and a score that
@@ -47,19 +35,6 @@ def test_cut_at_an_arbitrary_sample(seed, cut):
     piece = interior(fake.detect((audio[cut:], RATE)), edges, cut / RATE)
     whole = interior(fake.detect((audio[n_rest:], RATE)), edges, n_rest / RATE)
     assert_same(piece, [row for row in whole if row[1] > cut / RATE])
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 1_000), st.integers(1, 9 * RATE), st.integers(1, 9 * RATE))
-def test_joined_to_other_sound(seed, n_before, n_after):
-    # The grid of windows now has other positions in the recording; the frames are the same on both sides.
-    audio, fake = bursts(20.0, seed), detector()
-    noise = 0.05 * np.random.default_rng(seed).standard_normal(n_before + n_after).astype(np.float32)
-    joined = fake.detect((np.concatenate([noise[:n_before], audio, noise[n_before:]]), RATE))
-    n_rest = n_before % N_HOP
-    alone = fake.detect((np.concatenate([noise[n_before - n_rest : n_before], audio]), RATE))
-    mine = [row for row in interior(joined, [0.0, 20.0], -n_before / RATE) if 0 < row[1] < 20]
-    assert_same(mine, interior(alone, [0.0, 20.0], -n_rest / RATE))
 
 
 class ClipWideModel:
@@ -88,14 +63,11 @@ def test_a_window_at_every_frame_leaves_no_seam_whatever_the_model(seed, first):
     assert largest_difference(fake, bursts(40.0, seed), first) < 1e-5
 
 
-def test_half_overlapping_windows_show_their_positions():
-    # What the default is for: the same model with windows every half window differs by a third of the range.
+def test_half_overlapping_windows_show_their_positions_and_the_default_does_not():
+    # The same model with windows every half window differs by a third of the range.
     fake = detector(ClipWideModel(), window_hop_seconds=FEATURES.clip_seconds / 2)
     assert largest_difference(fake, bursts(60.0, 5), 17) > 0.1
-
-
-def test_the_scores_of_a_piece_are_those_of_the_whole():
     # A window at every other frame (the paper's preset: every fifth), with a memory of 0.2 s in windows of 4 s.
     fake = detector(TwoSidedModel(memory_seconds=0.2), window_hop_seconds=2 * HOP)
-    for first in (21, 133, 340, 801):
+    for first in (21, 340):
         assert largest_difference(fake, bursts(60.0, 5), first) < 0.005, first

@@ -10,7 +10,6 @@ from crnn_weak.detection.postprocessing import active_frames, median_frames, sco
 from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import FramesAtThresholds
 from crnn_weak.labels.rolls import event_roll, roll_runs, runs_roll, segment_maximum, segment_roll
-from crnn_weak.metrics.segment import segment_metrics
 
 CLASSES = ("Car", "Bus")
 HOP = 0.3
@@ -71,7 +70,7 @@ def decoded_in_a_loop(scores, weak, point, column):
     return [(first, last, scores[first:last].astype(float).mean()) for first, last in long]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(strong_scores, operating_points())
 def test_events_are_those_of_a_plain_loop(strong, point):
     scores = scores_of(strong)
@@ -83,13 +82,6 @@ def test_events_are_those_of_a_plain_loop(strong, point):
             np.testing.assert_allclose(
                 [event.score for event in events if event.label == label], [row[2] for row in wanted], atol=1e-6
             )
-
-
-@settings(max_examples=300, deadline=None)
-@given(strong_scores, operating_points(), st.tuples(threshold, threshold))
-def test_a_higher_threshold_never_adds_an_active_frame(strong, point, other):
-    higher = point.replace(thresholds=tuple(map(max, point.thresholds, other)))
-    assert not (active_frames(scores_of(strong), higher) & ~active_frames(scores_of(strong), point)).any()
 
 
 @settings(deadline=None)
@@ -110,17 +102,19 @@ def test_runs_cover_what_is_active_and_nothing_else(roll):
     assert np.array_equal(runs_roll(rows, first, last, roll.shape), roll)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(strong_scores, operating_points())
 def test_frames_at_thresholds_are_the_active_frames_at_each(strong, point):
     candidates = np.arange(1, 20) / 20
-    frames = FramesAtThresholds(scores_of(strong), point, candidates)
+    frames, before = FramesAtThresholds(scores_of(strong), point, candidates), np.True_
     for position in (0, 7, 18):
         active = active_frames(scores_of(strong), point.replace(thresholds=float(candidates[position])))
         assert np.array_equal(frames.active(position).reshape(len(strong), 2, -1), np.moveaxis(active, 1, 2))
+        assert not (active & ~before).any()  # a higher threshold never adds an active frame
+        before = active
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(strong_scores, st.sampled_from([0.02, 0.1, 0.25, 0.3]), st.sampled_from([0.1, 0.3, 1.0]))
 def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segment_seconds):
     """The search never makes event lists; it must see the segments that the metric makes of them."""
@@ -134,13 +128,3 @@ def test_segments_of_frames_are_the_segments_of_their_events(strong, hop, segmen
     )
     highest = segment_maximum(strong, hop, n_segments=wanted.shape[1], segment_seconds=segment_seconds)
     assert np.array_equal(highest > np.float32(0.5), wanted)
-
-
-@settings(deadline=None)
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 30), st.just(2))))
-def test_a_perfect_estimate_scores_perfectly(roll):
-    events = {"a": events_of(roll, 0.4)}
-    metrics = segment_metrics(events, events, classes=CLASSES)
-    if roll.any():
-        assert (metrics.f_score, metrics.error_rate) == (1.0, 0.0)
-    assert segment_metrics({"a": events["a"][::-1]}, events, classes=CLASSES).to_dict() == metrics.to_dict()

@@ -28,10 +28,10 @@ FORMATS = (*EVENT_FORMATS, "scores", "scores-h5")
 STRONG = np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 6, 2)
 
 
-def detection(name, events, error=None):
+def detection(name, events):
     listed = EventList(events, clip_id=name, duration_seconds=10.0)
     scores = Scores((name,), LABELS, 0.02, STRONG, np.array([[0.9, 0.1]], np.float32))
-    return Detection(Recording(name, name), listed, (), scores, 10.0, error)
+    return Detection(Recording(name, name), listed, (), scores, 10.0)
 
 
 def write(folder, detections, formats=FORMATS, *, interrupt=False, overwrite=False):
@@ -49,7 +49,8 @@ def files_below(folder):
 
 
 def test_every_file_to_the_letter(tmp_path):
-    write(tmp_path, [detection("my street.wav", EVENTS), detection("quiet.wav", [])])
+    failed = Detection(Recording("bad.wav", ""), EventList(), error=DataError("bad.wav: truncated, at\nthe end"))
+    write(tmp_path, [detection("my street.wav", EVENTS), failed, detection("quiet.wav", [])])
     assert files_below(tmp_path) == [
         "audacity/my street.txt", "audacity/quiet.txt", "audioset.tsv", "events.csv", "events.jsonl", "events.tsv",
         "events.txt", "raven/my street.txt", "raven/quiet.txt", "recordings.csv", "scores.h5",
@@ -71,21 +72,15 @@ def test_every_file_to_the_letter(tmp_path):
     }  # fmt: skip
     row = next(csv.DictReader(io.StringIO(text["events.csv"])))
     assert (row["event_label"], row["score"]) == (LABELS[0], "0.7500")
-    assert text["recordings.csv"].splitlines()[1:] == ["my street.wav,10.000,2,ok,", "quiet.wav,10.000,0,ok,"]
+    assert text["recordings.csv"].splitlines()[1:] == [
+        "my street.wav,10.000,2,ok,", 'bad.wav,,,failed,"bad.wav: truncated, at the end"', "quiet.wav,10.000,0,ok,",
+    ]  # fmt: skip
+    assert load_scores(tmp_path / "scores.h5").clip_ids == ("my street.wav", "quiet.wav")
     rows = [line.split("\t") for line in text["scores/my street.tsv"].splitlines()]
     assert rows[0] == ["onset", "offset", *LABELS]
     table = np.array(rows[1:], float)
     np.testing.assert_allclose(table[1:, 0], table[:-1, 1])  # gapless, as sed_scores_eval wants them
     np.testing.assert_allclose(table[:, 2:], STRONG[0], atol=5e-7)
-
-
-def test_a_failed_recording_leaves_its_line_and_nothing_else(tmp_path):
-    failed = detection("broken.wav", [], DataError("broken.wav: truncated, at\nthe end"))
-    write(tmp_path, [failed, detection("b.wav", EVENTS)])
-    assert not (tmp_path / "scores" / "broken.tsv").exists()
-    assert load_scores(tmp_path / "scores.h5").clip_ids == ("b.wav",)
-    assert "broken" not in (tmp_path / "events.tsv").read_text()
-    assert '"broken.wav: truncated, at the end"' in (tmp_path / "recordings.csv").read_text().splitlines()[1]
 
 
 def test_an_interrupt_leaves_what_was_finished_as_partial(tmp_path):

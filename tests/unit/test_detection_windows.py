@@ -23,14 +23,11 @@ def test_frames_of_blocks_are_those_of_the_whole(n_samples):
     whole = extractor(np.pad(audio, (0, max(0, 201 - n_samples))))
     assert stream.n_valid_frames == len(frames) == max(1, round(n_samples / FEATURES.n_hop))
     np.testing.assert_allclose(frames, whole[: len(frames)], atol=2e-6)
-
-
-def test_a_short_recording_is_padded_as_training_clips_are():
-    audio, extractor = bursts(1.3), LogMelExtractor(FEATURES)
-    stream = FrameStream([audio], extractor, FEATURES, min_frames=FEATURES.n_frames)
-    padded = np.pad(audio, (0, FEATURES.n_clip_samples - audio.size))
-    np.testing.assert_allclose(np.concatenate(list(stream)), extractor(padded), atol=2e-6)
-    assert stream.n_valid_frames == 26
+    if n_samples < FEATURES.n_clip_samples:  # padded as training clips are
+        padded = FrameStream([audio], extractor, FEATURES, min_frames=FEATURES.n_frames)
+        whole = extractor(np.pad(audio, (0, FEATURES.n_clip_samples - n_samples)))
+        np.testing.assert_allclose(np.concatenate(list(padded)), whole, atol=2e-6)
+        assert padded.n_valid_frames == stream.n_valid_frames
 
 
 def join(windows, frames, model, cuts=()):
@@ -62,14 +59,6 @@ def test_joined_scores_do_not_depend_on_the_blocks(windows):
         return window + np.linspace(-1, 1, len(window), dtype=np.float32)[:, None]
 
     np.testing.assert_array_equal(join(windows, frames, edgy), join(windows, frames, edgy, range(1, len(frames))))
-
-
-def test_crossfade_has_no_seams():
-    # A score that depends on the position in the window alone shows the joins: no step may exceed the ramp's.
-    windows = SlidingWindows(80, 40)
-    joined = join(windows, np.zeros((800, 1), np.float32), lambda w: np.linspace(0, 1, 80, dtype=np.float32)[:, None])
-    assert np.abs(np.diff(joined[80:-80, 0])).max() < 0.03
-    np.testing.assert_allclose(windows.weights[:40] + windows.weights[40:], 1.0, atol=1e-6)
 
 
 def test_one_window_is_scored_as_one_clip():
