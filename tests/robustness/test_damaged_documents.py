@@ -82,7 +82,7 @@ def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path, n_times):
         for name in ("metrics", "environment", "history", "data", "scores", "classes", "best_epoch"):
             getattr(run, name)
 
-    check(path, damage_one, read, 150 * n_times, 15)
+    check(path, damage_one, read, 100 * n_times, 10)
 
 
 def test_damaged_models_are_loaded_or_refused(experiment, tmp_path, n_times):
@@ -99,7 +99,7 @@ def test_damaged_models_are_loaded_or_refused(experiment, tmp_path, n_times):
         assert model.get_layer("weak").output.shape[-1] == len(metadata.classes)
         assert model.count_params() < 10_000
 
-    check(path, damage_one, read, 80 * n_times, 3)
+    check(path, damage_one, read, 50 * n_times, 3)
 
 
 def test_damaged_configurations_are_read_or_refused(tmp_path, n_times):
@@ -115,4 +115,4 @@ def test_damaged_configurations_are_read_or_refused(tmp_path, n_times):
         path.write_text(to_toml(config), encoding="utf-8")
         assert load_config(path) == config
 
-    check(path, damage_one, read, 300 * n_times, 30)
+    check(path, damage_one, read, 200 * n_times, 20)

@@ -7,13 +7,10 @@ from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
 from crnn_weak.labels import task4 as task4_files
 
-STRONG = "--a_0.000_1.000.wav\t0.1\t0.5\tCar\n--a_0.000_1.000.wav\t0\t0\tAir horn, truck horn\nb_0.000_1.000.wav\n"
-
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "strong.csv").write_text(STRONG)
     task4_files.write_set_csv(
         tmp_path / "meta" / "training_set.csv", {"--a_0.000_1.000": ["Car"], "b_0.000_1.000": ["Bus"]}
     )
@@ -59,20 +56,11 @@ def test_mistakes_are_one_line_and_exit_2(here, capsys, arguments, says):
     err = capsys.readouterr().err
     assert says in err
     assert len(err.strip().splitlines()) == 1
-    assert sorted(path.name for path in here.iterdir()) == ["audio", "meta", "strong.csv"]
+    assert sorted(path.name for path in here.iterdir()) == ["audio", "meta"]
 
 
-def test_make_scenes(here, capsys):
-    rows = ["filename,fold,category,role,texture,segments\n"]
-    for fold in (1, 4):
-        for category, role in (("hum", "event"), ("rain", "background")):
-            write_audio(
-                here / "rec" / f"{fold}{category}.wav", np.random.default_rng(fold).uniform(-0.1, 0.1, 8000), 8000
-            )
-            rows.append(f"{fold}{category}.wav,{fold},{category},{role},1,0-1\n")
-    (here / "rec" / "meta.csv").write_text("".join(rows))
-    sizes = ["--set", "data.n_train=2", "--set", "data.n_test=1", "--set", "features.clip_seconds=1.0"]
-    assert main(["data", "make", "scenes", "--audio", "rec", *sizes, "--jobs", "1"]) == 0
-    out = capsys.readouterr().out
-    assert "2 train, 1 test, 1 classes" in out
+def test_make_street(here, capsys):
+    sizes = ["--set", "data.n_train=2", "--set", "data.n_test=1"]
+    assert main(["data", "make", "street", *sizes, "--jobs", "1"]) == 0
+    assert "2 train, 1 test, 17 classes" in capsys.readouterr().out
     assert len(list((here / "cache").rglob("*.flac"))) == 3

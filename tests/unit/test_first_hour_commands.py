@@ -110,11 +110,9 @@ def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page
     printed = capsys.readouterr().out
     truth, detected = printed.split("\n\n")[0].removeprefix("true events\n").split("detected events (score)\n")
     assert all("Train" in row for row in truth.splitlines() + detected.splitlines())  # a train and its horn
-    assert "crnn-weak grid" in printed
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "Train horn" in page
-    assert 'src="detection.png"' in page
-    assert 'src="scene.wav"' in page
+    for text in ("Train horn", 'src="detection.png"', 'src="scene.wav"'):
+        assert text in page
     assert (out / "detection.png").read_bytes()[:4] == b"\x89PNG"
     assert sorted(path.name for path in out.iterdir()) == ["detection.png", "index.html", "scene.wav"]
     assert main(["demo", "--out", str(out)]) == 2
