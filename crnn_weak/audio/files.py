@@ -29,7 +29,9 @@ def audio_files(folder: str | Path) -> list[Path]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
-    found, foreign, seen = [], [], set()
+    found: list[Path] = []
+    foreign: list[Path] = []
+    seen = set()
     for parent, subfolders, names in os.walk(folder, followlinks=True):
         status = os.stat(parent)
         is_new = (status.st_dev, status.st_ino) not in seen

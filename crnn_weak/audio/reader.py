@@ -310,8 +310,9 @@ class AudioBlocks:
 def _array_blocks(source: Any, where: str) -> tuple[Iterator[np.ndarray], int]:
     """Return the blocks of (array, rate), float32 in [-1, 1], integers scaled by the range of their type; the rate."""
     lowest, highest = SAMPLE_RATES_HZ
-    audio, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
-    audio = np.asarray(audio)
+    is_pair = isinstance(source, tuple) and len(source) == 2
+    audio: np.ndarray = np.asarray(source[0]) if is_pair else np.array(source, dtype=object)
+    rate: Any = source[1] if is_pair else None
     is_rate = isinstance(rate, int | float | np.number) and lowest <= rate <= highest
     is_transposed = audio.ndim == 2 and audio.shape[1] > audio.shape[0]
     if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu" or is_transposed:

@@ -73,7 +73,7 @@ def check_clips(
 
 def count_clips(checked: Sequence[CheckedClip], classes: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Return `COUNTS` of the clips of one split: of ``"all clips"``, then of each class."""
-    counts = {}
+    counts: dict[str, tuple[int, ...]] = {}
     for label in ("all clips", *classes):
         states = [one.status for one in checked if label == "all clips" or label in one.clip.tags]
         missing, short, unreadable = (states.count(state) for state in ("missing", "short", "unreadable"))

@@ -17,8 +17,8 @@ IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]
 @pytest.fixture
 def dataset(tmp_path):
     """Six training clips: ok, a little short, short, missing, text, truncated; two test clips, missing."""
-    labels = ["Car", "Car", "Bus", "Bus", "Car", "Truck"]
-    task4_files.write_set_csv(tmp_path / "training_set.csv", dict(zip(IDS, [[x] for x in labels], strict=True)))
+    labels = [["Car"], ["Car"], ["Bus"], ["Bus"], ["Car"], ["Truck"]]
+    task4_files.write_set_csv(tmp_path / "training_set.csv", dict(zip(IDS, labels, strict=True)))
     task4_files.write_set_csv(tmp_path / "testing_set.csv", {f"t{i}_0.000_1.000": ["Train"] for i in range(2)})
     audio = tmp_path / "audio"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)

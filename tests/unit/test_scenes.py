@@ -170,24 +170,20 @@ def test_recordings_longer_than_the_scene_are_cut_and_those_above_20_khz_resampl
 
 def test_the_plain_esc50_layout(tmp_path):
     rows = ["filename,fold,target,category,esc10,src_file,take"]
-    for fold in range(1, 6):
-        for target, (category, regions) in enumerate(
-            [("dog", "0.2-0.5;1.2-1.4"), ("engine", "0-1.5"), ("wind", "0-1.5")]
-        ):
-            rows.append(f"{fold}-{category}.wav,{fold},{target},{category},False,{fold}{target},A")
-            write_audio(tmp_path / "audio" / f"{fold}-{category}.wav", burst(regions, seed=fold + target), RATE)
+    for category, regions in (("dog", "0.2-0.5;1.2-1.4"), ("engine", "0-1.5"), ("wind", "0-1.5")):
+        rows.append(f"1-{category}.wav,1,0,{category},False,7,A")
+        write_audio(tmp_path / "audio" / f"1-{category}.wav", burst(regions), RATE)
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
     found = read_recordings(tmp_path, cache=tmp_path / "cache")
     assert found.classes == ("dog", "engine")
-    dog, engine, wind = found.recordings[:3]
+    dog, engine, wind = found.recordings
     np.testing.assert_allclose(dog.regions, [(0.2, 0.5), (1.2, 1.4)], atol=0.021)
     assert (dog.texture, engine.texture, wind.background, dog.background) == (False, True, True, False)
     assert len(list((tmp_path / "cache").glob("recordings-*.json"))) == 1
     assert read_recordings(tmp_path, cache=tmp_path / "cache") == found
-    np.testing.assert_allclose(
-        active_regions(burst("0.1-0.3;0.5-0.7;1.2-1.3"), RATE), [(0.1, 0.7), (1.2, 1.3)], atol=0.021
-    )
+    regions = active_regions(burst("0.1-0.3;0.5-0.7;1.2-1.3"), RATE)
+    np.testing.assert_allclose(regions, [(0.1, 0.7), (1.2, 1.3)], atol=0.021)
     assert active_regions(np.zeros(RATE), RATE) == ()
 
 
