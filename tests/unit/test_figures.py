@@ -24,8 +24,8 @@ def ax():
     return figures.new_figure(5, 3)[1][0]
 
 
-def draw_roll(ax, **options):
-    return figures.plot_event_roll([Event(0, 1, "bell")], None, classes=CLASSES, clip_seconds=2.0, ax=ax, **options)
+def draw_roll(ax):
+    return figures.plot_event_roll([Event(0, 1, "bell")], None, classes=CLASSES, clip_seconds=2.0, ax=ax)
 
 
 def test_figures_leave_pyplot_and_the_users_style_alone(ax):
@@ -122,6 +122,7 @@ def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
     shared = {"features": TINY, "classes": classes, "thresholds": {}, "reference": [Event(0, 1, "class 1")]}
     figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], **shared)
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["class 1", "class 11"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "time / s"]
     figure.draw_without_rendering()
     left, width = span(figure.axes[0])
     assert 0.05 < left < left + width < 1.0
