@@ -124,10 +124,8 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
 
     pair, classes = _read(args)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
-    header = {
-        "reference": _describe(args.reference, reference, pair.kind),
-        "estimated": _describe(args.estimated, estimated, pair.kind),
-    }
+    lists = {"reference": reference, "estimated": estimated}
+    header = {name: _describe(getattr(args, name), found, pair.kind) for name, found in lists.items()}
     foreign = sorted(labels_of(estimated) - labels_of(reference) - set(class_list(reference)))
     if foreign and not classes:
         shown = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")

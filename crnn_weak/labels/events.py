@@ -156,8 +156,8 @@ def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str =
     labels = list(labels)
     unknown = next((label for label in labels if label not in position), None)
     if unknown is not None:
-        prefix = f"{where}: " if where else ""
-        raise LabelError(f"{prefix}label {unknown!r} is not in the class list. {nearest_names(unknown, classes)}")
+        prefix, near = f"{where}: " if where else "", classes[:5000]  # the search for near names is slow
+        raise LabelError(f"{prefix}label {unknown!r} is not in the class list. {nearest_names(unknown, near)}")
     return [position[label] for label in labels]
 
 

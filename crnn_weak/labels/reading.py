@@ -225,15 +225,8 @@ def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple
     return name, KINDS[name], found
 
 
-def read_label_file(
-    path: str | Path, *, input_format: str | None = None, kind: str | None = None, classes: Collection[str] = ()
-) -> LabelFile:
-    """Read a label file; rows that name no recording belong to the one that the file is named after.
-
-    `input_format` is a name of `INPUT_FORMATS` that the file must have. `kind` (events or tags) says what is wanted;
-    tags are never read as events. Every label must be among `classes`, where they are given.
-    """
-    path = Path(path)
+def _read_file(path: Path, input_format: str | None, kind: str | None, classes: frozenset[str]) -> LabelFile:
+    """Read a label file; rows that name no recording belong to the one that the file is named after."""
     if input_format is not None and input_format not in INPUT_FORMATS:
         raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, INPUT_FORMATS)}")
     name, found_kind, rows = _read_table(read_lines(path), classes)
@@ -249,7 +242,6 @@ def read_label_file(
             f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
             "list of events; `evaluate` scores tags with --tags."
         )
-    classes = frozenset(classes)
     for row in rows if classes else ():
         if not classes.issuperset(row.labels):
             class_indices(row.labels, sorted(classes), where=row.where)
@@ -284,15 +276,16 @@ def read_files(
     min_score: float | None = None,
     strip_y: bool = False,
 ) -> list[LabelFile]:
-    """Read a label file, or all those of a folder and its subfolders; see `read_label_file`.
+    """Read a label file, or all those of a folder and its subfolders, where empty files are recordings without labels.
 
-    In a folder an empty file is a recording without labels. Labels with a score below `min_score` are dropped;
-    `strip_y` takes the organizers' ``Y`` from the names.
+    `input_format` is a name of `INPUT_FORMATS` that the file must have. `kind` (events or tags) says what is wanted;
+    tags are never read as events. Every label must be among `classes`, where they are given. Labels with a score below
+    `min_score` are dropped; `strip_y` takes the organizers' ``Y`` from the names.
     """
-    path, classes = Path(path), frozenset(classes)
+    path, known = Path(path), frozenset(classes)
     found = []
     for file in _files_in(path) if path.is_dir() else [path]:
-        one = read_label_file(file, input_format=input_format, kind=kind, classes=classes)
+        one = _read_file(file, input_format, kind, known)
         if path.is_dir():
             recording = file.relative_to(path).with_name(one.recording).as_posix()
             one = replace(one, recording=recording, rows=one.rows or (LabelRow(str(file), ""),))

@@ -6,7 +6,7 @@ Recordings are matched by their paths (`crnn_weak.labels.names.match_ids`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,16 @@ def read_pair(
     found = {ids[name]: rows for name, rows in found.items()}
     if drop_zero_length and kind == "events":
         expected = without_zero_length(expected)
-    notes = list(_notes(kind, expected, found if estimated is not None else expected))
+    notes = []
+    missing = 0 if estimated is None else sum(clip not in found for clip in expected)
+    if missing:
+        notes.append(f"{missing} of {len(expected)} clips have no row in the estimate: counted as empty")
+    zero = sum(event.duration == 0 for rows in expected.values() for event in rows) if kind == "events" else 0
+    if zero:
+        notes.append(
+            f"{zero} zero-length rows in the reference (labeled, but not heard): the event-based metrics count them as "
+            "events to be found, --drop-zero-length skips them"
+        )
     for file in files if min_score is None else ():
         scores = file.scores()
         if scores:
@@ -97,18 +106,6 @@ def read_pair(
                 "drops lower ones from the estimate"
             )
     return LabelPair(kind, expected, found, tuple(notes))
-
-
-def _notes(kind: str, reference: Labels, estimated: Labels) -> Iterator[str]:
-    missing = sum(clip not in estimated for clip in reference)
-    if missing:
-        yield f"{missing} of {len(reference)} clips have no row in the estimate: counted as empty"
-    zero = sum(event.offset == event.onset for rows in reference.values() for event in rows) if kind == "events" else 0
-    if zero:
-        yield (
-            f"{zero} zero-length rows in the reference (labeled, but not heard): the event-based metrics count "
-            "them as events to be found, --drop-zero-length skips them"
-        )
 
 
 def without_zero_length(events: Mapping[str, Iterable[Event]]) -> dict[str, tuple[Event, ...]]:
