@@ -1,4 +1,4 @@
-"""The faster layers are Keras' own layers: values, gradients, weights, moving statistics, files; and they fall back."""
+"""The faster layers are Keras' own layers: values, gradients, weights, moving statistics; and they fall back."""
 
 import numpy as np
 import pytest
@@ -271,9 +271,6 @@ def test_bands_of_unknown_number():
     np.testing.assert_allclose(function(inputs), layer(inputs), **CLOSE)
 
 
-# --- graphs and files ------------------------------------------------------------------------------------------------
-
-
 def test_the_graph_of_dense_frames_does_not_grow_with_the_time_axis():
     """The parent's own graph holds a slice for each frame."""
 
@@ -283,16 +280,3 @@ def test_the_graph_of_dense_frames_does_not_grow_with_the_time_axis():
         return len(tf.function(layer).get_concrete_function(tf.zeros((2, frames, 4))).graph.get_operations())
 
     assert n_operations(200) == n_operations(2)
-
-
-def test_a_file_of_them_loads_in_safe_mode(tmp_path):
-    inputs = keras.Input((6, 4, 2))
-    x = fast.BatchNormalization()(inputs)
-    x = keras.layers.Reshape((6, 8))(x)
-    x = fast.Bidirectional(_gru(3), merge_mode="mul")(x)
-    model = keras.Model(inputs, fast.TimeDistributed(keras.layers.Dense(2))(x))
-    batch = _data(2, 6, 4, 2)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
-    np.testing.assert_array_equal(loaded(batch), model(batch))

@@ -73,7 +73,10 @@ def test_scores_are_probabilities_and_the_weak_ones_follow_from_the_strong_ones(
 
 @pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), pytest.param("mul", None, marks=pytest.mark.slow)])
 def test_the_fast_network_is_keras_own(merge, n_frames):
-    """Same weights, same outputs; and after some steps of Adam still the same losses and statistics."""
+    """Same weights, same outputs; and after some steps of Adam still the same losses and statistics.
+
+    The first step is traced once: a second trace, of a step that creates its variables, costs more than a second.
+    """
     config = _small(gru_merge=merge, dropout=0.0)
     ours, theirs = build_model(config, n_frames=n_frames), build_model(config, n_frames=n_frames, fast=False)
     assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
@@ -84,12 +87,19 @@ def test_the_fast_network_is_keras_own(merge, n_frames):
     expected = theirs(inputs)
     for name, scores in ours(inputs).items():
         np.testing.assert_allclose(scores, expected[name], rtol=1e-5, atol=1e-5)
+    before = ours.get_weights()
     for model in (ours, theirs):
         compile_model(model, LossWeights(strong=1.0, weak=0.5), learning_rate=1e-3)
+    for now, then in zip(ours.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert all(value == 0 for value in ours.get_metrics_result().values())
+    traces, train_step = [], ours.train_step
+    ours.train_step = lambda data: traces.append(1) or train_step(data)
     for step in range(3):
         inputs, targets = _batch(seed=step)
         losses = [model.train_on_batch(inputs, targets, return_dict=True) for model in (ours, theirs)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert len(traces) == 1
     for mine, other in zip(ours.non_trainable_weights, theirs.non_trainable_weights, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5, err_msg=other.path)
 
@@ -190,27 +200,6 @@ def test_misspelled_outputs_and_weights_are_refused():
     outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("strnog", "weak")]
     with pytest.raises(ConfigError, match=r"strnog.*'strong' and 'weak'"):
         compile_model(keras.Model(inputs, outputs), LossWeights())
-
-
-def test_the_first_step_is_traced_once():
-    """A second trace, of a step that creates its variables, costs more than a second for each model."""
-    model = build_model(_small(), n_frames=9)
-    step = model.train_step
-    traces = []
-
-    def counted(data):
-        traces.append(1)
-        return step(data)
-
-    model.train_step = counted
-    before = model.get_weights()
-    compile_model(model, LossWeights())
-    for now, then in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(now, then)
-    assert all(value == 0 for value in model.get_metrics_result().values())
-    inputs, targets = _batch(n_clips=4)
-    model.fit(inputs, targets, batch_size=2, epochs=2, verbose=0)
-    assert len(traces) == 1
 
 
 @pytest.mark.parametrize("weights", [(-1, 1), (0, 0), (float("nan"), 1), (1, float("inf"))])

@@ -11,7 +11,7 @@ import pytest
 from helpers import TINY, make_store, small_config
 
 from crnn_weak.config import AugmentationConfig, load_config
-from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, ModelFileError, RunError
+from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, RunError
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.model.archive import load_model
 from crnn_weak.run_files import RunFiles
@@ -165,20 +165,6 @@ def test_patience_is_remembered_over_a_resume(store, tmp_path):
     assert json.loads((tmp_path / "broken" / "state.json").read_text())["epoch"] == n_whole
 
 
-@pytest.mark.slow
-def test_more_epochs_continue_a_finished_run(store, tmp_path):
-    train(small_config(epochs=1), store, tmp_path / "run")
-    files = RunFiles(tmp_path / "run")
-    for scores in (files.metrics, files.comparison):
-        scores.write_text("{}")
-    with pytest.raises(Killed):
-        train(small_config(epochs=2), store, tmp_path / "run", on_batch=kill_when(lambda done, total: True))
-    assert not files.metrics.exists(), "the scores of one epoch would count as those of two"
-    assert not files.comparison.exists()
-    train(small_config(epochs=2), store, tmp_path / "run")
-    assert len(history_of(tmp_path / "run")) == 2
-
-
 @pytest.fixture
 def fits(monkeypatch):
     """Replace the epochs of a training by a record of the clips that it would train and validate on."""
@@ -191,10 +177,20 @@ def fits(monkeypatch):
     return calls
 
 
-def test_a_resume_keeps_the_split_that_was_drawn(store, finished, fits):
+def test_more_epochs_keep_the_split_that_was_drawn_and_no_scores(store, finished, fits):
     drawn = json.loads(finished.split.read_text())
     training, validation = drawn["training"][1:], [drawn["training"][0], *drawn["validation"]]
     finished.split.write_text(json.dumps({"training": training, "validation": validation}))
+    for scores in (finished.metrics, finished.comparison):
+        scores.write_text("{}")
+
+    def killed():
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(small_config(epochs=5), store, finished.folder, on_begin=killed)
+    assert not finished.metrics.exists(), "the scores of four epochs would count as those of five"
+    assert not finished.comparison.exists()
     train(small_config(epochs=5), store, finished.folder)
     assert fits == [[set(training), set(validation)]]
     kept = json.loads(finished.split.read_text())
@@ -243,14 +239,3 @@ def test_other_features_and_a_missing_package_are_refused_first(store, tmp_path,
     with pytest.raises(DependencyError, match="tensorboard"):
         train(small_config(), store, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_damaged_model_file_gives_one_line(finished, tmp_path):
-    whole = finished.best_model.read_bytes()
-    contents = {"cut.keras": whole[: len(whole) // 2], "text.keras": b"not a model", "empty.keras": b""}
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelFileError, match=name):
-            load_model(tmp_path / name)
-    with pytest.raises(ModelFileError, match="no such model file"):
-        load_model(tmp_path / "missing.keras")

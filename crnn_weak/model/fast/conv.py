@@ -10,8 +10,6 @@ convolutions of a single channel. Here
   convolution is linear: no pass over the large array;
 * normalization is linear as well and goes into the kernel;
 * product and maximum are taken some hundred rows at a time, so that the large array is never stored.
-
-The mathematics is unchanged; values and gradients are equal to rounding, under test.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU.
 
 Keras runs each direction as a loop of some twenty small operations a step. Here the input's products with the kernels
-are taken for all steps at once, the loop alone is compiled by XLA (one for both directions, or one for each where there
-are threads to run them side by side), and the gradient is written out (XLA cannot differentiate a loop of its own on
-TensorFlow): a second loop for what must go step by step, and one product over all steps and clips for each weight. The
-mathematics is that of ``keras.layers.GRU(reset_after=True)``; values and gradients are equal to rounding, under test.
+are taken for all steps at once, the loop alone is compiled by XLA, and the gradient is written out (XLA cannot
+differentiate a loop of its own on TensorFlow): a second loop for what must go step by step, and one product over all
+steps and clips for each weight. The mathematics is that of ``keras.layers.GRU(reset_after=True)``.
 
 With :math:`m = h R + b_r` and :math:`x = K^T i + b_i`:
 
@@ -143,7 +142,8 @@ def _forward(
         return i + 1, states, hidden
 
     nothing = tf.zeros((n_clips, units))
-    start = (0, [nothing for _ in directions], _arrays(n_frames, directions))
+    arrays = [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]
+    start = (0, [nothing for _ in directions], arrays)
     *_, hidden = tf.while_loop(lambda i, *_: i < n_frames, step, start, maximum_iterations=n_frames)
     return [array.stack() for array in hidden]
 
@@ -187,7 +187,8 @@ def _backward(
         return i - 1, carries, d_states
 
     nothing = tf.zeros_like(before[0][0])
-    start = (n_frames - 1, [nothing for _ in directions], _arrays(n_frames, directions))
+    arrays = [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]
+    start = (n_frames - 1, [nothing for _ in directions], arrays)
     *_, d_states = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
     gradients = []
     for array, factor, of_candidate in zip(d_states, factors, candidate_factors, strict=True):
@@ -207,7 +208,3 @@ def _gates(x: list[tf.Tensor], product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.
     m_z, m_r, m_c = tf.split(product, 3, axis=-1)
     update, reset, m_c = tf.sigmoid(x_z + m_z), tf.sigmoid(x_r + m_r), m_c + bias
     return update, reset, tf.tanh(x_c + reset * m_c), m_c
-
-
-def _arrays(n_frames: tf.Tensor, directions: tuple[int, ...]) -> list[Any]:
-    return [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]

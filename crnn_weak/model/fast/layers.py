@@ -1,9 +1,9 @@
 """Keras layers with the weights, the values and the names of their parents, computed faster.
 
-Each class here *is* its Keras parent (same weights, same configuration, same mathematics, proven equal under test)
-and falls back to the parent's own computation wherever its shortcut does not hold: another backend, a GPU (where
-cuDNN is the better way), a mask, other activations. They are registered with Keras, so that a saved model loads in
-safe mode once `crnn_weak.model` is imported.
+Each class here *is* its Keras parent (same weights and configuration; values and gradients equal to rounding) and falls
+back to the parent's own computation wherever its shortcut does not hold: another backend, a GPU (where cuDNN is the
+better way), a mask, other activations. They are registered with Keras, so that a saved model loads in safe mode once
+`crnn_weak.model.archive` is imported.
 """
 
 from __future__ import annotations
