@@ -311,10 +311,10 @@ def test_joined_ogg_files_those_without_an_end_mark_and_tags_at_the_end(tmp_path
         assert read_header(path)[1] == pytest.approx(4.0, abs=0.02)
         part, _ = load_clip(path, RATE, 1.0, start_seconds=seconds[0] + 0.1)
         np.testing.assert_allclose(part[: RATE // 2], sound(seconds[1])[RATE // 10 :][: RATE // 2], atol=0.1)
-    data = encoded(name, np.tile(sound(), 10))
+    data = encoded(name, np.tile(sound(), 5))
     path.write_bytes(data[: data.rindex(b"OggS")])  # up to a page's end
     blocks = AudioBlocks(path, RATE)
-    assert 26 < np.concatenate(list(blocks)).size / RATE < 30
+    assert 11 < np.concatenate(list(blocks)).size / RATE < 15
     assert "not marked as the last" in blocks.warnings[0]
     for with_tag in ("a.flac", "a.ogg"):
         (tmp_path / with_tag).write_bytes(encoded(with_tag) + b"TAG" + bytes(125))

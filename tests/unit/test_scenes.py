@@ -86,13 +86,11 @@ def test_folds_are_disjoint_and_early_clips_do_not_depend_on_the_number(folder, 
     recordings = read_recordings(folder, cache=tmp_path)
     for split, folds in (("train", {1, 2, 3}), ("test", {4})):
         plans = plan_scenes(recordings, split, 40, clip_seconds=4.0, seed=1)
-        used = {sound.recording.fold for plan in plans.values() for sound in plan.sounds}
-        assert used == folds == {plan.background.fold for plan in plans.values()}
-        fewer = plan_scenes(recordings, split, 5, clip_seconds=4.0, seed=1)
-        assert fewer == dict(list(plans.items())[:5])
-        counts = [len({s.recording.category for s in plan.sounds}) for plan in plans.values()]
-        assert set(counts) == {1, 2}
-    assert all(len(clip.partition("_")[0]) == 11 for clip in plans)
+        assert {sound.recording.fold for plan in plans.values() for sound in plan.sounds} == folds
+        assert {plan.background.fold for plan in plans.values()} == folds
+        assert {len({s.recording.category for s in plan.sounds}) for plan in plans.values()} == {1, 2}
+        assert plan_scenes(recordings, split, 5, clip_seconds=4.0, seed=1) == dict(list(plans.items())[:5])
+        assert all(len(clip.partition("_")[0]) == 11 for clip in plans)
 
 
 def scene(snr_db, background_db):

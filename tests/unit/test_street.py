@@ -207,29 +207,7 @@ def times_of(paths):
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def test_what_is_missing_or_damaged_is_made_again_and_the_rest_is_kept(made, tmp_path):
-    folder = opened(tmp_path).folder
-    clips = sorted((folder / "audio").rglob("*.flac"))
-    clips[0].unlink()
-    clips[1].write_bytes(b"")
-    soundfile.write(clips[2], np.zeros(RATE, dtype=np.int16), RATE)
-    kept = times_of(clips[3:])
-    (folder / "testing_set.csv").unlink()
-    (folder / "street.json").unlink()
-    left = folder / "audio" / "train" / ".0123456789abcdef.tmp"  # of a killed process
-    left.write_bytes(b"half a clip")
-    own = folder / "audio" / ".notes.tmp"
-    own.write_text("the user's")
-    opened(tmp_path)
-    assert contents(folder) == contents(made.folder) | {"audio/.notes.tmp": b"the user's"}
-    assert times_of(clips[3:]) == kept
-    left.write_bytes(b"half a clip")
-    before = times_of(folder.rglob("*"))
-    opened(tmp_path)
-    assert times_of(folder.rglob("*")) == before  # a finished set is not written to
-
-
-def test_a_set_that_was_interrupted_is_completed(made, tmp_path, monkeypatch):
+def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_path, monkeypatch):
     written = []
 
     def stop_after_three(path, audio, rate):
@@ -245,10 +223,28 @@ def test_a_set_that_was_interrupted_is_completed(made, tmp_path, monkeypatch):
             opened(tmp_path)
     folder = tmp_path / made.folder.name
     assert not list(folder.glob("*.csv"))  # nobody takes it for whole
-    times = times_of(written)
+    kept = times_of(written)
     opened(tmp_path)
     assert contents(folder) == contents(made.folder)
-    assert times_of(written) == times
+    assert times_of(written) == kept
+
+    clips = sorted((folder / "audio").rglob("*.flac"))
+    clips[0].unlink()
+    clips[1].write_bytes(b"")
+    soundfile.write(clips[2], np.zeros(RATE, dtype=np.int16), RATE)
+    kept = times_of(clips[3:])
+    (folder / "testing_set.csv").unlink()
+    (folder / "street.json").unlink()
+    left = folder / "audio" / "train" / ".0123456789abcdef.tmp"  # of a killed process
+    left.write_bytes(b"half a clip")
+    own = folder / "audio" / ".notes.tmp"
+    own.write_text("the user's")
+    opened(tmp_path)
+    assert contents(folder) == contents(made.folder) | {"audio/.notes.tmp": b"the user's"}
+    assert times_of(clips[3:]) == kept
+    before = times_of(folder.rglob("*"))
+    opened(tmp_path)
+    assert times_of(folder.rglob("*")) == before  # a finished set is not written to
 
 
 def test_the_reader_of_the_real_data_serves_the_set(made):

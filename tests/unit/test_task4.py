@@ -165,23 +165,17 @@ def test_bad_label_files_are_one_line(small, name, content, says):
     assert "\n" not in str(error.value)
 
 
-def test_bad_folders(small, tmp_path_factory):
-    for metadata, audio, says in (
-        (small / "nowhere", None, "no such folder of label files"),
-        (tmp_path_factory.mktemp("empty"), None, "no label files here"),
-        (small, small / "nowhere", "no such folder of audio"),
-    ):
-        with pytest.raises(DataError, match=says):
-            opened(metadata, audio)
-
-
-def test_the_source_is_opened_by_its_settings(small, tmp_path):
-    config = apply_overrides(preset("paper"), ["data.source=dcase2017_task4"])
-    with pytest.raises(ConfigError, match=r"data\.metadata is not set"):
-        open_dataset(config, tmp_path / "cache")
-    data = open_dataset(apply_overrides(config, [f"data.metadata={small}"]), tmp_path / "cache")
-    assert (data.name, data.clip_seconds, len(data.clips("train"))) == ("dcase2017_task4", 10.0, 3)
-    assert not (tmp_path / "cache").exists()
+@pytest.mark.parametrize(
+    ("metadata", "audio", "says"),
+    [
+        ("nowhere", None, "no such folder of label files"),
+        (".", None, "no label files here"),
+        ("small", "nowhere", "no such folder of audio"),
+    ],
+)
+def test_bad_folders(small, metadata, audio, says):
+    with pytest.raises(DataError, match=says):
+        opened(small.parent / metadata, audio)
 
 
 def test_written_files_have_the_organizers_form(small):
@@ -196,7 +190,13 @@ def test_written_files_have_the_organizers_form(small):
     assert not (small / "x.csv").exists()
 
 
-def test_a_clip_in_two_splits_is_refused(small, tmp_path):
-    config = apply_overrides(preset("paper"), ["data.source=dcase2017_task4", f"data.metadata={small}"])
+def test_the_source_is_opened_by_its_settings_and_a_clip_in_two_splits_refused(small, tmp_path):
+    config = apply_overrides(preset("paper"), ["data.source=dcase2017_task4"])
+    with pytest.raises(ConfigError, match=r"data\.metadata is not set"):
+        open_dataset(config, tmp_path / "cache")
+    config = apply_overrides(config, [f"data.metadata={small}"])
+    data = open_dataset(config, tmp_path / "cache")
+    assert (data.name, data.clip_seconds, len(data.clips("train"))) == ("dcase2017_task4", 10.0, 3)
     with pytest.raises(DataError, match=r"3 clips are both in the training split and in split 'test', e.g. --jc0"):
         prepare(config, tmp_path / "cache", tmp_path / "out")
+    assert not (tmp_path / "cache").exists()
