@@ -67,10 +67,9 @@ def run(args: argparse.Namespace) -> int:
     """Detect; 0, 1 when some recordings failed, 2 (by an exception) for a user's error."""
     if not args.paths:
         raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
-    if not args.out and (args.figure or args.report or len(args.format) > 1 or set(args.format) - set(_EVENT_FORMATS)):
-        raise ConfigError("score files, figures, a report and more than one --format need --out FOLDER.")
-    if not args.out and args.format and args.tags:
-        raise ConfigError("--tags prints a table; with --format it needs --out FOLDER.")
+    is_one_list = len(args.format) + args.tags <= 1 and set(args.format) <= set(_EVENT_FORMATS)
+    if not args.out and (args.figure or args.report or not is_one_list):
+        raise ConfigError("score files, figures, a report, and more than one of --format and --tags need --out FOLDER.")
     if "-" in args.paths and sys.stdin is None:
         raise DataError("standard input is closed; name a file, or pipe a recording into the command.")
     from crnn_weak.detection.detector import load
@@ -92,8 +91,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         output = _Output(args, recordings, detector, quiet)
         with output.bar, output.writer or contextlib.nullcontext():
+            advance = output.bar.update if len(recordings) == 1 else None  # many recordings are counted
             for detection in detector.detect_many(
-                recordings, operating_point=point, classes=classes, on_progress=output.advance
+                recordings, operating_point=point, classes=classes, on_progress=advance
             ):
                 output.add(detection)
         return output.finish()
@@ -145,7 +145,6 @@ class _Output:
         self._views: list[RecordingView] = []
         self._failed: list[str] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
-        # One recording shows its seconds, many are counted.
         unit, total = ("recording", self._n_recordings) if self._many else ("s", None)
         hidden = not cli.shows_progress(args)
         self.bar = tqdm(total=total, unit=unit, unit_scale=not self._many, desc="detecting", disable=hidden)
@@ -159,11 +158,6 @@ class _Output:
                 hop_seconds=detector.features.hop_seconds,
                 overwrite=args.overwrite,
             )
-
-    def advance(self, seconds: float) -> None:
-        """Show how far a single recording is."""
-        if not self._many:
-            self.bar.update(seconds)
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""
@@ -200,9 +194,8 @@ class _Output:
                 rows = rows or [["         -", "         -", "    -", "(no events)"]]
             lines = [self._row(row, name) for row in rows]
         for line in [self._header, *lines] if self._header else lines:
-            print(line)
+            print(line, flush=True)
         self._header = ""
-        sys.stdout.flush()
 
     def _row(self, fields: Sequence[str], name: str) -> str:
         last = f"{fields[-1]:<32}  {name}" if self._many else fields[-1]
@@ -225,15 +218,12 @@ class _Output:
             write_recordings_page(self._page, self._views, title=title)
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._quiet:
-            rate = f", {self._seconds / took:.0f} times real time" if self._seconds > 60 else ""
             written = f", written to {visible(self._args.out)}" if self._args.out else ""
             print(
-                f"{n_done} of {self._n_recordings} recordings, {self._seconds:.1f} s of sound in {took:.1f} s{rate}: "
+                f"{n_done} of {self._n_recordings} recordings, {self._seconds:.1f} s of sound in {took:.1f} s: "
                 f"{self._n_events} events{written}",
                 file=sys.stderr,
             )
         for message in self._failed:
             print(f"failed: {message}", file=sys.stderr)
-        if not n_done:
-            return 2
-        return 1 if self._failed else 0
+        return (1 if n_done else 2) if self._failed else 0

@@ -48,7 +48,7 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     one broken file. Nothing found, or a folder or pattern without audio, is a DataError.
     """
     recordings: dict[str, Recording] = {}  # by absolute path
-    for entry in map(os.fspath, paths):
+    for entry in map(str, paths):
         is_pattern = glob.has_magic(entry) and not os.path.exists(entry)
         names: dict[str, str] = {}
         for path in sorted(glob.glob(entry, recursive=True)) if is_pattern else [entry]:
