@@ -26,10 +26,8 @@ from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.labels.events import DCASE2017_TASK4 as CLASSES
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
-from crnn_weak.metrics.segment import segment_metrics
-from crnn_weak.metrics.tagging import tagging_metrics
 
 HOP = 0.02
 N_THRESHOLDS = 99

@@ -27,9 +27,9 @@ _PUBLIC = {
     "log_mel": "crnn_weak.features.log_mel",
     "build_model": "crnn_weak.model.crnn",
     "load": "crnn_weak.detection.detector",
-    "segment_metrics": "crnn_weak.metrics.segment",
-    "tagging_metrics": "crnn_weak.metrics.tagging",
-    "event_metrics": "crnn_weak.metrics.event",
+    "segment_metrics": "crnn_weak.metrics.counting",
+    "tagging_metrics": "crnn_weak.metrics.counting",
+    "event_metrics": "crnn_weak.metrics.counting",
 }
 __all__ = ["__version__", *_PUBLIC]
 

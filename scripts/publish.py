@@ -30,7 +30,7 @@ _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tu
 
 def publish(folder: str | Path, target: str | Path) -> Path:
     """Copy a finished grid's results and tune its thresholds."""
-    from crnn_weak.metrics.counting import plain
+    from crnn_weak.metrics.summary import plain
     from crnn_weak.runs.folders import open_grid
 
     folder, target = Path(folder), Path(target)

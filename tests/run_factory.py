@@ -21,9 +21,7 @@ from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
-from crnn_weak.metrics.event import event_metrics
-from crnn_weak.metrics.segment import segment_metrics
-from crnn_weak.metrics.tagging import tagging_metrics
+from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.runs.table import results_of_run, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.

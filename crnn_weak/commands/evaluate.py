@@ -163,9 +163,10 @@ def _baseline_table(args: argparse.Namespace) -> str:
     import json
 
     from crnn_weak.labels.sets import class_list, read_pair
-    from crnn_weak.metrics.controls import baselines_csv, baselines_text, score_baselines
-    from crnn_weak.metrics.counting import plain
+    from crnn_weak.metrics.controls import score_baselines
+    from crnn_weak.metrics.evaluation import baselines_csv, baselines_text
     from crnn_weak.metrics.sed_eval import sources
+    from crnn_weak.metrics.summary import plain
 
     pair, classes = _read(args)
     reference, is_tags, path = pair.reference, pair.kind == "tags", args.tags_reference

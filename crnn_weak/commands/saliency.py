@@ -25,13 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of a grid (default: the best)")
     group.add_argument("--seed", type=int, metavar="N", help="of a grid (default: the first)")
-    group.add_argument("--span", nargs=2, type=float, metavar=("START", "END"), help="seconds of the strong output")
     group = parser.add_argument_group("maps")
     group.add_argument(
         "--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; again for more rows of the table "
         f"(default: {' and '.join(Options.methods)}); the first draws the figures",
     )  # fmt: skip
-    group.add_argument("--reduction", default="", metavar="NAME", help="over strong's frames: mean (default) or max")
+    group.add_argument("--reduction", default="mean", metavar="NAME", help="over frames: mean (default) or max")
     group.add_argument(
         "--scale", default="score", metavar="NAME", help="score (default), or logit, which does not vanish near 0 and 1"
     )
@@ -50,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
         methods=tuple(args.method or Options.methods),
         reduction=args.reduction,
         scale=args.scale,
-        span_seconds=None if args.span is None else (args.span[0], args.span[1]),
         setting=args.setting,
         seed=args.seed,
         statistics=not args.no_statistics,

@@ -27,7 +27,7 @@ from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
 from crnn_weak.labels.rolls import EventTable, event_table, roll_runs, runs_roll, segment_maximum, segment_roll
-from crnn_weak.metrics.event import matched_per_class
+from crnn_weak.metrics.counting import matched_per_class
 
 #: metric -> which labels of the clips it needs.
 METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
@@ -186,8 +186,7 @@ class Objective:
         n_classes, hop_seconds = len(self.scores.classes), self.scores.hop_seconds
         onset, offset = np.round(spans.first * hop_seconds, 6), np.round(spans.last * hop_seconds, 6)
         estimated = EventTable(*np.divmod(spans.row, n_classes), onset, offset)
-        near = {name: getattr(self.evaluation, name) for name in ("collar_seconds", "offset_fraction")}
-        n_correct = matched_per_class(self.table, estimated, n_classes=n_classes, **near)
+        n_correct = matched_per_class(self.table, estimated, n_classes=n_classes, evaluation=self.evaluation)
         return np.bincount(estimated.label, minlength=n_classes), n_correct
 
     def _count_events_at(self, point: OperatingPoint, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

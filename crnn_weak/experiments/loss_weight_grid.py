@@ -17,7 +17,7 @@ from crnn_weak import paper
 from crnn_weak.files import delete_files, lock, write_json, write_text
 from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
-from crnn_weak.metrics.counting import plain
+from crnn_weak.metrics.summary import plain
 from crnn_weak.run_files import check_continues
 from crnn_weak.runs.folders import Grid
 from crnn_weak.runs.table import ResultsTable, Setting, results_of_run, table_caption, write_results

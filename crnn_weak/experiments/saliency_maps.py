@@ -26,7 +26,7 @@ from crnn_weak.runs.folders import Grid, Run, open_any
 from crnn_weak.runs.scores import detected_events
 from crnn_weak.saliency.localization import event_pairs, examples, measure
 from crnn_weak.saliency.maps import Explainer, Target, find_method
-from crnn_weak.saliency.table import caption, notes, open_explainer, rows_of_runs, to_csv, to_markdown
+from crnn_weak.saliency.table import open_explainer, rows_of_runs, to_csv, to_markdown
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,14 @@ class Options:
 
     Without `clips`, the best, median and worst pair are drawn; without `labels`, each clip's true classes. The first of
     `methods` draws the figures. `setting` and `seed` choose the run of a grid that is drawn, by default the one that
-    detects best. `span_seconds` limits the strong output in the figures.
+    detects best.
     """
 
     clips: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("deconvnet", "absolute")
-    reduction: str = ""
+    reduction: str = "mean"
     scale: str = "score"
-    span_seconds: tuple[float, float] | None = None
     setting: tuple[float, float] | None = None
     seed: int | None = None
     statistics: bool = True
@@ -53,12 +52,11 @@ class Options:
     def __post_init__(self) -> None:
         for name in self.methods:
             find_method(name)
-        self.targets("", self.span_seconds)
+        self.targets("")
 
-    def targets(self, label: str, span_seconds: tuple[float, float] | None = None) -> tuple[Target, Target]:
+    def targets(self, label: str) -> tuple[Target, Target]:
         """Return the scalars of the strong and the weak output for a class."""
-        strong = Target("strong", label, self.reduction, span_seconds, self.scale)
-        return strong, Target("weak", label, scale=self.scale)
+        return Target("strong", label, self.reduction, self.scale), Target("weak", label, scale=self.scale)
 
 
 class Shown(NamedTuple):
@@ -145,7 +143,7 @@ def _draw_clip(
 
     clip_id, label, why = shown
     log_mel = store.read([store.clip_ids.index(clip_id)])
-    strong, weak = options.targets(label, options.span_seconds)
+    strong, weak = options.targets(label)
     found = explainer.explain(np.repeat(log_mel, 2, axis=0), [strong, weak], method=options.methods[0])
     figure, axes = new_figure(7.2, 6.4, n_rows=3, share_x=True)
     plot_saliency(
@@ -174,7 +172,7 @@ def _write_table(found: Run | Grid, store: FeatureStore, paths: Sequence[Path], 
     targets = options.targets("")
     rows = rows_of_runs(runs, store, targets, options.methods, progress=options.progress)
     write_text(paths[0], to_csv(rows))
-    write_text(paths[1], to_markdown(rows, caption(rows, runs, store), notes(rows, targets[0], options.methods)))
+    write_text(paths[1], to_markdown(rows, runs, store, targets[0]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

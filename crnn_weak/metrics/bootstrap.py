@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.metrics.counting import Counts, class_rates, plain, rates
+from crnn_weak.errors import DataError
+from crnn_weak.metrics.summary import Counts, class_rates, divide, plain, rates
+
+LEVEL = 0.95
 
 # Numbers in memory at a time.
 _BLOCK = 20_000_000
@@ -35,7 +37,6 @@ class Interval:
 class Intervals:
     """Intervals of the overall metrics, of the class averages, and of every class by label."""
 
-    level: float
     n_resamples: int
     seed: int
     overall: dict[str, Interval]
@@ -44,15 +45,15 @@ class Intervals:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return plain(asdict(self))
+        return plain({"level": LEVEL, **asdict(self)})
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Return the interval that holds the middle `level` of the values, without those that are NaN."""
+def interval(values: np.ndarray) -> Interval:
+    """Return the interval that holds the middle 95 % of the values, without those that are NaN."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return Interval(float("nan"), float("nan"), len(values))
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), len(values) - len(defined))
 
 
@@ -71,52 +72,33 @@ def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Genera
     return np.concatenate(sums)
 
 
-def bootstrap(
-    counts: Counts,
-    *,
-    classes: Sequence[str] = (),
-    n_resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Intervals:
+def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int = 1000, seed: int = 0) -> Intervals:
     """Return percentile intervals of every metric of the counts; with `classes`, of every class too.
 
     >>> ones = np.ones((50, 1), dtype=int)
     >>> bootstrap(Counts(ones, ones, ones)).overall["f_score"].low
     1.0
     """
-    if n_resamples < 1:
-        raise ConfigError(f"bootstrap: n_resamples = {n_resamples!r}, expected a whole number of 1 or more.")
-    if not 0 < level < 1:
-        raise ConfigError(f"bootstrap: level = {level!r}, expected a share in (0, 1), e.g. 0.95.")
-    if counts.n_clips < 2:
-        raise DataError(
-            f"bootstrap: {counts.n_clips} clip, but intervals over clips need two or more. Omit the bootstrap."
-        )
-    columns = [counts.n_reference, counts.n_estimated, counts.n_correct]
-    columns += [array[:, None] for array in counts.errors or ()]
-    table = np.concatenate(columns, axis=1)
+    n_clips, n_classes = counts.n_reference.shape
+    if n_clips < 2:
+        raise DataError(f"bootstrap: {n_clips} clip, but intervals over clips need two or more. Omit the bootstrap.")
+    table = np.concatenate([array for array in counts if array is not None], axis=1)
     sums = resampled_sums(table, n_resamples=n_resamples, rng=np.random.default_rng(seed))
-    n_classes = counts.n_reference.shape[1]
-    n_reference, n_estimated, n_correct = (sums[:, i * n_classes : (i + 1) * n_classes] for i in range(3))
-    errors = None if counts.errors is None else (sums[:, -3], sums[:, -2], sums[:, -1])
-    overall = rates(n_reference.sum(axis=1), n_estimated.sum(axis=1), n_correct.sum(axis=1), errors)
-    by_class = class_rates(n_reference, n_estimated, n_correct, is_detection=errors is not None)
+    n_reference, n_estimated, n_correct, errors = np.split(sums, [n_classes, 2 * n_classes, 3 * n_classes], axis=1)
+    is_detection = counts.errors is not None
+    totals = (array.sum(axis=1) for array in (n_reference, n_estimated, n_correct))
+    overall = rates(*totals, errors if is_detection else None)
+    by_class = class_rates(n_reference, n_estimated, n_correct, is_detection=is_detection)
+    averages = {}
+    for name, values in by_class.items():
+        averages[name] = interval(divide(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)))
+    class_wise = {}
+    for index, label in enumerate(classes):
+        class_wise[label] = {name: interval(values[:, index]) for name, values in by_class.items()}
     return Intervals(
-        level,
         n_resamples,
         seed,
-        {name: interval(values, level) for name, values in overall.items()},
-        {name: interval(_defined_mean(values), level) for name, values in by_class.items()},
-        {
-            label: {name: interval(values[:, index], level) for name, values in by_class.items()}
-            for index, label in enumerate(classes)
-        },
+        {name: interval(values) for name, values in overall.items()},
+        averages,
+        class_wise,
     )
-
-
-def _defined_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean of each row over the values that are not NaN; NaN where none is."""
-    defined = ~np.isnan(values)
-    total = np.where(defined, values, 0.0).sum(axis=1)
-    return np.where(defined.any(axis=1), total / np.maximum(defined.sum(axis=1), 1), np.nan)

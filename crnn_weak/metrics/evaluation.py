@@ -1,10 +1,10 @@
-"""The metrics of one estimate, as text, JSON and CSV."""
+"""The metrics of one estimate, and of baselines, as text, JSON and CSV."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,18 +12,25 @@ from crnn_weak.config import EvaluationConfig
 from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics.bootstrap import Interval, Intervals, bootstrap
-from crnn_weak.metrics.counting import Counts, Metrics, plain
-from crnn_weak.metrics.event import count_events
-from crnn_weak.metrics.ranking import AveragePrecision
+from crnn_weak.metrics.counting import Tags, count_events, count_segments, count_tags
 from crnn_weak.metrics.sed_eval import (
     reported_event_metrics,
     reported_segment_metrics,
     reported_tagging_metrics,
     sources,
 )
-from crnn_weak.metrics.segment import count_segments
-from crnn_weak.metrics.summary import LABELS, METRICS, find_metric
-from crnn_weak.metrics.tagging import count_tags
+from crnn_weak.metrics.summary import METRICS, Counts, Metrics, defined_mean, find_metric, plain
+
+#: Names of rates, in texts.
+LABELS = {
+    "f_score": "F-score",
+    "precision": "precision",
+    "recall": "recall",
+    "error_rate": "error rate",
+    "substitution_rate": "substitutions",
+    "deletion_rate": "deletions",
+    "insertion_rate": "insertions",
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +46,13 @@ class Part:
         """Return label, values and intervals: overall (no label), class average, every class."""
         output = "segment" if self.metrics.is_detection else "tagging"
         overall = {metric.name: getattr(self.metrics, metric.name) for metric in METRICS if metric.output == output}
-        spans = self.intervals
-        rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [
-            ("", overall, spans.overall if spans else {}),
-            ("class average", self.metrics.class_average, spans.class_average if spans else {}),
+        spans = self.intervals or Intervals(0, 0, {}, {})
+        classes = self.metrics.class_wise.items()
+        return [
+            ("", overall, spans.overall),
+            ("class average", self.metrics.class_average, spans.class_average),
+            *((label, values, spans.class_wise.get(label, {})) for label, values in classes),
         ]
-        for label, values in self.metrics.class_wise.items():
-            rows.append((label, values, spans.class_wise.get(label, {}) if spans else {}))
-        return rows
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,13 @@ class Evaluation:
     """The metrics of one estimate.
 
     `header` holds the lines above the metrics (files, clips, operating point), `notes` remarks on the files,
-    `average_precisions` and `psds` the metrics without a threshold, by title.
+    `average_precisions` (of each class) and `psds` the metrics without a threshold, by title.
     """
 
     header: Mapping[str, str]
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
-    average_precisions: Mapping[str, AveragePrecision] = field(default_factory=dict)
+    average_precisions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     psds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -71,7 +77,11 @@ class Evaluation:
             if part.intervals is not None:
                 content[part.name]["intervals"] = part.intervals.to_dict()
         if self.average_precisions:
-            content["average_precision"] = {name: found.to_dict() for name, found in self.average_precisions.items()}
+            content["average_precision"] = {}
+            for title, found in self.average_precisions.items():
+                mean, n_undefined = defined_mean(found.values())
+                entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
+                content["average_precision"][title] = plain(entry)
         if self.psds:
             content["psds"] = plain(dict(self.psds))
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -84,14 +94,13 @@ class Evaluation:
             for label, values, spans in part.rows():
                 rows += [(part.name, label, name, value, spans.get(name, missing)) for name, value in values.items()]
         for title, found in self.average_precisions.items():
-            for label, value in {"": found.mean, **found.class_wise}.items():
+            for label, value in {"": defined_mean(found.values())[0], **found}.items():
                 rows.append((title, label, "average_precision", value, missing))
         rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
         lines = []
         for output, label, metric, value, span in rows:
             if class_wise or label in ("", "class average"):
-                numbers = ["" if math.isnan(number) else f"{number:.10g}" for number in (value, span.low, span.high)]
-                lines.append([output, label, metric, *numbers])
+                lines.append([output, label, metric, *map(_csv_number, (value, span.low, span.high))])
         return csv_text(["output", "label", "metric", "value", "low", "high"], lines)
 
     def to_text(self, *, class_wise: bool = False) -> str:
@@ -100,20 +109,20 @@ class Evaluation:
         lines = [f"{name:<{width}}  {text}" for name, text in self.header.items()]
         lines += [f"note: {note}" for note in self.notes]
         for part in self.parts:
-            lines += ["", part.title, *_overall_lines(part)]
+            lines += ["", part.title, *_aligned(_overall_table(part), indent=2)]
             if class_wise:
-                lines += ["", *_class_table(part)]
+                names = part.metrics.class_average
+                table = [["class", "N ref", "N est", *(LABELS[name] for name in names)]]
+                for label, row in part.metrics.class_wise.items():
+                    rates = [_text(name, row[name]) for name in names]
+                    table.append([label, str(row["n_reference"]), str(row["n_estimated"]), *rates])
+                lines += ["", *_aligned(table, indent=4)]
         for title, found in self.average_precisions.items():
-            undefined = f" ({found.n_undefined} classes undefined)" if found.n_undefined else ""
-            lines += ["", f"average precision (scikit-learn), {title}"]
-            lines += [
-                f"  mean {_text('f_score', found.mean)}{undefined}",
-                f"  all pairs {_text('f_score', found.micro)}",
-            ]
+            mean, n_undefined = defined_mean(found.values())
+            undefined = f" ({n_undefined} classes undefined)" if n_undefined else ""
+            lines += ["", f"average precision (scikit-learn), {title}", f"  mean {_text('f_score', mean)}{undefined}"]
             if class_wise:
-                name_width = max(map(len, found.class_wise), default=0)
-                for label, value in found.class_wise.items():
-                    lines.append(f"    {label:<{name_width}}  {_text('f_score', value):>6}")
+                lines += _aligned([[name, _text("f_score", value)] for name, value in found.items()], indent=4)
         if self.psds:
             values = "   ".join(f"{name.upper()} {value:.4f}" for name, value in self.psds.items())
             lines += ["", "PSDS (sed_scores_eval)", f"  {values}"]
@@ -125,41 +134,66 @@ def _text(name: str, value: float) -> str:
     return find_metric("segment", name).format(value, more_digits=1)
 
 
-def _overall_lines(part: Part) -> list[str]:
-    """Return the overall rates and the class averages, with their intervals."""
-    n_classes, n_undefined = len(part.metrics.class_wise), part.metrics.n_undefined
-    (_, overall, overall_spans), (_, average, average_spans), *_ = part.rows()
-
-    def shown(name: str, value: float, span: Interval | None) -> str:
-        interval = "" if span is None else f" [{_text(name, span.low)}, {_text(name, span.high)}]"
-        return f"{LABELS[name]} {_text(name, value)}{interval}"
-
-    lines = []
-    for is_error in (False, True):
-        names = [name for name in LABELS if name in overall and name.endswith("_rate") == is_error]
-        if names:
-            lines.append("  " + "   ".join(shown(name, overall[name], overall_spans.get(name)) for name in names))
-    averages = []
-    for name in ("f_score", "precision", "recall", "error_rate"):
-        if name in average:
-            n_defined = f" ({n_classes - n_undefined[name]} of {n_classes})" if n_undefined[name] else ""
-            averages.append(shown(name, average[name], average_spans.get(name)) + n_defined)
-    hint = "; in brackets: number of classes where defined" if any(n_undefined.values()) else ""
-    return [*lines, f"  class average ({n_classes} classes{hint}): {'   '.join(averages)}"]
+def _csv_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.10g}"
 
 
-def _class_table(part: Part) -> list[str]:
-    names = part.metrics.class_average
-    table = [["class", "N ref", "N est", *(LABELS[name] for name in names)]]
-    for label, row in part.metrics.class_wise.items():
-        counts = [str(row["n_reference"]), str(row["n_estimated"])]
-        table.append([label, *counts, *(_text(name, row[name]) for name in names)])
+def _aligned(table: Sequence[Sequence[str]], indent: int = 0) -> list[str]:
+    """Return the lines of a table, its first column aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
-    for label, *cells in table:
-        right = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("    " + "  ".join([f"{label:<{widths[0]}}", *right]))
+    for name, *cells in table:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append((" " * indent + "  ".join([name.ljust(widths[0]), *right])).rstrip())
     return lines
+
+
+def _overall_table(part: Part) -> list[list[str]]:
+    """Return the overall rates and the class averages, with their intervals, and the number of classes averaged."""
+    (_, overall, overall_spans), (_, average, average_spans), *_ = part.rows()
+
+    def shown(name: str, values: Mapping[str, float], spans: Mapping[str, Interval]) -> str:
+        if name not in values:
+            return ""
+        interval = f" [{_text(name, spans[name].low)}, {_text(name, spans[name].high)}]" if name in spans else ""
+        return _text(name, values[name]) + interval
+
+    n_classes = len(part.metrics.class_wise)
+    table = [["", "overall", "class average", "classes"]]
+    for name, title in LABELS.items():
+        if name in overall:
+            n_defined = f"{n_classes - part.metrics.n_undefined[name]} of {n_classes}" if name in average else ""
+            cells = [shown(name, overall, overall_spans), shown(name, average, average_spans)]
+            table.append([title, *cells, n_defined])
+    return table
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+
+#: Name of a baseline -> {"output/metric": value}, values as fractions, NaN where undefined.
+BaselineScores = Mapping[str, Mapping[str, float]]
+
+
+def baselines_text(scores: BaselineScores) -> str:
+    """Return F and error rate of every baseline as a table; "-" where a value is undefined."""
+    names = ("f_score", "error_rate")
+    known = next(iter(scores.values()))
+    shown = [metric for metric in METRICS if metric.name in names and metric.key in known]
+    table = [["", *(metric.heading for metric in shown)]]
+    for name, row in scores.items():
+        table.append([name, *(metric.format(row[metric.key], more_digits=1) for metric in shown)])
+    return "\n".join(_aligned(table)) + "\n"
+
+
+def baselines_csv(scores: BaselineScores) -> str:
+    """Return the scores in long form as CSV; undefined values are empty."""
+    lines = []
+    for name, row in scores.items():
+        lines += [[name, *key.split("/"), _csv_number(value)] for key, value in row.items()]
+    return csv_text(["baseline", "output", "metric", "value"], lines)
+
+
+# --- scoring ---------------------------------------------------------------------------------------------------------
 
 
 def evaluate_events(
@@ -176,42 +210,36 @@ def evaluate_events(
 
     `n_resamples` above 0 adds bootstrap intervals.
     """
-
-    def part(
-        name: str, title: str, report: Callable[..., Metrics], count: Callable[..., Counts], **options: Any
-    ) -> Part:
-        metrics = report(reference, estimated, classes=classes, **options)
+    library = sources()["detection"]
+    collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
+    onsets = f"detection of events, onsets within {collar:g} s"
+    offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
+    kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Counts], dict[str, Any]]] = [
+        (
+            "segment", f"detection on segments of {evaluation.segment_seconds:g} s",
+            reported_segment_metrics, count_segments, {"clip_seconds": clip_seconds},
+        ),
+        ("event", f"{onsets}, {offsets}", reported_event_metrics, count_events, {}),
+        ("event_onset", f"{onsets}, onsets only", reported_event_metrics, count_events, {"onset_only": True}),
+    ]  # fmt: skip
+    parts = []
+    for name, title, report, count, options in kinds:
+        options |= {"classes": classes, "evaluation": evaluation}
         intervals = None
         if n_resamples:
-            counts = count(reference, estimated, classes=classes, **options)
+            counts = count(reference, estimated, **options)
             intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-        return Part(name, f"{title} ({sources()['detection']})", metrics, intervals)
-
-    collar, fraction, length = evaluation.collar_seconds, evaluation.offset_fraction, evaluation.segment_seconds
-    lengths = {"clip_seconds": clip_seconds, "segment_seconds": length}
-    collars = {"collar_seconds": collar, "offset_fraction": fraction}
-    title = f"detection of events, onsets within {collar:g} s"
-    offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
-    return (
-        part("segment", f"detection on segments of {length:g} s", reported_segment_metrics, count_segments, **lengths),
-        part("event", f"{title}, {offsets}", reported_event_metrics, count_events, **collars),
-        part("event_onset", f"{title}, onsets only", reported_event_metrics, count_events, onset_only=True, **collars),
-    )
+        parts.append(Part(name, f"{title} ({library})", report(reference, estimated, **options), intervals))
+    return tuple(parts)
 
 
 def evaluate_tags(
-    reference: Mapping[str, Iterable[str]],
-    estimated: Mapping[str, Iterable[str]],
-    *,
-    classes: Sequence[str],
-    n_resamples: int = 0,
-    seed: int = 0,
+    reference: Tags, estimated: Tags, *, classes: Sequence[str], n_resamples: int = 0, seed: int = 0
 ) -> tuple[Part, ...]:
     """Return the metrics of tagging, by scikit-learn; `n_resamples` above 0 adds bootstrap intervals."""
-    metrics = reported_tagging_metrics(reference, estimated, classes=classes)
     intervals = None
     if n_resamples:
         counts = count_tags(reference, estimated, classes=classes)
         intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
     title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
-    return (Part("tagging", title, metrics, intervals),)
+    return (Part("tagging", title, reported_tagging_metrics(reference, estimated, classes=classes), intervals),)

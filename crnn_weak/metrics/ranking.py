@@ -11,62 +11,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from crnn_weak import timing
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
-from crnn_weak.metrics.counting import plain
 
 PSDS_SETTINGS: dict[str, dict[str, float | None]] = {
-    "psds1": {
-        "dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 1.0,
-    },
-    "psds2": {
-        "dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0,
-    },
-}  # fmt: skip
+    "psds1": {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 1.0},
+    "psds2": {"dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0},
+}
 
 
-@dataclass(frozen=True)
-class AveragePrecision:
-    """Average precision by class, NaN where the reference lacks the class; the mean over the others; all pairs."""
-
-    class_wise: dict[str, float]
-    mean: float
-    micro: float
-    n_undefined: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; undefined values are None."""
-        return plain(asdict(self))
-
-
-def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> AveragePrecision:
-    """Return the average precision of every class.
+def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
+    """Return the average precision of every class, NaN where the reference lacks the class.
 
     `reference` (bool) and `scores` have shape (n, n_classes); the rows are clips, or the segments of all clips.
 
-    >>> average_precision(np.array([[1], [0]], bool), np.array([[0.9], [0.1]]), classes=["Car"]).mean
-    1.0
+    >>> average_precision(np.array([[1], [0]], bool), np.array([[0.9], [0.1]]), classes=["Car"])
+    {'Car': 1.0}
     """
     from sklearn.metrics import average_precision_score
 
-    if reference.shape != scores.shape or reference.shape[1:] != (len(classes),):
-        raise DataError(
-            f"average precision: reference {reference.shape} and scores {scores.shape}, expected (n, {len(classes)})."
-        )
-    values = {
-        label: float(average_precision_score(reference[:, c], scores[:, c])) if reference[:, c].any() else math.nan
-        for c, label in enumerate(classes)
-    }
-    defined = [value for value in values.values() if not math.isnan(value)]
-    micro = float(average_precision_score(reference.ravel(), scores.ravel())) if defined else math.nan
-    mean = float(np.mean(defined)) if defined else math.nan
-    return AveragePrecision(values, mean, micro, len(values) - len(defined))
+    values = {}
+    for label, true, scored in zip(classes, reference.T, scores.T, strict=True):
+        values[label] = float(average_precision_score(true, scored)) if true.any() else math.nan
+    return values
 
 
 def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:
@@ -110,11 +81,8 @@ def psds(
         clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
         for row, clip in enumerate(clip_ids)
     }
-    options = {
-        "scores": scores,
-        "ground_truth": reference,
-        "audio_durations": dict.fromkeys(clip_ids, length),
-        "max_efpr": 100.0,
-        "unit_of_time": "hour",
-    }
-    return {name: float(intersection_based.psds(**options, **settings)[0]) for name, settings in PSDS_SETTINGS.items()}
+    data = {"scores": scores, "ground_truth": reference, "audio_durations": dict.fromkeys(clip_ids, length)}
+    found = {}
+    for name, settings in PSDS_SETTINGS.items():
+        found[name] = float(intersection_based.psds(**data, **settings, max_efpr=100.0, unit_of_time="hour")[0])
+    return found

@@ -1,9 +1,9 @@
 """The reported values: detection by sed_eval and dcase_util, tagging by scikit-learn.
 
-`crnn_weak.metrics.segment`, `event` and `tagging` count the same, hundreds of times faster, for validation, searches
-and confidence intervals; tests check that the values are equal. Clips are passed to sed_eval one by one: filtering one
-container of all clips, as its manual shows, takes five times as long. Labels are passed as codes, since dcase_util
-reads ``none`` as no label and numbers as numbers. `crnn_weak.metrics.counting` defines the values for 0/0.
+`crnn_weak.metrics.counting` counts the same, hundreds of times faster, for validation, searches and confidence
+intervals; tests check that the values are equal. sed_eval gets clip by clip, with the classes that the clip holds,
+since it loops over clips, classes and segments in Python; empty ones count nothing. Labels are passed as codes, since
+dcase_util reads ``none`` as no label and numbers as numbers. `crnn_weak.metrics.summary` defines the values for 0/0.
 """
 
 from __future__ import annotations
@@ -18,27 +18,14 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.config import EvaluationConfig
-from crnn_weak.errors import DependencyError
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import n_segments
-from crnn_weak.metrics.counting import COUNTS, ERROR_COUNTS, RATES, Metrics, check_lengths, event_tables
-from crnn_weak.metrics.tagging import Tags, tag_arrays
+from crnn_weak.labels.rolls import EventTable, segment_edges
+from crnn_weak.metrics.counting import Tags, event_tables, import_sed_eval, segments_per_clip, tag_arrays
+from crnn_weak.metrics.summary import COUNTS, ERROR_COUNTS, RATES, Metrics
 
-
-@functools.cache
-def _modules() -> tuple[Any, Any]:
-    """Import sed_eval and dcase_util without their warnings (``pkg_resources``)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import dcase_util
-            import sed_eval
-        except ImportError as error:
-            raise DependencyError(
-                f"sed_eval cannot be imported ({error}). Reported detection metrics come from it: "
-                "pip install sed_eval dcase_util 'setuptools<82'."
-            ) from None
-    return sed_eval, dcase_util
+# Recordings of more segments are passed without the empty ones: sed_eval takes 70 microseconds for each.
+_MANY_SEGMENTS = 3600
+_DEFAULT = EvaluationConfig()
 
 
 @functools.cache
@@ -61,15 +48,9 @@ def reported_metrics(
     """
     found = {"tagging": reported_tagging_metrics(*tags, classes=classes)}
     if events is not None:
-        found["segment"] = reported_segment_metrics(
-            *events, classes=classes, clip_seconds=clip_seconds, segment_seconds=evaluation.segment_seconds
-        )
-        found["event"] = reported_event_metrics(
-            *events,
-            classes=classes,
-            collar_seconds=evaluation.collar_seconds,
-            offset_fraction=evaluation.offset_fraction,
-        )
+        options: dict[str, Any] = {"classes": classes, "evaluation": evaluation}
+        found["segment"] = reported_segment_metrics(*events, clip_seconds=clip_seconds, **options)
+        found["event"] = reported_event_metrics(*events, **options)
     return found
 
 
@@ -84,22 +65,16 @@ def _row(counts: Iterable[Any], rates: Mapping[str, Any]) -> dict[str, float]:
     return row
 
 
-# --- tagging -------------------------------------------------------------------------------------------------------
-
-
 def reported_tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> Metrics:
-    """Score clip-level tags with scikit-learn; see `crnn_weak.metrics.tagging.tagging_metrics`."""
-    from sklearn.metrics import multilabel_confusion_matrix, precision_recall_fscore_support
+    """Score clip-level tags with scikit-learn; see `crnn_weak.metrics.counting.tagging_metrics`."""
+    from sklearn.metrics import precision_recall_fscore_support
 
-    true, found = tag_arrays(reference, estimated, classes=classes)
-    n_clips = len(true)
+    true, found = tag_arrays(reference, estimated, classes)
     if not classes:
-        return Metrics.of_values(n_clips, _row((0, 0, 0), dict.fromkeys(RATES, math.nan)), {})
+        return Metrics.of_values(len(true), _row((0, 0, 0), dict.fromkeys(RATES, math.nan)), {})
+    counts = np.stack([array.sum(axis=0) for array in (true, found, true & found)])
     # A second, empty column keeps a single class multilabel for scikit-learn; micro averages do not see it.
     true, found = (np.pad(array, ((0, 0), (0, 1))) for array in (true, found))
-    matrix = multilabel_confusion_matrix(true, found)[:-1]
-    n_correct, n_missed, n_false = matrix[:, 1, 1], matrix[:, 1, 0], matrix[:, 0, 1]
-    counts = np.stack([n_correct + n_missed, n_correct + n_false, n_correct])
     by_class = precision_recall_fscore_support(true, found, average=None, zero_division=np.nan)[:3]
     micro = precision_recall_fscore_support(true, found, average="micro", zero_division=np.nan)[:3]
     rows = {
@@ -107,45 +82,102 @@ def reported_tagging_metrics(reference: Tags, estimated: Tags, *, classes: Seque
         for index, label in enumerate(classes)
     }
     overall = _row(counts.sum(axis=1), dict(zip(RATES, micro, strict=True)))
-    return Metrics.of_values(n_clips, overall, rows)
+    return Metrics.of_values(len(true), overall, rows)
 
 
 # --- detection -----------------------------------------------------------------------------------------------------
 
 
-def sed_eval_matching(rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maximum matching that sed_eval takes of the graph with edges (rows, columns), sorted by both."""
-    sed_eval, _ = _modules()
-    graph: dict[int, list[int]] = {}
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        graph.setdefault(column, []).append(row)
-    matching = sed_eval.util.bipartite_match(graph)
-    return np.fromiter(matching.keys(), np.int64), np.fromiter(matching.values(), np.int64)
+def reported_segment_metrics(
+    reference: Events,
+    estimated: Events,
+    *,
+    classes: Sequence[str],
+    clip_seconds: float | None = 10.0,
+    evaluation: EvaluationConfig = _DEFAULT,
+) -> Metrics:
+    """Score event lists on segments with sed_eval; see `crnn_weak.metrics.counting.segment_metrics`."""
+    sed_eval, _ = import_sed_eval()
+    seconds = evaluation.segment_seconds
+    n_clips, tables = event_tables(reference, estimated, classes)
+    n_segments = segments_per_clip(tables, clip_seconds, seconds)
+    scored = sed_eval.sound_event.SegmentBasedMetrics(_codes(classes), time_resolution=float(seconds))
+    for pair in _clips(tables, n_clips):
+        if n_segments > _MANY_SEGMENTS:
+            _evaluate(scored, _without_gaps(pair, n_segments, seconds), evaluated_length_seconds=None)
+        else:
+            _evaluate(scored, pair, evaluated_length_seconds=clip_seconds)
+    return _detection_metrics(scored, classes, n_clips, ("S", "D", "I"), segment_seconds=seconds)
 
 
-def _codes(classes: Sequence[str]) -> dict[str, str]:
-    """Return the name of each class for sed_eval, which needs one at least."""
-    return {label: f"class {index}" for index, label in enumerate(classes or ("no class",))}
+def reported_event_metrics(
+    reference: Events,
+    estimated: Events,
+    *,
+    classes: Sequence[str],
+    evaluation: EvaluationConfig = _DEFAULT,
+    onset_only: bool = False,
+) -> Metrics:
+    """Score event lists event by event with sed_eval; see `crnn_weak.metrics.counting.event_metrics`."""
+    sed_eval, _ = import_sed_eval()
+    n_clips, tables = event_tables(reference, estimated, classes)
+    settings = {"collar_seconds": evaluation.collar_seconds, "offset_fraction": evaluation.offset_fraction}
+    scored = sed_eval.sound_event.EventBasedMetrics(
+        _codes(classes),
+        evaluate_offset=not onset_only,
+        t_collar=float(evaluation.collar_seconds),
+        percentage_of_length=float(evaluation.offset_fraction),
+    )
+    for pair in _clips(tables, n_clips):
+        _evaluate(scored, pair)
+    names = ("Nsubs", "Nfn", "Nfp")
+    return _detection_metrics(scored, classes, n_clips, names, **settings, onset_only=onset_only)
 
 
-def _evaluate(metrics: Any, reference: Events, estimated: Events, classes: Sequence[str], **settings: Any) -> int:
-    """Score every clip of the reference with a sed_eval object; return the number of clips."""
-    _, dcase_util = _modules()
-    clip_ids, _, _ = event_tables(reference, estimated, classes)
-    codes = _codes(classes)
+def _codes(classes: Sequence[str]) -> list[str]:
+    """Return the name of each class for sed_eval."""
+    return [f"class {index}" for index in range(len(classes))]
 
-    def container(events: Events, clip_id: str) -> Any:
-        rows = [
-            {"filename": "clip", "onset": event.onset, "offset": event.offset, "event_label": codes[event.label]}
-            for event in events.get(clip_id, ())
-        ]
-        return dcase_util.containers.MetaDataContainer(rows)
 
+def _clips(tables: Sequence[EventTable], n_clips: int) -> Iterable[list[EventTable]]:
+    """Yield reference and estimate of every clip that has events."""
+    starts = [np.searchsorted(table.clip, np.arange(n_clips + 1)) for table in tables]
+    for clip in np.unique(np.concatenate([table.clip for table in tables])).tolist():
+        rows = [slice(start[clip], start[clip + 1]) for start in starts]
+        yield [EventTable(*(column[row] for column in table)) for table, row in zip(tables, rows, strict=True)]
+
+
+def _without_gaps(pair: Sequence[EventTable], n_segments: int, segment_seconds: float) -> list[EventTable]:
+    """Return one clip's lists with new times, as if its empty segments and those after `n_segments` were cut out."""
+    edges = [segment_edges(table.onset, table.offset, segment_seconds) for table in pair]
+    n_segments = min(n_segments, max(int(last.max(initial=0)) for _, last in edges))
+    active = np.zeros(n_segments, dtype=bool)
+    for first, last in edges:
+        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+            active[begin:end] = True
+    place = np.concatenate([[0], np.cumsum(active)])  # of each segment among the active ones
+    moved = []
+    for table, (first, last) in zip(pair, edges, strict=True):
+        # Times in the middle of a segment are safe from rounding.
+        onset, offset = place[np.minimum(first, n_segments)] + 0.5, place[np.minimum(last, n_segments)] - 0.5
+        moved.append(table._replace(onset=onset * segment_seconds, offset=offset * segment_seconds))
+    return moved
+
+
+def _evaluate(scored: Any, pair: Iterable[EventTable], **options: Any) -> None:
+    """Add one clip to a sed_eval object."""
+    _, dcase_util = import_sed_eval()
+    lists, labels = [], set()
+    for table in pair:
+        rows = []
+        for label, onset, offset in zip(table.label.tolist(), table.onset.tolist(), table.offset.tolist(), strict=True):
+            rows.append({"filename": "clip", "onset": onset, "offset": offset, "event_label": f"class {label}"})
+            labels.add(f"class {label}")
+        lists.append(dcase_util.containers.MetaDataContainer(rows))
+    scored.event_label_list = sorted(labels)  # the classes that it loops over
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for clip_id in clip_ids:
-            metrics.evaluate(container(reference, clip_id), container(estimated, clip_id), **settings)
-    return len(clip_ids)
+        scored.evaluate(*lists, **options)
 
 
 def _detection_metrics(
@@ -162,52 +194,7 @@ def _detection_metrics(
         overall = row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate())
         rows = {
             label: row(scored.class_wise[code], scored.class_wise_f_measure(code), scored.class_wise_error_rate(code))
-            for label, code in _codes(classes).items()
-            if classes
+            for label, code in zip(classes, _codes(classes), strict=True)
         }
     overall |= {ours: int(scored.overall[theirs]) for ours, theirs in zip(ERROR_COUNTS, errors, strict=True)}
     return Metrics.of_values(n_clips, overall, rows, **settings)
-
-
-def reported_segment_metrics(
-    reference: Events,
-    estimated: Events,
-    *,
-    classes: Sequence[str],
-    clip_seconds: float | None = 10.0,
-    segment_seconds: float = 1.0,
-) -> Metrics:
-    """Score event lists on segments with sed_eval; see `crnn_weak.metrics.segment.segment_metrics`."""
-    check_lengths(clip_seconds=clip_seconds, segment_seconds=segment_seconds)
-    sed_eval, _ = _modules()
-    scored = sed_eval.sound_event.SegmentBasedMetrics(
-        list(_codes(classes).values()), time_resolution=float(segment_seconds)
-    )
-    length = {} if clip_seconds is None else {"evaluated_length_seconds": clip_seconds}
-    ends = (event.offset for events in (reference, estimated) for rows in events.values() for event in rows)
-    n_segments(max(ends, default=0.0) if clip_seconds is None else clip_seconds, segment_seconds)  # refuses too many
-    n_clips = _evaluate(scored, reference, estimated, classes, **length)
-    return _detection_metrics(scored, classes, n_clips, ("S", "D", "I"), segment_seconds=segment_seconds)
-
-
-def reported_event_metrics(
-    reference: Events,
-    estimated: Events,
-    *,
-    classes: Sequence[str],
-    collar_seconds: float = 0.2,
-    offset_fraction: float = 0.5,
-    onset_only: bool = False,
-) -> Metrics:
-    """Score event lists event by event with sed_eval; see `crnn_weak.metrics.event.event_metrics`."""
-    check_lengths(collar_seconds=collar_seconds)
-    sed_eval, _ = _modules()
-    scored = sed_eval.sound_event.EventBasedMetrics(
-        list(_codes(classes).values()),
-        evaluate_offset=not onset_only,
-        t_collar=float(collar_seconds),
-        percentage_of_length=float(offset_fraction),
-    )
-    n_clips = _evaluate(scored, reference, estimated, classes)
-    settings = {"collar_seconds": collar_seconds, "offset_fraction": offset_fraction, "onset_only": onset_only}
-    return _detection_metrics(scored, classes, n_clips, ("Nsubs", "Nfn", "Nfp"), **settings)

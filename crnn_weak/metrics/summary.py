@@ -1,21 +1,32 @@
-"""The list of reported metrics."""
+"""The list of reported metrics, and their values from counts of each clip and class.
+
+* All rates are fractions, not percent. The reference defines the clips: a clip that the estimate lacks counts as
+  empty, and a clip that only the estimate has is an error.
+* Overall values are micro averages: counts are summed over clips and classes first. Class averages are means over the
+  classes for which a value is defined; `Metrics.n_undefined` counts the others.
+
+Edge cases (0/0), for overall values and for each class:
+
+=====================  ====================================================================================
+case                   result
+=====================  ====================================================================================
+nothing estimated      precision and F are 0, as in scikit-learn (sed_eval: NaN)
+nothing in reference   recall, F and error rate are NaN (sed_eval divides the error rate by 2e-16); precision
+                       is 0, or NaN where nothing is estimated either
+=====================  ====================================================================================
+
+Reference: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-#: Names of rates, in texts.
-LABELS = {
-    "f_score": "F-score",
-    "precision": "precision",
-    "recall": "recall",
-    "error_rate": "error rate",
-    "substitution_rate": "substitutions",
-    "deletion_rate": "deletions",
-    "insertion_rate": "insertions",
-}
+import numpy as np
 
 
 class Metric(NamedTuple):
@@ -64,7 +75,156 @@ METRICS = (
 )
 _BY_KEY = {metric.key: metric for metric in METRICS}
 
+COUNTS = ("n_reference", "n_estimated", "n_correct")
+ERROR_COUNTS = ("n_substitutions", "n_deletions", "n_insertions")
+#: Rates of every output; of detection; of one class in detection, which has no substitutions.
+RATES = ("precision", "recall", "f_score")
+ERROR_RATES = ("error_rate", "substitution_rate", "deletion_rate", "insertion_rate")
+CLASS_ERROR_RATES = ("error_rate", "deletion_rate", "insertion_rate")
+
 
 def find_metric(output: str, name: str) -> Metric:
     """Return one of `METRICS`."""
     return _BY_KEY[f"{output}/{name}"]
+
+
+class Counts(NamedTuple):
+    """Counts of each clip; every rate and every confidence interval follows from them.
+
+    The first three are int arrays of shape (n_clips, n_classes): active segments, events or tags. `errors` holds the
+    substitutions, deletions and insertions of detection, shape (n_clips, 3); tagging has none.
+    """
+
+    n_reference: np.ndarray
+    n_estimated: np.ndarray
+    n_correct: np.ndarray
+    errors: np.ndarray | None = None
+
+
+def divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
+    """Return the quotient as floats, and `empty` where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    result = np.array(np.broadcast_to(empty, np.broadcast_shapes(numerator.shape, denominator.shape)), dtype=float)
+    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+
+
+def rates(n_reference: Any, n_estimated: Any, n_correct: Any, errors: Any = None) -> dict[str, np.ndarray]:
+    """Return the rates of summed counts, elementwise; `errors` has substitutions, deletions, insertions as last axis.
+
+    >>> {name: float(rate) for name, rate in rates(4, 2, 1).items()}
+    {'precision': 0.5, 'recall': 0.25, 'f_score': 0.3333333333333333}
+    """
+    undefined = np.where(np.asarray(n_reference) > 0, 0.0, np.nan)
+    found = {
+        "precision": divide(n_correct, n_estimated, empty=undefined),
+        "recall": divide(n_correct, n_reference),
+        "f_score": divide(2 * np.asarray(n_correct), n_reference + n_estimated) + undefined,
+    }
+    if errors is not None:
+        shares = divide(errors, np.asarray(n_reference)[..., None])
+        substitutions, deletions, insertions = shares[..., 0], shares[..., 1], shares[..., 2]
+        total = substitutions + deletions + insertions
+        found |= dict(zip(ERROR_RATES, (total, substitutions, deletions, insertions), strict=True))
+    return found
+
+
+def class_rates(
+    n_reference: np.ndarray, n_estimated: np.ndarray, n_correct: np.ndarray, *, is_detection: bool
+) -> dict[str, np.ndarray]:
+    """Return the rates of each class, classes on the last axis. One class alone has no substitutions."""
+    if not is_detection:
+        return rates(n_reference, n_estimated, n_correct)
+    errors = np.stack([np.zeros_like(n_reference), n_reference - n_correct, n_estimated - n_correct], axis=-1)
+    found = rates(n_reference, n_estimated, n_correct, errors)
+    return {name: found[name] for name in (*RATES, *CLASS_ERROR_RATES)}
+
+
+def defined_mean(values: Iterable[float]) -> tuple[float, int]:
+    """Return the mean over the values that are not NaN, NaN if none is, and the number of the others."""
+    given = np.array(list(values), dtype=float)
+    defined = given[~np.isnan(given)]
+    return float(defined.mean()) if len(defined) else math.nan, len(given) - len(defined)
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can hold: NaN and infinity become None, NumPy numbers plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Metrics of one output, as fractions.
+
+    `class_wise` holds counts and rates of each class by name, `class_average` the mean of each rate over the classes
+    where it is defined, `n_undefined` the number of the other classes, `settings` the length of the segments or the
+    collars. Tags have no errors: their counts are None, their rates NaN.
+    """
+
+    n_clips: int
+    n_reference: int
+    n_estimated: int
+    n_correct: int
+    precision: float
+    recall: float
+    f_score: float
+    class_wise: dict[str, dict[str, float]]
+    class_average: dict[str, float]
+    n_undefined: dict[str, int]
+    n_substitutions: int | None = None
+    n_deletions: int | None = None
+    n_insertions: int | None = None
+    error_rate: float = math.nan
+    substitution_rate: float = math.nan
+    deletion_rate: float = math.nan
+    insertion_rate: float = math.nan
+    settings: dict[str, float | bool] = field(default_factory=dict)
+
+    @classmethod
+    def of_counts(cls, counts: Counts, classes: Sequence[str], **settings: float | bool) -> Metrics:
+        """Compute the metrics of counts."""
+        sums = [array.sum(axis=0) for array in counts[:3]]
+        errors = None if counts.errors is None else counts.errors.sum(axis=0)
+        overall: dict[str, Any] = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
+        found = rates(*overall.values(), errors)
+        if errors is not None:
+            overall |= dict(zip(ERROR_COUNTS, errors.tolist(), strict=True))
+        overall |= {name: float(value) for name, value in found.items()}
+        by_class = dict(zip(COUNTS, sums, strict=True)) | class_rates(*sums, is_detection=errors is not None)
+        columns = {name: values.tolist() for name, values in by_class.items()}
+        rows = {label: {name: values[index] for name, values in columns.items()} for index, label in enumerate(classes)}
+        return cls.of_values(len(counts.n_reference), overall, rows, **settings)
+
+    @classmethod
+    def of_values(
+        cls, n_clips: int, overall: Mapping[str, Any], rows: dict[str, dict[str, float]], **settings: float | bool
+    ) -> Metrics:
+        """Add the class averages to overall counts and rates and to the rows of the classes."""
+        average, n_undefined = {}, {}
+        for name in RATES + (CLASS_ERROR_RATES if "error_rate" in overall else ()):
+            average[name], n_undefined[name] = defined_mean(row[name] for row in rows.values())
+        return cls(
+            n_clips=n_clips, **overall, class_wise=rows, class_average=average, n_undefined=n_undefined,
+            settings=settings,
+        )  # fmt: skip
+
+    @property
+    def is_detection(self) -> bool:
+        """True if there are error rates."""
+        return self.n_substitutions is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; undefined values are None."""
+        content = dataclasses.asdict(self)
+        settings = content.pop("settings")
+        if not self.is_detection:
+            for name in (*ERROR_COUNTS, *ERROR_RATES):
+                del content[name]
+        return plain(content | settings)

@@ -32,11 +32,9 @@ from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.bootstrap import interval, resampled_sums
 from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
-from crnn_weak.metrics.event import count_events
-from crnn_weak.metrics.ranking import AveragePrecision, average_precision, psds
-from crnn_weak.metrics.segment import count_segments
+from crnn_weak.metrics.counting import count_events, count_segments, count_tags
+from crnn_weak.metrics.ranking import average_precision, psds
 from crnn_weak.metrics.summary import find_metric
-from crnn_weak.metrics.tagging import count_tags
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
 
@@ -78,8 +76,8 @@ class ScoredRun:
         config = self.run.config
         return Reference(self.tags, self.events, config.evaluation, config.features.clip_seconds)
 
-    def average_precisions(self, segment_seconds: float) -> dict[str, AveragePrecision]:
-        """Return average precision of tags, and of segments where there are strong labels."""
+    def average_precisions(self, segment_seconds: float) -> dict[str, dict[str, float]]:
+        """Return the average precision by class of tags, and of segments where there are strong labels."""
         scores, classes = self.scores, self.scores.classes
         tags = tag_array([self.tags[clip] for clip in scores.clip_ids], classes)
         result = {"clips (weak output)": average_precision(tags, scores.weak, classes=classes)}
@@ -241,11 +239,9 @@ def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray
             estimated = scores_to_events(_scores_with_true_tags(test) if oracle else test.scores, point)
         common: dict[str, Any] = {"classes": test.scores.classes, "reference": test.events, "estimated": estimated}
         if output == "event":
-            counts = count_events(
-                **common, collar_seconds=settings.collar_seconds, offset_fraction=settings.offset_fraction
-            )
+            counts = count_events(**common, evaluation=settings)
         else:
-            counts = count_segments(**common, clip_seconds=clip_seconds, segment_seconds=settings.segment_seconds)
+            counts = count_segments(**common, clip_seconds=clip_seconds, evaluation=settings)
     parts = (counts.n_reference, counts.n_estimated, counts.n_correct)
     return np.stack([part.sum(axis=1) for part in parts], axis=1).astype(int)
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 _BLOCK = 256
 
 
-@dataclass(frozen=True)
-class Localization:
+class Localization(NamedTuple):
     """The measures of each map, float64 arrays of shape (n_maps,).
 
     `share` is in [0, 1], `hit` 0 or 1, both NaN where the map is zero everywhere; `coverage`, the share of the frames
@@ -55,62 +53,47 @@ def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
     >>> float(found.share[0]), float(found.hit[0]), float(found.coverage[0])
     (0.75, 1.0, 0.5)
     """
-    if maps.ndim != 3 or inside.shape != maps.shape[:2]:
-        raise DataError(
-            f"localization: expected maps (n, frames, mel bands) and frames (n, frames), received {maps.shape} "
-            f"and {inside.shape}."
-        )
     if not np.isfinite(maps).all():
         raise DataError("localization: a saliency map holds NaN or inf; the model's weights may have diverged.")
     energy = np.abs(maps).sum(axis=2, dtype=np.float64)  # (n_maps, n_frames)
     total = energy.sum(axis=1)
     zero = total == 0
     share = np.where(zero, np.nan, (energy * inside).sum(axis=1) / np.where(zero, 1.0, total))
-    peak = np.abs(maps).max(axis=2).argmax(axis=1) if maps.size else np.zeros(len(maps), int)
+    peak = np.abs(maps).max(axis=2).argmax(axis=1)
     hit = np.where(zero, np.nan, inside[np.arange(len(maps)), peak].astype(float))
-    return Localization(share, hit, inside.mean(axis=1) if inside.size else np.zeros(len(maps)))
+    return Localization(share, hit, inside.mean(axis=1))
 
 
-@dataclass(frozen=True)
-class LocalizationSummary:
-    """Means over the usable maps, with bootstrap intervals over clips.
+#: The means of `summarize` by name, and numbers of pairs.
+Summary = dict[str, float]
 
+_MEANS = (
+    "coverage", "share", "share_gain", "share_gain_low", "share_gain_high", "share_ratio",
+    "hit", "hit_gain", "hit_gain_low", "hit_gain_high",
+)  # fmt: skip
+
+
+def summarize(found: Localization, clip_ids: Sequence[str], *, n_resamples: int = 1000, seed: int = 0) -> Summary:
+    """Average over the usable maps, with 95 % intervals by bootstrap over clips.
+
+    Clips (`clip_ids`, one of each map) are drawn again, not pairs: two classes of one clip are not independent.
     `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs are zero
     everywhere. `share_gain` and `hit_gain` are mean share and hit minus mean coverage, `share_ratio` is mean share over
     mean coverage.
-    """
-
-    n_pairs: int
-    n_clips: int
-    n_skipped: int
-    n_zero: int
-    coverage: float
-    share: float
-    share_gain: float
-    share_gain_low: float
-    share_gain_high: float
-    share_ratio: float
-    hit: float
-    hit_gain: float
-    hit_gain_low: float
-    hit_gain_high: float
-
-
-def summarize(
-    found: Localization, clip_ids: Sequence[str], *, n_resamples: int = 1000, seed: int = 0
-) -> LocalizationSummary:
-    """Average over the usable pairs, with 95 % intervals.
-
-    Clips (`clip_ids`, one of each map) are drawn again, not pairs: two classes of one clip are not independent.
     """
     if len(clip_ids) != len(found.share):
         raise DataError(f"localization: expected {len(found.share)} clip ids, received {len(clip_ids)}.")
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
-    n_skipped, n_zero = int((~partial).sum()), int((partial & ~usable).sum())
-    if not usable.any():
-        return LocalizationSummary(0, 0, n_skipped, n_zero, *[float("nan")] * 10)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
+    numbers: Summary = {
+        "n_pairs": int(usable.sum()),
+        "n_clips": len(names),
+        "n_skipped": int((~partial).sum()),
+        "n_zero": int((partial & ~usable).sum()),
+    }
+    if not usable.any():
+        return numbers | dict.fromkeys(_MEANS, float("nan"))
     measures = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
     sums = np.zeros((len(names), 4))  # of the measures and of the pairs of each clip
     np.add.at(sums, clip, np.column_stack([measures, np.ones(len(clip))]))
@@ -118,22 +101,11 @@ def summarize(
     means = totals[:, :3] / totals[:, 3:]
     share_gain, hit_gain = (interval(means[:, column] - means[:, 0]) for column in (1, 2))
     coverage, share, hit = map(float, measures.mean(axis=0))
-    return LocalizationSummary(
-        n_pairs=int(usable.sum()),
-        n_clips=len(names),
-        n_skipped=n_skipped,
-        n_zero=n_zero,
-        coverage=coverage,
-        share=share,
-        share_gain=share - coverage,
-        share_gain_low=share_gain.low,
-        share_gain_high=share_gain.high,
-        share_ratio=share / coverage,
-        hit=hit,
-        hit_gain=hit - coverage,
-        hit_gain_low=hit_gain.low,
-        hit_gain_high=hit_gain.high,
-    )
+    values = (
+        coverage, share, share - coverage, share_gain.low, share_gain.high, share / coverage,
+        hit, hit - coverage, hit_gain.low, hit_gain.high,
+    )  # fmt: skip
+    return numbers | dict(zip(_MEANS, values, strict=True))
 
 
 def examples(found: Localization, eligible: np.ndarray) -> dict[int, str]:
@@ -156,8 +128,7 @@ def examples(found: Localization, eligible: np.ndarray) -> dict[int, str]:
 # --- over a feature store ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """The (clip, class) pairs with true events: rows of the store, ids, labels, and where each class sounds.
 
     `rows` has shape (n_pairs,), `inside` is bool of shape (n_pairs, n_frames).
@@ -171,11 +142,6 @@ class Pairs:
 
 def event_pairs(store: FeatureStore) -> Pairs:
     """Return the pairs of a store's clips and the classes that sound in them."""
-    if not store.has_events:
-        raise DataError(
-            f"{store.path}: has tags but no onsets and offsets, so maps cannot be judged. "
-            "Name clips with --clip and pass --no-statistics, or use data with strong labels."
-        )
     rows, labels, inside = [], [], []
     hop, n_frames = store.features.hop_seconds, store.features.n_frames
     for row, clip_id in enumerate(store.clip_ids):
@@ -184,10 +150,10 @@ def event_pairs(store: FeatureStore) -> Pairs:
             rows.append(row)
             labels.append(store.classes[column])
             inside.append(roll[:, column])
-    if not rows:
+    if not (rows and store.has_events):
         raise DataError(
-            f"{store.path}: no clip has an event, so maps cannot be judged. "
-            "Name clips with --clip and pass --no-statistics."
+            f"{store.path}: the clips have no onsets and offsets, so maps cannot be judged. "
+            "Name clips with --clip and pass --no-statistics, or use data with strong labels."
         )
     clip_ids = tuple(store.clip_ids[row] for row in rows)
     return Pairs(np.array(rows), clip_ids, tuple(labels), np.stack(inside))
@@ -213,5 +179,4 @@ def _in_blocks(maps: Callable[[slice], np.ndarray], pairs: Pairs) -> Localizatio
     for start in range(0, len(pairs.rows), _BLOCK):
         part = slice(start, start + _BLOCK)
         parts.append(localize(maps(part), pairs.inside[part]))
-    names = ("share", "hit", "coverage")
-    return Localization(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Localization(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

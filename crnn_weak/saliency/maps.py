@@ -6,14 +6,12 @@ all. So the captions of `Target` and `Method` together go under every figure. Te
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.errors import ConfigError, DataError, DependencyError, LabelError, ModelFileError, nearest_names
 
 if TYPE_CHECKING:
@@ -26,54 +24,34 @@ SCALES = ("score", "logit")
 
 _TINY = 1e-6  # float32 cannot tell scores nearer to 1 apart
 
+# What needs a graph of its own: output, reduction, scale, and whether ReLUs are those of deconvolution.
+_Key = tuple[str, str, str, bool]
+
 
 @dataclass(frozen=True)
 class Target:
-    """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over frames.
+    """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over all frames.
 
-    `span_seconds` keeps the frames that overlap ``[start, end)``; None is all. The logit ``log(p / (1 - p))`` is taken
-    before the reduction. Where the network is sure, the sigmoid's slope ``p (1 - p)`` and with it the gradient of the
-    score vanish; that of the logit does not.
+    The logit ``log(p / (1 - p))`` is taken before the reduction. Where the network is sure, the sigmoid's slope
+    ``p (1 - p)`` and with it the gradient of the score vanish; that of the logit does not.
     """
 
     output: str
     label: str
-    reduction: str = ""
-    span_seconds: tuple[float, float] | None = None
+    reduction: str = "mean"
     scale: str = "score"
 
     def __post_init__(self) -> None:
-        if self.output == "strong" and not self.reduction:
-            object.__setattr__(self, "reduction", "mean")
-        for name, known in (("output", OUTPUTS), ("scale", SCALES), ("reduction", REDUCTIONS)):
+        for name, known in (("output", OUTPUTS), ("reduction", REDUCTIONS), ("scale", SCALES)):
             value = getattr(self, name)
-            if value not in known and (name != "reduction" or self.output == "strong"):
+            if value not in known:
                 raise ConfigError(f"saliency {name} {value!r} is not known. {nearest_names(value, known)}")
-        if self.output == "weak" and (self.reduction or self.span_seconds is not None):
-            raise ConfigError(
-                "the weak output has one score per clip: expected no reduction and no span, "
-                f"received {self.reduction or 'none'!r} and {self.span_seconds}. Use the strong output for a span."
-            )
-        if self.span_seconds is not None:
-            start, end = self.span_seconds
-            if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-                raise ConfigError(f"saliency span {self.span_seconds}: expected 0 <= start < end, in seconds.")
 
     def index(self, classes: Sequence[str]) -> int:
         """Return the index of the class in the class list."""
         if self.label not in classes:
             raise LabelError(f"class {self.label!r} is not one of the model's. {nearest_names(self.label, classes)}")
         return tuple(classes).index(self.label)
-
-    def frames(self, n_frames: int, hop_seconds: float) -> tuple[int, int]:
-        """Return the frames ``[first, last)`` of the span."""
-        if self.span_seconds is None:
-            return 0, n_frames
-        first, last = timing.frame_edges(*self.span_seconds, hop_seconds)
-        if first >= n_frames:
-            length = n_frames * hop_seconds
-            raise DataError(f"saliency span {self.span_seconds} s starts after the end of the clip at {length:g} s.")
-        return first, min(last, n_frames)
 
     def caption(self) -> str:
         """Return the scalar in words.
@@ -84,10 +62,7 @@ class Target:
         text = f"{'logit of ' if self.scale == 'logit' else ''}output '{self.output}', class {self.label!r}"
         if self.output == "weak":
             return text
-        over = "all frames"
-        if self.span_seconds is not None:
-            over = f"the frames of {self.span_seconds[0]:g}-{self.span_seconds[1]:g} s"
-        return f"{text}, {'maximum' if self.reduction == 'max' else self.reduction} over {over}"
+        return f"{text}, {'maximum' if self.reduction == 'max' else self.reduction} over all frames"
 
 
 @dataclass(frozen=True)
@@ -150,7 +125,7 @@ class Explainer:
 
     The network runs as at detection, without dropout and with the stored statistics of batch normalization. Clips of a
     batch therefore do not touch each other, and one backward pass of the sum of their scalars gives each clip its own
-    gradient. Class and frames of each scalar are data, so one traced graph serves all classes and spans of an output.
+    gradient. The class of each scalar is data, so one traced graph serves all classes of an output.
 
     The model takes standardized log mel (clips, frames, mel bands); its outputs are ``strong`` (clips, frames, classes)
     and ``weak`` (clips, classes). `standardize` (``Scaler.transform``) is for features that are not yet.
@@ -167,17 +142,13 @@ class Explainer:
     ) -> None:
         require_tensorflow()
         outputs = model.output if isinstance(getattr(model, "output", None), dict) else {}
-        for name in OUTPUTS:
-            if name not in outputs:
-                raise ModelFileError(
-                    f"model {model.name!r}: expected the outputs 'strong' and 'weak', received "
-                    f"{sorted(outputs) or 'other ones'}."
-                )
-            if outputs[name].shape[-1] != len(classes):
-                raise ModelFileError(
-                    f"model {model.name!r} scores {outputs[name].shape[-1]} classes, but {len(classes)} class names "
-                    "were given. Use the class list of the model's own file or run."
-                )
+        if not set(OUTPUTS) <= set(outputs):
+            raise ModelFileError(f"model {model.name!r}: expected a model with the outputs 'strong' and 'weak'.")
+        if outputs["weak"].shape[-1] != len(classes):
+            raise ModelFileError(
+                f"model {model.name!r} scores {outputs['weak'].shape[-1]} classes, but {len(classes)} class names "
+                "were given. Use the class list of the model's own file or run."
+            )
         self.model = model
         self.classes = tuple(classes)
         self.hop_seconds = hop_seconds
@@ -196,15 +167,15 @@ class Explainer:
         chosen, targets = find_method(method), tuple(targets)
         x = np.asarray(features if self.standardize is None else self.standardize(features), self._dtype)
         self._check(x, targets)
-        index, weights = self._scalars(targets, x.shape[1])
+        index = np.array([target.index(self.classes) for target in targets], np.int32)
         maps, values = np.zeros(x.shape, self._dtype), np.zeros(len(x), self._dtype)
         # Targets that share a graph go together.
-        keys = [(target.output, target.reduction == "max", target.scale, chosen.deconvnet) for target in targets]
+        keys = [(target.output, target.reduction, target.scale, chosen.deconvnet) for target in targets]
         for key in sorted(set(keys)):
             rows = [row for row, other in enumerate(keys) if other == key]
-            maps[rows], values[rows] = self._gradients(key, x[rows], index[rows], weights[rows])
+            maps[rows], values[rows] = self._gradients(key, x[rows], index[rows])
             if chosen.n_samples:
-                maps[rows] = self._smooth(key, x[rows], index[rows], weights[rows], chosen)
+                maps[rows] = self._smooth(key, x[rows], index[rows], chosen)
         return SaliencyMaps(np.abs(maps) if chosen.absolute else maps, values)
 
     def _check(self, x: np.ndarray, targets: tuple[Target, ...]) -> None:
@@ -219,40 +190,25 @@ class Explainer:
         if len(targets) != len(x):
             raise DataError(f"saliency: expected one target per clip ({len(x)}), received {len(targets)}.")
 
-    def _scalars(self, targets: Sequence[Target], n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return class indices (n,) and weights over frames (n, frames): their weighted sum is the scalar."""
-        index = np.array([target.index(self.classes) for target in targets], np.int32)
-        weights = np.zeros((len(targets), n_frames), self._dtype)
-        for row, target in enumerate(targets):
-            first, last = target.frames(n_frames, self.hop_seconds)
-            weights[row, first:last] = 1 / (last - first) if target.reduction == "mean" else 1
-        return index, weights
-
-    def _gradients(
-        self, key: tuple[str, bool, str, bool], x: np.ndarray, index: np.ndarray, weights: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return gradients like x and the scalars, batch after batch."""
+    def _gradients(self, key: _Key, x: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradients like x and the scalars of the classes `index`, batch after batch."""
         gradients, values = np.empty_like(x), np.empty(len(x), self._dtype)
         # A last, shorter batch is filled up with its own first row: a new shape would be traced again.
-        size = min(self.batch_size, len(x))
-        output, is_maximum, scale, deconvnet = key
-        if (key, size, x.shape[1]) not in self._kernels:
-            model = deconvnet_model(self.model) if deconvnet else self.model
-            shape = (size, *x.shape[1:])
-            self._kernels[key, size, x.shape[1]] = _kernel(model, output, is_maximum, scale, shape, self._dtype)
-        kernel = self._kernels[key, size, x.shape[1]]
-        for start in range(0, len(x), size):
-            rows = np.arange(start, start + size)
+        shape = (min(self.batch_size, len(x)), *x.shape[1:])
+        if (key, shape) not in self._kernels:
+            model = deconvnet_model(self.model) if key[-1] else self.model
+            self._kernels[key, shape] = _kernel(model, key, shape, self._dtype)
+        kernel = self._kernels[key, shape]
+        for start in range(0, len(x), shape[0]):
+            rows = np.arange(start, start + shape[0])
             rows[rows >= len(x)] = start
-            n = min(size, len(x) - start)
-            value, gradient = kernel(x[rows], index[rows], weights[rows])
+            n = min(shape[0], len(x) - start)
+            value, gradient = kernel(x[rows], index[rows])
             values[start : start + n] = value.numpy()[:n]
             gradients[start : start + n] = gradient.numpy()[:n]
         return gradients, values
 
-    def _smooth(
-        self, key: tuple[str, bool, str, bool], x: np.ndarray, index: np.ndarray, weights: np.ndarray, method: Method
-    ) -> np.ndarray:
+    def _smooth(self, key: _Key, x: np.ndarray, index: np.ndarray, method: Method) -> np.ndarray:
         """Return the mean gradient over noisy copies; copies of few clips are stacked into one pass."""
         # The same noise for every clip: a clip's map does not depend on the others of the call.
         shape = (method.n_samples, *x.shape[1:])
@@ -262,9 +218,7 @@ class Explainer:
         total = np.zeros(x.shape, np.float64)
         for start in range(0, method.n_samples, together):
             copies = x + deviation * noise[start : start + together, None]  # (copies, clips, frames, mel bands)
-            n_copies = len(copies)
-            rows = (np.concatenate(copies), np.tile(index, n_copies), np.tile(weights, (n_copies, 1)))
-            gradients, _ = self._gradients(key, *rows)
+            gradients, _ = self._gradients(key, np.concatenate(copies), np.tile(index, len(copies)))
             total += gradients.reshape(copies.shape).sum(axis=0, dtype=np.float64)
         return total / method.n_samples
 
@@ -282,18 +236,14 @@ def require_tensorflow() -> None:
         )
 
 
-def _kernel(
-    model: keras.Model, output: str, is_maximum: bool, scale: str, shape: tuple[int, ...], dtype: np.dtype
-) -> Callable:
-    """Return ``f(x, index, weights) -> (values, gradients)``, traced for one shape of x.
-
-    ``index`` (clips,) is the class of each clip's scalar, ``weights`` (clips, frames) the share of each frame in it,
-    which ``weak`` does not use.
-    """
+def _kernel(model: keras.Model, key: _Key, shape: tuple[int, ...], dtype: np.dtype) -> Callable:
+    """Return ``f(x, index) -> (values, gradients)``, traced for one shape of x; `index` (clips,) holds classes."""
     import tensorflow as tf
 
+    output, reduction, scale, _ = key
+
     @tf.function
-    def kernel(x: tf.Tensor, index: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def kernel(x: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
             scores = model(x, training=False)[output]  # (clips, frames, classes) or (clips, classes)
@@ -303,17 +253,15 @@ def _kernel(
                 scores = tf.math.log(bounded) - tf.math.log1p(-bounded)
             chosen = tf.one_hot(index, scores.shape[-1], dtype=scores.dtype)
             values = tf.reduce_sum(scores * (chosen if output == "weak" else chosen[:, None]), axis=-1)
-            if output == "strong" and is_maximum:
-                values = tf.reduce_max(tf.where(weights > 0, values, values.dtype.min), axis=-1)
+            if output == "strong" and reduction == "max":
+                values = tf.reduce_max(values, axis=-1)
             elif output == "strong":
-                values = tf.reduce_sum(values * weights, axis=-1)
+                values = tf.reduce_sum(values * (1 / shape[1]), axis=-1)
             total = tf.reduce_sum(values)
         gradients = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return values, gradients
 
-    return kernel.get_concrete_function(
-        tf.TensorSpec(shape, dtype), tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:2], dtype)
-    )
+    return kernel.get_concrete_function(tf.TensorSpec(shape, dtype), tf.TensorSpec(shape[:1], tf.int32))
 
 
 def deconvnet_model(model: keras.Model) -> keras.Model:

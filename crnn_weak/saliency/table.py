@@ -6,10 +6,8 @@ of the same shape. A map that does no better than loudness points at whatever is
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,14 +16,7 @@ from crnn_weak.errors import ModelFileError
 from crnn_weak.files import csv_text, escape_markdown, markdown_table
 from crnn_weak.runs.folders import Run
 from crnn_weak.runs.table import Setting
-from crnn_weak.saliency.localization import (
-    Localization,
-    LocalizationSummary,
-    event_pairs,
-    measure,
-    measure_loudness,
-    summarize,
-)
+from crnn_weak.saliency.localization import Localization, Summary, event_pairs, measure, measure_loudness, summarize
 from crnn_weak.saliency.maps import Explainer, Target, find_method, require_tensorflow
 
 if TYPE_CHECKING:
@@ -36,8 +27,7 @@ if TYPE_CHECKING:
 _N_UNTRAINED = 3
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the table: the mean over `seeds` of each pair.
 
     `source` is ``network``, or a baseline without `setting`: ``untrained``, ``loudness``.
@@ -48,25 +38,27 @@ class Row:
     seeds: tuple[int, ...]
     output: str
     method: str
-    summary: LocalizationSummary
+    summary: Summary
 
 
 def rows_of_runs(
-    runs: Sequence[Run],
-    store: FeatureStore,
-    targets: Sequence[Target],
-    methods: Sequence[str],
-    *,
-    progress: bool = False,
+    runs: Sequence[Run], store: FeatureStore, targets: Sequence[Target], methods: Sequence[str], *, progress: bool
 ) -> list[Row]:
     """Measure every run with every method and target on the test split's store, and the baselines.
 
     `targets` are one of each output; their class is replaced by that of each pair. The baselines come first.
     """
+
+    def networks() -> Iterator[tuple[Setting | None, int, Explainer]]:
+        for seed in range(_N_UNTRAINED):
+            yield None, seed, open_explainer(runs[0], store, untrained_seed=seed)
+        for run in runs:
+            yield run.setting, run.seed, open_explainer(run, store)
+
     pairs = event_pairs(store)
     found: dict[tuple[Setting | None, str, str], dict[int, Localization]] = {}
     with tqdm(total=(len(runs) + _N_UNTRAINED) * len(methods), unit="map set", disable=not progress) as bar:
-        for setting, seed, explainer in _networks(runs, store):
+        for setting, seed, explainer in networks():
             for method in methods:
                 for target in targets:
                     one = measure(explainer, store, pairs, target, method)
@@ -78,13 +70,6 @@ def rows_of_runs(
         source, seeds = ("untrained", ()) if setting is None else ("network", tuple(by_seed))
         rows.append(Row(source, setting, seeds, output, method, mean))
     return rows
-
-
-def _networks(runs: Sequence[Run], store: FeatureStore) -> Iterator[tuple[Setting | None, int, Explainer]]:
-    for seed in range(_N_UNTRAINED):
-        yield None, seed, open_explainer(runs[0], store, untrained_seed=seed)
-    for run in runs:
-        yield run.setting, run.seed, open_explainer(run, store)
 
 
 def _mean_over_seeds(several: Sequence[Localization]) -> Localization:
@@ -143,62 +128,54 @@ def _untrained(run: Run, n_classes: int, seed: int) -> keras.Model:
 
 def to_csv(rows: Sequence[Row]) -> str:
     """Return the table as CSV, one line for each row, shares as fractions."""
-    names = [field.name for field in dataclasses.fields(LocalizationSummary)]
     lines = []
     for row in rows:
         weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
-        values = [f"{v:.6g}" if isinstance(v, float) else v for v in dataclasses.astuple(row.summary)]
+        values = [f"{value:.6g}" for value in row.summary.values()]
         lines.append([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
-    return csv_text(["source", "strong_weight", "weak_weight", "seeds", "output", "method", *names], lines)
+    names = ["source", "strong_weight", "weak_weight", "seeds", "output", "method", *rows[0].summary]
+    return csv_text(names, lines)
 
 
-def caption(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore) -> str:
-    """Return the caption of the table: data, pairs, preset, seeds."""
-    first, summary = runs[0], rows[0].summary
-    provenance = str(first.data.get("provenance") or first.config.data.source)
-    seeds = sorted({run.seed for run in runs})
-    return (
-        f"Saliency inside the true events. {provenance}; test split, {len(store):,} of {store.n_listed:,} clips; "
-        f"{summary.n_pairs} (clip, class) pairs of {summary.n_clips} clips; preset {first.config.preset}, "
-        f"head {first.config.model.weak_head}, {'seed' if len(seeds) == 1 else 'mean over seeds'} "
-        f"{', '.join(map(str, seeds))}. Percent."
-    )
+_NOTES = """- share inside: of the absolute map, summed over mel bands
+- chance: the share of frames that the event covers, in both measures
+- pointing game: how often the map's largest absolute value is inside the event
+- gain: above chance, with a 95 % interval by bootstrap over clips (1,000 draws)
+- loudness: the clip's mel-band amplitudes instead of a map; untrained: mean over three networks with random weights
+"""
 
 
-def notes(rows: Sequence[Row], target: Target, methods: Sequence[str]) -> dict[str, str]:
-    """Return the notes under the table: term -> explanation. `target` is one of the strong output."""
-    n_zero = sum(row.summary.n_zero for row in rows)
-    explained = {
-        "share inside": "of the absolute map, summed over mel bands; chance is the share of frames that the event "
-        "covers, in both measures",
-        "pointing game": "how often the map's largest absolute value is inside the event",
-        "gain": "above chance, with a 95 % interval by bootstrap over clips (1,000 draws)",
-        "skipped": f"{rows[0].summary.n_skipped} pairs whose event covers the whole clip; maps that are zero "
-        f"everywhere: {n_zero} over all rows",
-        "loudness": "the clip's mel-band amplitudes instead of a map; untrained: mean over three networks with random "
-        "weights",
-        "scalar": f"{target.scale} of the true class; strong: {target.reduction} over all frames",
-    }
-    return explained | {name: find_method(name).caption() for name in methods}
-
-
-def to_markdown(rows: Sequence[Row], caption: str, notes: Mapping[str, str]) -> str:
-    """Return the table as Markdown, in percent."""
+def to_markdown(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore, target: Target) -> str:
+    """Return the table in percent as Markdown, with its caption and notes; `target` is one of the strong output."""
     header = ["strong", "weak", "output", "map", "share inside", "chance", "gain (95 %)", "ratio", "pointing game",
               "gain (95 %)", "pairs"]  # fmt: skip
+
+    def gain(found: Summary, name: str) -> str:
+        value, low, high = (100 * found[f"{name}_gain{end}"] for end in ("", "_low", "_high"))
+        return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
     lines = []
     for row in rows:
-        summary = row.summary
+        found = row.summary
         weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
         names = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}
-        shares = [f"{100 * summary.share:.1f}", f"{100 * summary.coverage:.1f}"]
-        share_gain = _gain(summary.share_gain, summary.share_gain_low, summary.share_gain_high)
-        hit_gain = _gain(summary.hit_gain, summary.hit_gain_low, summary.hit_gain_high)
-        game = [f"{summary.share_ratio:.2f}", f"{100 * summary.hit:.1f}", hit_gain, f"{summary.n_pairs}"]
-        lines.append([*weights, names[row.source], row.method or "-", *shares, share_gain, *game])
-    explained = "\n".join(f"- {name}: {text}" for name, text in notes.items())
-    return f"{escape_markdown(caption)}\n\n{markdown_table(header, lines, 'rrllr')}\n{explained}\n"
-
-
-def _gain(value: float, low: float, high: float) -> str:
-    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        shares = [f"{100 * found['share']:.1f}", f"{100 * found['coverage']:.1f}", gain(found, "share")]
+        game = [f"{found['share_ratio']:.2f}", f"{100 * found['hit']:.1f}", gain(found, "hit"), f"{found['n_pairs']}"]
+        lines.append([*weights, names[row.source], row.method or "-", *shares, *game])
+    config, first = runs[0].config, rows[0].summary
+    seeds = sorted({run.seed for run in runs})
+    caption = (
+        f"Saliency inside the true events. {runs[0].data.get('provenance') or config.data.source}; test split, "
+        f"{len(store):,} of {store.n_listed:,} clips; {first['n_pairs']} (clip, class) pairs of {first['n_clips']} "
+        f"clips; preset {config.preset}, head {config.model.weak_head}, "
+        f"{'seed' if len(seeds) == 1 else 'mean over seeds'} {', '.join(map(str, seeds))}. Percent."
+    )
+    n_zero = sum(row.summary["n_zero"] for row in rows)
+    notes = _NOTES + (
+        f"- skipped: {first['n_skipped']} pairs whose event covers the whole clip; maps that are zero everywhere: "
+        f"{n_zero} over all rows\n"
+        f"- scalar: {target.scale} of the true class; strong: {target.reduction} over all frames\n"
+    )
+    for name in dict.fromkeys(row.method for row in rows if row.method):
+        notes += f"- {name}: {find_method(name).caption()}\n"
+    return f"{escape_markdown(caption)}\n\n{markdown_table(header, lines, 'rrllr')}\n{notes}"

@@ -2,20 +2,21 @@
 
 import json
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sed_eval.sound_event import EventBasedMetrics, SegmentBasedMetrics
 from sklearn.metrics import precision_recall_fscore_support
 
+from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.sets import class_list, read_pair, without_zero_length
-from crnn_weak.metrics.event import event_metrics
+from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
-from crnn_weak.metrics.segment import segment_metrics
-from crnn_weak.metrics.tagging import tagging_metrics
 
 F_NAMES = {"f_score": "f_measure", "precision": "precision", "recall": "recall"}
 ER_NAMES = ("error_rate", "deletion_rate", "insertion_rate")
@@ -152,11 +153,12 @@ event_lists = st.lists(events, max_size=8)
 def assert_same_as_official(reference, estimated, classes):
     for length in (None, 10.0):
         for resolution in (1.0, 0.3):
-            options = {"classes": classes, "clip_seconds": length, "segment_seconds": resolution}
-            assert_same(
-                segment_metrics(reference, estimated, **options),
-                reported_segment_metrics(reference, estimated, **options),
-            )
+            options = {"classes": classes, "clip_seconds": length}
+            ours = segment_metrics(reference, estimated, segment_seconds=resolution, **options)
+            for many in (3600, 0):  # as they are, and without empty segments
+                with patch("crnn_weak.metrics.sed_eval._MANY_SEGMENTS", many):
+                    evaluation = EvaluationConfig(segment_seconds=resolution)
+                    assert_same(ours, reported_segment_metrics(reference, estimated, evaluation=evaluation, **options))
     for onset_only in (False, True):
         options = {"classes": classes, "onset_only": onset_only}
         assert_same(
@@ -223,9 +225,8 @@ tag_lists = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from((
 @given(tag_lists, tag_lists, st.sampled_from([("none", "1", "Car"), ("Car", "1", "none", "absent")]))
 def test_tags_are_scored_as_scikit_learn_does(reference, estimated, classes):
     estimated = {clip: tags for clip, tags in estimated.items() if clip in reference}
-    options = {"classes": classes}
     assert_same(
-        tagging_metrics(reference, estimated, **options), reported_tagging_metrics(reference, estimated, **options)
+        *(score(reference, estimated, classes=classes) for score in (tagging_metrics, reported_tagging_metrics))
     )
 
 
@@ -247,6 +248,31 @@ def test_averages_are_those_of_scikit_learn():
 def test_one_class_alone_is_scored_as_scikit_learn_does(estimated):
     lists = ({"a": ["Car"], "b": []}, {"a": estimated, "b": ["Car"]})
     assert_same(*(score(*lists, classes=["Car"]) for score in (tagging_metrics, reported_tagging_metrics)))
+
+
+def test_what_is_not_passed_to_sed_eval_does_not_change_its_values():
+    """Two recordings with hours of nothing, and 2,000 classes that do not occur, against sed_eval with everything."""
+    reference = {"a": [Event(1.2, 3.0, LABELS[0]), Event(8000.5, 8003.0, LABELS[1])], "b": [Event(0.0, 0.0, LABELS[1])]}
+    estimated = {"a": [Event(1.4, 3.0, LABELS[1]), Event(8001.5, 8004.0, LABELS[1])], "b": []}
+    few = SegmentBasedMetrics(list(LABELS)), EventBasedMetrics(list(LABELS))
+    for clip in reference:
+        rows = []
+        for events in (reference[clip], estimated[clip]):
+            rows.append([{"onset": e.onset, "offset": e.offset, "event_label": e.label} for e in events])
+        for scored in few:
+            scored.evaluate(*rows)
+    classes = [*LABELS, *(f"class {index}" for index in range(2000))]
+    ours = (
+        reported_segment_metrics(reference, estimated, classes=classes, clip_seconds=None),
+        reported_event_metrics(reference, estimated, classes=classes),
+    )
+    for metrics, scored in zip(ours, few, strict=True):
+        assert metrics.f_score == scored.overall_f_measure()["f_measure"]
+        assert metrics.error_rate == scored.overall_error_rate()["error_rate"]
+        for label in LABELS[:2]:
+            assert metrics.class_wise[label]["n_reference"] == scored.class_wise[label]["Nref"]
+            assert metrics.class_wise[label]["error_rate"] == scored.class_wise_error_rate(label)["error_rate"]
+        assert metrics.n_undefined["f_score"] == 2001
 
 
 def test_reported_leaks_no_warning(recwarn):

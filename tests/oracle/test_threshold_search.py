@@ -41,7 +41,8 @@ def reported_value(scores, events, point, metric, segment_seconds=1.0):
     estimated = scores_to_events(scores, point)
     if metric == "event_f1":
         return reported_event_metrics(events, estimated, classes=CLASSES).f_score
-    options = {"classes": CLASSES, "clip_seconds": 60 * HOP, "segment_seconds": segment_seconds}
+    evaluation = EvaluationConfig(segment_seconds=segment_seconds)
+    options = {"classes": CLASSES, "clip_seconds": 60 * HOP, "evaluation": evaluation}
     metrics = reported_segment_metrics(events, estimated, **options)
     return metrics.f_score if metric == "segment_f1" else metrics.error_rate
 

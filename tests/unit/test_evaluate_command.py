@@ -52,8 +52,9 @@ def test_the_oracles_estimate(capsys, metric_oracle, task4_metadata):
         "--estimated", metric_oracle / "task4_testing_estimated.csv",
         "--classes", task4_metadata / "sound_event_list_17_classes.txt",
     )  # fmt: skip
-    assert "F-score 72.10 " in out
-    assert "error rate 0.415 " in out
+    words = " ".join(out.split())
+    assert "F-score 72.10 " in words
+    assert "error rate 0.415 " in words
 
 
 def test_the_baselines(capsys, task4_metadata):
@@ -81,7 +82,9 @@ def test_an_organizers_tagging_with_unknown_labels(capsys, task4_metadata):
         "--reference", task4_metadata / "groundtruth_weak_label_testing_set.csv",
         "--estimated", task4_metadata / "evaluation" / "prediction" / "precision_affected_prediction.csv",
     )  # fmt: skip
-    assert "precision 99.67   recall 100.00" in out
+    words = " ".join(out.split())
+    assert "precision 99.67 " in words
+    assert "recall 100.00 " in words
     assert "2 label(s) occur only in the estimate" in out
 
 

@@ -1,4 +1,4 @@
-"""Saliency: the scalar, the gradient, the methods, the errors; on small models whose answers are known."""
+"""Saliency: the scalar, the gradient, the methods, localization, the errors; on models whose answers are known."""
 
 import dataclasses
 
@@ -13,6 +13,7 @@ from crnn_weak.features.scaler import Scaler
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.heads import WEAK_HEADS
 from crnn_weak.saliency import Explainer, Method, Target
+from crnn_weak.saliency.localization import localize, summarize
 from crnn_weak.saliency.maps import deconvnet_model
 
 CLASSES = ("Bus", "Car", "Train")
@@ -84,19 +85,15 @@ def scalars(model, target, clips):
     scores = np.asarray(model(clips, training=False)[target.output])[..., target.index(CLASSES)]
     if target.scale == "logit":
         scores = np.log(scores / (1 - scores))
-    if target.output == "weak":
-        return scores
-    first, last = (0, FRAMES) if target.span_seconds is None else [round(t / HOP) for t in target.span_seconds]
-    return {"mean": np.mean, "max": np.max}[target.reduction](scores[:, first:last], axis=1)
+    return scores if target.output == "weak" else {"mean": np.mean, "max": np.max}[target.reduction](scores, axis=1)
 
 
 TARGETS = [
     Target("strong", "Car"),
-    Target("strong", "Bus", span_seconds=(0.5, 1.25)),
     Target("strong", "Train", reduction="max"),
     Target("weak", "Car"),
-    Target("strong", "Car", reduction="max", span_seconds=(0.0, 2.0), scale="logit"),
-    Target("weak", "Car", scale="logit"),
+    Target("strong", "Car", reduction="max", scale="logit"),
+    Target("weak", "Bus", scale="logit"),
 ]
 
 
@@ -123,7 +120,7 @@ def test_features_are_standardized_first(model, one, clips):
 
 @pytest.mark.parametrize("method", ["gradient", "smoothgrad"])
 def test_rows_of_a_batch_do_not_depend_on_each_other(still, clips, method):
-    targets = [TARGETS[0], TARGETS[3], TARGETS[1]]
+    targets = TARGETS[:3]
     together = explainer(still, batch_size=2).explain(clips, targets, method=method)
     for row in range(3):
         alone = explainer(still).explain(clips[row : row + 1], [targets[row]], method=method)
@@ -175,13 +172,10 @@ def test_the_logit_does_not_vanish_where_the_score_does():
 # --- methods -----------------------------------------------------------------------------------------------------
 
 
-def test_absolute_drops_the_sign(one, clips):
+def test_absolute_drops_the_sign_and_smoothgrad_is_the_mean_over_its_copies(one, clips):
     signed = one.explain(clips, TARGETS[:3]).maps
     assert (signed < 0).any()
     assert np.array_equal(one.explain(clips, TARGETS[:3], method="absolute").maps, np.abs(signed))
-
-
-def test_smoothgrad_is_the_mean_over_its_copies(one, clips):
     method = Method(n_samples=3, noise=0.2, seed=7)
     x = clips[:1]
     noise = np.random.default_rng(7).standard_normal((3, FRAMES, MELS)) * 0.2 * (x.max() - x.min())
@@ -232,6 +226,58 @@ def test_a_relu_that_cannot_be_replaced_is_refused():
             deconvnet_model(keras.Model(log_mel, _outputs(x)))
 
 
+# --- localization ------------------------------------------------------------------------------------------------
+
+
+def test_share_hit_and_coverage_by_hand():
+    maps = np.zeros((5, 4, 2))
+    maps[0, 1] = [3, -1]  # frame 1: 4
+    maps[0, 2] = [-2, 2]  # frame 2: 4
+    maps[1, 3, 0] = -5
+    maps[3:] = 1
+    inside = np.array([[0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
+    found = localize(maps, inside)
+    np.testing.assert_array_equal(found.share, [0.5, 0.0, np.nan, 1.0, 0.0])
+    np.testing.assert_array_equal(found.hit, [1, 0, np.nan, 1, 0])  # frame 1 holds the largest single value
+    np.testing.assert_array_equal(found.coverage, [0.25, 0.75, 0.5, 1, 0])
+    # Pairs that cannot tell maps apart are counted, not averaged.
+    summary = summarize(found, list("abcde"))
+    assert [summary[name] for name in ("n_pairs", "n_skipped", "n_zero", "n_clips")] == [2, 2, 1, 2]
+    assert (summary["share"], summary["hit"], summary["coverage"]) == (0.25, 0.5, 0.5)
+
+
+def test_maps_at_chance_and_perfect_maps():
+    rng = np.random.default_rng(0)
+    inside = np.arange(50)[None] < rng.integers(5, 45, (400, 1))
+    clip_ids = [str(index) for index in range(400)]
+    chance = summarize(localize(rng.standard_normal((400, 50, 4)), inside), clip_ids)
+    assert abs(chance["share_gain"]) < 0.01
+    assert chance["hit_gain_low"] < 0 < chance["hit_gain_high"]
+    perfect = summarize(localize(inside[..., None].astype(float), inside), clip_ids)
+    assert (perfect["share"], perfect["hit"]) == (1, 1)
+    assert perfect["share_ratio"] == pytest.approx(1 / perfect["coverage"])
+    assert perfect["share_gain_low"] <= perfect["share_gain"] <= perfect["share_gain_high"]
+
+
+def test_clips_are_resampled_not_pairs():
+    # Ten pairs of one clip hold no more than one: with one clip the interval has no width.
+    inside = np.arange(10)[None] < np.arange(1, 10)[:, None]
+    found = localize(np.random.default_rng(0).random((9, 10, 2)), inside)
+    one, many = summarize(found, ["a"] * 9), summarize(found, [str(index) for index in range(9)])
+    assert one["share_gain_low"] == pytest.approx(one["share_gain_high"])
+    assert many["share_gain_low"] < many["share_gain_high"]
+
+
+def test_no_pairs_give_nan_and_a_map_with_nan_is_refused():
+    summary = summarize(localize(np.zeros((0, 5, 2)), np.zeros((0, 5), bool)), [])
+    assert summary["n_pairs"] == 0
+    assert np.isnan(summary["share"])
+    with pytest.raises(DataError, match="NaN"):
+        localize(np.full((1, 3, 4), np.nan), np.zeros((1, 3), bool))
+    with pytest.raises(DataError, match="clip ids"):
+        summarize(localize(np.ones((1, 3, 4)), np.ones((1, 3), bool)), [])
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +286,6 @@ def test_a_relu_that_cannot_be_replaced_is_refused():
     [
         (LabelError, "Did you mean 'Train'", lambda e, x: e.explain(x, [Target("strong", "Trian")])),
         (DataError, "one target per clip", lambda e, x: e.explain(x, [])),
-        (DataError, "after the end", lambda e, x: e.explain(x, [Target("strong", "Bus", span_seconds=(3.0, 4.0))])),
         (DataError, "NaN", lambda e, x: e.explain(x * np.nan, [Target("weak", "Bus")])),
         (ModelFileError, "12 frames and 8 mel bands", lambda e, x: e.explain(x[:, :5], [Target("weak", "Bus")])),
         (
@@ -249,9 +294,7 @@ def test_a_relu_that_cannot_be_replaced_is_refused():
             lambda e, x: e.explain(x, [Target("weak", "Bus")], method="smothgrad"),
         ),
         (ConfigError, "output 'week'", lambda e, x: Target("week", "Bus")),
-        (ConfigError, "one score per clip", lambda e, x: Target("weak", "Bus", reduction="max")),
         (ConfigError, "scale 'logits'", lambda e, x: Target("weak", "Bus", scale="logits")),
-        (ConfigError, "start < end", lambda e, x: Target("strong", "Bus", span_seconds=(2.0, 2.0))),
         (ConfigError, "reduction 'media'", lambda e, x: Target("strong", "Bus", reduction="media")),
     ],
 )

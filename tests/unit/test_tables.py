@@ -8,7 +8,7 @@ import pytest
 from crnn_weak import paper
 from crnn_weak.errors import RunError
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.segment import segment_metrics
+from crnn_weak.metrics.counting import segment_metrics
 from crnn_weak.runs.table import (
     COLUMNS,
     Result,
