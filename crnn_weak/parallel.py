@@ -7,16 +7,15 @@ something small. It locks what it writes to (`crnn_weak.files.lock`): a worker p
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
-import queue
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from typing import Any
@@ -87,32 +86,44 @@ def run_tasks(
     )
 
 
+def _run(
+    executor: Executor, function: Callable[[Any], Any], tasks: dict[int, Any], most: Callable[[int], int],
+    on_poll: Callable[[], None],
+) -> Iterator[tuple[int, Any]]:  # fmt: skip
+    """Yield (index, result) as tasks end; at most `most(n_waiting)` tasks are submitted, so that nothing piles up."""
+    waiting = deque(tasks.items())
+    futures: dict[Future[Any], int] = {}
+    while waiting or futures:
+        n_more = most(len(waiting)) - len(futures)
+        for _ in range(min(n_more, len(waiting))):
+            index, task = waiting.popleft()
+            futures[executor.submit(function, task)] = index
+        done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+        on_poll()
+        # Completed tasks first: a failed one raises.
+        for future in sorted(done, key=lambda future: future.exception() is not None):
+            yield futures.pop(future), future.result()
+
+
 # --- local processes -------------------------------------------------------------------------------------------------
 
 
 def _run_on_pool(
     function: Callable[[Any], Any], tasks: dict[int, Any], jobs: int, on_poll: Callable[[], None], share_last: bool
 ) -> Iterator[tuple[int, Any]]:
-    waiting = deque(tasks.items())
     n_last = len(tasks) % jobs if share_last and len(tasks) > jobs else 0
     if n_last > jobs // 2:
         n_last = 0  # little to gain, and memory for twice the workers
-    # Bounded: neither the workers nor this process hold results that are not taken up.
-    n_submitted = jobs if share_last else _AHEAD * jobs
+
+    def most(n_waiting: int) -> int:
+        if share_last:
+            return jobs + (n_last if n_waiting <= n_last else 0)
+        return _AHEAD * jobs
+
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     pool = ProcessPoolExecutor(min(jobs + n_last, len(tasks) or 1), context, _begin_worker)
-    futures: dict[Future[Any], int] = {}
     try:
-        while waiting or futures:
-            most = n_submitted + (n_last if len(waiting) <= n_last else 0)
-            while waiting and len(futures) < most:
-                index, task = waiting.popleft()
-                futures[pool.submit(function, task)] = index
-            done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            on_poll()
-            # Completed tasks first: a failed one raises.
-            for future in sorted(done, key=lambda future: future.exception() is not None):
-                yield futures.pop(future), future.result()
+        yield from _run(pool, function, tasks, most, on_poll)
     except BaseException:
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
@@ -139,7 +150,7 @@ def _end_with_parent() -> None:
 # --- Dask ------------------------------------------------------------------------------------------------------------
 
 
-def _call_on_worker(function: Callable[[Any], Any], argument: Any, folder: str) -> Any:
+def _call_on_worker(function: Callable[[Any], Any], folder: str, argument: Any) -> Any:
     """Call `function` in the folder of the process that asks; a user's error is returned: raised, Dask would retry."""
     _limit_threads()
     try:
@@ -158,47 +169,32 @@ def _call_on_worker(function: Callable[[Any], Any], argument: Any, folder: str) 
 def _run_on_dask(
     function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, on_poll: Callable[[], None]
 ) -> Iterator[tuple[int, Any]]:
-    folder = os.getcwd()
     with _connect(scheduler) as client:
-        waiting = iter(enumerate(tasks))
-        submitted: dict[Any, int] = {}
-        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        counted, n_workers = -1e9, 1
+        from distributed.scheduler import KilledWorker
+
+        def most(n_waiting: int) -> int:
+            try:
+                return _AHEAD * max(1, sum(client.nthreads().values()))  # without workers, tasks wait for the first
+            except OSError:
+                raise RunError(_LOST) from None
+
+        executor = client.get_executor(pure=False, retries=2)
+        call = functools.partial(_call_on_worker, function, os.getcwd())
         try:
-            while True:
-                # Bounded: neither the cluster nor this process holds more than a few tasks for each worker.
-                if time.monotonic() - counted > 1.0:
-                    counted, n_workers = time.monotonic(), _n_worker_threads(client)
-                while len(submitted) < _AHEAD * n_workers and (item := next(waiting, None)) is not None:
-                    future = client.submit(_call_on_worker, function, item[1], folder, pure=False, retries=2)
-                    submitted[future] = item[0]
-                    future.add_done_callback(ended.put)
-                if not submitted:
-                    return
-                with contextlib.suppress(queue.Empty):
-                    future = ended.get(timeout=_POLL_SECONDS)
-                    yield submitted.pop(future), _result(future)
-                on_poll()
+            for index, result in _run(executor, call, dict(enumerate(tasks)), most, on_poll):
+                if isinstance(result, CrnnWeakError):
+                    raise result
+                yield index, result
+        except KilledWorker as error:
+            raise RunError(
+                f"a task was given up: {error.allowed_failures + 1} workers died under it, the last on "
+                f"{error.last_worker.address}. Was memory short there? Rerun the command; finished tasks are kept."
+            ) from None
+        except CancelledError:
+            raise RunError(_LOST) from None
         finally:
             with contextlib.suppress(Exception):  # the scheduler may have ended
-                client.cancel(list(submitted))
-
-
-def _result(future: Any) -> Any:
-    from distributed.scheduler import KilledWorker
-
-    try:
-        result = future.result()
-    except KilledWorker as error:
-        raise RunError(
-            f"a task was given up: {error.allowed_failures + 1} workers died under it, the last on "
-            f"{error.last_worker.address}. Was memory short there? Rerun the command; finished tasks are kept."
-        ) from None
-    except CancelledError:
-        raise RunError(_LOST) from None
-    if isinstance(result, CrnnWeakError):
-        raise result
-    return result
+                executor.shutdown(wait=False)
 
 
 def _connect(scheduler: str) -> Any:
@@ -219,7 +215,7 @@ def _connect(scheduler: str) -> Any:
             f"scheduler {scheduler!r}: no Dask scheduler answers ({str(error)[:200]}). Start one with `dask scheduler` "
             "and workers with `dask worker ADDRESS --nthreads 1`."
         ) from None
-    # `_result` reports a lost connection in one line; Dask would add a traceback.
+    # A lost connection is reported in one line; Dask would add a traceback.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     for worker, found in client.run(_versions).items():
         if found != _versions():  # results could differ, and pickles do
@@ -232,11 +228,3 @@ def _connect(scheduler: str) -> Any:
 
 def _versions() -> dict[str, str]:
     return {"crnn-weak": crnn_weak.__version__, "keras": version("keras"), "numpy": version("numpy")}
-
-
-def _n_worker_threads(client: Any) -> int:
-    """Return the threads of the cluster's workers, at least 1: without workers, tasks wait for the first."""
-    try:
-        return max(1, sum(client.nthreads().values()))
-    except OSError:
-        raise RunError(_LOST) from None
