@@ -149,7 +149,7 @@ def _is_unfinished(file: BinaryIO, begin: int, size: int) -> bool:
 
 def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
     """Walk the pages: streams may be joined, the last page must be whole and should say that it is the last."""
-    starts: list[int] = []
+    starts = [0]
     position, was_first, has_ended = 0, False, False
     while position < size:
         file.seek(position)
@@ -161,7 +161,7 @@ def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
                 break
             raise DataError(f"{where}: truncated or damaged Ogg file at byte {position}; replace or remove it.")
         is_first, has_ended = bool(head[5] & 2), bool(head[5] & 4)
-        if is_first and not was_first:
+        if is_first and not was_first and position:
             starts.append(position)
         was_first = is_first
         position += length

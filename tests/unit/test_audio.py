@@ -158,6 +158,7 @@ REFUSED = [
     ("long.flac", lambda: patched("a.flac", 21, b"\xff\xff\xff\xff\xff"), "truncated"),  # 2**36 - 1 samples
     ("cut.flac", lambda: patched("a.flac", 21, b"\xf0\0\0\0\0")[:30_000], "damaged or truncated"),
     ("two.ogg", lambda: encoded("a.ogg") + other_rate(), "different sample rates"),
+    ("first.ogg", lambda: patched("a.ogg", 5, b"\0"), ""),  # no page is marked as the first
     ("two.flac", lambda: encoded("a.flac") * 2, "several FLAC files joined"),
     *[
         ("foreign.wav", lambda head=head: head + bytes(500), f"{kind}.* cannot be read; convert it first: ffmpeg -i")
