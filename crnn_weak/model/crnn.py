@@ -71,8 +71,6 @@ def build_model(
     head = config.model.weak_head if head is None else head
     if head not in WEAK_HEADS:
         raise ConfigError(f"weak head {head!r} is not known. {nearest_names(head, WEAK_HEADS)}")
-    if n_classes < 1:
-        raise ConfigError(f"n_classes = {n_classes}: expected a whole number of 1 or more.")
     frames = config.features.n_frames if n_frames == "config" else n_frames
     layer_library = fast_layers if fast else layers
     n_bands = config.features.n_mels

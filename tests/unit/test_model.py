@@ -109,7 +109,6 @@ def test_the_fast_network_is_keras_own(merge, n_frames):
     [
         ({"config": "papper"}, "Did you mean 'paper'"),
         ({"head": "max_dens"}, "Did you mean 'max_dense'"),
-        ({"n_classes": 0}, "1 or more"),
         ({"config": dataclasses.replace(preset("quick"), model=ModelConfig(pools=(5, 4, 4)))}, "no band is left"),
     ],
 )
