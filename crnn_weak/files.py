@@ -166,7 +166,7 @@ class _ForgivingFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float = 0.5) -> Iterator[None]:
+def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock of a folder, creating the folder: one process writes there at a time.
 
     A task can run twice, e.g. when a worker is presumed dead but still runs: the second one waits, looks again, and
@@ -195,7 +195,7 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0, poll_seconds: float =
         if wait_seconds > 0:
             log.info("%s: waiting for %s", folder, other)
         try:
-            held.acquire(timeout=-1 if math.isinf(wait_seconds) else wait_seconds, poll_interval=poll_seconds)
+            held.acquire(timeout=-1 if math.isinf(wait_seconds) else wait_seconds, poll_interval=0.2)
         except filelock.Timeout:
             raise RunError(
                 f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."

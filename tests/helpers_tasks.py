@@ -27,7 +27,7 @@ class SlowTask:
 def slow(task: SlowTask) -> tuple[str, int]:
     """Do the steps of a task that are not done; return its folder's name and the process that ended it."""
     folder = Path(task.folder)
-    with lock(folder, wait_seconds=math.inf, poll_seconds=0.05):
+    with lock(folder, wait_seconds=math.inf):
         lines = folder / "lines.txt"
         done = len(lines.read_text().splitlines()) if lines.exists() else 0
         for step in range(done, task.n_steps):

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print each part; return 1 where one failed."""
-    parts: dict[str, Callable[[], str]] = {"versions": _versions, "devices": _devices, "audio": _audio, "disk": _disk}
+    print(f"{'versions':<14} {cli.version_line()}; Python {platform.python_version()}, {platform.platform()}")
+    parts: dict[str, Callable[[], str]] = {"devices": _devices, "audio": _audio, "disk": _disk}
     parts |= {name: partial(metadata.version, name) for name in _REQUIRED}
     n_problems = 0
     for name, describe in parts.items():
@@ -52,10 +53,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"extra {name:<11} {feature}: {state}")
     print(f"{n_problems} problem(s) found." if n_problems else "No problem found.")
     return 1 if n_problems else 0
-
-
-def _versions() -> str:
-    return f"{cli.version_line()}; Python {platform.python_version()}, {platform.platform()}"
 
 
 def _devices() -> str:

@@ -92,7 +92,7 @@ class TestLock:
     def test_the_second_is_refused_until_the_holder_is_killed(self, tmp_path, holder):
         for wait_seconds in (0.0, 0.1):
             refused = pytest.raises(RunError, match=rf"process {holder.pid} on .*is writing here")
-            with refused, lock(tmp_path, wait_seconds=wait_seconds, poll_seconds=0.05):
+            with refused, lock(tmp_path, wait_seconds=wait_seconds):
                 pass
         holder.kill()
         holder.join()
@@ -100,7 +100,7 @@ class TestLock:
             pass
 
     def test_the_second_waits(self, tmp_path, holder):
-        with lock(tmp_path, wait_seconds=math.inf, poll_seconds=0.02):
+        with lock(tmp_path, wait_seconds=math.inf):
             holder.join(timeout=5)
             assert holder.exitcode == 0
 
