@@ -93,19 +93,19 @@ def make_run(
         clip_id: tuple(c for c, on in zip(store.classes, row, strict=True) if on)
         for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
     }
-    known = {"classes": store.classes}
+    common = {"classes": store.classes}
     metrics = {
         "split": "test",
         "n_clips": len(store),
         "n_listed": store.n_listed,
         "operating_point": point.to_dict(),
-        "tagging": tagging_metrics(truth, tags, **known).to_dict(),
+        "tagging": tagging_metrics(truth, tags, **common).to_dict(),
         "segment": None,
         "event": None,
     }
     if store.has_events:
-        metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **known).to_dict()
-        metrics["event"] = event_metrics(store.events, events, **known).to_dict()
+        metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **common).to_dict()
+        metrics["event"] = event_metrics(store.events, events, **common).to_dict()
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     if model:
         from crnn_weak.model.archive import ModelMetadata, save_model

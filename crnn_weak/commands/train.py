@@ -13,47 +13,37 @@ from crnn_weak import cli
 from crnn_weak.config import Config
 from crnn_weak.errors import ConfigError
 
+_SHORT = {
+    "loss_weights.strong": "WEIGHT", "loss_weights.weak": "WEIGHT", "training.seed": "N", "training.epochs": "N",
+    "training.layerwise_lr_decay": "SHARE",
+}  # fmt: skip
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     cli.add_config(parser, preset="paper")
     cli.add_work(parser)
     group = parser.add_argument_group("training")
-    group.add_argument("--strong", type=float, metavar="WEIGHT", help="--set loss_weights.strong=WEIGHT")
-    group.add_argument("--weak", type=float, metavar="WEIGHT", help="--set loss_weights.weak=WEIGHT")
-    group.add_argument("--seed", type=int, metavar="N", help="--set training.seed=N")
-    group.add_argument("--epochs", type=int, metavar="N", help="--set training.epochs=N")
+    for setting, metavar in _SHORT.items():
+        option = "--" + setting.partition(".")[2].replace("_", "-")
+        text = f"--set {setting}={metavar}"
+        as_setting = f"{setting}={{}}".format
+        group.add_argument(option, dest="set", action="append", type=as_setting, metavar=metavar, help=text)
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
     group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start over")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     group = parser.add_argument_group("fine-tuning")
-    group.add_argument(
-        "--from", dest="initial_model", metavar="FILE",
-        help="start from this .keras file; its output layers are copied if the class lists agree",
-    )  # fmt: skip
+    text = "start from this .keras file; its output layers are copied if the class lists agree"
+    group.add_argument("--from", dest="initial_model", metavar="FILE", help=text)
     group.add_argument("--own-features", action="store_true", help="take the features of the --from model")
     group.add_argument("--freeze", nargs="+", metavar="LAYER", help="layers that keep their weights, e.g. 'conv_*'")
-    group.add_argument(
-        "--layerwise-lr-decay",
-        type=float,
-        metavar="SHARE",
-        help="learning rate of each block as a share of the next one's",
-    )
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
-
-
-_SHORT = {
-    "strong": "loss_weights", "weak": "loss_weights", "seed": "training", "epochs": "training", "freeze": "training",
-    "layerwise_lr_decay": "training",
-}  # fmt: skip
 
 
 def _config(args: argparse.Namespace) -> Config:
     """Return the configuration, its features checked against those of the model to start from."""
-    for name, section in _SHORT.items():
-        value = getattr(args, name)
-        if value is not None:
-            args.set.append(f"{section}.{name}={json.dumps(value)}")
+    if args.freeze:
+        args.set.append(f"training.freeze={json.dumps(args.freeze)}")
     config = cli.read_config(args)
     if args.initial_model is None:
         if args.own_features:
@@ -73,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder, write_json
     from crnn_weak.runs.folders import Run
-    from crnn_weak.runs.train import prepare, train_and_score
+    from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
     config = _config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
-    folder = Path(args.out) if args.out else Path("runs") / "train" / name
+    folder = make_folder(args.out or Path("runs") / "train" / name)
     progress = cli.shows_progress(args)
-    make_folder(folder)
     data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     planned = Run(folder, config, data, folder, args.initial_model)
     planned.check_continues(overwrite=args.overwrite)
@@ -91,12 +80,6 @@ def run(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
-    tagging, segment = metrics["tagging"], metrics["segment"]
     print(f"{planned.model_path}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
-    print("tagging    P {precision:.3f}  R {recall:.3f}  F {f_score:.3f}".format(**tagging))
-    if segment is None:
-        print("detection  no strong labels, so no detection scores (see --events)")
-    else:
-        seconds = config.evaluation.segment_seconds
-        print("detection  ER {error_rate:.3f}  F {f_score:.3f}".format(**segment) + f" ({seconds:g} s segments)")
+    print(scored_line(planned, metrics))
     return 0

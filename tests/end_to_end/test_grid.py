@@ -1,6 +1,5 @@
 """The default grid, small: clips, features, two settings, table, figure; killed and started again."""
 
-import csv
 import json
 import os
 import shutil
@@ -10,6 +9,9 @@ import sys
 import time
 
 import pytest
+
+from crnn_weak.experiments.loss_weight_grid import main
+from crnn_weak.runs.table import read_results
 
 SMALL = (
     "--set", "data.n_train=40", "--set", "data.n_test=12", "--set", "training.epochs=2", "--set", "model.n_filters=4",
@@ -27,40 +29,26 @@ def place(tmp_path_factory):
     return folder, done.stdout
 
 
-def test_the_grid_prints_the_table_with_the_papers_values(place):
-    _, printed = place
-    for text in (
-        "0.84",
-        "38.8",
-        "42.4",
-        "true tags, whole clip",
-        "rank correlation",
-        "40 of 40 clips",
-        "12 of 12 clips",
-    ):
-        assert text in printed
-
-
-def test_the_grid_leaves_its_record(place):
+def test_the_grid_prints_the_table_and_leaves_its_record(place):
+    texts = ("0.84", "38.8", "42.4", "true tags, whole clip", "rank correlation", "40 of 40 clips", "12 of 12 clips")
+    assert [text for text in texts if text not in place[1]] == []
     folder = place[0] / "runs" / "first"
-    names = {path.name for path in folder.iterdir()}
-    assert names >= {
+    assert {path.name for path in folder.iterdir()} >= {
         "config.toml", "data.json", "environment.json", "results.csv", "baselines.json", "table.txt", "table.csv",
         "table.md", "table.tex", "figure.png", "figure.pdf", "report.html", "1_1", "1_0.002",
     }  # fmt: skip
-    cell = folder / "1_0.002" / "seed-0"
-    assert {path.name for path in cell.iterdir()} >= {
+    run = folder / "1_0.002" / "seed-0"
+    assert {path.name for path in run.iterdir()} >= {
         "config.toml", "environment.json", "history.csv", "split.json", "best.keras", "last.keras", "state.json",
         "scores.h5", "validation_scores.h5", "events.tsv", "tags.tsv", "metrics.json",
     }  # fmt: skip
-    metrics = json.loads((cell / "metrics.json").read_text())
-    rows = list(csv.DictReader((folder / "results.csv").read_text().splitlines()))
-    wanted = [
-        row
-        for row in rows
-        if row["weak_weight"] == "0.002" and (row["output"], row["metric"]) == ("segment", "error_rate")
+    expected = json.loads((run / "metrics.json").read_text())["segment"]["error_rate"]
+    values = [
+        line.value
+        for line in read_results(folder / "results.csv")
+        if (line.weak_weight, line.output, line.metric) == (0.002, "segment", "error_rate")
     ]
-    assert float(wanted[0]["value"]) == pytest.approx(metrics["segment"]["error_rate"], rel=1e-4)
+    assert values == [pytest.approx(expected, rel=1e-4)]
 
 
 @pytest.mark.slow
@@ -74,32 +62,26 @@ def test_a_finished_grid_is_not_run_again(place):
     assert model.stat().st_mtime_ns == before
 
 
-def test_a_folder_of_another_grid_is_refused(place):
-    for setting, message in (
-        ("training.batch_size=8", "training.batch_size 16, now 8"),
-        ("training.epochs=1", "training.epochs 2, now 1"),
+def test_a_folder_of_another_grid_or_of_other_data_is_refused(place, tmp_path, monkeypatch, capsys):
+    """In one line; nothing in the folder changes."""
+    monkeypatch.chdir(place[0])
+    shutil.copytree(place[0] / "runs" / "first", tmp_path / "copy")
+    run = tmp_path / "copy" / "1_1" / "seed-0"
+    content = json.loads((run / "identity.json").read_text())
+    (run / "identity.json").write_text(json.dumps(content | {"training_data": "0" * 32}))
+    before = (run / "metrics.json").read_bytes()
+    for folder, options, message in (
+        ("runs/first", ["--set", "training.batch_size=8"], "training.batch_size 16, now 8"),
+        ("runs/first", ["--set", "training.epochs=1"], "training.epochs 2, now 1"),
+        (str(tmp_path / "copy"), [], "training clips or their labels"),
     ):
-        command = [*GRID, "--out", "runs/first", "--set", setting]
-        done = subprocess.run(command, cwd=place[0], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert len(done.stderr.splitlines()) == 1
-        assert message in done.stderr
-        assert "--overwrite" in done.stderr
-
-
-def test_other_data_under_the_same_configuration_are_refused(place, tmp_path):
-    """The run folder's record says other data; nothing in it changes."""
-    folder = tmp_path / "copy"
-    shutil.copytree(place[0] / "runs" / "first", folder)
-    identity = folder / "1_1" / "seed-0" / "identity.json"
-    content = json.loads(identity.read_text())
-    identity.write_text(json.dumps(content | {"training_data": "0" * 32}))
-    before = (folder / "1_1" / "seed-0" / "metrics.json").read_bytes()
-    done = subprocess.run([*GRID, "--out", str(folder)], cwd=place[0], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert "training clips or their labels" in done.stderr
-    assert (folder / "1_1" / "seed-0" / "metrics.json").read_bytes() == before
+        assert main([*SMALL, "--out", folder, *options]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        (line,) = (text for text in printed.err.splitlines() if "error" in text)
+        assert message in line
+        assert "--overwrite" in line
+    assert (run / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.slow
@@ -119,13 +101,10 @@ def test_a_killed_grid_goes_on(place):
     assert not (folder / "runs" / "killed" / "results.csv").exists()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    tables = [
-        [(row["output"], row["metric"], float(row["value"])) for row in csv.DictReader(path.read_text().splitlines())]
-        for path in (folder / "runs" / name / "results.csv" for name in ("first", "killed"))
-    ]
+    tables = [read_results(folder / "runs" / name / "results.csv") for name in ("first", "killed")]
     for first, second in zip(*tables, strict=True):
-        assert first[:2] == second[:2]
-        assert first[2] == pytest.approx(second[2], abs=1e-6, nan_ok=True)
+        assert (first.output, first.metric) == (second.output, second.metric)
+        assert first.value == pytest.approx(second.value, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +129,6 @@ def test_a_killed_grid_goes_on(place):
     ],
 )
 def test_wrong_arguments_give_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
-    from crnn_weak.experiments.loss_weight_grid import main
-
     monkeypatch.chdir(tmp_path)
     try:
         code = main(arguments)

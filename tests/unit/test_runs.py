@@ -24,6 +24,8 @@ def test_a_grid_says_what_its_files_say(grid):
     assert grid.table.baselines["nothing"]["segment/error_rate"] == 1.0
     assert "11 of 12 clips" in grid.table.caption
     assert "other data" in grid.table.caption
+    assert isinstance(open_any(grid.path), Grid)
+    assert isinstance(open_any(grid.path / "1_1" / "seed-0"), Run)
 
 
 def test_a_run_opens_its_files_when_asked(grid):
@@ -42,11 +44,6 @@ def test_a_run_opens_its_files_when_asked(grid):
         run.open_store("train")
 
 
-def test_open_any_tells_them_apart(grid):
-    assert isinstance(open_any(grid.path), Grid)
-    assert isinstance(open_any(grid.path / "1_1" / "seed-0"), Run)
-
-
 def test_unfinished_and_missing_folders_are_refused_in_one_line(grid, tmp_path):
     with pytest.raises(RunError, match=r"experimnet: no such run folder"):
         open_any(grid.path.parent / "experimnet")
@@ -55,20 +52,16 @@ def test_unfinished_and_missing_folders_are_refused_in_one_line(grid, tmp_path):
         open_any(tmp_path / "empty")
     with grid.run((1.0, 1.0)).open_store() as store:
         make_run(tmp_path / "half", store, finished=False)
+        make_run(tmp_path / "part" / "1_1" / "seed-0", store)
     with pytest.raises(RunError, match=r"not finished \(4 of at most 4 epochs, not scored\)"):
         open_any(tmp_path / "half")
     assert not open_run(tmp_path / "half", unfinished=True).is_scored()
+    (tmp_path / "part" / "1_0.02" / "seed-0").mkdir(parents=True)
+    (tmp_path / "part" / "config.toml").write_text(to_toml(tiny_config()))
+    with pytest.raises(RunError, match=r"not finished \(1 of 2"):
+        open_any(tmp_path / "part")
     with pytest.raises(RunError, match=r"no run of strong 3, weak 1, seed 0\. Runs: .*1:0\.02 seed 1"):
         grid.run((3.0, 1.0))
-
-
-def test_an_unfinished_grid_says_how_many_runs_are_scored(tmp_path):
-    (tmp_path / "config.toml").write_text(to_toml(tiny_config()))
-    for name in ("1_1", "1_0.02"):
-        (tmp_path / name / "seed-0").mkdir(parents=True)
-    (tmp_path / "1_1" / "seed-0" / "metrics.json").write_text("{}")
-    with pytest.raises(RunError, match=r"not finished \(1 of 2"):
-        open_any(tmp_path)
 
 
 def test_damaged_files_are_named(grid, tmp_path):
