@@ -19,23 +19,10 @@ from crnn_weak.errors import DataError
 from crnn_weak.files import lock, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
+from crnn_weak.runs import scores
 from crnn_weak.runs.design import Design, merged
 from crnn_weak.runs.folders import Run
-from crnn_weak.runs.scores import (
-    Estimate,
-    PublishedRun,
-    PublishedRuns,
-    RunScore,
-    compare,
-    comparison_csv,
-    comparison_markdown,
-    hardest_to_beat,
-    read_score,
-    read_scores,
-    run_name,
-    score_run,
-    write_scores,
-)
+from crnn_weak.runs.scores import Estimate, PublishedRun, PublishedRuns, RunScore
 from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
 log = logging.getLogger(__name__)
@@ -73,7 +60,7 @@ def run_design(
             places = [(name, entry, seed) for seed in design.seeds for entry in group for name in design.data_of(entry)]
             for name, entry, seed in places:
                 run = _planned_run(design, folder, name, entry, seed, prepared[name])
-                if read_score(run.files.comparison) is not None and run.is_up_to_date():
+                if scores.read_score(run.files.comparison) is not None and run.is_up_to_date():
                     run.check_continues()
                 elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):
                     waiting.append(run)
@@ -86,7 +73,7 @@ def run_design(
 def train_and_tune(run: Run) -> str:
     """Train and score one run; return a line about it."""
     metrics = train_and_score(run)
-    score_run(run.files)
+    scores.score_run(run.files)
     return f"{scored_line(run, metrics)} at the run's own threshold"
 
 
@@ -124,7 +111,7 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
     if published is None:
         return PublishedRuns(ours, [])
     path = GridFiles(published / data).scores
-    found = read_scores(path)
+    found = scores.read_scores(path)
     if found.runs and ours not in ("", found.provenance):
         raise DataError(
             f"--reuse-results {path}: its runs are of other data ({found.provenance}) than yours ({ours}). "
@@ -138,7 +125,7 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
 
 
 def _run_name(design: Design, data: str, entry: str, seed: int) -> str:
-    return run_name(design.config(data, entry, seed, teacher="any"))
+    return scores.run_name(design.config(data, entry, seed, teacher="any"))
 
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
@@ -156,12 +143,12 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
         if not entries:
             continue
         curves = [[entry for entry in curve if entry in entries] for curve in design.curves]
-        baselines = hardest_to_beat([entry for curve in curves for entry in curve], entries)
-        estimates = compare(entries, baselines=baselines)
+        baselines = scores.hardest_to_beat([entry for curve in curves for entry in curve], entries)
+        estimates = scores.compare(entries, baselines=baselines)
         files = GridFiles(folder / data)
-        write_scores(files.scores, PublishedRuns(known.provenance, runs))
-        write_text(files.results, comparison_csv(estimates, entries))
-        texts[data] = comparison_markdown(estimates, entries, baselines, known.provenance)
+        scores.write_scores(files.scores, PublishedRuns(known.provenance, runs))
+        write_text(files.results, scores.comparison_csv(estimates, entries))
+        texts[data] = scores.comparison_markdown(estimates, entries, baselines, known.provenance)
         write_text(files.table("md"), texts[data])
         _draw(estimates, [curve for curve in curves if curve], files.figure)
     return texts
@@ -176,8 +163,8 @@ def _scored_runs(
         for seed in design.seeds if data in design.data_of(entry) else ():
             files = _run_files(folder, data, entry, seed)
             name = _run_name(design, data, entry, seed)
-            score = read_score(files.comparison)
-            if score is None or run_name(load_config(files.config)) != name:
+            score = scores.read_score(files.comparison)
+            if score is None or scores.run_name(load_config(files.config)) != name:
                 score = known.get((entry, seed))
             if score is not None:
                 runs.append(PublishedRun(entry, seed, name, score))

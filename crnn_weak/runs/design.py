@@ -2,7 +2,6 @@
 
 A design::
 
-    seeds = [0, 1, 2]
     curves = [["max", "mean"]] # entries that differences are taken from, each list one line of the figure
 
     [data.street]              # settings that all entries on these data share
@@ -11,12 +10,8 @@ A design::
     [entries.max]              # settings of one entry
     model.weak_head = "max"
 
-    [entries.max-mixup]
-    base = "max"               # the settings of another entry first
-    augmentation.mixup = 0.3
-
     [entries.taught]
-    base = "max"
+    base = "max"               # the settings of another entry first
     teacher = "max"            # targets.teacher: that entry's model of the same data and seed
     targets.strong = "self_training"
 

@@ -20,6 +20,7 @@ import msgspec
 from crnn_weak.config import Config, LossWeights, load_config
 from crnn_weak.errors import RunError
 from crnn_weak.files import read_json
+from crnn_weak.metrics.summary import find_metric
 from crnn_weak.run_files import (
     WAYS_OUT,
     GridFiles,
@@ -284,28 +285,20 @@ class Grid:
 
     def best_setting(self) -> Setting:
         """Return the setting with the best mean detection F (tagging F without strong labels)."""
-        output = "segment" if any(line.output == "segment" for line in self.table.lines) else "tagging"
-
-        def mean(setting: Setting) -> float:
-            values = self.table.values(setting, output, "f_score")
-            return sum(values) / len(values) if values else -1.0
-
-        return max((setting for setting in self.settings if (*setting, self.seeds[0]) in self.runs), key=mean)
+        has_events = any(line.output == "segment" for line in self.table.lines)
+        metric = find_metric("segment" if has_events else "tagging", "f_score")
+        trained = [setting for setting in self.settings if (*setting, self.seeds[0]) in self.runs]
+        return max(trained, key=lambda setting: self.table.mean(setting, metric) or 0.0)
 
 
 # --- opened ----------------------------------------------------------------------------------------------------------
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a folder that does not exist."""
-    if not path.is_dir():
-        raise RunError(f"{path}: no such run folder.")
-
-
 def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     """Open a run folder; with `unfinished`, also one that is still training or was stopped."""
-    check_folder(Path(path))
     files = RunFiles(path)
+    if not files.folder.is_dir():
+        raise RunError(f"{path}: no such run folder.")
     if not files.config.is_file():
         raise RunError(
             f"{path}: holds no {files.config.name}, so it is not a run. Expected a folder written by crnn-weak train."
@@ -326,7 +319,6 @@ def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
 
 def open_grid(path: str | Path) -> Grid:
     """Open the folder of a finished grid."""
-    check_folder(Path(path))
     files = GridFiles(path)
     if not files.config.is_file():
         raise RunError(f"{path}: holds no {files.config.name}: not a grid. Expected a folder of crnn-weak grid.")
@@ -345,6 +337,5 @@ def open_grid(path: str | Path) -> Grid:
 
 def open_any(path: str | Path) -> Run | Grid:
     """Open a run or a grid, whichever the folder holds."""
-    check_folder(Path(path))
     files = GridFiles(path)
     return open_grid(path) if files.results.is_file() or files.runs() else open_run(path)

@@ -90,9 +90,9 @@ class ScoredRun:
             highest = segment_maximum(
                 scores.strong, scores.hop_seconds, n_segments=roll.shape[1], segment_seconds=segment_seconds
             )
-            true, scored = (values.reshape(-1, len(classes)) for values in (roll, highest))
-            title = f"segments of {segment_seconds:g} s (strong output)"
-            result[title] = average_precision(true, scored, classes=classes)
+            shape = (-1, len(classes))
+            found = average_precision(roll.reshape(shape), highest.reshape(shape), classes=classes)
+            result[f"segments of {segment_seconds:g} s (strong output)"] = found
         return result
 
     def psds(self) -> dict[str, float]:

@@ -82,26 +82,23 @@ def test_scores_of_another_configuration_are_not_shown(design, tmp_path, capsys)
         assert ("| max | 1 |" in capsys.readouterr().out) == (seed == 0)
 
 
-def test_missing_and_damaged_published_runs_are_one_line(design, tmp_path, capsys):
-    (tmp_path / "street").mkdir()
-    (tmp_path / "street" / "scores.json.gz").write_bytes(b"no gzip")
-    for folder, message in ((tmp_path / "none", "no such folder"), (tmp_path, "scores.json.gz")):
-        assert main(["--design", str(design), "--reuse-results", str(folder), "--only-table"]) == 2
-        printed = capsys.readouterr().err
-        assert message in printed
-        assert printed.count("\n") == 1
-
-
-def test_published_runs_of_other_data_are_refused(design, tmp_path, capsys):
+def test_published_runs_that_are_missing_damaged_or_of_other_data_are_one_line(design, tmp_path, capsys):
     write_run(tmp_path / "theirs", design)
+    (tmp_path / "damaged" / "street").mkdir(parents=True)
+    (tmp_path / "damaged" / "street" / "scores.json.gz").write_bytes(b"no gzip")
     for folder, recordings in (("theirs", "A"), ("ours", "B")):
         (tmp_path / folder / "street").mkdir(exist_ok=True, parents=True)
         (tmp_path / folder / "street" / "data.json").write_text(f'{{"provenance": "recordings {recordings}"}}')
     command = ["--design", str(design), "--only-table", "--out"]
     assert main([*command, str(tmp_path / "theirs")]) == 0
     capsys.readouterr()
-    assert main([*command, str(tmp_path / "ours"), "--reuse-results", str(tmp_path / "theirs")]) == 2
-    message = capsys.readouterr().err
-    assert "other data (recordings A) than yours (recordings B)" in message
-    assert message.count("\n") == 1
+    for published, message in (
+        ("none", "no such folder"),
+        ("damaged", "scores.json.gz"),
+        ("theirs", "other data (recordings A) than yours (recordings B)"),
+    ):
+        assert main([*command, str(tmp_path / "ours"), "--reuse-results", str(tmp_path / published)]) == 2
+        printed = capsys.readouterr().err
+        assert message in printed
+        assert printed.count("\n") == 1
     assert not (tmp_path / "ours" / "street" / "table.md").exists()
