@@ -75,7 +75,7 @@ def results_of_run(
 
 def write_results(lines: Iterable[Result]) -> str:
     """Return the text of ``results.csv``."""
-    return csv_text(Result._fields, (line._replace(value=f"{line.value:.6g}") for line in lines))
+    return csv_text(Result._fields, ((*line[:6], f"{line.value:.6g}", *line[7:]) for line in lines))
 
 
 def read_results(path: str | Path) -> list[Result]:
