@@ -86,8 +86,9 @@ def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int =
     sums = resampled_sums(table, n_resamples=n_resamples, rng=np.random.default_rng(seed))
     n_reference, n_estimated, n_correct, errors = np.split(sums, [n_classes, 2 * n_classes, 3 * n_classes], axis=1)
     is_detection = counts.errors is not None
-    totals = (array.sum(axis=1) for array in (n_reference, n_estimated, n_correct))
-    overall = rates(*totals, errors if is_detection else None)
+    overall = rates(
+        n_reference.sum(axis=1), n_estimated.sum(axis=1), n_correct.sum(axis=1), errors if is_detection else None
+    )
     by_class = class_rates(n_reference, n_estimated, n_correct, is_detection=is_detection)
     averages = {}
     for name, values in by_class.items():

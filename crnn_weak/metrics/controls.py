@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def score_baselines(
         known = None
         if events:
             known = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
-        options = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
+        options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
         found = reported_metrics((tags, estimated), known, **options) if tags else {}
         scores[title] = {
             metric.key: getattr(found.get(metric.output), metric.name, math.nan)

@@ -130,7 +130,7 @@ def _count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
         np.maximum(0, n_reference - n_estimated),
         np.maximum(0, n_estimated - n_reference),
     )
-    return Counts(*by_class, np.stack([array.sum(axis=1) for array in errors], axis=1))
+    return Counts(by_class[0], by_class[1], by_class[2], np.stack([array.sum(axis=1) for array in errors], axis=1))
 
 
 def _active(roll: np.ndarray, axis: int) -> np.ndarray:

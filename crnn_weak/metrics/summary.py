@@ -193,7 +193,7 @@ class Metrics:
         sums = [array.sum(axis=0) for array in counts[:3]]
         errors = None if counts.errors is None else counts.errors.sum(axis=0)
         overall: dict[str, Any] = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
-        found = rates(*overall.values(), errors)
+        found = rates(overall["n_reference"], overall["n_estimated"], overall["n_correct"], errors)
         if errors is not None:
             overall |= dict(zip(ERROR_COUNTS, errors.tolist(), strict=True))
         overall |= {name: float(value) for name, value in found.items()}
