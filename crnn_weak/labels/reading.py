@@ -32,6 +32,7 @@ from crnn_weak.labels.tables import (
     number,
     read_header,
     read_lines,
+    seconds,
     split_line,
 )
 
@@ -67,12 +68,12 @@ _LAYOUTS = {
 }
 _FITS: dict[str, Callable[[str], bool]] = {
     "file": has_audio_suffix,
-    "onset": lambda text: number(text) is not None,
-    "offset": lambda text: number(text) is not None,
-    "label": lambda text: number(text) is None,  # a number is as likely to be something else
+    "onset": lambda text: seconds(text) is not None,
+    "offset": lambda text: seconds(text) is not None,
+    "label": lambda text: seconds(text) is None,  # a number is as likely to be something else
     "labels": lambda text: text.endswith(";"),
     "score": lambda text: number(text) is not None and 0 <= float(text) <= 1,
-    "scene": lambda text: bool(text) and number(text) is None,
+    "scene": lambda text: bool(text) and seconds(text) is None,
     "letter": lambda text: len(text) == 1,
     "id": bool,
 }
@@ -210,14 +211,17 @@ def _separator(header: str) -> str:
 
 def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
     """Return format, kind and rows of a file."""
+    asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" ")) if lines else None
+    lines = lines[1:] if asked else lines
     if not lines:
         return "", "empty", []
     rows = [Row(where, [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]) for where, text in lines]
     first = rows[0].fields
     is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
-    if is_file or (len(first) > 1 and number(first[0]) is not None and number(first[1]) is not None):
+    is_track = len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None
+    if not asked and (is_file or is_track):
         return _read_list(rows, classes)
-    separator = _separator(lines[0][1])
+    separator = asked[1] if asked else _separator(lines[0][1])
     rows = [Row(where, split_line(text, separator, where)) for where, text in lines]
     if task4.is_set_row(rows[0].fields):
         return "task4-set", "tags", [task4.set_row(row) for row in rows]

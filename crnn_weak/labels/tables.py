@@ -28,7 +28,14 @@ logger = logging.getLogger(__name__)
 MAX_SECONDS = 1_000_000.0
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,3}):(?=[0-5]\d:))?(\d{1,3}):([0-5]\d(?:\.\d*)?)", re.ASCII)
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# Other files by how they begin, and what to do with them.
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_OTHER_TEXTS = {
+    r'\s*[\[{][\s\[{]*"': "JSON, which is not read; save it as CSV, such as `crnn-weak convert --to csv` writes",
+    r'\s*(File type = )?"ooTextFile': "a Praat TextGrid; export it as a table with the header onset, offset, label",
+}
 
 
 # --- delimited text --------------------------------------------------------------------------------------------------
@@ -53,6 +60,19 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def seconds(text: str) -> float | None:
+    """Return a time in seconds, of a number or of m:ss or h:mm:ss, or None.
+
+    >>> seconds("1.5"), seconds("1:02.5"), seconds("01:00:00")
+    (1.5, 62.5, 3600.0)
+    """
+    clock = _CLOCK.fullmatch(text)
+    if clock is None:
+        return number(text)
+    hours, minutes, rest = clock.groups(default="0")
+    return round(int(hours) * 3600 + int(minutes) * 60 + float(rest), 9)
+
+
 def read_lines(path: str | Path) -> list[tuple[str, str]]:
     """Return place and text of the lines of a file that are not blank, in Unicode form C; LF, CRLF or CR end a line."""
     path = Path(path)
@@ -64,6 +84,8 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
         raise DataError(f"{path}: no such label file.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
+    if data.startswith(_SPREADSHEETS):
+        raise DataError(f"{path}: looks like a spreadsheet; save it as CSV.")
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
@@ -71,6 +93,9 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
         text = "\0"
     if "\0" in text:
         raise DataError(f"{path}: not a text file in UTF-8; save the table as CSV in UTF-8.")
+    other = next((hint for start, hint in _OTHER_TEXTS.items() if re.match(start, text)), None)
+    if other is not None:
+        raise DataError(f"{path}: looks like {other}.")
     lines = enumerate(re.split(r"\r\n|\n|\r", nfc(text)), start=1)
     return [(f"{path}, line {line}", text) for line, text in lines if text.strip()]
 
@@ -142,7 +167,7 @@ class Table:
 
 
 def _time(text: str, where: str) -> float:
-    value = number(text)
+    value = seconds(text)
     if value is None:
         hint = " with a decimal point" if "," in text else ""  # a comma may as well divide thousands
         raise DataError(f"{where}: {text[:60]!r} is not a time in seconds{hint}.")
@@ -349,7 +374,8 @@ def _find_columns(table: Table, names: Sequence[str]) -> tuple[dict[str, int], b
         if role is not None:
             columns[role] = at
         elif unit and ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
-            raise table.refused(f"the column {shown!r} is in {unit[2]}; convert it to seconds.")
+            advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
+            raise table.refused(f"the column {shown!r} is in {unit[2]}; expected seconds: {advice}.")
         else:
             others.append(at)
     return columns, plural, others
