@@ -176,8 +176,11 @@ class _Output:
                 print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
             if not (self._quiet and self._args.out):
                 self._print(detection)
-        if self._args.figure or self._args.report:
-            self._draw(detection)
+        if self.writer is not None and (self._args.figure or self._args.report):
+            from crnn_weak.report.recordings import recording_view
+
+            path = self.writer.path(detection.recording.name, "figures")
+            self._views.append(recording_view(detection, self._detector, path, self._page))
         if self._many:
             self.bar.update()
 
@@ -201,13 +204,6 @@ class _Output:
         last = f"{fields[-1]:<32}  {name}" if self._many else fields[-1]
         return "  ".join([*fields[:-1], last])
 
-    def _draw(self, detection: Detection) -> None:
-        from crnn_weak.report.recordings import recording_view
-
-        assert self.writer is not None
-        path = self.writer.path(detection.recording.name, "figures")
-        self._views.append(recording_view(detection, self._detector, path, self._page))
-
     def finish(self) -> int:
         """Write the report, print the summary and the failures; return the exit code."""
         if self._args.report:
@@ -219,11 +215,9 @@ class _Output:
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._quiet:
             written = f", written to {visible(self._args.out)}" if self._args.out else ""
-            print(
-                f"{n_done} of {self._n_recordings} recordings, {self._seconds:.1f} s of sound in {took:.1f} s: "
-                f"{self._n_events} events{written}",
-                file=sys.stderr,
-            )
+            speed = f"{self._seconds:.1f} s of sound in {took:.1f} s, {self._seconds / took:.0f} times real time"
+            counted = f"{n_done} of {self._n_recordings} recordings"
+            print(f"{counted}, {speed}: {self._n_events} events{written}", file=sys.stderr)
         for message in self._failed:
             print(f"failed: {message}", file=sys.stderr)
         return (1 if n_done else 2) if self._failed else 0

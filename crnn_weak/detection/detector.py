@@ -302,17 +302,12 @@ def prefetch(items: Iterator[Any], *, depth: int) -> Generator[Any, None, None]:
 
 def model_file(path: str | Path | None = None) -> Path:
     """Return the model file that a path means: a ``.keras`` file, a run folder (its ``best.keras``), or the starter."""
-    if path is None:
-        if not STARTER_MODEL.is_file():
-            raise ModelFileError(
-                "no --model was given and the starter model is missing; make one with "
-                "`python scripts/starter_model.py`, or pass a run folder or a .keras file."
-            )
-        return STARTER_MODEL
-    path = Path(path)
+    if path is None and not STARTER_MODEL.is_file():
+        raise ModelFileError("the starter model is missing: python scripts/starter_model.py, or pass a run or a file.")
+    path = STARTER_MODEL if path is None else Path(path)
+    if not path.exists():
+        raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
     if not path.is_dir():
-        if not path.exists():
-            raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
         return path
     best = RunFiles(path).best_model
     if not best.is_file():

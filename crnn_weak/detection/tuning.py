@@ -215,18 +215,10 @@ class FramesAtThresholds:
     """
 
     def __init__(self, scores: Scores, point: OperatingPoint, candidates: np.ndarray) -> None:
-        from scipy import ndimage
-
         self._steps = PostProcessing(point, scores.hop_seconds)
         rows = class_rows(scores.strong)
-        self.index = candidate_index(rows, candidates)
-        medians = self._steps.per_row(self._steps.medians, len(rows))
-        for n_filter in np.unique(medians[medians > 1]):  # a median keeps order, so it may filter the index
-            filtered = np.flatnonzero(medians == n_filter)
-            # All rows in one line, zeros between: SciPy's filter of one dimension is far faster than that of two.
-            line = np.pad(self.index[filtered], ((0, 0), (0, n_filter // 2)))
-            smooth = ndimage.median_filter(line.ravel(), size=n_filter, mode="constant", cval=0)
-            self.index[filtered] = smooth.reshape(line.shape)[:, : rows.shape[1]]
+        # A median keeps order, so it may filter the index.
+        self.index = self._steps.median_filtered(candidate_index(rows, candidates))
         self._low = None
         if any(point.low_thresholds):
             has_low = self._steps.per_row(np.asarray(point.low_thresholds) > 0, len(rows))
