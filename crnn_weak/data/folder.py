@@ -1,6 +1,6 @@
 """A user's own recordings: a folder of audio, a file of tags, optionally events.
 
-* ``data.root``: the audio, any suffix that libsndfile reads, in any subfolder. A recording's id is its path without
+* ``data.root``: the audio, in any format of `crnn_weak.audio`, in any subfolder. A recording's id is its path without
   suffix; label files may give the file name alone where only one recording has it.
 * ``data.metadata``: the tag file (docs/formats.md). Without it, tags are the labels of the events.
 * ``data.events``: the event list, or a folder of Audacity label tracks, one ``.txt`` per recording. A recording that it
