@@ -275,12 +275,15 @@ class EvaluationConfig(_Section, section="evaluation"):
     offset_fraction: float = chosen(0.5, "the offset's collar is at least this share of the event", ge=0, le=1)
 
 
-class _Data(_Section, section="data"):
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(_Section, section="data"):
+    """The settings of a data source; `source` names it."""
+
     source: ClassVar[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SyntheticData(_Data):
+class _SyntheticData(DataConfig):
     n_train: int = chosen(2000, "clips to synthesize", ge=1, le=10_000_000)
     n_test: int = chosen(400, "clips to synthesize", ge=1, le=10_000_000)
     seed: int = chosen(2017, "of the synthetic clips", ge=0, le=2**53)
@@ -308,7 +311,7 @@ class ScenesData(_SyntheticData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task4Data(_Data):
+class Task4Data(DataConfig):
     """The paper's data, DCASE 2017 task 4."""
 
     source = "dcase2017_task4"
@@ -318,7 +321,7 @@ class Task4Data(_Data):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderData(_Data):
+class FolderData(DataConfig):
     """The user's clips with tags, events or both."""
 
     source = "folder"
@@ -329,8 +332,6 @@ class FolderData(_Data):
     input_format: str = chosen("", "format of the tag file, or of the event file alone; empty: recognized")
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
 
-
-DataConfig = StreetData | ScenesData | Task4Data | FolderData
 
 #: name of a source -> its settings
 DATA_SETTINGS: dict[str, type[DataConfig]] = {

@@ -18,6 +18,7 @@ _TARGETS = {
     "repeat": "the clip's tags, repeated for every frame",
     "high_energy": "the clip's tags in the frames that stand out of its noise floor",
     "self_training": "the frame scores of a teacher model, within the clip's tags",
+    "none": "none",
 }
 _SOURCES = {  # data source -> (name for the hub, a limit of its models)
     "dcase2017_task4": (
@@ -57,7 +58,7 @@ def facts(run: Run) -> dict[str, str]:
         "operating point": f"a score above {config.operating_point.threshold:g}, unless the model's folder holds "
         "tuned thresholds",
         "loss weights": "strong {:g}, weak {:g}".format(*run.setting),
-        "strong targets": _TARGETS.get(config.targets.strong, "none"),
+        "strong targets": _TARGETS[config.targets.strong],
         "training": f"Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
         f"{training.seed}, {len(run.history.get('epoch', []))} epochs"
         + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")

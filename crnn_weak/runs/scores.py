@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from crnn_weak.config import Config, StreetData, fingerprint
+from crnn_weak.config import Config, fingerprint
 from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores
@@ -277,7 +277,8 @@ class PublishedRuns(msgspec.Struct):
 
 def run_name(config: Config) -> str:
     """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored."""
-    data = config.data if isinstance(config.data, StreetData) else dataclasses.replace(config.data, root="")
+    place: dict[str, Any] = {"root": ""} if hasattr(config.data, "root") else {}
+    data = dataclasses.replace(config.data, **place)
     targets = dataclasses.replace(config.targets, teacher="known" if config.targets.teacher else "")
     return fingerprint(dataclasses.replace(config, data=data, targets=targets))
 

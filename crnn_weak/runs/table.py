@@ -109,7 +109,7 @@ def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int])
 def published_value(setting: Setting, column: Metric) -> float | None:
     """Return the paper's value, in the unit shown; None if it has none."""
     row = next((row for row in paper.RESULTS if (row.strong, row.weak) == setting), None)
-    return None if row is None else getattr(row, column.published)
+    return getattr(row, column.published) if row is not None and column.published else None
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.errors import RunError
+from crnn_weak.metrics.summary import find_metric
 from crnn_weak.runs.table import (
     COLUMNS,
     Result,
@@ -41,6 +42,13 @@ def test_the_papers_own_values_differ_by_nothing(published):
         assert {text.lstrip("+-") for text in row[4::3]} <= {"0.0", "0.00", ""}
     for column in COLUMNS:
         assert published.rank_correlation(column) == pytest.approx(1.0)
+
+
+def test_a_column_that_the_paper_lacks_shows_ours_alone(monkeypatch):
+    monkeypatch.setattr("crnn_weak.runs.table.COLUMNS", (find_metric("event", "f_score"),))
+    table = ResultsTable([line(1, 1, 0, "event", "f_score", 0.25)])
+    assert table.rows() == [["1", "1", "25.0", "-", "-"]]
+    assert "25.0" in table.to_markdown()
 
 
 def test_several_seeds_give_mean_and_deviation_and_what_is_missing_is_a_dash():
