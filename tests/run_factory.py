@@ -19,6 +19,7 @@ from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
 from crnn_weak.features.scaler import Scaler
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.labels.events import tag_names
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
@@ -29,7 +30,7 @@ NASTY = ("<script>alert(1)</script>", "Air horn, truck horn", 'cost $x_$ & "quot
 PLAIN = ("bell", "drill", "rain")
 
 
-def tiny_config(*, classes: Sequence[str] = PLAIN, setting: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> Config:
+def tiny_config(*, setting: tuple[float, float] = (1.0, 1.0), seed: int = 0) -> Config:
     """Return the configuration of a run on `helpers.TINY` features."""
     quick = configuration.preset("quick")
     return dataclasses.replace(
@@ -54,12 +55,10 @@ def make_scores(store: FeatureStore, *, quality: float, seed: int) -> Scores:
     return Scores(store.clip_ids, store.classes, store.features.hop_seconds, strong, strong.max(axis=1))
 
 
-def make_history(n_epochs: int = 4) -> str:
-    """Return the text of a ``history.csv`` whose best epoch is the last but one."""
+def make_history() -> str:
+    """Return the text of a ``history.csv`` of four epochs, of which the third is the best."""
     lines = ["epoch,loss,strong_loss,weak_loss,val_loss,val_strong_loss,val_weak_loss,seconds"]
-    for epoch in range(1, n_epochs + 1):
-        loss = 0.5 / epoch
-        val = loss + 0.05 + (0.2 if epoch == n_epochs else 0.0)
+    for epoch, loss, val in ((1, 0.5, 0.55), (2, 0.25, 0.3), (3, 0.17, 0.22), (4, 0.12, 0.37)):
         lines.append(f"{epoch},{2 * loss},{loss},{loss},{2 * val},{val},{val},1.5")
     return "\n".join(lines) + "\n"
 
@@ -76,33 +75,23 @@ def make_run(
 ) -> dict:
     """Fill a run's folder and return its metrics; `model` adds an untrained ``best.keras``."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = tiny_config(classes=store.classes, setting=setting, seed=seed)
+    config = tiny_config(setting=setting, seed=seed)
     (folder / "config.toml").write_text(configuration.to_toml(config), encoding="utf-8")
     (folder / "environment.json").write_text(json.dumps({"python": "3.11", "packages": {"keras": "3"}, "n_cpus": 2}))
     (folder / "history.csv").write_text(make_history())
     if not finished:
         return {}
-    (folder / "state.json").write_text(json.dumps({"finished": True, "epoch": 4, "best_epoch": 3}))
+    (folder / "state.json").write_text(json.dumps({"finished": True}))
     save_scores(folder / "scores.h5", make_scores(store, quality=quality, seed=seed))
     scores = load_scores(folder / "scores.h5")
     point = OperatingPoint.from_config(config.operating_point, store.classes)
     events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
     write_events(folder / "events.tsv", events)
     write_tags(folder / "tags.tsv", tags)
-    truth = {
-        clip_id: tuple(c for c, on in zip(store.classes, row, strict=True) if on)
-        for clip_id, row in zip(store.clip_ids, store.tags, strict=True)
-    }
+    truth = {clip: tag_names(row, store.classes) for clip, row in zip(store.clip_ids, store.tags, strict=True)}
     common = {"classes": store.classes}
-    metrics = {
-        "split": "test",
-        "n_clips": len(store),
-        "n_listed": store.n_listed,
-        "operating_point": point.to_dict(),
-        "tagging": tagging_metrics(truth, tags, **common).to_dict(),
-        "segment": None,
-        "event": None,
-    }
+    metrics = {"split": "test", "n_clips": len(store), "n_listed": store.n_listed, "operating_point": point.to_dict()}
+    metrics |= {"tagging": tagging_metrics(truth, tags, **common).to_dict(), "segment": None, "event": None}
     if store.has_events:
         metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **common).to_dict()
         metrics["event"] = event_metrics(store.events, events, **common).to_dict()
@@ -111,12 +100,8 @@ def make_run(
         from crnn_weak.model.archive import ModelMetadata, save_model
         from crnn_weak.model.crnn import build_model
 
-        scaler = Scaler.fit(store)
-        save_model(
-            build_model(config, n_classes=len(store.classes)),
-            folder / "best.keras",
-            ModelMetadata(store.classes, config, scaler),
-        )
+        network = build_model(config, n_classes=len(store.classes))
+        save_model(network, folder / "best.keras", ModelMetadata(store.classes, config, Scaler.fit(store)))
     return metrics
 
 
@@ -165,7 +150,7 @@ def make_experiment(
             "test_store": os.path.relpath(store.path, path),
             "audio": write_sound(folder / "audio", store) if sound else {},
         }
-    (path / "config.toml").write_text(configuration.to_toml(tiny_config(classes=classes)), encoding="utf-8")
+    (path / "config.toml").write_text(configuration.to_toml(tiny_config()), encoding="utf-8")
     (path / "environment.json").write_text(json.dumps({"python": "3.11"}))
     (path / "results.csv").write_text(write_results(lines), encoding="utf-8")
     (path / "data.json").write_text(json.dumps(data), encoding="utf-8")
