@@ -1,5 +1,6 @@
 """The numbers in README and docs are those of committed files, and README's example prints what it says."""
 
+import csv
 import json
 import math
 import re
@@ -42,6 +43,26 @@ def test_every_table_follows_from_its_results(folder):
         assert (place / f"table.{suffix}").read_text(encoding="utf-8") == text, suffix
 
 
+@pytest.mark.parametrize(
+    ("data", "row"), [("scenes", "scenes of real recordings"), ("street", "synthetic street scenes")]
+)
+def test_the_gains_of_preset_recommended_are_the_published_ones(data, row):
+    from crnn_weak.runs.design import read_design
+
+    page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8")
+    curves = read_design(REPOSITORY / "experiments" / "beyond.toml").curves
+    settings = [name for curve in curves for name in curve]
+    table = (REPOSITORY / "experiments" / "results" / "beyond" / data / "table.md").read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    rows = {name: values[:3] for name, _, *values in lines}  # tag F, segment F, event F
+    shown = []
+    for metric, ours in enumerate(rows["recommended"]):
+        best = max((rows[name][metric].split()[0] for name in settings), key=float)
+        _, low, high = re.search(r"\((.+): (.+), (.+)\)", ours).groups()
+        shown.append(f"{ours.split()[0]} against {best} [{low}, {high}]")
+    assert f"| {row} | {' | '.join(shown)} |" in page
+
+
 def test_the_numbers_of_the_page_beyond_the_paper_are_published():
     from crnn_weak.runs.scores import read_scores
 
@@ -60,6 +81,21 @@ def test_the_numbers_of_the_page_beyond_the_paper_are_published():
     intervals = re.findall(r"\d+\.\d \[\d+\.\d, \d+\.\d\]", page)
     assert len(intervals) > 10
     assert not [interval for interval in intervals if not any(interval in table for table in tables)]
+
+
+def test_the_page_on_training_length_shows_the_published_values():
+    results = REPOSITORY / "experiments" / "results"
+    rows = {}
+    for folder in ("street-paper-max_dense", "street-paper-max_dense-not-stopped"):  # a later one replaces
+        with (results / folder / "table.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                names = ("tagging_f_score", "segment_error_rate", "segment_f_score")
+                ours = [float(row[f"{name}_mean"]) for name in names]
+                rows[f"{row['strong']}, {row['weak']}"] = "{:.1f} | {:.2f} | {:.1f}".format(*ours)
+    page = (results / "training-length.md").read_text(encoding="utf-8").partition("### Not stopped")[2]
+    shown = re.findall(r"^\| ([\d.]+, [\d.]+) \| (.+?) \| \d+ \(\d+\) \|", page, re.MULTILINE)
+    assert len(shown) >= 5
+    assert {name: rows[name] for name, _ in shown} == dict(shown)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
