@@ -121,7 +121,10 @@ class TestProcesses:
         (tmp_path / "parent.py").write_text(code)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(tasks.__file__).parent), *sys.path])}
         command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+        # A test run in the background of a shell ignores interrupts, and so would its children.
+        default = signal.signal(signal.SIGINT, signal.default_int_handler)
         parent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        signal.signal(signal.SIGINT, default)
         tasks.wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
         parent.send_signal(number)
         assert parent.wait(timeout=60) != 0
