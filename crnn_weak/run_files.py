@@ -135,7 +135,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class FitState(msgspec.Struct):
-    """Whether the fit has ended; more is written than is read."""
+    """State of the fit: ended or not; more is written than is read."""
 
     finished: bool = False
 

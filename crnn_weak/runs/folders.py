@@ -110,7 +110,7 @@ class Run:
 
     @cached_property
     def identity(self) -> Identity:
-        """What the results depend on, apart from the configuration; reads all labels."""
+        """Data and models that the results depend on; reads all labels."""
         teacher = self.config.targets.teacher
         with self.open_store("train") as train:
             classes, training_data = list(train.classes), _data_digest(train)
