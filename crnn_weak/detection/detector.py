@@ -21,7 +21,7 @@ import numpy as np
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point, stored_point
-from crnn_weak.detection.postprocessing import find_events
+from crnn_weak.detection.postprocessing import active_tags, find_events
 from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.scores import Scores, predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows, Window
@@ -271,10 +271,11 @@ class Detector:
             for event in found
             if event.label in wanted and event.onset < duration  # the last frame may reach further
         ]
+        is_tagged = active_tags(weak, point)
         tags = tuple(
             Tag(self.classes[index], round(float(weak[index]), 6))
             for index in np.argsort(-weak, kind="stable")
-            if weak[index] > np.float32(point.tag_thresholds[index]) and self.classes[index] in wanted
+            if is_tagged[index] and self.classes[index] in wanted
         )
         scores = Scores((recording.name,), self.classes, self.features.hop_seconds, strong[None], weak[None])
         listed = EventList(events, clip_id=recording.name, duration_seconds=duration)

@@ -195,8 +195,14 @@ def scores_to_events(scores: Scores, point: OperatingPointConfig | OperatingPoin
     return dict(zip(scores.clip_ids, events, strict=True))
 
 
+def active_tags(weak: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """Return which classes are tagged, of the shape of `weak` (..., n_classes); compared in the scores' precision."""
+    active: np.ndarray = weak > np.asarray(point.tag_thresholds, dtype=weak.dtype)
+    return active
+
+
 def scores_to_tags(scores: Scores, point: OperatingPointConfig | OperatingPoint) -> dict[str, tuple[str, ...]]:
     """Return the tags of every clip, in the scores' order."""
     point = as_operating_point(point, scores.classes)
-    active = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
+    active = active_tags(scores.weak, point)
     return {clip: tag_names(row, point.classes) for clip, row in zip(scores.clip_ids, active.tolist(), strict=True)}

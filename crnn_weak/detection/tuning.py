@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
 from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
-from crnn_weak.detection.postprocessing import ActiveSpans, PostProcessing, active_frames, class_rows
+from crnn_weak.detection.postprocessing import ActiveSpans, PostProcessing, active_frames, active_tags, class_rows
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
@@ -138,7 +138,7 @@ class Objective:
             n_estimated, n_correct = self._count_events(steps.find_spans(class_rows(scores.strong), scores.weak))
             return 2 * int(n_correct.sum()) / (n_reference + int(n_estimated.sum()))
         if self.metric == "tagging_f1":
-            estimated = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
+            estimated = active_tags(scores.weak, point)
         else:
             estimated = self._segments(active_frames(scores, point), axis=1).reshape(self.reference.shape)
         n_correct = (self.reference & estimated).sum()
@@ -224,7 +224,7 @@ class FramesAtThresholds:
             has_low = self._steps.per_row(np.asarray(point.low_thresholds) > 0, len(rows))
             self._low = self._steps.apply_threshold(rows, point.low_thresholds) & has_low[:, None]
         if point.weak_gate:
-            is_open = scores.weak > np.asarray(point.tag_thresholds, dtype=scores.weak.dtype)
+            is_open = active_tags(scores.weak, point)
             self.index[~is_open.ravel()] = 0
         #: True if the index alone decides, without spans.
         self.is_plain = self._low is None and not any((*point.min_gap_seconds, *point.min_duration_seconds))
