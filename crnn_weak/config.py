@@ -23,7 +23,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 import tomli_w
 
-from crnn_weak import timing
 from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.files import read_toml
 
@@ -116,7 +115,7 @@ class FeatureConfig(_Section, section="features"):
         for name in ("window_seconds", "hop_seconds"):
             # Frame times are whole numbers of samples, so that they cannot drift from the audio.
             asked = getattr(self, name)
-            n_samples = timing.n_samples(asked, self.sample_rate_hz)
+            n_samples = round(asked * self.sample_rate_hz)
             if n_samples / self.sample_rate_hz != asked:
                 object.__setattr__(self, name, n_samples / self.sample_rate_hz)
                 _warn_once(
@@ -134,22 +133,22 @@ class FeatureConfig(_Section, section="features"):
     @property
     def n_window(self) -> int:
         """Samples in the analysis window."""
-        return timing.n_samples(self.window_seconds, self.sample_rate_hz)
+        return round(self.window_seconds * self.sample_rate_hz)
 
     @property
     def n_hop(self) -> int:
         """Samples from one frame to the next."""
-        return timing.n_samples(self.hop_seconds, self.sample_rate_hz)
+        return round(self.hop_seconds * self.sample_rate_hz)
 
     @property
     def n_frames(self) -> int:
         """Frames of one clip."""
-        return timing.n_frames(self.n_clip_samples, self.n_hop)
+        return round(self.n_clip_samples / self.n_hop)
 
     @property
     def n_clip_samples(self) -> int:
         """Samples of one clip."""
-        return timing.n_samples(self.clip_seconds, self.sample_rate_hz)
+        return round(self.clip_seconds * self.sample_rate_hz)
 
 
 _Pool = Annotated[int, msgspec.Meta(ge=1, le=4096)]

@@ -23,7 +23,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
-from crnn_weak import timing
 from crnn_weak.audio.containers import find_streams, mp3_stream
 from crnn_weak.errors import DataError
 
@@ -241,7 +240,7 @@ def load_clip(
 
         audio = soxr.resample(audio, rate, sample_rate_hz, quality="HQ")
     if clip_seconds is not None:
-        n_clip = timing.n_samples(clip_seconds, sample_rate_hz)
+        n_clip = round(clip_seconds * sample_rate_hz)
         audio = audio[:n_clip] if len(audio) >= n_clip else np.pad(audio, (0, n_clip - len(audio)))
     return np.ascontiguousarray(audio, dtype=np.float32), duration
 

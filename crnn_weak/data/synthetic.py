@@ -20,7 +20,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from crnn_weak import timing
 from crnn_weak.audio import load_clip, read_header, write_audio
 from crnn_weak.config import Config, ScenesData, StreetData, fingerprint
 from crnn_weak.data.base import Dataset
@@ -143,7 +142,7 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
             f"features.clip_seconds = {features.clip_seconds:g}: expected 10, the length of every street clip; "
             "for another length use data.source=folder."
         )
-    if rate < 8_000 or timing.n_samples(0.5, rate) * 2 != rate:
+    if rate < 8_000 or round(0.5 * rate) * 2 != rate:
         raise ConfigError(f"features.sample_rate_hz = {rate}: expected an even rate of 8000 or more for street.")
     sizes = {"n_train": data.n_train, "n_test": data.n_test}
     description = {"seed": data.seed, **sizes, "sample_rate_hz": rate, "version": VERSION}

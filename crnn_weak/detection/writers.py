@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from crnn_weak import timing
 from crnn_weak.detection.detector import Detection
 from crnn_weak.detection.recordings import Recording, listed_name, unique_names
 from crnn_weak.detection.scores import Scores, ScoreWriter
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file, write_text
 from crnn_weak.labels.events import CLASS_LIST
+from crnn_weak.labels.rolls import frame_times
 from crnn_weak.labels.tables import table_line
 from crnn_weak.labels.writing import EVENT_FORMATS, SCORED_TAG_HEADER, tag_lines
 
@@ -168,7 +168,7 @@ def one_line(error: Exception | None) -> str:
 
 def _score_lines(scores: Scores) -> Iterator[str]:
     yield table_line(["onset", "offset", *scores.classes])
-    times = timing.frame_times(scores.strong.shape[1], scores.hop_seconds)
+    times = frame_times(scores.strong.shape[1], scores.hop_seconds)
     for begin, end, frame in zip(times[:-1], times[1:], scores.strong[0], strict=True):
         values = "\t".join([f"{score:.6f}" for score in frame.tolist()])
         yield f"{begin:.6f}\t{end:.6f}\t{values}"

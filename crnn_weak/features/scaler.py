@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.errors import DataError
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.labels.rolls import frame_edges
 
 # Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
 _STD_FLOOR = 1e-3
@@ -46,7 +46,7 @@ class Scaler:
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
         features = store.features
         n_valid_frames = np.array(
-            [timing.frame_edges(0.0, float(seconds), features.hop_seconds)[1] for seconds in store.durations[chosen]]
+            [frame_edges(0.0, float(seconds), features.hop_seconds)[1] for seconds in store.durations[chosen]]
         )
         from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLORS, new_figure, short_name, style
 from crnn_weak.labels.events import Event, class_indices
+from crnn_weak.labels.rolls import frame_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +154,7 @@ def plot_scores(
     line for each class.
     """
     _check_shape("strong", strong, (len(strong), len(classes)))
-    edges = timing.frame_times(strong.shape[0], hop_seconds)
+    edges = frame_times(strong.shape[0], hop_seconds)
     lines = []
     with style():
         _lanes(classes, ax)

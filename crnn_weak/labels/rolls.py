@@ -1,8 +1,9 @@
 """Event activity in time: event lists to rolls and segments, and rolls back to runs.
 
 A *roll* is a boolean array that marks where each class is active; a *run* is a maximal stretch ``[first, last)`` of
-active frames. Segments follow sed_eval exactly: an onset is floored and an offset ceiled without a rounding tolerance,
-and a zero-length row marks its segment, or nothing if it is on a boundary.
+active frames. Frame ``k`` covers ``[k * hop, (k + 1) * hop)`` seconds. Segments follow sed_eval exactly: an onset is
+floored and an offset ceiled without a rounding tolerance, and a zero-length row marks its segment, or nothing if it is
+on a boundary.
 """
 
 from __future__ import annotations
@@ -13,11 +14,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event, Events, class_indices
 
 _MOST_SEGMENTS = 10_000_000  # a hundred days in segments of one second
+_SLACK = 1e-6  # event times have three to six decimals; a quotient this close to an integer is that integer
+
+
+def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, int]:
+    """Return the frames ``[first, last)`` that overlap ``[onset, offset)`` seconds; none for a zero-length event.
+
+    >>> frame_edges(0.05, 0.11, 0.02)
+    (2, 6)
+    """
+    first = math.floor(onset / hop_seconds + _SLACK)
+    return first, math.ceil(offset / hop_seconds - _SLACK) if offset > onset else first
+
+
+def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndarray:
+    """Return when frames begin, and when the last one ends: float64 seconds, shape (n_frames + 1,), to microseconds.
+
+    >>> frame_times(2, 0.02, first=50).tolist()
+    [1.0, 1.02, 1.04]
+    """
+    return np.round(np.arange(first, first + n_frames + 1) * hop_seconds, 6)
 
 
 class EventTable(NamedTuple):
@@ -52,7 +72,7 @@ def event_roll(
     roll = np.zeros((n_frames, len(classes)), dtype=bool)
     events = list(events)
     for event, column in zip(events, class_indices([e.label for e in events], classes, where=where), strict=True):
-        first, last = timing.frame_edges(event.onset, event.offset, hop_seconds)
+        first, last = frame_edges(event.onset, event.offset, hop_seconds)
         roll[first:last, column] = True
     return roll
 
@@ -133,7 +153,7 @@ def segment_maximum(
     Frames touch segments as in the metric: times are rounded to microseconds, onsets floored, offsets ceiled.
     """
     frames = np.moveaxis(frames, axis, -1)
-    times = timing.frame_times(frames.shape[-1], hop_seconds)
+    times = frame_times(frames.shape[-1], hop_seconds)
     first, last = segment_edges(times[:-1], times[1:], segment_seconds)
     segments = np.arange(n_segments)
     begins, ends = np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crnn_weak import timing
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
+from crnn_weak.labels.rolls import frame_times
 
 PSDS_SETTINGS: dict[str, dict[str, float | None]] = {
     "psds1": {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 1.0},
@@ -76,7 +76,7 @@ def psds(
             f"PSDS is not defined: the reference has no event of {', '.join(sorted(absent)[:3])} "
             f"({len(absent)} of {len(classes)} classes). Score clips that hold every class."
         )
-    times = timing.frame_times(strong.shape[1], hop_seconds)
+    times = frame_times(strong.shape[1], hop_seconds)
     scores = {
         clip: create_score_dataframe(strong[row].astype(np.float64), timestamps=times, event_classes=list(classes))
         for row, clip in enumerate(clip_ids)

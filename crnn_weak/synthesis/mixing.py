@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from crnn_weak import timing
 from crnn_weak.audio import load_clip
 from crnn_weak.config import ScenesData
 from crnn_weak.labels.events import Event
@@ -149,14 +148,14 @@ def _faded(samples: np.ndarray, n_before: int, n_after: int) -> np.ndarray:
 def _sound(placed: PlacedSound, root: Path, rate: int, n_clip: int) -> np.ndarray:
     """Return the placed recording in a silent scene, at its own level."""
     audio = _samples(str(root / placed.recording.name), rate)
-    n_fade = timing.n_samples(_FADE_SECONDS, rate)
-    first = timing.n_samples(placed.take_seconds, rate)
-    n_length = timing.n_samples(placed.length_seconds, rate)
-    end_of_region = min(timing.n_samples(placed.recording.regions[-1][1], rate), len(audio))
-    at = timing.n_samples(placed.onset_seconds, rate)
+    n_fade = round(_FADE_SECONDS * rate)
+    first = round(placed.take_seconds * rate)
+    n_length = round(placed.length_seconds * rate)
+    end_of_region = min(round(placed.recording.regions[-1][1] * rate), len(audio))
+    at = round(placed.onset_seconds * rate)
     out = np.zeros(n_clip, dtype=np.float32)
     if placed.recording.texture and n_length > end_of_region - first:
-        part = _crossfaded_loop(audio[first:end_of_region], n_length, timing.n_samples(_TEXTURE_FADE_SECONDS, rate))
+        part = _crossfaded_loop(audio[first:end_of_region], n_length, round(_TEXTURE_FADE_SECONDS * rate))
         part = _faded(part, min(n_fade, n_length // 2), min(n_fade, n_length // 2))
         n_before = 0
     else:
@@ -176,7 +175,7 @@ def _power(samples: np.ndarray) -> float:
 def render_scene(plan: ScenePlan, sample_rate_hz: int, root: str | Path) -> np.ndarray:
     """Render a scene of recordings in `root`: float32 of shape (n_samples,), peak at most 0.95."""
     root, rate = Path(root), sample_rate_hz
-    n_clip = timing.n_samples(plan.clip_seconds, rate)
+    n_clip = round(plan.clip_seconds * rate)
     background = _background(plan, root, rate, n_clip)
     scene = background.copy()
     floor = 0.01 * _power(background)
@@ -184,7 +183,7 @@ def render_scene(plan: ScenePlan, sample_rate_hz: int, root: str | Path) -> np.n
         sound = _sound(placed, root, rate, n_clip)
         active = np.zeros(n_clip, dtype=bool)
         for on, off in placed.regions:
-            active[timing.n_samples(on, rate) : timing.n_samples(off, rate)] = True
+            active[round(on * rate) : round(off * rate)] = True
         loudness = _power(sound[active])
         if loudness > 0:
             wanted = max(_power(background[active]), floor) * 10 ** (placed.snr_db / 10)
@@ -196,10 +195,10 @@ def render_scene(plan: ScenePlan, sample_rate_hz: int, root: str | Path) -> np.n
 def _background(plan: ScenePlan, root: Path, rate: int, n_clip: int) -> np.ndarray:
     audio = _samples(str(root / plan.background.name), rate)
     on, off = plan.background.regions[0][0], plan.background.regions[-1][1]
-    audio = audio[timing.n_samples(on, rate) : timing.n_samples(off, rate)]
+    audio = audio[round(on * rate) : round(off * rate)]
     room = len(audio) - n_clip  # a longer recording is cut anywhere, a shorter one is looped from anywhere
     begin = int(plan.background_start * (room if room > 0 else len(audio)))
-    looped = _crossfaded_loop(audio, begin + n_clip, timing.n_samples(_BACKGROUND_FADE_SECONDS, rate))
+    looped = _crossfaded_loop(audio, begin + n_clip, round(_BACKGROUND_FADE_SECONDS * rate))
     part = looped[begin : begin + n_clip]
     level = math.sqrt(_power(part))
     return part * np.float32(10 ** (plan.background_db / 20) / level) if level > 0 else np.zeros(n_clip, np.float32)
