@@ -30,7 +30,7 @@ from crnn_weak.audio import write_audio
 from crnn_weak.config import PRESETS, Config, FeatureConfig, LossWeights
 from crnn_weak.data.base import Clip
 from crnn_weak.features.build import build_store
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.parallel import default_jobs

@@ -48,7 +48,7 @@ def write_recording(path: Path, seconds: float, rate: int = RATE, seed: int = 0)
 
 def random_model(path: Path, name: str) -> None:
     """Write an untrained model of a preset."""
-    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.features.log_mel import Scaler
     from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
 

@@ -24,7 +24,7 @@ import psutil
 from common import alternate, make_sounds, parse, print_result, table, tags_in_turn, temporary_folder, write_store
 
 from crnn_weak.config import LossWeights, preset
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import DCASE2017_TASK4, tag_array
 

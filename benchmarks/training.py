@@ -42,7 +42,7 @@ class _Clips:
 
 
 def _batches(config: Any, batch_size: int, n_batches: int) -> Any:
-    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.features.log_mel import Scaler
     from crnn_weak.training.batches import StoreBatches
 
     features = config.features

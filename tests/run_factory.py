@@ -17,7 +17,7 @@ from crnn_weak.config import Config, LossWeights
 from crnn_weak.detection.operating_point import OperatingPoint
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import tag_names
 from crnn_weak.labels.rolls import event_roll

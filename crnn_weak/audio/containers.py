@@ -15,12 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from crnn_weak.errors import DataError
 
 # First bytes of a chunked file -> the name of the chunk of audio, and how the head of a chunk is packed.
-_CHUNKED = {
-    b"RIFF": (b"data", "<4sI"),
-    b"RF64": (b"data", "<4sI"),
-    b"BW64": (b"data", "<4sI"),
-    b"FORM": (b"SSND", ">4sI"),
-}
+_CHUNKED = dict.fromkeys((b"RIFF", b"RF64", b"BW64"), (b"data", "<4sI")) | {b"FORM": (b"SSND", ">4sI")}
 # A file may consist of millions of empty chunks.
 _MAX_CHUNKS = 10_000
 # Writers to a pipe cannot know the length and leave 0 or one of the largest numbers.
@@ -114,9 +109,12 @@ def find_streams(file: BinaryIO, where: str) -> Streams:
         begin, length = _audio_chunk(file, size, *_CHUNKED[head[:4]])
         if head[12:16] == b"ds64":  # the first chunk of an RF64 has the true length
             length, unknown = struct.unpack("<Q", head[28:36])[0], _UNKNOWN_64
-        # libsndfile reads to the end of the file for the largest number, not for 0.
-        elif length == 0 and head[:4] == b"RIFF" and _is_unfinished(file, begin, size):
-            patch, length = (begin - 4, b"\xff\xff\xff\xff"), _UNKNOWN_32
+        elif length == 0 and head[:4] == b"RIFF" and begin < size:
+            file.seek(begin)
+            name, n_more = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+            if not (name.isalnum() and begin + 8 + n_more <= size):  # audio, not a further chunk
+                # libsndfile reads to the end of the file for the largest number, not for 0.
+                patch, length = (begin - 4, b"\xff\xff\xff\xff"), _UNKNOWN_32
     if length >= unknown > size:
         length, warning = size - begin, _UNFINISHED
     missing = begin + length - size
@@ -138,13 +136,6 @@ def _audio_chunk(file: BinaryIO, size: int, wanted: bytes, layout: str) -> tuple
             return position + 8, length
         position += 8 + length + length % 2
     return 0, size
-
-
-def _is_unfinished(file: BinaryIO, begin: int, size: int) -> bool:
-    """Return whether what follows an empty chunk of audio is audio, not a further chunk."""
-    file.seek(begin)
-    name, length = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-    return size > begin and not (name.isalnum() and begin + 8 + length <= size)
 
 
 def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
@@ -179,20 +170,23 @@ def mp3_stream(file: BinaryIO, begin: int, end: int, where: str) -> View | None:
     head = file.read(200)
     at = max(head.find(b"Xing", 0, 60), head.find(b"Info", 0, 60))
     flags = struct.unpack(">I", head[at + 4 : at + 8])[0] if 0 <= at <= len(head) - 16 else 0
-    has_frames, has_bytes = flags & 1, flags & 2
-    if has_frames and has_bytes:
+    has_frames = flags & 1
+    if has_frames and flags & 2:  # and bytes
         n_bytes = struct.unpack(">I", head[at + 12 : at + 16])[0]
         missing = first + n_bytes - end
         if missing > 0:
             raise DataError(f"{where}: truncated, {missing} of {n_bytes} bytes of audio are missing; replace it.")
         file.seek(first + n_bytes)
         after = file.read(3)
-        is_joined = after == b"ID3" or (len(after) == 3 and after[0] == 0xFF and after[1] & 0xE0 == 0xE0)
-        if not is_joined:
+        if after != b"ID3" and not (len(after) == 3 and after[0] == 0xFF and after[1] & 0xE0 == 0xE0):
             return None
     # A large count in place of the tag's.
     patch = (first + at + 8, b"\x7f\xff\xff\xff") if has_frames else None
-    return View(file, begin, _without_zeros(file, begin, end), patch=patch, endless=True)
+    # The decoder would report a padding of zeros as an error; fewer may be the end of the last frame.
+    tail = max(begin, end - 2**20)
+    file.seek(tail)
+    n_zeros = end - tail - len(file.read(end - tail).rstrip(b"\0"))
+    return View(file, begin, end - n_zeros if n_zeros > 1000 else end, patch=patch, endless=True)
 
 
 def _id3_length(file: BinaryIO, begin: int) -> int:
@@ -204,12 +198,3 @@ def _id3_length(file: BinaryIO, begin: int) -> int:
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
     return 10 + size + (10 if head[5] & 0x10 else 0)
-
-
-def _without_zeros(file: BinaryIO, begin: int, end: int) -> int:
-    """Return the end of an MP3 without a padding of zeros, which the decoder would report as an error."""
-    first = max(begin, end - 2**20)
-    file.seek(first)
-    n_audio = len(file.read(end - first).rstrip(b"\0"))
-    # Fewer may be the end of the last frame.
-    return first + n_audio if end - first - n_audio > 1000 else end

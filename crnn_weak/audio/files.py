@@ -1,24 +1,55 @@
-"""Find audio files in folders, and write one."""
+"""Find and write audio files, and read them as mono float32 at one rate: a clip at once, or any length in blocks.
+
+Samples are in [-1, 1]; channels are averaged; a file is decoded at its own rate and resampled (soxr, "HQ") only where
+the rates differ. A file is whole, or it is a `DataError` of one line: nothing is replaced by silence, and a header's
+claim costs no memory. Odd but whole recordings (silence, a constant offset, clipping) are read with a warning.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import math
 import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
+import soxr
 
+from crnn_weak.audio.containers import find_streams, mp3_stream
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file
 
 logger = logging.getLogger(__name__)
 
-#: The file name suffixes of audio that is read.
+#: Suffixes of audio that is read.
 AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".rf64")
-#: Those of audio that must be converted first.
+#: Suffixes of audio that must be converted first.
 FOREIGN_SUFFIXES = (".au", ".caf", ".w64", ".m4a", ".mp4", ".aac", ".webm", ".amr", ".wma")
+#: The path that means "a recording on standard input".
+STDIN = "-"
+# The lowest and the highest sample rate that is read.
+_LOWEST_HZ, _HIGHEST_HZ = 100, 768_000
+# Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
+_BLOCK_SECONDS = 20.0
+_BLOCK_VALUES = 2**24  # samples times channels
+# libsndfile's "length not known", and its error at the end of such a FLAC.
+_UNKNOWN_FRAMES = 2**62
+_END_OF_UNCOUNTED_FLAC = 39
+# Full scale of 16 bits is 32767/32768; anything above is at the rail.
+_FULL_SCALE = 0.9999
+_CLIPPED_SHARE = 1e-3
+# Full scale is 1; floating-point files in other units, e.g. those of 16 or 24 bits, go to 2**23.
+_LOUDEST = 1e9
 
 
 def audio_files(folder: str | Path) -> list[Path]:
@@ -67,3 +98,278 @@ def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> Non
     soundfile.write(encoded, samples, sample_rate_hz, subtype="PCM_16", format=kind)
     with replace_file(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())
+
+
+class _Source:
+    """An open audio file: its samples in blocks, at its own rate."""
+
+    def __init__(self, file: BinaryIO, where: str, stack: contextlib.ExitStack) -> None:
+        streams = find_streams(file, where)
+        self.warning, self._bytes, self._where, self._begin = streams.warning, file, where, streams.begin
+        views, is_counted = streams.views, True
+        self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in views]
+        if self._files[0].subtype == "MPEG_LAYER_III":
+            endless = mp3_stream(file, streams.begin, streams.end, where)
+            if endless is not None:
+                views, is_counted = [endless], False
+                self._files = [stack.enter_context(soundfile.SoundFile(endless))]
+        self._first_view = views[0]
+        first = self._files[0]
+        self.rate, self.n_channels = int(first.samplerate), int(first.channels)
+        if not _LOWEST_HZ <= self.rate <= _HIGHEST_HZ:
+            raise DataError(
+                f"{where}: a sample rate of {self.rate} Hz; expected {_LOWEST_HZ} to {_HIGHEST_HZ}. "
+                "The header is damaged; replace or remove the file."
+            )
+        if any((file.samplerate, file.channels) != (self.rate, self.n_channels) for file in self._files):
+            raise DataError(f"{where}: joined streams of different sample rates or channels; split the file.")
+        # Without a count in the header only reading tells.
+        is_counted = is_counted and first.frames < _UNKNOWN_FRAMES
+        self._n_stated = sum(file.frames for file in self._files) if is_counted else None
+        self.stated_seconds = None if self._n_stated is None else self._n_stated / self.rate
+        self._is_uncounted_flac = first.format == "FLAC" and not is_counted
+        self._position = self._n_read = 0  # in all, and of the current stream
+
+    def skip(self, n_samples: int) -> None:
+        """Move forward by `n_samples`, at most to the end."""
+        if n_samples > 0 and (len(self._files) > 1 or self._is_uncounted_flac):
+            for _ in self.blocks(n_samples):
+                pass
+        elif n_samples > 0:
+            with self._faults():
+                self._position = self._n_read = self._files[0].seek(min(n_samples, max(self._files[0].frames, 0)))
+
+    def blocks(self, n_wanted: int | None = None) -> Iterator[np.ndarray]:
+        """Yield the samples, float32 of shape (n_samples, n_channels), to the end, or until there are `n_wanted`."""
+        n_block = max(1, min(int(_BLOCK_SECONDS * self.rate), _BLOCK_VALUES // self.n_channels))
+        n_left = math.inf if n_wanted is None else n_wanted
+        while n_left > 0:
+            with self._faults():
+                block = self._read(int(min(n_block, n_left)))
+            if not len(block):
+                break
+            if block.dtype == np.int16:
+                # libsndfile's own conversion gives the same values in three times the time.
+                block = block.astype(np.float32)
+                block *= np.float32(1 / 32768)
+            else:
+                _check_values(block, self.rate, self._position, self._where)
+            self._position += len(block)
+            n_left -= len(block)
+            yield block
+        if n_left > 0 and self._n_stated is not None and self._position < self._n_stated:
+            raise DataError(
+                f"{self._where}: truncated, {self._position / self.rate:.1f} of {self.stated_seconds:.1f} s can be "
+                "decoded; replace or remove it."
+            )
+        if not self._position:
+            raise DataError(f"{self._where}: the recording holds no samples.")
+        if n_left > 0 and self._files[0].format == "FLAC":  # libsndfile reads the first of joined files only
+            self._bytes.seek(max(self._begin + 4, self._first_view.tell() - 2**16))
+            if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
+                raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
+
+    def _read(self, n_samples: int) -> np.ndarray:
+        """Return at most `n_samples` samples, float32 or int16 of shape (n_samples, n_channels); none at the end."""
+        file = self._files[0]
+        if self._is_uncounted_flac:
+            # Its end is an error for libsndfile, after the last samples.
+            filled = np.full((n_samples, self.n_channels), np.nan, np.float32)
+            try:
+                filled = file.read(out=filled)
+            except soundfile.LibsndfileError as error:
+                if error.code != _END_OF_UNCOUNTED_FLAC:
+                    raise
+            return filled[~np.isnan(filled[:, 0])]
+        # A tag after the last sample of a FLAC would be reported as damage.
+        n_left = n_samples if self._n_stated is None else min(n_samples, file.frames - self._n_read)
+        dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        block: np.ndarray = file.read(n_left, dtype=dtype, always_2d=True)
+        self._n_read += len(block)
+        if not len(block) and len(self._files) > 1:
+            self._files.pop(0)
+            self._n_read = 0
+            return self._read(n_samples)
+        return block
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+            raise DataError(
+                f"{self._where}: damaged or truncated after {self._position / self.rate:.1f} s ({_reason(error)}); "
+                "replace or remove it."
+            ) from None
+
+
+@contextlib.contextmanager
+def _opened(source: Any, where: str) -> Iterator[_Source]:
+    """Open a path, a binary file or standard input."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = source
+            if str(source) == STDIN:  # libsndfile seeks, a pipe cannot
+                file = stack.enter_context(tempfile.TemporaryFile(prefix="crnn-weak-"))
+                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            elif isinstance(source, str | Path):
+                mode = os.stat(source).st_mode
+                if not stat.S_ISREG(mode):
+                    what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file (a pipe or a device)"
+                    raise DataError(f"{where}: {what}, expected an audio file.")
+                file = stack.enter_context(Path(source).open("rb"))
+            opened = _Source(file, where, stack)
+        except DataError:
+            raise
+        except FileNotFoundError:
+            raise DataError(f"{where}: no such audio file.") from None
+        except PermissionError:
+            raise DataError(f"{where}: no permission to read it.") from None
+        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+            raise DataError(f"{where}: cannot be read as audio ({_reason(error)}); replace or remove it.") from None
+        yield opened
+
+
+def _reason(error: Exception) -> str:
+    """Return the tail of libsndfile's message, which repeats the file name first."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text.rpartition(": ")[2] or type(error).__name__
+
+
+def _check_values(block: np.ndarray, rate: int, position: int, where: str) -> None:
+    if block.min(initial=0.0) >= -_LOUDEST and block.max(initial=0.0) <= _LOUDEST:  # NaN compares false
+        return
+    row, channel = np.argwhere(~(np.abs(block) <= _LOUDEST))[0]
+    value = block[row, channel]
+    found = f"a sample of {value:.1e}" if np.isfinite(value) else "NaN or infinite samples"
+    raise DataError(f"{where}: {found} at {(position + row) / rate:.3f} s; replace or remove the recording.")
+
+
+def _mono(block: np.ndarray) -> np.ndarray:
+    mono: np.ndarray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    return mono
+
+
+def read_header(path: str | Path, *, decode: bool = False) -> tuple[int, float]:
+    """Read rate (hertz) and duration (seconds); decode to the end with `decode`, or where no length is stated."""
+    with _opened(path, str(path)) as source:
+        seconds = source.stated_seconds
+        if decode or seconds is None:
+            seconds = sum(map(len, source.blocks())) / source.rate
+        if seconds <= 0:
+            raise DataError(f"{path}: the audio file holds no samples.")
+        return source.rate, seconds
+
+
+def load_clip(
+    path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None, *, start_seconds: float = 0.0
+) -> tuple[np.ndarray, float]:
+    """Read an audio file from `start_seconds` on as mono at one rate, padded with zeros or cut to a clip's length.
+
+    Without `clip_seconds` the rest of the file is read as it is; else no more than needed is decoded. Returns float32
+    of shape (n_samples,), in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in
+    seconds.
+    """
+    with _opened(path, str(path)) as source:
+        rate, n_skipped = source.rate, round(start_seconds * source.rate)
+        # A few filter lengths more than the clip, so that the resampler's edge is outside it.
+        n_wanted = None if clip_seconds is None else math.ceil(clip_seconds * rate) + rate // 10
+        source.skip(n_skipped)
+        parts = [_mono(block) for block in source.blocks(n_wanted)]
+        n_read = n_skipped + sum(map(len, parts))
+        duration = n_read / rate if source.stated_seconds is None else source.stated_seconds
+        if source.warning:
+            logger.warning("%s: %s", path, source.warning)
+    audio = np.concatenate(parts) if len(parts) != 1 else parts[0]
+    if rate != sample_rate_hz:
+        audio = soxr.resample(audio, rate, sample_rate_hz, quality="HQ")
+    if clip_seconds is not None:
+        n_clip = round(clip_seconds * sample_rate_hz)
+        audio = audio[:n_clip] if len(audio) >= n_clip else np.pad(audio, (0, n_clip - len(audio)))
+    return np.ascontiguousarray(audio, dtype=np.float32), duration
+
+
+@dataclass
+class AudioBlocks:
+    """The samples of one recording: iterate once, for float32 blocks of shape (n_samples,) at `sample_rate_hz`.
+
+    The source is a path, ``"-"``, a binary file, or (array, sample_rate_hz), the array of shape (n_samples,) or
+    (n_samples, n_channels), floating point in [-1, 1] or integers. No more than a block is in memory.
+    `duration_seconds` is what has been read so far, by the recording's own clock; `warnings` are complete at the end.
+    """
+
+    source: Any
+    sample_rate_hz: int
+    name: str = ""  # for messages about sources other than paths
+    duration_seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if isinstance(self.source, tuple | list | np.ndarray):
+            yield from self._resampled(*_array_blocks(self.source, self.name or "the array"))
+            return
+        is_path = isinstance(self.source, str | Path) and self.source != STDIN
+        with _opened(self.source, str(self.source) if is_path else self.name) as source:
+            yield from self._resampled(source.blocks(), source.rate)
+            self.warnings += [source.warning] if source.warning else []
+
+    def _resampled(self, blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+        stream = None
+        if rate != self.sample_rate_hz:
+            # The filter keeps its state from block to block, so the result is that of resampling the whole.
+            stream = soxr.ResampleStream(rate, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
+        peak = total = power = 0.0
+        n_samples = n_values = n_clipped = 0
+        for block in blocks:
+            mono = _mono(block)
+            block_peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+            if block_peak >= _FULL_SCALE:
+                n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
+            peak, n_values, n_samples = max(peak, block_peak), n_values + block.size, n_samples + len(mono)
+            total += float(mono.sum(dtype=np.float64))
+            power += float(np.dot(mono, mono))
+            self.duration_seconds = n_samples / rate
+            ready = mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono))
+            if ready.size:
+                yield ready
+        if stream is not None:
+            rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            if rest.size:
+                yield rest
+        mean = total / n_samples
+        if peak == 0.0:
+            self.warnings.append("digital silence: every sample is zero")
+        elif abs(mean) > 0.01 and mean**2 > power / n_samples - mean**2:
+            self.warnings.append(f"constant offset (DC) of {mean:+.2f} of full scale, larger than the sound on it")
+        if n_clipped > _CLIPPED_SHARE * n_values:
+            self.warnings.append(f"clipped: {100 * n_clipped / n_values:.1f} % of the samples are at full scale")
+
+
+def _array_blocks(source: Any, where: str) -> tuple[Iterator[np.ndarray], int]:
+    """Return the blocks of (array, rate), float32 in [-1, 1], integers scaled by the range of their type; the rate."""
+    is_pair = isinstance(source, tuple) and len(source) == 2
+    audio: np.ndarray = np.asarray(source[0]) if is_pair else np.array(source, dtype=object)
+    rate: Any = source[1] if is_pair else None
+    is_rate = isinstance(rate, int | float | np.number) and _LOWEST_HZ <= rate <= _HIGHEST_HZ
+    is_transposed = audio.ndim == 2 and audio.shape[1] > audio.shape[0]
+    if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu" or is_transposed:
+        raise DataError(
+            f"{where}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, n_channels) "
+            f"at {_LOWEST_HZ} to {_HIGHEST_HZ} Hz, received {audio.dtype} of shape {audio.shape}, rate {rate!r}."
+        )
+    if not audio.size:
+        raise DataError(f"{where}: the recording holds no samples.")
+    return _blocks_of(audio.reshape(len(audio), -1), int(rate), where), int(rate)
+
+
+def _blocks_of(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarray]:
+    n_block = int(_BLOCK_SECONDS * rate)
+    for first in range(0, len(audio), n_block):
+        block = audio[first : first + n_block]
+        if block.dtype.kind in "iu":
+            limits = np.iinfo(block.dtype)
+            half = (int(limits.max) - int(limits.min) + 1) // 2
+            block = (block.astype(np.float64) - (int(limits.min) + half)) / half
+        else:
+            _check_values(block, rate, first, where)
+        yield block.astype(np.float32)

@@ -26,8 +26,7 @@ from crnn_weak.detection.recordings import Recording
 from crnn_weak.detection.scores import Scores, predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows, Window
 from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
-from crnn_weak.features.log_mel import LogMelExtractor
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import LogMelExtractor, Scaler
 from crnn_weak.labels.events import Event, EventList, class_indices
 from crnn_weak.run_files import RunFiles
 

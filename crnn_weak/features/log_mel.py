@@ -1,24 +1,26 @@
-"""Log mel-band energies of audio: librosa's filters and transform, in less than half the time.
+"""Log mel-band energies of audio, by librosa's filters and transform in less than half the time; their standardization.
 
-* Frame ``k`` is ``[k, k + 1) * n_hop`` samples; its window is centered on the middle of that span. Where the window
-  reaches past either end of the audio it sees zeros. There are ``round(n_samples / n_hop)`` frames.
-* The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each
-  of unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
-* Single precision takes half the time of double. The logarithms differ from double precision by less than 1e-5 in
-  bands within some 40 dB of the frame's loudest. In emptier bands, such as those above a codec's cut-off, rounding
-  error of loud bands leaks in, up to some 1e-4. ``dtype=np.float64`` removes that.
+Frame ``k`` is samples ``[k, k + 1) * n_hop``; its window is centered on the middle of that span, and sees zeros where
+it reaches past either end of the audio. There are ``round(n_samples / n_hop)`` frames.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
+from crnn_weak.labels.rolls import frame_edges
+
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
 
 # Windows of this many samples in total go into one FFT call: large enough that calls cost nothing, small enough that
 # the block stays in the cache and that the C library does not give its memory back to the system after each (with
@@ -27,37 +29,37 @@ _BLOCK_SAMPLES = 2**17
 # Mel bands per matrix product. A band covers few DFT bins, so a product over the bins of a few neighbors does a
 # fifth of the arithmetic of one product over all bins.
 _BANDS = 5
-
-
-def mel_basis(config: FeatureConfig) -> np.ndarray:
-    """Return librosa's mel filters (Slaney's scale and norm, unit area), float32 ``(n_mels, n_fft // 2 + 1)``.
-
-    Computed in double precision: librosa's own single precision differs in the last bit.
-    """
-    import librosa.filters  # takes a second; needed only to compute features
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Empty filters")  # a band narrower than a bin is the floor, see below
-        basis: np.ndarray = librosa.filters.mel(
-            sr=config.sample_rate_hz, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin_hz,
-            fmax=config.fmax_hz, dtype=np.float64,
-        )  # fmt: skip
-    return basis.astype(np.float32)
+# Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
+_STD_FLOOR = 1e-3
+# Rows of a store per read of the scaler: 64 clips of the paper's size are 5 MB.
+_BLOCK_ROWS = 64
 
 
 class LogMelExtractor:
-    """Computes log mel-band energies; window and filters are computed once.
+    """Computes log mel-band energies; window and filters are computed once. Threads can share it; it can be pickled.
 
-    `dtype` is that of the window and the Fourier transform; the result is float32 in either case. Safe to share between
-    threads and to pickle.
+    The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each of
+    unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
+
+    `dtype` is that of the window and the transform; the result is float32. Single precision takes half the time of
+    double, and differs from it by less than 1e-5 in bands within some 40 dB of the frame's loudest. In emptier bands,
+    such as those above a codec's cut-off, rounding error of loud bands leaks in, up to some 1e-4.
     """
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
-        self.config = config
-        from scipy.signal import get_window  # takes half a second
+        import librosa.filters  # these two take a second
+        from scipy.signal import get_window
 
+        self.config = config
         self.window: np.ndarray = get_window("hamming", config.n_window).astype(dtype)  # periodic
-        self.basis = mel_basis(config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Empty filters")  # a band narrower than a bin is the floor, see below
+            # In double precision: librosa's own single precision differs in the last bit.
+            filters = librosa.filters.mel(
+                sr=config.sample_rate_hz, n_fft=config.n_fft, n_mels=config.n_mels, fmin=config.fmin_hz,
+                fmax=config.fmax_hz, dtype=np.float64,
+            )  # fmt: skip
+        self.basis: np.ndarray = filters.astype(np.float32)  # (n_mels, n_fft // 2 + 1)
         self._groups = []  # (bands, bins, filters of those bands over those bins, transposed)
         for first in range(0, config.n_mels, _BANDS):
             bands = slice(first, min(first + _BANDS, config.n_mels))
@@ -116,9 +118,7 @@ class LogMelExtractor:
                 row[within] = audio[seen] * self.window[within]
 
 
-@lru_cache(maxsize=8)
-def _extractor(config: FeatureConfig) -> LogMelExtractor:
-    return LogMelExtractor(config)
+_extractor = lru_cache(maxsize=8)(LogMelExtractor)
 
 
 def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:
@@ -147,3 +147,62 @@ def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarra
     (500, 40)
     """
     return _extractor(config or FeatureConfig())(audio)
+
+
+def n_recorded_frames(seconds: float, hop_seconds: float) -> int:
+    """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding.
+
+    >>> n_recorded_frames(0.55, 0.1), n_recorded_frames(0.0, 0.1)
+    (6, 0)
+    """
+    return frame_edges(0.0, seconds, hop_seconds)[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Per-band standardization of log mel-band energies: scikit-learn's moments, kept as plain arrays.
+
+    Mean and deviation are over the recorded frames of the *training* clips. Padded frames do not enter them, so that
+    they fit recordings of any length; transformed like all others, they are one finite, low value per band. Silence
+    inside a recording counts.
+    """
+
+    mean: np.ndarray  # float32, (n_mels,), finite
+    std: np.ndarray  # the same, and above 0
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
+        if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
+            raise DataError(
+                f"scaler: expected mean and std of shape (n_mels,), received {self.mean.shape} and {self.std.shape}."
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise DataError("scaler: expected finite means and finite deviations above 0; fit it again.")
+
+    @classmethod
+    def fit(cls, store: FeatureStore, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
+        """Fit on some rows of a feature store, by default all, reading a block at a time."""
+        from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it
+
+        # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
+        chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
+        hop_seconds = store.features.hop_seconds
+        n_recorded = np.array([n_recorded_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])
+        moments = StandardScaler()
+        frame = np.arange(store.features.n_frames)
+        for first in range(0, chosen.size, _BLOCK_ROWS):
+            block = slice(first, first + _BLOCK_ROWS)
+            frames = store.read(chosen[block])[frame < n_recorded[block, None]]
+            if len(frames):
+                moments.partial_fit(frames.astype(np.float64))
+        if not hasattr(moments, "mean_"):
+            raise DataError("scaler: no recorded frame to fit on; check the number and the durations of the clips.")
+        std = np.sqrt(moments.var_)
+        return cls(moments.mean_.astype(np.float32), np.where(std < _STD_FLOOR, 1.0, std).astype(np.float32))
+
+    def transform(self, log_mel: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Return ``(log_mel - mean) / std`` as float32 ``(..., n_mels)``; `out` may be `log_mel` itself."""
+        scaled = np.subtract(log_mel, self.mean, out=out, dtype=np.float32)
+        scaled /= self.std
+        return scaled

@@ -24,10 +24,9 @@ import numpy as np
 from crnn_weak import config as configuration
 from crnn_weak.config import Config
 from crnn_weak.errors import CrnnWeakError, ModelFileError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.files import decode_json, decode_toml, replace_file
-from crnn_weak.model import heads, losses  # noqa: F401  (registers layers, loss and optimizer with Keras)
-from crnn_weak.model.fast import layers  # noqa: F401  (registers the layers with Keras)
+from crnn_weak.model import fast, heads, losses  # noqa: F401  (registers layers, loss and optimizer with Keras)
 
 _MEMBER = "crnn_weak.json"
 _ADVICE = "Copy the model again, or train it again."

@@ -15,7 +15,7 @@ from keras import layers
 
 from crnn_weak.config import Config, ModelConfig, preset
 from crnn_weak.errors import ConfigError, nearest_names
-from crnn_weak.model.fast import layers as fast_layers
+from crnn_weak.model import fast as fast_layers
 from crnn_weak.model.heads import WEAK_HEADS
 
 # Stated, since a user's keras.json may say otherwise.

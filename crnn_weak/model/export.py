@@ -19,9 +19,9 @@ import keras
 
 from crnn_weak.environment import held_back_stderr
 from crnn_weak.errors import DependencyError, ModelFileError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.files import make_folder
-from crnn_weak.model.fast import layers as fast_layers
+from crnn_weak.model import fast as fast_layers
 
 #: Format to suffix; a saved model is a folder.
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "tflite": ".tflite"}

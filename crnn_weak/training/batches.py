@@ -34,7 +34,7 @@ import keras
 import numpy as np
 
 from crnn_weak.config import AugmentationConfig, TargetConfig
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import DECIBELS, augment, balanced_order

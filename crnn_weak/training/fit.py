@@ -26,7 +26,7 @@ from crnn_weak.config import Config
 from crnn_weak.data.base import choose_clips, stratified_split
 from crnn_weak.environment import environment
 from crnn_weak.errors import DependencyError, RunError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import convert_document, delete_files, make_folder, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording

@@ -29,7 +29,7 @@ def run_folder(tmp_path_factory):
 
 
 def save_run(folder, provenance):
-    from crnn_weak.features.scaler import Scaler
+    from crnn_weak.features.log_mel import Scaler
     from crnn_weak.model.archive import ModelMetadata, save_model
     from crnn_weak.model.crnn import build_model
 

@@ -9,7 +9,7 @@ from helpers import ListDataset
 from crnn_weak.config import PRESETS
 from crnn_weak.data.base import Clip
 from crnn_weak.features.build import ClipFeatures, build_store
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 
 N_CLIPS = 20_000
 FEATURES = PRESETS["quick"].features  # 100 x 40 float32: 16 kB a clip, 320 MB in all

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crnn_weak.model.fast import layers as fast
+from crnn_weak.model import fast
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")

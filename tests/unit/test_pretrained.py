@@ -9,7 +9,7 @@ from helpers import TINY, make_store, small_config
 
 from crnn_weak.config import LossWeights, TargetConfig
 from crnn_weak.errors import ConfigError, ModelFileError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.losses import compile_model

@@ -9,7 +9,7 @@ from keras import layers
 
 import crnn_weak.model  # noqa: F401
 from crnn_weak.errors import ConfigError, DataError, DependencyError, LabelError, ModelFileError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.heads import WEAK_HEADS
 from crnn_weak.saliency import Explainer, Method, Target

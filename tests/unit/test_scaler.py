@@ -8,7 +8,7 @@ from helpers import TINY, make_store
 from sklearn.preprocessing import StandardScaler
 
 from crnn_weak.errors import DataError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 
 
 class Rows:

@@ -12,7 +12,7 @@ from helpers import TINY, make_store, small_config
 
 from crnn_weak.config import AugmentationConfig, load_config
 from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, RunError
-from crnn_weak.features.scaler import Scaler
+from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.archive import load_model
 from crnn_weak.run_files import RunFiles
 from crnn_weak.training.batches import StoreBatches, for_keras
