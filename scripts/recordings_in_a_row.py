@@ -32,7 +32,7 @@ def join(folder: Path, out: Path, *, seed: int = 0) -> int:
     from crnn_weak.audio.files import write_audio
     from crnn_weak.labels.events import Event
     from crnn_weak.labels.writing import write_events
-    from crnn_weak.synthesis.recordings import read_recordings
+    from crnn_weak.synthesis.mixing import read_recordings
 
     recordings = [r for r in read_recordings(folder, cache=out / "cache").recordings if r.fold == _FOLD]
     order = np.random.default_rng(seed).permutation(len(recordings))

@@ -32,6 +32,11 @@ def small_config(**training: Any) -> Config:
     )
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files in a folder, by their paths in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 @dataclass
 class ListDataset:
     """A data set that is a list of clips."""

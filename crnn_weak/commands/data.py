@@ -49,8 +49,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.data is None and not args.config and (args.metadata or args.events):
         args.data = "dcase2017_task4" if args.metadata and Path(args.metadata).is_dir() else "folder"
     config = cli.read_config(args)
-    from crnn_weak.data.base import open_dataset
-    from crnn_weak.data.check import COUNTS, check_clips, count_clips, write_clips
+    from crnn_weak.data.base import COUNTS, check_clips, count_clips, open_dataset, write_clips
 
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise DataError(f"{args.out} exists; give --overwrite or another name.")

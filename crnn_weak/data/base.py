@@ -1,30 +1,34 @@
-"""Data sets: clips with labels, a registry of the sources that list them, and choices of clips at random.
+"""Data sets: clips with labels, the sources that list them, random choices of clips, a check of their files.
 
-A data set lists clips: id, split, tags, perhaps events, and a file that may be missing. Nothing is decoded here
-(`crnn_weak.audio.load_clip`). A new source is one module with one function that returns a `Dataset`, one line in
-`SOURCES`, and the class of its settings in `crnn_weak.config`.
+A new source is one module with one function that returns a `Dataset`, one line in `SOURCES`, and the class of its
+settings in `crnn_weak.config`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
 
+from crnn_weak.audio import load_clip, read_header
 from crnn_weak.config import Config
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.tables import write_rows
 
 
 @dataclass(frozen=True)
 class Clip:
     """One audio excerpt and its labels; `path` is None where the file is missing, `events` where times are unknown.
 
-    Ids have neither suffix nor the organizers' leading ``Y``, and may begin with dashes. Splits are ``"train"``,
-    ``"test"`` and, of some sources, ``"evaluation"``. Tags are in the order of the class list.
+    Ids have no suffix and may begin with dashes. Splits are train, test, evaluation. Tags are in the classes' order.
     """
 
     clip_id: str
@@ -38,8 +42,8 @@ class Clip:
 class Dataset:
     """The clips that label files list, by split and in a stable order, with or without a file.
 
-    `provenance` is one line for every table: what the data are and where they come from. `fingerprint` identifies the
-    content (label files, seeds, sizes), not the folder. `unlisted` are audio files that no split lists.
+    `provenance` says in one line what the data are. `fingerprint` identifies the content (label files, seeds, sizes),
+    not the folder. `unlisted` are audio files that no split lists.
     """
 
     name: str
@@ -53,7 +57,6 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits."""
         return tuple(self.clips_of)
 
     def clips(self, split: str) -> Sequence[Clip]:
@@ -91,14 +94,8 @@ def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: 
     return dataset
 
 
-# --- clips drawn at random -------------------------------------------------------------------------------------------
-
-
 def choose_clips(n_listed: int, n_clips: int, seed: int) -> np.ndarray:
-    """Return the sorted rows to train and validate on: all for `n_clips` 0, else that many at random.
-
-    The choice of fewer clips is part of the choice of more.
-    """
+    """Return sorted rows: all for `n_clips` 0, else that many at random; fewer are a part of more."""
     if n_clips > n_listed:
         raise DataError(f"training.n_clips = {n_clips}: the training split has {n_listed} clips.")
     return np.sort(np.random.default_rng([seed, 0xC11F]).permutation(n_listed)[: n_clips or n_listed])
@@ -114,10 +111,9 @@ def stratified_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide clips at random into two parts: sorted rows of the larger one, and of that with a share `fraction`.
 
-    `tags` is boolean, shape (n_clips, n_classes). Each clip belongs to the stratum of its rarest tag, so that rare
-    classes are spread as evenly as common ones; clips without tags form a stratum of their own. A stratum of a single
-    clip stays in the larger part; with `cover_classes`, one of several clips is in both. `recordings` says what each
-    clip was cut from: all clips of a recording go to one part (unless all are of one recording).
+    `tags` is boolean, shape (n_clips, n_classes). Each clip belongs to the stratum of its rarest tag; clips without
+    tags form one of their own. A stratum of a single clip stays in the larger part; with `cover_classes`, a larger one
+    is in both. All clips that were cut from one of `recordings` go to one part (unless there is only one).
     """
     names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
     if 1 < len(names) < len(tags):
@@ -145,3 +141,71 @@ def stratified_split(
     if not len(smaller):
         smaller = np.array([rng.integers(n_clips)])
     return np.setdiff1d(np.arange(n_clips), smaller), smaller
+
+
+#: The counts of `count_clips`, in their order.
+COUNTS = ("listed", "found", "missing", "short", "unreadable")
+
+
+class CheckedClip(NamedTuple):
+    """One clip; its status is ok, short (usable, padded with zeros), missing or unreadable (for a reason)."""
+
+    clip: Clip
+    status: str
+    seconds: float | None = None
+    reason: str = ""
+    sha256: str = ""
+
+
+def check_clips(
+    dataset: Dataset,
+    *,
+    splits: Iterable[str] | None = None,
+    decode: bool = False,
+    checksums: bool = False,
+    tolerance_seconds: float = 0.02,
+    jobs: int = 1,
+    progress: bool = False,
+) -> list[CheckedClip]:
+    """Look at the file of every listed clip, in `jobs` threads: at its header, with `decode` at all of it.
+
+    A clip is short when at least `tolerance_seconds` are missing: the frame hop, as for the features.
+    """
+
+    def check(clip: Clip) -> CheckedClip:
+        if clip.path is None:
+            return CheckedClip(clip, "missing")
+        digest = ""
+        try:
+            rate, seconds = read_header(clip.path)
+            if decode:
+                _, seconds = load_clip(clip.path, rate)
+            if checksums:
+                with open(clip.path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except (DataError, OSError) as error:
+            return CheckedClip(clip, "unreadable", reason=str(error))
+        is_short = seconds <= dataset.clip_seconds - tolerance_seconds
+        return CheckedClip(clip, "short" if is_short else "ok", seconds, "", digest)
+
+    clips = [clip for split in dict.fromkeys(splits or dataset.splits) for clip in dataset.clips(split)]
+    bar = tqdm(clips, desc="checking", unit="clip", disable=not progress)
+    return list(Parallel(n_jobs=jobs, prefer="threads")(delayed(check)(clip) for clip in bar))
+
+
+def count_clips(checked: Sequence[CheckedClip], classes: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return `COUNTS` of the clips of one split: of ``"all clips"``, then of each class; found + missing = listed."""
+    counts: dict[str, tuple[int, ...]] = {}
+    for label in ("all clips", *classes):
+        states = [one.status for one in checked if label == "all clips" or label in one.clip.tags]
+        missing, short, unreadable = (states.count(state) for state in ("missing", "short", "unreadable"))
+        counts[label] = (len(states), len(states) - missing, missing, short, unreadable)
+    return counts
+
+
+def write_clips(path: str | Path, checked: Iterable[CheckedClip]) -> None:
+    """Write one row per clip, tabs between."""
+    rows = [["clip", "split", "status", "seconds", "reason", "sha256"]]
+    for clip, status, seconds, reason, digest in checked:
+        rows.append([clip.clip_id, clip.split, status, "" if seconds is None else f"{seconds:.6f}", reason, digest])
+    write_rows(path, rows)

@@ -1,16 +1,8 @@
-"""A user's own recordings: a folder of audio, a file of tags, optionally events.
+"""A user's own recordings: a folder of audio, a file of tags or events (docs/formats.md).
 
-* ``data.root``: the audio, in any format of `crnn_weak.audio`, in any subfolder. A recording's id is its path without
-  suffix; label files may give the file name alone where only one recording has it.
-* ``data.metadata``: the tag file (docs/formats.md). Without it, tags are the labels of the events.
-* ``data.events``: the event list, or a folder of Audacity label tracks, one ``.txt`` per recording. A recording that it
-  does not mention has unknown events; one that it names without events (an empty label track) has none.
-* ``classes.txt`` next to the tag file, the audio or the events sets the classes and their order.
-* Split: a column of the tag file (validation clips are trained with; each run draws its own), or a fifth of the
-  recordings at random for testing, stratified by label, drawn with ``data.seed``.
-* Length: shorter recordings are padded. A longer one whose events are known is cut into consecutive clips
-  (``<name>_<start>_<end>``, 16-bit FLAC in the cache, events cut at the borders, all in one split). Without events it
-  is an error, because its tags do not say which part they belong to; so is a tag without an event.
+A recording's id is its path without suffix. The split is a column of the tag file, or a fifth of the recordings is
+drawn for testing, stratified by label. Longer recordings whose events are known are cut into consecutive clips,
+``<name>_<start>_<end>`` in the cache; without events that is an error: tags do not say which part they belong to.
 """
 
 from __future__ import annotations
@@ -20,7 +12,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
@@ -35,14 +26,24 @@ from crnn_weak.labels.sets import ListedRecording, read_labels
 
 logger = logging.getLogger(__name__)
 
-# Share of the recordings for testing where no column says it.
 _TEST_FRACTION = 0.2
-# A recording may be this much longer than a clip before it counts as longer (encoders pad).
-_SLACK_SECONDS = 0.1
+_SLACK_SECONDS = 0.1  # encoders pad: a recording may be this much longer than a clip
+
+#: A clip that is a part of a longer recording; that recording, begin and end in it, seconds.
+Cut = tuple[Clip, Path, float, float]
 
 
-def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRecording], dict[str, Path]]:
-    """Return the recordings under their ids in the folder, and the audio files by id."""
+def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dict[str, Path]]:
+    """Return the classes, the listed recordings under their ids in the folder, and the audio files by id."""
+    if not data.root or not (data.metadata or data.events):
+        lacking = "data.root (the folder of audio)" if not data.root else "data.metadata (tags) or data.events"
+        raise ConfigError(
+            f"{lacking} is not set: source 'folder' needs audio and a label file, e.g. --set data.root=FOLDER "
+            "--set data.metadata=TAGS.csv."
+        )
+    root = Path(data.root)
+    tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
+    classes, listed = read_labels(root, tags, events, input_format=data.input_format or None)
     paths: dict[str, list[Path]] = {}
     for path in audio_files(root):
         paths.setdefault(recording_id(path.relative_to(root).as_posix()), []).append(path)
@@ -64,7 +65,7 @@ def _index(root: Path, listed: Sequence[ListedRecording]) -> tuple[list[ListedRe
         logger.warning("%s: %d of %d listed recordings found.", root, n_found, len(wanted))
     if len(audio) > n_found:
         logger.info("%s: %d audio files are not in the label files and are not used.", root, len(audio) - n_found)
-    return wanted, audio
+    return classes, wanted, audio
 
 
 def _duration(path: Path, clip_seconds: float) -> float:
@@ -76,16 +77,7 @@ def _duration(path: Path, clip_seconds: float) -> float:
         return 0.0  # counted as unreadable, with the reason, where the features are computed
 
 
-class _Cut(NamedTuple):
-    """A clip that is a part of a longer recording."""
-
-    clip: Clip
-    source: Path
-    start: float
-    end: float
-
-
-def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[_Cut]:
+def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[Cut]:
     """Plan the consecutive clips of a long recording; a rest within the slack is not used."""
     assert clip.path is not None  # it has a duration
     too_long = f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s"
@@ -100,14 +92,13 @@ def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, .
             f"{too_long}, and tagged {min(lacking)!r} without an event, so it is not known in which part that sounds; "
             "add its events, or remove the tag."
         )
-    n_cuts = math.ceil((duration - _SLACK_SECONDS) / clip_seconds)
     cuts = []
-    for k in range(n_cuts):
+    for k in range(math.ceil((duration - _SLACK_SECONDS) / clip_seconds)):
         start, end = k * clip_seconds, min((k + 1) * clip_seconds, duration)
         name = f"{clip.clip_id}_{start:.3f}_{end:.3f}"
         events = _cut_events(clip.events, start, end)
         tags = tuple(sorted({event.label for event in events}, key=classes.index))
-        cuts.append(_Cut(Clip(name, clip.split, folder / f"{name}.flac", tags, events), clip.path, start, end))
+        cuts.append((Clip(name, clip.split, folder / f"{name}.flac", tags, events), clip.path, start, end))
     return cuts
 
 
@@ -121,17 +112,17 @@ def _cut_events(events: Iterable[Event], start: float, end: float) -> tuple[Even
     return tuple(sorted(cut, key=lambda event: (event.onset, event.offset, event.label)))
 
 
-def _write_cut(cut: _Cut) -> None:
-    assert cut.clip.path is not None
-    if cut.clip.path.is_file():
+def _write_cut(clip: Clip, source: Path, start: float, end: float) -> None:
+    assert clip.path is not None
+    if clip.path.is_file():
         return
     try:
-        rate, _ = read_header(cut.source)
-        audio, _ = load_clip(cut.source, rate, cut.end - cut.start, start_seconds=cut.start)
+        rate, _ = read_header(source)
+        audio, _ = load_clip(source, rate, end - start, start_seconds=start)
     except DataError as error:
         logger.warning("%s", error)  # the clip has no file then, and counts as missing
     else:
-        write_audio(cut.clip.path, audio, rate)
+        write_audio(clip.path, audio, rate)
 
 
 def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
@@ -143,19 +134,6 @@ def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], see
     tags = tag_array([recording.tags for recording in recordings], classes)
     tested = set(stratified_split(tags, _TEST_FRACTION, seed, cover_classes=True)[1].tolist())
     return {recording.name: "test" if row in tested else "train" for row, recording in enumerate(recordings)}
-
-
-def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dict[str, Path]]:
-    """Return the classes, the listed recordings under their ids, and the audio files by id."""
-    if not data.root or not (data.metadata or data.events):
-        lacking = "data.root (the folder of audio)" if not data.root else "data.metadata (tags) or data.events"
-        raise ConfigError(
-            f"{lacking} is not set: source 'folder' needs audio and a label file, e.g. --set data.root=FOLDER "
-            "--set data.metadata=TAGS.csv."
-        )
-    tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
-    classes, recordings = read_labels(Path(data.root), tags, events, input_format=data.input_format or None)
-    return classes, *_index(Path(data.root), recordings)
 
 
 def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
@@ -175,7 +153,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     identity = fingerprint(classes, clip_seconds, content, sizes)
     folder = cache / f"folder-{identity}"
     clips: list[Clip] = []
-    cuts: list[_Cut] = []
+    cuts: list[Cut] = []
     for recording in recordings:
         name, tags = recording.name, tuple(sorted(recording.tags, key=classes.index))
         clip = Clip(name, split_of[name], audio.get(name), tags, recording.events)
@@ -187,11 +165,11 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         else:
             of_clip = _cut(clip, duration, clip_seconds, classes, folder)
             cuts += of_clip
-            clips += [cut.clip for cut in of_clip]
+            clips += [part for part, *_ in of_clip]
     if cuts:
         logger.info("folder: recordings longer than %g s are cut into %d clips.", clip_seconds, len(cuts))
         bar = tqdm(cuts, desc="cutting", unit="clip", disable=not progress)
-        Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(cut) for cut in bar)
+        Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(*cut) for cut in bar)
     clips_of = {split: [clip for clip in clips if clip.split == split] for split in ("train", "test")}
     return Dataset(
         "folder",

@@ -1,9 +1,8 @@
 """Sets of clips that the package makes, with exactly known events: street scenes, and scenes mixed of recordings.
 
-A set is a folder with ``audio/<split>/*.flac`` (16 bit) and label files in the organizers' formats, read by
-`crnn_weak.data.task4`. A clip depends on its plan only, not on the number of processes or on other clips, and a smaller
-set holds the first clips of a larger one. Files appear under their names when they are whole: the clips first, then the
-label files of a split, the set's JSON file last. An interrupted call is resumed by the next one.
+A set is a folder with ``audio/<split>/*.flac`` (16 bit) and label files in the organizers' formats. A clip depends on
+its plan only, and a smaller set holds the first clips of a larger one. The clips are written first, then the label
+files of a split, the set's JSON file last; an interrupted call is resumed by the next one.
 """
 
 from __future__ import annotations
@@ -27,15 +26,18 @@ from crnn_weak.data.task4 import SET_NAMES, read_task4
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.files import lock, remove_temporary, write_json
 from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.labels.tables import write_rows
-from crnn_weak.synthesis.mixing import DEFAULT_SNR_DB, MAX_RATE_HZ, MIXING_VERSION, ScenePlan, plan_scene, render_scene
-from crnn_weak.synthesis.recordings import Recording, RecordingFolder, read_recordings
+from crnn_weak.synthesis import mixing
+from crnn_weak.synthesis.mixing import Recording, RecordingFolder, ScenePlan, plan_scene, read_recordings, render_scene
 from crnn_weak.synthesis.scene import CLIP_SECONDS, VERSION, draw_scene, render
 
 logger = logging.getLogger(__name__)
 
 #: Which folds of the recordings each split uses.
 FOLDS: dict[str, tuple[int, ...]] = {"train": (1, 2, 3), "test": (4,)}
+#: Least and greatest ratio of an event's power to the background's while it is active, decibels.
+DEFAULT_SNR_DB = (ScenesData.min_snr_db, ScenesData.max_snr_db)
 _BATCH = 8  # clips that a worker makes between two reports
 
 
@@ -55,30 +57,38 @@ class SyntheticSet:
     clip_seconds: float
     description: Mapping[str, object]
     is_task4: bool = False
-    tables: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    tables: Mapping[str, list[list[str]]] = field(default_factory=dict)
 
-    def make(self, jobs: int, progress: bool) -> None:
-        """Synthesize the clips that are missing or damaged."""
+    def open(self, provenance: str, classes: tuple[str, ...], identity: object, jobs: int, progress: bool) -> Dataset:
+        """Open the set; synthesize the clips that are missing or damaged first."""
         set_file = self.folder / f"{self.name}.json"
-        if set_file.is_file() and not any(self._to_make(split) for split in self.plans):
-            return
-        with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
-            remove_temporary(self.folder.rglob(".*.tmp*"))
-            for split in self.plans:
-                self._make_split(split, jobs, progress)
-            for name, rows in self.tables.items():
-                write_rows(self.folder / name, [list(row) for row in rows])
-            write_json(set_file, self.description)
+        if not set_file.is_file() or any(self._to_make(split) for split in self.plans):
+            with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
+                remove_temporary(self.folder.rglob(".*.tmp*"))
+                for split in self.plans:
+                    self._make_split(split, jobs, progress)
+                for name, rows in self.tables.items():
+                    write_rows(self.folder / name, rows)
+                write_json(set_file, self.description)
+        return read_task4(
+            self.folder,
+            self.folder / "audio",
+            name=self.name,
+            provenance=provenance,
+            classes=classes,
+            clip_seconds=self.clip_seconds,
+            identity=identity,
+        )
 
     def _to_make(self, split: str) -> list[tuple[Path, Any]]:
-        """Return files and plans of the clips to look at: of a finished split those that their headers say are bad."""
+        """Return files and plans of the clips to look at: of a finished split those that are bad by their headers."""
         prefix = "Y" if self.is_task4 else ""
         audio = self.folder / "audio" / split
         clips = [(audio / f"{prefix}{clip}.flac", plan) for clip, plan in self.plans[split].items()]
         if not self._last_label_file(split).is_file():
             return clips
-        wanted = self.sample_rate_hz, self.clip_seconds
-        return [(path, plan) for path, plan in clips if not _is_whole(path, *wanted, decode=False)]
+        rate, seconds = self.sample_rate_hz, self.clip_seconds
+        return [(path, plan) for path, plan in clips if not _is_whole(path, rate, seconds, decode=False)]
 
     def _make_split(self, split: str, jobs: int, progress: bool) -> None:
         todo = self._to_make(split)
@@ -90,14 +100,8 @@ class SyntheticSet:
         with tqdm(total=len(todo), desc=f"{self.name}, {split}", unit="clip", disable=not progress) as bar:
             for n_made in parallel(calls):
                 bar.update(n_made)
-        if not self._last_label_file(split).is_file():
-            self._write_labels(split)
-
-    def _last_label_file(self, split: str) -> Path:
-        word = SET_NAMES[split]
-        return self.folder / (f"{word}_set.csv" if self.is_task4 else f"groundtruth_weak_label_{word}_set.csv")
-
-    def _write_labels(self, split: str) -> None:
+        if self._last_label_file(split).is_file():
+            return
         word = SET_NAMES[split]
         events = {clip: plan.events for clip, plan in self.plans[split].items()}
         tags = {clip: tuple(dict.fromkeys(event.label for event in found)) for clip, found in events.items()}
@@ -108,6 +112,10 @@ class SyntheticSet:
         task4_files.write_weak_tsv(self.folder / f"groundtruth_weak_label_{word}_set.csv", tags)
         if self.is_task4:
             task4_files.write_set_csv(self.folder / f"{word}_set.csv", tags)
+
+    def _last_label_file(self, split: str) -> Path:
+        word = SET_NAMES[split]
+        return self.folder / (f"{word}_set.csv" if self.is_task4 else f"groundtruth_weak_label_{word}_set.csv")
 
 
 def _make_batch(
@@ -129,11 +137,8 @@ def _is_whole(path: Path, rate: int, clip_seconds: float, *, decode: bool) -> bo
     return own_rate == rate and abs(seconds - clip_seconds) * rate < 1
 
 
-# --- street scenes ---------------------------------------------------------------------------------------------------
-
-
 def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
-    """Open the street scenes (docs/street.md) of the configuration; synthesize the clips that are missing first."""
+    """Open the street scenes (docs/street.md); synthesize the clips that are missing first."""
     features, data = config.features, config.data
     assert isinstance(data, StreetData)  # the registry chooses this function by the source
     rate = features.sample_rate_hz
@@ -151,20 +156,12 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         scenes = [draw_scene(data.seed, split, index) for index in range(n_clips)]
         plans[split] = {scene.clip_id: scene for scene in scenes}
     folder = cache / f"street-{fingerprint(description)}"
-    SyntheticSet("street", folder, plans, render, rate, CLIP_SECONDS, description, is_task4=True).make(jobs, progress)
-    return read_task4(
-        folder,
-        folder / "audio",
-        name="street",
-        provenance=(
-            f"procedural street scenes, version {VERSION}, seed {data.seed}, {data.n_train} training and "
-            f"{data.n_test} testing clips at {rate / 1000:g} kHz; no recordings"
-        ),
-        identity=description,
+    made = SyntheticSet("street", folder, plans, render, rate, CLIP_SECONDS, description, is_task4=True)
+    provenance = (
+        f"procedural street scenes, version {VERSION}, seed {data.seed}, {data.n_train} training and "
+        f"{data.n_test} testing clips at {rate / 1000:g} kHz; no recordings"
     )
-
-
-# --- scenes mixed of recordings --------------------------------------------------------------------------------------
+    return made.open(provenance, DCASE2017_TASK4, description, jobs, progress)
 
 
 def plan_scenes(
@@ -176,10 +173,7 @@ def plan_scenes(
     seed: int,
     snr_db: tuple[float, float] = DEFAULT_SNR_DB,
 ) -> dict[str, ScenePlan]:
-    """Draw the scenes of a split, by clip id ``<split>-<index>_<start>_<end>``.
-
-    Training scenes use folds 1 to 3, events and backgrounds, test scenes fold 4.
-    """
+    """Draw the scenes of a split from its folds, by clip id ``<split>-<index>_<start>_<end>``."""
     usable = [recording for recording in folder.recordings if recording.fold in FOLDS[split]]
     by_class: dict[str, list[Recording]] = {label: [] for label in folder.classes}
     for recording in usable:
@@ -218,10 +212,7 @@ def _accounts(plans: Mapping[str, ScenePlan]) -> dict[str, list[list[str]]]:
 
 
 def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
-    """Open the scenes mixed of the recordings in ``data.root``; mix those that are missing first.
-
-    A ``features.sample_rate_hz`` above 20 kHz makes files of 20 kHz.
-    """
+    """Open the scenes mixed of the recordings in ``data.root``; mix those that are missing first."""
     data = config.data
     assert isinstance(data, ScenesData)  # the registry chooses this function by the source
     if not data.root:
@@ -230,36 +221,29 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
             "--set data.root=FOLDER."
         )
     recordings = read_recordings(data.root, cache=cache, jobs=jobs)
-    rate = min(config.features.sample_rate_hz, MAX_RATE_HZ)
+    rate = min(config.features.sample_rate_hz, mixing.MAX_RATE_HZ)
     clip_seconds, seed, snr_db = config.features.clip_seconds, data.seed, (data.min_snr_db, data.max_snr_db)
     sizes = {"train": data.n_train, "test": data.n_test}
     other_snr = () if snr_db == DEFAULT_SNR_DB else (snr_db,)
-    identity = fingerprint(MIXING_VERSION, recordings.content, rate, clip_seconds, seed, sizes, FOLDS, *other_snr)
+    content = recordings.content
+    identity = fingerprint(mixing.MIXING_VERSION, content, rate, clip_seconds, seed, sizes, FOLDS, *other_snr)
     plans = {
         split: plan_scenes(recordings, split, n_clips, clip_seconds=clip_seconds, seed=seed, snr_db=snr_db)
         for split, n_clips in sizes.items()
     }
-    folder = cache / f"scenes-{identity}"
-    SyntheticSet(
+    made = SyntheticSet(
         "scenes",
-        folder,
+        cache / f"scenes-{identity}",
         plans,
         functools.partial(render_scene, root=recordings.root),
         rate,
         clip_seconds,
-        {"recordings": recordings.content, "seed": seed, "sizes": sizes, "snr_db": snr_db, "sample_rate_hz": rate},
-        tables=_accounts({clip: plan for by_clip in plans.values() for clip, plan in by_clip.items()}),
-    ).make(jobs, progress)
-    snr_text = f", signal-to-noise ratio {snr_db[0]:g} to {snr_db[1]:g} dB" if other_snr else ""
-    return read_task4(
-        folder,
-        folder / "audio",
-        name="scenes",
-        provenance=(
-            f"scenes mixed of {recordings.name} ({len(recordings.recordings)} recordings; training folds 1-3, testing "
-            f"fold 4; seed {seed}{snr_text})"
-        ),
-        classes=recordings.classes,
-        clip_seconds=clip_seconds,
-        identity=identity,
+        {"recordings": content, "seed": seed, "sizes": sizes, "snr_db": snr_db, "sample_rate_hz": rate},
+        tables=_accounts(plans["train"] | plans["test"]),
     )
+    snr_text = f", signal-to-noise ratio {snr_db[0]:g} to {snr_db[1]:g} dB" if other_snr else ""
+    provenance = (
+        f"scenes mixed of {recordings.name} ({len(recordings.recordings)} recordings; training folds 1-3, testing "
+        f"fold 4; seed {seed}{snr_text})"
+    )
+    return made.open(provenance, recordings.classes, identity, jobs, progress)

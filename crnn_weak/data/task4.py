@@ -1,9 +1,7 @@
-"""DCASE 2017 task 4 from the organizers' own label files, with any subset of the audio.
+"""DCASE 2017 task 4 from the organizers' own label files, with any subset of the audio; synthetic sets alike.
 
-Splits are ``train``, ``test`` and, where its ground truth is in the metadata folder or in ``groundtruth_release``,
-``evaluation``. A split whose set file is missing is read from its weak file. Events come from the strong file; rows
-``0 0 label`` (tagged, but not heard) are zero-length events. Audio files may have any suffix that is read, and a ``Y``
-before the id, in any subfolder. Synthetic data sets are written in this layout and read from here.
+A split whose set file is missing is read from its weak file. Rows ``0 0 label`` (tagged, but not heard) are events of
+zero length. Audio files may have a ``Y`` before the id, in any subfolder.
 """
 
 from __future__ import annotations
@@ -38,8 +36,7 @@ def read_task4(
 ) -> Dataset:
     """Read a folder of label files in the organizers' layout, and index a folder of audio (None: no clip has a file).
 
-    The order of `classes` is that of every array. The fingerprint covers `identity` (seeds, versions) and the content
-    of the label files.
+    The fingerprint covers `identity` (seeds, versions) and the content of the label files.
     """
     folder = Path(metadata)
     if not folder.is_dir():
@@ -87,11 +84,7 @@ def _read_split(
     tags = task4_files.read_weak_tsv(list_file) if is_weak else task4_files.read_set_csv(list_file)
     if not tags:
         raise DataError(f"{list_file}: lists no clip.")
-    events: Mapping[str, tuple[Event, ...]] = {}
-    if strong_file is None:
-        logger.debug("%s: no strong labels; the clips have tags only.", list_file)
-    else:
-        events = task4_files.read_strong_tsv(strong_file)
+    events: Mapping[str, tuple[Event, ...]] = task4_files.read_strong_tsv(strong_file) if strong_file else {}
     for clip_id, rows in events.items():
         if clip_id not in tags:
             raise DataError(f"{strong_file}: clip {clip_id!r} is not listed in {list_file.name}.")

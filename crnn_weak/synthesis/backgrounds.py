@@ -7,16 +7,16 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from crnn_weak.synthesis.primitives import Play, Studio, controls, curve, layered, log_uniform, peaks, wander
+from crnn_weak.synthesis.primitives import Play, Studio, curve, layered, log_uniform, peaks
 
 
 def traffic(rng: Generator) -> Play:
     """Traffic hum of a city: low noise that breathes as vehicles come and go."""
     hum = curve((30, -6), (90, 0), (400, -8), (1_000, -12), (2_500, -26), (8_000, -46))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        swell = 10 ** (wander(rng, controls(seconds), 0.4, -5, 5) / 20)
-        return studio.noise(rng, seconds, hum) * studio.audio(swell, seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        swell = 10 ** (studio.wander(rng, 0.4, -5, 5) / 20)
+        return studio.noise(rng, hum) * studio.audio(swell)
 
     return play
 
@@ -27,12 +27,11 @@ def wind(rng: Generator) -> Play:
     leaves = curve((500, -20), (2_500, 0), (6_000, -4), (8_000, -10))
     rustle = rng.uniform(0.02, 0.15)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        gust = 10 ** (wander(rng, time, 0.8, -12, 6) / 20)
-        flutter = np.maximum(1 + 0.5 * wander(rng, time, 9), 0.1)
-        signal = studio.noise(rng, seconds, deep) * studio.audio(gust * flutter, seconds)
-        return signal + rustle * studio.noise(rng, seconds, leaves) * studio.audio(gust, seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        gust = 10 ** (studio.wander(rng, 0.8, -12, 6) / 20)
+        flutter = np.maximum(1 + 0.5 * studio.wander(rng, 9), 0.1)
+        signal = studio.noise(rng, deep) * studio.audio(gust * flutter)
+        return signal + rustle * studio.noise(rng, leaves) * studio.audio(gust)
 
     return play
 
@@ -42,11 +41,11 @@ def rain(rng: Generator) -> Play:
     sheet = curve((200, -24), (1_000, -10), (4_000, 0), (8_000, -2), (16_000, -10))
     drops_hz, drop = rng.uniform(20, 80), log_uniform(rng, 1_200, 3_500)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        times = np.sort(rng.uniform(0, seconds, int(drops_hz * seconds)))
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        times = np.sort(rng.uniform(0, studio.seconds, int(drops_hz * studio.seconds)))
         kernel = layered(studio.ring([(drop, 0.02, 1.0)]), studio.burst(rng, sheet, 0.006, 0.0003))
-        drops = studio.pulses(times, rng.exponential(0.6, len(times)), kernel, seconds)
-        return studio.noise(rng, seconds, sheet) + 1.5 * drops
+        drops = studio.pulses(times, rng.exponential(0.6, len(times)), kernel)
+        return studio.noise(rng, sheet) + 1.5 * drops
 
     return play
 
@@ -57,34 +56,28 @@ def room(rng: Generator) -> Play:
     mains = 50.0 if rng.random() < 0.6 else 60.0
     hum = rng.uniform(0.02, 0.4)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        tone = studio.tone(np.full(len(controls(seconds)), mains), seconds, [1, 0.6, 0.5, 0.2, 0.3, 0.1, 0.15])
-        return studio.noise(rng, seconds, air) + hum * tone
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        tone = studio.tone(np.full(len(studio.time), mains), [1, 0.6, 0.5, 0.2, 0.3, 0.1, 0.15])
+        return studio.noise(rng, air) + hum * tone
 
     return play
 
 
-def coloured(rng: Generator) -> Play:
+def colored(rng: Generator) -> Play:
     """Noise of one slope, from brown to nearly white."""
-    slope = rng.uniform(-6, -0.5)
-    gain = curve((20, 0), (16_000, slope * math.log2(16_000 / 20)))
-
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        return studio.noise(rng, seconds, gain)
-
-    return play
+    gain = curve((20, 0), (16_000, rng.uniform(-6, -0.5) * math.log2(16_000 / 20)))
+    return lambda studio, rng: studio.noise(rng, gain)
 
 
 def birds(rng: Generator) -> Play:
     """A bird that sings in short phrases."""
     low, span, notes_hz = log_uniform(rng, 2_200, 4_000), rng.uniform(1.15, 1.7), rng.uniform(4, 11)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        phrase = np.clip(6 * wander(rng, time, 0.7, -1, 0.8), 0, 1)
-        note = np.clip(np.sin(2 * np.pi * notes_hz * time), 0, 1) ** 0.7
-        pitch = low * span ** (0.5 + 0.5 * wander(rng, time, notes_hz))
-        return studio.tone(pitch, seconds, [1.0, 0.1]) * studio.audio(phrase * note, seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        phrase = np.clip(6 * studio.wander(rng, 0.7, -1, 0.8), 0, 1)
+        note = np.clip(np.sin(2 * np.pi * notes_hz * studio.time), 0, 1) ** 0.7
+        pitch = low * span ** (0.5 + 0.5 * studio.wander(rng, notes_hz))
+        return studio.tone(pitch, [1.0, 0.1]) * studio.audio(phrase * note)
 
     return play
 
@@ -93,11 +86,11 @@ def steps(rng: Generator) -> Play:
     """Somebody walks."""
     pace, sole = rng.uniform(1.6, 2.3), log_uniform(rng, 250, 900)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        times = np.arange(rng.uniform(0, 0.6), seconds, 1 / pace)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        times = np.arange(rng.uniform(0, 0.6), studio.seconds, 1 / pace)
         times = times + rng.normal(0, 0.015, len(times))
         kernel = studio.burst(rng, curve((80, -10), (sole, 0), (4 * sole, -14), (16 * sole, -34)), 0.09, 0.004)
-        return studio.pulses(times, rng.uniform(0.5, 1, len(times)), kernel, seconds)
+        return studio.pulses(times, rng.uniform(0.5, 1, len(times)), kernel)
 
     return play
 
@@ -112,19 +105,18 @@ def babble(rng: Generator) -> Play:
     ]
     consonants = curve((1_500, -20), (3_500, 0), (6_000, 0), (8_000, -8))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        throats = [np.zeros(studio.length(seconds), dtype=np.float32) for _ in vowels]
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        throats = [np.zeros(studio.n_samples, dtype=np.float32) for _ in vowels]
         for pitch in men:
-            syllables = np.clip(wander(rng, time, 5.0, -0.4, 1.0), 0, 1)
-            syllables = syllables * np.clip(wander(rng, time, 0.6, -0.3, 1), 0, 1)
-            voice = studio.tone(pitch * (1 + 0.15 * wander(rng, time, 2.5)), seconds, 1 / np.arange(1, 30))
-            vowel = np.clip(0.5 + wander(rng, time, 4.0), 0, 1)
+            syllables = np.clip(studio.wander(rng, 5.0, -0.4, 1.0), 0, 1)
+            syllables = syllables * np.clip(studio.wander(rng, 0.6, -0.3, 1), 0, 1)
+            voice = studio.tone(pitch * (1 + 0.15 * studio.wander(rng, 2.5)), 1 / np.arange(1, 30))
+            vowel = np.clip(0.5 + studio.wander(rng, 4.0), 0, 1)
             for throat, share in zip(throats, (vowel, 1 - vowel), strict=True):
-                throat += voice * studio.audio(syllables * share, seconds).astype(np.float32)
+                throat += voice * studio.audio(syllables * share).astype(np.float32)
         signal = sum(studio.shaped(throat, gain) for throat, gain in zip(throats, vowels, strict=True))
-        hiss = np.clip(wander(rng, time, 7.0, -1.5, 1.0), 0, 1)
-        hisses = 0.25 * studio.noise(rng, seconds, consonants) * studio.audio(hiss, seconds)
+        hiss = np.clip(studio.wander(rng, 7.0, -1.5, 1.0), 0, 1)
+        hisses = 0.25 * studio.noise(rng, consonants) * studio.audio(hiss)
         return signal / np.sqrt(np.mean(signal**2) + 1e-20) + hisses
 
     return play
@@ -137,20 +129,18 @@ BACKGROUNDS = {
     "rain": (rain, 0.10, 0.05),
     "babble": (babble, 0.15, 0.20),
     "room": (room, 0.15, 0.10),
-    "coloured": (coloured, 0.15, 0.10),
+    "colored": (colored, 0.15, 0.10),
     "birds": (birds, 0.0, 0.12),
     "steps": (steps, 0.0, 0.08),
 }
 
 
-def draw_background(rng: Generator) -> list[tuple[str, Play, float]]:
-    """Draw the layers of a background: (name, how to play it, level in decibels against the main layer)."""
-    names = list(BACKGROUNDS)
-    main = np.array([BACKGROUNDS[name][1] for name in names])
-    second = np.array([BACKGROUNDS[name][2] for name in names])
-    first = names[int(rng.choice(len(names), p=main / main.sum()))]
-    layers = [(first, BACKGROUNDS[first][0](rng), 0.0)]
+def draw_background(rng: Generator) -> list[tuple[Play, float]]:
+    """Draw the layers of a background: (how to play it, level in decibels against the main layer)."""
+    draws, main, second = zip(*BACKGROUNDS.values(), strict=True)
+    draw = draws[rng.choice(len(draws), p=np.array(main) / np.sum(main))]
+    layers = [(draw(rng), 0.0)]
     if rng.random() < 0.6:
-        other = names[int(rng.choice(len(names), p=second / second.sum()))]
-        layers.append((other, BACKGROUNDS[other][0](rng), rng.uniform(-12, 0)))
+        draw = draws[rng.choice(len(draws), p=np.array(second) / np.sum(second))]
+        layers.append((draw(rng), rng.uniform(-12, 0)))
     return layers

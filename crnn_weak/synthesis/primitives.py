@@ -1,9 +1,8 @@
 """Building blocks of sounds: noise, tones, pulses, gains over frequency, slow curves over time.
 
-A *sound* takes two steps: ``draw(rng)`` of a class draws the source (this siren, this engine) and returns
-``play(studio, seconds, rng)``, called for every event of that source in a clip. Signals are float32 at ``studio.rate``;
-*controls* (pitch, loudness over time) are float64 at `CONTROL_HZ`, the same numbers whatever the sample rate. Noise is
-drawn per frequency from the lowest upwards, and levels are normalized over 0 to `REFERENCE_HZ`, for the same reason.
+``draw(rng)`` of a class draws a source (this siren, this engine) and returns ``play(studio, rng)``, called for every
+event of it. Signals are float32 at ``studio.rate``, *controls* (pitch, loudness over time) float64 at `CONTROL_HZ`.
+Every draw is the same at any sample rate.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ REFERENCE_HZ = 8_000.0
 _TABLE = 16_384
 _CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
 
-
-Play = Callable[["Studio", float, Generator], np.ndarray]
+Play = Callable[["Studio", Generator], np.ndarray]
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
@@ -60,18 +58,6 @@ def peaks(*resonances: tuple[float, float, float], floor: float = -40.0) -> Curv
     return Curve(gains)
 
 
-def controls(seconds: float) -> np.ndarray:
-    """Return the times of a control that covers `seconds`, in seconds, shape (n_controls,)."""
-    return np.arange(math.ceil(seconds * CONTROL_HZ) + 2) / CONTROL_HZ
-
-
-def wander(rng: Generator, time: np.ndarray, hertz: float, low: float = -1.0, high: float = 1.0) -> np.ndarray:
-    """Return a random curve over control times `time` with about `hertz` independent values in a second."""
-    n = math.ceil(time[-1] * hertz) + 3
-    start = rng.random()
-    return np.interp(time * hertz + start, np.arange(n + 1), rng.uniform(low, high, n + 1))
-
-
 def smooth(control: np.ndarray, seconds: float) -> np.ndarray:
     """Return the moving average of a control, to round the edges of what is switched."""
     n = max(int(seconds * CONTROL_HZ), 1)
@@ -84,19 +70,32 @@ def _cycles(hertz: np.ndarray, start: float) -> np.ndarray:
 
 
 class Studio:
-    """Signals at one sample rate, in hertz."""
+    """Signals of one event at one sample rate: `n_samples` long; `time` (n_controls,), seconds, is that of controls."""
 
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, rate: int, seconds: float) -> None:
+        self.rate, self.seconds = rate, seconds
+        self.n_samples = self.length(seconds)
+        self.time = np.arange(math.ceil(seconds * CONTROL_HZ) + 2) / CONTROL_HZ
 
     def length(self, seconds: float) -> int:
-        """Return the number of samples."""
         return round(seconds * self.rate)
 
-    def audio(self, control: np.ndarray, seconds: float) -> np.ndarray:
+    def audio(self, control: np.ndarray) -> np.ndarray:
         """Bring a control to the sample rate; float64, shape (n_samples,)."""
-        positions = np.arange(self.length(seconds)) * (CONTROL_HZ / self.rate)
+        positions = np.arange(self.n_samples) * (CONTROL_HZ / self.rate)
         return np.interp(positions, np.arange(len(control)), control)
+
+    def wander(self, rng: Generator, hertz: float, low: float = -1.0, high: float = 1.0) -> np.ndarray:
+        """Return a random control with about `hertz` independent values in a second."""
+        n = math.ceil(self.time[-1] * hertz) + 3
+        start = rng.random()
+        return np.interp(self.time * hertz + start, np.arange(n + 1), rng.uniform(low, high, n + 1))
+
+    def crossings(self, hertz: np.ndarray, start: float = 0.0) -> np.ndarray:
+        """Return the times at which the phase of a rate control passes whole numbers: when an engine fires."""
+        cycles = _cycles(hertz, start)
+        whole = np.arange(math.ceil(cycles[0]), math.floor(cycles[-1]) + 1)
+        return np.interp(whole, cycles, self.time)
 
     def shaped(self, signal: np.ndarray, gain: Curve) -> np.ndarray:
         """Filter a signal by a gain over frequency, without delay."""
@@ -105,10 +104,10 @@ class Studio:
         spectrum *= gain(fft.rfftfreq(n, 1 / self.rate)).astype(np.float32)
         return fft.irfft(spectrum, n)[: len(signal)]
 
-    def noise(self, rng: Generator, seconds: float, gain: Curve) -> np.ndarray:
+    def noise(self, rng: Generator, gain: Curve) -> np.ndarray:
         """Return Gaussian noise with a spectrum, of root mean square 1 between 0 Hz and `REFERENCE_HZ`."""
         # Half seconds: lengths that the Fourier transform likes, and the same frequencies at every rate.
-        n = self.length(math.ceil(seconds * 2) / 2)
+        n = self.length(math.ceil(self.seconds * 2) / 2)
         # A stream of its own: the number of draws depends on the rate, and what is drawn next must not.
         draws = rng.spawn(1)[0].standard_normal((n // 2 + 1, 2), dtype=np.float32)
         hertz = fft.rfftfreq(n, 1 / self.rate)
@@ -117,15 +116,10 @@ class Studio:
         power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
         spectrum = (draws.view(np.complex64)[:, 0]) * gains
         signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
-        return signal[: self.length(seconds)]
+        return signal[: self.n_samples]
 
-    def tone(
-        self, hertz: np.ndarray, seconds: float, harmonics: Sequence[float] | np.ndarray, start: float = 0.0
-    ) -> np.ndarray:
-        """Return a tone of pitch `hertz` (a control), its phase `start` in cycles.
-
-        `harmonics` are the amplitudes of the first, second, ...; those that would alias are omitted.
-        """
+    def tone(self, hertz: np.ndarray, harmonics: Sequence[float] | np.ndarray, start: float = 0.0) -> np.ndarray:
+        """Return a tone of pitch `hertz` (a control), its phase `start` in cycles; harmonics that alias are omitted."""
         room = int(0.49 * self.rate / max(float(hertz.max()), 1.0))
         amplitudes = np.zeros(_TABLE // 2 + 1, dtype=complex)
         audible = np.asarray(harmonics, dtype=float)[:room]
@@ -133,14 +127,12 @@ class Studio:
         order = np.arange(1, len(audible) + 1)
         amplitudes[1 : len(audible) + 1] = audible * np.exp(1j * np.pi * order**2 / max(len(audible), 1))
         table = fft.irfft(amplitudes, _TABLE).astype(np.float32) * (_TABLE / 2)
-        index = (self.audio(_cycles(hertz, start), seconds) * _TABLE).astype(np.int64) & (_TABLE - 1)
+        index = (self.audio(_cycles(hertz, start)) * _TABLE).astype(np.int64) & (_TABLE - 1)
         return table[index]
 
-    def pulses(
-        self, times: np.ndarray, amplitudes: np.ndarray | float, kernel: np.ndarray, seconds: float
-    ) -> np.ndarray:
+    def pulses(self, times: np.ndarray, amplitudes: np.ndarray | float, kernel: np.ndarray) -> np.ndarray:
         """Return `kernel` begun at each of `times` (seconds; those outside are dropped), scaled by `amplitudes`."""
-        n = self.length(seconds)
+        n = self.n_samples
         train = np.zeros(n + 1, dtype=np.float32)
         amplitudes = np.broadcast_to(amplitudes, times.shape)
         position = times * self.rate
@@ -170,7 +162,7 @@ class Studio:
         """Return a puff of noise that falls to -60 dB in `decay` seconds; a kernel for `pulses`."""
         time = np.arange(self.length(decay)) / self.rate
         envelope = np.minimum(time / attack, 1.0) * np.exp(-6.9 / decay * time)
-        return (amplitude * envelope * self.noise(rng, decay, gain)).astype(np.float32)
+        return (amplitude * envelope * Studio(self.rate, decay).noise(rng, gain)).astype(np.float32)
 
     def faded(self, signal: np.ndarray, attack: float, release: float) -> np.ndarray:
         """Return a signal with raised-cosine edges of `seconds` (no edge for 0)."""
@@ -193,10 +185,3 @@ def layered(*parts: np.ndarray) -> np.ndarray:
     for part in parts:
         total[: len(part)] += part
     return total
-
-
-def crossings(hertz: np.ndarray, start: float = 0.0) -> np.ndarray:
-    """Return the times at which the phase of a rate control passes whole numbers: when an engine fires."""
-    cycles = _cycles(hertz, start)
-    whole = np.arange(math.ceil(cycles[0]), math.floor(cycles[-1]) + 1)
-    return np.interp(whole, cycles, np.arange(len(cycles)) / CONTROL_HZ)

@@ -1,8 +1,7 @@
 """A street clip: its layout, its sounds over a background, one microphone.
 
-A clip is a function of (seed, split, index, sample rate) only. Its tags and events are drawn from the statistics of the
-task's real label files. The random streams of layout, background and each event are separate, so that a change to one
-class changes no layout and no other sound.
+A clip depends on (seed, split, index, sample rate) only. Tags and events follow the statistics of the task's real label
+files. Layout, background and each event have random streams of their own: a change to one changes no other.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ VERSION = 2
 SNR_DB = (0.0, 18.0)
 SPLITS = {"train": 0, "test": 1}
 
-#: label -> draw(rng) -> play(studio, seconds, rng)
+#: label -> draw(rng) -> play(studio, rng)
 SOUNDS = {
     "Train horn": tonal.train_horn,
     "Air horn, truck horn": tonal.air_horn,
@@ -53,36 +52,21 @@ SOUNDS = {
 _ALPHABET = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"))
 _LAYOUT, _BACKGROUND, _MIX = 0, 1, 2
 _SOURCE, _EVENT = 100, 1000  # plus the class, plus the class times 100 and the event's number
-#: Derived from the organizers' files by ``scripts/street_statistics.py``, which says what it contains.
+#: Made by ``scripts/street_statistics.py``, which says what it contains.
 STATISTICS_PATH = Path(__file__).parent / "street_statistics.json"
+STATISTICS = json.loads(STATISTICS_PATH.read_text(encoding="utf-8"))
 #: Levels of every list of quantiles in the file.
 QUANTILES = np.linspace(0.0, 1.0, 21)
 CLIP_SECONDS = 10.0
-#: Exponent of the class counts of the training split, see `tag_set_weights`.
-TRAIN_TEMPER = 1 / 3
 #: An event ends at least this long before the next one of its class begins; nothing is shorter than `_MIN_EVENT`.
 _MIN_GAP = 0.10
 _MIN_EVENT = 0.25
 
 
-# --- layout ----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def load_statistics() -> dict[str, Any]:
-    """Return the statistics that the package carries (one object for all callers: do not change it)."""
-    return json.loads(STATISTICS_PATH.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-
-
 @cache
 def tag_set_weights(split: str) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
-    """Return the tag sets of a split (indices into the class list) and their probabilities.
-
-    The test split has those of the organizers' testing list. In the training list ``Car`` is in half of the clips and
-    ``Car alarm`` in one of 280, so it is tempered: a tag set weighs ``count * n ** (TRAIN_TEMPER - 1)``, with ``n`` the
-    clips of its rarest class. Exponent 1 gives the real list, 0 makes all classes about equally frequent.
-    """
-    rows = load_statistics()["tag_sets"][split]
+    """Return the tag sets of a split (indices into the class list) and their probabilities, as docs/street.md says."""
+    rows = STATISTICS["tag_sets"][split]
     sets = tuple(tuple(labels) for _, labels in rows)
     weights = np.array([count for count, _ in rows], dtype=float)
     if split == "train":
@@ -90,7 +74,7 @@ def tag_set_weights(split: str) -> tuple[tuple[tuple[int, ...], ...], np.ndarray
         for count, labels in rows:
             per_class[labels] += count
         rarest = np.array([per_class[list(labels)].min() for labels in sets])
-        weights *= rarest ** (TRAIN_TEMPER - 1)
+        weights *= rarest ** (1 / 3 - 1)
     return sets, weights / weights.sum()
 
 
@@ -114,7 +98,7 @@ def _single(rng: Generator, layout: Mapping[str, Any]) -> list[tuple[float, floa
 
 
 def _repeated(rng: Generator, layout: Mapping[str, Any], n: int) -> list[tuple[float, float]]:
-    covered = _quantile(rng, layout["repeated_covered_seconds"] or load_statistics()["repeated_covered_seconds"])
+    covered = _quantile(rng, layout["repeated_covered_seconds"] or STATISTICS["repeated_covered_seconds"])
     covered = min(max(covered, n * _MIN_EVENT), CLIP_SECONDS - (n - 1) * _MIN_GAP)
     lengths = _MIN_EVENT + (covered - n * _MIN_EVENT) * rng.dirichlet(np.full(n, 2.0))
     room = CLIP_SECONDS - covered - (n - 1) * _MIN_GAP
@@ -123,29 +107,24 @@ def _repeated(rng: Generator, layout: Mapping[str, Any], n: int) -> list[tuple[f
     return [(float(onset), float(onset + length)) for onset, length in zip(onsets, lengths, strict=True)]
 
 
-def draw_events(rng: Generator, label: str) -> list[Event]:
-    """Draw the events of one class in one clip: never empty, sorted, without overlap, times in milliseconds."""
-    layout = load_statistics()["layouts"][label]
-    counts = layout["events_per_clip"]
-    weights = np.array(list(counts.values()), dtype=float)
-    n = int(rng.choice([int(key) for key in counts], p=weights / weights.sum()))
-    times = _single(rng, layout) if n == 1 else _repeated(rng, layout, n)
-    return [Event(round(onset, 3), round(min(offset, CLIP_SECONDS), 3), label) for onset, offset in times]
-
-
 def draw_layout(rng: Generator, split: str) -> tuple[Event, ...]:
-    """Draw the events of one clip of split train or test, sorted by class, then onset; at least one."""
+    """Draw the events of one clip, sorted by class, then onset; at least one, of one class disjoint."""
     sets, weights = tag_set_weights(split)
-    labels = [DCASE2017_TASK4[index] for index in sets[rng.choice(len(sets), p=weights)]]
-    return tuple(event for label in labels for event in draw_events(rng, label))
-
-
-# --- sound -----------------------------------------------------------------------------------------------------------
+    events = []
+    for index in sets[rng.choice(len(sets), p=weights)]:
+        label = DCASE2017_TASK4[index]
+        layout = STATISTICS["layouts"][label]
+        counts = layout["events_per_clip"]
+        shares = np.array(list(counts.values()), dtype=float)
+        n = int(rng.choice([int(key) for key in counts], p=shares / shares.sum()))
+        times = _single(rng, layout) if n == 1 else _repeated(rng, layout, n)
+        events += [Event(round(onset, 3), round(min(offset, CLIP_SECONDS), 3), label) for onset, offset in times]
+    return tuple(events)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Plan of a clip: an invented id like the organizers', its events, a signal-to-noise ratio for each class."""
+    """Plan of a clip: its events, a signal-to-noise ratio for each class, an invented id like the organizers'."""
 
     seed: int
     split: str
@@ -165,8 +144,8 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     events = draw_layout(rng, split)
     start = int(rng.integers(0, 60)) * 10
     clip_id = f"{''.join(rng.choice(_ALPHABET, 11))}_{start}.000_{start + 10}.000"
-    labels = list(dict.fromkeys(event.label for event in events))
-    return Scene(seed, split, index, clip_id, events, {label: rng.uniform(*SNR_DB) for label in labels})
+    snr_db = {label: rng.uniform(*SNR_DB) for label in dict.fromkeys(event.label for event in events)}
+    return Scene(seed, split, index, clip_id, events, snr_db)
 
 
 @lru_cache(maxsize=64)
@@ -198,19 +177,19 @@ def _distance(rng: Generator) -> Curve:
     )
 
 
-def _background(scene: Scene, studio: Studio) -> np.ndarray:
+def _background(scene: Scene, rate: int) -> np.ndarray:
     rng = _stream(scene.seed, scene.split, scene.index, _BACKGROUND)
-    total = np.zeros(studio.length(CLIP_SECONDS), dtype=np.float32)
-    for _, play, level in draw_background(rng):
-        layer = play(studio, CLIP_SECONDS, rng).astype(np.float32)
-        total += layer * np.float32(10 ** (level / 20) / max(loudness(layer, studio.rate), 1e-12))
-    return total / np.float32(max(loudness(total, studio.rate), 1e-12))
+    studio = Studio(rate, CLIP_SECONDS)
+    total = np.zeros(studio.n_samples, dtype=np.float32)
+    for play, level in draw_background(rng):
+        layer = play(studio, rng).astype(np.float32)
+        total += layer * np.float32(10 ** (level / 20) / max(loudness(layer, rate), 1e-12))
+    return total / np.float32(max(loudness(total, rate), 1e-12))
 
 
 def render(scene: Scene, rate: int, *, snr_db: float | None = None) -> np.ndarray:
     """Synthesize a scene at `rate` hertz: float32 of shape (n_samples,), in (-1, 1); `snr_db` overrides its levels."""
-    studio = Studio(rate)
-    clip = _background(scene, studio)
+    clip = _background(scene, rate)
     for label in scene.snr_db:
         number = DCASE2017_TASK4.index(label)
         source = _stream(scene.seed, scene.split, scene.index, _SOURCE + number)
@@ -220,11 +199,12 @@ def render(scene: Scene, rate: int, *, snr_db: float | None = None) -> np.ndarra
         parts = []
         for order, event in enumerate(own):
             rng = _stream(scene.seed, scene.split, scene.index, _EVENT + 100 * number + order)
-            parts.append(studio.shaped(play(studio, event.duration, rng).astype(np.float32), path_response))
+            studio = Studio(rate, event.duration)
+            parts.append(studio.shaped(play(studio, rng).astype(np.float32), path_response))
         # One level for all events of a source: what is a pause within an event stays quieter than the event.
         scale = level / max(loudness(np.concatenate(parts), rate), 1e-12)
         for event, part in zip(own, parts, strict=True):
-            first = studio.length(event.onset)
+            first = round(event.onset * rate)
             clip[first : first + len(part)] += (part * np.float32(scale))[: len(clip) - first]
     rng = _stream(scene.seed, scene.split, scene.index, _MIX)
     clip *= np.float32(10 ** (rng.uniform(-42, -30) / 20))

@@ -1,30 +1,11 @@
-"""Tonal sounds: sirens, horns, alarms, beeps and screams.
-
-The four sirens differ in how their pitch moves. Wail (ambulance): up and down in three to six seconds. Yelp (police
-car): the same three to five times a second. Two tones or a growling mechanical wail with an air horn (fire engine). A
-mechanical chord that takes many seconds to rise and fall (civil defense). Horns and beeps are steady pitches that are
-switched on and off.
-"""
+"""Tonal sounds: sirens, horns, alarms, beeps and screams. The four sirens differ in how their pitch moves."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
 
-from crnn_weak.synthesis.primitives import (
-    CONTROL_HZ,
-    Curve,
-    Play,
-    Studio,
-    controls,
-    curve,
-    log_uniform,
-    peaks,
-    smooth,
-    wander,
-)
-
-# --- sirens --------------------------------------------------------------------------------------------------------
+from crnn_weak.synthesis.primitives import CONTROL_HZ, Curve, Play, Studio, curve, log_uniform, peaks, smooth
 
 
 def _loudspeaker(rng: Generator) -> Curve:
@@ -38,13 +19,14 @@ def _harmonics(n: int, slope_db: float) -> list[float]:
     return [10 ** (-slope_db * np.log2(order) / 20) for order in range(1, n + 1)]
 
 
-def _drive_by(rng: Generator, time: np.ndarray, strength: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
+def _drive_by(studio: Studio, rng: Generator, strength: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
     """Pitch factor and loudness of a vehicle that may pass: Doppler shift and swell."""
+    time = studio.time
     if rng.random() < 0.35:
         when, slowness = rng.uniform(0.2, 0.8) * time[-1], rng.uniform(0.8, 2.5)
         place = (time - when) / slowness
         return 1 - strength * place / np.sqrt(1 + place**2), (1 + place**2) ** -0.35
-    return np.full(len(time), rng.uniform(1 - strength, 1 + strength)), 10 ** (wander(rng, time, 0.3, -4, 4) / 20)
+    return np.full(len(time), rng.uniform(1 - strength, 1 + strength)), 10 ** (studio.wander(rng, 0.3, -4, 4) / 20)
 
 
 def _sweep(place: np.ndarray, rise: float) -> np.ndarray:
@@ -61,11 +43,10 @@ def ambulance(rng: Generator) -> Play:
     period, rise = rng.uniform(2.8, 5.5), rng.uniform(0.35, 0.6)
     horn, harmonics = _loudspeaker(rng), _harmonics(12, rng.uniform(5, 10))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        factor, loudness = _drive_by(rng, time)
-        pitch = low * (high / low) ** _sweep(time / period + rng.random(), rise)
-        tone = studio.tone(pitch * factor, seconds, harmonics) * studio.audio(loudness, seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        factor, loudness = _drive_by(studio, rng)
+        pitch = low * (high / low) ** _sweep(studio.time / period + rng.random(), rise)
+        tone = studio.tone(pitch * factor, harmonics) * studio.audio(loudness)
         return studio.faded(studio.shaped(tone, horn), 0.15, 0.25)
 
     return play
@@ -78,9 +59,9 @@ def police_car(rng: Generator) -> Play:
     rise, horn, harmonics = rng.uniform(0.3, 0.7), _loudspeaker(rng), _harmonics(12, rng.uniform(5, 10))
     has_phaser = rng.random() < 0.3
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        factor, loudness = _drive_by(rng, time)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        seconds, time = studio.seconds, studio.time
+        factor, loudness = _drive_by(studio, rng)
         rate = np.full(len(time), yelp)
         if has_phaser and seconds > 3:
             start = rng.uniform(0, seconds - 1.5)
@@ -89,7 +70,7 @@ def police_car(rng: Generator) -> Play:
             rate[time < rng.uniform(1.5, 3.0)] = 0.35
         cycles = rng.random() + np.cumsum(rate) / 500
         pitch = low * (high / low) ** _sweep(cycles, rise)
-        tone = studio.tone(pitch * factor, seconds, harmonics) * studio.audio(loudness, seconds)
+        tone = studio.tone(pitch * factor, harmonics) * studio.audio(loudness)
         return studio.faded(studio.shaped(tone, horn), 0.08, 0.15)
 
     return play
@@ -106,9 +87,9 @@ def fire_engine(rng: Generator) -> Play:
     honk, has_honk = log_uniform(rng, 200, 300), rng.random() < 0.55 or not two_tone
     rumble = curve((40, 0), (200, -3), (800, -12), (4_000, -35))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        factor, loudness = _drive_by(rng, time, 0.03)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        time = studio.time
+        factor, loudness = _drive_by(studio, rng, 0.03)
         if two_tone:
             place = np.floor(time / beat + rng.random()).astype(int) % 2
             pitch = np.where(place == 0, low, high)
@@ -116,20 +97,20 @@ def fire_engine(rng: Generator) -> Play:
             pitch = np.convolve(np.pad(pitch, (7, 0), mode="edge"), step / step.sum(), mode="valid")
         else:
             pitch = 330 * (top / 330) ** _sweep(time / period + rng.random(), 0.55)
-        tone = studio.tone(pitch * factor, seconds, harmonics)
-        if has_honk and seconds > 1.5:
+        tone = studio.tone(pitch * factor, harmonics)
+        if has_honk and studio.seconds > 1.5:
             blast = np.zeros(len(time))
             moment = rng.uniform(0, 2)
-            while moment < seconds:
+            while moment < studio.seconds:
                 length = rng.uniform(0.3, 1.2)
                 blast += np.clip((time - moment) / 0.05, 0, 1) * np.clip((moment + length - time) / 0.08, 0, 1)
                 moment += length + rng.uniform(0.3, 3.5)
             for ratio in (1.0, 1.26):
                 steady = np.full(len(time), honk * ratio) * factor
-                tone += 0.9 * studio.tone(steady, seconds, _harmonics(24, 3)) * studio.audio(blast, seconds)
+                tone += 0.9 * studio.tone(steady, _harmonics(24, 3)) * studio.audio(blast)
         tone = studio.shaped(tone, body)
-        tone = tone / np.sqrt(np.mean(tone**2)) + 0.35 * studio.noise(rng, seconds, rumble)
-        return studio.faded(tone * studio.audio(loudness, seconds).astype(np.float32), 0.1, 0.25)
+        tone = tone / np.sqrt(np.mean(tone**2)) + 0.35 * studio.noise(rng, rumble)
+        return studio.faded(tone * studio.audio(loudness).astype(np.float32), 0.1, 0.25)
 
     return play
 
@@ -143,21 +124,20 @@ def civil_defense(rng: Generator) -> Play:
     harmonics = _harmonics(14, rng.uniform(6, 9))
     far = curve((100, -10), (350, 0), (900, 0), (2_000, -12), (5_000, -34))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        part = (time / period + rng.random()) % 1.0
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        part = (studio.time / period + rng.random()) % 1.0
         up = 1 - np.exp(-3.0 * part / rise)
         down = np.exp(-2.2 * np.maximum(part - rise - hold, 0) / (1 - rise))
         speed = np.where(part < rise, 0.35 + 0.65 * up, (0.35 + 0.65 * (1 - np.exp(-3.0))) * down)
         if steady:
-            speed = 1 - 0.9 * np.exp(-time / 1.5) * float(rng.random() < 0.5)
+            speed = 1 - 0.9 * np.exp(-studio.time / 1.5) * float(rng.random() < 0.5)
         speed = np.maximum(speed, 0.4)  # slower than that it is not heard over a town
-        pitch = top * speed * (1 + 0.002 * wander(rng, time, 4))
-        loudness = speed * 10 ** (wander(rng, time, 0.7, -3, 3) / 20)
-        tone = studio.tone(pitch, seconds, harmonics)
+        pitch = top * speed * (1 + 0.002 * studio.wander(rng, 4))
+        loudness = speed * 10 ** (studio.wander(rng, 0.7, -3, 3) / 20)
+        tone = studio.tone(pitch, harmonics)
         if ratio > 1.0:
-            tone = tone + studio.tone(pitch / ratio, seconds, harmonics)
-        tone = tone * studio.audio(loudness, seconds).astype(np.float32)
+            tone = tone + studio.tone(pitch / ratio, harmonics)
+        tone = tone * studio.audio(loudness).astype(np.float32)
         late = studio.length(rng.uniform(0.15, 0.45))  # from the houses over there
         if late < len(tone):
             tone[late:] += 0.4 * tone[:-late]
@@ -166,45 +146,40 @@ def civil_defense(rng: Generator) -> Play:
     return play
 
 
-# --- horns ---------------------------------------------------------------------------------------------------------
-
-# Chimes of North American five-chime horns have about these ratios (a major sixth chord above D#4).
-_CHIMES = (1.0, 1.19, 1.335, 1.587, 2.0)
-
-
 def _buzz(n: int, slope_db: float) -> np.ndarray:
     return 10 ** (-slope_db * np.log2(np.arange(1, n + 1)) / 20)
 
 
-def _on_and_off(time: np.ndarray, seconds: float, period: float, share: float, edge: float) -> np.ndarray:
+def _on_and_off(studio: Studio, period: float, share: float, edge: float) -> np.ndarray:
     """A gate that is on for `share` of each period; the period gives a little, so that an event ends with a beep."""
-    n = round((seconds - share * period) / period)
-    period = seconds / (max(n, 0) + share)
-    return smooth(((time / period) % 1.0 < share).astype(float), edge)
+    n = round((studio.seconds - share * period) / period)
+    period = studio.seconds / (max(n, 0) + share)
+    return smooth(((studio.time / period) % 1.0 < share).astype(float), edge)
 
 
 def train_horn(rng: Generator) -> Play:
     """A chord of three to five chimes that swells in, sags in pitch as it ends, and echoes over the land."""
     root = log_uniform(rng, 270, 345)
     n_chimes = int(rng.integers(3, 6))
-    chimes = [ratio * (1 + rng.uniform(-0.012, 0.012)) for ratio in _CHIMES[:n_chimes]]
+    # The ratios of North American five-chime horns, about: a major sixth chord above D#4.
+    chimes = [ratio * (1 + rng.uniform(-0.012, 0.012)) for ratio in (1.0, 1.19, 1.335, 1.587, 2.0)[:n_chimes]]
     slope = rng.uniform(3, 6)
     body = curve((150, -20), (300, 0), (1_800, 0), (3_500, -12), (8_000, -34))
     drop, air = rng.uniform(0.0, 0.08), rng.uniform(0.03, 0.12)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        seconds, time = studio.seconds, studio.time
         attack, release = min(0.25, seconds / 4), min(0.45, seconds / 3)
         swell = np.clip(time / attack, 0, 1) * np.clip((seconds - time) / release, 0, 1)
         bend = 1 - 0.04 * np.exp(-time / 0.08) - 0.05 * np.clip(1 - (seconds - time) / release, 0, 1)
         doppler = 1 - drop * np.clip((time - rng.uniform(0.2, 0.9) * seconds) / 0.8, 0, 1) * (rng.random() < 0.4)
-        tone = np.zeros(studio.length(seconds), dtype=np.float32)
+        tone = np.zeros(studio.n_samples, dtype=np.float32)
         for ratio in chimes:
-            pitch = root * ratio * bend * doppler * (1 + 0.002 * wander(rng, time, 6))
-            tone += studio.tone(pitch, seconds, _buzz(16, slope), rng.random())
+            pitch = root * ratio * bend * doppler * (1 + 0.002 * studio.wander(rng, 6))
+            tone += studio.tone(pitch, _buzz(16, slope), rng.random())
         tone = studio.shaped(tone, body)
-        tone = tone / np.sqrt(np.mean(tone**2)) + air * studio.noise(rng, seconds, curve((500, -10), (3_000, 0)))
-        return studio.faded(tone * studio.audio(swell, seconds).astype(np.float32), 0.02, 0.05)
+        tone = tone / np.sqrt(np.mean(tone**2)) + air * studio.noise(rng, curve((500, -10), (3_000, 0)))
+        return studio.faded(tone * studio.audio(swell).astype(np.float32), 0.02, 0.05)
 
     return play
 
@@ -219,21 +194,21 @@ def air_horn(rng: Generator) -> Play:
     body = body * peaks((log_uniform(rng, 600, 1_600), 0.7, 6), floor=-2)
     stutter = rng.random() < 0.3
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        time = studio.time
         gate = np.ones(len(time))
-        if seconds > 1.8:  # a long event is a row of blasts
+        if studio.seconds > 1.8:  # a long event is a row of blasts
             moment = rng.uniform(0.3, 1.6)
-            while moment < seconds - 0.7:  # the last blast is the event's end
+            while moment < studio.seconds - 0.7:  # the last blast is the event's end
                 pause = rng.uniform(0.08, 0.25) if stutter else rng.uniform(0.1, 0.5)
                 gate[(time > moment) & (time < moment + pause)] = 0.0
                 moment += pause + (rng.uniform(0.12, 0.5) if stutter else rng.uniform(0.6, 2.4))
         gate = smooth(gate, 0.03)
         bend = 1 - 0.03 * (1 - gate)
-        tone = np.zeros(studio.length(seconds), dtype=np.float32)
+        tone = np.zeros(studio.n_samples, dtype=np.float32)
         for part in tones:
-            tone += studio.tone(root * part * bend, seconds, _buzz(36, slope), rng.random())
-        return studio.faded(studio.shaped(tone, body) * studio.audio(gate, seconds).astype(np.float32), 0.02, 0.06)
+            tone += studio.tone(root * part * bend, _buzz(36, slope), rng.random())
+        return studio.faded(studio.shaped(tone, body) * studio.audio(gate).astype(np.float32), 0.02, 0.06)
 
     return play
 
@@ -246,13 +221,12 @@ def car_alarm(rng: Generator) -> Play:
         body = curve((200, -18), (700, -3), (2_500, 3), (4_500, -6), (8_000, -24))
         slope = rng.uniform(0.0, 2.0)
 
-        def honk(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-            time = controls(seconds)
-            gate = _on_and_off(time, seconds, period, share, 0.02)
-            tone = np.zeros(studio.length(seconds), dtype=np.float32)
+        def honk(studio: Studio, rng: Generator) -> np.ndarray:
+            gate = _on_and_off(studio, period, share, 0.02)
+            tone = np.zeros(studio.n_samples, dtype=np.float32)
             for part in (1.0, ratio):
-                tone += studio.tone(np.full(len(time), root * part), seconds, _buzz(24, slope), rng.random())
-            return studio.faded(studio.shaped(tone, body) * studio.audio(gate, seconds).astype(np.float32), 0.01, 0.03)
+                tone += studio.tone(np.full(len(studio.time), root * part), _buzz(24, slope), rng.random())
+            return studio.faded(studio.shaped(tone, body) * studio.audio(gate).astype(np.float32), 0.01, 0.03)
 
         return honk
 
@@ -263,18 +237,16 @@ def car_alarm(rng: Generator) -> Play:
     rates = (rng.uniform(5, 9), rng.uniform(12, 18), rng.uniform(2.5, 4), rng.uniform(4, 6), rng.uniform(1.0, 2.0))
     body = curve((800, -20), (1_800, 0), (3_200, 3), (6_000, -6), (8_000, -14))
 
-    def electronic(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def electronic(studio: Studio, rng: Generator) -> np.ndarray:
         start = rng.random() * 5
-        piece = order[np.floor(time / each + start).astype(int) % 5]
-        rate = np.asarray(rates)[piece]
-        place = np.cumsum(rate) / CONTROL_HZ % 1.0
+        piece = order[np.floor(studio.time / each + start).astype(int) % 5]
+        place = np.cumsum(np.asarray(rates)[piece]) / CONTROL_HZ % 1.0
         square = np.where(place < 0.5, 0.0, 1.0)
         # Fast rise; very fast rise; two tones; fast fall; slow up and down.
         height = np.choose(piece, [place, place, square, 1 - place, 1 - np.abs(2 * place - 1)])
-        tone = studio.tone(low * (high / low) ** height, seconds, _buzz(5, 8))
-        gap = smooth(1 - 0.97 * ((time / each + start) % 1.0 > 0.95), 0.02)
-        return studio.faded(studio.shaped(tone, body) * studio.audio(gap, seconds).astype(np.float32), 0.01, 0.03)
+        tone = studio.tone(low * (high / low) ** height, _buzz(5, 8))
+        gap = smooth(1 - 0.97 * ((studio.time / each + start) % 1.0 > 0.95), 0.02)
+        return studio.faded(studio.shaped(tone, body) * studio.audio(gap).astype(np.float32), 0.01, 0.03)
 
     return electronic
 
@@ -286,37 +258,30 @@ def reversing_beeps(rng: Generator) -> Play:
     harmonics = [1.0, rng.uniform(0, 0.15), rng.uniform(0.05, 0.4), 0.0, rng.uniform(0.0, 0.15)]
     rush = rng.random() < 0.12
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        gate = _on_and_off(time, seconds, period, share, 0.012)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        gate = _on_and_off(studio, period, share, 0.012)
         if rush:
-            tone = studio.noise(rng, seconds, curve((700, -20), (1_500, 0), (4_000, 0), (8_000, -16)))
+            tone = studio.noise(rng, curve((700, -20), (1_500, 0), (4_000, 0), (8_000, -16)))
         else:
-            tone = studio.tone(np.full(len(time), pitch), seconds, harmonics)
-        return studio.faded(tone * studio.audio(gate, seconds).astype(np.float32), 0.01, 0.01)
+            tone = studio.tone(np.full(len(studio.time), pitch), harmonics)
+        return studio.faded(tone * studio.audio(gate).astype(np.float32), 0.01, 0.01)
 
     return play
-
-
-# --- voices --------------------------------------------------------------------------------------------------------
 
 
 def screaming(rng: Generator) -> Play:
     """Screams: a high voice that leaps up, holds and falls, rough (the cords beat irregularly), with open formants."""
     base = log_uniform(rng, 450, 1_000)
     size = rng.uniform(0.9, 1.2)
-    formants = [
-        (size * rng.uniform(900, 1_300), 0.5, 8),
-        (size * rng.uniform(1_600, 2_100), 0.4, 5),
-        (size * rng.uniform(2_800, 3_500), 0.35, 3),
-    ]
-    mouth = peaks(*formants, floor=-14) * curve((300, -10), (800, 0), (4_000, -4), (8_000, -22))
+    low, middle, high = (size * rng.uniform(*hertz) for hertz in ((900, 1_300), (1_600, 2_100), (2_800, 3_500)))
+    formants = peaks((low, 0.5, 8), (middle, 0.4, 5), (high, 0.35, 3), floor=-14)
+    mouth = formants * curve((300, -10), (800, 0), (4_000, -4), (8_000, -22))
     harmonics = 1 / np.arange(1, 25) ** 0.6
     breath, rough = rng.uniform(0.05, 0.2), rng.uniform(0.2, 0.7)
     rasp_hz = rng.uniform(40, 110)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        seconds, time = studio.seconds, studio.time
         pitch, loud = np.full(len(time), base), np.zeros(len(time))
         moment = 0.0
         while moment < seconds:  # one cry after the other
@@ -330,12 +295,12 @@ def screaming(rng: Generator) -> Play:
             pitch[inside] = leap * (1 - 0.35 * np.clip((place - 0.7) / 0.3, 0, 1))
             loud[inside] = np.minimum(place / 0.08, 1) * np.minimum((1 - place) / 0.2, 1) ** 0.7
             moment += lasts + (rng.uniform(0.08, 0.3) if seconds - moment - lasts > 0.5 else 1.0)
-        vibrato = 1 + 0.025 * np.sin(2 * np.pi * 6 * time + rng.uniform(0, 6)) + 0.015 * wander(rng, time, 30)
-        rasp = np.cumsum(rasp_hz * (1 + 0.3 * wander(rng, time, 15)))
+        vibrato = 1 + 0.025 * np.sin(2 * np.pi * 6 * time + rng.uniform(0, 6)) + 0.015 * studio.wander(rng, 30)
+        rasp = np.cumsum(rasp_hz * (1 + 0.3 * studio.wander(rng, 15)))
         beat = 1 - rough * (0.5 + 0.5 * np.sin(2 * np.pi * rasp / 500))
-        voice = studio.tone(pitch * vibrato, seconds, harmonics)
-        voice = voice / np.sqrt(np.mean(voice**2)) + breath * studio.noise(rng, seconds, curve((500, -6), (2_500, 0)))
-        voice = studio.shaped(voice * studio.audio(loud * beat, seconds).astype(np.float32), mouth)
+        voice = studio.tone(pitch * vibrato, harmonics)
+        voice = voice / np.sqrt(np.mean(voice**2)) + breath * studio.noise(rng, curve((500, -6), (2_500, 0)))
+        voice = studio.shaped(voice * studio.audio(loud * beat).astype(np.float32), mouth)
         return studio.faded(voice, 0.02, 0.05)
 
     return play

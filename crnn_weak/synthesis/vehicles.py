@@ -7,35 +7,16 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from crnn_weak.synthesis.primitives import (
-    CONTROL_HZ,
-    Curve,
-    Play,
-    Studio,
-    controls,
-    crossings,
-    curve,
-    layered,
-    log_uniform,
-    peaks,
-    smooth,
-    unit,
-    wander,
-)
-
-Engine = Callable[[Studio, float, np.ndarray, Generator], np.ndarray]
-
-_HISS = curve((800, -30), (2_500, -4), (5_000, 0), (8_000, 0), (16_000, -8))
+from crnn_weak.synthesis.primitives import Curve, Play, Studio, curve, layered, log_uniform, peaks, smooth, unit
 
 
 def engine(
     rng: Generator, *, cylinders: int, exhaust: tuple[float, float], clatter: float, unevenness: float
-) -> Engine:
-    """Draw an engine: ``run(studio, seconds, firings_hz, rng)``, firings_hz a control.
+) -> Callable[[Studio, np.ndarray, Generator], np.ndarray]:
+    """Draw an engine, ``run(studio, firings_hz, rng)``; loudness and timing repeat after `cylinders` firings.
 
-    The pattern of loudness and timing repeats after `cylinders` firings. `exhaust` is the range of the exhaust's lowest
-    resonance in hertz, `clatter` the loudness of the mechanical knock (a diesel's nailing) against the exhaust,
-    `unevenness` the spread of the firings in time, as a share of their distance.
+    `exhaust` is the range of the exhaust's lowest resonance in hertz, `clatter` the loudness of the mechanical knock (a
+    diesel's nailing) against the exhaust, `unevenness` the spread of the firings as a share of their distance.
     """
     low = log_uniform(rng, *exhaust)
     modes = [
@@ -47,10 +28,10 @@ def engine(
     knock = curve((300, -18), (rng.uniform(900, 1_800), 0), (rng.uniform(2_500, 3_500), -2), (8_000, -20))
     rasp = curve((80, -6), (200, 0), (700, -6), (2_500, -20), (8_000, -40))
 
-    def run(studio: Studio, seconds: float, firings_hz: np.ndarray, rng: Generator) -> np.ndarray:
-        times = crossings(firings_hz, rng.random())
+    def run(studio: Studio, firings_hz: np.ndarray, rng: Generator) -> np.ndarray:
+        times = studio.crossings(firings_hz, rng.random())
         order = (np.arange(len(times)) + int(rng.integers(cylinders))) % cylinders
-        distance = 1 / np.interp(times, np.arange(len(firings_hz)) / CONTROL_HZ, firings_hz)
+        distance = 1 / np.interp(times, studio.time, firings_hz)
         times = times + distance * (delay[order] + 0.02 * rng.standard_normal(len(times)))
         amplitudes = loudness[order] * (1 + 0.12 * rng.standard_normal(len(times)))
         kernel = layered(
@@ -58,7 +39,7 @@ def engine(
             studio.burst(rng, rasp, 0.09, 0.002, 0.35),
             studio.burst(rng, knock, 0.02, 0.0004, clatter),
         )
-        return studio.pulses(times, amplitudes, kernel, seconds)
+        return studio.pulses(times, amplitudes, kernel)
 
     return run
 
@@ -69,9 +50,9 @@ def _tires(rng: Generator) -> Curve:
     return curve((60, -14), (250, -10), (hump, 0), (2 * hump, -5), (4_500, -18), (8_000, -27), (16_000, -38))
 
 
-def _gears(rng: Generator, time: np.ndarray, low: float, high: float, shift: float) -> np.ndarray:
+def _gears(studio: Studio, rng: Generator, low: float, high: float, shift: float) -> np.ndarray:
     """Engine speed that climbs from `low` to `high` and drops at each change of gear, about every `shift` seconds."""
-    place = (time + rng.uniform(0, shift)) / shift
+    place = (studio.time + rng.uniform(0, shift)) / shift
     part = place % 1.0
     climb = low + (high - low) * (1 - np.exp(-2 * part)) / (1 - np.exp(-2))
     return smooth(climb, 0.15)
@@ -86,19 +67,18 @@ def car(rng: Generator) -> Play:
     rolling = _tires(rng)
     starts = manner == 0 and rng.random() < 0.4
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
         if manner == 2:
-            firings = _gears(rng, time, speed, speed * rng.uniform(1.7, 2.3), rng.uniform(2.5, 4.5))
+            firings = _gears(studio, rng, speed, speed * rng.uniform(1.7, 2.3), rng.uniform(2.5, 4.5))
         else:
-            firings = speed * (1 + (0.02, 0.1)[manner] * wander(rng, time, 0.5))
-        signal = unit(motor(studio, seconds, firings, rng))
-        swell = studio.audio(10 ** (wander(rng, time, 0.8, -3, 3) / 20), seconds)
-        signal = signal + road * studio.noise(rng, seconds, rolling) * swell
-        if starts and seconds > 3:  # starter motor, then the engine catches
+            firings = speed * (1 + (0.02, 0.1)[manner] * studio.wander(rng, 0.5))
+        signal = unit(motor(studio, firings, rng))
+        swell = studio.audio(10 ** (studio.wander(rng, 0.8, -3, 3) / 20))
+        signal = signal + road * studio.noise(rng, rolling) * swell
+        if starts and studio.seconds > 3:  # starter motor, then the engine catches
             puff = studio.burst(rng, curve((200, 0), (900, 0), (3_000, -12)), 0.07)
-            crank = studio.pulses(np.arange(0.1, 0.8, 0.075), 1.0, puff, seconds)
-            signal = signal * studio.audio(np.clip((time - 0.7) / 0.15, 0.05, 1), seconds) + 3 * crank
+            crank = studio.pulses(np.arange(0.1, 0.8, 0.075), 1.0, puff)
+            signal = signal * studio.audio(np.clip((studio.time - 0.7) / 0.15, 0.05, 1)) + 3 * crank
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
     return play
@@ -110,44 +90,43 @@ def car_passing_by(rng: Generator) -> Play:
     rolling = _tires(rng)
     distance, fast = rng.uniform(3.0, 9.0), rng.uniform(10.0, 24.0)  # meters, meters per second
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        seconds = studio.seconds
         n_passes = max(1, round(seconds / rng.uniform(3.0, 6.0)))
         share = seconds / n_passes
-        signal = np.zeros(studio.length(seconds), dtype=np.float32)
-        dull = studio.noise(rng, seconds, rolling * curve((300, 0), (1_000, -4), (4_000, -18), (8_000, -30)))
-        bright = studio.noise(rng, seconds, rolling * curve((500, 0), (3_000, 4), (8_000, 6)))
+        signal = np.zeros(studio.n_samples, dtype=np.float32)
+        dull = studio.noise(rng, rolling * curve((300, 0), (1_000, -4), (4_000, -18), (8_000, -30)))
+        bright = studio.noise(rng, rolling * curve((500, 0), (3_000, 4), (8_000, 6)))
         for number in range(n_passes):
             moment = (number + rng.uniform(0.35, 0.65)) * share
             speed, loud = fast * rng.uniform(0.8, 1.25), 10 ** (rng.uniform(-4, 0) / 20)
-            along = speed * (time - moment)
+            along = speed * (studio.time - moment)
             reach = np.sqrt(along**2 + distance**2)
             near = distance / reach
             closing = along * speed / reach  # meters per second, away from the listener
             firings = rng.uniform(55, 95) / (1 + closing / 343)
             swell = loud * near
-            signal += (studio.audio(swell, seconds) * dull).astype(np.float32)
-            signal += (0.8 * studio.audio(swell * near, seconds) * bright).astype(np.float32)
-            hum = unit(motor(studio, seconds, firings, rng))
-            signal += (0.5 * studio.audio(swell, seconds) * hum).astype(np.float32)
+            signal += (studio.audio(swell) * dull).astype(np.float32)
+            signal += (0.8 * studio.audio(swell * near) * bright).astype(np.float32)
+            hum = unit(motor(studio, firings, rng))
+            signal += (0.5 * studio.audio(swell) * hum).astype(np.float32)
         return studio.faded(signal, min(0.5, seconds / 5), min(0.6, seconds / 5))
 
     return play
 
 
-def _puffs(
-    studio: Studio, rng: Generator, seconds: float, every: float, length: tuple[float, float], sharp: float
-) -> np.ndarray:
+def _puffs(studio: Studio, rng: Generator, every: float, length: tuple[float, float], sharp: float) -> np.ndarray:
     """Air let off now and then: hisses with a sharp start."""
-    time = controls(seconds)
+    time = studio.time
     loudness = np.zeros(len(time))
     moment = rng.uniform(0.1, every)
-    while moment < seconds:
+    while moment < studio.seconds:
         lasts = rng.uniform(*length)
         since = time - moment
         loudness += np.where(since > 0, np.minimum(since / sharp, 1) * np.exp(-5 * np.maximum(since, 0) / lasts), 0)
         moment += lasts + rng.uniform(0.6, 1.4) * every
-    return studio.noise(rng, seconds, _HISS) * studio.audio(loudness, seconds).astype(np.float32)
+    hiss = curve((800, -30), (2_500, -4), (5_000, 0), (8_000, 0), (16_000, -8))
+    return studio.noise(rng, hiss) * studio.audio(loudness).astype(np.float32)
 
 
 def bus(rng: Generator) -> Play:
@@ -158,17 +137,16 @@ def bus(rng: Generator) -> Play:
     fan = curve((100, -12), (400, 0), (900, -2), (2_500, -16), (8_000, -36))
     leaves = rng.random() < 0.6
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        firings = idle * (1 + 0.01 * wander(rng, time, 1.0))
-        pull = np.zeros(len(time))
-        if leaves and seconds > 3:
-            pull = np.clip((time - rng.uniform(0.1, 0.6) * seconds) / rng.uniform(3.0, 5.0), 0, 1)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        firings = idle * (1 + 0.01 * studio.wander(rng, 1.0))
+        pull = np.zeros(len(studio.time))
+        if leaves and studio.seconds > 3:
+            pull = np.clip((studio.time - rng.uniform(0.1, 0.6) * studio.seconds) / rng.uniform(3.0, 5.0), 0, 1)
             firings = firings * (1 + 1.3 * pull**0.7)
-        signal = unit(motor(studio, seconds, firings, rng)) + 0.35 * studio.noise(rng, seconds, fan)
-        whine = studio.tone(whine_from * (whine_to / whine_from) ** pull, seconds, [1.0, 0.4, 0.15])
-        signal = signal + studio.audio(np.where(pull > 0, 0.55 * np.minimum(pull * 6, 1), 0.03), seconds) * whine
-        signal = signal + 0.5 * _puffs(studio, rng, seconds, 4.5, (0.7, 1.6), 0.08)
+        signal = unit(motor(studio, firings, rng)) + 0.35 * studio.noise(rng, fan)
+        whine = studio.tone(whine_from * (whine_to / whine_from) ** pull, [1.0, 0.4, 0.15])
+        signal = signal + studio.audio(np.where(pull > 0, 0.55 * np.minimum(pull * 6, 1), 0.03)) * whine
+        signal = signal + 0.5 * _puffs(studio, rng, 4.5, (0.7, 1.6), 0.08)
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
     return play
@@ -188,20 +166,19 @@ def truck(rng: Generator) -> Play:
     ]
     works = rng.random() < 0.65
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
         if works:
-            firings = _gears(rng, time, idle * 1.2, idle * load, shift)
+            firings = _gears(studio, rng, idle * 1.2, idle * load, shift)
         else:
-            firings = idle * (1 + 0.02 * wander(rng, time, 1))
+            firings = idle * (1 + 0.02 * studio.wander(rng, 1))
         effort = np.clip(firings / idle - 1, 0, 1.4)
-        signal = unit(motor(studio, seconds, firings, rng)) + 0.6 * studio.noise(rng, seconds, rumble)
-        turbo = studio.tone(whistle * (0.7 + 0.35 * effort), seconds, [1.0])
-        signal = signal + 0.12 * studio.audio(effort, seconds) * turbo
-        bumps = np.cumsum(rng.exponential(0.45, int(seconds / 0.3) + 2))
-        rattles = studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle), seconds)
+        signal = unit(motor(studio, firings, rng)) + 0.6 * studio.noise(rng, rumble)
+        turbo = studio.tone(whistle * (0.7 + 0.35 * effort), [1.0])
+        signal = signal + 0.12 * studio.audio(effort) * turbo
+        bumps = np.cumsum(rng.exponential(0.45, int(studio.seconds / 0.3) + 2))
+        rattles = studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle))
         signal = signal + 0.4 * unit(rattles)
-        signal = signal + 1.1 * _puffs(studio, rng, seconds, 3.0, (0.2, 0.5), 0.005)
+        signal = signal + 1.1 * _puffs(studio, rng, 3.0, (0.2, 0.5), 0.005)
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 
     return play
@@ -210,40 +187,35 @@ def truck(rng: Generator) -> Play:
 def motorcycle(rng: Generator) -> Play:
     """A motorcycle: strong pulses, blips or long pulls through the gears; a lumpy twin or a screaming four."""
     twin = rng.random() < 0.55
-    motor = engine(
-        rng,
-        cylinders=2 if twin else 4,
-        exhaust=(90, 160) if twin else (160, 320),
-        clatter=rng.uniform(0.2, 0.4),
-        unevenness=rng.uniform(0.12, 0.2) if twin else 0.02,
-    )
-    low = rng.uniform(16, 26) if twin else rng.uniform(55, 85)
-    high = low * (rng.uniform(3.5, 6.0) if twin else rng.uniform(3.0, 4.5))
+    clatter = rng.uniform(0.2, 0.4)
+    if twin:
+        motor = engine(rng, cylinders=2, exhaust=(90, 160), clatter=clatter, unevenness=rng.uniform(0.12, 0.2))
+        low, rise = rng.uniform(16, 26), rng.uniform(3.5, 6.0)
+    else:
+        motor = engine(rng, cylinders=4, exhaust=(160, 320), clatter=clatter, unevenness=0.02)
+        low, rise = rng.uniform(55, 85), rng.uniform(3.0, 4.5)
+    high = low * rise
     blips = rng.random() < 0.45
     bark = curve((60, -10), (150, 0), (600, 3), (2_000, 0), (5_000, -12), (8_000, -22))
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
         if blips:
-            throttle = np.zeros(len(time))
+            throttle = np.zeros(len(studio.time))
             moment = rng.uniform(0, 1.0)
-            while moment < seconds:
-                since = np.maximum(time - moment, 0)
+            while moment < studio.seconds:
+                since = np.maximum(studio.time - moment, 0)
                 blip = rng.uniform(0.4, 1) * (1 - np.exp(-since / 0.12)) * np.exp(-since / rng.uniform(0.25, 0.5)) * 1.8
                 throttle = np.maximum(throttle, blip)
                 moment += rng.uniform(0.8, 2.2)
             throttle = np.minimum(throttle, 1.0)
         else:
-            throttle = _gears(rng, time, 0.35, 1.0, rng.uniform(1.6, 3.2))
+            throttle = _gears(studio, rng, 0.35, 1.0, rng.uniform(1.6, 3.2))
         firings = low * (high / low) ** throttle
-        signal = unit(studio.shaped(motor(studio, seconds, firings, rng), bark))
-        loud = studio.audio(0.35 + 0.65 * throttle, seconds)
+        signal = unit(studio.shaped(motor(studio, firings, rng), bark))
+        loud = studio.audio(0.35 + 0.65 * throttle)
         return studio.faded((signal * loud).astype(np.float32), 0.2, 0.35)
 
     return play
-
-
-# --- trains, bicycles, skateboards ----------------------------------------------------------------------------------
 
 
 def train(rng: Generator) -> Play:
@@ -263,23 +235,22 @@ def train(rng: Generator) -> Play:
     squeals = rng.random() < 0.45
     squeal = log_uniform(rng, 2_200, 4_800)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        speed = joints_hz * (1 + rng.uniform(-0.2, 0.2) * time / 10)
-        passes = crossings(speed, rng.random())
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        speed = joints_hz * (1 + rng.uniform(-0.2, 0.2) * studio.time / 10)
+        passes = studio.crossings(speed, rng.random())
         if passes.size == 0:
             passes = np.array([0.1])
         step = 1 / joints_hz
         times = np.concatenate([passes + step * shift for shift in (0.0, axles, bogies, bogies + axles)])
-        kernel = layered(studio.ring(thump), studio.burst(rng, clank, 0.07, 0.001, 1.0))
-        clatter = studio.pulses(times, rng.uniform(0.7, 1.3, len(times)), kernel, seconds)
-        swell = studio.audio(10 ** (wander(rng, time, 0.6, -3, 3) / 20), seconds)
-        signal = studio.noise(rng, seconds, rumble) + 0.3 * studio.noise(rng, seconds, roar)
+        kernel = layered(studio.ring(thump), studio.burst(rng, clank, 0.07))
+        clatter = studio.pulses(times, rng.uniform(0.7, 1.3, len(times)), kernel)
+        swell = studio.audio(10 ** (studio.wander(rng, 0.6, -3, 3) / 20))
+        signal = studio.noise(rng, rumble) + 0.3 * studio.noise(rng, roar)
         signal = signal + clank_level * unit(clatter)
         if squeals:
-            pitch = squeal * (1 + 0.02 * wander(rng, time, 3))
-            on = np.clip(wander(rng, time, 0.9, -1.2, 1), 0, 1) * (0.6 + 0.4 * wander(rng, time, 25))
-            signal = signal + 0.35 * studio.audio(on, seconds) * studio.tone(pitch, seconds, [1.0, 0.3])
+            pitch = squeal * (1 + 0.02 * studio.wander(rng, 3))
+            on = np.clip(studio.wander(rng, 0.9, -1.2, 1), 0, 1) * (0.6 + 0.4 * studio.wander(rng, 25))
+            signal = signal + 0.35 * studio.audio(on) * studio.tone(pitch, [1.0, 0.3])
         return studio.faded((signal * swell).astype(np.float32), 0.4, 0.5)
 
     return play
@@ -298,20 +269,20 @@ def bicycle(rng: Generator) -> Play:
     has_bell = rng.random() < 0.35
     pedals = rng.uniform(0.8, 1.4)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        rate = ticks_hz * (1 + 0.12 * wander(rng, time, 0.7)) * (1 - 0.25 * time / 10)
-        times = crossings(rate, rng.random())
-        coasting = wander(rng, time, 0.5, -0.6, 1.0)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        time = studio.time
+        rate = ticks_hz * (1 + 0.12 * studio.wander(rng, 0.7)) * (1 - 0.25 * time / 10)
+        times = studio.crossings(rate, rng.random())
+        coasting = studio.wander(rng, 0.5, -0.6, 1.0)
         loud = np.clip(0.75 + coasting, 0.15, 1.2)[np.minimum((times * 500).astype(int), len(time) - 1)]
         kernel = layered(studio.ring(pawl), studio.burst(rng, curve((2_000, -10), (4_000, 0)), 0.01, 0.0003, 0.8))
-        signal = studio.pulses(times, loud * rng.uniform(0.8, 1.2, len(times)), kernel, seconds)
+        signal = studio.pulses(times, loud * rng.uniform(0.8, 1.2, len(times)), kernel)
         stroke = 0.6 + 0.4 * np.sin(2 * np.pi * pedals * time + rng.uniform(0, 6))
-        signal = signal + hiss * 0.5 * studio.noise(rng, seconds, tire) * studio.audio(stroke, seconds)
-        if has_bell or seconds < 0.8:
-            moment = rng.uniform(0.02, max(0.05, seconds - 0.6))
+        signal = signal + hiss * 0.5 * studio.noise(rng, tire) * studio.audio(stroke)
+        if has_bell or studio.seconds < 0.8:
+            moment = rng.uniform(0.02, max(0.05, studio.seconds - 0.6))
             strokes = np.concatenate([moment + np.arange(0, 0.3, 0.055), moment + 0.45 + np.arange(0, 0.3, 0.055)])
-            rings = studio.pulses(strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials), seconds)
+            rings = studio.pulses(strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials))
             signal = signal + 0.8 * rings
         return studio.faded(signal.astype(np.float32), 0.1, 0.15)
 
@@ -332,27 +303,27 @@ def skateboard(rng: Generator) -> Play:
     tricks = rng.random() < 0.65
     pop = rng.uniform(7.0, 14.0)
 
-    def play(studio: Studio, seconds: float, rng: Generator) -> np.ndarray:
-        time = controls(seconds)
-        push = 10 ** (wander(rng, time, 0.8, -5, 3) / 20)
-        rough = np.maximum(1 + 0.5 * wander(rng, time, grain), 0.1)
+    def play(studio: Studio, rng: Generator) -> np.ndarray:
+        time = studio.time
+        push = 10 ** (studio.wander(rng, 0.8, -5, 3) / 20)
+        rough = np.maximum(1 + 0.5 * studio.wander(rng, grain), 0.1)
         ground = np.ones(len(time))
         slap = studio.burst(rng, curve((500, -8), (1_500, 0), (6_000, -6)), 0.05, 0.0005, 1.2)
         clap = layered(studio.ring(knock), slap)
         hits, strengths = [], []
         moment = rng.uniform(0.2, 2.5)
-        while tricks and moment < seconds - 0.5:
+        while tricks and moment < studio.seconds - 0.5:
             flight = rng.uniform(0.25, 0.5)
             hits += [moment, moment + flight, moment + flight + rng.uniform(0.02, 0.05)]
             strengths += [1.0, 1.3, 0.8]
             ground[(time > moment) & (time < moment + flight)] = 0.03
             moment += flight + rng.uniform(1.2, 3.0)
-        signal = studio.noise(rng, seconds, rolling) * studio.audio(push * rough * ground, seconds)
-        joints = crossings(slabs_hz * (1 + 0.15 * wander(rng, time, 0.5)), rng.random())
+        signal = studio.noise(rng, rolling) * studio.audio(push * rough * ground)
+        joints = studio.crossings(slabs_hz * (1 + 0.15 * studio.wander(rng, 0.5)), rng.random())
         joints = np.concatenate([joints, joints + rng.uniform(0.05, 0.09)])  # front and rear wheels
         joints = joints[ground[np.clip((joints * 500).astype(int), 0, len(time) - 1)] > 0.5]
-        signal = signal + 0.45 * unit(studio.pulses(joints, rng.uniform(0.5, 1, len(joints)), clap, seconds))
-        signal = signal + pop * studio.pulses(np.array(hits), np.array(strengths), clap, seconds)
+        signal = signal + 0.45 * unit(studio.pulses(joints, rng.uniform(0.5, 1, len(joints)), clap))
+        signal = signal + pop * studio.pulses(np.array(hits), np.array(strengths), clap)
         return studio.faded(signal.astype(np.float32), 0.15, 0.2)
 
     return play

@@ -7,6 +7,8 @@ from helpers import TINY
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
 from crnn_weak.experiments.loss_weight_grid import run_grid
+from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.events import Event
 from crnn_weak.runs.folders import Grid, open_grid
 
 N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
@@ -15,28 +17,25 @@ N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
 def write_task(folder, *, with_evaluation_audio):
     """Write label files in the organizers' layout, and noise for audio."""
     metadata, audio = folder / "metadata", folder / "audio"
-    (metadata / "groundtruth_release").mkdir(parents=True)
-    audio.mkdir()
     rng = np.random.default_rng(0)
     for word, n_clips in N_CLIPS.items():
         place = metadata / "groundtruth_release" if word == "evaluation" else metadata
-        weak, strong = [], []
-        for index in range(n_clips):
-            name, label = f"{word}-{index:04d}_0.000_10.000", ("Car", "Bus")[index % 2]
-            weak.append(f"{name}.wav\t0.000\t10.000\t{label}\n")
-            strong.append(f"{name}.wav\t0.5\t1.5\t{label}\n")
-            if word != "evaluation" or with_evaluation_audio:
+        labels = {f"{word}-{index:04d}_0.000_10.000": ("Car", "Bus")[index % 2] for index in range(n_clips)}
+        tags = {name: (label,) for name, label in labels.items()}
+        task4_files.write_weak_tsv(place / f"groundtruth_weak_label_{word}_set.csv", tags)
+        if word != "training":
+            events = {name: (Event(0.5, 1.5, label),) for name, label in labels.items()}
+            task4_files.write_strong_tsv(place / f"groundtruth_strong_label_{word}_set.csv", events)
+        if word != "evaluation" or with_evaluation_audio:
+            for name in labels:
                 noise = rng.normal(0, 0.1, round(TINY.clip_seconds * TINY.sample_rate_hz)).astype(np.float32)
                 write_audio(audio / f"Y{name}.wav", noise, TINY.sample_rate_hz)
-        (place / f"groundtruth_weak_label_{word}_set.csv").write_text("".join(weak))
-        if word != "training":
-            (place / f"groundtruth_strong_label_{word}_set.csv").write_text("".join(strong))
     return Task4Data(metadata=str(metadata), root=str(audio))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_there", [True, False])
-def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_is_there(tmp_path, is_there):
+def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_there(tmp_path, is_there):
     config = Config(
         features=TINY,
         model=ModelConfig(n_filters=2, pools=(2,), gru_units=(2,), dense_units=2),

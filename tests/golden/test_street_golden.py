@@ -3,6 +3,7 @@
 ``python tests/golden/test_street_golden.py`` rewrites the file, after such a change.
 """
 
+import itertools
 import json
 from pathlib import Path
 
@@ -25,14 +26,13 @@ def octave_levels(audio):
 
 def describe():
     clips = []
-    for split in ("train", "test"):
-        for index in range(12):
-            scene = draw_scene(2017, split, index)
-            events = [[event.onset, event.offset, event.label] for event in scene.events]
-            audio = render(scene, RATE)
-            assert (audio.dtype, audio.shape) == (np.float32, (160_000,))
-            assert 1e-3 < np.abs(audio).max() <= 0.98
-            clips.append([split, index, scene.clip_id, events, octave_levels(audio)])
+    for split, index in itertools.product(("train", "test"), range(12)):
+        scene = draw_scene(2017, split, index)
+        events = [[event.onset, event.offset, event.label] for event in scene.events]
+        audio = render(scene, RATE)
+        assert (audio.dtype, audio.shape) == (np.float32, (160_000,))
+        assert 1e-3 < np.abs(audio).max() <= 0.98
+        clips.append([split, index, scene.clip_id, events, octave_levels(audio)])
     return {"version": VERSION, "clips": clips}
 
 

@@ -1,4 +1,6 @@
-"""``crnn-weak data``: what it prints, writes and returns."""
+"""``crnn-weak data``: which clips of a data set are on disk; what it prints, writes and returns."""
+
+import hashlib
 
 import numpy as np
 import pytest
@@ -7,44 +9,71 @@ from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
 from crnn_weak.labels import task4 as task4_files
 
+RATE = 8_000
+IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]
+CHECK = ["data", "check", "--metadata", "meta", "--audio", "audio", "--set", "features.clip_seconds=1.0"]
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
+    """Six training clips: ok, a little short, short, missing, text, truncated; two test clips, missing."""
     monkeypatch.chdir(tmp_path)
-    task4_files.write_set_csv(
-        tmp_path / "meta" / "training_set.csv", {"--a_0.000_1.000": ["Car"], "b_0.000_1.000": ["Bus"]}
-    )
-    write_audio(tmp_path / "audio" / "Y--a_0.000_1.000.flac", np.zeros(8000), 8000)
-    write_audio(tmp_path / "audio" / "other.flac", np.zeros(8000), 8000)
+    labels = [["Car"], ["Car"], ["Bus"], ["Bus"], ["Car"], ["Truck"]]
+    meta, audio = tmp_path / "meta", tmp_path / "audio"
+    task4_files.write_set_csv(meta / "training_set.csv", dict(zip(IDS, labels, strict=True)))
+    task4_files.write_set_csv(meta / "testing_set.csv", {f"t{i}_0.000_1.000": ["Train"] for i in range(2)})
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
+    write_audio(audio / f"{IDS[0]}.wav", noise, RATE)
+    write_audio(audio / f"{IDS[1]}.wav", noise[:-100], RATE)  # 12.5 ms short: less than a frame
+    write_audio(audio / f"Y{IDS[2]}.flac", noise[:4000], RATE)
+    (audio / f"{IDS[4]}.wav").write_text("no audio")
+    write_audio(audio / f"{IDS[5]}.flac", noise, RATE)
+    content = (audio / f"{IDS[5]}.flac").read_bytes()
+    (audio / f"{IDS[5]}.flac").write_bytes(content[: len(content) // 2])
+    write_audio(audio / "other.flac", np.zeros(RATE), RATE)
     return tmp_path
 
 
-def test_check_finds_the_source_by_what_is_given(here, capsys):
-    options = ["--metadata", "meta", "--audio", "audio", "--set", "features.clip_seconds=1.0", "--jobs", "1"]
-    assert main(["data", "check", *options, "--out", "clips.tsv", "--sha256", "--decode"]) == 0
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, jobs):
+    assert main([*CHECK, "--jobs", jobs]) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 listed clips can be used." in out
+    assert "4 of 8 listed clips can be used." in out
     assert "audio files that no split lists: 1, e.g. other.flac" in out
-    (line,) = (line for line in out.splitlines() if line.startswith("all clips"))
-    assert line.split()[2:] == ["2", "1", "1", "0", "0"]
-    assert len((here / "clips.tsv").read_text().splitlines()) == 3
-    assert main(["data", "check", *options, "--out", "clips.tsv"]) == 2
+    train = [line.split() for line in out.partition("\ntest")[0].splitlines()]
+    assert ["all", "clips", "6", "5", "1", "1", "1"] in train
+    assert ["Car", "3", "3", "0", "0", "1"] in train
+    assert ["Bus", "2", "1", "1", "1", "0"] in train
+
+    assert main([*CHECK, "--jobs", jobs, "--decode", "--sha256", "--out", "clips.tsv"]) == 0
+    assert "3 of 8 listed clips can be used." in capsys.readouterr().out
+    header, *rows = (line.split("\t") for line in (here / "clips.tsv").read_text().splitlines())
+    assert header == ["clip", "split", "status", "seconds", "reason", "sha256"]
+    assert [row[0] for row in rows] == [*IDS, "t0_0.000_1.000", "t1_0.000_1.000"]
+    statuses = ["ok", "ok", "short", "missing", "unreadable", "unreadable", "missing", "missing"]
+    assert [row[2] for row in rows] == statuses
+    digest = hashlib.sha256((here / "audio" / f"{IDS[0]}.wav").read_bytes()).hexdigest()
+    assert rows[0][1:] == ["train", "ok", "1.000000", "", digest]
+    assert (rows[2][3], rows[3][1:]) == ("0.500000", ["train", "missing", "", "", ""])
+    assert rows[5][3] == ""
+    assert "truncated" in rows[5][4]
+    assert main([*CHECK, "--out", "clips.tsv"]) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert main(["data", "check", *options, "--out", "clips.tsv", "--overwrite"]) == 0
+    assert main([*CHECK, "--jobs", jobs, "--split", "test", "--out", "clips.tsv", "--overwrite"]) == 1
+    assert "0 of 2 listed clips" in capsys.readouterr().out
 
 
-def test_check_of_own_recordings_and_of_nothing_usable(here, capsys):
-    (here / "tags.csv").write_text("file,label\nother.flac,dog\nY--a_0.000_1.000.flac,cat\n")
+def test_check_finds_own_recordings_by_their_file_of_tags(here, capsys):
+    (here / "tags.csv").write_text(f"file,label\nother.flac,dog\n{IDS[0]}.wav,cat\n")
     assert main(["data", "check", "--metadata", "tags.csv", "--audio", "audio", "--jobs", "1"]) == 0
     assert "2 of 2 listed clips can be used." in capsys.readouterr().out
-    assert main(["data", "check", "--metadata", "meta", "--jobs", "1"]) == 1
-    assert "0 of 2 listed clips" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["check", "--metadata", "nowhere", "--audio", "audio"], "nowhere: "),
+        (["check", "--metadata", "audio"], "no label files here"),
         (["check", "--metadata", "meta", "--split", "trian"], "no split 'trian'. Did you mean 'train'?"),
         (["check", "--metadata", "meta", "--audio", "nowhere"], "nowhere: no such folder of audio files"),
         (["make", "scenes", "--jobs", "1"], "data.root is not set"),

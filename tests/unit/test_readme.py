@@ -1,4 +1,4 @@
-"""The numbers in README and docs are those of committed files, and README's example prints what it says."""
+"""Numbers in README and docs are those of committed files, README's example prints what it says, words are ours."""
 
 import csv
 import json
@@ -14,6 +14,7 @@ from readme_table import readme_table
 from crnn_weak.config import PRESETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / "experiments" / "results"
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -28,13 +29,11 @@ def test_the_python_example_prints_what_readme_shows(capsys):
     assert capsys.readouterr().out == shown
 
 
-@pytest.mark.parametrize(
-    "folder", sorted(p.parent.name for p in (REPOSITORY / "experiments/results").glob("*/table.csv"))
-)
+@pytest.mark.parametrize("folder", sorted(path.parent.name for path in RESULTS.glob("*/table.csv")))
 def test_every_table_follows_from_its_results(folder):
     from crnn_weak.runs.table import ResultsTable, read_results
 
-    place = REPOSITORY / "experiments" / "results" / folder
+    place = RESULTS / folder
     caption = (place / "table.txt").read_text(encoding="utf-8").splitlines()[0]
     baselines = json.loads((place / "baselines.json").read_text(encoding="utf-8"))
     table = ResultsTable(read_results(place / "results.csv"), caption, baselines)
@@ -52,7 +51,7 @@ def test_the_gains_of_preset_recommended_are_the_published_ones(data, row):
     page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8")
     curves = read_design(REPOSITORY / "experiments" / "beyond.toml").curves
     settings = [name for curve in curves for name in curve]
-    table = (REPOSITORY / "experiments" / "results" / "beyond" / data / "table.md").read_text(encoding="utf-8")
+    table = (RESULTS / "beyond" / data / "table.md").read_text(encoding="utf-8")
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     rows = {name: values[:3] for name, _, *values in lines}  # tag F, segment F, event F
     shown = []
@@ -67,10 +66,10 @@ def test_the_numbers_of_the_page_beyond_the_paper_are_published():
     from crnn_weak.runs.scores import read_scores
 
     page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8").partition("## What was found")[2]
-    tables = [p.read_text(encoding="utf-8") for p in (REPOSITORY / "experiments" / "results").glob("*/*/table.md")]
+    tables = [p.read_text(encoding="utf-8") for p in RESULTS.glob("*/*/table.md")]
     cells = [line.strip("| ").split(" | ") for table in tables for line in table.splitlines() if line.startswith("|")]
     triples = {" / ".join(cell.split()[0] for cell in row[2:5]) for row in cells if all(row[2:5])}
-    for path in (REPOSITORY / "experiments" / "results" / "beyond").glob("*/scores.json.gz"):  # of one seed
+    for path in (RESULTS / "beyond").glob("*/scores.json.gz"):  # of one seed
         for run in read_scores(path).runs:
             found_in_clips = [run.score.counts[metric] for metric in ("tagging", "segment", "event")]
             totals = [[sum(column) for column in zip(*counts, strict=True)] for counts in found_in_clips]
@@ -84,15 +83,14 @@ def test_the_numbers_of_the_page_beyond_the_paper_are_published():
 
 
 def test_the_page_on_training_length_shows_the_published_values():
-    results = REPOSITORY / "experiments" / "results"
     rows = {}
     for folder in ("street-paper-max_dense", "street-paper-max_dense-not-stopped"):  # a later one replaces
-        with (results / folder / "table.csv").open(encoding="utf-8") as file:
+        with (RESULTS / folder / "table.csv").open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 names = ("tagging_f_score", "segment_error_rate", "segment_f_score")
                 ours = [float(row[f"{name}_mean"]) for name in names]
                 rows[f"{row['strong']}, {row['weak']}"] = "{:.1f} | {:.2f} | {:.1f}".format(*ours)
-    page = (results / "training-length.md").read_text(encoding="utf-8").partition("### Not stopped")[2]
+    page = (RESULTS / "training-length.md").read_text(encoding="utf-8").partition("### Not stopped")[2]
     shown = re.findall(r"^\| ([\d.]+, [\d.]+) \| (.+?) \| \d+ \(\d+\) \|", page, re.MULTILINE)
     assert len(shown) >= 5
     assert {name: rows[name] for name, _ in shown} == dict(shown)
@@ -112,14 +110,11 @@ def test_the_parameter_counts_are_those_of_the_models(preset):
     assert counts == built
 
 
-def test_the_benchmarks_table_is_made_of_what_the_scripts_printed():
+def test_the_tables_of_benchmarks_and_plan_are_what_the_scripts_printed():
     summary = [sys.executable, str(REPOSITORY / "benchmarks" / "summary.py")]
     made = subprocess.run(summary, capture_output=True, text=True, check=True).stdout.strip()
     assert len(made.splitlines()) > 10
     assert made in (REPOSITORY / "benchmarks" / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_plan_is_what_the_cost_model_printed():
     printed = (REPOSITORY / "benchmarks" / "results" / "cost_model.txt").read_text(encoding="utf-8")
     page = (REPOSITORY / "docs" / "scaling.md").read_text(encoding="utf-8")
     rows = [line for line in printed.splitlines() if line.startswith("|")]
@@ -131,3 +126,23 @@ def test_every_link_leads_somewhere():
     for page in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("experiments/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:][^):]*)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_no_word_to_avoid_is_used():
+    lines = (REPOSITORY / "tests" / "words_to_avoid.txt").read_text(encoding="utf-8").splitlines()
+    words = [line for line in lines if line and not line.startswith("#")]
+    assert words
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})s?\b", re.IGNORECASE)
+    package = [path for suffix in ("py", "j2", "js") for path in (REPOSITORY / "crnn_weak").rglob(f"*.{suffix}")]
+    pages = [
+        *REPOSITORY.glob("*.md"),
+        *(p for name in ("docs", "benchmarks", "experiments") for p in (REPOSITORY / name).rglob("*.md")),
+    ]
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number} {line.strip()[:100]}"
+        for path in (*package, *pages)
+        if path.name not in ("CHANGELOG.md", "glossary.md")  # these name earlier words
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert found == []

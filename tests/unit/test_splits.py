@@ -12,25 +12,31 @@ def random_tags(n_clips=2000, seed=1):
     return rng.random((n_clips, 6)) < np.array([0.5, 0.2, 0.1, 0.05, 0.01, 0.002])
 
 
-def test_every_class_has_its_share():
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_every_class_has_its_share(fraction):
     tags = random_tags()
-    rest, drawn = stratified_split(tags, 0.2, seed=3, cover_classes=True)
+    common = stratified_split(tags[:400, :4], fraction, seed=1)[1]
+    assert abs(len(common) - fraction * 400) <= 1
+    assert abs(tags[common, 3].sum() - fraction * tags[:400, 3].sum()) <= 1
+    rest, drawn = stratified_split(tags, fraction, seed=3, cover_classes=True)
     assert sorted([*rest, *drawn]) == list(range(2000))
     shares = tags[drawn].sum(axis=0) / tags.sum(axis=0)
-    np.testing.assert_allclose(shares[:5], 0.2, atol=0.05)
-    assert len(drawn) == pytest.approx(400, abs=40)
+    np.testing.assert_allclose(shares[:5], fraction, atol=0.05)
+    assert len(drawn) == pytest.approx(fraction * 2000, abs=4)
     for part in (rest, drawn):
         assert (tags[part].sum(axis=0) >= 1).all()
     untagged = ~tags.any(axis=1)
-    assert untagged[drawn].sum() / untagged.sum() == pytest.approx(0.2, abs=0.02)
+    assert untagged[drawn].sum() / untagged.sum() == pytest.approx(fraction, abs=0.02)
 
 
-def test_a_class_of_two_is_on_both_sides_and_a_class_of_one_in_the_rest():
+def test_a_class_of_two_is_on_both_sides_a_class_of_one_in_the_rest_and_a_single_clip_refused():
     tags = np.zeros((3, 2), dtype=bool)
     tags[:2, 0] = tags[2, 1] = True
     rest, drawn = stratified_split(tags, 0.1, seed=0, cover_classes=True)
     assert drawn.tolist() in ([0], [1])
     assert 2 in rest
+    with pytest.raises(DataError, match="at least 2"):
+        stratified_split(tags[:1], 0.1, 0)
 
 
 def test_a_split_depends_on_the_seed_alone_and_no_recording_is_on_both_sides():
@@ -44,16 +50,3 @@ def test_a_split_depends_on_the_seed_alone_and_no_recording_is_on_both_sides():
     for names in ([str(row) for row in range(60)], ["r"] * 60):  # one clip each, or nothing to keep apart
         assert stratified_split(tags, 0.3, 5, names)[1].tolist() == alone
     assert stratified_split(tags, 0.3, 6)[1].tolist() != alone
-
-
-@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
-def test_the_drawn_part_has_its_size(fraction):
-    tags = random_tags(400)[:, :4]
-    _, drawn = stratified_split(tags, fraction, seed=1)
-    assert abs(len(drawn) - fraction * 400) <= 1
-    assert abs(tags[drawn, 3].sum() - fraction * tags[:, 3].sum()) <= 1
-
-
-def test_a_single_clip_cannot_be_split():
-    with pytest.raises(DataError, match="at least 2"):
-        stratified_split(np.ones((1, 2), bool), 0.1, 0)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import soundfile
+from helpers import contents
 
 from crnn_weak.config import apply_overrides, preset
 from crnn_weak.data import synthetic
@@ -17,11 +18,11 @@ from crnn_weak.synthesis.scene import (
     QUANTILES,
     SNR_DB,
     SOUNDS,
+    STATISTICS,
     STATISTICS_PATH,
     Scene,
     draw_layout,
     draw_scene,
-    load_statistics,
     loudness,
     render,
     tag_set_weights,
@@ -48,68 +49,52 @@ def band_level(audio, low, high, rate=RATE):
     return 10 * np.log10(spectrum[(hertz >= low) & (hertz < high)].sum() / len(audio) + 1e-12)
 
 
-# --- statistics and layouts ------------------------------------------------------------------------------------------
-
-
 def test_the_packaged_statistics_come_from_the_organizers_files(task4_metadata):
     import street_statistics
 
     assert street_statistics.to_json(street_statistics.derive(task4_metadata)) == STATISTICS_PATH.read_text("utf-8")
-    statistics = load_statistics()
-    assert statistics["classes"] == list(DCASE2017_TASK4)
-    assert [sum(count for count, _ in statistics["tag_sets"][split]) for split in ("train", "test")] == [51_172, 488]
-    assert sum(layout["not_heard"] for layout in statistics["layouts"].values()) == 35
+    assert STATISTICS["classes"] == list(DCASE2017_TASK4)
+    assert [sum(count for count, _ in STATISTICS["tag_sets"][split]) for split in ("train", "test")] == [51_172, 488]
+    assert sum(layout["not_heard"] for layout in STATISTICS["layouts"].values()) == 35
 
 
-@pytest.fixture(scope="module")
-def layouts():
-    return {
-        split: [draw_layout(np.random.default_rng([7, index]), split) for index in range(4_000)]
-        for split in ("train", "test")
-    }
-
-
-def tags_of(layouts):
-    return tag_array([{event.label for event in layout} for layout in layouts], DCASE2017_TASK4)
-
-
-def test_events_are_valid_and_of_one_class_disjoint(layouts):
-    for layout in layouts["train"] + layouts["test"]:
+def layouts_of(split):
+    """Draw 4,000 layouts; return them and their tags."""
+    layouts = [draw_layout(np.random.default_rng([7, index]), split) for index in range(4_000)]
+    for layout in layouts:
         assert layout
         assert all(0 <= event.onset < event.offset <= 10 and event.duration > 0.24 for event in layout)
         for a, b in itertools.pairwise(layout):
             assert a.label != b.label or a.offset < b.onset
+    return layouts, tag_array([{event.label for event in layout} for layout in layouts], DCASE2017_TASK4)
 
 
-def test_testing_tags_follow_the_real_list(layouts):
-    real = np.zeros((17, 17))
-    for count, labels in load_statistics()["tag_sets"]["test"]:
-        real[np.ix_(labels, labels)] += count / 488
-    drawn = tags_of(layouts["test"]).astype(float)
-    drawn = drawn.T @ drawn / len(drawn)
-    # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
-    assert np.all(np.abs(drawn - real) < 5 * np.sqrt(np.maximum(real, 1e-3) / 4_000))
-
-
-def test_training_tags_are_tempered_but_keep_what_occurs_together(layouts):
+def test_training_tags_are_tempered_but_keep_what_occurs_together():
     sets, weights = tag_set_weights("train")
     prior = np.zeros(17)
     for labels, weight in zip(sets, weights, strict=True):
         prior[list(labels)] += weight
-    drawn = tags_of(layouts["train"]).mean(axis=0)
+    drawn = layouts_of("train")[1].mean(axis=0)
     assert np.all(np.abs(drawn - prior) < 5 * np.sqrt(prior / 4_000))
     assert prior.max() == prior[DCASE2017_TASK4.index("Car")] < 0.25
     assert prior.min() > 0.02  # 40 of 2,000 clips at least
     # Within the sets whose rarest class is the same, the real proportions stand.
-    counts = {tuple(labels): count for count, labels in load_statistics()["tag_sets"]["train"]}
+    counts = {tuple(labels): count for count, labels in STATISTICS["tag_sets"]["train"]}
     weight_of = dict(zip(sets, weights, strict=True))
     horn, both = (0,), (0, 16)
     assert weight_of[both] / weight_of[horn] == pytest.approx(counts[both] / counts[horn])
 
 
-def test_event_lengths_and_counts_follow_the_real_list(layouts):
-    for label, real in load_statistics()["layouts"].items():
-        clips = [[event for event in layout if event.label == label] for layout in layouts["test"]]
+def test_testing_tags_and_events_follow_the_real_list():
+    layouts, tags = layouts_of("test")
+    priors = np.zeros((17, 17))
+    for count, labels in STATISTICS["tag_sets"]["test"]:
+        priors[np.ix_(labels, labels)] += count / 488
+    drawn = tags.T.astype(float) @ tags / len(tags)
+    # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
+    assert np.all(np.abs(drawn - priors) < 5 * np.sqrt(np.maximum(priors, 1e-3) / 4_000))
+    for label, real in STATISTICS["layouts"].items():
+        clips = [[event for event in layout if event.label == label] for layout in layouts]
         clips = [events for events in clips if events]
         counts = {int(n): count for n, count in real["events_per_clip"].items()}
         mean_count = sum(n * count for n, count in counts.items()) / sum(counts.values())
@@ -121,15 +106,12 @@ def test_event_lengths_and_counts_follow_the_real_list(layouts):
         assert middle[0] - 1.0 < np.median(lengths) < middle[1] + 1.0, label
 
 
-# --- sounds ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("seconds", [0.25, 2.137, 10.0])
 def test_sounds_of_any_length_are_finite_and_not_silent(seconds):
     draws = SOUNDS | {name: draw for name, (draw, *_) in BACKGROUNDS.items() if seconds == 10.0}
     for name, draw in draws.items():
         for seed in range(3 if seconds < 10.0 else 1):
-            sound = draw(np.random.default_rng(seed))(Studio(RATE), seconds, np.random.default_rng(seed))
+            sound = draw(np.random.default_rng(seed))(Studio(RATE, seconds), np.random.default_rng(seed))
             assert len(sound) == round(seconds * RATE), name
             assert np.isfinite(sound).all(), name
             assert loudness(sound, RATE) > 1e-4, name
@@ -152,9 +134,6 @@ def test_events_stand_above_the_background_as_asked():
     # At 0 dB the clip is 3 dB above its background; the gain of the mix is the same in both.
     assert 20 * np.log10(loudness(equal, RATE) / loudness(quiet, RATE)) == pytest.approx(3.0, abs=0.3)
     assert np.abs(loud).max() <= 0.98
-
-
-# --- scenes ----------------------------------------------------------------------------------------------------------
 
 
 def test_scenes_are_functions_of_seed_split_and_index_with_ids_like_the_organizers():
@@ -186,9 +165,6 @@ def test_a_clip_is_the_same_scene_at_another_rate():
         assert np.abs(np.median(difference)) < 4.0
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
 def opened(cache, *overrides, n_train=5, **options):
     sizes = ["data.seed=3", f"data.n_train={n_train}", "data.n_test=3", f"features.sample_rate_hz={RATE}"]
     return open_dataset(apply_overrides(preset("quick"), [*sizes, *overrides]), cache, **options)
@@ -197,10 +173,6 @@ def opened(cache, *overrides, n_train=5, **options):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return opened(tmp_path_factory.mktemp("street"))
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def times_of(paths):
@@ -247,7 +219,7 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
     assert times_of(folder.rglob("*")) == before  # a finished set is not written to
 
 
-def test_the_reader_of_the_real_data_serves_the_set(made):
+def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes_makes(made, tmp_path):
     assert (made.name, made.classes, made.splits) == ("street", DCASE2017_TASK4, ("train", "test"))
     for split, n_clips in (("train", 5), ("test", 3)):
         scenes = [draw_scene(3, split, index) for index in range(n_clips)]
@@ -258,10 +230,7 @@ def test_the_reader_of_the_real_data_serves_the_set(made):
             assert clip.tags == tuple(dict.fromkeys(event.label for event in scene.events))
     assert "seed 3" in made.provenance
     assert made.fingerprint == opened(made.folder.parent).fingerprint
-
-
-def test_worker_processes_change_nothing_and_a_larger_set_begins_with_the_smaller(made, tmp_path):
-    larger = opened(tmp_path, n_train=9, jobs=2)
+    larger = opened(tmp_path, n_train=9, jobs=2)  # begins with the smaller one
     assert larger.folder.name != made.folder.name
     assert contents(made.folder / "audio").items() < contents(larger.folder / "audio").items()
 
@@ -272,9 +241,6 @@ def test_worker_processes_change_nothing_and_a_larger_set_begins_with_the_smalle
 def test_what_street_cannot_make_is_refused(overrides, tmp_path):
     with pytest.raises(ConfigError, match="street"):
         opened(tmp_path, *overrides)
-
-
-# --- scripts ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

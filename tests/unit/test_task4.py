@@ -19,9 +19,6 @@ def opened(metadata, audio=None, **options):
     return read_task4(metadata, audio, name="task4", provenance="test", **options)
 
 
-# --- the real label files
-
-
 def test_the_real_lists_have_the_known_numbers(task4_metadata):
     real = opened(task4_metadata)
     assert real.splits == ("train", "test", "evaluation")
@@ -37,39 +34,28 @@ def test_the_real_lists_have_the_known_numbers(task4_metadata):
         assert sum(event.onset == event.offset == 0 for event in events) == n_zero
         assert sum(all(event.duration == 0 for event in clip.events) for clip in clips) == n_unheard
         assert max(event.offset for event in events) <= 10.1
-    clips_of = {label: sum(label in clip.tags for clip in train) for label in DCASE2017_TASK4}
-    assert (clips_of["Car"], clips_of["Car alarm"], clips_of["Air horn, truck horn"]) == (25_077, 180, 313)
-    assert clips_of["Fire engine, fire truck (siren)"] == 2288
+    known = {"Car": 25_077, "Car alarm": 180, "Air horn, truck horn": 313, "Fire engine, fire truck (siren)": 2288}
+    assert {label: sum(label in clip.tags for clip in train) for label in known} == known
     horns = {clip.clip_id: clip for clip in test}["-GCwoyCnYsY_0.000_10.000"]
     assert horns.events == (Event(0.165, 3.8, "Train horn"), Event(4.865, 8.7, "Train horn"))
 
 
-def read_durations(path):
-    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-    return {name.strip()[1:-4]: float(seconds) for name, seconds in rows}
-
-
 @pytest.mark.parametrize("word", ["testing", pytest.param("training", marks=pytest.mark.slow)])
 def test_the_real_files_come_out_byte_for_byte(task4_metadata, tmp_path, word):
-    rows = task4_files.read_set_csv(task4_metadata / f"{word}_set.csv")
-    weak = task4_files.read_weak_tsv(task4_metadata / f"groundtruth_weak_label_{word}_set.csv")
-    durations = read_durations(task4_metadata / f"duration_of_files_in_{word}_set.csv")
+    set_file = task4_metadata / f"{word}_set.csv"
+    weak_file = task4_metadata / f"groundtruth_weak_label_{word}_set.csv"
+    durations_file = task4_metadata / f"duration_of_files_in_{word}_set.csv"
+    rows, weak = task4_files.read_set_csv(set_file), task4_files.read_weak_tsv(weak_file)
+    lines = (line.split("\t") for line in durations_file.read_text(encoding="utf-8").splitlines())
+    durations = {name.strip()[1:-4]: float(seconds) for name, seconds in lines}
     assert {clip: set(found) for clip, found in rows.items()} == {clip: set(found) for clip, found in weak.items()}
     assert durations.keys() == weak.keys()
-    if word == "training":
-        short = sum(seconds < 10 for seconds in durations.values()) / len(durations)
-        assert short == pytest.approx(0.21, abs=0.005)
     task4_files.write_set_csv(tmp_path / "set", rows)
-    assert (tmp_path / "set").read_bytes() == (task4_metadata / f"{word}_set.csv").read_bytes()
+    assert (tmp_path / "set").read_bytes() == set_file.read_bytes()
     task4_files.write_durations(tmp_path / "durations", durations)
-    original = task4_metadata / f"duration_of_files_in_{word}_set.csv"
-    assert (tmp_path / "durations").read_bytes() == original.read_bytes()
+    assert (tmp_path / "durations").read_bytes() == durations_file.read_bytes()
     task4_files.write_weak_tsv(tmp_path / "weak", weak)
-    original = task4_metadata / f"groundtruth_weak_label_{word}_set.csv"
-    assert sorted((tmp_path / "weak").read_bytes().splitlines()) == sorted(original.read_bytes().splitlines())
-
-
-# --- a small folder in the same layout
+    assert sorted((tmp_path / "weak").read_bytes().splitlines()) == sorted(weak_file.read_bytes().splitlines())
 
 
 TAGS = {
@@ -96,11 +82,8 @@ def test_audio_is_found_with_and_without_y_in_any_format_and_folder(small, caplo
     write_audio(audio / "Y--jc0NAxK8M_30.000_40.000.wav", tone, 8000)
     write_audio(audio / "deep" / "YY5QrBL6MzLg_0_10.flac", tone, 8000)  # the id begins with a Y; no decimals
     clips = {clip.clip_id: clip.path for clip in opened(small, audio).clips("train")}
-    assert [path.name if path else None for path in clips.values()] == [
-        "Y--jc0NAxK8M_30.000_40.000.wav",
-        "YY5QrBL6MzLg_0_10.flac",
-        None,
-    ]
+    names = ["Y--jc0NAxK8M_30.000_40.000.wav", "YY5QrBL6MzLg_0_10.flac", None]
+    assert [path.name if path else None for path in clips.values()] == names
     write_audio(audio / "Y5QrBL6MzLg_0.000_10.000.wav", tone, 8000)  # without Y: is preferred
     write_audio(audio / "stray.wav", tone, 8000)
     write_audio(audio / "deep" / "stray.wav", tone, 8000)
@@ -113,11 +96,8 @@ def test_audio_is_found_with_and_without_y_in_any_format_and_folder(small, caplo
 def test_events_zero_rows_kept_and_unknown_without_a_strong_file(small):
     data = opened(small)
     assert [clip.events for clip in data.clips("train")] == [None] * 3
-    assert [clip.events for clip in data.clips("test")] == [
-        (Event(0.0, 0.0, "Car"),),
-        (),
-        (Event(1.0, 2.5, "Air horn, truck horn"),),
-    ]
+    events = [(Event(0.0, 0.0, "Car"),), (), (Event(1.0, 2.5, "Air horn, truck horn"),)]
+    assert [clip.events for clip in data.clips("test")] == events
     assert data.clips("test")[1].tags == ("Train horn", "Train")
 
 
@@ -132,8 +112,6 @@ def test_a_split_is_read_from_its_weak_file_where_the_set_file_is_missing(small,
     assert opened(shutil.copytree(small, tmp_path / "copy")).fingerprint == data.fingerprint
     (tmp_path / "copy" / "testing_set.csv").unlink()
     assert opened(tmp_path / "copy").fingerprint != data.fingerprint
-    with pytest.raises(DataError, match="no split 'evaluation'"):
-        data.clips("evaluation")
     other = tmp_path / "other"
     task4_files.write_weak_tsv(other / "groundtruth_weak_label_training_set.csv", {"a_0.000_4.000": ("dog", "cat")})
     assert opened(other, classes=("cat", "dog"), clip_seconds=4.0).clips("train")[0].tags == ("cat", "dog")
@@ -163,19 +141,6 @@ def test_bad_label_files_are_one_line(small, name, content, says):
     with pytest.raises(DataError, match=says) as error:
         opened(small).clips("train")
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "audio", "says"),
-    [
-        ("nowhere", None, "no such folder of label files"),
-        (".", None, "no label files here"),
-        ("small", "nowhere", "no such folder of audio"),
-    ],
-)
-def test_bad_folders(small, metadata, audio, says):
-    with pytest.raises(DataError, match=says):
-        opened(small.parent / metadata, audio)
 
 
 def test_written_files_have_the_organizers_form(small):
