@@ -1,4 +1,4 @@
-"""Building a feature store: several processes compute features, this one writes; an interrupted build resumes."""
+"""Build a feature store: several processes compute features, this one writes; an interrupted build resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from crnn_weak.audio import load_clip
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
-from crnn_weak.errors import ConfigError, CrnnWeakError, DataError, FeatureStoreError
+from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
 from crnn_weak.features import store as layout
 from crnn_weak.features.log_mel import log_mel
 from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
@@ -40,7 +40,7 @@ class ClipFeatures(NamedTuple):
     """Outcome of one clip."""
 
     log_mel: np.ndarray | None  # float32, (n_frames, n_mels); None when the clip could not be read
-    status: str  # "ok"; "short" (at least one padded frame); "missing" (no file); "unreadable"
+    status: str  # of `STATUS`
     duration: float  # seconds of the recording before padding or cutting; 0.0 when it could not be read
     message: str  # why it could not be read
 
@@ -87,8 +87,6 @@ def build_store(
     at `scheduler`, compute; this process alone writes.
     """
     path = Path(path)
-    if jobs < 1:
-        raise ConfigError(f"jobs = {jobs}: expected 1 or more worker processes.")
     clips = list(dataset.clips(split))
     header = StoreHeader(
         features=features,
@@ -177,13 +175,17 @@ class StoreWriter:
         self.partial = path.with_name(path.name + ".partial")
         self.header = header
         make_folder(path.parent)
-        if not self._resumes():
-            try:
-                _create(self.partial, header)
-            except OSError as error:
-                raise FeatureStoreError(f"{self.partial}: cannot be written ({error.strerror or error}).") from None
-        _, self._rows = open_store(self.partial, writable=True)
-        self._done = self._sound_rows()
+        if not _can_resume(self.partial, header):
+            _create(self.partial, header)
+        _, rows = open_store(self.partial, writable=True)
+        self._rows = rows
+        self._done = np.isin(rows["status"], layout.READABLE)
+        n_readable = self._done.sum()
+        for row in np.flatnonzero(self._done):
+            crc = row_crc(rows["log_mel"][row], rows["duration"][row], rows["status"][row])
+            self._done[row] = crc == rows["crc32"][row]
+        if n_damaged := n_readable - self._done.sum():
+            log.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
 
     @property
     def pending(self) -> np.ndarray:
@@ -214,43 +216,33 @@ class StoreWriter:
             os.fsync(file.fileno())
         os.replace(self.partial, self.path)
 
-    def _resumes(self) -> bool:
-        if not self.partial.exists():
-            return False
-        try:
-            header, _ = open_store(self.partial)
-        except FeatureStoreError as error:
-            log.warning("%s cannot be resumed, starting again (%s)", self.partial, error)
-            return False
-        if header.digest != self.header.digest:
-            log.warning("%s is of other clips or another configuration, starting again", self.partial)
-            return False
-        return True
 
-    def _sound_rows(self) -> np.ndarray:
-        """Return which rows are done: they hold features and their checksums are right."""
-        rows = self._rows
-        done = np.isin(rows["status"], layout.READABLE)
-        n_damaged = 0
-        for row in np.flatnonzero(done):
-            if row_crc(rows["log_mel"][row], rows["duration"][row], rows["status"][row]) != rows["crc32"][row]:
-                done[row] = False
-                n_damaged += 1
-        if n_damaged:
-            log.warning("%s: %d rows were damaged and are computed again", self.partial, n_damaged)
-        return done
+def _can_resume(partial: Path, header: StoreHeader) -> bool:
+    if not partial.exists():
+        return False
+    try:
+        found, _ = open_store(partial)
+    except FeatureStoreError as error:
+        log.warning("%s cannot be resumed, starting again (%s)", partial, error)
+        return False
+    if found.digest != header.digest:
+        log.warning("%s is of other clips or another configuration, starting again", partial)
+    return found.digest == header.digest
 
 
 def _create(path: Path, header: StoreHeader) -> None:
-    """Write a store whose rows are all pending; raises OSError where the disk has too little room for them."""
-    with replace_file(path) as temporary:
-        writer = HdfWriter(temporary)
-        _write_header(writer.file, header)
-        writer.close()
-        if hasattr(os, "posix_fallocate"):
-            # Without space on the disk, writing to a memory map would end the process.
-            with temporary.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+    """Write a store whose rows are all pending; refuse where the disk has too little room for them."""
+    try:
+        with replace_file(path) as temporary:
+            writer = HdfWriter(temporary)
+            _write_header(writer.file, header)
+            writer.close()
+            if hasattr(os, "posix_fallocate"):
+                # Without space on the disk, writing to a memory map would end the process.
+                with temporary.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+    except OSError as error:
+        raise FeatureStoreError(f"{path}: cannot be written ({error.strerror or error}).") from None
 
 
 def _write_header(file: h5py.File, header: StoreHeader) -> None:

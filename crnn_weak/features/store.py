@@ -4,23 +4,6 @@ What is known before the first clip is decoded (`StoreHeader`) is written when t
 all rows is reserved in the same moment: contiguous, at offsets that never change. Rows are written and read through
 `np.memmap`, so a process can be killed at any moment and leaves a valid HDF5 file with some rows pending. While it is
 built the store is called ``<path>.partial``; the name ``<path>`` only ever belongs to a finished one.
-
-Schema 2: attributes ``kind``, ``schema``, ``features`` (JSON), ``dataset``, ``data_fingerprint``, ``provenance``,
-``split``, ``digest`` (of the header), and
-
-=========================  ============================  =========================================================
-dataset                    shape                         content
-=========================  ============================  =========================================================
-``log_mel``                (clips, frames, bands) <f4    contiguous; NaN in the rows of clips that were not read
-``tags``                   (clips, classes) u1           weak labels
-``clip_ids``, ``classes``  (clips,), (classes,) string
-``status``                 (clips,) u1                   pending, ok, short, missing, unreadable: code in `STATUS`
-``crc32``                  (clips,) <u4                  of the row, its duration and its status
-``duration``               (clips,) <f8                  seconds of the recording, before padding or cutting
-``reason``                 (clips,) S240                 why a clip was not read; UTF-8
-``events/row`` ...         (events,)                     ``row <i8, onset <f8, offset <f8, label <u2``
-``events/known``           (clips,) u1                   whether the clip's events are known (none is also an answer)
-=========================  ============================  =========================================================
 """
 
 from __future__ import annotations
@@ -46,9 +29,8 @@ from crnn_weak.labels.events import Event, class_indices
 
 KIND = "crnn_weak features"
 SCHEMA = 2
-#: status -> code in the file
+#: The state of a listed clip -> its code in the file. A short clip has at least one padded frame.
 STATUS = {"pending": 0, "ok": 1, "short": 2, "missing": 3, "unreadable": 4}
-_STATUS_NAME = {code: name for name, code in STATUS.items()}
 #: Codes of the rows that hold features.
 READABLE = (STATUS["ok"], STATUS["short"])
 #: Attributes of the file and fields of the header.
@@ -102,18 +84,18 @@ class StoreHeader:
             "onset": np.array([event.onset for _, event in events], dtype="<f8"),
             "offset": np.array([event.offset for _, event in events], dtype="<f8"),
             "label": np.array(labels, dtype="<u2"),
-            "known": np.array([listed is not None for listed in self.events], dtype="u1"),
+            "known": np.array([listed is not None for listed in self.events], dtype="u1"),  # none is also known
         }
 
     def row_fields(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return shape and type of the datasets that are filled row by row."""
         n_listed = len(self.clip_ids)
         return {
-            "status": ((n_listed,), "u1"),
-            "crc32": ((n_listed,), "<u4"),
-            "duration": ((n_listed,), "<f8"),
-            "reason": ((n_listed,), f"S{REASON_BYTES}"),
-            "log_mel": ((n_listed, self.features.n_frames, self.features.n_mels), "<f4"),
+            "status": ((n_listed,), "u1"),  # of STATUS
+            "crc32": ((n_listed,), "<u4"),  # of the row, its duration and its status
+            "duration": ((n_listed,), "<f8"),  # seconds of the recording, before padding or cutting
+            "reason": ((n_listed,), f"S{REASON_BYTES}"),  # why a clip was not read, UTF-8
+            "log_mel": ((n_listed, self.features.n_frames, self.features.n_mels), "<f4"),  # NaN where it was not read
         }
 
 
@@ -156,7 +138,7 @@ class FeatureStore:
         if expected is not None:
             self.check_features(expected)
         status = np.array(rows["status"])
-        if status.max() > max(STATUS.values()):
+        if status.max() >= len(STATUS):
             raise FeatureStoreError(f"{self.path}: damaged, an unknown row status ({status.max()}). {_REBUILD}")
         n_pending = int((status == STATUS["pending"]).sum())
         if n_pending:
@@ -175,8 +157,9 @@ class FeatureStore:
         self.digest = header.digest
         self.n_listed = len(header.clip_ids)
         self.counts = {name: int((status == code).sum()) for name, code in STATUS.items() if name != "pending"}
+        names = list(STATUS)
         self.skipped = tuple(
-            (header.clip_ids[row], _STATUS_NAME[int(status[row])], bytes(rows["reason"][row]).decode(errors="replace"))
+            (header.clip_ids[row], names[status[row]], bytes(rows["reason"][row]).decode(errors="replace"))
             for row in np.flatnonzero(~readable)
         )
         self._events = tuple(header.events[row] for row in self._rows)
@@ -221,8 +204,8 @@ class FeatureStore:
         """Refuse other features than these with a FeatureStoreError that names the settings."""
         if differing := differing_features(self.features, expected):
             raise FeatureStoreError(
-                f"{self.path}: features of another configuration: {differing}. "
-                "Build it again with `crnn-weak features build --overwrite`, or use the configuration in the file."
+                f"{self.path}: features of another configuration: {differing}. {_REBUILD} "
+                "Or use the configuration in the file."
             )
 
     def row(self, clip_id: str) -> int:
@@ -237,9 +220,8 @@ class FeatureStore:
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return log mel-band energies, not standardized: float32 ``(n, n_frames, n_mels)``, in the order of `rows`.
 
-        `rows` are in [0, len(store)), in any order, duplicates allowed; others are an IndexError. Checksums are
-        checked: a damaged row is a FeatureStoreError, and so is a file that was changed after it was opened. Nothing is
-        cached; the array is the caller's own.
+        `rows` are in [0, len(store)), in any order, duplicates allowed. Checksums are checked: a damaged row is a
+        FeatureStoreError, and so is a file that was changed after it was opened. The array is the caller's own.
         """
         chosen = np.asarray(rows, dtype=np.int64)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
