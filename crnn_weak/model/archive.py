@@ -1,6 +1,5 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
-The member holds the classes, the whole configuration, the scaler, the operating point and the provenance.
 ``keras.models.load_model`` opens the same file (once this module is imported). Loading runs no code from the file:
 Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras' own
 description against the weights in the file, before a model is built.
@@ -40,8 +39,6 @@ class _ScalerValues(msgspec.Struct):
 
 
 class _Content(msgspec.Struct):
-    """Content of ``crnn_weak.json``."""
-
     schema: Literal[1]
     classes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=65_536)]
     config_toml: str
@@ -52,17 +49,14 @@ class _Content(msgspec.Struct):
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The description in a model file; `classes` are in the order of the outputs' last axis.
+    """The description in a model file."""
 
-    `operating_point` is as `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes it; empty for the
-    configuration's own. `provenance` names training data, date and versions.
-    """
-
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # in the order of the outputs' last axis
     config: Config
     scaler: Scaler
+    #: As `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes it; empty for the configuration's own.
     operating_point: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # training data, date and versions
 
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:

@@ -1,19 +1,16 @@
 """The network of the paper, as a Keras functional model.
 
 ``(frames, mel bands)`` -> convolutional blocks, pooled over frequency only -> bidirectional GRUs -> a dense layer
-for each frame -> output ``strong`` -> weak head -> output ``weak``. The two outputs stand in sequence: the weak one
-is computed from the strong one (head ``attention`` also weights its frames by the features in front of it).
+for each frame -> output ``strong`` -> weak head -> output ``weak``.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from crnn_weak.config import Config, ModelConfig, preset
+from crnn_weak.config import Config, preset
 from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.model import fast as fast_layers
 from crnn_weak.model.heads import WEAK_HEADS
@@ -72,51 +69,37 @@ def build_model(
     if head not in WEAK_HEADS:
         raise ConfigError(f"weak head {head!r} is not known. {nearest_names(head, WEAK_HEADS)}")
     frames = config.features.n_frames if n_frames == "config" else n_frames
-    layer_library = fast_layers if fast else layers
-    n_bands = config.features.n_mels
+    library = fast_layers if fast else layers
+    sizes, n_bands = config.model, config.features.n_mels
 
     log_mel = keras.Input((frames, n_bands), name="log_mel")
     x = layers.Reshape((-1, n_bands, 1) if frames is None else (frames, n_bands, 1), name="one_channel")(log_mel)
-    for index, pool in enumerate(config.model.pools):
+    for number, pool in enumerate(sizes.pools, start=1):
         n_bands //= pool
         if n_bands < 1:
             raise ConfigError(
-                f"model.pools = {config.model.pools}: no band is left of {config.features.n_mels} mel bands. "
+                f"model.pools = {sizes.pools}: no band is left of {config.features.n_mels} mel bands. "
                 "Expected pools whose product is at most the number of mel bands."
             )
-        x = _conv_block(x, config.model, index, layer_library)  # (clips, frames, bands / pool, filters)
-    width = n_bands * config.model.n_filters
+        # (clips, frames, bands, filters), pooled over bands. The ReLU commutes with the maximum: fewer values are left.
+        x = library.Conv2D(
+            sizes.n_filters, sizes.kernel_size, padding="same", data_format=_LAST, name=f"conv_{number}"
+        )(x)
+        x = library.BatchNormalization(name=f"batch_norm_{number}")(x)
+        x = library.MaxPooling2D((1, pool), data_format=_LAST, name=f"pool_{number}")(x)
+        x = layers.ReLU(name=f"relu_{number}")(x)
+        x = layers.Dropout(sizes.dropout, name=f"dropout_{number}")(x)
+    width = n_bands * sizes.n_filters
     x = layers.Reshape((-1, width) if frames is None else (frames, width), name="features")(x)
-    for index in range(len(config.model.gru_units)):
-        x = _recurrent_block(x, config.model, index, layer_library)  # (clips, frames, units)
-    x = layer_library.TimeDistributed(layers.Dense(config.model.dense_units, name="dense_1"), name="time_dense")(x)
+    for number, units in enumerate(sizes.gru_units, start=1):
+        gru = layers.GRU(units, return_sequences=True, reset_after=sizes.gru_reset_after, name=f"gru_{number}")
+        # (clips, frames, units), or twice the units for merge mode concat
+        x = library.Bidirectional(gru, merge_mode=sizes.gru_merge, name=f"bidirectional_{number}")(x)
+    x = library.TimeDistributed(layers.Dense(sizes.dense_units, name="dense_1"), name="time_dense")(x)
     strong_dense = layers.Dense(n_classes, activation="sigmoid", name="strong_dense")
-    strong = layer_library.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
+    strong = library.TimeDistributed(strong_dense, name="strong")(x)  # (clips, frames, classes)
     weak = WEAK_HEADS[head](strong, x, n_classes, "weak")  # (clips, classes)
     return keras.Model(log_mel, {"strong": strong, "weak": weak}, name="crnn_weak")
-
-
-def _conv_block(x: Any, config: ModelConfig, index: int, layer_library: Any) -> Any:
-    """Conv -> BatchNorm -> MaxPool over frequency -> ReLU -> Dropout; ``(clips, frames, bands, filters)``.
-
-    The ReLU follows the pooling: it commutes with the maximum, and fewer values are left.
-    """
-    number = index + 1
-    convolution = layer_library.Conv2D(
-        config.n_filters, config.kernel_size, padding="same", data_format=_LAST, name=f"conv_{number}"
-    )
-    x = layer_library.BatchNormalization(name=f"batch_norm_{number}")(convolution(x))
-    x = layer_library.MaxPooling2D((1, config.pools[index]), data_format=_LAST, name=f"pool_{number}")(x)
-    x = layers.ReLU(name=f"relu_{number}")(x)
-    return layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
-
-
-def _recurrent_block(x: Any, config: ModelConfig, index: int, layer_library: Any) -> Any:
-    """Bidirectional GRU over all frames; ``(clips, frames, units)`` (twice the units for concat)."""
-    gru = layers.GRU(
-        config.gru_units[index], return_sequences=True, reset_after=config.gru_reset_after, name=f"gru_{index + 1}"
-    )
-    return layer_library.Bidirectional(gru, merge_mode=config.gru_merge, name=f"bidirectional_{index + 1}")(x)
 
 
 def reinitialize_weights(model: keras.Model, seed: int) -> None:

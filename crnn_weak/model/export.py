@@ -1,8 +1,7 @@
 """Export of a model for use without this package, through Keras' own ``Model.export``.
 
-The exported model takes log mel energies, standardizes them itself, and gives both outputs. The layers of
-`crnn_weak.model.fast` are replaced by the Keras layers that they derive from, with the same weights, since other
-runtimes do not have their operations. Sound to log mel energies is not part of it; ``docs/export.md`` describes it.
+The layers of `crnn_weak.model.fast` are replaced by the Keras layers that they derive from, with the same weights,
+since other runtimes do not have their operations. Sound to log mel energies is not part; see ``docs/export.md``.
 """
 
 from __future__ import annotations
@@ -46,7 +45,12 @@ def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
     It takes log mel energies ``(n, n_frames, n_mels)`` and gives ``strong`` ``(n, n_frames, n_classes)`` and ``weak``
     ``(n, n_classes)``.
     """
-    stock = keras.models.clone_model(model, clone_function=_stock_layer)
+
+    def stock_layer(layer: Any) -> Any:
+        kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
+        return kind.from_config(layer.get_config())
+
+    stock = keras.models.clone_model(model, clone_function=stock_layer)
     stock.set_weights(model.get_weights())
     log_mel = keras.Input(model.input_shape[1:], name="log_mel")
     # Not `Normalization`: its mean and variance are constants that the ONNX converter takes for inputs.
@@ -54,12 +58,6 @@ def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
     standardized = standardize(log_mel)
     standardize.set_weights([scaler.mean, scaler.std**2])
     return keras.Model(log_mel, stock(standardized), name="crnn_weak")
-
-
-def _stock_layer(layer: Any) -> Any:
-    """Return a new Keras layer in place of one of `crnn_weak.model.fast`."""
-    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
-    return kind.from_config(layer.get_config())
 
 
 def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> None:

@@ -1,37 +1,8 @@
 """Weak heads: from the frame scores of output `strong` to the clip scores of output `weak`.
 
 To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to the choices of
-`crnn_weak.config.ModelConfig.weak_head`.
-
-=======================  ==========================================================  ==========================
-head                     clip score of one class from its frame scores s             weights learned  (C classes)
-=======================  ==========================================================  ==========================
-``max_dense``            Dense sigmoid layer over the maxima of all classes          C (C + 1)
-``max``                  max s                                                       none
-``mean``                 mean s                                                      none
-``linear_softmax``       sum s^2 / sum s [1]_                                        none
-``exponential_softmax``  sum s exp(s) / sum exp(s) [1]_                              none
-``attention``            sum w s; w = softmax over frames of a Dense layer [2]_      C (units + 1)
-``auto_pool``            sum w s; w = softmax over frames of a s, a per class [3]_   C
-``noisy_or``             1 - prod(1 - s) [4]_                                        none
-``power_mean``           (mean s^p)^(1/p), p per class, from 3 [5]_                  C
-=======================  ==========================================================  ==========================
-
-``max_dense`` is the paper's: its published rows exclude ``max`` at one shared threshold (row (1, 0.002) tags 100 of
-606, so at most 1,000 class-seconds could be right, and its segment F needs 1,175). ``noisy_or`` saturates at 1 for
-many undecided frames: give the strong loss a weight, so that frames learn to be low.
-
-References
-----------
-.. [1] Wang, Li, Metze, "A comparison of five multiple instance learning pooling functions for sound event detection
-   with weak labeling", ICASSP 2019, arXiv:1810.09050.
-.. [2] Xu, Kong, Wang, Plumbley, "Large-scale weakly supervised audio classification using gated convolutional neural
-   network", ICASSP 2018, arXiv:1710.00343.
-.. [3] McFee, Salamon, Bello, "Adaptive pooling operators for weakly labeled sound event detection", TASLP 26(11),
-   2018, arXiv:1804.10070.
-.. [4] Zhang, Platt, Viola, "Multiple instance boosting for object detection", NIPS 2005.
-.. [5] Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation", TPAMI 41(7), 2019,
-   arXiv:1711.02512 (generalized mean).
+`crnn_weak.config.ModelConfig.weak_head`. ``max_dense`` is the paper's: its published rows exclude ``max`` at one
+shared threshold (row (1, 0.002) tags 100 of 606: at most 1,000 class-seconds could be right, its segment F needs 1,175).
 """
 
 from __future__ import annotations
@@ -65,7 +36,7 @@ class _Pooling(layers.Layer):
 
 @_register
 class LinearSoftmaxPooling(_Pooling):
-    """Mean of the scores weighted by the scores themselves."""
+    """``sum s^2 / sum s``: the mean of the scores weighted by themselves (Wang et al., arXiv:1810.09050)."""
 
     def call(self, scores: Any) -> Any:
         return ops.sum(scores * scores, axis=1) / ops.maximum(ops.sum(scores, axis=1), _EPSILON)
@@ -73,7 +44,7 @@ class LinearSoftmaxPooling(_Pooling):
 
 @_register
 class ExponentialSoftmaxPooling(_Pooling):
-    """Mean of the scores weighted by their exponentials."""
+    """``sum s exp(s) / sum exp(s)``: the mean weighted by the exponentials (Wang et al., arXiv:1810.09050)."""
 
     def call(self, scores: Any) -> Any:
         return ops.sum(scores * ops.softmax(scores, axis=1), axis=1)
@@ -81,7 +52,10 @@ class ExponentialSoftmaxPooling(_Pooling):
 
 @_register
 class AutoPooling(_Pooling):
-    """Mean of the scores weighted by ``exp(a s)``; `a` is learned per class, from 1 (0: mean, infinite: maximum)."""
+    """Mean weighted by ``exp(a s)``; `a` is learned per class, from 1 (0: mean, infinite: maximum).
+
+    McFee, Salamon, Bello, "Adaptive pooling operators for weakly labeled sound event detection", arXiv:1804.10070.
+    """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.sharpness = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="sharpness")
@@ -92,7 +66,11 @@ class AutoPooling(_Pooling):
 
 @_register
 class NoisyOrPooling(_Pooling):
-    """Probability that at least one of independent frames is active."""
+    """``1 - prod(1 - s)``: the probability that at least one of independent frames is active.
+
+    It saturates at 1 for many undecided frames: give the strong loss a weight, so that frames learn to be low. Zhang,
+    Platt, Viola, "Multiple instance boosting for object detection", NIPS 2005.
+    """
 
     def call(self, scores: Any) -> Any:
         return 1.0 - ops.exp(ops.sum(ops.log(ops.maximum(1.0 - scores, _EPSILON)), axis=1))
@@ -100,7 +78,10 @@ class NoisyOrPooling(_Pooling):
 
 @_register
 class PowerMeanPooling(_Pooling):
-    """Generalized mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (the mean)."""
+    """Generalized mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (the mean).
+
+    Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation", arXiv:1711.02512.
+    """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         start = keras.initializers.Constant(3.0)
@@ -117,7 +98,7 @@ class PowerMeanPooling(_Pooling):
 
 @_register
 class AttentionPooling(_Pooling):
-    """Mean of the scores weighted by the softmax over frames of the logits, its second input."""
+    """Mean weighted by the softmax over frames of the logits, its second input (Xu et al., arXiv:1710.00343)."""
 
     def call(self, inputs: tuple[Any, Any]) -> Any:
         scores, logits = inputs

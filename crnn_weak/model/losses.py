@@ -1,7 +1,4 @@
-"""The two losses, their weights and the optimizer.
-
-Both are binary cross-entropies, and both are means: ``strong`` over frames and classes, ``weak`` over classes.
-"""
+"""The optimizer and the two losses, binary cross-entropies: means over frames and classes, and over classes."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from crnn_weak.errors import ConfigError
 
 #: Target of an entry without a loss; any value below 0 has none.
 NO_TARGET = -1.0
+# Start of the names of the innermost layers (a loaded model names no others) -> depth of their block below the outputs.
+_DEPTHS = {"dense_1": 1, "forward_gru_": 2, "backward_gru_": 2, "conv_": 3, "batch_norm_": 3}
 
 
 @keras.saving.register_keras_serializable(package="crnn_weak")
@@ -64,18 +63,6 @@ class BlockwiseAdam(keras.optimizers.Adam):
         return {**super().get_config(), "factors": self.factors}
 
 
-#: The network's blocks below the outputs, top down, by their innermost layers: a loaded model names no others.
-_BLOCKS = (("dense_1",), ("forward_gru_", "backward_gru_"), ("conv_", "batch_norm_"))
-
-
-def _optimizer(learning_rate: Any, layerwise_lr_decay: float, ema_momentum: float) -> keras.optimizers.Optimizer:
-    options = {"use_ema": True, "ema_momentum": ema_momentum} if ema_momentum else {}
-    if layerwise_lr_decay == 1.0:
-        return keras.optimizers.Adam(learning_rate, **options)
-    factors = {name: layerwise_lr_decay**depth for depth, names in enumerate(_BLOCKS, start=1) for name in names}
-    return BlockwiseAdam(learning_rate, factors=factors, **options)
-
-
 def compile_model(
     model: keras.Model,
     weights: LossWeights,
@@ -87,24 +74,24 @@ def compile_model(
 ) -> None:
     """Compile a model with its two losses and Adam.
 
-    Keras pairs a misspelled ``loss_weights`` dictionary in alphabetical order, without a word: the weights can swap.
-    Hence they come as a `LossWeights`, and a model without exactly the outputs ``strong`` and ``weak`` is refused.
-
     `learning_rate` is a number or a Keras schedule. `masked` ignores entries of the strong target below 0.
     `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it. `ema_momentum`
     is that of the optimizer's moving average of the weights; 0 for none.
     """
+    # Keras pairs a misspelled ``loss_weights`` dictionary in alphabetical order, without a word: weights can swap.
     if sorted(model.output_names) != ["strong", "weak"]:
         raise ConfigError(
             f"model outputs {model.output_names}: expected 'strong' and 'weak'. Use crnn_weak.build_model."
         )
     strong_loss = MaskedBinaryCrossentropy if masked else keras.losses.BinaryCrossentropy
+    adam: Any = keras.optimizers.Adam
+    options: dict[str, Any] = {"use_ema": True, "ema_momentum": ema_momentum} if ema_momentum else {}
+    if layerwise_lr_decay != 1.0:
+        adam = BlockwiseAdam
+        options["factors"] = {name: layerwise_lr_decay**depth for name, depth in _DEPTHS.items()}
     model.compile(
-        optimizer=_optimizer(learning_rate, layerwise_lr_decay, ema_momentum),
-        loss={
-            "strong": strong_loss(name="strong_loss"),
-            "weak": keras.losses.BinaryCrossentropy(name="weak_loss"),
-        },
+        optimizer=adam(learning_rate, **options),
+        loss={"strong": strong_loss(name="strong_loss"), "weak": keras.losses.BinaryCrossentropy(name="weak_loss")},
         loss_weights={"strong": weights.strong, "weak": weights.weak},
     )
     # Keras would make these within the first step, and TensorFlow traces a step that makes variables twice.

@@ -16,8 +16,6 @@ from keras import ops
 from crnn_weak.environment import has_gpu
 
 _register = keras.saving.register_keras_serializable(package="crnn_weak")
-
-
 #: The description of a deferred convolution is an attribute of its output, as Keras attaches a mask.
 _CONVOLUTION = "_crnn_weak_convolution"
 
@@ -82,17 +80,14 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
 
     def call(self, inputs: Any) -> Any:
         convolution = getattr(inputs, _CONVOLUTION, None)
-        if convolution is None or not self._fits(inputs):
-            return super().call(inputs)
-        return convolution.largest(self.pool_size[1])
-
-    def _fits(self, inputs: Any) -> bool:
-        return (
-            self.pool_size[0] == 1
+        fits = (
+            convolution is not None
+            and self.pool_size[0] == 1
             and tuple(self.strides) == tuple(self.pool_size)
             and inputs.shape[2] % self.pool_size[1] == 0
             and self.data_format == "channels_last"
         )
+        return convolution.largest(self.pool_size[1]) if fits else super().call(inputs)
 
 
 @_register

@@ -1,15 +1,10 @@
 """Convolution of one channel, normalization and pooling over bands as one product, for TensorFlow on a CPU.
 
-The first block makes the largest array of the network, ``(clips, frames, bands, filters)``: 160 MB for 32 clips of
-preset `paper`. Layer by layer it is written and read a dozen times a step, and CPU libraries are slowest at
-convolutions of a single channel. Here
-
-* each pooled band's *window* of the input, the values that its convolutions see, is one row of a matrix, and one
-  product with the kernel, laid out once for each band of the pool, gives the convolution (a Toeplitz matrix);
-* the mean and the variance of the convolution over a batch follow from the windows' mean and covariance, because the
-  convolution is linear: no pass over the large array;
-* normalization is linear as well and goes into the kernel;
-* product and maximum are taken some hundred rows at a time, so that the large array is never stored.
+The first block makes the network's largest array, ``(clips, frames, bands, filters)``: 160 MB for 32 clips of preset
+`paper`, written and read a dozen times a step. Here it is never stored. The values that a pooled band's convolutions
+see, its *window*, are one row of a matrix, whose product with the kernel, laid out for each band of the pool (a
+Toeplitz matrix), is the convolution; product and maximum are taken some hundred rows at a time. The convolution is
+linear: its mean and variance follow from those of the windows, and normalization goes into the kernel.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU.
 
-Keras runs each direction as a loop of some twenty small operations a step. Here the input's products with the kernels
-are taken for all steps at once, the loop alone is compiled by XLA, and the gradient is written out (XLA cannot
-differentiate a loop of its own on TensorFlow): a second loop for what must go step by step, and one product over all
-steps and clips for each weight. The mathematics is that of ``keras.layers.GRU(reset_after=True)``.
-
-With :math:`m = h R + b_r` and :math:`x = K^T i + b_i`:
-
-.. math::
-    z = \\sigma(x_z + m_z), \\quad r = \\sigma(x_r + m_r), \\quad c = \\tanh(x_c + r m_c), \\quad h' = z h + (1 - z) c
+The input's products with the kernels are taken for all steps at once, the loop alone is compiled by XLA, and the
+gradient is written out (XLA cannot differentiate a loop of its own on TensorFlow): a second loop for what must go step
+by step, and one product over all steps and clips for each weight. It is ``keras.layers.GRU(reset_after=True)``: with
+``m = h R + b_r`` and ``x = i K + b_i``, ``z = sigmoid(x_z + m_z)``, ``r = sigmoid(x_r + m_r)``,
+``c = tanh(x_c + r m_c)``, ``h' = z h + (1 - z) c``.
 
 Arrays within are ``(frames, clips, ...)``, one for each direction and both in the input's own time order: a step then
 reads and writes whole rows, and nothing has to be reversed or cut out of something larger.
@@ -49,7 +45,7 @@ def _both_directions(*arguments: tf.Tensor) -> Any:
     shape = tf.shape(sequences)
     n_clips, n_frames, units = shape[0], shape[1], recurrent[0].shape[0]
     n_features = sequences.shape[-1]
-    inputs = _rows(_swap(sequences), n_features)  # (frames * clips, features)
+    inputs = tf.reshape(_swap(sequences), (-1, n_features))  # (frames * clips, features)
 
     def project(kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         # The biases of z and r do not depend on the state; the candidate's is inside the product with r.
@@ -58,46 +54,41 @@ def _both_directions(*arguments: tf.Tensor) -> Any:
         return tf.reshape(projected, (n_frames, n_clips, 3 * units))
 
     projected = [project(kernel, bias) for kernel, bias in zip(kernels, biases, strict=True)]
-    inner_biases, loops = [bias[1, 2 * units :] for bias in biases], _loops()
-    hidden = _in_loops(_forward, loops, projected, recurrent, inner_biases)
+    inner_biases = [bias[1, 2 * units :] for bias in biases]
+    hidden = _in_loops(_forward, projected, recurrent, inner_biases)
 
     def gradient(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         # The state before each step: of the frame before it, and of the frame after it backwards in time.
         nothing = tf.zeros((1, n_clips, units))
         before = tf.concat([nothing, hidden[0][:-1]], axis=0), tf.concat([hidden[1][1:], nothing], axis=0)
-        states = [_rows(h, units) for h in before]
+        states = [tf.reshape(h, (-1, units)) for h in before]
         products = [
             tf.reshape(tf.matmul(h, r), (n_frames, n_clips, 3 * units)) for h, r in zip(states, recurrent, strict=True)
         ]
         gradients = _in_loops(
-            _backward, loops, [_swap(u) for u in upstream], before, projected, products, recurrent, inner_biases
+            _backward, [_swap(u) for u in upstream], before, projected, products, recurrent, inner_biases
         )
-        d_projected, d_inner = ([_rows(pair[i], 3 * units) for pair in gradients] for i in range(2))
+        d_projected, d_inner = ([tf.reshape(pair[i], (-1, 3 * units)) for pair in gradients] for i in range(2))
         d_inputs = tf.matmul(d_projected[0], kernels[0], transpose_b=True)
         d_inputs += tf.matmul(d_projected[1], kernels[1], transpose_b=True)
         return (
             _swap(tf.reshape(d_inputs, (n_frames, n_clips, n_features))),
             *[tf.matmul(inputs, d, transpose_a=True) for d in d_projected],
             *[tf.matmul(h, d, transpose_a=True) for h, d in zip(states, d_inner, strict=True)],
-            *[tf.stack([_sum_rows(p)[0], _sum_rows(i)[0]]) for p, i in zip(d_projected, d_inner, strict=True)],
+            *[tf.stack([_sum_rows(p), _sum_rows(i)]) for p, i in zip(d_projected, d_inner, strict=True)],
         )
 
     return (_swap(hidden[0]), _swap(hidden[1])), gradient
 
 
-def _loops() -> tuple[tuple[int, ...], ...]:
-    """Return which directions (0 forwards, 1 backwards) share a loop.
+def _in_loops(function: Any, *arguments: Any) -> list[Any]:
+    """Call `function` for the directions (0 forwards, 1 backwards) of each loop; one item for each in all arguments.
 
-    With several threads each direction has its own, and TensorFlow runs the two side by side. On one thread a loop
-    for both costs less than two.
+    With several threads each direction has its own loop, and TensorFlow runs the two side by side. On one thread a
+    loop for both costs less than two.
     """
-    return ((0,), (1,)) if n_threads() > 1 else ((0, 1),)
-
-
-def _in_loops(function: Any, loops: tuple[tuple[int, ...], ...], *arguments: Any) -> list[Any]:
-    """Call `function` for the directions of each loop; each argument and the result have one item per direction."""
     results = []
-    for loop in loops:
+    for loop in ((0,), (1,)) if n_threads() > 1 else ((0, 1),):
         of_loop = [[argument[direction] for direction in loop] for argument in arguments]
         results += function(*of_loop, directions=loop)
     return results
@@ -108,17 +99,9 @@ def _swap(x: tf.Tensor) -> tf.Tensor:
     return tf.transpose(x, (1, 0, 2))
 
 
-def _rows(x: tf.Tensor, width: int) -> tf.Tensor:
-    return tf.reshape(x, (-1, width))
-
-
 def _sum_rows(x: tf.Tensor) -> tf.Tensor:
     # As a product: three times as fast as TensorFlow's own sum over the first axis.
-    return tf.matmul(tf.ones((1, tf.shape(x)[0])), x)
-
-
-def _frame(step: tf.Tensor, n_frames: tf.Tensor, direction: int) -> tf.Tensor:
-    return n_frames - 1 - step if direction else step
+    return tf.matmul(tf.ones((1, tf.shape(x)[0])), x)[0]
 
 
 @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
@@ -131,7 +114,7 @@ def _forward(
 
     def step(i: tf.Tensor, states: list[tf.Tensor], hidden: list[Any]) -> Any:
         for k, direction in enumerate(directions):
-            frame = _frame(i, n_frames, direction)
+            frame = n_frames - 1 - i if direction else i
             # Each gate by one tf.slice: of a slice of a slice XLA makes code that handles one value at a time, and
             # `projected[k][frame, :, a:b]` with a tensor as frame gives wrong values (TensorFlow 2.21, XLA on CPU).
             x = [tf.slice(projected[k], (frame, 0, gate * units), (1, n_clips, units))[0] for gate in range(3)]
@@ -178,7 +161,7 @@ def _backward(
 
     def step(i: tf.Tensor, carries: list[tf.Tensor], d_states: list[Any]) -> Any:
         for k, direction in enumerate(directions):
-            frame = _frame(i, n_frames, direction)
+            frame = n_frames - 1 - i if direction else i
             d_state = upstream[k][frame] + carries[k]
             inner = tf.reshape(d_state[:, None] * factors[k][frame], (n_clips, 3 * units))
             carry = d_state * updates[k][frame] + tf.matmul(inner, transposed[k])
