@@ -138,8 +138,6 @@ class FeatureStore:
         if expected is not None:
             self.check_features(expected)
         status = np.array(rows["status"])
-        if status.max() >= len(STATUS):
-            raise FeatureStoreError(f"{self.path}: damaged, an unknown row status ({status.max()}). {_REBUILD}")
         n_pending = int((status == STATUS["pending"]).sum())
         if n_pending:
             raise FeatureStoreError(
@@ -259,6 +257,8 @@ def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict
                 if (stored.shape, stored.dtype) != (shape, np.dtype(kind)) or offset is None:
                     raise ValueError(f"{name} is {stored.shape} {stored.dtype}; expected {shape} {kind}, contiguous")
                 maps[name] = np.memmap(path, kind, "r+" if writable else "r", offset, shape)
+            if maps["status"].max() >= len(STATUS):
+                raise ValueError(f"unknown row status {maps['status'].max()}")
     except FileNotFoundError:
         raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak features build`.") from None
     except FeatureStoreError:

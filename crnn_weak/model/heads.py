@@ -2,7 +2,7 @@
 
 To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to the choices of
 `crnn_weak.config.ModelConfig.weak_head`. ``max_dense`` is the paper's: its published rows exclude ``max`` at one
-shared threshold (row (1, 0.002) tags 100 of 606: at most 1,000 class-seconds could be right, its segment F needs 1,175).
+shared threshold (row (1, 0.002) tags 100 of 606: at most 1,000 class-seconds could be right, segment F needs 1,175).
 """
 
 from __future__ import annotations
@@ -27,15 +27,8 @@ _MEAN = functools.partial(layers.GlobalAveragePooling1D, data_format="channels_l
 _register = keras.saving.register_keras_serializable(package="crnn_weak")
 
 
-class _Pooling(layers.Layer):
-    """A layer from ``(clips, frames, classes)`` to ``(clips, classes)``."""
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (input_shape[0], input_shape[2])
-
-
 @_register
-class LinearSoftmaxPooling(_Pooling):
+class LinearSoftmaxPooling(layers.Layer):
     """``sum s^2 / sum s``: the mean of the scores weighted by themselves (Wang et al., arXiv:1810.09050)."""
 
     def call(self, scores: Any) -> Any:
@@ -43,7 +36,7 @@ class LinearSoftmaxPooling(_Pooling):
 
 
 @_register
-class ExponentialSoftmaxPooling(_Pooling):
+class ExponentialSoftmaxPooling(layers.Layer):
     """``sum s exp(s) / sum exp(s)``: the mean weighted by the exponentials (Wang et al., arXiv:1810.09050)."""
 
     def call(self, scores: Any) -> Any:
@@ -51,7 +44,7 @@ class ExponentialSoftmaxPooling(_Pooling):
 
 
 @_register
-class AutoPooling(_Pooling):
+class AutoPooling(layers.Layer):
     """Mean weighted by ``exp(a s)``; `a` is learned per class, from 1 (0: mean, infinite: maximum).
 
     McFee, Salamon, Bello, "Adaptive pooling operators for weakly labeled sound event detection", arXiv:1804.10070.
@@ -65,7 +58,7 @@ class AutoPooling(_Pooling):
 
 
 @_register
-class NoisyOrPooling(_Pooling):
+class NoisyOrPooling(layers.Layer):
     """``1 - prod(1 - s)``: the probability that at least one of independent frames is active.
 
     It saturates at 1 for many undecided frames: give the strong loss a weight, so that frames learn to be low. Zhang,
@@ -77,7 +70,7 @@ class NoisyOrPooling(_Pooling):
 
 
 @_register
-class PowerMeanPooling(_Pooling):
+class PowerMeanPooling(layers.Layer):
     """Generalized mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (the mean).
 
     Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation", arXiv:1711.02512.
@@ -97,15 +90,12 @@ class PowerMeanPooling(_Pooling):
 
 
 @_register
-class AttentionPooling(_Pooling):
+class AttentionPooling(layers.Layer):
     """Mean weighted by the softmax over frames of the logits, its second input (Xu et al., arXiv:1710.00343)."""
 
     def call(self, inputs: tuple[Any, Any]) -> Any:
         scores, logits = inputs
         return ops.sum(scores * ops.softmax(logits, axis=1), axis=1)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return super().compute_output_shape(input_shape[0])
 
 
 def _max_dense(strong: Any, features: Any, n_classes: int, name: str) -> Any:

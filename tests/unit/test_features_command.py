@@ -2,10 +2,9 @@
 
 import json
 
-import h5py
 import numpy as np
 import pytest
-from helpers import TINY, ListDataset, make_store
+from helpers import TINY, ListDataset
 
 from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
@@ -61,12 +60,7 @@ def test_build_and_info(opened, tmp_path, capsys):
 
 def test_errors_are_one_line_and_2(opened, tmp_path, capsys):
     out = str(tmp_path / "train.h5")
-    path = make_store(tmp_path, n_clips=4).path
-    with h5py.File(path, "r+") as file:
-        file.attrs["split"] = "test"
     for command, message in [
-        (["info", str(tmp_path / "none.h5")], "no such feature store"),
-        (["info", str(path)], "not those it was written with"),
         (["info", __file__], "damaged, or no HDF5 file"),
         (["build", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
         (["build", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),

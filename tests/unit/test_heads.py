@@ -2,14 +2,13 @@
 
 import typing
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from crnn_weak.config import ModelConfig
-
-keras = pytest.importorskip("keras")
-
-from crnn_weak.model.heads import WEAK_HEADS  # noqa: E402
+from crnn_weak.model.heads import WEAK_HEADS
 
 SCORES = np.array([[[0.2, 0.0], [0.4, 0.5], [0.9, 1.0]]], np.float32)  # one clip, three frames, two classes
 
@@ -93,7 +92,6 @@ def test_constant_scores_of_many_frames_stay_finite(head, value):
 
 @pytest.mark.parametrize("head", sorted(WEAK_HEADS))
 def test_a_saved_head_loads_in_safe_mode_with_its_scores_and_gradients(head, tmp_path):
-    tf = pytest.importorskip("tensorflow")
     inputs = keras.Input((9, 3)), keras.Input((9, 4))
     model = keras.Model(inputs, WEAK_HEADS[head](*inputs, 3, "weak"))
     model.save(tmp_path / "model.keras")

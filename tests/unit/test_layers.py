@@ -1,12 +1,11 @@
 """The faster layers are Keras' own layers: values, gradients, weights, moving statistics; and they fall back."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from crnn_weak.model import fast
-
-keras = pytest.importorskip("keras")
-tf = pytest.importorskip("tensorflow")
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 LARGEST = "crnn_weak.model.fast.conv.OneChannelConvolution.largest"

@@ -44,9 +44,8 @@ def _batch(n_clips=3, n_frames=9, n_classes=17, seed=0):
 
 
 @pytest.mark.parametrize(("name", "head"), COUNTS)
-@pytest.mark.parametrize("fast", [True, False])
-def test_trainable_weights(name, head, fast):
-    assert _trainable(build_model(name, head=head, fast=fast)) == COUNTS[name, head]
+def test_trainable_weights(name, head):
+    assert _trainable(build_model(name, head=head)) == COUNTS[name, head]
 
 
 def test_inputs_and_outputs():
