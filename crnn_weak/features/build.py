@@ -99,23 +99,15 @@ def build_store(
         data_fingerprint=dataset.fingerprint,
         provenance=dataset.provenance,
     )
-    if path.exists() and not overwrite:
-        return _existing(path, header, clips)
-    with lock(path.parent, wait_seconds=math.inf):
-        if path.exists() and not overwrite:  # another process was faster
-            return _existing(path, header, clips)
-        writer = StoreWriter(path, header)
-        _fill(writer, clips, jobs, scheduler, progress)
-        writer.finish()
+    is_new = overwrite or not path.exists()
+    if is_new:
+        with lock(path.parent, wait_seconds=math.inf):
+            is_new = overwrite or not path.exists()  # another process may have been faster
+            if is_new:
+                writer = StoreWriter(path, header)
+                _fill(writer, clips, jobs, scheduler, progress)
+                writer.finish()
     store = FeatureStore(path, features)
-    log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in store.counts.items() if count))
-    if store.skipped:
-        log.warning("%s: %d clips could not be read; `crnn-weak features info` lists them", path, len(store.skipped))
-    return store
-
-
-def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStore:
-    store = FeatureStore(path, header.features)
     if store.digest != header.digest:
         raise FeatureStoreError(
             f"{path}: holds other clips or labels ({store.provenance}; split {store.split}) than those asked for "
@@ -125,6 +117,12 @@ def _existing(path: Path, header: StoreHeader, clips: list[Clip]) -> FeatureStor
     n_back = sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips)
     if n_back:
         log.warning("%s: %d clips were missing and exist now; rebuild with --overwrite to use them", path, n_back)
+    if is_new:
+        log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in store.counts.items() if count))
+        if store.skipped:
+            log.warning(
+                "%s: %d clips could not be read; `crnn-weak features info` lists them", path, len(store.skipped)
+            )
     return store
 
 
