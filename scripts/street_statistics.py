@@ -27,8 +27,8 @@ import numpy as np
 
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.files import write_text
-from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import DCASE2017_TASK4
+from crnn_weak.labels.reading import by_clip, read_events, read_tags
 from crnn_weak.synthesis.scene import CLIP_SECONDS, QUANTILES, STATISTICS_PATH
 
 _WEAK = {"train": "groundtruth_weak_label_training_set.csv", "test": "groundtruth_weak_label_testing_set.csv"}
@@ -72,14 +72,14 @@ def derive(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     tag_sets = {}
     for split, name in _WEAK.items():
-        tags = task4_files.read_weak_tsv(folder / name)
+        tags = by_clip(folder / name, read_tags(folder / name))
         counts = Counter(tuple(sorted(map(DCASE2017_TASK4.index, labels))) for labels in tags.values())
         tag_sets[split] = [
             [count, list(key)] for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         ]
 
     events: dict[str, dict[str, list[tuple[float, float]]]] = {label: defaultdict(list) for label in DCASE2017_TASK4}
-    for clip, found in task4_files.read_strong_tsv(folder / _STRONG).items():
+    for clip, found in by_clip(folder, read_events(folder / _STRONG)).items():
         for event in found:
             events[event.label][clip].append((event.onset, event.offset))
     repeated = [

@@ -16,14 +16,14 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from crnn_weak.labels.reading import INPUT_FORMATS
+    from crnn_weak.labels.tables import KINDS
     from crnn_weak.labels.writing import EVENT_FORMATS
 
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
     parser.add_argument("output", metavar="OUTPUT")
     targets = (*EVENT_FORMATS, "desed-tags")
     parser.add_argument("--to", required=True, choices=targets, metavar="FORMAT", help=", ".join(targets))
-    parser.add_argument("--input-format", metavar="FORMAT", help=f"what INPUT must be: {', '.join(INPUT_FORMATS)}")
+    parser.add_argument("--input-format", metavar="FORMAT", help=f"what INPUT must be: {', '.join(KINDS)}")
     parser.add_argument("--min-score", type=float, metavar="S", help="drop labels with lower scores")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.epilog = _EPILOG
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, write, and print the counts."""
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
     from crnn_weak.errors import DataError
     from crnn_weak.files import write_text
@@ -39,36 +41,34 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.labels.writing import EVENT_FORMATS, audio_name, event_files, tag_text
 
     target = EVENT_FORMATS.get(args.to)
-    files = read_files(args.input, input_format=args.input_format, min_score=args.min_score)
-    for file in files:
-        if file.kind == "unclear" or (file.kind == "tags" and target):
+    files = read_files(args.input, input_format=args.input_format, min_score=args.min_score, splits=True)
+    for one in files:
+        if one.kind == "unclear" or (one.kind == "tags" and target):
             raise DataError(
-                f"{file.path}: holds tags, or times that may be places in other recordings; {args.to} needs onsets and "
+                f"{one.path}: holds tags, or times that may be places in other recordings; {args.to} needs onsets and "
                 "offsets. Give --input-format dcase where the file holds events."
             )
-    names = {identifier: audio_name(name) for identifier, name in united(files, lambda file: file.names).items()}
-    if target:
-        events = {names[identifier]: found for identifier, found in united(files, LabelFile.events).items()}
-        documents = event_files(args.output, args.to, events)
-        silent = 0 if target.lists_silence else sum(not found for found in events.values())
-        counted, n_labels = "events", sum(map(len, events.values()))
-    else:
-        tags = {names[identifier]: found for identifier, found in united(files, LabelFile.scored_tags).items()}
-        documents = {Path(args.output): tag_text(args.output, tags)}
-        silent, counted, n_labels = 0, "tags", sum(map(len, tags.values()))
+    names = united(files, lambda file: file.names)
+    read: Callable[[LabelFile], dict[str, tuple[Any, ...]]] = LabelFile.events if target else LabelFile.tags
+    labels = {audio_name(names[identifier]): found for identifier, found in united(files, read).items()}
+    path = Path(args.output)
+    documents = event_files(path, args.to, labels) if target else {path: tag_text(path, labels)}
+    n_labels = sum(map(len, labels.values()))
+    n_silent = 0 if target is None or target.lists_silence else sum(not found for found in labels.values())
     if not documents:
         raise DataError(f"{args.input}: lists no recording; nothing to write.")
-    for path in (Path(args.output), *documents):
-        if path.is_file() and not args.overwrite:
-            raise DataError(f"{path} exists; give --overwrite or another name.")
-    for path, text in documents.items():
-        write_text(path, text)
-    formats = ", ".join(sorted({file.format or "empty" for file in files}))
-    print(f"{args.output}: {n_labels} {counted} of {len(names) - silent} recordings, {formats} to {args.to}")
-    if silent:
-        print(f"not written: {silent} recordings without events, which {args.to} cannot list")
-    if target and not target.holds_scores and any(file.scores() for file in files):
+    existing = next((file for file in (path, *documents) if file.is_file()), None)
+    if existing is not None and not args.overwrite:
+        raise DataError(f"{existing} exists; give --overwrite or another name.")
+    for file, text in documents.items():
+        write_text(file, text)
+    formats = ", ".join(sorted({one.format for one in files}))
+    counted = f"{n_labels} {'events' if target else 'tags'} of {len(names) - n_silent} recordings"
+    print(f"{path}: {counted}, {formats} to {args.to}")
+    if n_silent:
+        print(f"not written: {n_silent} recordings without events, which {args.to} cannot list")
+    if not (target and target.holds_scores) and any(one.scores() for one in files):
         print(f"not written: scores, which {args.to} cannot hold; csv, raven and jsonl can")
-    if any(row.split for file in files for row in file.rows):
+    if any(row.split for one in files for row in one.rows):
         print(f"not written: splits, which {args.to} cannot hold")
     return 0

@@ -10,7 +10,7 @@ from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 
 if TYPE_CHECKING:
     from crnn_weak.config import EvaluationConfig
-    from crnn_weak.labels.sets import LabelPair, Labels
+    from crnn_weak.labels.reading import LabelPair, Labels
     from crnn_weak.metrics.evaluation import Evaluation
 
 _EPILOG = """examples:
@@ -105,8 +105,7 @@ def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) ->
 
 def _read(args: argparse.Namespace) -> tuple[LabelPair, tuple[str, ...]]:
     """Return reference and estimate, and the classes of --classes."""
-    from crnn_weak.labels.reading import read_classes
-    from crnn_weak.labels.sets import read_pair
+    from crnn_weak.labels.reading import read_classes, read_pair
 
     classes = read_classes(args.classes) if args.classes else ()
     names = ("kind", "strip_y", "input_format", "min_score", "drop_zero_length")
@@ -119,7 +118,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
-    from crnn_weak.labels.sets import class_list, labels_of
+    from crnn_weak.labels.reading import class_list, labels_of
     from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
 
     pair, classes = _read(args)
@@ -162,7 +161,7 @@ def _baseline_table(args: argparse.Namespace) -> str:
     """Return the table of all baselines in the format that was asked for."""
     import json
 
-    from crnn_weak.labels.sets import class_list, read_pair
+    from crnn_weak.labels.reading import class_list, read_pair
     from crnn_weak.metrics.controls import score_baselines
     from crnn_weak.metrics.evaluation import baselines_csv, baselines_text
     from crnn_weak.metrics.sed_eval import sources

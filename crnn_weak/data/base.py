@@ -21,7 +21,7 @@ from crnn_weak.audio import load_clip, read_header
 from crnn_weak.config import Config
 from crnn_weak.errors import DataError, nearest_names
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.tables import write_rows
+from crnn_weak.labels.writing import write_rows
 
 
 @dataclass(frozen=True)

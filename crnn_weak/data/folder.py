@@ -22,7 +22,7 @@ from crnn_weak.data.base import Clip, Dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event, check_begin_within, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
-from crnn_weak.labels.sets import ListedRecording, read_labels
+from crnn_weak.labels.reading import ListedRecording, read_labels
 
 logger = logging.getLogger(__name__)
 

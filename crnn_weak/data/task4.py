@@ -14,9 +14,9 @@ from crnn_weak.audio import audio_files
 from crnn_weak.config import Config, Task4Data, fingerprint
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import ConfigError, DataError, LabelError, nearest_names
-from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import DCASE2017_TASK4, Event, check_begin_within
 from crnn_weak.labels.names import canonical_id, video_place
+from crnn_weak.labels.reading import by_clip, read_events, read_tags
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +80,10 @@ def _find(folder: Path, name: str) -> Path | None:
 def _read_split(
     split: str, list_file: Path, strong_file: Path | None, audio: Mapping[str, Path], classes: tuple[str, ...]
 ) -> list[Clip]:
-    is_weak = list_file.name.startswith("groundtruth_weak")
-    tags = task4_files.read_weak_tsv(list_file) if is_weak else task4_files.read_set_csv(list_file)
+    tags = by_clip(list_file, read_tags(list_file))
     if not tags:
         raise DataError(f"{list_file}: lists no clip.")
-    events: Mapping[str, tuple[Event, ...]] = task4_files.read_strong_tsv(strong_file) if strong_file else {}
+    events: Mapping[str, tuple[Event, ...]] = by_clip(strong_file, read_events(strong_file)) if strong_file else {}
     for clip_id, rows in events.items():
         if clip_id not in tags:
             raise DataError(f"{strong_file}: clip {clip_id!r} is not listed in {list_file.name}.")

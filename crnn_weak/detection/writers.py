@@ -22,8 +22,7 @@ from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file, write_text
 from crnn_weak.labels.events import CLASS_LIST
 from crnn_weak.labels.rolls import frame_times
-from crnn_weak.labels.tables import table_line
-from crnn_weak.labels.writing import EVENT_FORMATS, SCORED_TAG_HEADER, tag_lines
+from crnn_weak.labels.writing import EVENT_FORMATS, table_line
 
 # Bytes of a part of an output file's path; file systems allow 255, and a suffix is to come.
 _MAX_BYTES = 200
@@ -85,7 +84,7 @@ class ResultWriter:
         self._lists: dict[str, list[str]] = {}
         for kind in self._formats:
             if kind == "tags":
-                self._lists["tags.tsv"] = [SCORED_TAG_HEADER]
+                self._lists["tags.tsv"] = ["filename\tevent_label\tscore"]
             elif kind in EVENT_FORMATS and EVENT_FORMATS[kind].file:
                 self._lists[EVENT_FORMATS[kind].file] = _header(kind)
         self._recordings = self._lists["recordings.csv"] = ["filename,duration,n_events,status,message"]
@@ -140,8 +139,8 @@ class ResultWriter:
             elif kind == "scores-h5" and self._archive is not None:
                 self._archive.append(name, scores.strong[0], scores.weak[0], detection.duration_seconds)
             elif kind == "tags":
-                tags = {tag.label: tag.score for tag in detection.tags}
-                self._lists["tags.tsv"] += tag_lines(name, tags, scores=True)
+                rows = [[name, tag.label, f"{tag.score:.4f}"] for tag in detection.tags] or [[name, "", ""]]
+                self._lists["tags.tsv"] += map(table_line, rows)
             elif kind in EVENT_FORMATS:
                 lines = EVENT_FORMATS[kind].lines(name, detection.events)
                 if EVENT_FORMATS[kind].file:

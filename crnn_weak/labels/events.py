@@ -1,9 +1,8 @@
 """Events (onset, offset and label), class lists, and the arrays made of tags.
 
-An event's times are seconds from the start of its clip or recording. A *zero-length* row (onset equal to offset)
-is kept: the organizers write ``0 0 label`` where a label was given but nothing was heard. Segment-based metrics
-ignore such rows, event-based metrics count them as references. A class list is a tuple of distinct names; its order is
-the order of every array's last axis.
+A *zero-length* event is kept: the organizers write ``0 0 label`` where a label was given but nothing was heard.
+Segment-based metrics ignore it, event-based metrics count it as a reference. The order of a class list is the order of
+every array's last axis.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,8 @@ class Event:
         return self.offset - self.onset
 
 
-def by_time(event: Event) -> tuple[float, float, str]:
-    """Return an event's place in a sorted list: by onset, offset and label."""
-    return event.onset, event.offset, event.label
+#: An event's place in a sorted list.
+by_time = attrgetter("onset", "offset", "label")
 
 
 def check_begin_within(events: Iterable[Event], seconds: float, where: str) -> None:
@@ -162,11 +161,7 @@ def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str =
 
 
 def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarray:
-    """Return which class is tagged in which clip.
-
-    >>> tag_array([["Car"], []], ["Bus", "Car"]).tolist()
-    [[False, True], [False, False]]
-    """
+    """Return which class is tagged in which clip: bool, shape (n_clips, n_classes)."""
     pairs = [(row, label) for row, labels in enumerate(tags) for label in labels]
     array = np.zeros((len(tags), len(classes)), dtype=bool)
     array[[row for row, _ in pairs], class_indices([label for _, label in pairs], classes)] = True
@@ -174,9 +169,5 @@ def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarr
 
 
 def tag_names(row: Iterable[bool], classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the tags of one clip, from its row of `tag_array`.
-
-    >>> tag_names([False, True], ["Bus", "Car"])
-    ('Car',)
-    """
+    """Return the tags of one clip, from its row of `tag_array`."""
     return tuple(label for label, on in zip(classes, row, strict=True) if on)

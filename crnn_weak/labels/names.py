@@ -23,10 +23,19 @@ NOTHING = frozenset(("nocall", "no call", "no_call", "no-call"))
 
 # The organizers' audio files: a Y before YouTube's id of 11 characters, then the cut's place, perhaps a suffix.
 _ORGANIZERS_NAME = re.compile(r"(^|/)Y(?=[^/]{11}_\d+(\.\d+)?_\d+(\.\d+)?(\.[^./]+)?$)")
-# From the right: ids may hold underscores themselves.
 _CUT = re.compile(r"(?P<video>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)", re.DOTALL | re.ASCII)
-# As `crnn_weak.data.folder` and the organizers write them; dates and other numbers in a name are not times.
+# As `crnn_weak.data.folder` and the organizers write them; other numbers in a name are not times.
 _TIMES = re.compile(r"(?<=.)_\d+\.\d{3}_\d+\.\d{3}$", re.DOTALL | re.ASCII)
+
+# Control characters, separators of lines and paragraphs, half surrogates, byte order marks.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]")
+_LABEL_FAULTS = {
+    re.compile(""): "is empty",
+    re.compile(r"(?s).*[;|].*"): "holds ; or |, which join labels",
+    re.compile(r"(?s)\[.*\]|\{.*\}|\(['\"].*\)"): "is a list in brackets",
+    re.compile(r"(?s).*,(?! ).*"): "holds a comma without a blank behind it, which joins labels",
+    re.compile(r"(?i)nan|<na>"): "is how tables write a missing value",
+}
 
 
 def nfc(text: str) -> str:
@@ -57,7 +66,7 @@ def without_y(name: str) -> str:
 
 
 def canonical_id(name: str) -> str:
-    """Return the organizers' clip id in a file name: no folder, its two times with three decimals."""
+    """Return the organizers' clip id in a file name: no folder, three decimals in both times."""
     name = recording_id(name).rpartition("/")[2]
     match = _CUT.fullmatch(name)
     return f"{match['video']}_{float(match['start']):.3f}_{float(match['end']):.3f}" if match else name
@@ -88,9 +97,9 @@ def source_recording(clip_id: str) -> str:
 
 def check_characters(text: str, where: str) -> str:
     """Return a field of a table in form C."""
-    for sign in text if not text.isascii() or not text.isprintable() else ():
-        if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign == "\ufeff":
-            raise DataError(f"{where}: {text!r} holds the control character U+{ord(sign):04X}; rename it.")
+    sign = _CONTROL.search(text)
+    if sign:
+        raise DataError(f"{where}: {text!r} holds the control character U+{ord(sign[0]):04X}; rename it.")
     return nfc(text)
 
 
@@ -103,19 +112,10 @@ def check_name(text: str, where: str) -> str:
 
 def check_label(text: str, where: str) -> str:
     """Return a label in form C; what may be several labels, none, or the name of a file is refused."""
-    text, fault = nfc(text), ""
-    if not text:
-        fault = "is empty"
-    elif has_audio_suffix(text):
+    text = nfc(text)
+    fault = next((fault for pattern, fault in _LABEL_FAULTS.items() if pattern.fullmatch(text)), "")
+    if has_audio_suffix(text):
         fault = "is a file name; check the columns' order"
-    elif ";" in text or "|" in text:
-        fault = "holds ; or |, which join labels"
-    elif re.fullmatch(r"\[.*\]|\{.*\}|\(['\"].*\)", text):
-        fault = "is a list in brackets"
-    elif re.search(r",(?! )", text):
-        fault = "holds a comma without a blank behind it, which joins labels"
-    elif text.lower() in ("nan", "<na>"):
-        fault = "is how tables write a missing value"
     if fault:
         raise DataError(f"{where}: label {text[:60]!r} {fault}. Expected one label.")
     return check_name(text, where)
@@ -127,10 +127,9 @@ def _tails(path: str) -> list[str]:
 
 
 def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> dict[str, str]:
-    """Return the known id that each name stands for: the same path, or the only one that ends in it.
+    """Return the known id that each name stands for: the same path, or the only one that ends in it, or itself.
 
-    A name with more folders than the known id matches as well (``data/siteA/r`` and ``siteA/r``). Names that match
-    none map to themselves.
+    A name with more folders than the known id matches as well (``data/siteA/r`` and ``siteA/r``).
 
     >>> match_ids(["r", "b/s"], ["a/r", "s"], where="list.tsv")
     {'r': 'a/r', 'b/s': 's'}
@@ -143,10 +142,9 @@ def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> di
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for name in names:
-        if name in exact:
-            matches = [name]
-        else:
-            matches = sorted(ends.get(name, ())) or next(([t] for t in _tails(name) if t in exact), [name])
+        matches = [name]
+        if name not in exact:
+            matches = sorted(ends.get(name, ())) or next(([tail] for tail in _tails(name) if tail in exact), [name])
         if len(matches) > 1:
             raise DataError(
                 f"{where}: {name!r} may be {matches[0]!r} or {matches[1]!r}; give the path from the folder of audio."

@@ -1,250 +1,92 @@
-"""Label files read by their header, or by one of a few strict layouts without one; never by guessing.
+"""Label files: events and tags by recording, a reference with its estimate, a user's own labels, class lists.
 
-A table with a header is read by the names of its columns, in any order. Without a header a list has tabs, and every
-row must have the layout of the first: files with an audio suffix before times and label, or the times and labels of
-one recording. The organizers' lists of task 4 are known by their ids. Anything else is refused with its line.
-
-Events become tags where tags are asked for, never the other way round.
+Events become tags where tags are asked for, never the other way round. Recordings of two files are matched by their
+paths (`crnn_weak.labels.names.match_ids`).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
-from crnn_weak.labels import task4
-from crnn_weak.labels.events import CLASS_LIST, Event, by_time, class_indices
-from crnn_weak.labels.names import NOTHING, check_label, has_audio_suffix, is_place, recording_id, without_y
-from crnn_weak.labels.tables import (
-    ROLE_OF,
-    LabelRow,
-    Row,
-    Table,
-    header_name,
-    label_rows,
-    number,
-    read_header,
-    read_lines,
-    seconds,
-    split_line,
-)
+from crnn_weak.labels.events import CLASS_LIST, DCASE2017_TASK4, Event, by_time, class_indices
+from crnn_weak.labels.names import NOTHING, canonical_id, check_label, match_ids, recording_id, without_y
+from crnn_weak.labels.tables import KINDS, LabelRow, read_lines, read_table
 
-#: Formats of label files by name, for `--input-format`, with what they hold.
-INPUT_FORMATS = {
-    "desed": "events; header, tabs",
-    "csv": "events; header, commas or semicolons",
-    "dcase": "events; no header: filename, onset, offset, label",
-    "audacity": "events of one recording; no header: onset, offset, label",
-    "audioset": "events; AudioSet's strong labels",
-    "raven": "events; Raven selection table",
-    "birdnet": "events; BirdNET-Analyzer's CSV",
-    "desed-tags": "tags; header, tabs",
-    "csv-tags": "tags; header, commas or semicolons",
-    "one-hot": "tags; a column of 0 and 1 for each class",
-    "dcase-tags": "tags; no header: filename, label",
-    "task4-weak": "tags; DCASE 2017 task 4, weak list",
-    "task4-set": "tags; DCASE 2017 task 4, set file",
-    "urbansound8k": "tags; UrbanSound8K's metadata",
-    "esc50": "tags; ESC-50's metadata",
-}
-KINDS = {name: "tags" if text.startswith("tags") else "events" for name, text in INPUT_FORMATS.items()}
-# Lists without a header: the roles of their columns.
-_LAYOUTS = {
-    "audacity": ("onset offset label", "onset offset label score"),
-    "dcase": (
-        "file onset offset label",
-        "file onset offset label score",
-        "file scene onset offset label",
-        "file scene onset offset label letter id",  # TUT Sound Events
-    ),
-    "dcase-tags": ("file label", "file scene labels id"),
-}
-_FITS: dict[str, Callable[[str], bool]] = {
-    "file": has_audio_suffix,
-    "onset": lambda text: seconds(text) is not None,
-    "offset": lambda text: seconds(text) is not None,
-    "label": lambda text: seconds(text) is None,  # a number is as likely to be something else
-    "labels": lambda text: text.endswith(";"),
-    "score": lambda text: number(text) is not None and 0 <= float(text) <= 1,
-    "scene": lambda text: bool(text) and seconds(text) is None,
-    "letter": lambda text: len(text) == 1,
-    "id": bool,
-}
+logger = logging.getLogger(__name__)
+
+#: Events or tags of recordings.
+Labels = dict[str, tuple[Any, ...]]
 # Files that are looked for in a folder of label files.
 _SUFFIXES = (".csv", ".tsv", ".txt")
 # What Raven and BirdNET put behind a recording's name.
 _ENDINGS = re.compile(r"(\.Table\.\d+)?\.selections?$|\.BirdNET(\.(selection\.table|results))?$")
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "dev", "development", "validation", "valid", "val"), "train"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
 _Labels = TypeVar("_Labels")
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file that was read; ``kind`` is events, tags, empty, or unclear (times of events, or places in videos).
-
-    ``recording`` is the recording of rows that name none.
-    """
+    """A label file; ``kind`` is events, tags, empty, or unclear (times of events, or places in videos)."""
 
     path: Path
     format: str
     kind: str
-    rows: tuple[LabelRow, ...]
-    recording: str
+    names: dict[str, str]  #: the path of each recording by id, in the file's order
+    of_recording: dict[str, list[LabelRow]]  #: the rows of each recording by id
 
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """The path of each recording by id, in the file's order."""
-        paths: dict[str, str] = {}
-        for path in dict.fromkeys(row.name or self.recording for row in self.rows):
-            other = paths.setdefault(recording_id(path), path)
-            if other != path:
-                raise DataError(
-                    f"{self.path}: {other!r} and {path!r} differ only in their suffix; rename one of the recordings."
-                )
-        return paths
-
-    def by_recording(self) -> Iterator[tuple[str, LabelRow]]:
-        """Yield id and row."""
-        ids = {path: identifier for identifier, path in self.names.items()}
-        return ((ids[row.name or self.recording], row) for row in self.rows)
+    @property
+    def rows(self) -> list[LabelRow]:
+        """All rows."""
+        return [row for rows in self.of_recording.values() for row in rows]
 
     def events(self) -> dict[str, tuple[Event, ...]]:
         """Return the events of each recording, in order of time."""
-        found: dict[str, list[Event]] = {}
-        for identifier, row in self.by_recording():
-            events = found.setdefault(identifier, [])
-            if row.onset is not None and row.offset is not None:
-                events.append(Event(row.onset, row.offset, row.labels[0], row.score))
-        return {identifier: tuple(sorted(events, key=by_time)) for identifier, events in found.items()}
+        found = {}
+        for identifier, rows in self.of_recording.items():
+            events = []
+            for row in rows:
+                if row.onset is not None and row.offset is not None:
+                    events.append(Event(row.onset, row.offset, row.labels[0], row.score))
+            found[identifier] = tuple(sorted(events, key=by_time))
+        return found
 
     def tags(self) -> dict[str, tuple[str, ...]]:
         """Return the labels of each recording, each once."""
-        return {identifier: tuple(labels) for identifier, labels in self.scored_tags().items()}
-
-    def scored_tags(self) -> dict[str, dict[str, float | None]]:
-        """Return the labels of each recording with their scores; of several scores of a label the highest."""
-        found: dict[str, dict[str, float | None]] = {}
-        for identifier, row in self.by_recording():
-            tags = found.setdefault(identifier, {})
-            for label in row.labels:
-                scores = [score for score in (tags.get(label), row.score) if score is not None]
-                tags[label] = max(scores, default=None)
-        return found
+        return {
+            identifier: tuple(dict.fromkeys(label for row in rows for label in row.labels))
+            for identifier, rows in self.of_recording.items()
+        }
 
     def scores(self) -> list[float]:
         """Return the scores of the rows that have one."""
         return [row.score for row in self.rows if row.score is not None]
 
-    def above(self, min_score: float) -> LabelFile:
-        """Return the file without the labels of lower scores; their recordings stay."""
-        rows = []
-        for row in self.rows:
-            if row.labels and row.score is None:
-                raise DataError(f"{row.where}: no score, which --min-score needs in every row.")
-            is_low = row.score is not None and row.score < min_score
-            rows.append(LabelRow(row.where, row.name, split=row.split) if is_low else row)
-        return replace(self, rows=tuple(rows))
 
-
-# --- lists without a header ------------------------------------------------------------------------------------------
-
-
-def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
-    """Return format, kind and rows of a list without a header, whose rows must all have the layout of the first.
-
-    A file name alone is a recording without labels; Audacity's lines of frequencies are skipped.
-    """
-    rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]
-    model = next((row for row in rows if len(row.fields) > 1), rows[0])
-    for name, layouts in _LAYOUTS.items():
-        for roles in map(str.split, layouts):
-            if len(roles) == len(model.fields) and all(_FITS[r](x) for r, x in zip(roles, model.fields, strict=True)):
-                found = _list_rows(rows, roles, classes)
-                return (*_weak_or_strong(found), found) if name == "dcase" else (name, KINDS[name], found)
-    raise DataError(
-        f"{model.where}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
-        "filename, onset, offset, label, or filename, label, or onset, offset, label, with tabs between and no number "
-        "as label. Add a header that names the columns."
-    )
-
-
-def _list_rows(rows: list[Row], roles: list[str], classes: Collection[str]) -> list[LabelRow]:
-    full = []
-    for where, fields in rows:
-        is_alone = len(fields) == 1 and roles[0] == "file" and not re.search("[,;|]", fields[0])
-        if len(fields) != len(roles) and not is_alone:
-            raise DataError(f"{where}: {len(fields)} columns; expected {', '.join(roles)}, as in the rows before.")
-        for role, text in zip(roles, fields, strict=False):
-            if not _FITS[role](text):
-                raise DataError(f"{where}: {text[:60]!r} in the place of the {role}; expected {', '.join(roles)}.")
-        full.append(Row(where, fields + [""] * (len(roles) - len(fields))))
-    columns = {"label" if role == "labels" else role: at for at, role in enumerate(roles)}
-    return label_rows(Table(rows[0], full, columns, classes, plural="labels" in roles))
-
-
-def _weak_or_strong(rows: list[LabelRow]) -> tuple[str, str]:
-    """Return format and kind of a list in the organizers' columns, which weak and strong lists share.
-
-    In weak lists the times are the cut's place in the *video*, as the file's name gives it.
-    """
-    timed = [row for row in rows if row.onset is not None]
-    places = [row for row in timed if is_place(row.name, row.onset, row.offset)]
-    late = any(row.onset for row in places)
-    if timed and len(places) == len(timed):
-        return "task4-weak", "tags" if late else "unclear"
-    return "dcase", "unclear" if late else "events"
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-def _separator(header: str) -> str:
-    """Return the separator that gives most known names of columns; a comma where none does."""
-    return max(",\t;", key=lambda sign: sum(header_name(text.strip(' "')) in ROLE_OF for text in header.split(sign)))
-
-
-def _read_table(lines: list[tuple[str, str]], classes: Collection[str]) -> tuple[str, str, list[LabelRow]]:
-    """Return format, kind and rows of a file."""
-    asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" ")) if lines else None
-    lines = lines[1:] if asked else lines
-    if not lines:
-        return "", "empty", []
-    rows = [Row(where, [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]) for where, text in lines]
-    first = rows[0].fields
-    is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
-    is_track = len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None
-    if not asked and (is_file or is_track):
-        return _read_list(rows, classes)
-    separator = asked[1] if asked else _separator(lines[0][1])
-    rows = [Row(where, split_line(text, separator, where)) for where, text in lines]
-    if task4.is_set_row(rows[0].fields):
-        return "task4-set", "tags", [task4.set_row(row) for row in rows]
-    name, found = read_header(rows[0], rows[1:], separator, classes)
-    return name, KINDS[name], found
-
-
-def _read_file(path: Path, input_format: str | None, kind: str | None, classes: frozenset[str]) -> LabelFile:
-    """Read a label file; rows that name no recording belong to the one that the file is named after."""
-    if input_format is not None and input_format not in INPUT_FORMATS:
-        raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, INPUT_FORMATS)}")
-    name, found_kind, rows = _read_table(read_lines(path), classes)
-    if input_format is not None and name:
-        if input_format not in ({"dcase", "task4-weak"} if found_kind == "unclear" else {name}):
-            raise DataError(
-                f"{path}: has the format {name} ({INPUT_FORMATS[name]}); asked for is {input_format} "
-                f"({INPUT_FORMATS[input_format]})."
-            )
-        found_kind = KINDS[input_format]
+def _read_rows(
+    path: Path, input_format: str | None, kind: str | None, classes: frozenset[str]
+) -> tuple[str, str, list[LabelRow]]:
+    """Return format, kind and rows of a label file."""
+    name, rows = read_table(path, classes)
+    if input_format is not None and name != "empty":
+        if input_format not in ({"dcase", "task4-weak"} if name == "unclear" else {name}):
+            raise DataError(f"{path}: has the format {name}; asked for is {input_format}.")
+        name = input_format
+    found_kind = KINDS.get(name, name)
     if kind == "events" and found_kind == "tags":
         raise DataError(
-            f"{path}: holds {INPUT_FORMATS[name]}; times in it, if any, are places in other recordings. Expected a "
-            "list of events; `evaluate` scores tags with --tags."
+            f"{path}: holds tags ({name}); times in it, if any, are places in other recordings. Expected a list of "
+            "events; `evaluate` scores tags with --tags."
         )
     for row in rows if classes else ():
         if not classes.issuperset(row.labels):
@@ -254,7 +96,18 @@ def _read_file(path: Path, input_format: str | None, kind: str | None, classes: 
         found_kind = "empty"
     if found_kind == "tags":
         rows = [replace(row, onset=None, offset=None) for row in rows]
-    return LabelFile(path, name, found_kind, tuple(rows), _ENDINGS.sub("", path.stem))
+    return name, found_kind, rows
+
+
+def _above(rows: Iterable[LabelRow], min_score: float) -> list[LabelRow]:
+    """Return rows without the labels of lower scores; their recordings stay."""
+    found = []
+    for row in rows:
+        if row.labels and row.score is None:
+            raise DataError(f"{row.where}: no score, which --min-score needs in every row.")
+        is_low = row.score is not None and row.score < min_score
+        found.append(LabelRow(row.where, row.name, split=row.split) if is_low else row)
+    return found
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -279,23 +132,37 @@ def read_files(
     classes: Collection[str] = (),
     min_score: float | None = None,
     strip_y: bool = False,
+    splits: bool = False,
 ) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders, where empty files are recordings without labels.
 
-    `input_format` is a name of `INPUT_FORMATS` that the file must have. `kind` (events or tags) says what is wanted;
-    tags are never read as events. Every label must be among `classes`, where they are given. Labels with a score below
-    `min_score` are dropped; `strip_y` takes the organizers' ``Y`` from the names.
+    `input_format` is the format that the file must have, `kind` (events or tags) what is wanted. Labels outside of
+    `classes` are refused, those with a score below `min_score` dropped; `strip_y` takes the organizers' ``Y`` from the
+    names. A column of splits is refused unless `splits`, because the labels of all splits would be mixed.
     """
-    path, known = Path(path), frozenset(classes)
+    if input_format is not None and input_format not in KINDS:
+        raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, KINDS)}")
+    path = Path(path)
     found = []
     for file in _files_in(path) if path.is_dir() else [path]:
-        one = _read_file(file, input_format, kind, known)
+        name, found_kind, rows = _read_rows(file, input_format, kind, frozenset(classes))
+        if not splits and any(row.split for row in rows):
+            raise DataError(f"{file}: has a column of splits; keep the rows of one split and remove the column.")
+        # Rows that name no recording belong to the one that the file is named after.
+        place = file.relative_to(path) if path.is_dir() else Path(file.name)
+        own_name = place.with_name(_ENDINGS.sub("", file.stem) or file.stem).as_posix()
         if path.is_dir():
-            recording = file.relative_to(path).with_name(one.recording).as_posix()
-            one = replace(one, recording=recording, rows=one.rows or (LabelRow(str(file), ""),))
-        if strip_y:
-            one = replace(one, rows=tuple(replace(row, name=without_y(row.name)) for row in one.rows))
-        found.append(one if min_score is None else one.above(min_score))
+            rows = rows or [LabelRow(str(file), "")]
+        names: dict[str, str] = {}
+        of_recording: dict[str, list[LabelRow]] = {}
+        for row in rows if min_score is None else _above(rows, min_score):
+            listed = (without_y(row.name) if strip_y else row.name) or own_name
+            identifier = recording_id(listed)
+            other = names.setdefault(identifier, listed)
+            if other != listed:
+                raise DataError(f"{file}: {other!r} and {listed!r} differ only in their suffix; rename one of them.")
+            of_recording.setdefault(identifier, []).append(row)
+        found.append(LabelFile(file, name, found_kind, names, of_recording))
     return found
 
 
@@ -311,25 +178,23 @@ def united(files: Iterable[LabelFile], read: Callable[[LabelFile], dict[str, _La
     return found
 
 
-def without_splits(files: list[LabelFile]) -> list[LabelFile]:
-    """Return the files; refuse a column of splits where labels of all splits would be mixed."""
-    for file in files:
-        if any(row.split for row in file.rows):
-            raise DataError(f"{file.path}: has a column of splits; keep the rows of one split and remove the column.")
-    return files
-
-
 def read_events(path: str | Path, *, classes: Collection[str] = ()) -> dict[str, tuple[Event, ...]]:
-    """Read the events of each recording from a file or a folder of files, in the order of the file; see `read_files`.
-
-    A row of a name alone is a recording without events. Without names the recording is named after the file.
-    """
-    return united(without_splits(read_files(path, kind="events", classes=classes)), LabelFile.events)
+    """Read the events of each recording from a file or a folder of files, in the order of the file."""
+    return united(read_files(path, kind="events", classes=classes), LabelFile.events)
 
 
 def read_tags(path: str | Path, *, classes: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Read which labels each recording has, from tags or events, as `read_events` does; each label once."""
-    return united(without_splits(read_files(path, kind="tags", classes=classes)), LabelFile.tags)
+    """Read which labels each recording has, from tags or events, as `read_events` does."""
+    return united(read_files(path, kind="tags", classes=classes), LabelFile.tags)
+
+
+def by_clip(path: str | Path, labels: Mapping[str, _Labels]) -> dict[str, _Labels]:
+    """Return the labels of a list of the organizers of task 4 by clip id in its canonical form."""
+    clips = {canonical_id(name): found for name, found in labels.items()}
+    if len(clips) < len(labels):
+        names = Counter(map(canonical_id, labels))
+        raise DataError(f"{path}: two of the names are both the clip {max(names, key=names.__getitem__)!r}.")
+    return clips
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
@@ -342,10 +207,169 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
         labels = labels[1:]
     if not labels:
         raise DataError(f"{path}: no class in this file; expected one label a line.")
-    nothing = next((label for label in labels if label.lower() in NOTHING), None)
-    if nothing is not None:
-        raise DataError(f"{path}: {nothing!r} stands for recordings without labels and cannot be a class; remove it.")
-    twice = next((label for label, n in Counter(labels).items() if n > 1), None)
-    if twice is not None:
-        raise DataError(f"{path}: class {twice!r} is listed twice; expected distinct labels, one a line.")
+    for label, n_uses in Counter(labels).items():
+        if label.lower() in NOTHING:
+            raise DataError(f"{path}: {label!r} stands for recordings without labels and cannot be a class; remove it.")
+        if n_uses > 1:
+            raise DataError(f"{path}: class {label!r} is listed twice; expected distinct labels, one a line.")
     return tuple(labels)
+
+
+# --- reference and estimate ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """Events or tags of a reference and an estimate by recording, with notes for the reader of the result."""
+
+    kind: str
+    reference: Labels
+    estimated: Labels
+    notes: tuple[str, ...] = ()
+
+
+def _common_kind(files: Iterable[LabelFile]) -> str:
+    """Return the kind under which the files can be scored together."""
+    of_kind = {file.kind: file.path for file in files}
+    if "unclear" in of_kind:
+        raise DataError(
+            f"{of_kind['unclear']}: the times may be those of events, or the clips' places in other recordings. "
+            "Say which with --events or --tags."
+        )
+    if "tags" in of_kind and "events" in of_kind:
+        raise DataError(
+            f"{of_kind['tags']}: holds tags, the other file events. Score both as tags with --tags, or give two event "
+            "lists."
+        )
+    return "tags" if "tags" in of_kind else "events"
+
+
+def read_pair(
+    reference: str | Path,
+    estimated: str | Path | None = None,
+    *,
+    kind: str | None = None,
+    min_score: float | None = None,
+    drop_zero_length: bool = False,
+    **options: Any,
+) -> LabelPair:
+    """Read a reference and an estimate, empty where not given, of the given kind or the one that the files have.
+
+    `min_score` filters the estimate, `drop_zero_length` the reference; `read_files` takes the other options.
+    """
+    references = read_files(reference, kind=kind, **options)
+    estimates = [] if estimated is None else read_files(estimated, kind=kind, min_score=min_score, **options)
+    files = [*references, *estimates]
+    kind = kind or _common_kind(files)
+    if estimates and not Path(reference).is_dir() and not any(row.name for file in files for row in file.rows):
+        # Lists of one recording without its name are named after their files, which differ.
+        name = Path(reference).stem
+        references = [replace(references[0], of_recording={name: references[0].rows})]
+        estimates = [replace(estimates[0], of_recording={name: estimates[0].rows})]
+
+    def labels(file: LabelFile) -> Labels:
+        return dict(file.tags() if kind == "tags" else file.events())
+
+    expected, found = united(references, labels), united(estimates, labels)
+    ids = match_ids(found, expected, where=str(estimated))
+    found = {ids[name]: rows for name, rows in found.items()}
+    notes = []
+    missing = 0 if estimated is None else sum(clip not in found for clip in expected)
+    if missing:
+        notes.append(f"{missing} of {len(expected)} clips have no row in the estimate: counted as empty")
+    if kind == "events":
+        heard = {clip: tuple(event for event in rows if event.duration > 0) for clip, rows in expected.items()}
+        n_zero = sum(map(len, expected.values())) - sum(map(len, heard.values()))
+        if drop_zero_length:
+            expected = heard
+        elif n_zero:
+            notes.append(
+                f"{n_zero} zero-length rows in the reference (labeled, but not heard): the event-based metrics count "
+                "them as events to be found, --drop-zero-length skips them"
+            )
+    for file in files if min_score is None else ():
+        scores = file.scores()
+        if scores:
+            notes.append(
+                f"{file.path} has scores from {min(scores):g} to {max(scores):g}: every row counts; --min-score S "
+                "drops lower ones from the estimate"
+            )
+    return LabelPair(kind, expected, found, tuple(notes))
+
+
+def labels_of(lists: Mapping[str, Iterable[Any]]) -> set[str]:
+    """Return the labels of an event or tag list."""
+    return {row.label if isinstance(row, Event) else str(row) for rows in lists.values() for row in rows}
+
+
+def class_list(*lists: Mapping[str, Iterable[Any]]) -> tuple[str, ...]:
+    """Return the labels of event or tag lists: the task's 17 in its order where all are of them, else sorted."""
+    found = set().union(*(labels_of(one) for one in lists))
+    return DCASE2017_TASK4 if found and found <= set(DCASE2017_TASK4) else tuple(sorted(found))
+
+
+# --- a user's own folder ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListedRecording:
+    """Labels of one recording; ``events`` is None where they are unknown, ``split`` "" where no column gives it."""
+
+    name: str
+    tags: tuple[str, ...]
+    events: tuple[Event, ...] | None
+    split: str = ""
+
+
+def _splits(files: Iterable[LabelFile]) -> dict[str, str]:
+    """Return train or test of each recording, or "" for all of them."""
+    found: dict[str, str] = {}
+    for name, rows in united(files, lambda file: file.of_recording).items():
+        for row in rows:
+            split = _SPLITS.get(row.split.lower(), "")
+            if row.split and not split:
+                raise DataError(f"{row.where}: split {row.split!r} is not known. {nearest_names(row.split, _SPLITS)}")
+            if found.setdefault(name, split) != split:
+                raise DataError(f"{row.where}: {name} is in two splits.")
+    lacking = next((name for name, split in found.items() if not split), None)
+    if lacking is not None and any(found.values()):
+        raise DataError(f"{lacking} has no split, others have; give all a split or none.")
+    return found
+
+
+def read_labels(
+    root: Path, tag_file: Path | None, event_file: Path | None, *, input_format: str | None = None
+) -> tuple[tuple[str, ...], list[ListedRecording]]:
+    """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
+
+    A label that has an event is a tag as well. `input_format` is that of the tags, or without them of the events.
+    """
+    given = [path for path in (tag_file, event_file) if path is not None]
+    folders = [*(path if path.is_dir() else path.parent for path in given), root]
+    class_file = next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
+    classes = read_classes(class_file) if class_file else ()
+    kind = "tags" if tag_file else "events"
+    files = read_files(given[0], kind=kind, classes=classes, input_format=input_format, splits=True)
+    tags = united(files, LabelFile.tags)
+    if not tags:
+        raise DataError(f"{given[0]}: lists no recording; expected rows of file name and label.")
+    event_files = files if tag_file is None else []
+    if tag_file is not None and event_file is not None:
+        event_files = read_files(event_file, kind="events", classes=classes)
+    events = united(event_files, LabelFile.events)
+    for path in sorted({file.path for file in (*files, *event_files) if file.scores()}):
+        logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", path)
+    ids = match_ids(events, tags, where=str(event_file))
+    events = {ids[name]: found for name, found in events.items()}
+    stray = next((name for name in events if name not in tags), None)
+    if stray is not None:
+        raise DataError(f"{event_file}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
+    splits = _splits(files)
+    recordings = []
+    for name, labels in tags.items():
+        united_tags = dict.fromkeys((*labels, *(event.label for event in events.get(name, ()))))
+        recordings.append(ListedRecording(name, tuple(united_tags), events.get(name), splits[name]))
+    classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
+    if not classes:
+        raise DataError(f"{given[0]}: no clip has a label.")
+    return classes, recordings

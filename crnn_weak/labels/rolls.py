@@ -1,9 +1,7 @@
-"""Event activity in time: event lists to rolls and segments, and rolls back to runs.
+"""Rolls, boolean arrays of where each class is active, and their runs, maximal stretches ``[first, last)`` of frames.
 
-A *roll* is a boolean array that marks where each class is active; a *run* is a maximal stretch ``[first, last)`` of
-active frames. Frame ``k`` covers ``[k * hop, (k + 1) * hop)`` seconds. Segments follow sed_eval exactly: an onset is
-floored and an offset ceiled without a rounding tolerance, and a zero-length row marks its segment, or nothing if it is
-on a boundary.
+Frame ``k`` covers ``[k * hop, (k + 1) * hop)`` seconds. Segments follow sed_eval exactly: an onset is floored and an
+offset ceiled without a rounding tolerance, and a zero-length row marks its segment, or nothing if it is on a boundary.
 """
 
 from __future__ import annotations

@@ -1,38 +1,51 @@
-"""Tables: delimited text, and tables with a header, whose columns are found by their names.
+"""Tables: delimited text, read by its header, or by one of a few strict layouts without one; never by guessing.
 
-Some headers have rules of their own: those of UrbanSound8K, ESC-50, BirdNET, Raven and AudioSet, and columns of 0 and 1
-for each class. In any other table each column has its role by its name.
+Some headers have rules of their own: those of UrbanSound8K, ESC-50, BirdNET and Raven, and columns of 0 and 1 for each
+class. In any other table each column has its role by its name. Without a header a list has tabs, and every row must
+have the layout of the first; the organizers' lists of task 4 are known by their ids. The rest is refused by line.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from crnn_weak.errors import DataError
-from crnn_weak.files import write_text
-from crnn_weak.labels.events import DCASE2017_TASK4
-from crnn_weak.labels.names import MISSING, NOTHING, check_characters, check_label, nfc, recording_path
+from crnn_weak.errors import DataError, LabelError, nearest_names
+from crnn_weak.labels.events import AUDIOSET_IDS, DCASE2017_TASK4
+from crnn_weak.labels.names import (
+    MISSING,
+    NOTHING,
+    check_characters,
+    check_label,
+    has_audio_suffix,
+    is_place,
+    nfc,
+    recording_path,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Later times (11 days) are dates, samples or milliseconds, not seconds from the start of a recording.
-MAX_SECONDS = 1_000_000.0
-
+#: What label files of each format hold; the names are those of `--input-format`, explained in docs/formats.md.
+KINDS = {
+    **dict.fromkeys(("desed", "csv", "dcase", "audacity", "audioset", "raven", "birdnet"), "events"),
+    **dict.fromkeys(("desed-tags", "csv-tags", "one-hot", "dcase-tags", "task4-weak", "task4-set"), "tags"),
+    **dict.fromkeys(("urbansound8k", "esc50"), "tags"),
+}
+# Later times (11 days) are dates, samples or milliseconds, not seconds from the start of a recording.
+_MAX_SECONDS = 1_000_000.0
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d{1,3}):(?=[0-5]\d:))?(\d{1,3}):([0-5]\d(?:\.\d*)?)", re.ASCII)
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Other files by how they begin, and what to do with them.
-_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _OTHER_TEXTS = {
+    "PK\x03\x04": "a spreadsheet; save it as CSV",
     r'\s*[\[{][\s\[{]*"': "JSON, which is not read; save it as CSV, such as `crnn-weak convert --to csv` writes",
     r'\s*(File type = )?"ooTextFile': "a Praat TextGrid; export it as a table with the header onset, offset, label",
 }
@@ -49,11 +62,7 @@ class Row(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Return a finite number with a decimal point, or None.
-
-    >>> number("1.5"), number("1,5"), number("nan")
-    (1.5, None, None)
-    """
+    """Return a finite number with a decimal point, or None."""
     if len(text) > 40 or not _NUMBER.fullmatch(text):
         return None
     value = float(text)
@@ -80,52 +89,27 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
         if path.exists() and not path.is_file():
             raise DataError(f"{path}: not a regular file; expected a label file.")
         data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such label file.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
-    if data.startswith(_SPREADSHEETS):
-        raise DataError(f"{path}: looks like a spreadsheet; save it as CSV.")
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-    try:
-        text = data.decode(encoding)
-    except UnicodeError:
-        text = "\0"
-    if "\0" in text:
-        raise DataError(f"{path}: not a text file in UTF-8; save the table as CSV in UTF-8.")
+    text = data.decode(encoding, "replace")
     other = next((hint for start, hint in _OTHER_TEXTS.items() if re.match(start, text)), None)
     if other is not None:
         raise DataError(f"{path}: looks like {other}.")
+    if "\0" in text or text.count("\ufffd") > data.count(b"\xef\xbf\xbd"):  # what replaces bytes that are no text
+        raise DataError(f"{path}: not a text file in UTF-8; save the table as CSV in UTF-8.")
     lines = enumerate(re.split(r"\r\n|\n|\r", nfc(text)), start=1)
     return [(f"{path}, line {line}", text) for line, text in lines if text.strip()]
 
 
-def split_line(text: str, separator: str, where: str) -> list[str]:
-    """Return the fields of one line, quoted as in CSV, without blanks around them; a quoted field ends in its line."""
+def split_line(where: str, text: str, separator: str) -> Row:
+    """Return one line of a table, quoted as in CSV; a quoted field ends in its line."""
     try:
         (fields,) = csv.reader([text], delimiter=separator, strict=True, skipinitialspace=separator != "\t")
     except csv.Error as error:
         why = str(error) if "limit" in str(error) else "quotation marks do not match; a quoted field ends in its line"
         raise DataError(f"{where}: {why}.") from None
-    return [field.strip(" \t") for field in fields]
-
-
-def read_rows(path: str | Path, *, separator: str) -> list[Row]:
-    """Read a table with a known separator; blank lines are skipped."""
-    return [Row(where, split_line(text, separator, where)) for where, text in read_lines(path)]
-
-
-def table_line(fields: Sequence[str], separator: str = "\t") -> str:
-    """Return one line of a table; a field that would break it is quoted as in CSV."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, delimiter=separator, lineterminator="").writerow(fields)
-    return buffer.getvalue()
-
-
-def write_rows(path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t", line_end: str = "\n") -> None:
-    """Write a table; a field with a control character, which could forge rows, is refused."""
-    checked = [[check_characters(field, str(path)) for field in row] for row in rows]
-    write_text(path, "".join(table_line(row, separator) + line_end for row in checked))
+    return Row(where, [field.strip(" \t") for field in fields])
 
 
 # --- rows of label files ---------------------------------------------------------------------------------------------
@@ -147,23 +131,8 @@ class LabelRow:
     split: str = ""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table: its header (or first row), the rows, all of one length, and the column of each role."""
-
-    header: Row
-    rows: list[Row]
-    columns: dict[str, int]
-    classes: Collection[str] = ()
-    plural: bool = False  #: a cell may hold several labels
-
-    def refused(self, why: str) -> DataError:
-        """Return the error of a header."""
-        return DataError(f"{self.header.where}: {why} The line is {', '.join(self.header.fields)[:120]!r}.")
-
-    def cell(self, row: Row, role: str) -> str:
-        """Return a row's text of a role, "" without a column of it."""
-        return row.fields[self.columns[role]] if role in self.columns else ""
+# The place of a row, and its texts by role.
+_Cells = tuple[str, dict[str, str]]
 
 
 def _time(text: str, where: str) -> float:
@@ -174,87 +143,71 @@ def _time(text: str, where: str) -> float:
     return value
 
 
-def checked_times(onset: str, offset: str, where: str, *, duration: bool = False) -> tuple[float, float]:
-    """Return onset and offset in seconds, in order and within 11 days; `offset` may be the event's duration."""
-    start, end = _time(onset, where), _time(offset, where)
-    if duration:
-        end = round(start + end, 9)
-    if not 0 <= start <= end:
-        raise DataError(f"{where}: an event from {start:.12g} to {end:.12g} s; expected 0 <= onset <= offset.")
-    if end > MAX_SECONDS:
+def _times(onset: str, end: str, where: str, *, is_duration: bool) -> tuple[float, float]:
+    """Return onset and offset in seconds, in order and within 11 days."""
+    start, stop = _time(onset, where), _time(end, where)
+    if is_duration:
+        stop = round(start + stop, 9)
+    if not 0 <= start <= stop:
+        raise DataError(f"{where}: an event from {start:.12g} to {stop:.12g} s; expected 0 <= onset <= offset.")
+    if stop > _MAX_SECONDS:
         raise DataError(
-            f"{where}: an event that ends at {end:.12g} s, after more than 11 days; expected seconds from the start of "
-            "the recording, not a date, milliseconds or samples."
+            f"{where}: an event that ends at {stop:.12g} s, after more than 11 days; expected seconds from the start "
+            "of the recording, not a date, milliseconds or samples."
         )
-    return start, end
+    return start, stop
 
 
-def label_rows(table: Table) -> list[LabelRow]:
-    """Return what the rows of a table with known columns say."""
-    found = []
-    n_nothing = 0
-    for row in table.rows:
-        where, split, score, name = row.where, table.cell(row, "split"), table.cell(row, "score"), ""
-        if "file" in table.columns:
-            name = check_characters(recording_path(table.cell(row, "file")), f"{where}: file name")
-            if name in ("", "."):
-                raise DataError(f"{where}: no file name.")
-        if "split" in table.columns and not split:
-            raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
-        silent = LabelRow(where, name, split=split)
-        one = _event_row(table, row, silent) if "onset" in table.columns else _tag_row(table, row, silent)
-        if one.labels and score.lower() not in MISSING:
-            one = replace(one, score=number(score))
-            if one.score is None:
-                raise DataError(f"{where}: {score[:60]!r} is not a score.")
-        labels = tuple(label for label in one.labels if label.lower() not in NOTHING)
-        if labels != one.labels:
-            n_nothing += 1
-            one = replace(one, labels=labels) if labels else silent
-        found.append(one)
-    if n_nothing:
-        logger.info("%s: %d rows of nothing found (%s).", table.header.where, n_nothing, ", ".join(sorted(NOTHING)))
-    _refuse_unclear_commas(table, found)
-    return found
-
-
-def _event_row(table: Table, row: Row, silent: LabelRow) -> LabelRow:
-    end = "offset" if "offset" in table.columns else "duration"
-    onset, offset, label = (table.cell(row, role) for role in ("onset", end, "label"))
-    if silent.name and all(text.lower() in MISSING for text in (onset, offset, label)):
+def _label_row(where: str, cells: dict[str, str], *, plural: bool) -> LabelRow:
+    name = check_characters(recording_path(cells.get("file", "")), f"{where}: file name")
+    if "file" in cells and name in ("", "."):
+        raise DataError(f"{where}: no file name.")
+    if cells.get("split") == "":
+        raise DataError(f"{where}: no split, which other rows have; fill the column or remove it.")
+    silent = LabelRow(where, name, split=cells.get("split", ""))
+    text, onset, offset = cells.get("label", ""), None, None
+    if "onset" in cells:
+        end = "offset" if "offset" in cells else "duration"
+        if name and all(cells[role].lower() in MISSING for role in ("onset", end, "label")):
+            return silent
+        onset, offset = _times(cells["onset"], cells[end], where, is_duration=end == "duration")
+        parts = [text]
+    elif text.lower() in ("", "nan", "<na>"):
         return silent
-    start, stop = checked_times(onset, offset, row.where, duration=end == "duration")
-    return replace(silent, labels=(check_label(label, row.where),), onset=start, offset=stop)
+    else:
+        joined = re.split(r";|,(?! )", text) if plural else [text]
+        parts = [part.strip() for part in joined if part.strip()]
+    labels = tuple(dict.fromkeys(check_label(part, where) for part in parts))
+    score = cells.get("score", "")
+    value = number(score)
+    if value is None and score.lower() not in MISSING:
+        raise DataError(f"{where}: {score[:60]!r} is not a score.")
+    labels = tuple(label for label in labels if label.lower() not in NOTHING)
+    return replace(silent, labels=labels, onset=onset, offset=offset, score=value) if labels else silent
 
 
-def _tag_row(table: Table, row: Row, silent: LabelRow) -> LabelRow:
-    text = table.cell(row, "label")
-    if text.lower() in ("", "nan", "<na>"):
-        return silent
-    parts = [part.strip() for part in re.split(r";|,(?! )", text)] if table.plural else [text]
-    return replace(silent, labels=tuple(dict.fromkeys(check_label(part, row.where) for part in parts if part)))
+def _label_rows(rows: Sequence[_Cells], classes: Collection[str], *, plural: bool) -> list[LabelRow]:
+    """Return what rows say; ``dog, cat`` is refused where a part of it is a label as well: it may be one label or two.
 
-
-def _refuse_unclear_commas(table: Table, rows: Sequence[LabelRow]) -> None:
-    """Refuse a label such as ``dog, cat`` where a part of it is a label as well: it may be one label or two.
-
-    In a column of several labels a part that two labels share is enough.
+    In a column of several labels (`plural`) a part that two labels share is enough.
     """
-    labels = {label for row in rows for label in row.labels}
-    unclear = {label for label in labels if ", " in label and not (label in table.classes or label in DCASE2017_TASK4)}
+    found = [_label_row(where, cells, plural=plural) for where, cells in rows]
+    labels = {label for row in found for label in row.labels}
+    unclear = {label for label in labels if ", " in label and not (label in classes or label in DCASE2017_TASK4)}
     parts = Counter(part for label in unclear for part in set(label.split(", ")))
-    singles = labels | {part for part, n in parts.items() if table.plural and n > 1}
-    for row in rows if unclear else ():
+    singles = labels.union(classes, (part for part, n in parts.items() if plural and n > 1))
+    for row in found if unclear else ():
         for label in unclear.intersection(row.labels):
-            shared = next((part for part in label.split(", ") if part in singles or part in table.classes), None)
+            shared = next((part for part in label.split(", ") if part in singles), None)
             if shared is not None:
                 raise DataError(
                     f"{row.where}: {label!r} may be one label or several, since {shared!r} is one as well. Put each on "
                     "a row of its own, or join them with ; in a column named labels."
                 )
+    return found
 
 
-# --- headers ---------------------------------------------------------------------------------------------------------
+# --- tables with a header --------------------------------------------------------------------------------------------
 
 #: Names of columns by role. Upper and lower case, blanks and underscores, and the unit seconds make no difference.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -274,20 +227,24 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "score": ("score", "confidence", "probability"),
     "split": ("split", "subset", "set", "partition"),
 }  # fmt: skip
-ROLE_OF = {name: role for role, names in COLUMNS.items() for name in names}
-# Headers of one data set or tool: the columns that tell it, and its column of each role.
-_KNOWN_HEADERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
-    "urbansound8k": (("slice_file_name", "class"), {"file": "slice_file_name", "label": "class"}),
-    "esc50": (("filename", "fold", "target", "category", "esc10"), {"file": "filename", "label": "category"}),
+_ROLE_OF = {name: role for role, names in COLUMNS.items() for name in names}
+# Headers of one data set or tool: the columns that tell it, and of these and "file" those that have a role.
+_KNOWN_HEADERS: dict[str, tuple[set[str], set[str]]] = {
+    "urbansound8k": ({"slice_file_name", "class"}, {"slice_file_name", "class"}),
+    "esc50": ({"filename", "fold", "target", "category", "esc10"}, {"filename", "category"}),
     "birdnet": (
-        ("start", "end", "scientific_name", "common_name", "confidence"),
-        {"file": "file", "onset": "start", "offset": "end", "label": "common_name", "score": "confidence"},
+        {"start", "end", "scientific_name", "common_name", "confidence"},
+        {"file", "start", "end", "common_name", "confidence"},
     ),
 }
 # Columns that may hold 0 and 1 and say nothing about the labels.
 _NUMBERS = ("", "unnamed:_0", "index", "id", "classid", "class_id", "fold", "channel", "channels", "target", "take")
 _YES, _NO = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 _YES_NO = {*_YES, *_NO, "yes", "no", "present", "not_present"}
+
+
+def _refused(header: Row, why: str) -> DataError:
+    return DataError(f"{header.where}: {why} The line is {', '.join(header.fields)[:120]!r}.")
 
 
 def header_name(text: str) -> str:
@@ -300,45 +257,77 @@ def header_name(text: str) -> str:
     return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
 
 
-def read_header(header: Row, rows: list[Row], separator: str, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
+def _read_header(header: Row, rows: list[Row], separator: str, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
     """Return the format of a table with a header, and its rows."""
     n_columns = max((at for at, text in enumerate(header.fields, start=1) if text), default=1)
     header = Row(header.where, header.fields[:n_columns])
     names = [header_name(text) for text in header.fields]
-    table = Table(header, [], {}, classes)
-    for known, (needed, of_role) in _KNOWN_HEADERS.items():
-        if set(needed) <= set(names):
-            columns = {role: names.index(column) for role, column in of_role.items() if column in names}
-            return known, label_rows(replace(table, rows=_body(header, rows), columns=columns))
-    is_raven = {"begin_time", "end_time"} <= set(names) and bool({"selection", "view"} & set(names))
-    if is_raven and "begin_path" in names:
-        names = ["" if name == "begin_file" else name for name in names]
-    columns, plural, others = _find_columns(table, names)
+    known = next((name for name, (needed, _) in _KNOWN_HEADERS.items() if needed <= set(names)), "")
+    if known:
+        names = [name if name in _KNOWN_HEADERS[known][1] else "" for name in names]
+    elif {"begin_time", "end_time"} <= set(names) and {"selection", "view"} & set(names):
+        known = "raven"
+        names = ["" if name == "begin_file" and "begin_path" in names else name for name in names]
+    columns, others = _columns(header, names)
     if not columns:
-        raise table.refused(
+        raise _refused(
+            header,
             "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
-            "tabs, and files with an audio suffix or the times of one recording first."
+            "tabs, and files with an audio suffix or the times of one recording first.",
         )
-    table = replace(table, rows=_body(header, rows), columns=columns, plural=plural)
-    if "file" not in columns and ("onset" not in columns or others) and not is_raven:
+    rows = _body(header, rows)
+    if "file" not in columns and ("onset" not in columns or others) and not known:
         candidate = f", and {header.fields[others[0]]!r} may be one" if others else ""
-        raise table.refused(f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
-    if set(columns) <= {"file", "split"}:
-        return "one-hot", _one_hot_rows(table, names, others)
+        raise _refused(header, f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
+    is_one_hot = set(columns) <= {"file", "split"}
     is_timed = "onset" in columns or "offset" in columns
     for role, other in (("label", "label"), ("onset", "onset"), ("offset", "duration")):
-        if role not in columns and other not in columns and (is_timed or role == "label"):
-            raise table.refused(f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
-    if is_raven:
-        return "raven", _raven_rows(table, names)
-    _refuse_others(table, names, others)
-    found = label_rows(table)
+        if role not in columns and other not in columns and (is_timed or (role == "label" and not is_one_hot)):
+            raise _refused(header, f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
+    if known == "raven":
+        columns |= {role: names.index(role) for role in ("selection", "file_offset") if role in names}
+    cells = [(where, {role: fields[at] for role, at in columns.items()}) for where, fields in rows]
+    found = _label_rows(cells, classes, plural=any(_ROLE_OF.get(name) == "labels" for name in names))
+    if is_one_hot:
+        return "one-hot", _one_hot_rows(header, names, rows, found, others)
+    if known:
+        return known, _raven_rows(header, cells, found) if known == "raven" else found
+    for at in others:
+        values = {row.fields[at].lower() for row in rows} - MISSING
+        if values and values <= _YES_NO and names[at] not in _NUMBERS:
+            raise _refused(
+                header,
+                f"the column {header.fields[at]!r} holds only {' and '.join(sorted(values))} and may say which rows "
+                "count; keep those and remove it.",
+            )
+    if any(header.fields[at] for at in others):
+        ignored = ", ".join(header.fields[at] for at in others if header.fields[at])
+        logger.info("%s: ignored columns: %s.", header.where, ignored)
     if names == ["segment_id", "start_time", "end_time", "label"]:
         return "audioset", found
     return ("desed" if separator == "\t" else "csv") + ("" if "onset" in columns else "-tags"), found
 
 
-def _body(header: Row, rows: Iterable[Row]) -> list[Row]:
+def _columns(header: Row, names: Sequence[str]) -> tuple[dict[str, int], list[int]]:
+    """Return the column of each role, and the columns without a role."""
+    columns: dict[str, int] = {}
+    others = []
+    for at, (shown, name) in enumerate(zip(header.fields, names, strict=True)):
+        role = _ROLE_OF.get(name, "").replace("labels", "label")
+        if role in columns:
+            raise _refused(header, f"the columns {header.fields[columns[role]]!r} and {shown!r} are both {role}s.")
+        unit = re.fullmatch(r"(.+?)[_ ]*[(\[]?(ms|msec|milliseconds|samples|frames|min|minutes)[)\]]?", name)
+        if role:
+            columns[role] = at
+        elif unit and _ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
+            advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
+            raise _refused(header, f"the column {shown!r} is in {unit[2]}; expected seconds: {advice}.")
+        else:
+            others.append(at)
+    return columns, others
+
+
+def _body(header: Row, rows: Sequence[Row]) -> list[Row]:
     """Return the rows below the header at its length; rows without any content are skipped."""
     found = []
     n_columns = len(header.fields)
@@ -359,80 +348,145 @@ def _body(header: Row, rows: Iterable[Row]) -> list[Row]:
     return found
 
 
-def _find_columns(table: Table, names: Sequence[str]) -> tuple[dict[str, int], bool, list[int]]:
-    """Return the column of each role, whether labels are joined, and the columns without a role."""
-    columns: dict[str, int] = {}
-    plural, others = False, []
-    for at, name in enumerate(names):
-        shown = table.header.fields[at]
-        role = ROLE_OF.get(name)
-        if role == "labels":
-            role, plural = "label", True
-        if role in columns:
-            raise table.refused(f"the columns {table.header.fields[columns[role]]!r} and {shown!r} are both {role}s.")
-        unit = re.fullmatch(r"(.+?)[_ ]*[(\[]?(ms|msec|milliseconds|samples|frames|min|minutes)[)\]]?", name)
-        if role is not None:
-            columns[role] = at
-        elif unit and ROLE_OF.get(unit[1].strip("_")) in ("onset", "offset", "duration"):
-            advice = "divide by 1000" if unit[2].startswith(("ms", "milli")) else "convert it"
-            raise table.refused(f"the column {shown!r} is in {unit[2]}; expected seconds: {advice}.")
-        else:
-            others.append(at)
-    return columns, plural, others
-
-
-def _refuse_others(table: Table, names: Sequence[str], others: list[int]) -> None:
-    """Refuse columns without a role that may change what a row means; name the rest in the log."""
-    header, columns = table.header.fields, table.columns
-    for at in others:
-        values = {row.fields[at].lower() for row in table.rows} - MISSING
-        if values and values <= _YES_NO and names[at] not in _NUMBERS:
-            raise table.refused(
-                f"the column {header[at]!r} holds only {' and '.join(sorted(values))} and may say which rows count; "
-                "keep those and remove it."
-            )
-    ignored = [header[at] for at in others if header[at]]
-    if "duration" in columns and ("offset" in columns or "onset" not in columns):
-        ignored.append(header[columns["duration"]])
-    if ignored:
-        logger.info("%s: ignored columns: %s.", table.header.where, ", ".join(ignored))
-
-
-def _one_hot_rows(table: Table, names: Sequence[str], others: list[int]) -> list[LabelRow]:
+def _one_hot_rows(
+    header: Row, names: Sequence[str], rows: Sequence[Row], found: Sequence[LabelRow], others: Sequence[int]
+) -> list[LabelRow]:
     """Return the rows of a table with a column of 0 and 1 for each class."""
-    header = table.header.fields
-    columns = {check_label(header[at], table.header.where): at for at in others if names[at] not in _NUMBERS}
-    values = {row.fields[at].lower() for row in table.rows for at in columns.values()}
+    columns = {check_label(header.fields[at], header.where): at for at in others if names[at] not in _NUMBERS}
+    values = {row.fields[at].lower() for row in rows for at in columns.values()}
     if len(columns) < 2 or not values <= _YES | _NO:
-        raise table.refused(
-            f"no column of the label, nor columns of 0 and 1. Known names: {', '.join(COLUMNS['label'])}."
-        )
-    if len(set(header)) < len(header):
-        raise table.refused("two columns have one name.")
-    found = []
-    for row, labeled in zip(label_rows(table), table.rows, strict=True):
-        labels = tuple(name for name, at in columns.items() if labeled.fields[at].lower() in _YES)
-        found.append(replace(row, labels=labels))
-    return found
+        hint = f"Known names: {', '.join(COLUMNS['label'])}."
+        raise _refused(header, f"no column of the label, nor columns of 0 and 1. {hint}")
+    if len(set(header.fields)) < len(header.fields):
+        raise _refused(header, "two columns have one name.")
+    labels = [[name for name, at in columns.items() if row.fields[at].lower() in _YES] for row in rows]
+    return [replace(row, labels=tuple(of_row)) for row, of_row in zip(found, labels, strict=True)]
 
 
-def _raven_rows(table: Table, names: Sequence[str]) -> list[LabelRow]:
+def _raven_rows(header: Row, cells: Sequence[_Cells], rows: Sequence[LabelRow]) -> list[LabelRow]:
     """Return the rows of a Raven selection table; a selection that is listed once per view counts once.
 
     With ``File Offset (s)`` times count from the start of ``Begin File``, else from that of the only recording.
     """
-    extra = {role: names.index(role) for role in ("selection", "file_offset") if role in names}
-    table = replace(table, columns=table.columns | extra)
     found: dict[tuple[object, ...], LabelRow] = {}
-    for row, event in zip(table.rows, label_rows(table), strict=True):
-        if "file_offset" in extra and event.onset is not None and event.offset is not None:
-            start = _time(table.cell(row, "file_offset"), f"{row.where}, File Offset (s)")
-            event = replace(event, onset=start, offset=round(start + event.offset - event.onset, 9))
-        found.setdefault((table.cell(row, "selection"), event.name, event.labels, event.onset, event.offset), event)
-    recordings = sorted({event.name for event in found.values()})
-    if len(recordings) > 1 and "file_offset" not in extra:
-        raise table.refused(
+    for (where, of_role), row in zip(cells, rows, strict=True):
+        if "file_offset" in of_role and row.onset is not None and row.offset is not None:
+            start = _time(of_role["file_offset"], f"{where}, File Offset (s)")
+            row = replace(row, onset=start, offset=round(start + row.offset - row.onset, 9))
+        found.setdefault((of_role.get("selection"), row.name, row.labels, row.onset, row.offset), row)
+    recordings = sorted({row.name for row in found.values()})
+    if len(recordings) > 1 and "file_offset" not in cells[0][1]:
+        raise _refused(
+            header,
             f"a Raven selection table of several recordings ({recordings[0]!r}, {recordings[1]!r}) without the column "
-            "File Offset (s): the times may count from the start of the first. Add that column in Raven."
+            "File Offset (s): the times may count from the start of the first. Add that column in Raven.",
         )
     return list(found.values())
+
+
+# --- lists without a header ------------------------------------------------------------------------------------------
+
+# Roles of the columns -> format.
+_LAYOUTS = {
+    "onset offset label": "audacity",
+    "onset offset label score": "audacity",
+    "file onset offset label": "dcase",
+    "file onset offset label score": "dcase",
+    "file scene onset offset label": "dcase",
+    "file scene onset offset label letter id": "dcase",  # TUT Sound Events
+    "file label": "dcase-tags",
+    "file scene labels id": "dcase-tags",  # dcase_util
+}
+_FITS: dict[str, Callable[[str], bool]] = {
+    "file": has_audio_suffix,
+    "onset": lambda text: seconds(text) is not None,
+    "offset": lambda text: seconds(text) is not None,
+    "label": lambda text: seconds(text) is None,  # a number is as likely to be something else
+    "labels": lambda text: text.endswith(";"),
+    "score": lambda text: number(text) is not None and 0 <= float(text) <= 1,
+    "scene": lambda text: bool(text) and seconds(text) is None,
+    "letter": lambda text: len(text) == 1,
+    "id": bool,
+}
+# The organizers' set files of task 4: id,start,end,"label,label","mid,mid". Labels hold commas, AudioSet's ids do not.
+_MIDS = ("/m/", "/t/", "/g/")
+
+
+def _fits(fields: Sequence[str], roles: Sequence[str]) -> bool:
+    return len(fields) == len(roles) and all(_FITS[role](text) for role, text in zip(roles, fields, strict=True))
+
+
+def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[LabelRow]]:
+    """Return format (perhaps "unclear") and rows of a list without a header.
+
+    All rows must have the layout of the first. A file name alone is a recording without labels; Audacity's lines of
+    frequencies are skipped. Weak and strong lists of task 4 share their columns: in weak lists the times are the cut's
+    place in the *video*, as in the file's name.
+    """
+    rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]
+    model = next((row for row in rows if len(row.fields) > 1), rows[0])
+    layout = next((layout for layout in _LAYOUTS if _fits(model.fields, layout.split())), None)
+    if layout is None:
+        raise DataError(
+            f"{model.where}: {', '.join(model.fields)[:80]!r} has no layout of a list without a header: "
+            "filename, onset, offset, label, or filename, label, or onset, offset, label, with tabs between and no "
+            "number as label. Add a header that names the columns."
+        )
+    roles, cells = layout.split(), []
+    for where, fields in rows:
+        if len(fields) == 1 and roles[0] == "file" and not re.search("[,;|]", fields[0]):
+            fields = fields + [""] * (len(roles) - 1)
+        elif not _fits(fields, roles):
+            shown = ", ".join(fields)[:80]
+            raise DataError(f"{where}: {shown!r}, but the rows before have the columns {', '.join(roles)}.")
+        cells.append((where, {role.replace("labels", "label"): text for role, text in zip(roles, fields, strict=True)}))
+    found = _label_rows(cells, classes, plural="labels" in roles)
+    name = _LAYOUTS[layout]
+    if name != "dcase":
+        return name, found
+    timed = [row for row in found if row.onset is not None]
+    places = [row for row in timed if is_place(row.name, row.onset, row.offset)]
+    is_late = any(row.onset for row in places)  # an event from 0 to the end may be meant as well
+    if timed and len(places) == len(timed):
+        return "task4-weak" if is_late else "unclear", found
+    return "unclear" if is_late else "dcase", found
+
+
+def _set_row(row: Row) -> LabelRow:
+    where, fields = row
+    if len(fields) != 5 or number(fields[1]) is None or number(fields[2]) is None:
+        raise DataError(f'{where}: {", ".join(fields)[:80]!r}; expected id,start,end,"labels","AudioSet ids".')
+    mids = [mid.strip() for mid in fields[4].split(",") if mid.strip()]
+    unknown = next((mid for mid in mids if mid not in AUDIOSET_IDS), None)
+    if unknown is not None:
+        raise LabelError(f"{where}: AudioSet id {unknown!r} is not known. {nearest_names(unknown, AUDIOSET_IDS)}")
+    labels = tuple(dict.fromkeys(AUDIOSET_IDS[mid] for mid in mids))
+    return LabelRow(where, f"{fields[0]}_{float(fields[1]):.3f}_{float(fields[2]):.3f}", labels)
+
+
+# --- any file --------------------------------------------------------------------------------------------------------
+
+
+def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
+    """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty"."""
+    lines = read_lines(path)
+    asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" ")) if lines else None
+    lines = lines[1:] if asked else lines
+    if not lines:
+        return "empty", []
+    rows = [Row(where, [field.strip(" \t") for field in text.rstrip(" \t").split("\t")]) for where, text in lines]
+    first = rows[0].fields
+    is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
+    is_track = len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None
+    if not asked and (is_file or is_track):
+        return _read_list(rows, classes)
+
+    def n_known(sign: str) -> int:
+        return sum(header_name(text.strip(' "')) in _ROLE_OF for text in lines[0][1].split(sign))
+
+    separator = asked[1] if asked else max(",\t;", key=n_known)
+    rows = [split_line(where, text, separator) for where, text in lines]
+    first = rows[0].fields
+    if len(first) == 5 and all(mid.strip().startswith(_MIDS) for mid in first[4].split(",")):
+        return "task4-set", [_set_row(row) for row in rows]
+    return _read_header(rows[0], rows[1:], separator, classes)

@@ -1,4 +1,4 @@
-"""Label files written: one table of event formats for `detect` and `convert`, and lists of tags.
+"""Label files written: one table of event formats for `detect` and `convert`, lists of tags, and those of task 4.
 
 What is written reads back as the same recordings and labels, times to a microsecond, scores to four decimals. A name
 or label that would not read back is refused before anything is written. Files appear whole or not at all.
@@ -6,16 +6,42 @@ or label that would not read back is refused before anything is written. Files a
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crnn_weak.errors import DataError
+from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.files import write_text
-from crnn_weak.labels.events import CLASS_LIST, Event, Events, by_time
-from crnn_weak.labels.names import MISSING, NOTHING, check_label, check_name, has_audio_suffix, recording_id
-from crnn_weak.labels.tables import table_line
+from crnn_weak.labels.events import AUDIOSET_IDS, CLASS_LIST, Event, Events, by_time
+from crnn_weak.labels.names import (
+    MISSING,
+    NOTHING,
+    check_characters,
+    check_label,
+    check_name,
+    has_audio_suffix,
+    recording_id,
+    video_place,
+)
+
+
+def table_line(fields: Sequence[str], separator: str = "\t") -> str:
+    """Return one line of a table; a field that would break it is quoted as in CSV."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter=separator, lineterminator="").writerow(fields)
+    return buffer.getvalue()
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence[str]], *, separator: str = "\t", line_end: str = "\n") -> None:
+    """Write a table; a field with a control character, which could forge rows, is refused."""
+    checked = [[check_characters(field, str(path)) for field in row] for row in rows]
+    write_text(path, "".join(table_line(row, separator) + line_end for row in checked))
+
+
+# --- event formats ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -41,25 +67,8 @@ def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _desed(name: str, event: Event, number: int) -> str:
-    return table_line([name, _seconds(event.onset), _seconds(event.offset), event.label])
-
-
-def _dcase(name: str, event: Event, number: int) -> str:
-    return "\t".join([audio_name(name), _seconds(event.onset), _seconds(event.offset), event.label])
-
-
-def _audioset(name: str, event: Event, number: int) -> str:
-    return _desed(_bare_name(name), event, number)
-
-
-def _csv(name: str, event: Event, number: int) -> str:
-    fields = [name, _seconds(event.onset), _seconds(event.offset), event.label, _score(event.score)]
-    return table_line(fields, ",")
-
-
-def _audacity(name: str, event: Event, number: int) -> str:
-    return f"{event.onset:.6f}\t{event.offset:.6f}\t{' '.join(event.label.split())}"
+def _fields(name: str, event: Event) -> list[str]:
+    return [name, _seconds(event.onset), _seconds(event.offset), event.label]
 
 
 def _raven(name: str, event: Event, number: int) -> str:
@@ -80,15 +89,29 @@ _RAVEN_HEADER = (
 )
 #: The formats of `detect --format` and `convert --to`.
 EVENT_FORMATS: dict[str, EventFormat] = {
-    "desed": EventFormat(_desed, "filename\tonset\toffset\tevent_label", "events.tsv"),
-    "dcase": EventFormat(_dcase, "", "events.txt"),
-    "audacity": EventFormat(_audacity),
+    "desed": EventFormat(
+        lambda name, event, number: table_line(_fields(name, event)),
+        "filename\tonset\toffset\tevent_label",
+        "events.tsv",
+    ),
+    "dcase": EventFormat(lambda name, event, number: "\t".join(_fields(audio_name(name), event)), "", "events.txt"),
+    "audacity": EventFormat(
+        lambda name, event, number: f"{event.onset:.6f}\t{event.offset:.6f}\t{' '.join(event.label.split())}"
+    ),
     "raven": EventFormat(_raven, _RAVEN_HEADER, holds_scores=True),
     "audioset": EventFormat(
-        _audioset, "segment_id\tstart_time_seconds\tend_time_seconds\tlabel", "audioset.tsv", lists_silence=False
+        lambda name, event, number: table_line(_fields(_bare_name(name), event)),
+        "segment_id\tstart_time_seconds\tend_time_seconds\tlabel",
+        "audioset.tsv",
+        lists_silence=False,
     ),
     "jsonl": EventFormat(_json, "", "events.jsonl", holds_scores=True, lists_silence=False),
-    "csv": EventFormat(_csv, "filename,onset,offset,event_label,score", "events.csv", holds_scores=True),
+    "csv": EventFormat(
+        lambda name, event, number: table_line([*_fields(name, event), _score(event.score)], ","),
+        "filename,onset,offset,event_label,score",
+        "events.csv",
+        holds_scores=True,
+    ),
 }
 
 
@@ -103,7 +126,7 @@ def _bare_name(name: str) -> str:
     return f"{identifier}.wav" if has_audio_suffix(identifier) else identifier
 
 
-def _checked(path: str | Path, labels: Mapping[str, Sequence[Event | str]]) -> None:
+def _check(path: str | Path, labels: Mapping[str, Iterable[str]]) -> None:
     """Refuse names and labels that would not read back."""
     ids: set[str] = set()
     for name, found in labels.items():
@@ -111,9 +134,8 @@ def _checked(path: str | Path, labels: Mapping[str, Sequence[Event | str]]) -> N
         if identifier == "." or identifier.lower() in MISSING or identifier in ids:
             raise DataError(f"{path}: {name!r} names no recording, or the same as another name; rename it.")
         ids.add(identifier)
-        for one in found:
-            label = check_label(one.label if isinstance(one, Event) else one, str(path))
-            if label.lower() in NOTHING:
+        for label in found:
+            if check_label(label, str(path)).lower() in NOTHING:
                 raise DataError(f"{path}: label {label!r} is read as no label; rename it.")
 
 
@@ -125,17 +147,15 @@ def _own_files(path: Path, names: Sequence[str]) -> dict[str, Path]:
         return {names[0]: path}
     targets = {name: path / f"{_bare_name(name)}.txt" for name in names}
     for name, target in targets.items():
-        if any(part.startswith(".") for part in recording_id(name).split("/")):
-            raise DataError(f"{path}: {name!r} would be a hidden file, or outside of the folder; rename it.")
-        if target.name == CLASS_LIST:
-            raise DataError(f"{path}: the labels of {name!r} would be {CLASS_LIST}, a class list; rename it.")
+        if target.name == CLASS_LIST or any(part.startswith(".") for part in recording_id(name).split("/")):
+            raise DataError(f"{path}: {name!r} would be {CLASS_LIST}, hidden, or outside of the folder; rename it.")
     return targets
 
 
 def event_files(path: str | Path, name: str, events: Events) -> dict[Path, str]:
     """Return the content of each file of a format that holds the events of recordings by file name."""
     path, target = Path(path), EVENT_FORMATS[name]
-    _checked(path, events)
+    _check(path, {one: [event.label for event in found] for one, found in events.items()})
     header = [target.header] if target.header else []
     if not target.file:
         files = _own_files(path, list(events))
@@ -152,35 +172,55 @@ def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def write_events(path: str | Path, events: Events, *, suffix: str = ".wav") -> None:
-    """Write an event list in the DESED format, sorted by clip and time; `suffix` makes file names of the ids."""
-    ordered = {clip + suffix: sorted(events[clip], key=by_time) for clip in sorted(events)}
-    for file, text in event_files(path, "desed", ordered).items():
-        write_text(file, text)
+def tag_text(path: str | Path, tags: Mapping[str, Sequence[str]]) -> str:
+    """Return a list of tags by file name, one a line; an empty label where a recording has none."""
+    _check(path, tags)
+    rows = [table_line([name, label]) for name, labels in tags.items() for label in labels or [""]]
+    return _text(["filename\tevent_label", *rows])
 
 
-#: Headers of lists of tags.
-TAG_HEADER = "filename\tevent_label"
-SCORED_TAG_HEADER = f"{TAG_HEADER}\tscore"
+def write_events(path: str | Path, events: Events) -> None:
+    """Write an event list in the DESED format, sorted by clip and time."""
+    ordered = {f"{clip}.wav": sorted(events[clip], key=by_time) for clip in sorted(events)}
+    write_text(path, event_files(path, "desed", ordered)[Path(path)])
 
 
-def tag_lines(name: str, tags: Mapping[str, float | None], *, scores: bool) -> list[str]:
-    """Return a recording's lines of a list of tags, one a tag; one with an empty label where it has none."""
-    rows = [[name, label, _score(score)] for label, score in tags.items()] or [[name, "", ""]]
-    return [table_line(row if scores else row[:2]) for row in rows]
+def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Write a list of tags, sorted by clip."""
+    write_text(path, tag_text(path, {f"{clip}.wav": list(dict.fromkeys(tags[clip])) for clip in sorted(tags)}))
 
 
-def tag_text(path: str | Path, tags: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Return a list of tags, of scores by label by file name; with a column of scores where there are any."""
-    _checked(path, {name: list(found) for name, found in tags.items()})
-    scores = any(score is not None for found in tags.values() for score in found.values())
-    lines = [SCORED_TAG_HEADER if scores else TAG_HEADER]
-    for name, found in tags.items():
-        lines += tag_lines(name, found, scores=scores)
-    return _text(lines)
+# --- the organizers' files of DCASE 2017 task 4 ----------------------------------------------------------------------
 
 
-def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]], *, suffix: str = ".wav") -> None:
-    """Write tags, one a line, sorted by clip; an empty label where a clip has none."""
-    ordered = {clip + suffix: dict.fromkeys(tags[clip]) for clip in sorted(tags)}
-    write_text(path, tag_text(path, ordered))
+def write_set_csv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Write a set file, ``id,start,end,"label,label","mid,mid"`` with CRLF; every label needs an AudioSet id."""
+    mid_of = {label: mid for mid, label in AUDIOSET_IDS.items()}
+    rows = []
+    for clip, labels in tags.items():
+        labels = list(labels)
+        unknown = next((label for label in labels if label not in mid_of), None)
+        if unknown is not None:
+            raise LabelError(f"clip {clip!r}: label {unknown!r} has no AudioSet id. {nearest_names(unknown, mid_of)}")
+        rows.append([*video_place(clip), ",".join(labels), ",".join(mid_of[label] for label in labels)])
+    write_rows(path, rows, separator=",", line_end="\r\n")
+
+
+def write_weak_tsv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
+    """Write a weak list: the times are the clip's place in its video. Clips without tags have no row."""
+    rows = [[f"{clip}.wav", *video_place(clip)[1:], label] for clip, labels in tags.items() for label in labels]
+    write_rows(path, rows)
+
+
+def write_strong_tsv(path: str | Path, events: Events) -> None:
+    """Write a strong list, three decimals. Clips without events have no row, as in the organizers' files."""
+    rows = []
+    for clip, found in events.items():
+        for event in sorted(found, key=by_time):
+            rows.append([f"{clip}.wav", f"{event.onset:.3f}", f"{event.offset:.3f}", event.label])
+    write_rows(path, rows)
+
+
+def write_durations(path: str | Path, durations: Mapping[str, float]) -> None:
+    """Write durations: a ``Y`` before the id, blanks around the tab, six decimals."""
+    write_rows(path, ([f"Y{clip}.wav  ", f" {length:.6f}"] for clip, length in durations.items()))

@@ -26,7 +26,7 @@ from crnn_weak.files import write_text
 from crnn_weak.labels.events import CLASS_LIST, Event
 from crnn_weak.labels.reading import read_classes
 from crnn_weak.labels.rolls import roll_runs
-from crnn_weak.labels.tables import number, read_rows
+from crnn_weak.labels.tables import number, read_lines, split_line
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
 
 def _table(path: Path, needed: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
     """Return the rows by column name, each with its place for messages."""
-    rows = read_rows(path, separator=",")
+    rows = [split_line(where, text, ",") for where, text in read_lines(path)]
     header = rows[0].fields if rows else []
     lacking = [name for name in needed if name not in header]
     if lacking:

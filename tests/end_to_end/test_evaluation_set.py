@@ -7,8 +7,8 @@ from helpers import TINY
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
 from crnn_weak.experiments.loss_weight_grid import run_grid
-from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.writing import write_strong_tsv, write_weak_tsv
 from crnn_weak.runs.folders import Grid, open_grid
 
 N_CLIPS = {"training": 12, "testing": 4, "evaluation": 5}
@@ -22,10 +22,10 @@ def write_task(folder, *, with_evaluation_audio):
         place = metadata / "groundtruth_release" if word == "evaluation" else metadata
         labels = {f"{word}-{index:04d}_0.000_10.000": ("Car", "Bus")[index % 2] for index in range(n_clips)}
         tags = {name: (label,) for name, label in labels.items()}
-        task4_files.write_weak_tsv(place / f"groundtruth_weak_label_{word}_set.csv", tags)
+        write_weak_tsv(place / f"groundtruth_weak_label_{word}_set.csv", tags)
         if word != "training":
             events = {name: (Event(0.5, 1.5, label),) for name, label in labels.items()}
-            task4_files.write_strong_tsv(place / f"groundtruth_strong_label_{word}_set.csv", events)
+            write_strong_tsv(place / f"groundtruth_strong_label_{word}_set.csv", events)
         if word != "evaluation" or with_evaluation_audio:
             for name in labels:
                 noise = rng.normal(0, 0.1, round(TINY.clip_seconds * TINY.sample_rate_hz)).astype(np.float32)

@@ -44,24 +44,20 @@ def test_events_survive_every_format(here, capsys, name):
 
 def test_suffixes_of_audio_are_kept_and_json_has_all(here, capsys):
     (here / "events.tsv").write_text(DESED.replace("siteA/r_0.000_10.000.wav", "s.flac"))
-    for name in ("dcase", "csv"):
+    for name, file in (("dcase", "dcase"), ("csv", "csv"), ("raven", "raven/s.txt"), ("jsonl", "jsonl")):
         assert convert(capsys, "events.tsv", name, "--to", name)[0] == 0
-        assert "s.flac" in (here / name).read_text()
-    assert convert(capsys, "events.tsv", "raven", "--to", "raven")[0] == 0
-    assert "s.flac" in (here / "raven" / "s.txt").read_text()
-    assert convert(capsys, "events.tsv", "out.jsonl", "--to", "jsonl")[0] == 0
-    assert json.loads((here / "out.jsonl").read_text().splitlines()[0]) == {
+        assert "s.flac" in (here / file).read_text()
+    assert json.loads((here / "jsonl").read_text().splitlines()[0]) == {
         "filename": "s.flac", "onset": 0.5, "offset": 1.25, "label": "Car", "score": None,
     }  # fmt: skip
 
 
 def test_tags_survive_and_events_become_tags(here, capsys):
     expected = {"siteA/r_0.000_10.000": ("Car", "Air horn, truck horn"), "siteB/r_30.000_40.000": ("Bus",)}
-    code, out, _ = convert(capsys, "events.tsv", "tags.tsv", "--to", "desed-tags")
-    assert (code, out) == (0, "tags.tsv: 3 tags of 2 recordings, desed to desed-tags\n")
-    assert read_tags("tags.tsv") == expected
-    assert convert(capsys, "tags.tsv", "again.tsv", "--to", "desed-tags")[0] == 0
-    assert read_tags("again.tsv") == expected
+    for source, target, name in (("events.tsv", "tags.tsv", "desed"), ("tags.tsv", "again.tsv", "desed-tags")):
+        code, out, _ = convert(capsys, source, target, "--to", "desed-tags")
+        assert (code, out) == (0, f"{target}: 3 tags of 2 recordings, {name} to desed-tags\n")
+        assert read_tags(target) == expected
 
 
 def test_recordings_without_events_are_written_or_counted(here, capsys):
@@ -69,14 +65,14 @@ def test_recordings_without_events_are_written_or_counted(here, capsys):
     for name in ("desed", "dcase", "csv", "audacity", "raven"):
         assert convert(capsys, "events.tsv", f"out-{name}", "--to", name)[0] == 0
         assert read_events(here / f"out-{name}")["silent"] == ()
-    _, out, _ = convert(capsys, "events.tsv", "out.tsv", "--to", "audioset")
-    assert out == (
+    assert convert(capsys, "events.tsv", "out.tsv", "--to", "audioset")[1] == (
         "out.tsv: 3 events of 2 recordings, desed to audioset\n"
         "not written: 1 recordings without events, which audioset cannot list\n"
     )
 
 
 def test_scores_are_written_or_filtered_and_what_is_not_written_is_said(here, capsys):
+    """S14 of the tables in test_label_files.py."""
     (here / "events.csv").write_text("filename,onset,offset,label,score\na.wav,0,1,dog,0.8765\nb.wav,0,1,dog,0\n")
     for name in ("csv", "raven"):
         assert convert(capsys, "events.csv", f"out-{name}", "--to", name)[0] == 0
@@ -87,17 +83,16 @@ def test_scores_are_written_or_filtered_and_what_is_not_written_is_said(here, ca
         "out.tsv: 1 events of 2 recordings, csv to desed\n"
         "not written: scores, which desed cannot hold; csv, raven and jsonl can\n"
     )
-    assert convert(capsys, "events.csv", "tags.tsv", "--to", "desed-tags")[0] == 0
-    assert (here / "tags.tsv").read_text() == "filename\tevent_label\tscore\na.wav\tdog\t0.8765\nb.wav\tdog\t0.0000\n"
-    (here / "tags.csv").write_text("filename,label,split\na.wav,dog,train\n")
+    (here / "tags.csv").write_text("filename,label,split,score\na.wav,dog,train,0.5\n")
     _, out, _ = convert(capsys, "tags.csv", "more.tsv", "--to", "desed-tags")
     assert "not written: splits, which desed-tags cannot hold\n" in out
+    assert "not written: scores, which desed-tags cannot hold; csv" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["absent.tsv", "out", "--to", "desed"], "absent.tsv: no such label file"),
+        (["absent.tsv", "out", "--to", "desed"], "absent.tsv: cannot be read (No such file"),
         (["events.tsv", "events.tsv", "--to", "dcase"], "events.tsv exists; give --overwrite"),
         (["events.tsv", "one.txt", "--to", "audacity"], "2 recordings; a file of this format holds one"),
         (["tags.tsv", "out", "--to", "raven"], "tags.tsv: holds tags"),
@@ -105,7 +100,7 @@ def test_scores_are_written_or_filtered_and_what_is_not_written_is_said(here, ca
         (["unclear.tsv", "out", "--to", "desed-tags"], "may be places in other recordings"),
         (["empty.tsv", "out", "--to", "audacity"], "no recording"),
         (["up.tsv", "out", "--to", "audacity"], "outside of the folder"),
-        (["classes.tsv", "out", "--to", "audacity"], "classes.txt, a class list"),
+        (["classes.tsv", "out", "--to", "audacity"], "would be classes.txt"),
         (["events.tsv", "out", "--to", "desed", "--min-score", "0.5"], "line 2: no score, which --min-score needs"),
         (["events.tsv", "out", "--to", "desed", "--input-format", "dcase"], "asked for is dcase"),
     ],

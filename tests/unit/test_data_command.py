@@ -7,7 +7,7 @@ import pytest
 
 from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
-from crnn_weak.labels import task4 as task4_files
+from crnn_weak.labels.writing import write_set_csv
 
 RATE = 8_000
 IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]
@@ -20,8 +20,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = [["Car"], ["Car"], ["Bus"], ["Bus"], ["Car"], ["Truck"]]
     meta, audio = tmp_path / "meta", tmp_path / "audio"
-    task4_files.write_set_csv(meta / "training_set.csv", dict(zip(IDS, labels, strict=True)))
-    task4_files.write_set_csv(meta / "testing_set.csv", {f"t{i}_0.000_1.000": ["Train"] for i in range(2)})
+    write_set_csv(meta / "training_set.csv", dict(zip(IDS, labels, strict=True)))
+    write_set_csv(meta / "testing_set.csv", {f"t{i}_0.000_1.000": ["Train"] for i in range(2)})
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
     write_audio(audio / f"{IDS[0]}.wav", noise, RATE)
     write_audio(audio / f"{IDS[1]}.wav", noise[:-100], RATE)  # 12.5 ms short: less than a frame

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crnn_weak.cli import main
-from crnn_weak.labels.sets import class_list
+from crnn_weak.labels.reading import class_list
 
 WEAK = "abc_30.000_40.000.wav\t30.000\t40.000\tCar\nxyz_0.000_10.000.wav\t0.000\t10.000\tAir horn, truck horn\n"
 STRONG = "abc_30.000_40.000.wav\t0.5\t4.2\tCar\nxyz_0.000_10.000.wav\t0\t0\tAir horn, truck horn\n"
@@ -159,7 +159,7 @@ PAIR = ["--reference", "{ref}", "--estimated", "{est}"]
     [
         ([], "or a run folder instead"),
         (["--reference", "{ref}"], "give --reference with --estimated or --baselines"),
-        (["--reference", "{ref}", "--estimated", "gone.csv"], "gone.csv: no such"),
+        (["--reference", "{ref}", "--estimated", "gone.csv"], "gone.csv: cannot be read (No such file"),
         ([*PAIR, "--baselines"], "give --reference with --estimated or --baselines"),
         ([*PAIR, "--collar", "-1"], "collar_seconds"),
         (["--reference", "{est}", "--estimated", "{ref}"], "'c'"),

@@ -182,6 +182,6 @@ def test_bad_settings(own, tmp_path):
     for root, says in (("", r"data\.root"), (str(own / "audio"), r"data\.metadata")):
         with pytest.raises(ConfigError, match=says):
             open_dataset(Config(data=FolderData(root=root)), tmp_path / "cache")
-    for tags, says in ((own / "audio", "no label files"), (own / "absent.csv", "no such label file")):
+    for tags, says in ((own / "audio", "no label files"), (own / "absent.csv", "No such file")):
         with pytest.raises(DataError, match=says):
             opened(own, tags)

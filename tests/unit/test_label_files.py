@@ -1,4 +1,7 @@
-"""Label files as people have them: each is read as what it is, or refused in one line; never as something else."""
+"""Label files as people have them: each is read as what it is, or refused in one line; never as something else.
+
+S1 to S17 are tables of users that were once read wrongly in silence; S13 and S16 are tests of `evaluate`.
+"""
 
 import logging
 import re
@@ -8,7 +11,8 @@ import pytest
 
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.reading import INPUT_FORMATS, read_classes, read_events, read_files, read_tags
+from crnn_weak.labels.reading import read_classes, read_events, read_files, read_tags
+from crnn_weak.labels.tables import KINDS
 
 HORN = "Air horn, truck horn"
 DOG = {"a": (Event(0.5, 1.5, "dog"),)}
@@ -35,17 +39,15 @@ def saved(tmp_path, content, name="list.txt"):
 
 EVENT_LISTS = {
     "a header": ("list.txt", DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
-    "commas": ("list.csv", "filename,onset,offset,event_label\na.wav,0.5,1.5,dog\n", DOG),
     "semicolons": ("list.csv", "filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
     "any order": ("list.csv", "\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
     "opensoundscape": ("list.csv", "audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
     "durations": ("list.csv", "filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
     "a recording's duration": ("list.csv", "filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
-    "scores": ("list.csv", "file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
-    "an index column": ("list.csv", ",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
+    "S8 scores": ("list.csv", "file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
+    "S3 an index column": ("list.csv", ",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
     "trailing tabs": ("list.txt", "filename\tonset\toffset\tlabel\t\t\na.wav\t0.5\t1.5\tdog\t\t\t\n", DOG),
     "empty rows": ("list.csv", "filename,onset,offset,label\n,,,\na.wav,0.5,1.5,dog\nNaN,NA,nan,\n\n", DOG),
-    "clock times": ("list.csv", "filename,onset,offset,label\na.wav,0:00.5,00:00:01.5,dog\n", DOG),
     "minutes and hours": (
         "list.csv",
         "filename,onset,offset,label\na.wav,1:05,1:05.5,dog\na.wav,75:00,01:15:01,cat\n",
@@ -53,13 +55,10 @@ EVENT_LISTS = {
     ),
     "clock times in a track": ("a.txt", "0:00.5\t0:01.5\tdog\n", DOG),
     "a first line for spreadsheets": ("list.csv", "sep=;\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
-    "a first line, commas": ("list.csv", "sep=,\r\nfile,onset,offset,label\r\na.wav,0.5,1.5,dog\r\n", DOG),
     "a quoted first line": ("list.csv", '\ufeff"sep=;"\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n', DOG),
     "a first line alone": ("list.csv", "sep=;\n", {}),
-    "rows of NaN alone": ("x.csv", "file,onset,offset,label\nNaN,NaN,NaN,NaN\na.wav,0.5,1.5,dog\nNA,NA,NA,NA\n", DOG),
     "no header": ("list.txt", "a.wav\t0.5\t1.5\tdog\n", DOG),
     "no header, tabs at the end": ("list.txt", "a.wav\t0.5\t1.5\tdog\t\t\n", DOG),
-    "no header, a scene": ("list.txt", "a.wav\tstreet\t0.5\t1.5\tdog\n", DOG),
     "no header, a score": ("list.txt", "a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
     "TUT Sound Events": ("list.txt", "a.wav\tstreet\t0.5\t1.5\tdog\tm\ta001\n", DOG),
     "an Audacity track": ("a.txt", "0.5\t1.5\tdog\n\\\t100.0\t3000.0\n", DOG),
@@ -82,7 +81,7 @@ EVENT_LISTS = {
     "Raven without rows": ("x.txt", f"{RAVEN}\tAnnotation\n", {}),
     "no events": ("x.txt", DESED + "a.wav\nb.wav\tNaN\tNaN\tNaN\nc.wav\t\t\t\n", {"a": (), "b": (), "c": ()}),
     "no header, without events": ("x.txt", "b.wav\na.wav\t0.5\t1.5\tdog\n", {"b": (), **DOG}),
-    "nothing found": ("x.csv", "filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
+    "S7 nothing found": ("x.csv", "filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
     "zero length": ("x.txt", DESED + "a.wav\t0\t0\tdog\n", {"a": (Event(0.0, 0.0, "dog"),)}),
     "commas in a label": ("x.csv", f'file,onset,offset,label\na.wav,0,1,"{HORN}"\n', {"a": (Event(0.0, 1.0, HORN),)}),
     "odd labels": (
@@ -91,7 +90,6 @@ EVENT_LISTS = {
         {"a": (Event(0, 1, "1"), Event(0, 2, "None"), Event(0, 3, "#1"), Event(0, 4, 'six" pipe'))},
     ),
     "an empty file": ("x.csv", "", {}),
-    "a header alone": ("x.csv", DESED, {}),
     "folders": (
         "x.txt",
         DESED + ".\\siteA\\r.wav\t0\t1\tdog\n/siteB/r.wav\t0\t1\tcat\n",
@@ -105,7 +103,6 @@ TAG_LISTS = {
     "no header": ("x.txt", "a.wav\tdog\na.wav\tcat\nb.wav\n", TAGS),
     "dcase_util": ("x.txt", "a.wav\thome\tdog;cat;\trec0\nb.wav\n", TAGS),
     "one-hot": ("x.csv", ",filename,dog,cat\n0,a.wav,1,1\n1,b.wav,0,0\n", TAGS),
-    "one-hot of truth values": ("x.csv", "filename,dog,cat\na.wav,True,True\nb.wav,False,False\n", TAGS),
     "scores": ("x.csv", "filename,label,probability\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,,\n", TAGS),
     "nothing found": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,nocall\n", TAGS),
     "missing values": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,NaN\n", TAGS),
@@ -141,32 +138,18 @@ def test_tag_lists(tmp_path, name, content, expected):
 TABLE = DESED + "a.wav\t0.5\t2.0\tdog\nb.wav\t0\t0.25\tcafé\n"
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        TABLE.encode("utf-8-sig"),
-        TABLE.encode("utf-16"),
-        TABLE.replace("é", "e\u0301").encode(),  # decomposed
-        TABLE.replace("\n", "\r").encode(),
-        TABLE.replace("\n", "\r\n\r\n").encode(),
-        TABLE.rstrip("\n").encode(),
-        "".join("\t".join(f'"{field}"' for field in row.split("\t")) + "\n" for row in TABLE.splitlines()).encode(),
-    ],
-)
-def test_encodings_line_ends_and_quotes_change_nothing(tmp_path, content):
-    assert read_events(saved(tmp_path, content)) == {
-        "a": (Event(0.5, 2.0, "dog"),),
-        "b": (Event(0.0, 0.25, "café"),),
-    }
+def test_quotes_change_nothing(tmp_path):
+    """Encodings and line ends: robustness/test_labels.py."""
+    quoted = "".join("\t".join(f'"{field}"' for field in row.split("\t")) + "\n" for row in TABLE.splitlines())
+    expected = {"a": (Event(0.5, 2.0, "dog"),), "b": (Event(0.0, 0.25, "café"),)}
+    assert read_events(saved(tmp_path, TABLE)) == read_events(saved(tmp_path, quoted)) == expected
 
 
-def test_ignored_columns_and_rows_of_nothing_are_said_once(tmp_path, caplog):
-    text = "filename,onset,offset,label,author,licence\na.wav,0,3,nocall,me,CC0\nb.wav,0,3,nocall,me,CC0\n"
+def test_ignored_columns_are_said_once(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        read_events(saved(tmp_path, text))
-    assert len(caplog.messages) == 2
-    assert "ignored columns: author, licence" in caplog.text
-    assert "2 rows of nothing found" in caplog.text
+        read_events(saved(tmp_path, "filename,onset,offset,label,author,licence\na.wav,0,3,dog,me,CC0\n"))
+    (message,) = caplog.messages
+    assert "ignored columns: author, licence" in message
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -174,51 +157,39 @@ def test_ignored_columns_and_rows_of_nothing_are_said_once(tmp_path, caplog):
 HEADER = "filename,onset,offset,label\n"
 REFUSED = {
     # without a header
-    "label before file": ("dog,y1.wav\n", "line 1: neither a header"),
-    "events with commas": ("0.5,1.5,dog,y.wav\n", "line 1: neither a header"),
-    "a bar": ("dog|y.wav\n", "line 1: neither a header"),
-    "an index without a header": ("0,a.wav,0.5,1.5,dog\n", "line 1: neither a header"),
-    "numbers for a header": ("0,1,2,3\na.wav,0.5,1.5,dog\n", "line 1: neither a header"),
-    "blanks": ("a.wav dog 0.5 1.5 0.9\n", "line 1: neither a header"),
-    "four numbers, commas": ("10,4,30,10\n", "line 1: neither a header"),
-    "four numbers, tabs": ("10\t14\t30\t10\n", "line 1: '10, 14, 30, 10' has no layout of a list without a header"),
-    "three numbers": ("1\t5.0\t6.0\n", "has no layout of a list"),
+    "S1 label before file": ("dog,y1.wav\n", "line 1: neither a header"),
+    "S1 events with commas": ("0.5,1.5,dog,y.wav\n", "line 1: neither a header"),
+    "S1 a bar": ("dog|y.wav\n", "line 1: neither a header"),
+    "S3 an index without a header": ("0,a.wav,0.5,1.5,dog\n", "line 1: neither a header"),
+    "S4 numbers for a header": ("0,1,2,3\na.wav,0.5,1.5,dog\n", "line 1: neither a header"),
+    "S11 blanks": ("a.wav dog 0.5 1.5 0.9\n", "line 1: neither a header"),
+    "S15 four numbers, commas": ("10,4,30,10\n", "line 1: neither a header"),
+    "S15 four numbers, tabs": ("10\t14\t30\t10\n", "line 1: '10, 14, 30, 10' has no layout of a list without a header"),
     "durations of files": ("a.wav\t10.0\n", "has no layout of a list .* no number as label"),
     "a list of files": ("a.wav\nb.wav\n", "line 1: 'a.wav' has no layout of a list"),
     "names without a suffix": ("clip1\tdog\nclip2\tcat\n", "line 1: neither a header"),
-    "swapped columns": ("dog\ta.wav\ncat\tb.wav\n", "line 1: neither a header"),
     "the label first": ("dog\t0\t1\ta.wav\n", "line 1: neither a header"),
     "a file name as label": ("0\t1\ta.wav\n", "label 'a.wav' is a file name"),
-    "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: 5 columns; expected file"),
-    "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename' in the place of"),
-    "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: 2 columns"),
+    "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: .* the rows before have"),
+    "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename, onset"),
+    "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: '1, 2', but the rows before"),
     "a track with another fourth column": ("0\t1\ta\t7\n", "'0, 1, a, 7' has no layout of a list"),
-    "a scene that is a number": ("a.wav\t5\t0\t1\tdog\n", "line 1"),
     "RTTM": ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1: neither a header"),
     "AudioSet's clips": ('--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/0k4j"\n', "line 1: neither a header"),
     "a file name with commas alone": ("a.wav\t0\t1\tdog\nb.wav,0,1,c.wav\n", "line 2"),
     # headers
     "a header in another language": ("Datei,Anfang,Ende,Klasse\na.wav,0,1,Hund\n", "line 1: neither a header"),
-    "an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
+    "S5 an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
     "an id, tags": ("id,label\n7,dog\n", "Known names: filename, file"),
-    "milliseconds, in brackets": ("file,start (ms),end (ms),label\na.wav,0,1500,x\n", "divide by 1000"),
-    "minutes": ("file,onset_min,offset_min,label\na.wav,0,1,x\n", "is in min; expected seconds: convert it"),
     "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms; .*divide by 1000"),
     "samples": ("filename,onset (samples),offset,label\na.wav,0,1500,x\n", "is in samples"),
     "a column that may say which rows count": ("filename,label,present\na.wav,x,0\nb.wav,x,1\n", "'present' holds"),
-    "the same in words": ("filename,label,valid\na.wav,x,no\n", "'valid' holds only no"),
     "two columns of files": ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' are both files"),
-    "two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' are both labels"),
-    "two onsets": ("filename,start,onset,end,label\na.wav,0,1,2,x\n", "are both onsets"),
+    "S17 two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' are both labels"),
     "no offset": ("filename,onset,label\na.wav,1,x\n", "no column of the offset"),
-    "no onset": ("filename,offset,label\na.wav,1,x\n", "no column of the onset"),
     "no label": ("filename,onset\na.wav,1\n", "line 1: no column of the label. Known names: event_label"),
     "a repeated header": ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header is repeated"),
-    "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
-    "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
-    "a comment": ("# v2\n" + HEADER + "a.wav,0,1,x\n", "line 1: neither a header"),
     "a comment below": (HEADER + "# v2\n", "line 2: a comment"),
-    "AudioSet's header": ("# YTID, start_seconds, end_seconds, positive_labels\nx, 0, 1, /m/0k4j\n", "no column of"),
     "one column of 0 and 1": ("filename,dog\na.wav,1\n", "no column of the label, nor columns of 0 and 1"),
     "Raven with two columns of labels": (
         f"{RAVEN}\tSpecies\tAnnotation\n1\t{ROW}\towl\tloud\n",
@@ -235,47 +206,38 @@ REFUSED = {
     "a missing label": (HEADER + "a.wav,0,1,nan\nb.wav,0,1,<NA>\n", "line 2: label 'nan'"),
     "no time": (HEADER + "a.wav,one,2,Car\n", "line 2: 'one' is not a time"),
     "times out of order": (HEADER + "a.wav,3,2,Car\n", "line 2: an event from 3 to 2"),
-    "a negative time": (HEADER + "a.wav,-1,2,Car\n", "line 2: an event from -1 to 2"),
-    "a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' is not a time in seconds with a dec"),
+    "S12 a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' is not a time in seconds with a dec"),
     "decimal commas, semicolons": ("file;onset;offset;label\na.wav;0,5;1,5;dog\n", "'0,5' is not a time .* decimal"),
-    "decimal commas in a track": ("0,5\t1,5\tdog\n", "line 1"),
     "an odd clock": (HEADER + "a.wav,0,1:75:30,dog\n", "'1:75:30' is not a time"),
     "scores of columns of 0 and 1": ("filename,score,dog,cat\na.wav,0.5,1,0\n", "no column of the label"),
+    "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
+    "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
     "a digit group": (HEADER + "a.wav,1_0,2_0,dog\n", "'1_0' is not a time"),
     "dates": (HEADER + "a.wav,1700000000,1700000001,dog\n", "after more than 11 days"),
-    "an infinite time": (HEADER + "a.wav,0,1e300,dog\n", "after more than 11 days"),
     "a long number": (HEADER + f"a.wav,0,{'9' * 400},dog\n", "is not a time"),
     "a score in words": ("file,onset,offset,label,score\na.wav,0,1,x,high\n", "line 2: 'high' is not a score"),
-    "labels in brackets": ("filename,labels\na.wav,\"['dog', 'cat']\"\n", "label .* is a list in brackets"),
-    "an empty list": ("filename,labels\na.wav,[]\n", "is a list in brackets"),
-    "labels with a bar": ("filename,labels\na.wav,dog|cat\n", "holds ; or |, which join labels"),
-    "labels with a semicolon in events": (HEADER + "a.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
+    "S9 labels in brackets": ("filename,labels\na.wav,\"['dog', 'cat']\"\n", "label .* is a list in brackets"),
+    "S9 an empty list": ("filename,labels\na.wav,[]\n", "is a list in brackets"),
+    "S10 labels with a semicolon in events": (HEADER + "a.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
+    "S10 labels with a bar": ("filename,labels\na.wav,dog|cat\n", "holds ; or |, which join labels"),
     "events of several labels": ("file,onset,offset,labels\na.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
     "labels with a comma in one label": ('filename,label\na.wav,"dog,cat"\n', "comma without a blank"),
-    "labels with a comma, no header": ("a.wav\tdog,cat\n", "comma without a blank"),
-    "one label or two": ('filename,labels\na.wav,"dog, cat"\nb.wav,dog\n', "'dog, cat' may be one label or several"),
+    "S10 one label or two": ('filename,labels\na.wav,"dog, cat"\nb.wav,dog\n', "'dog, cat' may be one label or sev"),
     "one label or two, all joined": ('filename,labels\na.wav,"dog, cat"\nb.wav,"cat, owl"\n', "since 'cat'"),
     "one label or two, events": (HEADER + 'a.wav,0,1,"dog, cat"\na.wav,0,1,cat\n', "since 'cat'"),
     "a quote without its end": (HEADER + 'a.wav,0,1,"dog\nb.wav,0,1,cat\n', "line 2: quotation marks do not match"),
     "a control character": ("a.wav\t0\t1\tdog\x1b[2J\n", r"'dog\\x1b\[2J' holds the control character U\+001B"),
-    "a line separator": ("a.wav\t0\t1\tdog\u2028b.wav\t0\t1\tcat\n", "line 1"),
     "an odd blank": (DESED + "a.wav\t0\t1\tdog\u00a0\n", r"'dog\\xa0' is empty or begins or ends with a blank"),
     "a huge field": (HEADER + f'a.wav,0,1,"{"x" * 140_000}"\n', "line 2: field larger than field limit"),
     "two suffixes": ("a.wav\t0\t1\tdog\na.flac\t0\t1\tdog\n", "'a.wav' and 'a.flac' differ only in their suffix"),
-    "splits": ("filename,onset,offset,label,split\na.wav,0,1,x,train\n", "has a column of splits"),
+    "S6 splits": ("filename,onset,offset,label,split\na.wav,0,1,x,train\n", "has a column of splits"),
     "a gap in the splits": ("filename,label,split\na.wav,x,train\nb.wav,x,\n", "line 3: no split"),
     # other files
     "JSON lines": ('{"filename": "a.wav", "onset": 0}\n', "list.txt: looks like JSON, .* save it as CSV"),
-    "JSON": ('\ufeff[\n  {\n    "filename": "a.wav"\n  }\n]\n', "looks like JSON, .* `crnn-weak convert --to csv`"),
-    "deep JSON": ("[" * 100_000, "line 1: neither a header"),
     "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "a Praat TextGrid; export it as a table"),
     "a short TextGrid": ('"ooTextFile"\n"TextGrid"\n0\n2.3\n'.encode("utf-16"), "looks like a Praat TextGrid"),
     "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00", "looks like a spreadsheet; save it as CSV"),
-    "an old spreadsheet": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "looks like a spreadsheet; save it as CSV"),
-    "an odd clock, seconds": (HEADER + "a.wav,0:01,0:75,dog\n", "'0:75' is not a time in seconds"),
-    "a clock without a header, one": ("a.wav\t0:05\n", "has no layout of a list .* no number as label"),
     "a first line, no header": ("sep=;\na.wav;0;1;dog\n", "line 2: neither a header"),
-    "a first line, another separator": ("sep=;\nfilename,label\na.wav,dog\n", "line 2: neither a header"),
     "Latin-1": (TABLE.encode("latin-1"), "not a text file in UTF-8"),
     "no text": (b"x\x00y", "not a text file in UTF-8"),
 }  # fmt: skip
@@ -293,28 +255,26 @@ def test_what_is_not_clear_is_refused_in_one_line(tmp_path, content, says):
     assert all("list.txt" in message and message.isprintable() and len(message) <= 1000 for message in messages)
 
 
-@pytest.mark.parametrize("content", ["a.wav\tdog\n", WEAK, URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n"])
-def test_tags_are_never_events(tmp_path, content):
-    with pytest.raises(DataError, match="holds tags"):
-        read_events(saved(tmp_path, content))
-
-
 # --- what the caller knows -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("content", "asked", "says"),
     [
-        ("filename,onset,offset,label\na.wav,0,1,x\n", "dcase", "has the format csv .* asked for is dcase"),
+        ("filename,onset,offset,label\na.wav,0,1,x\n", "dcase", "has the format csv; asked for is dcase"),  # S2
         ("filename,onset,offset,label\na.wav,0,1,x\n", "desed", "has the format csv"),
         ("clip1\tdog\n", "dcase-tags", "neither a header"),
         ("a.wav,0,1,x\n", "dcase", "neither a header"),
         ("a.wav\tx\n", "ravem", "input format 'ravem' is not known. Did you mean 'raven'"),
+        # tags are never events
+        ("a.wav\tdog\n", None, "holds tags"),
+        (WEAK, "task4-weak", "holds tags"),
+        (URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n", "urbansound8k", "holds tags"),
     ],
 )
-def test_a_named_format_never_widens_what_is_read(tmp_path, content, asked, says):
+def test_a_named_format_or_kind_never_widens_what_is_read(tmp_path, content, asked, says):
     with pytest.raises((DataError, ConfigError), match=says):
-        read_files(saved(tmp_path, content), kind="tags", input_format=asked)
+        read_files(saved(tmp_path, content), kind="events", input_format=asked)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +311,7 @@ def test_labels_outside_the_class_list_are_named_with_their_line(tmp_path):
 def test_scores_filter_and_recordings_stay(tmp_path):
     path = saved(tmp_path, "filename,label,confidence\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,dog,0.09\n")
     (found,) = read_files(path, min_score=0.1)
-    assert found.scored_tags() == {"a": {"cat": 0.1}, "b": {}}
+    assert (found.tags(), found.scores()) == ({"a": ("cat",), "b": ()}, [0.1])
     with pytest.raises(DataError, match="line 1: no score, which --min-score needs"):
         read_files(saved(tmp_path, "a.wav\tdog\n"), min_score=0.1)
 
@@ -373,7 +333,7 @@ def test_a_folder_of_tracks(tmp_path):
 def test_a_folder_that_is_empty_or_cannot_be_read_is_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no label files \(.csv, .tsv, .txt\) in this folder"):
         read_events(tmp_path)
-    with pytest.raises(DataError, match="no such label file"):
+    with pytest.raises(DataError, match=r"absent.tsv: cannot be read \(No such file"):
         read_events(tmp_path / "absent.tsv")
     saved(tmp_path, "0\t1\tdog\n", "a.txt")
 
@@ -423,4 +383,4 @@ def test_lists_that_come_with_sed_eval(metric_oracle):
 def test_the_page_lists_every_format():
     page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" `") for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
-    assert {row[1] for row in rows} == set(INPUT_FORMATS)
+    assert {row[1] for row in rows} == set(KINDS)

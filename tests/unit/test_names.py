@@ -7,42 +7,49 @@ import pytest
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.events import Event, class_indices
 from crnn_weak.labels.names import match_ids, recording_id, without_y
-from crnn_weak.labels.reading import read_classes
-from crnn_weak.labels.sets import read_pair
+from crnn_weak.labels.reading import read_pair
 from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_tags
 
 HEADER = "filename\tonset\toffset\tevent_label\n"
 TWO_SITES = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/r.wav\t5\t6\tcat\n"
 
 
-def evaluated(tmp_path, reference, estimated):
-    """Return the share of the reference's recordings that have the same labels in the estimate."""
+SWAPPED = TWO_SITES.replace("siteA", "x").replace("siteB", "siteA").replace("x/", "siteB/")
+ONE_SITE = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/s.wav\t5\t6\tcat\n"
+SHORT = HEADER + "r.wav\t0\t1\tdog\n/data/siteB/s.wav\t5\t6\tcat\n"
+BARE = HEADER + "r.wav\t0\t1\tdog\n"
+TAGS = "filename\tevent_label\nsiteA/r.wav\tdog\nsiteB/r.wav\tcat\n"
+ACCENTS = HEADER + "été.wav\t0\t1\tcafé\n"
+
+
+@pytest.mark.parametrize(
+    ("reference", "estimated", "share"),
+    [
+        # recordings of one name in two folders are two
+        (TWO_SITES, TWO_SITES, 1.0),
+        (TWO_SITES, SWAPPED, 0.0),
+        (TAGS, TAGS, 1.0),
+        (TAGS, TAGS.replace("cat", "dog"), 0.5),
+        # a bare name is a short form of one recording only
+        (ONE_SITE, SHORT, 1.0),
+        (SHORT, ONE_SITE, 1.0),
+        (TWO_SITES, BARE, "'r' may be 'siteA/r' or 'siteB/r'"),
+        (BARE, TWO_SITES, "'siteA/r' and 'siteB/r' both stand for 'r'"),
+        # spellings of one accent are one name
+        (ACCENTS, unicodedata.normalize("NFD", ACCENTS), 1.0),
+    ],
+)
+def test_recordings_with_the_same_labels_in_the_estimate(tmp_path, reference, estimated, share):
     for name, text in (("ref.tsv", reference), ("est.tsv", estimated)):
         (tmp_path / name).write_text(text, encoding="utf-8")
+    if isinstance(share, str):
+        with pytest.raises(DataError, match=share):
+            read_pair(tmp_path / "ref.tsv", tmp_path / "est.tsv")
+        return
     pair = read_pair(tmp_path / "ref.tsv", tmp_path / "est.tsv")
     assert pair.estimated.keys() <= pair.reference.keys()
-    return sum(pair.estimated.get(name) == found for name, found in pair.reference.items()) / len(pair.reference)
-
-
-def test_recordings_of_one_name_in_two_folders_are_two(tmp_path):
-    assert evaluated(tmp_path, TWO_SITES, TWO_SITES) == 1.0
-    swapped = TWO_SITES.replace("siteA", "x").replace("siteB", "siteA").replace("x/", "siteB/")
-    assert evaluated(tmp_path, TWO_SITES, swapped) == 0.0
-    tags = "filename\tevent_label\nsiteA/r.wav\tdog\nsiteB/r.wav\tcat\n"
-    assert evaluated(tmp_path, tags, tags) == 1.0
-    assert evaluated(tmp_path, tags, tags.replace("cat", "dog")) == 0.5
-
-
-def test_a_bare_name_is_a_short_form_of_one_recording_only(tmp_path):
-    bare = HEADER + "r.wav\t0\t1\tdog\n"
-    with pytest.raises(DataError, match="'r' may be 'siteA/r' or 'siteB/r'"):
-        evaluated(tmp_path, TWO_SITES, bare)
-    one_site = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/s.wav\t5\t6\tcat\n"
-    estimated = HEADER + "r.wav\t0\t1\tdog\n/data/siteB/s.wav\t5\t6\tcat\n"
-    assert evaluated(tmp_path, one_site, estimated) == 1.0
-    assert evaluated(tmp_path, estimated, one_site) == 1.0
-    with pytest.raises(DataError, match="'siteA/r' and 'siteB/r' both stand for 'r'"):
-        evaluated(tmp_path, bare, TWO_SITES)
+    n_equal = sum(pair.estimated.get(name) == found for name, found in pair.reference.items())
+    assert n_equal / len(pair.reference) == share
 
 
 @pytest.mark.parametrize(
@@ -66,15 +73,6 @@ def test_exact_paths_come_before_short_forms():
     assert match_ids(["q"], ["r"], where="x") == {"q": "q"}
     with pytest.raises(DataError, match="'r' and 'a/r' both stand for 'a/r'"):
         match_ids(["r", "a/r"], ["a/r"], where="x")
-
-
-def test_spellings_of_one_accent_are_one_name(tmp_path):
-    composed = HEADER + "été.wav\t0\t1\tcafé\n"
-    decomposed = unicodedata.normalize("NFD", composed)
-    assert composed != decomposed
-    assert evaluated(tmp_path, composed, decomposed) == 1.0
-    (tmp_path / "classes.txt").write_text(unicodedata.normalize("NFD", "café\nthé\n"), encoding="utf-8")
-    assert read_classes(tmp_path / "classes.txt") == ("café", "thé")
 
 
 @pytest.mark.parametrize(

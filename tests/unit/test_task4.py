@@ -10,8 +10,9 @@ from crnn_weak.config import apply_overrides, preset
 from crnn_weak.data.base import open_dataset
 from crnn_weak.data.task4 import read_task4
 from crnn_weak.errors import ConfigError, DataError, LabelError
-from crnn_weak.labels import task4 as task4_files
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
+from crnn_weak.labels.reading import read_tags
+from crnn_weak.labels.writing import write_durations, write_set_csv, write_weak_tsv
 from crnn_weak.runs.train import prepare
 
 
@@ -45,16 +46,16 @@ def test_the_real_files_come_out_byte_for_byte(task4_metadata, tmp_path, word):
     set_file = task4_metadata / f"{word}_set.csv"
     weak_file = task4_metadata / f"groundtruth_weak_label_{word}_set.csv"
     durations_file = task4_metadata / f"duration_of_files_in_{word}_set.csv"
-    rows, weak = task4_files.read_set_csv(set_file), task4_files.read_weak_tsv(weak_file)
+    rows, weak = read_tags(set_file), read_tags(weak_file)
     lines = (line.split("\t") for line in durations_file.read_text(encoding="utf-8").splitlines())
     durations = {name.strip()[1:-4]: float(seconds) for name, seconds in lines}
     assert {clip: set(found) for clip, found in rows.items()} == {clip: set(found) for clip, found in weak.items()}
     assert durations.keys() == weak.keys()
-    task4_files.write_set_csv(tmp_path / "set", rows)
+    write_set_csv(tmp_path / "set", rows)
     assert (tmp_path / "set").read_bytes() == set_file.read_bytes()
-    task4_files.write_durations(tmp_path / "durations", durations)
+    write_durations(tmp_path / "durations", durations)
     assert (tmp_path / "durations").read_bytes() == durations_file.read_bytes()
-    task4_files.write_weak_tsv(tmp_path / "weak", weak)
+    write_weak_tsv(tmp_path / "weak", weak)
     assert sorted((tmp_path / "weak").read_bytes().splitlines()) == sorted(weak_file.read_bytes().splitlines())
 
 
@@ -68,8 +69,8 @@ TAGS = {
 @pytest.fixture
 def small(tmp_path):
     folder = tmp_path / "small"
-    task4_files.write_set_csv(folder / "training_set.csv", TAGS)
-    task4_files.write_set_csv(folder / "testing_set.csv", TAGS)
+    write_set_csv(folder / "training_set.csv", TAGS)
+    write_set_csv(folder / "testing_set.csv", TAGS)
     (folder / "groundtruth_strong_label_testing_set.csv").write_bytes(
         b"--jc0NAxK8M_30.000_40.000.wav\t0\t0\tCar\r\nAAAAAAAAAA__5.000_15.000.wav\t1\t2.5\tAir horn, truck horn\r\n"
     )
@@ -104,7 +105,7 @@ def test_events_zero_rows_kept_and_unknown_without_a_strong_file(small):
 def test_a_split_is_read_from_its_weak_file_where_the_set_file_is_missing(small, tmp_path):
     (small / "training_set.csv").unlink()
     assert opened(small).splits == ("test",)
-    task4_files.write_weak_tsv(small / "groundtruth_weak_label_training_set.csv", TAGS)
+    write_weak_tsv(small / "groundtruth_weak_label_training_set.csv", TAGS)
     data = opened(small)
     assert [clip.clip_id for clip in data.clips("train")] == list(TAGS)
     assert data.fingerprint == opened(small).fingerprint  # of the content, not the place
@@ -113,7 +114,7 @@ def test_a_split_is_read_from_its_weak_file_where_the_set_file_is_missing(small,
     (tmp_path / "copy" / "testing_set.csv").unlink()
     assert opened(tmp_path / "copy").fingerprint != data.fingerprint
     other = tmp_path / "other"
-    task4_files.write_weak_tsv(other / "groundtruth_weak_label_training_set.csv", {"a_0.000_4.000": ("dog", "cat")})
+    write_weak_tsv(other / "groundtruth_weak_label_training_set.csv", {"a_0.000_4.000": ("dog", "cat")})
     assert opened(other, classes=("cat", "dog"), clip_seconds=4.0).clips("train")[0].tags == ("cat", "dog")
     with pytest.raises(LabelError, match="has the label 'dog'"):
         opened(other, classes=("cat", "fog"))
@@ -125,12 +126,13 @@ STRONG = "groundtruth_strong_label_training_set.csv"
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("training_set.csv", "a,0.0,10.0,Car\r\n", "training_set.csv, line 1: 4 columns"),
+        ("training_set.csv", "a,0.0,10.0,Car\r\n", "training_set.csv, line 1: neither a header"),
         ("training_set.csv", 'a,0.0,10.0,Car,/m/0k4j\r\na,0,10,Cow,"/m/0k4x"\r\n', "line 2: AudioSet id '/m/0k4x'"),
-        ("training_set.csv", "a,x,10.0,Car,/m/0k4j\r\n", "line 1: 'x'"),
+        ("training_set.csv", "a,x,10.0,Car,/m/0k4j\r\n", "line 1: 'a, x, 10.0"),
         ("training_set.csv", "", "lists no clip"),
         (STRONG, "b_0.000_10.000.wav\t0\t1\tCar\n", "is not listed in"),
-        (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t0\tCar\n", "line 1: 3 columns"),
+        (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t0\tCar\n", "line 1: .* no layout"),
+        (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t0\t1\tCar\n--jc0NAxK8M_30_40.wav\t0\t1\tCar\n", "are both the clip"),
         (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t2\t1\tCar\n", "line 1: an event from 2 to 1 s"),
         (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t0\t1\tKar\n", "'Kar'.*'Car'"),
         (STRONG, "--jc0NAxK8M_30.000_40.000.wav\t1000\t2000\tCar\n", "end at 10.0 s"),
@@ -149,9 +151,9 @@ def test_written_files_have_the_organizers_form(small):
         b'AAAAAAAAAA_,5.000,15.000,"Air horn, truck horn",/m/05x_td\r\n',
     ]
     with pytest.raises(LabelError, match="no AudioSet id"):
-        task4_files.write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
+        write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
     with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
-        task4_files.write_weak_tsv(small / "x.csv", {"a": ("Car",)})
+        write_weak_tsv(small / "x.csv", {"a": ("Car",)})
     assert not (small / "x.csv").exists()
 
 
