@@ -176,7 +176,7 @@ def _label_row(where: str, cells: dict[str, str], *, plural: bool) -> LabelRow:
         return silent
     else:
         joined = re.split(r";|,(?! )", text) if plural else [text]
-        parts = [part.strip() for part in joined if part.strip()]
+        parts = [part.strip(" \t") for part in joined if part.strip(" \t")]
     labels = tuple(dict.fromkeys(check_label(part, where) for part in parts))
     score = cells.get("score", "")
     value = number(score)
