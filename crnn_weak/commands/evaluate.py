@@ -119,7 +119,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.reading import class_list, labels_of
-    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.metrics.evaluation import Evaluation, evaluate
 
     pair, classes = _read(args)
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
@@ -130,13 +130,11 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
         shown = ", ".join(foreign[:4]) + (", ..." if len(foreign) > 4 else "")
         notes.append(f"{len(foreign)} label(s) occur only in the estimate and count as errors: {shown}")
     classes = classes or class_list(reference, estimated)
-    options: dict[str, Any] = {"classes": classes, "n_resamples": args.bootstrap, "seed": args.seed}
-    if pair.kind == "tags":
-        return Evaluation(header, evaluate_tags(reference, estimated, **options), tuple(notes))
-    if args.clip_seconds is not None:
+    if args.clip_seconds is not None and pair.kind == "events":
         notes += _late_events(args, pair)
-    options |= {"clip_seconds": args.clip_seconds, "evaluation": _settings(args)}
-    return Evaluation(header, evaluate_events(reference, estimated, **options), tuple(notes))
+    options: dict[str, Any] = {pair.kind: (reference, estimated), "clip_seconds": args.clip_seconds}
+    options |= {"classes": classes, "evaluation": _settings(args)}
+    return Evaluation(header, evaluate(**options, n_resamples=args.bootstrap, seed=args.seed), tuple(notes))
 
 
 def _late_events(args: argparse.Namespace, pair: LabelPair) -> list[str]:
@@ -196,28 +194,27 @@ def _baseline_table(args: argparse.Namespace) -> str:
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
-    from crnn_weak.metrics.evaluation import Evaluation, evaluate_events, evaluate_tags
+    from crnn_weak.metrics.evaluation import Evaluation, evaluate
     from crnn_weak.runs.scores import open_scores, run_operating_point
 
     scored = open_scores(args.run, "test")
     scores, config = scored.scores, scored.run.config
     point, source = run_operating_point(scored.run, scores.classes, args.operating_point)
     header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
-    options: dict[str, Any] = {"classes": scores.classes, "n_resamples": args.bootstrap, "seed": args.seed}
-    parts = evaluate_tags(scored.tags, scores_to_tags(scores, point), **options)
-    notes, aps, psds = [], {}, {}
+    evaluation, notes, aps, psds = _settings(args, config.evaluation), [], {}, {}
     if scored.events is None:
         notes.append("the clips have no strong labels: no detection scores")
-    else:
-        parts += evaluate_events(
-            scored.events,
-            scores_to_events(scores, point),
-            clip_seconds=args.clip_seconds or config.features.clip_seconds,
-            evaluation=_settings(args, config.evaluation),
-            **options,
-        )
+    parts = evaluate(
+        tags=(scored.tags, scores_to_tags(scores, point)),
+        events=None if scored.events is None else (scored.events, scores_to_events(scores, point)),
+        classes=scores.classes,
+        evaluation=evaluation,
+        clip_seconds=args.clip_seconds or config.features.clip_seconds,
+        n_resamples=args.bootstrap,
+        seed=args.seed,
+    )
     if args.threshold_free:
-        aps = scored.average_precisions(_settings(args, config.evaluation).segment_seconds)
+        aps = scored.average_precisions(evaluation.segment_seconds)
         try:
             psds = scored.psds()
         except CrnnWeakError as error:

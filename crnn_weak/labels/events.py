@@ -160,11 +160,11 @@ def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str =
     return [position[label] for label in labels]
 
 
-def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str]) -> np.ndarray:
+def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str], *, where: str = "") -> np.ndarray:
     """Return which class is tagged in which clip: bool, shape (n_clips, n_classes)."""
     pairs = [(row, label) for row, labels in enumerate(tags) for label in labels]
     array = np.zeros((len(tags), len(classes)), dtype=bool)
-    array[[row for row, _ in pairs], class_indices([label for _, label in pairs], classes)] = True
+    array[[row for row, _ in pairs], class_indices([label for _, label in pairs], classes, where=where)] = True
     return array
 
 

@@ -1,21 +1,18 @@
-"""Controls: estimates against which every result is compared.
+"""Controls: estimates that every result is compared with.
 
-A baseline is made from the reference alone: silence, the true tags over the whole clip, and the most frequent tag (or a
-given class) in every clip. An oracle replaces one part of a model's estimate by the truth, to see what limits the rest:
-its tags (`with_true_tags`) or its times (`with_true_times`).
+A baseline is made from the reference alone. An oracle replaces one part of a model's estimate by the truth, its tags
+(`with_true_tags`) or its times (`with_true_times`), to see what limits the rest.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from crnn_weak.config import EvaluationConfig
-from crnn_weak.errors import LabelError, nearest_names
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.metrics.counting import Tags
 from crnn_weak.metrics.sed_eval import reported_metrics
@@ -47,43 +44,37 @@ def with_true_times(tags: Tags, reference: Events, estimated: Events) -> dict[st
 
 
 def score_baselines(
-    tags: Mapping[str, Iterable[str]] | None,
+    tags: Tags | None,
     events: Events | None,
     *,
     classes: Sequence[str],
     clip_seconds: float,
     evaluation: EvaluationConfig,
-    one_class: str | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Score every baseline, by scikit-learn and sed_eval: its title -> {"output/metric": fraction or NaN}.
+    """Score nothing, the true tags over the whole clip, and the most frequent tag in every clip.
 
-    Without `tags`, those of the events are taken, zero-length rows included; without `events` detection is not scored.
-    `one_class` is the class of the last baseline, by default the one in most clips, the first of equally frequent ones.
+    Return the scores, by scikit-learn and sed_eval: title -> {"output/metric": fraction or NaN}. Without `tags`, those
+    of the events are taken, zero-length rows included; without `events`, detection is not scored.
     """
     if tags is None:
         tags = {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in (events or {}).items()}
-    estimates: dict[str, dict[str, tuple[str, ...]]] = {
-        "nothing": {},
-        "true tags, whole clip": {clip: tuple(labels) for clip, labels in tags.items()},
-    }
-    if one_class is None and classes:
+    estimates: dict[str, Tags] = {"nothing": {}, "true tags, whole clip": tags}
+    if classes:
         counted = Counter(label for labels in tags.values() for label in set(labels))
-        one_class = max(classes, key=lambda label: counted[label])
-    if one_class is not None:
-        if one_class not in classes:
-            raise LabelError(f"label {one_class!r} is not in the class list. {nearest_names(one_class, classes)}")
-        estimates[f"{one_class} everywhere"] = dict.fromkeys(tags, (one_class,))
+        frequent = max(classes, key=lambda label: counted[label])  # of equally frequent ones the first
+        estimates[f"{frequent} everywhere"] = dict.fromkeys(tags, (frequent,))
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")
-    scores: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = {title: {} for title in estimates}
     for title, estimated in estimates.items():
-        known = None
+        pair = None
         if events:
-            known = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
-        options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
-        found = reported_metrics((tags, estimated), known, **options) if tags else {}
-        scores[title] = {
-            metric.key: getattr(found.get(metric.output), metric.name, math.nan)
-            for metric in METRICS
-            if metric.output in outputs
-        }
+            pair = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
+        found = {}
+        if tags:
+            found = reported_metrics(
+                (tags, estimated), pair, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation
+            )
+        for metric in METRICS:
+            if metric.output in outputs:
+                scores[title][metric.key] = getattr(found.get(metric.output), metric.name, math.nan)
     return scores

@@ -1,18 +1,7 @@
 """Segments, events and tags counted with NumPy and SciPy: equal to sed_eval and scikit-learn, hundreds of times faster.
 
-In each segment, over the classes, with ``N_ref`` active classes in the reference, ``N_est`` in the estimate and
-``N_correct`` in both::
-
-    S = min(N_ref, N_est) - N_correct     D = max(0, N_ref - N_est)     I = max(0, N_est - N_ref)
-
-An estimated event may match a reference event of its own clip and label when::
-
-    |onset - onset_ref|   <= collar
-    |offset - offset_ref| <= max(collar, fraction * (offset_ref - onset_ref))     (skipped for onsets only)
-
-so the end of a long event may be missed by up to half its length. As many of the allowed pairs as possible are matched,
-each event once (a greedy first match can find fewer). Unmatched events of different labels within the collars pair up
-as substitutions, in the order of the lists; the other unmatched events are deletions and insertions.
+As many events as possible are matched within the collars, each once (a greedy first match can find fewer). Unmatched
+events of different labels within the collars pair up as substitutions, in the order of the lists.
 """
 
 from __future__ import annotations
@@ -25,18 +14,30 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.config import EvaluationConfig
-from crnn_weak.errors import ClipError, DataError, DependencyError, LabelError, nearest_names
+from crnn_weak.errors import ClipError, DataError, DependencyError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
 from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_roll
 from crnn_weak.metrics.summary import Counts, Metrics
 
 Tags = Mapping[str, Iterable[str]]
 
-# Values of the rolls in memory at a time: long recordings are counted in blocks of clips.
-_BLOCK = 50_000_000
+_BLOCK = 50_000_000  # values of the rolls in memory at a time: long recordings are counted in blocks of clips
 
 
-# --- reference and estimate as arrays over the same clips ----------------------------------------------------------
+@functools.cache
+def import_sed_eval() -> tuple[Any, Any]:
+    """Return sed_eval and dcase_util, imported without their warnings (``pkg_resources``)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import dcase_util
+            import sed_eval
+        except ImportError as error:
+            raise DependencyError(
+                f"sed_eval cannot be imported ({error}). Reported detection metrics come from it: "
+                "pip install sed_eval dcase_util 'setuptools<82'."
+            ) from None
+    return sed_eval, dcase_util
 
 
 def _check_clips(reference: Iterable[str], estimated: Iterable[str]) -> tuple[str, ...]:
@@ -54,25 +55,18 @@ def _check_clips(reference: Iterable[str], estimated: Iterable[str]) -> tuple[st
     return clip_ids
 
 
-def event_tables(
-    reference: Events, estimated: Events, classes: Sequence[str]
-) -> tuple[int, tuple[EventTable, EventTable]]:
-    """Return the number of clips and both lists as arrays; refuse foreign clips and labels."""
+def event_tables(reference: Events, estimated: Events, classes: Sequence[str]) -> tuple[EventTable, EventTable]:
+    """Return both lists as arrays, clips in the order of the reference; refuse foreign clips and labels."""
     clip_ids = _check_clips(reference, estimated)
     true = event_table(reference, clip_ids=clip_ids, classes=classes, where="reference")
-    return len(clip_ids), (true, event_table(estimated, clip_ids=clip_ids, classes=classes, where="estimate"))
+    return true, event_table(estimated, clip_ids=clip_ids, classes=classes, where="estimate")
 
 
 def tag_arrays(reference: Tags, estimated: Tags, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return two boolean arrays of shape (n_clips, n_classes), in the order of the reference's clips."""
     clip_ids = _check_clips(reference, estimated)
-    arrays = []
-    for tags, where in ((reference, "reference"), (estimated, "estimate")):
-        try:
-            arrays.append(tag_array([tags.get(clip, ()) for clip in clip_ids], classes))
-        except LabelError as error:
-            raise LabelError(f"{where}: {error}") from None
-    return arrays[0], arrays[1]
+    true = tag_array([reference[clip] for clip in clip_ids], classes, where="reference")
+    return true, tag_array([estimated.get(clip, ()) for clip in clip_ids], classes, where="estimate")
 
 
 def segments_per_clip(tables: Iterable[EventTable], clip_seconds: float | None, segment_seconds: float) -> int:
@@ -84,9 +78,6 @@ def segments_per_clip(tables: Iterable[EventTable], clip_seconds: float | None, 
     return n_segments(clip_seconds, segment_seconds)
 
 
-# --- tags ----------------------------------------------------------------------------------------------------------
-
-
 def count_tags(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> Counts:
     """Count the tags of each clip."""
     true, found = tag_arrays(reference, estimated, classes)
@@ -94,10 +85,7 @@ def count_tags(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> C
 
 
 def tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str]) -> Metrics:
-    """Score clip-level tags.
-
-    Micro averages count every (clip, class) pair once; a tag that a clip carries twice counts once. See
-    `crnn_weak.metrics.summary` for 0/0, and `crnn_weak.metrics.sed_eval` for the same metrics by scikit-learn.
+    """Score clip-level tags; overall values are micro averages over (clip, class) pairs.
 
     Parameters
     ----------
@@ -117,22 +105,6 @@ def tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str])
     return Metrics.of_counts(count_tags(reference, estimated, classes=classes), classes)
 
 
-# --- segments ------------------------------------------------------------------------------------------------------
-
-
-def _count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
-    """Count active segments in two boolean rolls of shape (n_clips, n_segments, n_classes)."""
-    rolls = (reference, estimated, reference & estimated)
-    by_class = [_active(roll, axis=1) for roll in rolls]
-    n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
-    errors = (
-        np.minimum(n_reference, n_estimated) - n_correct,
-        np.maximum(0, n_reference - n_estimated),
-        np.maximum(0, n_estimated - n_reference),
-    )
-    return Counts(by_class[0], by_class[1], by_class[2], np.stack([array.sum(axis=1) for array in errors], axis=1))
-
-
 def _active(roll: np.ndarray, axis: int) -> np.ndarray:
     """Return the number of True along an axis, summed as bytes (much faster) where they cannot overflow."""
     kind = np.uint8 if roll.shape[axis] < 256 else np.int32
@@ -147,9 +119,9 @@ def count_segments(
     clip_seconds: float | None,
     evaluation: EvaluationConfig,
 ) -> Counts:
-    """Count the segments of two event lists; see `segment_metrics` for the parameters."""
-    segment_seconds = evaluation.segment_seconds
-    n_clips, tables = event_tables(reference, estimated, classes)
+    """Count the active segments of each clip; see `segment_metrics` for the parameters."""
+    segment_seconds, n_clips = evaluation.segment_seconds, len(reference)
+    tables = event_tables(reference, estimated, classes)
     shape = {"n_segments": segments_per_clip(tables, clip_seconds, segment_seconds), "n_classes": len(classes)}
     block = max(1, _BLOCK // max(1, shape["n_segments"] * len(classes)))
     parts = []
@@ -160,7 +132,15 @@ def count_segments(
             rows = slice(*np.searchsorted(table.clip, (start, stop)))
             part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
             rolls.append(table_roll(part, segment_seconds, n_clips=stop - start, **shape))
-        parts.append(_count_rolls(*rolls))
+        rolls.append(rolls[0] & rolls[1])
+        n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
+        errors = (
+            np.minimum(n_reference, n_estimated) - n_correct,  # substitutions of each segment
+            np.maximum(0, n_reference - n_estimated),
+            np.maximum(0, n_estimated - n_reference),
+        )
+        by_class = [_active(roll, axis=1) for roll in rolls]
+        parts.append([*by_class, np.stack([array.sum(axis=1) for array in errors], axis=1)])
     return Counts(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -175,8 +155,7 @@ def segment_metrics(
     """Score event lists on segments of fixed length.
 
     An event of length 0 on a segment boundary (the organizers' ``0 0`` rows) marks nothing, and overlapping events of
-    one class count once, as in sed_eval. See `crnn_weak.metrics.summary` for 0/0, and `crnn_weak.metrics.sed_eval` for
-    the same metrics by sed_eval.
+    one class count once, as in sed_eval.
 
     Parameters
     ----------
@@ -202,25 +181,6 @@ def segment_metrics(
     evaluation = EvaluationConfig(segment_seconds=segment_seconds)
     counts = count_segments(reference, estimated, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation)
     return Metrics.of_counts(counts, classes, segment_seconds=segment_seconds)
-
-
-# --- events --------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def import_sed_eval() -> tuple[Any, Any]:
-    """Return sed_eval and dcase_util, imported without their warnings (``pkg_resources``)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import dcase_util
-            import sed_eval
-        except ImportError as error:
-            raise DependencyError(
-                f"sed_eval cannot be imported ({error}). Reported detection metrics come from it: "
-                "pip install sed_eval dcase_util 'setuptools<82'."
-            ) from None
-    return sed_eval, dcase_util
 
 
 def _near_pairs(
@@ -272,7 +232,7 @@ def matched_per_class(
     reference: EventTable, estimated: EventTable, *, n_classes: int, evaluation: EvaluationConfig
 ) -> np.ndarray:
     """Return the number of matched events of each class, shape (n_classes,), for threshold searches."""
-    # One "clip" for each clip and label, since pairs of different labels cannot match.
+    # One "clip" for each clip and label: different labels cannot match.
     split = [table._replace(clip=table.clip * n_classes + table.label) for table in (reference, estimated)]
     rows, columns = _near_pairs(split[0], split[1], evaluation, onset_only=False)
     rows, _ = _maximum_matching(rows, columns)
@@ -312,8 +272,8 @@ def count_events(
     evaluation: EvaluationConfig,
     onset_only: bool = False,
 ) -> Counts:
-    """Count the events of two event lists; see `event_metrics` for the parameters."""
-    n_clips, (true, found) = event_tables(reference, estimated, classes)
+    """Count the events of each clip; see `event_metrics` for the parameters."""
+    n_clips, (true, found) = len(reference), event_tables(reference, estimated, classes)
     rows, columns = _near_pairs(true, found, evaluation, onset_only)
     same = true.label[rows] == found.label[columns]
     matched, _ = _maximum_matching(rows[same], columns[same])
@@ -343,7 +303,7 @@ def event_metrics(
     """Score event lists event by event.
 
     Zero-length rows count as reference events (the organizers' ``0 0`` rows too), and nothing is cut off at the end of
-    a clip. See `crnn_weak.metrics.summary` for 0/0, and `crnn_weak.metrics.sed_eval` for the same metrics by sed_eval.
+    a clip.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ from typing import Any
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Events
-from crnn_weak.metrics.bootstrap import Interval, Intervals, bootstrap
 from crnn_weak.metrics.counting import Tags, count_events, count_segments, count_tags
 from crnn_weak.metrics.sed_eval import (
     reported_event_metrics,
@@ -19,9 +18,19 @@ from crnn_weak.metrics.sed_eval import (
     reported_tagging_metrics,
     sources,
 )
-from crnn_weak.metrics.summary import METRICS, Counts, Metrics, defined_mean, find_metric, plain
+from crnn_weak.metrics.summary import (
+    METRICS,
+    RATES,
+    Interval,
+    Intervals,
+    Metrics,
+    bootstrap,
+    defined_mean,
+    find_metric,
+    plain,
+)
 
-#: Names of rates, in texts.
+# Names of rates, in texts.
 LABELS = {
     "f_score": "F-score",
     "precision": "precision",
@@ -44,23 +53,22 @@ class Part:
 
     def rows(self) -> list[tuple[str, Mapping[str, float], Mapping[str, Interval]]]:
         """Return label, values and intervals: overall (no label), class average, every class."""
-        output = "segment" if self.metrics.is_detection else "tagging"
-        overall = {metric.name: getattr(self.metrics, metric.name) for metric in METRICS if metric.output == output}
-        spans = self.intervals or Intervals(0, 0, {}, {})
-        classes = self.metrics.class_wise.items()
-        return [
-            ("", overall, spans.overall),
-            ("class average", self.metrics.class_average, spans.class_average),
-            *((label, values, spans.class_wise.get(label, {})) for label, values in classes),
-        ]
+        names = LABELS if self.metrics.is_detection else RATES
+        overall = {name: getattr(self.metrics, name) for name in names}
+        spans = self.intervals or Intervals()
+        rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [("", overall, spans.overall)]
+        rows.append(("class average", self.metrics.class_average, spans.class_average))
+        for label, values in self.metrics.class_wise.items():
+            rows.append((label, values, spans.class_wise.get(label, {})))
+        return rows
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The metrics of one estimate.
 
-    `header` holds the lines above the metrics (files, clips, operating point), `notes` remarks on the files,
-    `average_precisions` (of each class) and `psds` the metrics without a threshold, by title.
+    `header` holds the lines above the metrics, `notes` remarks on the files, `average_precisions` (of each class) and
+    `psds` the metrics without a threshold, by title.
     """
 
     header: Mapping[str, str]
@@ -71,20 +79,19 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return everything as JSON; undefined values are null."""
-        content: dict[str, Any] = {"header": dict(self.header), "notes": list(self.notes)}
+        content: dict[str, Any] = {}
         for part in self.parts:
             content[part.name] = part.metrics.to_dict()
             if part.intervals is not None:
-                content[part.name]["intervals"] = part.intervals.to_dict()
-        if self.average_precisions:
-            content["average_precision"] = {}
-            for title, found in self.average_precisions.items():
-                mean, n_undefined = defined_mean(found.values())
-                entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
-                content["average_precision"][title] = plain(entry)
+                content[part.name]["intervals"] = part.intervals
+        for title, found in self.average_precisions.items():
+            mean, n_undefined = defined_mean(found.values())
+            entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
+            content.setdefault("average_precision", {})[title] = entry
         if self.psds:
-            content["psds"] = plain(dict(self.psds))
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            content["psds"] = self.psds
+        content = {"header": self.header, "notes": self.notes, **plain(content)}
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     def to_csv(self, *, class_wise: bool = False) -> str:
         """Return one line for each value and its interval as CSV; undefined values are empty."""
@@ -98,9 +105,9 @@ class Evaluation:
                 rows.append((title, label, "average_precision", value, missing))
         rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
         lines = []
-        for output, label, metric, value, span in rows:
+        for output, label, name, value, span in rows:
             if class_wise or label in ("", "class average"):
-                lines.append([output, label, metric, *map(_csv_number, (value, span.low, span.high))])
+                lines.append([output, label, name, *map(_csv_number, (value, span.low, span.high))])
         return csv_text(["output", "label", "metric", "value", "low", "high"], lines)
 
     def to_text(self, *, class_wise: bool = False) -> str:
@@ -168,78 +175,61 @@ def _overall_table(part: Part) -> list[list[str]]:
     return table
 
 
-# --- baselines -------------------------------------------------------------------------------------------------------
-
-#: Name of a baseline -> {"output/metric": value}, values as fractions, NaN where undefined.
-BaselineScores = Mapping[str, Mapping[str, float]]
-
-
-def baselines_text(scores: BaselineScores) -> str:
-    """Return F and error rate of every baseline as a table; "-" where a value is undefined."""
-    names = ("f_score", "error_rate")
+def baselines_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Return F and error rate of every baseline, from `score_baselines`, as a table."""
     known = next(iter(scores.values()))
-    shown = [metric for metric in METRICS if metric.name in names and metric.key in known]
+    shown = [metric for metric in METRICS if metric.name in ("f_score", "error_rate") and metric.key in known]
     table = [["", *(metric.heading for metric in shown)]]
     for name, row in scores.items():
         table.append([name, *(metric.format(row[metric.key], more_digits=1) for metric in shown)])
     return "\n".join(_aligned(table)) + "\n"
 
 
-def baselines_csv(scores: BaselineScores) -> str:
-    """Return the scores in long form as CSV; undefined values are empty."""
+def baselines_csv(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the scores of `score_baselines` in long form as CSV; undefined values are empty."""
     lines = []
     for name, row in scores.items():
         lines += [[name, *key.split("/"), _csv_number(value)] for key, value in row.items()]
     return csv_text(["baseline", "output", "metric", "value"], lines)
 
 
-# --- scoring ---------------------------------------------------------------------------------------------------------
-
-
-def evaluate_events(
-    reference: Events,
-    estimated: Events,
+def evaluate(
     *,
+    tags: tuple[Tags, Tags] | None = None,
+    events: tuple[Events, Events] | None = None,
     classes: Sequence[str],
-    clip_seconds: float | None = None,
     evaluation: EvaluationConfig,
+    clip_seconds: float | None = None,
     n_resamples: int = 0,
     seed: int = 0,
 ) -> tuple[Part, ...]:
-    """Return segment-based metrics, and event-based ones with and without offsets, by sed_eval.
+    """Return the metrics of tags, and of events: on segments, and one by one with and without offsets.
 
-    `n_resamples` above 0 adds bootstrap intervals.
+    `tags` and `events` are pairs of reference and estimate. `n_resamples` above 0 adds bootstrap intervals.
     """
-    library = sources()["detection"]
-    collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
-    onsets = f"detection of events, onsets within {collar:g} s"
-    offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
-    kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Counts], dict[str, Any]]] = [
-        (
-            "segment", f"detection on segments of {evaluation.segment_seconds:g} s",
-            reported_segment_metrics, count_segments, {"clip_seconds": clip_seconds},
-        ),
-        ("event", f"{onsets}, {offsets}", reported_event_metrics, count_events, {}),
-        ("event_onset", f"{onsets}, onsets only", reported_event_metrics, count_events, {"onset_only": True}),
-    ]  # fmt: skip
+    kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Any], Any, dict[str, Any]]] = []
+    if tags is not None:
+        title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
+        kinds.append(("tagging", title, reported_tagging_metrics, count_tags, tags, {}))
+    if events is not None:
+        library = sources()["detection"]
+        segments = f"detection on segments of {evaluation.segment_seconds:g} s ({library})"
+        collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
+        onsets = f"detection of events, onsets within {collar:g} s"
+        offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event) ({library})"
+        by_segments = (reported_segment_metrics, count_segments, events)
+        by_events = (reported_event_metrics, count_events, events)
+        options: dict[str, Any] = {"evaluation": evaluation}
+        kinds += [
+            ("segment", segments, *by_segments, options | {"clip_seconds": clip_seconds}),
+            ("event", f"{onsets}, {offsets}", *by_events, options),
+            ("event_onset", f"{onsets}, onsets only ({library})", *by_events, options | {"onset_only": True}),
+        ]
     parts = []
-    for name, title, report, count, options in kinds:
-        options |= {"classes": classes, "evaluation": evaluation}
+    for name, title, report, count, pair, options in kinds:
         intervals = None
         if n_resamples:
-            counts = count(reference, estimated, **options)
+            counts = count(*pair, classes=classes, **options)
             intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-        parts.append(Part(name, f"{title} ({library})", report(reference, estimated, **options), intervals))
+        parts.append(Part(name, title, report(*pair, classes=classes, **options), intervals))
     return tuple(parts)
-
-
-def evaluate_tags(
-    reference: Tags, estimated: Tags, *, classes: Sequence[str], n_resamples: int = 0, seed: int = 0
-) -> tuple[Part, ...]:
-    """Return the metrics of tagging, by scikit-learn; `n_resamples` above 0 adds bootstrap intervals."""
-    intervals = None
-    if n_resamples:
-        counts = count_tags(reference, estimated, classes=classes)
-        intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-    title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
-    return (Part("tagging", title, reported_tagging_metrics(reference, estimated, classes=classes), intervals),)

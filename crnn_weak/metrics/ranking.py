@@ -1,7 +1,4 @@
-"""Metrics that need no threshold: average precision, and PSDS through the optional extra ``psds``.
-
-Average precision is scikit-learn's. PSDS is that of `sed_scores_eval`, exact over all thresholds, in the two settings
-of DCASE 2021 and later: PSDS1 rewards exact times, PSDS2 the right class.
+"""Metrics that need no threshold: average precision by scikit-learn, and PSDS by sed_scores_eval (extra ``psds``).
 
 References: Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020;
 Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
@@ -18,7 +15,8 @@ from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.labels.rolls import frame_times
 
-PSDS_SETTINGS: dict[str, dict[str, float | None]] = {
+# The settings of DCASE 2021 and later: the first rewards exact times, the second the right class.
+_PSDS: dict[str, dict[str, float | None]] = {
     "psds1": {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0.0, "alpha_st": 1.0},
     "psds2": {"dtc_threshold": 0.1, "gtc_threshold": 0.1, "cttc_threshold": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0},
 }
@@ -28,9 +26,6 @@ def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Seq
     """Return the average precision of every class, NaN where the reference lacks the class.
 
     `reference` (bool) and `scores` have shape (n, n_classes); the rows are clips, or the segments of all clips.
-
-    >>> average_precision(np.array([[1], [0]], bool), np.array([[0.9], [0.1]]), classes=["Car"])
-    {'Car': 1.0}
     """
     from sklearn.metrics import average_precision_score
 
@@ -41,10 +36,7 @@ def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Seq
 
 
 def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:
-    """Return onset, offset and label: overlapping events of one label as one, cut at the clip's end.
-
-    Zero-length rows are dropped, since they cannot be intersected.
-    """
+    """Return onset, offset and label, overlapping events as one, cut at the clip's end, those of length 0 dropped."""
     merged: list[tuple[float, float, str]] = []
     for event in sorted(events, key=lambda event: (event.label, event.onset)):
         onset, offset = event.onset, min(event.offset, length)
@@ -59,10 +51,7 @@ def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, 
 def psds(
     strong: np.ndarray, events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], hop_seconds: float
 ) -> dict[str, float]:
-    """Return PSDS1 and PSDS2 of frame scores of shape (n_clips, n_frames, n_classes).
-
-    PSDS is not defined, and refused, where a class occurs in no reference event.
-    """
+    """Return PSDS1 and PSDS2, exact over all thresholds, of frame scores of shape (n_clips, n_frames, n_classes)."""
     try:
         from sed_scores_eval import intersection_based
         from sed_scores_eval.base_modules.scores import create_score_dataframe
@@ -83,6 +72,6 @@ def psds(
     }
     data = {"scores": scores, "ground_truth": reference, "audio_durations": dict.fromkeys(clip_ids, length)}
     found = {}
-    for name, settings in PSDS_SETTINGS.items():
+    for name, settings in _PSDS.items():
         found[name] = float(intersection_based.psds(**data, **settings, max_efpr=100.0, unit_of_time="hour")[0])
     return found

@@ -1,9 +1,7 @@
-"""The reported values: detection by sed_eval and dcase_util, tagging by scikit-learn.
+"""The reported values: detection by sed_eval and dcase_util, tagging by scikit-learn; `counting` is the fast equal.
 
-`crnn_weak.metrics.counting` counts the same, hundreds of times faster, for validation, searches and confidence
-intervals; tests check that the values are equal. sed_eval gets clip by clip, with the classes that the clip holds,
-since it loops over clips, classes and segments in Python; empty ones count nothing. Labels are passed as codes, since
-dcase_util reads ``none`` as no label and numbers as numbers. `crnn_weak.metrics.summary` defines the values for 0/0.
+sed_eval gets clip by clip, with the classes that the clip holds, since it loops over clips, classes and segments in
+Python. Labels are passed as codes, since dcase_util reads ``none`` as no label and numbers as numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ _DEFAULT = EvaluationConfig()
 
 @functools.cache
 def sources() -> dict[str, str]:
-    """Return the library and version that computed the values of each task: ``tagging`` and ``detection``."""
+    """Return the library and version that score ``tagging`` and ``detection``."""
     return {"tagging": f"scikit-learn {version('scikit-learn')}", "detection": f"sed_eval {version('sed_eval')}"}
 
 
@@ -85,9 +83,6 @@ def reported_tagging_metrics(reference: Tags, estimated: Tags, *, classes: Seque
     return Metrics.of_values(len(true), overall, rows)
 
 
-# --- detection -----------------------------------------------------------------------------------------------------
-
-
 def reported_segment_metrics(
     reference: Events,
     estimated: Events,
@@ -99,15 +94,14 @@ def reported_segment_metrics(
     """Score event lists on segments with sed_eval; see `crnn_weak.metrics.counting.segment_metrics`."""
     sed_eval, _ = import_sed_eval()
     seconds = evaluation.segment_seconds
-    n_clips, tables = event_tables(reference, estimated, classes)
+    tables = event_tables(reference, estimated, classes)
     n_segments = segments_per_clip(tables, clip_seconds, seconds)
     scored = sed_eval.sound_event.SegmentBasedMetrics(_codes(classes), time_resolution=float(seconds))
-    for pair in _clips(tables, n_clips):
-        if n_segments > _MANY_SEGMENTS:
-            _evaluate(scored, _without_gaps(pair, n_segments, seconds), evaluated_length_seconds=None)
-        else:
-            _evaluate(scored, pair, evaluated_length_seconds=clip_seconds)
-    return _detection_metrics(scored, classes, n_clips, ("S", "D", "I"), segment_seconds=seconds)
+    pairs = _clips(tables, len(reference))
+    if n_segments > _MANY_SEGMENTS:
+        pairs, clip_seconds = (_without_gaps(pair, n_segments, seconds) for pair in pairs), None
+    _evaluate(scored, pairs, evaluated_length_seconds=clip_seconds)
+    return _detection_metrics(scored, classes, len(reference), ("S", "D", "I"), segment_seconds=seconds)
 
 
 def reported_event_metrics(
@@ -120,18 +114,13 @@ def reported_event_metrics(
 ) -> Metrics:
     """Score event lists event by event with sed_eval; see `crnn_weak.metrics.counting.event_metrics`."""
     sed_eval, _ = import_sed_eval()
-    n_clips, tables = event_tables(reference, estimated, classes)
-    settings = {"collar_seconds": evaluation.collar_seconds, "offset_fraction": evaluation.offset_fraction}
+    collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
     scored = sed_eval.sound_event.EventBasedMetrics(
-        _codes(classes),
-        evaluate_offset=not onset_only,
-        t_collar=float(evaluation.collar_seconds),
-        percentage_of_length=float(evaluation.offset_fraction),
+        _codes(classes), evaluate_offset=not onset_only, t_collar=float(collar), percentage_of_length=float(fraction)
     )
-    for pair in _clips(tables, n_clips):
-        _evaluate(scored, pair)
-    names = ("Nsubs", "Nfn", "Nfp")
-    return _detection_metrics(scored, classes, n_clips, names, **settings, onset_only=onset_only)
+    _evaluate(scored, _clips(event_tables(reference, estimated, classes), len(reference)))
+    settings = {"collar_seconds": collar, "offset_fraction": fraction, "onset_only": onset_only}
+    return _detection_metrics(scored, classes, len(reference), ("Nsubs", "Nfn", "Nfp"), **settings)
 
 
 def _codes(classes: Sequence[str]) -> list[str]:
@@ -164,20 +153,22 @@ def _without_gaps(pair: Sequence[EventTable], n_segments: int, segment_seconds: 
     return moved
 
 
-def _evaluate(scored: Any, pair: Iterable[EventTable], **options: Any) -> None:
-    """Add one clip to a sed_eval object."""
+def _evaluate(scored: Any, pairs: Iterable[Iterable[EventTable]], **options: Any) -> None:
+    """Add clips to a sed_eval object."""
     _, dcase_util = import_sed_eval()
-    lists, labels = [], set()
-    for table in pair:
-        rows = []
-        for label, onset, offset in zip(table.label.tolist(), table.onset.tolist(), table.offset.tolist(), strict=True):
-            rows.append({"filename": "clip", "onset": onset, "offset": offset, "event_label": f"class {label}"})
-            labels.add(f"class {label}")
-        lists.append(dcase_util.containers.MetaDataContainer(rows))
-    scored.event_label_list = sorted(labels)  # the classes that it loops over
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scored.evaluate(*lists, **options)
+    for pair in pairs:
+        lists, labels = [], set()
+        for table in pair:
+            rows = []
+            columns = (table.label.tolist(), table.onset.tolist(), table.offset.tolist())
+            for label, onset, offset in zip(*columns, strict=True):
+                rows.append({"filename": "clip", "onset": onset, "offset": offset, "event_label": f"class {label}"})
+                labels.add(f"class {label}")
+            lists.append(dcase_util.containers.MetaDataContainer(rows))
+        scored.event_label_list = sorted(labels)  # the classes that it loops over
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scored.evaluate(*lists, **options)
 
 
 def _detection_metrics(
@@ -189,12 +180,12 @@ def _detection_metrics(
         rates = {"precision": f_score["precision"], "recall": f_score["recall"], "f_score": f_score["f_measure"]}
         return _row([counts[name] for name in ("Nref", "Nsys", "Ntp")], rates | dict(error_rates))
 
+    rows = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         overall = row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate())
-        rows = {
-            label: row(scored.class_wise[code], scored.class_wise_f_measure(code), scored.class_wise_error_rate(code))
-            for label, code in zip(classes, _codes(classes), strict=True)
-        }
+        for label, code in zip(classes, _codes(classes), strict=True):
+            found = (scored.class_wise[code], scored.class_wise_f_measure(code), scored.class_wise_error_rate(code))
+            rows[label] = row(*found)
     overall |= {ours: int(scored.overall[theirs]) for ours, theirs in zip(ERROR_COUNTS, errors, strict=True)}
     return Metrics.of_values(n_clips, overall, rows, **settings)

@@ -1,32 +1,20 @@
-"""The list of reported metrics, and their values from counts of each clip and class.
+"""The list of reported metrics, their values from counts of each clip and class, and confidence intervals over clips.
 
-* All rates are fractions, not percent. The reference defines the clips: a clip that the estimate lacks counts as
-  empty, and a clip that only the estimate has is an error.
-* Overall values are micro averages: counts are summed over clips and classes first. Class averages are means over the
-  classes for which a value is defined; `Metrics.n_undefined` counts the others.
-
-Edge cases (0/0), for overall values and for each class:
-
-=====================  ====================================================================================
-case                   result
-=====================  ====================================================================================
-nothing estimated      precision and F are 0, as in scikit-learn (sed_eval: NaN)
-nothing in reference   recall, F and error rate are NaN (sed_eval divides the error rate by 2e-16); precision
-                       is 0, or NaN where nothing is estimated either
-=====================  ====================================================================================
-
-Reference: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
+All rates are fractions. Overall values are micro averages: counts are summed over clips and classes first. Reference:
+Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
+
+from crnn_weak.errors import DataError
 
 
 class Metric(NamedTuple):
@@ -75,12 +63,14 @@ METRICS = (
 )
 _BY_KEY = {metric.key: metric for metric in METRICS}
 
+# Names in `Metrics`. Tagging has no errors; one class alone has no substitutions.
 COUNTS = ("n_reference", "n_estimated", "n_correct")
 ERROR_COUNTS = ("n_substitutions", "n_deletions", "n_insertions")
-#: Rates of every output; of detection; of one class in detection, which has no substitutions.
 RATES = ("precision", "recall", "f_score")
 ERROR_RATES = ("error_rate", "substitution_rate", "deletion_rate", "insertion_rate")
-CLASS_ERROR_RATES = ("error_rate", "deletion_rate", "insertion_rate")
+
+LEVEL = 0.95  # of the confidence intervals
+_BLOCK = 20_000_000  # numbers of a bootstrap in memory at a time
 
 
 def find_metric(output: str, name: str) -> Metric:
@@ -111,8 +101,8 @@ def divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
 def rates(n_reference: Any, n_estimated: Any, n_correct: Any, errors: Any = None) -> dict[str, np.ndarray]:
     """Return the rates of summed counts, elementwise; `errors` has substitutions, deletions, insertions as last axis.
 
-    >>> {name: float(rate) for name, rate in rates(4, 2, 1).items()}
-    {'precision': 0.5, 'recall': 0.25, 'f_score': 0.3333333333333333}
+    Where nothing is estimated, precision and F are 0, as in scikit-learn (sed_eval: NaN). Where the reference is
+    empty, every rate is NaN, but precision is 0 if something is estimated (sed_eval divides the error rate by 2e-16).
     """
     undefined = np.where(np.asarray(n_reference) > 0, 0.0, np.nan)
     found = {
@@ -131,12 +121,13 @@ def rates(n_reference: Any, n_estimated: Any, n_correct: Any, errors: Any = None
 def class_rates(
     n_reference: np.ndarray, n_estimated: np.ndarray, n_correct: np.ndarray, *, is_detection: bool
 ) -> dict[str, np.ndarray]:
-    """Return the rates of each class, classes on the last axis. One class alone has no substitutions."""
-    if not is_detection:
-        return rates(n_reference, n_estimated, n_correct)
-    errors = np.stack([np.zeros_like(n_reference), n_reference - n_correct, n_estimated - n_correct], axis=-1)
+    """Return the rates of each class, classes on the last axis."""
+    errors = None
+    if is_detection:
+        errors = np.stack([np.zeros_like(n_reference), n_reference - n_correct, n_estimated - n_correct], axis=-1)
     found = rates(n_reference, n_estimated, n_correct, errors)
-    return {name: found[name] for name in (*RATES, *CLASS_ERROR_RATES)}
+    found.pop("substitution_rate", None)
+    return found
 
 
 def defined_mean(values: Iterable[float]) -> tuple[float, int]:
@@ -147,25 +138,16 @@ def defined_mean(values: Iterable[float]) -> tuple[float, int]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON can hold: NaN and infinity become None, NumPy numbers plain ones."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    """Return dataclasses, mappings and NumPy numbers as content of JSON; NaN and infinity become None."""
+    return msgspec.json.decode(msgspec.json.encode(value, enc_hook=lambda number: number.item()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Metrics of one output, as fractions.
+    """Metrics of one output; tags have no errors: their counts are None, their rates NaN.
 
     `class_wise` holds counts and rates of each class by name, `class_average` the mean of each rate over the classes
-    where it is defined, `n_undefined` the number of the other classes, `settings` the length of the segments or the
-    collars. Tags have no errors: their counts are None, their rates NaN.
+    where it is defined, `n_undefined` the number of the others, `settings` the length of the segments or the collars.
     """
 
     n_clips: int
@@ -208,12 +190,11 @@ class Metrics:
     ) -> Metrics:
         """Add the class averages to overall counts and rates and to the rows of the classes."""
         average, n_undefined = {}, {}
-        for name in RATES + (CLASS_ERROR_RATES if "error_rate" in overall else ()):
-            average[name], n_undefined[name] = defined_mean(row[name] for row in rows.values())
-        return cls(
-            n_clips=n_clips, **overall, class_wise=rows, class_average=average, n_undefined=n_undefined,
-            settings=settings,
-        )  # fmt: skip
+        for name in (*RATES, *ERROR_RATES):
+            if name in overall and name != "substitution_rate":
+                average[name], n_undefined[name] = defined_mean(row[name] for row in rows.values())
+        by_class: dict[str, Any] = {"class_wise": rows, "class_average": average, "n_undefined": n_undefined}
+        return cls(n_clips=n_clips, **overall, **by_class, settings=settings)
 
     @property
     def is_detection(self) -> bool:
@@ -221,10 +202,84 @@ class Metrics:
         return self.n_substitutions is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; undefined values are None."""
-        content = dataclasses.asdict(self)
-        settings = content.pop("settings")
+        """Return the metrics as content of JSON; undefined values are None."""
+        content: dict[str, Any] = plain(self)
+        content |= content.pop("settings")
         if not self.is_detection:
             for name in (*ERROR_COUNTS, *ERROR_RATES):
                 del content[name]
-        return plain(content | settings)
+        return content
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Ends of a confidence interval; `n_undefined` resamples had no value (0/0) and are skipped."""
+
+    low: float
+    high: float
+    n_undefined: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Intervals of the overall metrics, of the class averages, and of every class by label."""
+
+    level: float = LEVEL
+    n_resamples: int = 0
+    seed: int = 0
+    overall: dict[str, Interval] = field(default_factory=dict)
+    class_average: dict[str, Interval] = field(default_factory=dict)
+    class_wise: dict[str, dict[str, Interval]] = field(default_factory=dict)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Return the interval that holds the middle 95 % of the values, without those that are NaN."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return Interval(math.nan, math.nan, len(values))
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high), len(values) - len(defined))
+
+
+def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the rows of a table (n_clips, n_columns) with replacement; return the sums, (n_resamples, n_columns).
+
+    Drawing and summing is one matrix product, so a thousand resamples take milliseconds.
+    """
+    n_clips = len(table)
+    shares = np.full(n_clips, 1 / n_clips)
+    block = max(1, _BLOCK // n_clips)
+    sums = []
+    for start in range(0, n_resamples, block):
+        n_drawn = rng.multinomial(n_clips, shares, size=min(block, n_resamples - start))
+        sums.append(n_drawn.astype(np.float64) @ table.astype(np.float64))
+    return np.concatenate(sums)
+
+
+def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int = 1000, seed: int = 0) -> Intervals:
+    """Return percentile intervals of every metric of the counts; with `classes`, of every class too.
+
+    Clips are drawn whole, since their frames and classes are not independent; other seeds and data are not covered.
+    Reference: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    n_clips, n_classes = counts.n_reference.shape
+    if n_clips < 2:
+        raise DataError(f"bootstrap: {n_clips} clip, but intervals over clips need two or more. Omit the bootstrap.")
+    table = np.concatenate([array for array in counts if array is not None], axis=1)
+    sums = resampled_sums(table, n_resamples=n_resamples, rng=np.random.default_rng(seed))
+    *by_class, errors = np.split(sums, [n_classes, 2 * n_classes, 3 * n_classes], axis=1)
+    is_detection = counts.errors is not None
+    overall = rates(*(array.sum(axis=1) for array in by_class), errors if is_detection else None)
+    averages: dict[str, Interval] = {}
+    class_wise: dict[str, dict[str, Interval]] = {label: {} for label in classes}
+    for name, values in class_rates(*by_class, is_detection=is_detection).items():
+        averages[name] = interval(divide(np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)))
+        for index, label in enumerate(classes):
+            class_wise[label][name] = interval(values[:, index])
+    return Intervals(
+        n_resamples=n_resamples,
+        seed=seed,
+        overall={name: interval(values) for name, values in overall.items()},
+        class_average=averages,
+        class_wise=class_wise,
+    )

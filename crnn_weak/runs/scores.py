@@ -30,11 +30,10 @@ from crnn_weak.files import csv_text, markdown_table, read_json, replace_file, w
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
-from crnn_weak.metrics.bootstrap import interval, resampled_sums
 from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
 from crnn_weak.metrics.ranking import average_precision, psds
-from crnn_weak.metrics.summary import find_metric
+from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from crnn_weak.errors import ClipError, DataError
 from crnn_weak.labels.rolls import event_roll
-from crnn_weak.metrics.bootstrap import interval, resampled_sums
+from crnn_weak.metrics.summary import interval, resampled_sums
 from crnn_weak.saliency.maps import Explainer, Target
 
 if TYPE_CHECKING:

@@ -9,12 +9,11 @@ import pytest
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.bootstrap import bootstrap
 from crnn_weak.metrics.controls import score_baselines, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.ranking import average_precision, psds
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
-from crnn_weak.metrics.summary import Counts, defined_mean
+from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
 
 CLASSES = ("Car", "Bus", "Train")
 DETECTION = [segment_metrics, event_metrics, reported_segment_metrics, reported_event_metrics]
