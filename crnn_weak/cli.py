@@ -43,7 +43,10 @@ COMMANDS: dict[str, str] = {
     "doctor": "versions, backend, devices and disk of this installation",
 }
 #: import name -> name on PyPI, where they differ
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow"}
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow",
+    "pkg_resources": "'setuptools<82'",  # of sed_eval
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -157,13 +157,10 @@ def _late_events(args: argparse.Namespace, pair: LabelPair) -> list[str]:
 
 def _baseline_table(args: argparse.Namespace) -> str:
     """Return the table of all baselines in the format that was asked for."""
-    import json
-
     from crnn_weak.labels.reading import class_list, read_pair
     from crnn_weak.metrics.controls import score_baselines
-    from crnn_weak.metrics.evaluation import baselines_csv, baselines_text
+    from crnn_weak.metrics.evaluation import baselines_table
     from crnn_weak.metrics.sed_eval import sources
-    from crnn_weak.metrics.summary import plain
 
     pair, classes = _read(args)
     reference, is_tags, path = pair.reference, pair.kind == "tags", args.tags_reference
@@ -181,12 +178,11 @@ def _baseline_table(args: argparse.Namespace) -> str:
         clip_seconds=args.clip_seconds or 10.0,
         evaluation=_settings(args),
     )
-    if args.format == "json":
-        return json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n"
-    if args.format == "csv":
-        return baselines_csv(scores)
+    table = baselines_table(scores, args.format)
+    if args.format != "text":
+        return table
     libraries = f"tagging by {sources()['tagging']}, detection by {sources()['detection']}\n"
-    return f"{_describe(args.reference, reference, pair.kind)}\n{baselines_text(scores)}{libraries}"
+    return f"{_describe(args.reference, reference, pair.kind)}\n{table}{libraries}"
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ class Part:
 
     def rows(self) -> list[tuple[str, Mapping[str, float], Mapping[str, Interval]]]:
         """Return label, values and intervals: overall (no label), class average, every class."""
-        names = LABELS if self.metrics.is_detection else RATES
-        overall = {name: getattr(self.metrics, name) for name in names}
+        is_tagging = self.metrics.n_substitutions is None
+        overall = {name: getattr(self.metrics, name) for name in (RATES if is_tagging else LABELS)}
         spans = self.intervals or Intervals()
         rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [("", overall, spans.overall)]
         rows.append(("class average", self.metrics.class_average, spans.class_average))
@@ -175,22 +175,18 @@ def _overall_table(part: Part) -> list[list[str]]:
     return table
 
 
-def baselines_text(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Return F and error rate of every baseline, from `score_baselines`, as a table."""
-    known = next(iter(scores.values()))
-    shown = [metric for metric in METRICS if metric.name in ("f_score", "error_rate") and metric.key in known]
+def baselines_table(scores: Mapping[str, Mapping[str, float]], file_format: str = "text") -> str:
+    """Return the scores of `score_baselines` as ``json`` or ``csv``, or F and error rates as ``text``."""
+    if file_format == "json":
+        return json.dumps(plain(scores), indent=1, ensure_ascii=False) + "\n"
+    keys = list(next(iter(scores.values())))
+    if file_format == "csv":
+        return csv_text(["baseline", *keys], ([name, *map(_csv_number, row.values())] for name, row in scores.items()))
+    shown = [metric for metric in METRICS if metric.name in ("f_score", "error_rate") and metric.key in keys]
     table = [["", *(metric.heading for metric in shown)]]
     for name, row in scores.items():
         table.append([name, *(metric.format(row[metric.key], more_digits=1) for metric in shown)])
     return "\n".join(_aligned(table)) + "\n"
-
-
-def baselines_csv(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the scores of `score_baselines` in long form as CSV; undefined values are empty."""
-    lines = []
-    for name, row in scores.items():
-        lines += [[name, *key.split("/"), _csv_number(value)] for key, value in row.items()]
-    return csv_text(["baseline", "output", "metric", "value"], lines)
 
 
 def evaluate(

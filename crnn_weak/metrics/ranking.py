@@ -1,7 +1,6 @@
 """Metrics that need no threshold: average precision by scikit-learn, and PSDS by sed_scores_eval (extra ``psds``).
 
-References: Bilen et al., "A framework for the robust evaluation of sound event detection", ICASSP 2020;
-Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
+Reference: Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
 """
 
 from __future__ import annotations

@@ -17,12 +17,10 @@ import numpy as np
 
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import Events
-from crnn_weak.labels.rolls import EventTable, segment_edges
+from crnn_weak.labels.rolls import EventTable
 from crnn_weak.metrics.counting import Tags, event_tables, import_sed_eval, segments_per_clip, tag_arrays
 from crnn_weak.metrics.summary import COUNTS, ERROR_COUNTS, RATES, Metrics
 
-# Recordings of more segments are passed without the empty ones: sed_eval takes 70 microseconds for each.
-_MANY_SEGMENTS = 3600
 _DEFAULT = EvaluationConfig()
 
 
@@ -93,14 +91,11 @@ def reported_segment_metrics(
 ) -> Metrics:
     """Score event lists on segments with sed_eval; see `crnn_weak.metrics.counting.segment_metrics`."""
     sed_eval, _ = import_sed_eval()
-    seconds = evaluation.segment_seconds
+    seconds, codes = evaluation.segment_seconds, [f"class {index}" for index in range(len(classes))]
     tables = event_tables(reference, estimated, classes)
-    n_segments = segments_per_clip(tables, clip_seconds, seconds)
-    scored = sed_eval.sound_event.SegmentBasedMetrics(_codes(classes), time_resolution=float(seconds))
-    pairs = _clips(tables, len(reference))
-    if n_segments > _MANY_SEGMENTS:
-        pairs, clip_seconds = (_without_gaps(pair, n_segments, seconds) for pair in pairs), None
-    _evaluate(scored, pairs, evaluated_length_seconds=clip_seconds)
+    segments_per_clip(tables, clip_seconds, seconds)  # refuses times that are dates
+    scored = sed_eval.sound_event.SegmentBasedMetrics(codes, time_resolution=float(seconds))
+    _evaluate(scored, tables, len(reference), evaluated_length_seconds=clip_seconds)
     return _detection_metrics(scored, classes, len(reference), ("S", "D", "I"), segment_seconds=seconds)
 
 
@@ -115,52 +110,24 @@ def reported_event_metrics(
     """Score event lists event by event with sed_eval; see `crnn_weak.metrics.counting.event_metrics`."""
     sed_eval, _ = import_sed_eval()
     collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
+    codes = [f"class {index}" for index in range(len(classes))]
     scored = sed_eval.sound_event.EventBasedMetrics(
-        _codes(classes), evaluate_offset=not onset_only, t_collar=float(collar), percentage_of_length=float(fraction)
+        codes, evaluate_offset=not onset_only, t_collar=float(collar), percentage_of_length=float(fraction)
     )
-    _evaluate(scored, _clips(event_tables(reference, estimated, classes), len(reference)))
+    _evaluate(scored, event_tables(reference, estimated, classes), len(reference))
     settings = {"collar_seconds": collar, "offset_fraction": fraction, "onset_only": onset_only}
     return _detection_metrics(scored, classes, len(reference), ("Nsubs", "Nfn", "Nfp"), **settings)
 
 
-def _codes(classes: Sequence[str]) -> list[str]:
-    """Return the name of each class for sed_eval."""
-    return [f"class {index}" for index in range(len(classes))]
-
-
-def _clips(tables: Sequence[EventTable], n_clips: int) -> Iterable[list[EventTable]]:
-    """Yield reference and estimate of every clip that has events."""
+def _evaluate(scored: Any, tables: Sequence[EventTable], n_clips: int, **options: Any) -> None:
+    """Add every clip that has events to a sed_eval object."""
+    _, dcase_util = import_sed_eval()
     starts = [np.searchsorted(table.clip, np.arange(n_clips + 1)) for table in tables]
     for clip in np.unique(np.concatenate([table.clip for table in tables])).tolist():
-        rows = [slice(start[clip], start[clip + 1]) for start in starts]
-        yield [EventTable(*(column[row] for column in table)) for table, row in zip(tables, rows, strict=True)]
-
-
-def _without_gaps(pair: Sequence[EventTable], n_segments: int, segment_seconds: float) -> list[EventTable]:
-    """Return one clip's lists with new times, as if its empty segments and those after `n_segments` were cut out."""
-    edges = [segment_edges(table.onset, table.offset, segment_seconds) for table in pair]
-    n_segments = min(n_segments, max(int(last.max(initial=0)) for _, last in edges))
-    active = np.zeros(n_segments, dtype=bool)
-    for first, last in edges:
-        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
-            active[begin:end] = True
-    place = np.concatenate([[0], np.cumsum(active)])  # of each segment among the active ones
-    moved = []
-    for table, (first, last) in zip(pair, edges, strict=True):
-        # Times in the middle of a segment are safe from rounding.
-        onset, offset = place[np.minimum(first, n_segments)] + 0.5, place[np.minimum(last, n_segments)] - 0.5
-        moved.append(table._replace(onset=onset * segment_seconds, offset=offset * segment_seconds))
-    return moved
-
-
-def _evaluate(scored: Any, pairs: Iterable[Iterable[EventTable]], **options: Any) -> None:
-    """Add clips to a sed_eval object."""
-    _, dcase_util = import_sed_eval()
-    for pair in pairs:
         lists, labels = [], set()
-        for table in pair:
+        for table, start in zip(tables, starts, strict=True):
             rows = []
-            columns = (table.label.tolist(), table.onset.tolist(), table.offset.tolist())
+            columns = (column[start[clip] : start[clip + 1]].tolist() for column in table[1:])
             for label, onset, offset in zip(*columns, strict=True):
                 rows.append({"filename": "clip", "onset": onset, "offset": offset, "event_label": f"class {label}"})
                 labels.add(f"class {label}")
@@ -184,7 +151,7 @@ def _detection_metrics(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         overall = row(scored.overall, scored.overall_f_measure(), scored.overall_error_rate())
-        for label, code in zip(classes, _codes(classes), strict=True):
+        for label, code in zip(classes, scored.class_wise, strict=True):
             found = (scored.class_wise[code], scored.class_wise_f_measure(code), scored.class_wise_error_rate(code))
             rows[label] = row(*found)
     overall |= {ours: int(scored.overall[theirs]) for ours, theirs in zip(ERROR_COUNTS, errors, strict=True)}

@@ -1,13 +1,12 @@
-"""The list of reported metrics, their values from counts of each clip and class, and confidence intervals over clips.
+"""The list of reported metrics; their values, as fractions, from counts of each clip; intervals over clips.
 
-All rates are fractions. Overall values are micro averages: counts are summed over clips and classes first. Reference:
-Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
+Reference: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,11 +32,6 @@ class Metric(NamedTuple):
     def key(self) -> str:
         """Output and name in one text, as in ``baselines.json``."""
         return f"{self.output}/{self.name}"
-
-    @property
-    def best(self) -> Callable[[Iterable[float]], float]:
-        """The function that picks the best of several values: ``max`` or ``min``."""
-        return max if self.higher_is_better else min
 
     def format(self, value: float | None, sign: str = "", more_digits: int = 0) -> str:
         """Return a fraction in the unit shown; "-" where it is None or NaN. `sign` "+" writes the sign always."""
@@ -196,16 +190,11 @@ class Metrics:
         by_class: dict[str, Any] = {"class_wise": rows, "class_average": average, "n_undefined": n_undefined}
         return cls(n_clips=n_clips, **overall, **by_class, settings=settings)
 
-    @property
-    def is_detection(self) -> bool:
-        """True if there are error rates."""
-        return self.n_substitutions is not None
-
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as content of JSON; undefined values are None."""
         content: dict[str, Any] = plain(self)
         content |= content.pop("settings")
-        if not self.is_detection:
+        if self.n_substitutions is None:
             for name in (*ERROR_COUNTS, *ERROR_RATES):
                 del content[name]
         return content

@@ -161,12 +161,13 @@ class ResultsTable:
 
     def best(self, column: Metric) -> tuple[float | None, float | None]:
         """Return the best of ours and of the paper's values in a column; None where fewer than two compare."""
+        pick = max if column.higher_is_better else min
         ours = [self.mean(setting, column) for setting in self.settings]
         published = [published_value(setting, column) for setting in self.settings]
         bests = []
         for values in (ours, published):
             defined = [value for value in values if value is not None]
-            bests.append(column.best(defined) if len(defined) > 1 else None)
+            bests.append(pick(defined) if len(defined) > 1 else None)
         return bests[0], bests[1]
 
     def rank_correlation(self, column: Metric) -> float | None:
