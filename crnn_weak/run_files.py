@@ -207,13 +207,17 @@ def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:
     return content
 
 
+_DRAWN_LOSSES = ("epoch", "val_loss", "strong_loss", "weak_loss", "val_strong_loss", "val_weak_loss")
+
+
 def read_history(path: Path) -> dict[str, list[float]]:
     """Return the losses by epoch, column to values; empty before the first epoch."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        if rows and "epoch" not in rows[0]:
-            raise ValueError("no column 'epoch'")
+        missing = [name for name in _DRAWN_LOSSES if rows and name not in rows[0]]
+        if missing:
+            raise ValueError(f"no column {missing[0]!r}")
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     except FileNotFoundError:
         return {}

@@ -36,9 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
     from crnn_weak.features.log_mel import log_mel
-    from crnn_weak.figures.style import span
-    from crnn_weak.report.media import Picture
-    from crnn_weak.report.recordings import RecordingView, write_recordings_page
+    from crnn_weak.report.html import Picture, RecordingView, write_recordings_page
     from crnn_weak.synthesis.scene import draw_scene, render
 
     detector = load()
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         estimated=events,
     )
     figures.save_figure(figure, picture, formats=("png",), dpi=110)
-    drawn = Picture(picture.name, *span(figure.axes[0]))
+    drawn = Picture.of(figure, picture.name)
     view = RecordingView("One street scene, detected", features.clip_seconds, events, drawn, sound.name)
     write_recordings_page(page, [view], title="crnn-weak demo")
     print(f"\n{sound}, {picture}\n{page}: open it in a browser")

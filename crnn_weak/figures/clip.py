@@ -1,7 +1,4 @@
-"""Figures of one clip or recording: log mel, events, frame scores, saliency.
-
-Time runs in seconds on x, from the start of the clip. Classes stand in the order of the class list, the first on top.
-"""
+"""Figures of one clip or recording over seconds: log mel, events, frame scores, saliency."""
 
 from __future__ import annotations
 
@@ -37,13 +34,7 @@ def _time_axis(ax: Axes, seconds: float) -> None:
 
 
 def hertz_ticks(features: FeatureConfig) -> tuple[list[float], list[str]]:
-    """Return the places (in bands, 0 is the middle of the lowest) and the labels of round frequencies.
-
-    The bands are equally spaced on Slaney's mel scale, the scale of the log mel itself.
-
-    >>> hertz_ticks(FeatureConfig())[1]
-    ['200', '500', '1k', '2k', '5k', '10k']
-    """
+    """Return the places (in bands, 0 is the middle of the lowest) and the labels of round frequencies."""
     from librosa import hz_to_mel
 
     low, high = hz_to_mel([features.fmin_hz, features.fmax_hz])
@@ -63,12 +54,14 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
 
 def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
     """Draw ``(n_frames, n_mels)`` with seconds on x and hertz on y."""
-    extent = (0.0, array.shape[0] * features.hop_seconds, -0.5, features.n_mels - 0.5)
+    seconds = len(array) * features.hop_seconds
+    extent = (0.0, seconds, -0.5, features.n_mels - 0.5)
     image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, **options)
     ax.spines[:].set_visible(False)
     ax.set_yticks(*hertz_ticks(features))
     ax.set_ylim(-0.5, features.n_mels - 0.5)
     ax.set_ylabel("frequency / Hz")
+    _time_axis(ax, seconds)
     return image
 
 
@@ -83,25 +76,17 @@ def _lanes(classes: Sequence[str], ax: Axes) -> None:
     ax.grid(axis="x", zorder=1)
 
 
-def relative_decibels(log_mel: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a log mel in decibels below its maximum, and the level in [-80, -1] at which a picture should begin.
+def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> Any:
+    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized, in decibels; return the image.
 
     Padded frames and silence would otherwise take the whole range: values 80 dB below the maximum, and the lowest
     fiftieth of those above, share one color.
     """
-    decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
-    audible = decibels[decibels > -80.0]
-    return decibels, float(np.clip(np.quantile(audible, 0.02), -80.0, -1.0))
-
-
-def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> Any:
-    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized; return the image."""
     _check_shape("log_mel", log_mel, (len(log_mel), features.n_mels))
+    decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
+    floor = float(np.clip(np.quantile(decibels[decibels > -80.0], 0.02), -80.0, -1.0))
     with style():
-        values, floor = relative_decibels(log_mel)
-        image = _draw_bands(values, features, ax, cmap="magma", vmin=floor, vmax=0.0)
-        _time_axis(ax, len(log_mel) * features.hop_seconds)
-    return image
+        return _draw_bands(decibels, features, ax, cmap="magma", vmin=floor, vmax=0.0)
 
 
 def plot_event_roll(
@@ -155,28 +140,22 @@ def plot_scores(
     """
     _check_shape("strong", strong, (len(strong), len(classes)))
     edges = frame_times(strong.shape[0], hop_seconds)
-    lines = []
+    height, color, lines = 0.78, COLORS["strong"], []
+    fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
     with style():
         _lanes(classes, ax)
         for row, name in enumerate(classes):
-            threshold = (thresholds or {}).get(name, _PAPER_THRESHOLD)
-            lines.append(_draw_scores(edges, strong[:, row], threshold, row, ax))
+            # A score belongs to its whole frame: steps, not slopes between frames.
+            values = np.append(strong[:, row], strong[-1:, row]) * height
+            level, floor = (thresholds or {}).get(name, _PAPER_THRESHOLD) * height, row + 0.40
+            ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
+            ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
+            ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
+            lines += ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)
             if weak is not None:
                 ax.text(1.005, row, f"{weak[row]:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
         _time_axis(ax, float(edges[-1]))
     return lines
-
-
-def _draw_scores(edges: np.ndarray, scores: np.ndarray, threshold: float, row: int, ax: Axes) -> Any:
-    """Draw one class's scores in its lane, stronger above the threshold; return the line."""
-    floor, height, color = row + 0.40, 0.78, COLORS["strong"]
-    # A score belongs to its whole frame: steps, not slopes between frames.
-    values, level = np.append(scores, scores[-1:]) * height, threshold * height
-    fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
-    ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
-    ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
-    ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
-    return ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)[0]
 
 
 def plot_saliency(
@@ -190,11 +169,10 @@ def plot_saliency(
     reference: Iterable[Event] = (),
     estimated: Iterable[Event] = (),
 ) -> list[Any]:
-    """Draw the figure of the slides on three axes that share x; return its images.
+    """Draw gradients of the strong and of the weak output, and the log mel, each (n_frames, n_mels); return the images.
 
-    From the top: gradients of the strong output, of the weak output, and the log mel, each (n_frames, n_mels). Maps
-    with negative values are drawn on a diverging scale centered on zero. Events, with a `label` only those of that
-    class, are marked above each panel: the truth (with dashed lines through the picture) above the detections.
+    The three axes share x. Maps with negative values have a diverging scale centered on zero. Events, with a `label`
+    only those of that class, are marked above each panel, the truth (with dashed lines) above the detections.
     """
     from matplotlib.lines import Line2D
 
@@ -206,7 +184,12 @@ def plot_saliency(
     with style():
         for ax, values, output in zip(axes[:2], (strong, weak), ("strong", "weak"), strict=True):
             _check_shape(output, values, (len(log_mel), features.n_mels))
-            images.append(_draw_map(values, features, ax))
+            # The largest thousandth may saturate: single values would otherwise hide the rest.
+            peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
+            scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": peak}
+            if float(values.min()) < 0:
+                scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
+            images.append(_draw_bands(values, features, ax, **scale))
             ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
         images.append(plot_log_mel(log_mel, features=features, ax=axes[2]))
         axes[2].set_title("Log mel-band energies", pad=13)
@@ -219,17 +202,6 @@ def plot_saliency(
             ]
             axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=2, borderaxespad=0)
     return images
-
-
-def _draw_map(values: np.ndarray, features: FeatureConfig, ax: Axes) -> Any:
-    """Draw one saliency map; its largest thousandth may saturate, single values would otherwise hide the rest."""
-    peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
-    scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": peak}
-    if float(values.min()) < 0:
-        scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
-    image = _draw_bands(values, features, ax, **scale)
-    _time_axis(ax, len(values) * features.hop_seconds)
-    return image
 
 
 def _mark_events(ax: Axes, events: Mapping[str, Sequence[Event]]) -> None:

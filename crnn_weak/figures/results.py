@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crnn_weak import paper
-from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLORS, new_figure, short_name, style
-from crnn_weak.metrics.summary import find_metric
+from crnn_weak.metrics.summary import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 Setting = tuple[float, float]
 History = Mapping[str, Sequence[float]]
 
-_SERIES = {  # output and metric -> axes, color, marker
-    ("segment", "f_score"): (0, "strong", "o"),
-    ("tagging", "f_score"): (0, "weak", "s"),
-    ("segment", "error_rate"): (1, "strong", "D"),
-}
-
 
 def loss_weight_figure(table: ResultsTable) -> Figure:
     """Draw a table's F-scores and error rates over the ratio of the loss weights, with the published values.
@@ -35,13 +29,14 @@ def loss_weight_figure(table: ResultsTable) -> Figure:
     Filled: the mean over seeds, with the standard deviation where there are two or more. Hollow and dashed: the
     paper. The ratio is on a logarithmic axis; a setting with a weight of zero stands one decade beyond the others.
     """
-    figure, axes = new_figure(8.4, 3.7, n_columns=2)
-    f_scores, error_rates = axes
+    figure, (f_scores, error_rates) = new_figure(8.4, 3.7, n_columns=2)
     place = _places({*table.settings, *((row.strong, row.weak) for row in paper.RESULTS)})
+    drawn = [metric for metric in METRICS if metric.published and metric.name in ("f_score", "error_rate")]
     with style():
-        for (output, name), (panel, color, marker) in _SERIES.items():
-            ax, metric = axes[panel], find_metric(output, name)
-            look: dict[str, Any] = {"color": COLORS[color], "marker": marker}
+        for metric, marker in zip(drawn, itertools.cycle("sDo"), strict=False):
+            ax = f_scores if metric.name == "f_score" else error_rates
+            look: dict[str, Any] = {"color": COLORS["weak" if metric.output == "tagging" else "strong"]}
+            look["marker"] = marker
             published = [getattr(row, metric.published) for row in paper.RESULTS]
             ax.plot(
                 [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{metric.heading}, paper",
@@ -49,7 +44,7 @@ def loss_weight_figure(table: ResultsTable) -> Figure:
             )  # fmt: skip
             points = []
             for setting in table.settings:
-                seeds = metric.scale * np.array(table.values(setting, output, name))
+                seeds = metric.scale * np.array(table.values(setting, metric.output, metric.name))
                 if len(seeds):
                     points.append((place[setting], seeds.mean(), seeds.std(ddof=1) if len(seeds) > 1 else 0.0))
             if points:
@@ -58,7 +53,7 @@ def loss_weight_figure(table: ResultsTable) -> Figure:
                     x, mean, yerr=spread if spread.any() else None, label=f"{metric.heading}, here",
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
                 )  # fmt: skip
-        for ax in axes:
+        for ax in (f_scores, error_rates):
             _weight_axis(ax, place)
         f_scores.set(ylim=(0, 100), ylabel="F-score / %")
         error_rates.set_ylim(bottom=0)
@@ -94,20 +89,12 @@ def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
 
 
-def _column(history: History, name: str) -> np.ndarray:
-    """Return a column of ``history.csv``; raise DataError where it is missing."""
-    if name not in history:
-        raise DataError(f"history: column {name!r} is missing. Expected the columns of history.csv.")
-    return np.asarray(history[name], dtype=float)
-
-
 def _finish_curves(axes: Sequence[Axes]) -> None:
     """Write titles and labels of a strong and a weak loss over the epochs."""
     from matplotlib.ticker import MaxNLocator
 
     for ax, output in zip(axes, ("Strong", "Weak"), strict=True):
-        ax.set_title(f"{output} loss")
-        ax.set_xlabel("epoch")
+        ax.set(title=f"{output} loss", xlabel="epoch")
         ax.set_ylim(bottom=0)
         ax.grid(axis="y")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -115,46 +102,39 @@ def _finish_curves(axes: Sequence[Axes]) -> None:
 
 
 def training_figure(history: History, best_epoch: int | None = None) -> Figure:
-    """Draw the unweighted strong and weak losses of a ``history.csv``, in training and validation.
-
-    `best_epoch`, as counted in column ``epoch``, is marked.
-    """
+    """Draw the unweighted strong and weak losses of a ``history.csv``; `best_epoch`, as counted there, is marked."""
     figure, axes = new_figure(9.8, 3.2, n_columns=2)
-    epochs = _column(history, "epoch")
+    epochs = list(history["epoch"])
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
             look: dict[str, Any] = {"color": COLORS[output], "marker": "o" if len(epochs) == 1 else None}
-            validation = _column(history, f"val_{output}_loss")
-            ax.plot(epochs, _column(history, f"{output}_loss"), "--", label="training", **look)
+            validation = history[f"val_{output}_loss"]
+            ax.plot(epochs, history[f"{output}_loss"], "--", label="training", **look)
             ax.plot(epochs, validation, label="validation", **look)
             if best_epoch is not None and best_epoch in epochs:
-                best = validation[epochs == best_epoch]
+                best = validation[epochs.index(best_epoch)]
                 ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
-                ax.plot([best_epoch], best[:1], "o", color=COLORS[output], markeredgecolor="white")
+                ax.plot([best_epoch], [best], "o", color=COLORS[output], markeredgecolor="white")
             ax.legend()
         _finish_curves(axes)
     return figure
 
 
 def setting_figure(histories: Mapping[Setting, History]) -> Figure:
-    """Draw the unweighted validation losses of several settings, one line each.
-
-    Settings are ordered by the ratio of their weights, from the weak output's color to the strong one's.
-    """
+    """Draw the unweighted validation losses of several settings, colored by the ratio of their weights."""
     from matplotlib.colors import LinearSegmentedColormap
 
     figure, axes = new_figure(9.8, 3.3, n_columns=2)
     ordered = sorted(histories, key=lambda setting: setting[0] / setting[1] if setting[1] else np.inf)
     shades = LinearSegmentedColormap.from_list("ratio", [COLORS["weak"], "#8A919E", COLORS["strong"]])
     colors = shades(np.linspace(0.0, 1.0, max(len(ordered), 2)))
-    dashes = ("-", "--", ":")
     with style():
         for ax, output in zip(axes, ("strong", "weak"), strict=True):
             for index, setting in enumerate(ordered):
-                epochs = _column(histories[setting], "epoch")
+                history, dashes = histories[setting], ("-", "--", ":")[index % 3]
                 ax.plot(
-                    epochs, _column(histories[setting], f"val_{output}_loss"), dashes[index % len(dashes)],
-                    color=colors[index], marker="o" if len(epochs) == 1 else None, label="{:g} : {:g}".format(*setting),
+                    history["epoch"], history[f"val_{output}_loss"], dashes, color=colors[index],
+                    marker="o" if len(history["epoch"]) == 1 else None, label="{:g} : {:g}".format(*setting),
                 )  # fmt: skip
         _finish_curves(axes)
         axes[1].legend(title="strong : weak", loc="center left", bbox_to_anchor=(1.0, 0.5), title_fontsize=8)

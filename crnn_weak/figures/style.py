@@ -1,7 +1,6 @@
 """Style of all figures: colors, type, new figures and saving.
 
-The colors are those of Okabe and Ito ("Color universal design", 2008), which stay apart for all common kinds of color
-blindness. Where two things must be told apart in print, fill or dashes differ as well.
+The colors are those of Okabe and Ito ("Color universal design", 2008), for all common kinds of color blindness.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from crnn_weak.files import replace_file, visible
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: What is drawn -> its color, the same in every figure and on the pages.
@@ -54,7 +52,7 @@ _RC: Any = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw in the package's style inside a ``with`` block; the user's own settings return after it."""
+    """Draw in the package's style inside a ``with`` block."""
     import matplotlib
 
     with matplotlib.rc_context(_RC):
@@ -70,10 +68,7 @@ def new_figure(
     share_x: bool = False,
     height_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, Any]:
-    """Return a figure of `width` by `height` inches and its axes, an array of shape (n_rows * n_columns,).
-
-    pyplot does not know the figure: it needs no display and no closing.
-    """
+    """Return a figure of `width` by `height` inches, unknown to pyplot, and its axes, shape (n_rows * n_columns,)."""
     from matplotlib.figure import Figure
 
     with style():
@@ -85,10 +80,7 @@ def new_figure(
 def save_figure(
     figure: Figure, path: str | Path, *, formats: Sequence[str] = ("png", "pdf"), dpi: int = 200
 ) -> list[Path]:
-    """Write a figure in each of the formats, whole or not at all; return the files.
-
-    The extension of `path` is replaced. The same figure gives the same bytes.
-    """
+    """Write a figure in each of the formats; return the files. The same figure gives the same bytes."""
     stem = Path(path)
     if stem.suffix.lstrip(".") in {"png", "pdf"}:
         stem = stem.with_suffix("")
@@ -100,12 +92,6 @@ def save_figure(
             figure.savefig(temporary, format=extension, dpi=dpi, metadata=metadata)
         written.append(target)
     return written
-
-
-def span(ax: Axes) -> tuple[float, float]:
-    """Return where the x axis of a drawn figure begins and how wide it is, as fractions of the figure's width."""
-    box = ax.get_position()
-    return box.x0, box.width
 
 
 def short_name(label: str, n_most: int = 32) -> str:

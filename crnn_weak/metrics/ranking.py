@@ -1,6 +1,6 @@
 """Metrics that need no threshold: average precision by scikit-learn, and PSDS by sed_scores_eval (extra ``psds``).
 
-Reference: Ebbers, Haeb-Umbach, Serizel, "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
+Reference: Ebbers et al., "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from run_factory import NASTY, make_experiment
 
 from crnn_weak.cli import main
 from crnn_weak.errors import ClipError, RunError
-from crnn_weak.report.clips import ClipScores, choose_clips
-from crnn_weak.report.media import audio_uri
+from crnn_weak.metrics.summary import Counts
+from crnn_weak.report.html import audio_uri
 from crnn_weak.report.model_card import model_card
-from crnn_weak.report.page import write_report
+from crnn_weak.report.page import choose_clips, clip_f_scores, write_report
 from crnn_weak.runs.folders import open_run
 
 
@@ -256,11 +256,15 @@ CLIPS = {
     "wrong and little": ((0, 1), (0, 0), (0, 0)),
     "silent": ((0, 0), (0, 0), (0, 0)),
 }
-SCORES = ClipScores(tuple(CLIPS), CLASSES, *(np.array(counts) for counts in zip(*CLIPS.values(), strict=True)))
+COUNTS = Counts(*(np.array(counts) for counts in zip(*CLIPS.values(), strict=True)))
+
+
+def choose(**options):
+    return choose_clips(COUNTS, list(CLIPS), CLASSES, **options)
 
 
 def test_clip_f_scores_by_hand():
-    found = dict(zip(CLIPS, SCORES.f_scores(), strict=True))
+    found = dict(zip(CLIPS, clip_f_scores(COUNTS), strict=True))
     assert found["perfect"] == 1.0
     assert found["half"] == 2 * 2 / (4 + 2)
     assert found["wrong"] == 0.0
@@ -268,16 +272,16 @@ def test_clip_f_scores_by_hand():
 
 
 def test_best_worst_and_each_class_after_the_wanted_clips():
-    chosen = choose_clips(SCORES, n_clips=1)
+    chosen = choose(n_clips=1)
     assert "best" in chosen["perfect"]
     assert "worst" in chosen["wrong"]  # of the two with F 0 the one with more to find
     by_class = {reason: clip for clip, reasons in chosen.items() for reason in reasons if reason.startswith("class")}
     assert by_class["class: drill"] == "wrong"  # the middle of 0, 0 and 0, in the order of the list
     assert sum("random" in reasons for reasons in chosen.values()) == 1
-    assert choose_clips(SCORES, n_clips=1) == chosen  # the same every time
-    assert sorted(choose_clips(SCORES, n_clips=50)) == sorted(CLIPS)
-    assert next(iter(choose_clips(SCORES, n_clips=1, wanted=["silent"]))) == "silent"
-    assert choose_clips(SCORES, n_clips=0, wanted=["half"]) == {"half": ["chosen"]}
+    assert choose(n_clips=1) == chosen  # the same every time
+    assert sorted(choose(n_clips=50)) == sorted(CLIPS)
+    assert next(iter(choose(n_clips=1, wanted=["silent"]))) == "silent"
+    assert choose(n_clips=0, wanted=["half"]) == {"half": ["chosen"]}
 
 
 # --- the model card -------------------------------------------------------------------------------------------------
