@@ -11,24 +11,9 @@ from typing import Any
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Events
+from crnn_weak.metrics import sed_eval
 from crnn_weak.metrics.counting import Tags, count_events, count_segments, count_tags
-from crnn_weak.metrics.sed_eval import (
-    reported_event_metrics,
-    reported_segment_metrics,
-    reported_tagging_metrics,
-    sources,
-)
-from crnn_weak.metrics.summary import (
-    METRICS,
-    RATES,
-    Interval,
-    Intervals,
-    Metrics,
-    bootstrap,
-    defined_mean,
-    find_metric,
-    plain,
-)
+from crnn_weak.metrics.summary import METRICS, Interval, Intervals, Metrics, bootstrap, defined_mean, find_metric, plain
 
 # Names of rates, in texts.
 LABELS = {
@@ -53,13 +38,12 @@ class Part:
 
     def rows(self) -> list[tuple[str, Mapping[str, float], Mapping[str, Interval]]]:
         """Return label, values and intervals: overall (no label), class average, every class."""
-        is_tagging = self.metrics.n_substitutions is None
-        overall = {name: getattr(self.metrics, name) for name in (RATES if is_tagging else LABELS)}
-        spans = self.intervals or Intervals()
+        metrics, spans = self.metrics, self.intervals or Intervals()
+        names = [name for name in LABELS if name in metrics.class_average or metrics.n_substitutions is not None]
+        overall = {name: getattr(metrics, name) for name in names}
         rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [("", overall, spans.overall)]
-        rows.append(("class average", self.metrics.class_average, spans.class_average))
-        for label, values in self.metrics.class_wise.items():
-            rows.append((label, values, spans.class_wise.get(label, {})))
+        rows.append(("class average", metrics.class_average, spans.class_average))
+        rows += [(label, values, spans.class_wise.get(label, {})) for label, values in metrics.class_wise.items()]
         return rows
 
 
@@ -205,16 +189,16 @@ def evaluate(
     """
     kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Any], Any, dict[str, Any]]] = []
     if tags is not None:
-        title = f"tagging, micro average over clips and classes ({sources()['tagging']})"
-        kinds.append(("tagging", title, reported_tagging_metrics, count_tags, tags, {}))
+        title = f"tagging, micro average over clips and classes ({sed_eval.sources()['tagging']})"
+        kinds.append(("tagging", title, sed_eval.reported_tagging_metrics, count_tags, tags, {}))
     if events is not None:
-        library = sources()["detection"]
+        library = sed_eval.sources()["detection"]
         segments = f"detection on segments of {evaluation.segment_seconds:g} s ({library})"
         collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
         onsets = f"detection of events, onsets within {collar:g} s"
         offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event) ({library})"
-        by_segments = (reported_segment_metrics, count_segments, events)
-        by_events = (reported_event_metrics, count_events, events)
+        by_segments = (sed_eval.reported_segment_metrics, count_segments, events)
+        by_events = (sed_eval.reported_event_metrics, count_events, events)
         options: dict[str, Any] = {"evaluation": evaluation}
         kinds += [
             ("segment", segments, *by_segments, options | {"clip_seconds": clip_seconds}),

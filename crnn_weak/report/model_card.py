@@ -38,7 +38,6 @@ _SOURCES = {  # data source -> (name for the hub, a limit of its models)
         "What the recordings do not contain (places, devices, seasons) the model has not learned.",
     ),
 }
-_HUB_NAMES = {"f_score": "f1"}
 _TASKS = {"tagging": "audio-classification", "segment": "sound-event-detection"}
 
 
@@ -150,7 +149,7 @@ def _index(run: Run, dataset: str) -> list[dict[str, Any]]:
     for output, task in _TASKS.items():
         rates = run.metrics.get(output) or {}
         metrics = [
-            {"type": _HUB_NAMES.get(column.name, column.name), "name": column.heading, "value": round(value, 4)}
+            {"type": column.name.replace("f_score", "f1"), "name": column.heading, "value": round(value, 4)}
             for column in _COLUMNS
             if column.output == output and (value := rates.get(column.name)) is not None
         ]

@@ -11,8 +11,7 @@ from crnn_weak import figures, paper
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError, LabelError
 from crnn_weak.figures import results
-from crnn_weak.figures.clip import hertz_ticks, recording_figure, relative_decibels
-from crnn_weak.figures.style import span
+from crnn_weak.figures.clip import recording_figure
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.runs.table import Result, ResultsTable
 
@@ -24,8 +23,8 @@ def ax():
     return figures.new_figure(5, 3)[1][0]
 
 
-def draw_roll(ax):
-    return figures.plot_event_roll([Event(0, 1, "bell")], None, classes=CLASSES, clip_seconds=2.0, ax=ax)
+def draw_roll(ax, label="bell", classes=CLASSES):
+    return figures.plot_event_roll([Event(0, 1, label)], None, classes=classes, clip_seconds=2.0, ax=ax)
 
 
 def test_figures_leave_pyplot_and_the_users_style_alone(ax):
@@ -33,9 +32,6 @@ def test_figures_leave_pyplot_and_the_users_style_alone(ax):
     draw_roll(ax)
     assert dict(matplotlib.rcParams) == before
     assert not hasattr(ax.figure, "number")  # pyplot numbers the figures it keeps
-
-
-# --- clips ----------------------------------------------------------------------------------------------------------
 
 
 def test_log_mel_has_seconds_on_x_and_hertz_on_y(ax):
@@ -47,23 +43,25 @@ def test_log_mel_has_seconds_on_x_and_hertz_on_y(ax):
         figures.plot_log_mel(np.zeros((20, 9)), features=TINY, ax=ax)
 
 
-def test_hertz_ticks_stand_at_the_bands_of_their_frequency():
+def test_hertz_ticks_stand_at_the_bands_of_their_frequency(ax):
     librosa = pytest.importorskip("librosa")
     features = FeatureConfig()
-    places, names = hertz_ticks(features)
+    figures.plot_log_mel(np.zeros((4, features.n_mels)), features=features, ax=ax)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["200", "500", "1k", "2k", "5k", "10k"]
     centers = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin_hz, fmax=features.fmax_hz)[1:-1]
-    for place, name in zip(places, names, strict=True):
-        hertz = float(name.removesuffix("k")) * (1000 if name.endswith("k") else 1)
-        assert np.interp(place, np.arange(features.n_mels), centers) == pytest.approx(hertz, rel=0.01)
+    drawn = np.interp(ax.get_yticks(), np.arange(features.n_mels), centers)
+    assert drawn == pytest.approx([200, 500, 1000, 2000, 5000, 10_000], rel=0.01)
 
 
-def test_padded_frames_do_not_take_the_range_of_the_picture():
+def test_padded_frames_do_not_take_the_range_of_the_picture(ax):
+    def floor(log_mel):
+        return figures.plot_log_mel(log_mel, features=TINY, ax=ax).get_clim()[0]
+
     log_mel = np.random.default_rng(0).normal(-5.0, 1.0, (100, 8))
-    _, floor = relative_decibels(log_mel)
-    log_mel[60:] = np.log(1e-8)
-    _, padded = relative_decibels(log_mel)
-    assert padded == pytest.approx(floor, abs=3.0)
-    assert relative_decibels(np.full((4, 8), -18.0))[1] == -1.0  # silence divides nothing by zero
+    padded = np.concatenate([log_mel, np.full((60, 8), np.log(1e-8))])
+    assert floor(padded) == pytest.approx(floor(log_mel), abs=3.0)
+    assert floor(np.full((4, 8), -18.0)) == -1.0  # silence divides nothing by zero
 
 
 def test_event_roll_draws_truth_above_estimate_and_the_first_class_on_top(ax):
@@ -81,7 +79,7 @@ def test_event_roll_draws_truth_above_estimate_and_the_first_class_on_top(ax):
     assert truth.get_y() + truth.get_height() <= found.get_y()  # the truth's lane ends above the estimate's
     assert 0.5 < truth.get_y() < found.get_y() + found.get_height() < 1.5  # both in the lane of class 1
     with pytest.raises(LabelError, match="Did you mean 'drill'"):
-        figures.plot_event_roll([Event(0, 1, "dril")], None, classes=CLASSES, clip_seconds=2.0, ax=ax)
+        draw_roll(ax, "dril")
 
 
 def test_scores_are_steps_with_their_thresholds(ax):
@@ -124,9 +122,8 @@ def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["class 1", "class 11"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "time / s"]
     figure.draw_without_rendering()
-    left, width = span(figure.axes[0])
-    assert 0.05 < left < left + width < 1.0
-    assert all(span(ax) == (left, width) for ax in figure.axes)  # one place in time for all panels
+    ((left, right),) = {tuple(ax.get_position().intervalx) for ax in figure.axes}  # one place in time for all panels
+    assert 0.05 < left < right < 1.0
     everything = [Event(0, 1, name) for name in classes]
     figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], estimated=everything, **shared)
     shown = [label.get_text() for label in figure.axes[2].get_yticklabels()]
@@ -137,9 +134,6 @@ def test_a_recording_may_be_longer_than_any_clip():
     figure = recording_figure(np.zeros((4000, 8)), [], features=TINY, seconds=7200.0, title="a\x1b.wav")
     assert figure.axes[0].get_xlim() == pytest.approx((0.0, 7200.0))
     assert figure.axes[0].get_title(loc="left") == "a\\x1b.wav"
-
-
-# --- results --------------------------------------------------------------------------------------------------------
 
 
 def test_bars_of_classes_write_a_dash_for_undefined_values():
@@ -159,9 +153,6 @@ def test_training_curves_mark_the_best_epoch():
     assert [labels(ax) for ax in axes] == [["training", "validation"]] * 2
     marked = [line.get_xydata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
     assert marked == [[[2.0, 0.3]]]
-    del history["val_weak_loss"]
-    with pytest.raises(DataError, match="val_weak_loss"):
-        results.training_figure(history)
 
 
 def test_setting_curves_are_ordered_by_ratio():
@@ -189,9 +180,9 @@ def test_loss_weights_have_means_deviations_and_the_paper():
         }
     )
     f_scores, error_rates = figures.loss_weight_figure(table).axes
-    assert labels(f_scores) == ["SED F, paper", "tag F, paper", "SED F, here", "tag F, here"]
+    assert labels(f_scores) == ["tag F, paper", "SED F, paper", "tag F, here", "SED F, here"]
     assert labels(error_rates) == ["SED ER, paper"]  # the undefined error rate is omitted
-    detection, _ = f_scores.containers
+    _, detection = f_scores.containers
     assert list(detection.lines[0].get_data()[1]) == pytest.approx([42.0])
     (bars,) = detection.lines[2]
     (low, high) = bars.get_segments()[0][:, 1]
@@ -214,12 +205,9 @@ def test_the_tradeoff_names_five_points_and_numbers_the_others():
     assert labels(ax) == ["entry, 0 to 1", "6  entry 3", "7  entry 2"]
 
 
-# --- texts and files ------------------------------------------------------------------------------------------------
-
-
 def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
     nasty = ("a $x_$ b", "c\x1b[31m\nd", "e" * 100)
-    figures.plot_event_roll([Event(0, 1, nasty[1])], None, classes=nasty, clip_seconds=2.0, ax=ax)
+    draw_roll(ax, nasty[1], nasty)
     figures.save_figure(ax.figure, tmp_path / "nasty")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a $x_$ b", "c\\x1b[31m\\nd", "e" * 31 + "…"]
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())

@@ -12,7 +12,7 @@ from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import score_baselines, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.ranking import average_precision, psds
-from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
+from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
 
 CLASSES = ("Car", "Bus", "Train")
@@ -20,51 +20,36 @@ DETECTION = [segment_metrics, event_metrics, reported_segment_metrics, reported_
 TASK = EvaluationConfig()
 
 
-def errors(metrics):
-    return metrics.n_substitutions, metrics.n_deletions, metrics.n_insertions
-
-
-# --- counted by hand ------------------------------------------------------------------------------------------------
-
-
-def test_substitution_deletion_and_insertion_of_segments():
-    reference = {"a": [Event(0.0, 3.0, "Car"), Event(1.0, 3.0, "Bus")]}
-    estimated = {"a": [Event(0.0, 1.0, "Bus"), Event(1.0, 2.0, "Car"), Event(3.0, 4.0, "Train")]}
-    # segment 0: Car for Bus, one substitution; 1: Bus deleted; 2: both deleted; 3: Train inserted
-    metrics = segment_metrics(reference, estimated, classes=CLASSES)
-    assert errors(metrics) == (1, 3, 1)
-    assert metrics.error_rate == pytest.approx(5 / 5)
-    assert (metrics.n_reference, metrics.n_estimated, metrics.n_correct) == (5, 3, 1)
-    assert metrics.f_score == pytest.approx(2 / 8)
+def car(onset, offset, label="Car"):
+    return Event(onset, offset, label)
 
 
 @pytest.mark.parametrize(
-    ("reference", "estimated", "expected"),
+    ("score", "reference", "estimated", "expected"),
     [
-        ({"a": [Event(1.0, 3.0, "Car")]}, {"a": [Event(1.0, 3.0, "Bus")]}, (1, 0, 0)),  # the wrong label
-        ({"a": [Event(1.0, 3.0, "Car")], "b": []}, {"b": [Event(1.0, 3.0, "Car")]}, (0, 1, 1)),  # another clip
-        ({"a": [Event(0.0, 0.0, "Car")]}, {}, (0, 1, 0)),  # an event of length 0 is to be found
+        # segment 0: Car for Bus, one substitution; 1: Bus deleted; 2: both deleted; 3: Train inserted
+        (segment_metrics, [car(0, 3), car(1, 3, "Bus")], [car(0, 1, "Bus"), car(1, 2), car(3, 4, "Train")], (1, 3, 1)),
+        (event_metrics, [car(1.0, 3.0)], [car(1.0, 3.0, "Bus")], (1, 0, 0)),
+        (event_metrics, [car(0.0, 0.0)], [], (0, 1, 0)),  # an event of length 0 is to be found
         # the offset's collar is the larger of 0.2 s and half of the event
-        ({"a": [Event(1.0, 1.3, "Car")]}, {"a": [Event(1.0, 1.49, "Car")]}, (0, 0, 0)),
-        ({"a": [Event(1.0, 1.3, "Car")]}, {"a": [Event(1.0, 1.51, "Car")]}, (0, 1, 1)),
-        ({"a": [Event(1.0, 5.0, "Car")]}, {"a": [Event(1.0, 6.9, "Car")]}, (0, 0, 0)),
-        ({"a": [Event(1.0, 5.0, "Car")]}, {"a": [Event(1.0, 7.1, "Car")]}, (0, 1, 1)),
+        (event_metrics, [car(1.0, 1.3)], [car(1.0, 1.49)], (0, 0, 0)),
+        (event_metrics, [car(1.0, 1.3)], [car(1.0, 1.51)], (0, 1, 1)),
+        (event_metrics, [car(1.0, 5.0)], [car(1.0, 6.9)], (0, 0, 0)),
+        (event_metrics, [car(1.0, 5.0)], [car(1.0, 7.1)], (0, 1, 1)),
         # taken in order, the first reference would take the only estimate that suits the second
-        (
-            {"a": [Event(1.0, 3.0, "Car"), Event(1.15, 3.0, "Car")]},
-            {"a": [Event(1.2, 3.0, "Car"), Event(0.9, 3.0, "Car")]},
-            (0, 0, 0),
-        ),
+        (event_metrics, [car(1.0, 3.0), car(1.15, 3.0)], [car(1.2, 3.0), car(0.9, 3.0)], (0, 0, 0)),
     ],
 )
-def test_errors_of_events(reference, estimated, expected):
-    assert errors(event_metrics(reference, estimated, classes=CLASSES)) == expected
+def test_errors(score, reference, estimated, expected):
+    metrics = score({"a": reference, "b": []}, {"a": estimated}, classes=CLASSES)
+    assert (metrics.n_substitutions, metrics.n_deletions, metrics.n_insertions) == expected
+    assert metrics.error_rate == pytest.approx(sum(expected) / metrics.n_reference)
+    assert metrics.f_score == pytest.approx(2 * metrics.n_correct / (metrics.n_reference + metrics.n_estimated))
 
 
 def test_tags_are_micro_averaged_and_doubles_count_once():
     reference = {"a": ["Car", "Car"], "b": ["Bus"], "c": []}
-    estimated = {"a": ["Car", "Bus"], "c": ["Bus"]}
-    metrics = tagging_metrics(reference, estimated, classes=CLASSES)
+    metrics = tagging_metrics(reference, {"a": ["Car", "Bus"], "c": ["Bus"]}, classes=CLASSES)
     assert (metrics.precision, metrics.recall) == (pytest.approx(1 / 3), 0.5)
     assert metrics.f_score == pytest.approx(0.4)
     assert metrics.class_wise["Bus"]["precision"] == 0.0
@@ -76,15 +61,12 @@ def test_long_recordings_are_counted_in_blocks(monkeypatch):
     lists = []
     for _ in range(2):
         onsets = {str(clip): rng.integers(0, 50 * (clip + 1), 5).tolist() for clip in range(7)}
-        lists.append({clip: [Event(float(t), t + 3.3, "Car") for t in times] for clip, times in onsets.items()})
+        lists.append({clip: [car(float(t), t + 3.3) for t in times] for clip, times in onsets.items()})
     options = {"classes": CLASSES, "clip_seconds": None, "evaluation": TASK}
     whole = count_segments(*lists, **options)
     monkeypatch.setattr("crnn_weak.metrics.counting._BLOCK", 1)
     blocks = count_segments(*lists, **options)
     assert all(np.array_equal(first, second) for first, second in zip(whole, blocks, strict=True))
-
-
-# --- 0/0 ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("score", DETECTION)
@@ -109,23 +91,14 @@ def test_empty_reference_has_no_value(score):
     assert content["n_insertions"] > 0
 
 
-@pytest.mark.parametrize("score", [tagging_metrics, reported_tagging_metrics])
-def test_a_class_that_is_never_estimated_counts_in_the_class_average(score):
-    metrics = score({"a": ["Car"], "b": ["Bus"]}, {"a": ["Car"]}, classes=CLASSES)
-    assert metrics.class_average == {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
-    assert metrics.n_undefined == {"precision": 1, "recall": 1, "f_score": 1}
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("score", DETECTION)
 def test_foreign_clips_labels_and_empty_references_are_refused(score):
-    event = Event(0.0, 1.0, "Car")
-    with pytest.raises(ClipError, match="'b'"):
-        score({"a": [event]}, {"b": [event]}, classes=CLASSES)
-    with pytest.raises(LabelError, match=r"estimate.*'car'.*Did you mean 'Car'"):
-        score({"a": [event]}, {"a": [Event(0.0, 1.0, "car")]}, classes=CLASSES)
+    for estimated, error, message in (
+        ({"b": [car(0.0, 1.0)]}, ClipError, "'b'"),
+        ({"a": [car(0.0, 1.0, "car")]}, LabelError, r"estimate.*'car'.*Did you mean 'Car'"),
+    ):
+        with pytest.raises(error, match=message):
+            score({"a": [car(0.0, 1.0)]}, estimated, classes=CLASSES)
     with pytest.raises(DataError, match="no clip"):
         score({}, {}, classes=CLASSES)
 
@@ -146,12 +119,8 @@ def test_impossible_settings_are_refused(score, settings):
 
 @pytest.mark.parametrize("score", [segment_metrics, reported_segment_metrics])
 def test_times_that_are_dates_are_refused_before_anything_is_allocated(score):
-    lists = ({"a": [Event(1.7e9, 1.7e9 + 5, "Car")]}, {})
     with pytest.raises(DataError, match="seconds from the start"):
-        score(*lists, classes=CLASSES, clip_seconds=None)
-
-
-# --- controls, average precision, bootstrap ------------------------------------------------------------------------
+        score({"a": [car(1.7e9, 1.7e9 + 5)]}, {}, classes=CLASSES, clip_seconds=None)
 
 
 def test_baselines():
@@ -164,8 +133,6 @@ def test_baselines():
     assert found["true tags, whole clip"]["segment/error_rate"] == pytest.approx(1.0)
     assert found["true tags, whole clip"]["tagging/f_score"] == 1.0
     assert found["Car everywhere"]["tagging/precision"] == 1.0
-    with pytest.raises(LabelError, match="'Card'"):
-        score_baselines(None, events, one_class="Card", **options)
 
 
 @pytest.mark.parametrize(("collar", "f_score"), [(0.2, 0.0), (1.0, 1.0)])
@@ -197,18 +164,16 @@ def test_average_precision_skips_absent_classes():
 
 def test_psds_of_perfect_scores_is_one():
     pytest.importorskip("sed_scores_eval", reason="the optional extra psds is not installed")
+    # "b" has an overlap of one label, and an event beyond the clip's end.
+    events = {
+        "a": [car(1.0, 4.5), car(0.0, 10.0, "Bus")],
+        "b": [car(2.5, 3.5, "Train"), car(4.0, 8.0), car(4.5, 6.0), car(5.0, 30.0, "Bus")],
+        "c": [car(0.0, 0.0)],
+    }
     strong = np.full((3, 20, 3), 0.1)
-    events = {"a": [], "b": [], "c": [Event(0.0, 0.0, "Car")]}
-    for clip, label, first, last in (
-        ("a", "Car", 2, 9),
-        ("a", "Bus", 0, 20),
-        ("b", "Train", 5, 7),
-        ("b", "Car", 8, 16),
-    ):
-        strong["abc".index(clip), first:last, CLASSES.index(label)] = 0.9
-        events[clip].append(Event(0.5 * first, 0.5 * last, label))
-    events["b"] += [Event(4.5, 6.0, "Car"), Event(5.0, 30.0, "Bus")]  # overlap of one label; beyond the clip's end
-    strong[1, 10:, 1] = 0.9
+    for row, listed in enumerate(events.values()):
+        for event in listed:
+            strong[row, int(2 * event.onset) : int(2 * event.offset), CLASSES.index(event.label)] = 0.9
     options = {"clip_ids": ["a", "b", "c"], "classes": CLASSES, "hop_seconds": 0.5}
     assert psds(strong, events, **options) == {"psds1": pytest.approx(1.0), "psds2": pytest.approx(1.0)}
     with pytest.raises(DataError, match="no event of Train"):
