@@ -34,24 +34,18 @@ def test_figures_leave_pyplot_and_the_users_style_alone(ax):
     assert not hasattr(ax.figure, "number")  # pyplot numbers the figures it keeps
 
 
-def test_log_mel_has_seconds_on_x_and_hertz_on_y(ax):
-    image = figures.plot_log_mel(np.zeros((20, 8)), features=TINY, ax=ax)
-    assert image.get_extent() == [0.0, pytest.approx(2.0), -0.5, 7.5]
-    assert ax.get_xlim() == pytest.approx((0.0, 2.0))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time / s", "frequency / Hz")
-    with pytest.raises(DataError, match=r"log_mel: expected an array of shape \(20, 8\), received \(20, 9\)"):
-        figures.plot_log_mel(np.zeros((20, 9)), features=TINY, ax=ax)
-
-
-def test_hertz_ticks_stand_at_the_bands_of_their_frequency(ax):
+def test_log_mel_has_seconds_on_x_and_hertz_at_its_bands_on_y(ax):
     librosa = pytest.importorskip("librosa")
     features = FeatureConfig()
-    figures.plot_log_mel(np.zeros((4, features.n_mels)), features=features, ax=ax)
-    names = [label.get_text() for label in ax.get_yticklabels()]
-    assert names == ["200", "500", "1k", "2k", "5k", "10k"]
-    centers = librosa.mel_frequencies(features.n_mels + 2, fmin=features.fmin_hz, fmax=features.fmax_hz)[1:-1]
-    drawn = np.interp(ax.get_yticks(), np.arange(features.n_mels), centers)
+    image = figures.plot_log_mel(np.zeros((100, 40)), features=features, ax=ax)
+    assert image.get_extent() == [0.0, pytest.approx(2.0), -0.5, 39.5]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time / s", "frequency / Hz")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["200", "500", "1k", "2k", "5k", "10k"]
+    centers = librosa.mel_frequencies(42, fmin=features.fmin_hz, fmax=features.fmax_hz)[1:-1]
+    drawn = np.interp(ax.get_yticks(), np.arange(40), centers)
     assert drawn == pytest.approx([200, 500, 1000, 2000, 5000, 10_000], rel=0.01)
+    with pytest.raises(DataError, match=r"log_mel: expected an array of shape \(20, 40\), received \(20, 41\)"):
+        figures.plot_log_mel(np.zeros((20, 41)), features=features, ax=ax)
 
 
 def test_padded_frames_do_not_take_the_range_of_the_picture(ax):
