@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ def small_config(**training: Any) -> Config:
 def contents(folder: Path) -> dict[str, bytes]:
     """Return the files in a folder, by their paths in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def changed_at(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return when each file was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 @dataclass

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import TINY
+from helpers import TINY, changed_at
 
 from crnn_weak.audio import load_clip, write_audio
 from crnn_weak.config import Config, FolderData
@@ -142,9 +142,9 @@ def test_long_recordings_with_events_are_cut(own):
         assert duration == seconds
         np.testing.assert_allclose(audio, ramp[start * RATE : (start + seconds) * RATE], atol=1e-4)
     cut = [clip.path for clip in clips.values() if clip.clip_id != "a"]
-    before = [path.stat().st_mtime_ns for path in cut]
+    before = changed_at(cut)
     opened(own, events=events)
-    assert [path.stat().st_mtime_ns for path in cut] == before
+    assert changed_at(cut) == before
     (own / "audio" / "long.wav").write_bytes((own / "audio" / "long.wav").read_bytes()[:-9000])
     damaged = clips_of(opened(own, events=events))["long"]
     assert damaged.path.name == "long.wav"  # left for the features to skip
@@ -178,10 +178,7 @@ def test_bad_label_files_are_one_clear_line(own, tags, events, more, says):
     assert not (own / "cache").exists()
 
 
-def test_bad_settings(own, tmp_path):
-    for root, says in (("", r"data\.root"), (str(own / "audio"), r"data\.metadata")):
+def test_bad_settings(tmp_path):
+    for root, says in (("", r"data\.root"), ("audio", r"data\.metadata")):
         with pytest.raises(ConfigError, match=says):
             open_dataset(Config(data=FolderData(root=root)), tmp_path / "cache")
-    for tags, says in ((own / "audio", "no label files"), (own / "absent.csv", "No such file")):
-        with pytest.raises(DataError, match=says):
-            opened(own, tags)
