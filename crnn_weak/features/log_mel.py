@@ -135,10 +135,10 @@ def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarra
     return _extractor(config or FeatureConfig())(audio)
 
 
-def n_recorded_frames(seconds: float, hop_seconds: float) -> int:
+def n_valid_frames(seconds: float, hop_seconds: float) -> int:
     """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding.
 
-    >>> n_recorded_frames(0.55, 0.1), n_recorded_frames(0.0, 0.1)
+    >>> n_valid_frames(0.55, 0.1), n_valid_frames(0.0, 0.1)
     (6, 0)
     """
     return frame_edges(0.0, seconds, hop_seconds)[1]
@@ -174,12 +174,12 @@ class Scaler:
         # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
         hop_seconds = store.features.hop_seconds
-        n_recorded = np.array([n_recorded_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])
+        n_valid = np.array([n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])
         moments = StandardScaler()
         frame = np.arange(store.features.n_frames)
         for first in range(0, chosen.size, _BLOCK_ROWS):
             block = slice(first, first + _BLOCK_ROWS)
-            frames = store.read(chosen[block])[frame < n_recorded[block, None]]
+            frames = store.read(chosen[block])[frame < n_valid[block, None]]
             if len(frames):
                 moments.partial_fit(frames.astype(np.float64))
         if not hasattr(moments, "mean_"):

@@ -79,7 +79,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D`; over bands alone it also computes the deferred convolution that it follows."""
 
     def call(self, inputs: Any) -> Any:
-        convolution = getattr(inputs, _CONVOLUTION, None)
+        convolution: Any = getattr(inputs, _CONVOLUTION, None)
         fits = (
             convolution is not None
             and self.pool_size[0] == 1
