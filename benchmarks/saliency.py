@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from crnn_weak.config import preset
 from crnn_weak.model.crnn import build_model
-from crnn_weak.saliency import Explainer, Target
+from crnn_weak.saliency.maps import Explainer, Target
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     n_classes, n_frames, n_mels = 17, config.features.n_frames, config.features.n_mels
     clips = np.random.default_rng(0).standard_normal((args.clips, n_frames, n_mels)).astype(np.float32)
     classes = [str(index) for index in range(n_classes)]
-    explainer = Explainer(model, classes=classes, hop_seconds=config.features.hop_seconds, batch_size=args.batch_size)
+    explainer = Explainer(model, classes=classes, batch_size=args.batch_size)
     targets = [Target("strong", label) for label in classes]
     n_naive = min(2, args.clips)
 

@@ -19,14 +19,12 @@ import numpy as np
 
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.files import write_text
 from crnn_weak.labels.events import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Grid, Run, open_any
 from crnn_weak.runs.scores import detected_events
-from crnn_weak.saliency.localization import event_pairs, examples, measure
+from crnn_weak.saliency.localization import event_pairs, examples, measure, open_explainer, write_table
 from crnn_weak.saliency.maps import Explainer, Target, find_method
-from crnn_weak.saliency.table import open_explainer, rows_of_runs, to_csv, to_markdown
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         for pair in pairs:
             written += _draw_clip(run, explainer, store, pair, figure_stem(out, pair, options), options)
         if options.statistics:
-            _write_table(found, store, table, options)
+            runs = found.open_runs() if isinstance(found, Grid) else [found]
+            write_table(table, runs, store, options.targets(""), options.methods, progress=options.progress)
             written += table
     return written
 
@@ -113,7 +112,7 @@ def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Sh
 def _ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) -> list[Shown]:
     """Return the best, the median and the worst pair of the strong output."""
     pairs = event_pairs(store)
-    found = measure(explainer, store, pairs, options.targets("")[0], options.methods[0])
+    found = measure(store, pairs, explainer, options.targets("")[0], options.methods[0])
     eligible = np.array([not options.labels or label in options.labels for label in pairs.labels])
     return [Shown(pairs.clip_ids[row], pairs.labels[row], why) for row, why in examples(found, eligible).items()]
 
@@ -165,14 +164,6 @@ def _draw_clip(
     )
     figure.supxlabel("\n".join(textwrap.wrap(text, 112)), fontsize=7.5, x=0.01, ha="left", linespacing=1.35)
     return save_figure(figure, path)
-
-
-def _write_table(found: Run | Grid, store: FeatureStore, paths: Sequence[Path], options: Options) -> None:
-    runs = found.open_runs() if isinstance(found, Grid) else [found]
-    targets = options.targets("")
-    rows = rows_of_runs(runs, store, targets, options.methods, progress=options.progress)
-    write_text(paths[0], to_csv(rows))
-    write_text(paths[1], to_markdown(rows, runs, store, targets[0]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

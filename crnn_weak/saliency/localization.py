@@ -1,38 +1,42 @@
-"""Localization: how much of a saliency map is inside the true event.
+"""Localization: how much of a saliency map is inside the true event, and the table of it for every run of a grid.
 
 *Share* is the part of the map's absolute energy (summed over mel bands) inside the frames where its class sounds. The
 *pointing game* asks whether the map's largest absolute value is in one of them (Zhang et al., "Top-down neural
-attention by excitation backprop", ECCV 2016; in time only, since strong labels have no frequency). A map without
-information about time scores the *coverage*, the event's share of the clip, in both. Pairs whose class sounds in every
-frame or in none cannot tell maps apart; they are skipped and counted, as are maps that are zero everywhere.
+attention by excitation backprop", ECCV 2016; in time only). A map without information about time scores the
+*coverage*, the event's share of the clip, in both. The baselines are the *loudness* of the clip itself (mel-band
+amplitudes, no network) and *untrained* networks: a map that does no better than loudness points at whatever is loud.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from crnn_weak.errors import ClipError, DataError
+from crnn_weak.errors import ClipError, DataError, ModelFileError
+from crnn_weak.files import csv_text, escape_markdown, markdown_table, write_text
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.metrics.summary import interval, resampled_sums
-from crnn_weak.saliency.maps import Explainer, Target
+from crnn_weak.runs.folders import Run
+from crnn_weak.runs.table import Setting
+from crnn_weak.saliency.maps import Explainer, Target, find_method
 
 if TYPE_CHECKING:
+    import keras
+
     from crnn_weak.features.store import FeatureStore
 
 # Maps at a time: 256 of the paper's clips are 20 MB.
 _BLOCK = 256
+_N_UNTRAINED = 3
 
 
 class Localization(NamedTuple):
-    """The measures of each map, float64 arrays of shape (n_maps,).
-
-    `share` is in [0, 1], `hit` 0 or 1, both NaN where the map is zero everywhere; `coverage`, the share of the frames
-    that the event covers, is the chance level of both.
-    """
+    """The measures of each map, shape (n_maps,): NaN where it is zero everywhere; `coverage` is what chance gives."""
 
     share: np.ndarray
     hit: np.ndarray
@@ -40,19 +44,12 @@ class Localization(NamedTuple):
 
     @property
     def usable(self) -> np.ndarray:
-        """The maps that can be judged, bool of shape (n_maps,)."""
+        """The maps that can be judged: not zero, and of a class that sounds in some frames but not in all."""
         return np.isfinite(self.share) & (self.coverage > 0) & (self.coverage < 1)
 
 
 def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
-    """Measure how much of each map is inside its event.
-
-    `maps` has shape (n_maps, n_frames, n_mels), `inside` is bool of shape (n_maps, n_frames).
-
-    >>> found = localize(np.array([[[3.0], [-1.0]]]), np.array([[True, False]]))
-    >>> float(found.share[0]), float(found.hit[0]), float(found.coverage[0])
-    (0.75, 1.0, 0.5)
-    """
+    """Measure how much of each map, (n_maps, n_frames, n_mels), is where `inside`, (n_maps, n_frames), is True."""
     if not np.isfinite(maps).all():
         raise DataError("localization: a saliency map holds NaN or inf; the model's weights may have diverged.")
     energy = np.abs(maps).sum(axis=2, dtype=np.float64)  # (n_maps, n_frames)
@@ -73,16 +70,12 @@ _MEANS = (
 )  # fmt: skip
 
 
-def summarize(found: Localization, clip_ids: Sequence[str], *, n_resamples: int = 1000, seed: int = 0) -> Summary:
-    """Average over the usable maps, with 95 % intervals by bootstrap over clips.
+def summarize(found: Localization, clip_ids: Sequence[str]) -> Summary:
+    """Average over the usable maps, with 95 % intervals by bootstrap over clips; gains are above the mean coverage.
 
     Clips (`clip_ids`, one of each map) are drawn again, not pairs: two classes of one clip are not independent.
-    `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs are zero
-    everywhere. `share_gain` and `hit_gain` are mean share and hit minus mean coverage, `share_ratio` is mean share over
-    mean coverage.
+    `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs vanish.
     """
-    if len(clip_ids) != len(found.share):
-        raise DataError(f"localization: expected {len(found.share)} clip ids, received {len(clip_ids)}.")
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
@@ -97,7 +90,7 @@ def summarize(found: Localization, clip_ids: Sequence[str], *, n_resamples: int 
     measures = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
     sums = np.zeros((len(names), 4))  # of the measures and of the pairs of each clip
     np.add.at(sums, clip, np.column_stack([measures, np.ones(len(clip))]))
-    totals = resampled_sums(sums, n_resamples=n_resamples, rng=np.random.default_rng(seed))
+    totals = resampled_sums(sums, n_resamples=1000, rng=np.random.default_rng(0))
     means = totals[:, :3] / totals[:, 3:]
     share_gain, hit_gain = (interval(means[:, column] - means[:, 0]) for column in (1, 2))
     coverage, share, hit = map(float, measures.mean(axis=0))
@@ -125,14 +118,8 @@ def examples(found: Localization, eligible: np.ndarray) -> dict[int, str]:
     return shown
 
 
-# --- over a feature store ------------------------------------------------------------------------------------------
-
-
 class Pairs(NamedTuple):
-    """The (clip, class) pairs with true events: rows of the store, ids, labels, and where each class sounds.
-
-    `rows` has shape (n_pairs,), `inside` is bool of shape (n_pairs, n_frames).
-    """
+    """The (clip, class) pairs with true events: rows of the store, and where the class sounds, (n_pairs, n_frames)."""
 
     rows: np.ndarray
     clip_ids: tuple[str, ...]
@@ -159,24 +146,164 @@ def event_pairs(store: FeatureStore) -> Pairs:
     return Pairs(np.array(rows), clip_ids, tuple(labels), np.stack(inside))
 
 
-def measure(explainer: Explainer, store: FeatureStore, pairs: Pairs, target: Target, method: str) -> Localization:
-    """Measure the maps of all pairs; the class of `target` is replaced by that of each pair."""
+def measure(
+    store: FeatureStore,
+    pairs: Pairs,
+    explainer: Explainer | None = None,
+    target: Target | None = None,
+    method: str = "gradient",
+) -> Localization:
+    """Measure the maps of all pairs; the class of `target` is replaced by that of each pair.
 
-    def maps(part: slice) -> np.ndarray:
-        targets = [dataclasses.replace(target, label=label) for label in pairs.labels[part]]
-        return explainer.explain(store.read(pairs.rows[part]), targets, method=method).maps
-
-    return _in_blocks(maps, pairs)
-
-
-def measure_loudness(store: FeatureStore, pairs: Pairs) -> Localization:
-    """Measure the clips' own mel-band amplitudes as if they were maps: a baseline without a network."""
-    return _in_blocks(lambda part: np.exp(store.read(pairs.rows[part])), pairs)
-
-
-def _in_blocks(maps: Callable[[slice], np.ndarray], pairs: Pairs) -> Localization:
+    Without an explainer, the clips' own mel-band amplitudes stand for the maps: a baseline without a network.
+    """
     parts = []
     for start in range(0, len(pairs.rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        parts.append(localize(maps(part), pairs.inside[part]))
+        log_mel = store.read(pairs.rows[part])
+        if explainer is None or target is None:
+            maps = np.exp(log_mel)
+        else:
+            targets = [dataclasses.replace(target, label=label) for label in pairs.labels[part]]
+            maps = explainer.explain(log_mel, targets, method=method).maps
+        parts.append(localize(maps, pairs.inside[part]))
     return Localization(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+class Row(NamedTuple):
+    """One line of the table: the mean over `seeds` of each pair; `source` is network, untrained or loudness."""
+
+    source: str
+    setting: Setting | None
+    seeds: tuple[int, ...]
+    output: str
+    method: str
+    summary: Summary
+
+
+def write_table(
+    paths: Sequence[Path],
+    runs: Sequence[Run],
+    store: FeatureStore,
+    targets: Sequence[Target],
+    methods: Sequence[str],
+    *,
+    progress: bool,
+) -> None:
+    """Measure baselines and runs with every method and target (one of each output); write CSV and Markdown, `paths`."""
+
+    def networks() -> Iterator[tuple[Setting | None, int, Explainer]]:
+        for seed in range(_N_UNTRAINED):
+            yield None, seed, open_explainer(runs[0], store, untrained_seed=seed)
+        for run in runs:
+            yield run.setting, run.seed, open_explainer(run, store)
+
+    pairs = event_pairs(store)
+    found: dict[tuple[Setting | None, str, str], dict[int, Localization]] = {}
+    with tqdm(total=(len(runs) + _N_UNTRAINED) * len(methods), unit="map set", disable=not progress) as bar:
+        for setting, seed, explainer in networks():
+            for method in methods:
+                for target in targets:
+                    one = measure(store, pairs, explainer, target, method)
+                    found.setdefault((setting, target.output, method), {})[seed] = one
+                bar.update()
+    rows = [Row("loudness", None, (), "", "", summarize(measure(store, pairs), pairs.clip_ids))]
+    for (setting, output, method), by_seed in found.items():
+        # The mean of each pair; a pair whose map vanishes with one seed is skipped with all.
+        mean = Localization(*np.mean(list(by_seed.values()), axis=0))
+        source, seeds = ("untrained", ()) if setting is None else ("network", tuple(by_seed))
+        rows.append(Row(source, setting, seeds, output, method, summarize(mean, pairs.clip_ids)))
+    write_text(paths[0], _to_csv(rows))
+    write_text(paths[1], _to_markdown(rows, runs, store, targets[0]))
+
+
+def open_explainer(run: Run, store: FeatureStore, *, untrained_seed: int | None = None) -> Explainer:
+    """Return the explainer of a run's model, or of the same network with random weights, for clips of a store."""
+    from crnn_weak.model.archive import load_model
+
+    model, metadata = load_model(run.model_path)
+    if metadata.classes != tuple(store.classes):
+        raise ModelFileError(
+            f"{run.model_path}: scores {len(metadata.classes)} classes, but {store.path} has other ones "
+            f"({len(store.classes)}). Use the store of the run's own data."
+        )
+    if metadata.config.features != store.features:
+        raise ModelFileError(
+            f"{run.model_path}: made for clips of {metadata.config.features.n_frames} frames and "
+            f"{metadata.config.features.n_mels} mel bands, but {store.path} holds others ({store.features.n_frames} "
+            f"and {store.features.n_mels}). Rebuild the store with the run's configuration."
+        )
+    if untrained_seed is not None:
+        model = _untrained(run, len(store.classes), untrained_seed)
+    return Explainer(model, classes=metadata.classes, standardize=metadata.scaler.transform, batch_size=64)
+
+
+def _untrained(run: Run, n_classes: int, seed: int) -> keras.Model:
+    """Return the run's network with random weights: Keras' own scale, drawn without touching the global state."""
+    from crnn_weak.model.crnn import build_model
+
+    model = build_model(run.config, n_classes=n_classes)
+    rng = np.random.default_rng(seed)
+    weights = []
+    for weight in model.get_weights():
+        if weight.ndim > 1 and weight.any():  # biases are zero, and batch normalization's vectors stay as they are
+            receptive = np.prod(weight.shape[:-2])
+            limit = np.sqrt(6 / (receptive * sum(weight.shape[-2:])))  # Glorot, Bengio, AISTATS 2010
+            weight = rng.uniform(-limit, limit, weight.shape).astype(weight.dtype)
+        weights.append(weight)
+    model.set_weights(weights)
+    return model
+
+
+def _to_csv(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
+        values = [f"{value:.6g}" for value in row.summary.values()]
+        lines.append([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
+    names = ["source", "strong_weight", "weak_weight", "seeds", "output", "method", *rows[0].summary]
+    return csv_text(names, lines)
+
+
+_NOTES = """- share inside: of the absolute map, summed over mel bands
+- chance: the share of frames that the event covers, in both measures
+- pointing game: how often the map's largest absolute value is inside the event
+- gain: above chance, with a 95 % interval by bootstrap over clips (1,000 draws)
+- loudness: the clip's mel-band amplitudes instead of a map; untrained: mean over three networks with random weights
+"""
+
+
+def _to_markdown(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore, target: Target) -> str:
+    """Return the table in percent, with its caption and notes; `target` is one of the strong output."""
+    header = ["strong", "weak", "output", "map", "share inside", "chance", "gain (95 %)", "ratio", "pointing game",
+              "gain (95 %)", "pairs"]  # fmt: skip
+
+    def gain(found: Summary, name: str) -> str:
+        value, low, high = (100 * found[f"{name}_gain{end}"] for end in ("", "_low", "_high"))
+        return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+    lines = []
+    for row in rows:
+        found = row.summary
+        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
+        names = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}
+        shares = [f"{100 * found['share']:.1f}", f"{100 * found['coverage']:.1f}", gain(found, "share")]
+        game = [f"{found['share_ratio']:.2f}", f"{100 * found['hit']:.1f}", gain(found, "hit"), f"{found['n_pairs']}"]
+        lines.append([*weights, names[row.source], row.method or "-", *shares, *game])
+    config, first = runs[0].config, rows[0].summary
+    seeds = sorted({run.seed for run in runs})
+    caption = (
+        f"Saliency inside the true events. {runs[0].data.get('provenance') or config.data.source}; test split, "
+        f"{len(store):,} of {store.n_listed:,} clips; {first['n_pairs']} (clip, class) pairs of {first['n_clips']} "
+        f"clips; preset {config.preset}, head {config.model.weak_head}, "
+        f"{'seed' if len(seeds) == 1 else 'mean over seeds'} {', '.join(map(str, seeds))}. Percent."
+    )
+    n_zero = sum(row.summary["n_zero"] for row in rows)
+    notes = _NOTES + (
+        f"- skipped: {first['n_skipped']} pairs whose event covers the whole clip; maps that are zero everywhere: "
+        f"{n_zero} over all rows\n"
+        f"- scalar: {target.scale} of the true class; strong: {target.reduction} over all frames\n"
+    )
+    for name in dict.fromkeys(row.method for row in rows if row.method):
+        notes += f"- {name}: {find_method(name).caption()}\n"
+    return f"{escape_markdown(caption)}\n\n{markdown_table(header, lines, 'rrllr')}\n{notes}"

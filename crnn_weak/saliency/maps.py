@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak.errors import ConfigError, DataError, DependencyError, LabelError, ModelFileError, nearest_names
+from crnn_weak.errors import ConfigError, DataError, DependencyError, ModelFileError, nearest_names
+from crnn_weak.labels.events import class_indices
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-OUTPUTS = ("strong", "weak")
-REDUCTIONS = ("mean", "max")
-SCALES = ("score", "logit")
-
+_CHOICES = {"output": ("strong", "weak"), "reduction": ("mean", "max"), "scale": ("score", "logit")}
 _TINY = 1e-6  # float32 cannot tell scores nearer to 1 apart
 
-# What needs a graph of its own: output, reduction, scale, and whether ReLUs are those of deconvolution.
+# What needs a graph of its own: output, reduction, scale, deconvolution or not.
 _Key = tuple[str, str, str, bool]
 
 
@@ -32,8 +30,8 @@ _Key = tuple[str, str, str, bool]
 class Target:
     """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over all frames.
 
-    The logit ``log(p / (1 - p))`` is taken before the reduction. Where the network is sure, the sigmoid's slope
-    ``p (1 - p)`` and with it the gradient of the score vanish; that of the logit does not.
+    The logit is taken before the reduction. Where the network is sure, the gradient of the score vanishes; that of the
+    logit ``log(p / (1 - p))`` does not.
     """
 
     output: str
@@ -42,16 +40,10 @@ class Target:
     scale: str = "score"
 
     def __post_init__(self) -> None:
-        for name, known in (("output", OUTPUTS), ("reduction", REDUCTIONS), ("scale", SCALES)):
+        for name, known in _CHOICES.items():
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"saliency {name} {value!r} is not known. {nearest_names(value, known)}")
-
-    def index(self, classes: Sequence[str]) -> int:
-        """Return the index of the class in the class list."""
-        if self.label not in classes:
-            raise LabelError(f"class {self.label!r} is not one of the model's. {nearest_names(self.label, classes)}")
-        return tuple(classes).index(self.label)
 
     def caption(self) -> str:
         """Return the scalar in words.
@@ -70,16 +62,13 @@ class Method:
     """Rule that turns gradients into a map.
 
     With `deconvnet`, every ReLU passes the positive part of the gradient back, whatever its forward value (Zeiler,
-    Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). With `n_samples`, the map is the mean
-    over noisy copies of the input (SmoothGrad: Smilkov et al., arXiv:1706.03825); `noise` is the standard deviation as
-    a share of the clip's own range.
+    Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). With `smooth`, the map is the mean over
+    noisy copies of the input (SmoothGrad: Smilkov et al., arXiv:1706.03825).
     """
 
     absolute: bool = False
     deconvnet: bool = False
-    n_samples: int = 0
-    noise: float = 0.1
-    seed: int = 0
+    smooth: bool = False
 
     def caption(self) -> str:
         """Return the method in words, the sign included.
@@ -87,9 +76,7 @@ class Method:
         >>> METHODS["deconvnet"].caption()
         'gradient with respect to the standardized log mel-band energies, deconvolution ReLU, absolute value'
         """
-        what = "gradient"
-        if self.n_samples:
-            what = f"SmoothGrad ({self.n_samples} copies, noise {self.noise:g} of the range, seed {self.seed})"
+        what = f"SmoothGrad ({_N_COPIES} copies, noise {_NOISE:g} of the range)" if self.smooth else "gradient"
         relu = ", deconvolution ReLU" if self.deconvnet else ""
         sign = "absolute value" if self.absolute else "signed"
         return f"{what} with respect to the standardized log mel-band energies{relu}, {sign}"
@@ -100,14 +87,14 @@ METHODS: dict[str, Method] = {
     "gradient": Method(),
     "absolute": Method(absolute=True),
     "deconvnet": Method(deconvnet=True, absolute=True),
-    "smoothgrad": Method(n_samples=16),
+    "smoothgrad": Method(smooth=True),
 }
+# Noisy copies of SmoothGrad, and the standard deviation of their noise as a share of the clip's own range.
+_N_COPIES, _NOISE = 16, 0.1
 
 
-def find_method(name: str | Method) -> Method:
-    """Return a method by name; a `Method` is returned as it is."""
-    if isinstance(name, Method):
-        return name
+def find_method(name: str) -> Method:
+    """Return a method by name."""
     if name not in METHODS:
         raise ConfigError(f"saliency method {name!r} is not known. {nearest_names(name, METHODS)}")
     return METHODS[name]
@@ -121,14 +108,10 @@ class SaliencyMaps(NamedTuple):
 
 
 class Explainer:
-    """Saliency maps of one model, many at a time.
+    """Saliency maps of one model, many at a time; `standardize` (``Scaler.transform``) is for raw log mel.
 
-    The network runs as at detection, without dropout and with the stored statistics of batch normalization. Clips of a
-    batch therefore do not touch each other, and one backward pass of the sum of their scalars gives each clip its own
-    gradient. The class of each scalar is data, so one traced graph serves all classes of an output.
-
-    The model takes standardized log mel (clips, frames, mel bands); its outputs are ``strong`` (clips, frames, classes)
-    and ``weak`` (clips, classes). `standardize` (``Scaler.transform``) is for features that are not yet.
+    The network runs as at detection, so the clips of a batch do not touch each other, and one backward pass of the sum
+    of their scalars gives each clip its own gradient. The class of each scalar is data: one graph serves all classes.
     """
 
     def __init__(
@@ -136,49 +119,33 @@ class Explainer:
         model: keras.Model,
         *,
         classes: Sequence[str],
-        hop_seconds: float,
         standardize: Callable[[np.ndarray], np.ndarray] | None = None,
         batch_size: int = 32,
     ) -> None:
-        require_tensorflow()
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise DependencyError(
+                f"saliency takes its gradients by tf.GradientTape, but Keras runs on {keras.backend.backend()!r}. "
+                "Set KERAS_BACKEND=tensorflow and start again."
+            )
         outputs = model.output if isinstance(getattr(model, "output", None), dict) else {}
-        if not set(OUTPUTS) <= set(outputs):
+        if not {"strong", "weak"} <= set(outputs):
             raise ModelFileError(f"model {model.name!r}: expected a model with the outputs 'strong' and 'weak'.")
         if outputs["weak"].shape[-1] != len(classes):
             raise ModelFileError(
                 f"model {model.name!r} scores {outputs['weak'].shape[-1]} classes, but {len(classes)} class names "
                 "were given. Use the class list of the model's own file or run."
             )
-        self.model = model
-        self.classes = tuple(classes)
-        self.hop_seconds = hop_seconds
-        self.standardize = standardize
-        self.batch_size = batch_size
+        self.model, self.classes = model, tuple(classes)
+        self.standardize, self.batch_size = standardize, batch_size
         self._dtype = np.dtype(model.inputs[0].dtype)
         self._kernels: dict[Any, Callable] = {}
 
-    def explain(
-        self, features: np.ndarray, targets: Sequence[Target], *, method: str | Method = "gradient"
-    ) -> SaliencyMaps:
-        """Return one map for each clip of the features (n_maps, n_frames, n_mels) and its target.
-
-        The targets may be of both outputs. The method is a name of `METHODS`, or one of your own.
-        """
-        chosen, targets = find_method(method), tuple(targets)
+    def explain(self, features: np.ndarray, targets: Sequence[Target], *, method: str = "gradient") -> SaliencyMaps:
+        """Return the maps of clips (n_clips, n_frames, n_mels), one target for each, of either output."""
+        chosen = find_method(method)
         x = np.asarray(features if self.standardize is None else self.standardize(features), self._dtype)
-        self._check(x, targets)
-        index = np.array([target.index(self.classes) for target in targets], np.int32)
-        maps, values = np.zeros(x.shape, self._dtype), np.zeros(len(x), self._dtype)
-        # Targets that share a graph go together.
-        keys = [(target.output, target.reduction, target.scale, chosen.deconvnet) for target in targets]
-        for key in sorted(set(keys)):
-            rows = [row for row, other in enumerate(keys) if other == key]
-            maps[rows], values[rows] = self._gradients(key, x[rows], index[rows])
-            if chosen.n_samples:
-                maps[rows] = self._smooth(key, x[rows], index[rows], chosen)
-        return SaliencyMaps(np.abs(maps) if chosen.absolute else maps, values)
-
-    def _check(self, x: np.ndarray, targets: tuple[Target, ...]) -> None:
         _, frames, mels = self.model.input_shape
         if x.ndim != 3 or x.shape[1] != (frames or x.shape[1]) or x.shape[2] != (mels or x.shape[2]):
             raise ModelFileError(
@@ -189,6 +156,16 @@ class Explainer:
             raise DataError("saliency: the features hold NaN or inf; build the feature store again.")
         if len(targets) != len(x):
             raise DataError(f"saliency: expected one target per clip ({len(x)}), received {len(targets)}.")
+        index = np.array(class_indices([target.label for target in targets], self.classes, where="saliency"), np.int32)
+        maps, values = np.zeros(x.shape, self._dtype), np.zeros(len(x), self._dtype)
+        # Targets that share a graph go together.
+        keys = [(target.output, target.reduction, target.scale, chosen.deconvnet) for target in targets]
+        for key in sorted(set(keys)):
+            rows = [row for row, other in enumerate(keys) if other == key]
+            maps[rows], values[rows] = self._gradients(key, x[rows], index[rows])
+            if chosen.smooth:
+                maps[rows] = self._smooth(key, x[rows], index[rows])
+        return SaliencyMaps(np.abs(maps) if chosen.absolute else maps, values)
 
     def _gradients(self, key: _Key, x: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gradients like x and the scalars of the classes `index`, batch after batch."""
@@ -208,32 +185,18 @@ class Explainer:
             gradients[start : start + n] = gradient.numpy()[:n]
         return gradients, values
 
-    def _smooth(self, key: _Key, x: np.ndarray, index: np.ndarray, method: Method) -> np.ndarray:
+    def _smooth(self, key: _Key, x: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Return the mean gradient over noisy copies; copies of few clips are stacked into one pass."""
         # The same noise for every clip: a clip's map does not depend on the others of the call.
-        shape = (method.n_samples, *x.shape[1:])
-        noise = np.random.default_rng(method.seed).standard_normal(shape).astype(x.dtype)
-        deviation = (method.noise * (x.max(axis=(1, 2)) - x.min(axis=(1, 2))))[:, None, None]
+        noise = np.random.default_rng(0).standard_normal((_N_COPIES, *x.shape[1:])).astype(x.dtype)
+        deviation = (_NOISE * (x.max(axis=(1, 2)) - x.min(axis=(1, 2))))[:, None, None]
         together = max(1, self.batch_size // len(x))
         total = np.zeros(x.shape, np.float64)
-        for start in range(0, method.n_samples, together):
+        for start in range(0, _N_COPIES, together):
             copies = x + deviation * noise[start : start + together, None]  # (copies, clips, frames, mel bands)
             gradients, _ = self._gradients(key, np.concatenate(copies), np.tile(index, len(copies)))
             total += gradients.reshape(copies.shape).sum(axis=0, dtype=np.float64)
-        return total / method.n_samples
-
-
-def require_tensorflow() -> None:
-    """Import Keras with its environment prepared; refuse another backend than TensorFlow."""
-    import crnn_weak.model  # noqa: F401, I001  (prepares the environment before Keras is imported)
-    import keras
-
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise DependencyError(
-            f"saliency takes its gradients by tf.GradientTape, but Keras runs on {backend!r}; expected 'tensorflow'. "
-            "Set KERAS_BACKEND=tensorflow and start again."
-        )
+        return total / _N_COPIES
 
 
 def _kernel(model: keras.Model, key: _Key, shape: tuple[int, ...], dtype: np.dtype) -> Callable:

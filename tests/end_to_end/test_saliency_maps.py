@@ -17,8 +17,7 @@ from crnn_weak.experiments.saliency_maps import Options, Shown, figure_stem, sal
 from crnn_weak.files import write_text
 from crnn_weak.runs.folders import Grid, open_run
 from crnn_weak.runs.train import train_and_score
-from crnn_weak.saliency.localization import event_pairs
-from crnn_weak.saliency.table import open_explainer
+from crnn_weak.saliency.localization import event_pairs, open_explainer
 
 CONFIG = Config(
     features=TINY,
@@ -30,7 +29,7 @@ SETTINGS = ((1.0, 1.0), (1.0, 0.02))
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    """Two trained and scored cells with their table, on clips whose classes raise known bands."""
+    """Two trained and scored runs with their table, on clips whose classes raise known bands."""
     folder = tmp_path_factory.mktemp("saliency")
     make_store(folder, 96, name="train.h5")
     test = make_store(folder, 40, split="test", seed=1, name="test.h5")

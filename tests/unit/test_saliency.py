@@ -1,23 +1,20 @@
 """Saliency: the scalar, the gradient, the methods, localization, the errors; on models whose answers are known."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import crnn_weak.model  # noqa: F401
-from crnn_weak.errors import ConfigError, DataError, DependencyError, LabelError, ModelFileError
+from crnn_weak.errors import DataError, DependencyError, LabelError, ModelFileError
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.crnn import build_model
 from crnn_weak.model.heads import WEAK_HEADS
-from crnn_weak.saliency import Explainer, Method, Target
 from crnn_weak.saliency.localization import localize, summarize
-from crnn_weak.saliency.maps import deconvnet_model
+from crnn_weak.saliency.maps import Explainer, Target, deconvnet_model
 
 CLASSES = ("Bus", "Car", "Train")
-FRAMES, MELS, HOP = 12, 8, 0.25
+FRAMES, MELS = 12, 8
 
 
 def _outputs(x):
@@ -55,18 +52,12 @@ def small_model(*, recurrent=True, dtype="float64", kernel=3, seed=0):
 
 
 def explainer(model, **options):
-    return Explainer(model, classes=CLASSES, hop_seconds=HOP, **options)
+    return Explainer(model, classes=CLASSES, **options)
 
 
 @pytest.fixture(scope="module")
 def model():
     return small_model()
-
-
-@pytest.fixture(scope="module")
-def still():
-    """Without recurrence: quick to trace, and each frame's score depends on its neighborhood alone."""
-    return small_model(recurrent=False)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +73,7 @@ def one(model):
 
 def scalars(model, target, clips):
     """The scalar of each clip, in plain NumPy from the model's outputs."""
-    scores = np.asarray(model(clips, training=False)[target.output])[..., target.index(CLASSES)]
+    scores = np.asarray(model(clips, training=False)[target.output])[..., CLASSES.index(target.label)]
     if target.scale == "logit":
         scores = np.log(scores / (1 - scores))
     return scores if target.output == "weak" else {"mean": np.mean, "max": np.max}[target.reduction](scores, axis=1)
@@ -119,12 +110,14 @@ def test_features_are_standardized_first(model, one, clips):
 
 
 @pytest.mark.parametrize("method", ["gradient", "smoothgrad"])
-def test_rows_of_a_batch_do_not_depend_on_each_other(still, clips, method):
-    targets = TARGETS[:3]
+def test_rows_of_a_batch_do_not_depend_on_each_other_and_the_same_call_gives_the_same_map(clips, method):
+    still, targets = small_model(recurrent=False), TARGETS[:3]
     together = explainer(still, batch_size=2).explain(clips, targets, method=method)
     for row in range(3):
         alone = explainer(still).explain(clips[row : row + 1], [targets[row]], method=method)
         np.testing.assert_allclose(together.maps[row], alone.maps[0], atol=1e-12)
+    again = explainer(small_model(recurrent=False), batch_size=2).explain(clips, targets, method=method)
+    assert np.array_equal(again.maps, together.maps)
 
 
 @pytest.mark.parametrize("head", sorted(WEAK_HEADS))
@@ -145,58 +138,42 @@ def test_saliency_reaches_the_input_through_every_weak_head(head):
     assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(length, rel=0.03)
 
 
-def test_same_call_same_map(clips):
-    for name in ("deconvnet", "smoothgrad"):
-        first, second = (
-            explainer(small_model(recurrent=False)).explain(clips[:1], TARGETS[:1], method=name).maps for _ in range(2)
-        )
-        assert np.array_equal(first, second), name
+def single_class(layer, weights, **options):
+    """Return an explainer of one class, whose strong scores are a dense layer's of what `layer` makes of the input."""
+    log_mel = keras.Input((1, len(weights)))
+    strong = layers.Dense(1, use_bias=False, name="strong", **options)(layer(log_mel))
+    model = keras.Model(log_mel, {"strong": strong, "weak": layers.GlobalMaxPooling1D(name="weak")(strong)})
+    model.get_layer("strong").set_weights([np.array(weights)[:, None]])
+    return Explainer(model, classes=["a"])
 
 
 def test_the_logit_does_not_vanish_where_the_score_does():
     """A score of 1 to rounding: the score's gradient is zero, the logit's is the layer's own weight."""
-    log_mel = keras.Input((1, 2))
-    strong = layers.Dense(1, activation="sigmoid", name="strong")(log_mel)
-    sure = keras.Model(log_mel, {"strong": strong, "weak": layers.GlobalMaxPooling1D(name="weak")(strong)})
-    sure.get_layer("strong").set_weights([np.array([[3.0], [-2.0]]), np.zeros(1)])
-    one = Explainer(sure, classes=["a"], hop_seconds=HOP)
+    one = single_class(layers.Identity(), [3.0, -2.0], activation="sigmoid")
     clip = np.array([[[4.0, 0.0]]])  # the score is 1 - 6e-6
     score, logit = (one.explain(clip, [Target("strong", "a", scale=s)]).maps[0, 0] for s in ("score", "logit"))
     assert np.abs(score).max() < 1e-4
     np.testing.assert_allclose(logit, [3, -2], rtol=0.05)
-    beyond = one.explain(np.array([[[40.0, 0.0]]]), [Target("strong", "a", scale="logit")])
+    beyond = one.explain(10 * clip, [Target("strong", "a", scale="logit")])
     assert np.isfinite(beyond.maps).all()
     assert np.isfinite(beyond.values).all()
-
-
-# --- methods -----------------------------------------------------------------------------------------------------
 
 
 def test_absolute_drops_the_sign_and_smoothgrad_is_the_mean_over_its_copies(one, clips):
     signed = one.explain(clips, TARGETS[:3]).maps
     assert (signed < 0).any()
     assert np.array_equal(one.explain(clips, TARGETS[:3], method="absolute").maps, np.abs(signed))
-    method = Method(n_samples=3, noise=0.2, seed=7)
     x = clips[:1]
-    noise = np.random.default_rng(7).standard_normal((3, FRAMES, MELS)) * 0.2 * (x.max() - x.min())
-    copies = one.explain(x + noise, TARGETS[:1] * 3).maps
-    found = one.explain(x, TARGETS[:1], method=method).maps[0]
+    noise = np.random.default_rng(0).standard_normal((16, FRAMES, MELS)) * 0.1 * (x.max() - x.min())
+    copies = one.explain(x + noise, TARGETS[:1] * 16).maps
+    found = one.explain(x, TARGETS[:1], method="smoothgrad").maps[0]
     np.testing.assert_allclose(found, copies.mean(axis=0), atol=1e-12)
-    other = one.explain(x, TARGETS[:1], method=dataclasses.replace(method, seed=8)).maps[0]
-    assert np.abs(other - found).max() > 1e-6
-
-
-# --- deconvolution -----------------------------------------------------------------------------------------------
 
 
 def test_deconvolution_by_hand():
     """y = sum(v * relu(x)): the gradient is v where the rule lets it pass."""
     v, x = np.array([2.0, -3.0, 2.0, -3.0]), np.array([1.0, 1.0, -1.0, -1.0])
-    log_mel = keras.Input((1, 4))
-    strong = layers.Dense(1, use_bias=False, name="strong")(layers.ReLU()(log_mel))
-    linear = keras.Model(log_mel, {"strong": strong, "weak": layers.GlobalMaxPooling1D(name="weak")(strong)})
-    linear.get_layer("strong").set_weights([v[:, None]])
-    one = Explainer(linear, classes=["a"], hop_seconds=HOP)
+    one = single_class(layers.ReLU(), v)
     for name, passes in {"gradient": x > 0, "deconvnet": v > 0}.items():
         found = one.explain(x[None, None], [Target("strong", "a")], method=name).maps[0, 0]
         assert found.tolist() == np.where(passes, v, 0).tolist(), name
@@ -224,9 +201,6 @@ def test_a_relu_that_cannot_be_replaced_is_refused():
     ):
         with pytest.raises(ModelFileError, match=words):
             deconvnet_model(keras.Model(log_mel, _outputs(x)))
-
-
-# --- localization ------------------------------------------------------------------------------------------------
 
 
 def test_share_hit_and_coverage_by_hand():
@@ -274,11 +248,6 @@ def test_no_pairs_give_nan_and_a_map_with_nan_is_refused():
     assert np.isnan(summary["share"])
     with pytest.raises(DataError, match="NaN"):
         localize(np.full((1, 3, 4), np.nan), np.zeros((1, 3), bool))
-    with pytest.raises(DataError, match="clip ids"):
-        summarize(localize(np.ones((1, 3, 4)), np.ones((1, 3), bool)), [])
-
-
-# --- errors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -288,14 +257,6 @@ def test_no_pairs_give_nan_and_a_map_with_nan_is_refused():
         (DataError, "one target per clip", lambda e, x: e.explain(x, [])),
         (DataError, "NaN", lambda e, x: e.explain(x * np.nan, [Target("weak", "Bus")])),
         (ModelFileError, "12 frames and 8 mel bands", lambda e, x: e.explain(x[:, :5], [Target("weak", "Bus")])),
-        (
-            ConfigError,
-            "Did you mean 'smoothgrad'",
-            lambda e, x: e.explain(x, [Target("weak", "Bus")], method="smothgrad"),
-        ),
-        (ConfigError, "output 'week'", lambda e, x: Target("week", "Bus")),
-        (ConfigError, "scale 'logits'", lambda e, x: Target("weak", "Bus", scale="logits")),
-        (ConfigError, "reduction 'media'", lambda e, x: Target("strong", "Bus", reduction="media")),
     ],
 )
 def test_errors_say_what_to_do(model, clips, error, words, call):
@@ -305,7 +266,7 @@ def test_errors_say_what_to_do(model, clips, error, words, call):
 
 def test_a_model_of_other_classes_is_refused(model):
     with pytest.raises(ModelFileError, match="scores 3 classes, but 2 class names"):
-        Explainer(model, classes=["a", "b"], hop_seconds=HOP)
+        Explainer(model, classes=["a", "b"])
     single = keras.Sequential([keras.Input((FRAMES, MELS)), layers.Dense(3)])
     with pytest.raises(ModelFileError, match="'strong' and 'weak'"):
         explainer(single)
@@ -315,7 +276,3 @@ def test_another_backend_is_refused(model, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(DependencyError, match="KERAS_BACKEND=tensorflow"):
         explainer(model)
-
-
-def test_no_clips_no_maps(model):
-    assert explainer(model).explain(np.zeros((0, FRAMES, MELS)), []).maps.shape == (0, FRAMES, MELS)
