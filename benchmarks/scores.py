@@ -21,7 +21,7 @@ import numpy as np
 from common import alternate, cpu_timed, parse, report
 
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.detection.postprocessing import scores_to_events
+from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events
 from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.labels.events import DCASE2017_TASK4 as CLASSES
@@ -69,14 +69,15 @@ def sed_eval_tags(reference: Mapping[str, list[str]], estimated: Mapping[str, li
 def main() -> None:
     args = parse(__doc__, {"clips": 1103, "rounds": 5})
     scores, events = made_up(args.clips)
-    estimated = scores_to_events(scores, OperatingPointConfig())
+    paper = OperatingPoint.from_config(OperatingPointConfig(), CLASSES)
+    estimated = scores_to_events(scores, paper)
     options: dict[str, Any] = {"classes": CLASSES}
     tags = {clip: sorted({event.label for event in rows}) for clip, rows in events.items()}
     few = dict(list(tags.items())[:100])
     guessed = {clip: sorted({event.label for event in estimated[clip]}) for clip in few}
 
     def at_threshold(threshold: float) -> float:
-        found = scores_to_events(scores, OperatingPointConfig(threshold=threshold))
+        found = scores_to_events(scores, paper.replace(thresholds=threshold))
         return reported_segment_metrics(events, found, **options).f_score
 
     def search(metric: str, per_class: bool = False) -> float:

@@ -76,8 +76,7 @@ def measure(folder: Path, rows: Sequence[dict[str, str]]) -> list[Row]:
     """
     from sklearn.metrics import roc_auc_score
 
-    from crnn_weak.detection.detector import load
-    from crnn_weak.detection.recordings import Recording
+    from crnn_weak.detection.detector import Recording, load
 
     detector = load()
     recordings = [Recording(row["filename"], str(folder / row["filename"])) for row in rows]

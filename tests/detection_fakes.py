@@ -4,7 +4,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.detection.detector import Detector
-from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.features.log_mel import Scaler
 
 RATE = 8_000

@@ -14,8 +14,7 @@ from helpers import TINY, make_store
 from crnn_weak import config as configuration
 from crnn_weak.audio import write_audio
 from crnn_weak.config import Config, LossWeights
-from crnn_weak.detection.operating_point import OperatingPoint
-from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore

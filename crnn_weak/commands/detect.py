@@ -17,9 +17,8 @@ from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
 from crnn_weak.files import visible
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.detector import Detection, Detector
-    from crnn_weak.detection.operating_point import OperatingPoint
-    from crnn_weak.detection.recordings import Recording
+    from crnn_weak.detection.detector import Detection, Detector, Recording
+    from crnn_weak.detection.postprocessing import OperatingPoint
     from crnn_weak.report.html import RecordingView
 
 # Those of EVENT_FORMATS, which --help must not import.
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
     """Lay --operating-point and what is set by hand over the one stored with the model."""
-    from crnn_weak.detection.operating_point import StoredPoint
+    from crnn_weak.detection.postprocessing import StoredPoint
 
     point = detector.operating_point
     if args.operating_point:
@@ -131,7 +130,7 @@ class _Output:
     def __init__(
         self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, quiet: bool
     ) -> None:
-        from crnn_weak.detection.writers import ResultWriter
+        from crnn_weak.detection.recordings import ResultWriter
         from crnn_weak.labels.writing import EVENT_FORMATS
 
         self._args, self._detector, self._quiet = args, detector, quiet
@@ -154,14 +153,12 @@ class _Output:
                 args.out,
                 [*(args.format or ([] if args.tags else ["desed"])), *["tags"] * args.tags],
                 recordings=recordings,
-                classes=detector.classes,
-                hop_seconds=detector.features.hop_seconds,
                 overwrite=args.overwrite,
             )
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""
-        from crnn_weak.detection.writers import one_line
+        from crnn_weak.detection.recordings import one_line
 
         if self.writer is not None:
             self.writer.write(detection)

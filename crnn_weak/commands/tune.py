@@ -10,7 +10,7 @@ from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.operating_point import OperatingPoint
+    from crnn_weak.detection.postprocessing import OperatingPoint
     from crnn_weak.runs.scores import ScoredRun
 
 _EPILOG = """examples:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     import numpy as np
 
-    from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, TuningRecord, stored_point
+    from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint, TuningRecord, stored_point
     from crnn_weak.detection.tuning import FILTERS, METRICS, tune
 
     path, classes = scored.run.files.operating_point, scored.scores.classes

@@ -1,7 +1,7 @@
 """Detect events in any recording: `load` a model, then ``.detect()``, ``.tag()`` or ``.scores()``.
 
-A recording is read in blocks and scored in overlapping windows of the model's own clip length. Windows of many short
-recordings share a batch, and a second thread reads while the model computes.
+A recording is read in blocks and scored in overlapping windows of the model's own clip length (`windows`). Windows of
+many short recordings share a batch, and a second thread reads while the model computes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import logging
 import os
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,25 +21,35 @@ import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.config import FeatureConfig
-from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point, stored_point
-from crnn_weak.detection.postprocessing import active_tags, find_events
-from crnn_weak.detection.recordings import Recording
+from crnn_weak.detection.postprocessing import OperatingPoint, active_tags, check_classes, find_events, stored_point
 from crnn_weak.detection.scores import Scores, predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows, Window
-from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError
+from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError, visible
 from crnn_weak.features.log_mel import LogMelExtractor, Scaler
 from crnn_weak.labels.events import Event, EventList, class_indices
 from crnn_weak.run_files import RunFiles
 
 logger = logging.getLogger(__name__)
 
-#: The model that comes with the package.
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
-# Blocks that wait between the reading thread and the model.
+# Batches of windows that wait between the reading thread and the model.
 _DEPTH = 4
 # Longer recordings have no player in a notebook, which holds their sound as text.
 _MOST_PLAYED_SECONDS = 60.0
+
+
+def listed_name(path: str) -> str:
+    """Return a path as text that every list and terminal can hold: NFC, one line, other characters escaped."""
+    return visible(unicodedata.normalize("NFC", path))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: the name under which it is listed, and its source, as `crnn_weak.audio.AudioBlocks` takes it."""
+
+    name: str
+    source: Any
 
 
 class Tag(NamedTuple):
@@ -61,35 +72,25 @@ class Detection:
     warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        """Return player, picture and table for a notebook, or why it failed."""
+        """Return for a notebook a player, a lane of events for each label, and their table; or why it failed."""
         if self.error is not None:
             return f"<p>{html.escape(f'{self.recording.name}: {self.error}')}</p>"
-        tags = ", ".join(f"{label} {score:.2f}" for label, score in self.tags) or "none"
-        return f"{self._player()}{self._picture()}{self.events._repr_html_()}<p>tags: {html.escape(tags)}</p>"
+        from IPython.display import Audio
 
-    def _player(self) -> str:
-        from IPython.display import Audio  # only notebooks ask for HTML
-
-        source, player = self.recording.source, ""
-        if self.duration_seconds > _MOST_PLAYED_SECONDS:
-            return player
-        if isinstance(source, tuple):
-            player = Audio(np.asarray(source[0]).T, rate=source[1])._repr_html_()
-        elif isinstance(source, str | Path) and os.path.isfile(source):
-            player = Audio(filename=str(source))._repr_html_()
-        return player
-
-    def _picture(self) -> str:
-        """Return a lane of the recording's length for each label, with its events as bars."""
-        scale = 100 / max(self.duration_seconds, 1e-9)
-        lanes = []
+        source, scale, parts = self.recording.source, 100 / max(self.duration_seconds, 1e-9), []
+        if self.duration_seconds <= _MOST_PLAYED_SECONDS:
+            if isinstance(source, tuple):
+                parts.append(Audio(np.asarray(source[0]).T, rate=source[1])._repr_html_())
+            elif isinstance(source, str | Path) and os.path.isfile(source):
+                parts.append(Audio(filename=str(source))._repr_html_())
         for label in self.events.labels:
             bars = ""
             for event in self.events:
                 if event.label == label:
                     bars += f'<rect x="{scale * event.onset:.2f}%" width="{scale * event.duration:.2f}%" height="12"/>'
-            lanes.append(f'<div>{html.escape(label)}</div><svg width="100%" height="12">{bars}</svg>')
-        return "".join(lanes)
+            parts.append(f'<div>{html.escape(label)}</div><svg width="100%" height="12">{bars}</svg>')
+        tags = ", ".join(f"{label} {score:.2f}" for label, score in self.tags) or "none"
+        return "".join([*parts, self.events._repr_html_(), f"<p>tags: {html.escape(tags)}</p>"])
 
 
 class _Progress:
@@ -106,14 +107,16 @@ class _Progress:
         self.has_ended = False  # all windows are scored, or the recording failed
 
 
+_Batch = list[tuple[_Progress, Window]]
+
+
 @dataclass(eq=False, repr=False)
 class Detector:
     """A model with everything that is needed to use it; `load` makes one from a model file or run folder.
 
-    `model` is a Keras model, anything with ``predict_on_batch``, or a callable: (n, n_frames, n_mels) -> {"strong",
-    "weak"}. `provenance` says where it comes from; its ``default_classes`` are detected where none are named.
-    `window_hop_seconds` is from one window to the next, by default a hundredth of the window, at least one frame;
-    computation is inversely proportional to it (see `crnn_weak.detection.windows`).
+    `model` has ``predict_on_batch`` or is a callable, of (n, n_frames, n_mels) to "strong" and "weak". `provenance`
+    says where it comes from; its ``default_classes`` are detected where none are named. `window_hop_seconds` is from
+    one window to the next, by default a hundredth of a window; computation is inversely proportional to it.
     """
 
     model: Any
@@ -126,7 +129,7 @@ class Detector:
     window_hop_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        as_operating_point(self.operating_point, self.classes)
+        check_classes(self.operating_point, self.classes)
         self.default_classes = tuple(self.provenance.get("default_classes", self.classes))
         class_indices(self.default_classes, self.classes, where="default_classes")
         n_hop, longest = None, self.features.clip_seconds / 2
@@ -154,19 +157,11 @@ class Detector:
             One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
             Only these classes; by default `default_classes`.
-
-        Raises
-        ------
-        DataError
-            The recording cannot be read to its end, or the model does not have a class.
         """
         return self._detect_one(source, threshold, classes).events
 
     def tag(self, source: Any, *, threshold: float | None = None) -> tuple[Tag, ...]:
-        """Return the classes that sound somewhere in a recording, most likely first, with their weak scores.
-
-        For a recording longer than one window, each class's score is the largest over its windows.
-        """
+        """Return the classes that sound somewhere in a recording, most likely first, with their largest weak scores."""
         return self._detect_one(source, threshold).tags
 
     def scores(self, source: Any) -> Scores:
@@ -181,12 +176,13 @@ class Detector:
         point = self.operating_point
         if threshold is not None:
             point = point.replace(thresholds=threshold, tag_thresholds=threshold)
-        recording = source if isinstance(source, Recording) else Recording.of(source)
-        (detection,) = self.detect_many([recording], operating_point=point, classes=classes)
+        if not isinstance(source, Recording):
+            source = Recording(listed_name(Path(source).name) if isinstance(source, str | Path) else "", source)
+        (detection,) = self.detect_many([source], operating_point=point, classes=classes)
         if detection.error is not None:
             raise detection.error
         for warning in detection.warnings:
-            logger.warning("%s: %s", recording.name or "recording", warning)
+            logger.warning("%s: %s", source.name or "recording", warning)
         return detection
 
     def detect_many(
@@ -199,53 +195,44 @@ class Detector:
     ) -> Iterator[Detection]:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
 
-        `operating_point` is by default the one stored with the model. `on_progress` is called with the seconds of
-        sound by which scoring advanced. A class that the model does not have is a LabelError.
+        `operating_point` is by default the model's; `on_progress` gets the seconds by which scoring advanced.
         """
         wanted = self.default_classes if classes is None else tuple(classes)
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
-        blocks = prefetch(self._read(recordings), depth=_DEPTH)
         unfinished: deque[_Progress] = deque()
-        queue: list[tuple[_Progress, Window]] = []
-
-        def score(n_windows: int) -> None:
-            batch = queue[:n_windows]
-            del queue[:n_windows]
-            self._score(batch)
-            if on_progress is not None:
-                on_progress(len(batch) * self.windows.n_hop * self.features.hop_seconds)
-
+        batches = _prefetch(self._batches(recordings, unfinished))
         try:
-            for progress, windows, error in blocks:
-                if not unfinished or unfinished[-1] is not progress:
-                    unfinished.append(progress)
-                queue += [(progress, window) for window in windows]
-                if error is not None:
-                    progress.error, progress.has_ended = error, True
-                    queue = [entry for entry in queue if entry[0] is not progress]
-                while len(queue) >= self.batch_size:
-                    score(self.batch_size)
+            for batch in batches:
+                self._score(batch)
+                if on_progress is not None:
+                    on_progress(len(batch) * self.windows.n_hop * self.features.hop_seconds)
                 while unfinished and unfinished[0].has_ended:
                     yield self._detection(unfinished.popleft(), point, wanted)
-            if queue:
-                score(len(queue))
             while unfinished:
                 yield self._detection(unfinished.popleft(), point, wanted)
         finally:
-            blocks.close()
+            batches.close()
 
-    def _read(self, recordings: Iterable[Recording]) -> Iterator[tuple[_Progress, list[Window], DataError | None]]:
-        """Read recordings and compute features; this runs in the second thread."""
+    def _batches(self, recordings: Iterable[Recording], unfinished: deque[_Progress]) -> Iterator[_Batch]:
+        """Read recordings, append them to `unfinished`, and yield their windows; this runs in the second thread."""
+        queue: _Batch = []
         for recording in recordings:
             progress = _Progress(recording, self)
+            unfinished.append(progress)
             try:
                 for windows in self.windows.cut(map(self.scaler.transform, progress.frames)):
-                    yield progress, windows, None
+                    queue += [(progress, window) for window in windows]
+                    while len(queue) >= self.batch_size:
+                        yield queue[: self.batch_size]
+                        queue = queue[self.batch_size :]
             except DataError as error:
-                yield progress, [], error
+                progress.error, progress.has_ended = error, True
+                queue = [entry for entry in queue if entry[0] is not progress]
+        if queue:
+            yield queue
 
-    def _score(self, batch: Sequence[tuple[_Progress, Window]]) -> None:
+    def _score(self, batch: _Batch) -> None:
         """Score windows of recordings; few sizes of batches, since the model is compiled for each."""
         n_windows = len(batch)
         size = next((size for size in (1, 4) if n_windows <= size < self.batch_size), self.batch_size)
@@ -256,10 +243,11 @@ class Detector:
         for index, (progress, window) in enumerate(batch):
             progress.overlap_add.add(window, strong[index], weak[index])
             np.maximum(progress.weak, weak[index], out=progress.weak)
-            progress.has_ended = window.is_last
+            if window.is_last:
+                progress.has_ended = True
 
     def _detection(self, progress: _Progress, point: OperatingPoint, wanted: Sequence[str]) -> Detection:
-        """Return the events and tags of a recording whose windows are scored, or its error."""
+        """Return what was found in a recording whose windows are scored, or its error."""
         recording, weak, duration = progress.recording, progress.weak, progress.audio.duration_seconds
         if progress.error is not None:
             return Detection(recording, EventList(clip_id=recording.name), error=progress.error)
@@ -281,17 +269,11 @@ class Detector:
         return Detection(recording, listed, tags, scores, duration, warnings=tuple(progress.audio.warnings))
 
 
-def prefetch(items: Iterator[Any], *, depth: int) -> Generator[Any, None, None]:
-    """Yield the items in order, from a second thread that is at most `depth` of them ahead.
-
-    Reading, resampling and features spend their time outside Python's lock, so they run while the model computes.
-
-    >>> list(prefetch(iter(range(3)), depth=2))
-    [0, 1, 2]
-    """
+def _prefetch(items: Iterator[Any]) -> Generator[Any, None, None]:
+    """Yield the items in order, from a second thread; reading and features need Python's lock for little of it."""
     end = object()
     with ThreadPoolExecutor(1, "crnn-weak-reader") as pool:
-        waiting = deque(pool.submit(next, items, end) for _ in range(depth))
+        waiting = deque(pool.submit(next, items, end) for _ in range(_DEPTH))
         try:
             while (item := waiting.popleft().result()) is not end:
                 waiting.append(pool.submit(next, items, end))
@@ -302,8 +284,6 @@ def prefetch(items: Iterator[Any], *, depth: int) -> Generator[Any, None, None]:
 
 def model_file(path: str | Path | None = None) -> Path:
     """Return the model file that a path means: a ``.keras`` file, a run folder (its ``best.keras``), or the starter."""
-    if path is None and not STARTER_MODEL.is_file():
-        raise ModelFileError("the starter model is missing: python scripts/starter_model.py, or pass a run or a file.")
     path = STARTER_MODEL if path is None else Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
@@ -332,12 +312,6 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     ------
     ModelFileError, RunError
         The file or run is missing or damaged; nothing in the file is executed (Keras' safe mode).
-
-    Examples
-    --------
-    >>> load("nowhere.keras")
-    Traceback (most recent call last):
-    crnn_weak.errors.ModelFileError: nowhere.keras: no such model. Expected a run folder or a .keras file.
     """
     file = model_file(path)
     from crnn_weak.model.archive import load_model  # TensorFlow: only once the file is known to be there

@@ -1,50 +1,178 @@
-"""From scores to events and tags.
+"""From scores to events and tags: the operating point, which has the settings of each class, and its steps.
 
 By default, as in the paper, a frame is active where its score is *above* one threshold, a tag likewise, and nothing is
 smoothed. The options, each per class, are applied in this order:
 
-1. median filter over an odd number of frames, zeros beyond the clip (filtering the active frames gives the same, since
-   a median and a threshold commute);
+1. median filter over an odd number of frames, zeros beyond the clip (a median and a threshold commute);
 2. threshold, or hysteresis: a span above the low threshold is kept whole if it exceeds the threshold somewhere;
 3. gaps between two spans that are shorter than a minimum are closed (never at the clip's ends);
 4. spans shorter than a minimum are dropped;
 5. weak gate: an event stays if the mean of the weak scores over it is above the tag threshold. A clip has one weak
-   score; a recording of many windows has a track of them, averaged like the strong scores.
+   score; a recording of many windows has one for each frame.
 
 Each step is monotone: a higher threshold never adds an active frame. An event's score is the mean of its frames'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
 from crnn_weak.detection.scores import Scores
-from crnn_weak.errors import DataError
+from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import convert_document, read_json, write_json
 from crnn_weak.labels.events import Event, tag_names
 from crnn_weak.labels.rolls import roll_runs, runs_roll
+from crnn_weak.run_files import RunFiles
 
 # Scores that are decoded at once; more would need much memory.
 _MAX_SCORES = 30_000_000
 
 
-class ActiveSpans(NamedTuple):
-    """Frames ``[first, last)`` of rows, by row and then by time; arrays of int, shape (n_spans,).
+class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Thresholds and post-processing for each class; every tuple has one entry per class."""
 
-    A row is one class of one clip, classes fastest.
-    """
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...]  # a frame is active above it; in (0, 1)
+    low_thresholds: tuple[float, ...]  # an event continues while its score exceeds it; 0 turns hysteresis off
+    median_seconds: tuple[float, ...]  # these three: 0 turns each off
+    min_duration_seconds: tuple[float, ...]
+    min_gap_seconds: tuple[float, ...]
+    tag_thresholds: tuple[float, ...]  # a clip is tagged above it (weak output); in (0, 1)
+    weak_gate: bool = False  # keep a class's events only where the clip is tagged
+
+    def __post_init__(self) -> None:
+        for name in _PER_CLASS:
+            values = getattr(self, name)
+            if len(values) != len(self.classes):
+                raise ConfigError(f"{name}: {len(values)} values for {len(self.classes)} classes.")
+            if name in ("thresholds", "tag_thresholds") and not all(0 < value < 1 for value in values):
+                raise ConfigError(f"{name} = {values!r}: expected scores in (0, 1).")
+            largest = 3600 if name.endswith("_seconds") else 1  # as in the configuration
+            if not all(0 <= value <= largest for value in values):
+                raise ConfigError(f"{name} = {values!r}: expected numbers from 0 to {largest}.")
+        for label, low, high in zip(self.classes, self.low_thresholds, self.thresholds, strict=True):
+            if low > high:
+                raise ConfigError(f"low_thresholds: {low:g} of {label!r} is above its threshold {high:g}.")
+
+    @classmethod
+    def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
+        """Return one configuration for every class."""
+        n_classes = len(classes)
+        return cls(
+            classes=tuple(classes),
+            thresholds=(config.threshold,) * n_classes,
+            low_thresholds=(config.low_threshold,) * n_classes,
+            median_seconds=(config.median_seconds,) * n_classes,
+            min_duration_seconds=(config.min_duration_seconds,) * n_classes,
+            min_gap_seconds=(config.min_gap_seconds,) * n_classes,
+            tag_thresholds=(config.threshold,) * n_classes,
+            weak_gate=config.weak_gate,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dict(msgspec.json.decode(msgspec.json.encode(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
+        """Return the operating point in values of `to_dict`; a ConfigError says what is wrong."""
+        return convert_document(values, cls, "operating point", error=ConfigError)
+
+    def replace(self, **changes: Any) -> OperatingPoint:
+        """Return a copy; a single number stands for every class, and a low threshold never exceeds its threshold."""
+        for name in changes.keys() & set(_PER_CLASS):
+            changes[name] = tuple(np.broadcast_to(np.asarray(changes[name], float), len(self.classes)).tolist())
+        if "thresholds" in changes:
+            low_thresholds = changes.get("low_thresholds", self.low_thresholds)
+            changes["low_thresholds"] = tuple(map(min, low_thresholds, changes["thresholds"]))
+        return msgspec.structs.replace(self, **changes)
+
+    @property
+    def plain_threshold(self) -> bool:
+        """True if only thresholds and median filters are used."""
+        others = (*self.low_thresholds, *self.min_duration_seconds, *self.min_gap_seconds)
+        return not self.weak_gate and not any(others)
+
+    def summary(self) -> str:
+        """Return one line that says what is done; per-class values as a range."""
+        parts = []
+        for text, values, unit in (
+            ("threshold", self.thresholds, ""),
+            ("tag threshold", self.tag_thresholds, ""),
+            ("low threshold", self.low_thresholds, ""),
+            ("median filter", self.median_seconds, " s"),
+            ("gaps closed under", self.min_gap_seconds, " s"),
+            ("events dropped under", self.min_duration_seconds, " s"),
+        ):
+            low, high = min(values, default=0), max(values, default=0)
+            if high:
+                parts.append(f"{text} {low:.4g}{unit if low == high else f' to {high:.4g}{unit} by class'}")
+        return ", ".join(parts + ["gated by the tags"] * self.weak_gate)
+
+
+_PER_CLASS = tuple(name for name in OperatingPoint.__struct_fields__ if name not in ("classes", "weak_gate"))
+
+
+def check_classes(point: OperatingPoint, classes: Sequence[str], *, where: str = "operating point") -> None:
+    """Refuse an operating point for other classes than the given ones."""
+    if point.classes != tuple(classes):
+        raise ConfigError(
+            f"{where}: for {len(point.classes)} classes ({', '.join(point.classes[:3])}, ...), but the model has "
+            f"{len(classes)} ({', '.join(tuple(classes)[:3])}, ...); tune again on this run's scores."
+        )
+
+
+class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Record of a search: the metric before and after on the validation clips, and the number of choices."""
+
+    per_class: bool
+    before: float | None
+    after: float | None
+    n_clips: int
+    n_choices: int
+
+
+class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of a run's ``operating_point.json``, which `tune` writes: its choice, and by metric how it was tuned."""
+
+    operating_point: OperatingPoint
+    tuned: dict[str, TuningRecord] = {}
+
+    @classmethod
+    def read(cls, path: str | Path, classes: Sequence[str]) -> StoredPoint:
+        """Read a file; one that is damaged or for other classes is a ConfigError."""
+        advice = "Expected a file that crnn-weak tune has written."
+        stored = read_json(path, cls, advice=advice, error=ConfigError)
+        check_classes(stored.operating_point, classes, where=str(path))
+        return stored
+
+    def write(self, path: str | Path) -> None:
+        """Write the file whole or not at all."""
+        write_json(path, msgspec.to_builtins(self))
+
+
+def stored_point(folder: str | Path, classes: Sequence[str]) -> StoredPoint | None:
+    """Return the operating point that is stored in a run folder, or None."""
+    path = RunFiles(folder).operating_point
+    return StoredPoint.read(path, classes) if path.is_file() else None
+
+
+class ActiveSpans(NamedTuple):
+    """Frames ``[first, last)`` of rows (`class_rows`), by row and then by time; arrays of int, shape (n_spans,)."""
 
     row: np.ndarray
     first: np.ndarray
     last: np.ndarray
 
     def select(self, mask: np.ndarray) -> ActiveSpans:
-        """Return the spans that a boolean mask selects."""
+        """Return the spans where the mask is True."""
         return ActiveSpans(self.row[mask], self.first[mask], self.last[mask])
 
     def close_gaps(self, min_frames: np.ndarray) -> ActiveSpans:
@@ -73,11 +201,7 @@ def class_rows(frames: np.ndarray) -> np.ndarray:
 
 
 def median_frames(seconds: float, hop_seconds: float) -> int:
-    """Return the odd number of frames nearest to a median filter's length; 1 filters nothing.
-
-    >>> median_frames(0.5, 0.1), median_frames(0.0, 0.1)
-    (5, 1)
-    """
+    """Return the odd number of frames nearest to a median filter's length; 1 filters nothing."""
     return 2 * round((seconds / hop_seconds - 1) / 2) + 1 if seconds > hop_seconds else 1
 
 
@@ -87,8 +211,9 @@ class PostProcessing:
     def __init__(self, point: OperatingPoint, hop_seconds: float) -> None:
         self.point = point
         self.medians = np.array([median_frames(seconds, hop_seconds) for seconds in point.median_seconds])
-        self.min_gaps = _min_frames(point.min_gap_seconds, hop_seconds)
-        self.min_durations = _min_frames(point.min_duration_seconds, hop_seconds)
+        # Frames that a span needs to be no shorter than a duration.
+        seconds = np.array([point.min_gap_seconds, point.min_duration_seconds])
+        self.min_gaps, self.min_durations = np.ceil(seconds / hop_seconds - 1e-6).astype(np.int64)
 
     def per_row(self, values: np.ndarray | Sequence[float], n_rows: int) -> np.ndarray:
         """Repeat one value per class for the rows of all clips."""
@@ -143,11 +268,6 @@ class PostProcessing:
         return spans.select(means.astype(np.float32) > limits)
 
 
-def _min_frames(seconds: Sequence[float], hop_seconds: float) -> np.ndarray:
-    """Return the number of frames that a span needs to be no shorter than each duration."""
-    return np.ceil(np.asarray(seconds, dtype=float) / hop_seconds - 1e-6).astype(np.int64)
-
-
 def find_events(
     strong: np.ndarray, point: OperatingPoint, hop_seconds: float, weak: np.ndarray | None = None
 ) -> list[list[Event]]:
@@ -179,14 +299,9 @@ def active_frames(scores: Scores, point: OperatingPoint) -> np.ndarray:
     return np.moveaxis(roll.reshape(n_clips, n_classes, n_frames), 2, 1)
 
 
-def scores_to_events(scores: Scores, point: OperatingPointConfig | OperatingPoint) -> dict[str, tuple[Event, ...]]:
-    """Return the events of every clip, in the scores' order; a clip without events has an empty tuple.
-
-    >>> strong = np.array([[[0.1], [0.7], [0.9], [0.2]]])
-    >>> scores_to_events(Scores(("a",), ("Car",), 0.5, strong, np.array([[0.9]])), OperatingPointConfig())
-    {'a': (Event(onset=0.5, offset=1.5, label='Car', score=0.8),)}
-    """
-    point = as_operating_point(point, scores.classes)
+def scores_to_events(scores: Scores, point: OperatingPoint) -> dict[str, tuple[Event, ...]]:
+    """Return the events of every clip, in the scores' order; a clip without events has an empty tuple."""
+    check_classes(point, scores.classes)
     n_block = max(1, _MAX_SCORES // max(scores.strong[:1].size, 1))
     events: list[tuple[Event, ...]] = []
     for begin in range(0, len(scores), n_block):
@@ -201,8 +316,8 @@ def active_tags(weak: np.ndarray, point: OperatingPoint) -> np.ndarray:
     return active
 
 
-def scores_to_tags(scores: Scores, point: OperatingPointConfig | OperatingPoint) -> dict[str, tuple[str, ...]]:
+def scores_to_tags(scores: Scores, point: OperatingPoint) -> dict[str, tuple[str, ...]]:
     """Return the tags of every clip, in the scores' order."""
-    point = as_operating_point(point, scores.classes)
+    check_classes(point, scores.classes)
     active = active_tags(scores.weak, point)
     return {clip: tag_names(row, point.classes) for clip, row in zip(scores.clip_ids, active.tolist(), strict=True)}

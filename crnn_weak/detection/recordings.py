@@ -1,51 +1,39 @@
-"""Find the recordings that files, folders, patterns and standard input stand for."""
+"""Recordings in and results out: find what files, folders and patterns stand for, and write what was found in them.
+
+Event lists are in one file or in ``<format>/<name>.txt``; frame scores are in ``scores/<name>.tsv`` (gapless, what
+sed_scores_eval reads) or all in ``scores.h5``; ``recordings.csv`` lists the recordings and their status. After an
+interrupt, the lists of those that were finished stay as ``<file>.partial``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import hashlib
 import os
-import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
+from crnn_weak.detection.detector import Detection, Recording, listed_name
+from crnn_weak.detection.scores import Scores, score_writer
 from crnn_weak.errors import DataError
-from crnn_weak.files import relative_path, visible
+from crnn_weak.files import relative_path, replace_file, write_text
+from crnn_weak.labels.events import CLASS_LIST
+from crnn_weak.labels.rolls import frame_times
+from crnn_weak.labels.writing import EVENT_FORMATS, table_line
 
-
-@dataclass(frozen=True)
-class Recording:
-    """One recording: the name under which it is listed, and its source, as `crnn_weak.audio.AudioBlocks` takes it."""
-
-    name: str
-    source: Any
-
-    @classmethod
-    def of(cls, source: Any) -> Recording:
-        """Return a source as a recording, listed under its file name where it is a path."""
-        return cls(listed_name(Path(source).name) if isinstance(source, str | Path) else "", source)
-
-
-def listed_name(path: str) -> str:
-    """Return a path as text that every list and terminal can hold: NFC, one line, no control characters.
-
-    Other characters, and bytes that are not UTF-8, are written as Python escapes.
-
-    >>> listed_name("street\\nnight.wav")
-    'street\\\\nnight.wav'
-    """
-    return visible(unicodedata.normalize("NFC", path))
+# Bytes of a part of an output file's path; file systems allow 255, and a suffix is to come.
+_MAX_BYTES = 200
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     """Expand files, folders (with their subfolders), glob patterns and ``-``; each file once, in the order of `paths`.
 
-    A folder stands for its audio files that are not hidden; a file that is named itself may have any suffix. A path
-    that does not exist is in the list (opening it will fail), so that one missing name among thousands is reported like
-    one broken file. Nothing found, or a folder or pattern without audio, is a DataError.
+    A folder stands for its audio files that are not hidden. A path that does not exist is in the list: among many, it
+    is reported like a broken file when it is opened.
     """
     recordings: dict[str, Recording] = {}  # by absolute path
     for entry in map(str, paths):
@@ -64,30 +52,21 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     found = list(recordings.values())
     if found and not any(one.source == STDIN or os.path.exists(one.source) for one in found):
         raise DataError(f"{listed_name(found[0].source)}: no such file or folder.")
-    return _distinct(found)
-
-
-def _distinct(recordings: list[Recording]) -> list[Recording]:
-    """Give recordings of one name (``a/x.wav b/x.wav``) their paths below the folder that holds all of that name."""
-    paths = defaultdict(list)
-    for recording in recordings:
-        paths[recording.name].append(os.path.abspath(recording.source))
+    same_name = defaultdict(list)
+    for one in found:
+        same_name[one.name].append(os.path.abspath(one.source))
     names = []
-    for recording in recordings:
-        name = recording.name
-        if len(paths[name]) > 1:
-            folder = os.path.dirname(os.path.commonprefix(paths[name]))  # noqa: RUF071 - cut at a whole name
-            name = listed_name(relative_path(recording.source, folder))
+    for one in found:
+        name = one.name
+        if len(same_name[name]) > 1:  # a/x.wav b/x.wav: their paths below the folder that holds all of that name
+            folder = os.path.dirname(os.path.commonprefix(same_name[name]))  # noqa: RUF071 - cut at a whole name
+            name = listed_name(relative_path(one.source, folder))
         names.append(name)
-    return [Recording(name, one.source) for name, one in zip(unique_names(names), recordings, strict=True)]
+    return [Recording(name, one.source) for name, one in zip(unique_names(names), found, strict=True)]
 
 
 def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> list[str]:
-    """Return the names, with a number after those that came before; names are equal where their keys are.
-
-    >>> unique_names(["a", "b", "A"], key=str.casefold)
-    ['a', 'b', 'A (2)']
-    """
+    """Return the names, with a number after those that came before; names are equal where their keys are."""
     unique: list[str] = []
     all_keys = {key(name) for name in names}
     used: set[str] = set()
@@ -99,3 +78,128 @@ def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> li
         used.add(key(candidate))
         unique.append(candidate)
     return unique
+
+
+def file_stems(recordings: Iterable[Recording]) -> dict[str, str]:
+    """Return, per recording name, the name of its own output files without their suffix; no two are the same."""
+    names = [recording.name for recording in recordings]
+    with_suffix = [_safe_path(name) for name in names]
+    without_suffix = [_safe_path(name.removesuffix(Path(name).suffix)) for name in names]
+    # A name without its suffix may be another's name with it: b.wav.mp3 and b.wav.
+    n_uses = Counter(stem.casefold() for stem in (*without_suffix, *with_suffix))
+    stems = []
+    for short, whole in zip(without_suffix, with_suffix, strict=True):
+        is_class_list = Path(short).name + ".txt" == CLASS_LIST  # labels of this name would be read as a class list
+        is_unique = n_uses[short.casefold()] == (2 if short == whole else 1)
+        stems.append(short if is_unique and not is_class_list else whole)
+    return dict(zip(names, unique_names(stems, key=str.casefold), strict=True))
+
+
+def _safe_path(name: str) -> str:
+    """Return a relative path that stays in its folder, and whose parts a file system can hold."""
+    parts = []
+    for part in name.replace("\\", "_").split("/"):
+        data = part.encode("utf-8")
+        if len(data) > _MAX_BYTES:
+            part = data[: _MAX_BYTES - 9].decode("utf-8", "ignore") + "~" + hashlib.sha256(data).hexdigest()[:8]
+        if part not in ("", ".", ".."):
+            parts.append(part)
+    return "/".join(parts) or "recording"
+
+
+class ResultWriter:
+    """Write the results of recordings to a folder; a context manager.
+
+    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags``. File names follow from the names of
+    all `recordings` that will come. Existing files are refused unless `overwrite`.
+    """
+
+    def __init__(
+        self, folder: str | Path, formats: Iterable[str], *, recordings: Sequence[Recording], overwrite: bool = False
+    ) -> None:
+        self.folder = Path(folder)
+        self._stems = file_stems(recordings)
+        self._formats, self._overwrite = tuple(dict.fromkeys(formats)), overwrite
+        # Lists of all recordings, written at the end: file name -> lines. The list of recordings is the last.
+        self._lists: dict[str, list[str]] = {}
+        for kind in self._formats:
+            if kind == "tags":
+                self._lists["tags.tsv"] = ["filename\tevent_label\tscore"]
+            elif kind in EVENT_FORMATS and EVENT_FORMATS[kind].file:
+                self._lists[EVENT_FORMATS[kind].file] = [EVENT_FORMATS[kind].header]
+        self._recordings = self._lists["recordings.csv"] = ["filename,duration,n_events,status,message"]
+        self._append: Callable[..., None] | None = None  # to scores.h5
+        self._stack = contextlib.ExitStack()
+
+    def path(self, name: str, kind: str) -> Path:
+        """Return where a recording's own file of a kind goes."""
+        suffix = {"scores": ".tsv", "figures": ".png"}.get(kind, ".txt")
+        return self.folder / kind / (self._stems[name] + suffix)
+
+    def __enter__(self) -> ResultWriter:
+        paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html")]
+        for kind in self._formats:
+            if (self.folder / kind).is_dir():
+                paths += [self.path(name, kind) for name in self._stems]
+        existing = next(filter(os.path.lexists, paths), None)
+        if existing is not None and not self._overwrite:
+            raise DataError(f"{existing}: exists already; choose another --out, or pass --overwrite.")
+        write_text(self.folder / "recordings.csv.partial", "")  # so that a folder that cannot be written fails at once
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.__exit__(*failure)
+        for file, lines in self._lists.items():
+            partial = self.folder / f"{file}.partial"
+            if failure[0] is None:
+                write_text(self.folder / file, _text(lines))
+                partial.unlink(missing_ok=True)
+            else:
+                with contextlib.suppress(OSError):
+                    write_text(partial, _text(lines))
+
+    def write(self, detection: Detection) -> None:
+        """Write one recording's results; for a failed one only its line in ``recordings.csv``."""
+        name, scores = detection.recording.name, detection.scores
+        if scores is None:
+            self._recordings.append(table_line([name, "", "", "failed", one_line(detection.error)], ","))
+            return
+        for kind in self._formats:
+            if kind == "scores":
+                _write_scores(self.path(name, kind), scores)
+            elif kind == "scores-h5":
+                if self._append is None:
+                    writer = score_writer(self.folder / "scores.h5", scores.classes, scores.hop_seconds)
+                    self._append = self._stack.enter_context(writer)
+                self._append(name, scores.strong[0], scores.weak[0], detection.duration_seconds)
+            elif kind == "tags":
+                rows = [[name, tag.label, f"{tag.score:.4f}"] for tag in detection.tags] or [[name, "", ""]]
+                self._lists["tags.tsv"] += map(table_line, rows)
+            else:
+                form = EVENT_FORMATS[kind]
+                lines = form.lines(name, detection.events)
+                if form.file:
+                    self._lists[form.file] += lines
+                else:
+                    write_text(self.path(name, kind), _text([form.header, *lines]))
+        duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
+        message = listed_name("; ".join(detection.warnings))
+        self._recordings.append(table_line([name, duration, n_events, "ok", message], ","))
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines if line)  # some formats have no header
+
+
+def one_line(error: Exception | None) -> str:
+    """Return an error's message in one line without control characters."""
+    return listed_name(" ".join(str(error).split()))
+
+
+def _write_scores(path: Path, scores: Scores) -> None:
+    times = frame_times(scores.strong.shape[1], scores.hop_seconds)
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(table_line(["onset", "offset", *scores.classes]) + "\n")
+        for begin, end, frame in zip(times[:-1], times[1:], scores.strong[0], strict=True):
+            values = "\t".join([f"{score:.6f}" for score in frame.tolist()])
+            file.write(f"{begin:.6f}\t{end:.6f}\t{values}\n")

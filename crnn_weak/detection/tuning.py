@@ -1,14 +1,9 @@
 """Choose thresholds by an exhaustive search over all thresholds and classes at once.
 
 Every step from scores to events is monotone, so a segment, a frame or a tag is described by one number: how many of the
-sorted candidate thresholds it is active at. The counts at every threshold are then one histogram and one cumulative sum
-per class. Among equal choices the middle of the longest run of neighboring thresholds wins; a class without reference
-keeps the best common choice.
-
-The best common threshold is exact for every metric, over the candidates; one for each class is exact for F1, a ratio of
-sums over classes, which is maximized class by class for a trial value that is raised until nothing changes (Dinkelbach,
-"On nonlinear fractional programming", Management Science 13(7), 1967). The substitutions of the error rate pair
-classes, so it has a common threshold only.
+sorted candidate thresholds it is active at. The counts at every threshold are then one histogram per class. Thresholds
+for each class are exact for F1, a ratio of sums over classes (Dinkelbach, "On nonlinear fractional programming",
+Management Science 13(7), 1967). The error rate's substitutions pair classes, so it has a common threshold only.
 """
 
 from __future__ import annotations
@@ -21,38 +16,36 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
-from crnn_weak.detection.operating_point import OperatingPoint, as_operating_point
-from crnn_weak.detection.postprocessing import ActiveSpans, PostProcessing, active_frames, active_tags, class_rows
+from crnn_weak.detection.postprocessing import (
+    ActiveSpans,
+    OperatingPoint,
+    PostProcessing,
+    active_frames,
+    active_tags,
+    class_rows,
+)
 from crnn_weak.detection.scores import Scores
-from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
+from crnn_weak.errors import ClipError, ConfigError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
 from crnn_weak.labels.rolls import EventTable, event_table, roll_runs, runs_roll, segment_maximum, segment_roll
 from crnn_weak.metrics.counting import matched_per_class
 
 #: metric -> which labels of the clips it needs.
 METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
-
-#: The filters of an operating point that can be searched.
 FILTERS = ("median_seconds", "min_duration_seconds", "min_gap_seconds")
 
 
 class Reference(NamedTuple):
-    """Labels by clip, of which a metric needs one kind (`METRICS`), and how they are counted.
-
-    `clip_seconds` is by default the length of the scores.
-    """
+    """Labels by clip, of which a metric needs one kind (`METRICS`), and how they are counted."""
 
     tags: Mapping[str, Iterable[str]] | None = None
     events: Events | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
-    clip_seconds: float | None = None
+    clip_seconds: float | None = None  # by default the length of the scores
 
 
 class Tuning(NamedTuple):
-    """Result of a search: the metric, a fraction, on the clips at the start and at the chosen operating point.
-
-    `n_choices` is the number of candidates of each class.
-    """
+    """Result of a search among `n_choices` for each class: the metric, a fraction, at the start and at the result."""
 
     operating_point: OperatingPoint
     before: float
@@ -66,24 +59,21 @@ def tune(
     *,
     metric: str,
     per_class: bool = False,
-    operating_point: OperatingPointConfig | OperatingPoint | None = None,
+    operating_point: OperatingPoint | None = None,
     candidates: Sequence[float] | np.ndarray | None = None,
     filters: Mapping[str, Sequence[float]] | None = None,
     show_progress: bool = False,
 ) -> Tuning:
-    """Choose thresholds, and filters where several are given, for the best value of a metric.
+    """Choose thresholds, and filters where several are given, for the best value of a metric; use validation clips.
 
-    Use validation clips: on the clips that are reported, the result would flatter itself. With `per_class` each class
-    has its own choice. What is not searched stays as in `operating_point`, by default the paper's. `candidates` are
-    thresholds in (0, 1), by default 0.01, 0.02, ... 0.99; `filters` are seconds to choose among, by name (`FILTERS`).
+    What is not searched stays as in `operating_point`, by default the paper's. `candidates` are thresholds, by default
+    0.01, 0.02, ... 0.99; `filters` are seconds to choose among, by name (`FILTERS`).
     """
     if metric == "error_rate" and per_class:
         raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
     objective = Objective(scores, reference, metric)
-    start = as_operating_point(operating_point or OperatingPointConfig(), scores.classes)
-    thresholds = np.arange(1, 100) / 100 if candidates is None else np.unique(np.asarray(candidates, dtype=float))
-    if not len(thresholds) or not (thresholds[0] > 0 and thresholds[-1] < 1):
-        raise ConfigError("candidates: expected at least one threshold, each in (0, 1).")
+    start = operating_point or OperatingPoint.from_config(OperatingPointConfig(), scores.classes)
+    thresholds = np.unique(np.arange(1, 100) / 100 if candidates is None else candidates)
     given = {} if metric == "tagging_f1" else dict(filters or {})
     combinations = itertools.product(*given.values())
     points = [start.replace(**dict(zip(given, values, strict=True))) for values in combinations]
@@ -105,12 +95,8 @@ class Objective:
     def __init__(self, scores: Scores, reference: Reference, metric: str) -> None:
         if metric not in METRICS:
             raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
-        if not len(scores):
-            raise DataError("no clips to tune on: expected scores of at least one.")
         self.scores, self.metric, self.evaluation = scores, metric, reference.evaluation
-        labels: Mapping[str, Any] | None = getattr(reference, METRICS[metric])
-        if labels is None:
-            raise DataError(f"metric {metric} needs {METRICS[metric]} of these clips, and none are given.")
+        labels: Mapping[str, Any] = getattr(reference, METRICS[metric]) or {}
         for clip in scores.clip_ids:
             if clip not in labels:
                 raise ClipError(f"clip {clip!r} has scores, but no reference.")
@@ -152,14 +138,13 @@ class Objective:
         n_thresholds = len(thresholds)
         if self.metric == "event_f1":
             counts = [self._count_events_at(point, thresholds) for point in points]
-            return best_f1(self.n_reference, counts, n_thresholds, per_class)
-        if self.metric == "tagging_f1":
-            indices = [candidate_index(self.scores.weak, thresholds)]
+        elif self.metric == "tagging_f1":
+            counts = [count_at(candidate_index(self.scores.weak, thresholds), self.reference, n_thresholds)]
         else:
             indices = [self.segment_index(point, thresholds) for point in points]
-        if self.metric == "error_rate":
-            return best_error_rate(indices, self.reference, n_thresholds)
-        counts = [count_at(index, self.reference, n_thresholds) for index in indices]
+            if self.metric == "error_rate":
+                return best_error_rate(indices, self.reference, n_thresholds)
+            counts = [count_at(index, self.reference, n_thresholds) for index in indices]
         return best_f1(self.n_reference, counts, n_thresholds, per_class)
 
     def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
@@ -198,26 +183,18 @@ class Objective:
 
 
 def candidate_index(scores: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Return how many of the sorted candidates each score is above.
-
-    >>> candidate_index(np.array([0.05, 0.5, 0.51]), np.array([0.1, 0.5])).tolist()
-    [0, 1, 2]
-    """
+    """Return how many of the sorted candidates each score is above, compared in the scores' own precision."""
     kind = np.min_scalar_type(len(candidates))
-    # Compared in the scores' own precision.
     return np.searchsorted(candidates.astype(scores.dtype), scores, side="left").astype(kind)
 
 
 class FramesAtThresholds:
-    """The frames of clips at each of the sorted candidate thresholds, with the filters and the gate of a point.
-
-    `index` has shape (n_clips * n_classes, n_frames): how many candidates a frame is active at.
-    """
+    """The frames of clips at each of the sorted candidate thresholds, with the filters and the gate of a point."""
 
     def __init__(self, scores: Scores, point: OperatingPoint, candidates: np.ndarray) -> None:
         self._steps = PostProcessing(point, scores.hop_seconds)
         rows = class_rows(scores.strong)
-        # A median keeps order, so it may filter the index.
+        # How many candidates a frame is active at, (n_clips * n_classes, n_frames); a median keeps this order.
         self.index = self._steps.median_filtered(candidate_index(rows, candidates))
         self._low = None
         if any(point.low_thresholds):
@@ -226,7 +203,7 @@ class FramesAtThresholds:
         if point.weak_gate:
             is_open = active_tags(scores.weak, point)
             self.index[~is_open.ravel()] = 0
-        #: True if the index alone decides, without spans.
+        # The index alone decides, without spans.
         self.is_plain = self._low is None and not any((*point.min_gap_seconds, *point.min_duration_seconds))
 
     def spans(self, position: int) -> ActiveSpans:
@@ -235,7 +212,7 @@ class FramesAtThresholds:
         return self._steps.apply_hysteresis(high if self._low is None else self._low | high, high)
 
     def active(self, position: int) -> np.ndarray:
-        """Return the active frames at a candidate, of the shape of `index`."""
+        """Return the active frames at a candidate, (n_clips * n_classes, n_frames)."""
         return self.index > position if self.is_plain else runs_roll(*self.spans(position), self.index.shape)
 
 
@@ -246,10 +223,7 @@ def _count_above(values: np.ndarray, weights: np.ndarray | None, n_thresholds: i
 
 
 def count_at(index: np.ndarray, reference: np.ndarray, n_thresholds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of estimated and of correct items at all thresholds, each (n_thresholds, n_classes).
-
-    `index` and the boolean `reference` have shape (n, n_classes).
-    """
+    """Return the numbers of estimated and of correct items, (n_thresholds, n_classes), of index and reference."""
     estimated, correct = [], []
     for values, is_reference in zip(index.T, reference.T, strict=True):
         estimated.append(_count_above(values, None, n_thresholds))
@@ -258,11 +232,7 @@ def count_at(index: np.ndarray, reference: np.ndarray, n_thresholds: int) -> tup
 
 
 def _middle_best(gain: np.ndarray, n_thresholds: int) -> np.ndarray:
-    """Return the row of the best gain in each column.
-
-    Among equals it is the middle of the longest run of neighboring thresholds: the furthest from where the result
-    changes, and so the safest on other clips.
-    """
+    """Return the row of the best gain in each column; among equals, for safety, the middle of the longest run."""
     best = gain.max(axis=0)
     is_best = gain >= best - 1e-9 * np.maximum(1.0, np.abs(best))
     middle = np.zeros(gain.shape[1], dtype=np.int64)
@@ -300,8 +270,8 @@ def best_f1(
 def best_error_rate(indices: Sequence[np.ndarray], reference: np.ndarray, n_thresholds: int) -> np.ndarray:
     """Return the common choice of all classes that minimizes the error rate; exact.
 
-    In a segment the errors are ``max(N_ref, N_est) - N_correct``. The k-th class that becomes active there adds one if
-    k is above the number of reference classes, and takes one off if it is right.
+    The k-th class that becomes active in a segment adds an error if k is above the number of reference classes there,
+    and takes one off if it is right: there are ``max(N_ref, N_est) - N_correct``.
     """
     n_reference = reference.sum(axis=1)
     n_errors = []

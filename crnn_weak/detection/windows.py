@@ -1,12 +1,9 @@
 """A recording of any length, window by window: features of blocks of audio, windows, and scores without seams.
 
 The network looks both ways over its whole clip, so its score of a frame depends on the window that holds it, and a
-crossfade of half-overlapping windows does not hide that. Hence a window begins at every frame (or every hundredth of a
-window), and a frame's score is the weighted mean over all windows that hold it: further than a window from its ends, a
-recording's scores are the same wherever it was cut from.
-
-Only the recording's true ends are scored at a window's edge, as in training. A recording shorter than a window is
-padded with zeros, as training clips are, so a clip of exactly one window gets the scores that evaluation gives it.
+crossfade of half-overlapping windows does not hide that. Hence a window begins at every hundredth of a window, and a
+frame's score is the weighted mean over all windows that hold it. Only a recording's true ends are scored at a window's
+edge, as in training; a clip of exactly one window, padded if it is shorter, gets the scores that evaluation gives it.
 """
 
 from __future__ import annotations
@@ -21,10 +18,9 @@ from crnn_weak.config import FeatureConfig
 
 
 class FrameStream:
-    """Log mel frames, shape (n_frames, n_mels), of blocks of audio, shape (n_samples,); iterate once.
+    """Log mel frames, shape (n_frames, n_mels), of a recording in blocks of audio, (n_samples,); iterate once.
 
-    The frames do not depend on the blocks. A recording shorter than `min_frames` is padded with zeros; how many frames
-    are recorded, `n_valid_frames`, is known once iteration has ended.
+    Less than `min_frames` is padded with zeros; `n_valid_frames`, which are recorded, is known at the end.
     """
 
     def __init__(
@@ -35,9 +31,8 @@ class FrameStream:
         *,
         min_frames: int = 1,
     ) -> None:
-        self.n_valid_frames = 0
+        self.n_valid_frames, self._n_hop = 0, config.n_hop
         self._blocks, self._extractor, self._min_frames = blocks, extractor, min_frames
-        self._n_hop = config.n_hop
         # Frames that an analysis window, centered in its hop, may reach into, on either side.
         self._n_context = math.ceil(max(config.n_window, config.n_fft) / (2 * config.n_hop)) + 1
 
@@ -72,10 +67,10 @@ class Window(NamedTuple):
 
 
 class SlidingWindows:
-    """Overlapping windows of `n_window` frames, one every `n_hop` frames, and the weight of each of their frames.
+    """Overlapping windows of `n_window` frames, one every `n_hop` frames, by default a hundredth of a window.
 
-    By default `n_hop` is a hundredth of a window; it is at most half of one. The outer eighths of a window, which lack
-    context on one side, count only at a recording's ends; from there the weight rises over a quarter of the window.
+    The outer eighths of a window, which lack context on one side, count only at a recording's ends; from there the
+    weight of a frame rises over a quarter of the window.
     """
 
     def __init__(self, n_window: int, n_hop: int | None = None) -> None:
@@ -84,15 +79,10 @@ class SlidingWindows:
         margin = n_window // 8
         edge_distance = np.minimum(np.arange(n_window), np.arange(n_window)[::-1]) + 0.5
         n_rise = max(n_window // 2 - 2 * margin, 1)
-        self.weights = np.ones(n_window, np.float32)
-        if n_window >= 8:
-            self.weights = np.clip((edge_distance - margin) / n_rise, 0.0, 1.0).astype(np.float32)
+        self.weights = np.clip((edge_distance - margin) / n_rise, 0.0, 1.0).astype(np.float32)
 
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[list[Window]]:
-        """Yield, for each block of frames, the windows that are complete; together they hold at least one window.
-
-        A window waits until a frame after it is known, because the last one is weighted differently.
-        """
+        """Yield, for each block of frames, the complete windows after which a frame is known, and at last the last."""
         frames, first, start = None, 0, 0  # `frames` begins with frame `first`
         for block in blocks:
             if frames is None:
@@ -107,28 +97,16 @@ class SlidingWindows:
                 start += self.n_hop
             yield windows
         assert frames is not None
-        assert first + len(frames) >= self.n_window
         yield [Window(first + len(frames) - self.n_window, frames[-self.n_window :], True)]
-
-    def window_weights(self, first: int, is_last: bool) -> np.ndarray:
-        """Return the weights of a window's frames, shape (n_window,): full up to the recording's ends."""
-        weights = self.weights.copy()
-        full = np.flatnonzero(weights == weights.max())
-        if first == 0:
-            weights[: full[-1] + 1] = weights.max()
-        if is_last:
-            weights[full[0] :] = weights.max()
-        return weights
 
 
 class OverlapAdd:
     """Weighted means of the scores of a recording's windows, which are added in time order."""
 
     def __init__(self, windows: SlidingWindows, n_classes: int) -> None:
-        self._windows = windows
+        self._window_weights = windows.weights
         # Weighted sums by frame, with room for more frames.
-        self._strong = np.zeros((0, n_classes), np.float32)
-        self._weak = np.zeros((0, n_classes), np.float32)
+        self._strong, self._weak = np.zeros((2, 0, n_classes), np.float32)
         self._weights = np.zeros((0, 1), np.float32)
 
     def add(self, window: Window, strong: np.ndarray, weak: np.ndarray) -> None:
@@ -140,7 +118,12 @@ class OverlapAdd:
                 np.concatenate([sums, np.zeros((n_more, sums.shape[1]), np.float32)])
                 for sums in (self._strong, self._weak, self._weights)
             )
-        weights = self._windows.window_weights(window.first, window.is_last)[:, None]
+        weights = self._window_weights[:, None].copy()
+        full = np.flatnonzero(weights == weights.max())
+        if window.first == 0:  # full up to the recording's ends
+            weights[: full[-1] + 1] = weights.max()
+        if window.is_last:
+            weights[full[0] :] = weights.max()
         self._strong[window.first : end] += weights * strong
         self._weak[window.first : end] += weights * weak
         self._weights[window.first : end] += weights

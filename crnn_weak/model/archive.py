@@ -54,7 +54,7 @@ class ModelMetadata:
     classes: tuple[str, ...]  # in the order of the outputs' last axis
     config: Config
     scaler: Scaler
-    #: As `crnn_weak.detection.operating_point.OperatingPoint.to_dict` writes it; empty for the configuration's own.
+    #: As `crnn_weak.detection.postprocessing.OperatingPoint.to_dict` writes it; empty for the configuration's own.
     operating_point: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)  # training data, date and versions
 

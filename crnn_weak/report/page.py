@@ -16,7 +16,7 @@ import numpy as np
 
 from crnn_weak import paper
 from crnn_weak.config import to_toml
-from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, RunError, nearest_names
 from crnn_weak.figures.clip import clip_figure
 from crnn_weak.figures.results import class_figure, loss_weight_figure, setting_figure, training_figure

@@ -21,8 +21,13 @@ import msgspec
 import numpy as np
 
 from crnn_weak.config import Config, fingerprint
-from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint, stored_point
-from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+from crnn_weak.detection.postprocessing import (
+    OperatingPoint,
+    StoredPoint,
+    scores_to_events,
+    scores_to_tags,
+    stored_point,
+)
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.errors import ClipError, DataError

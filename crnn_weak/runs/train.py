@@ -107,8 +107,7 @@ def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
     import keras
     import numpy as np
 
-    from crnn_weak.detection.operating_point import OperatingPoint
-    from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+    from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
     from crnn_weak.detection.scores import predict_store, save_scores
     from crnn_weak.labels.writing import write_events, write_tags
     from crnn_weak.model.archive import load_model

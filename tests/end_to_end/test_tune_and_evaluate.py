@@ -12,7 +12,7 @@ from helpers import TINY, make_store
 from crnn_weak import config as configuration
 from crnn_weak.cli import main
 from crnn_weak.config import OperatingPointConfig
-from crnn_weak.detection.operating_point import OperatingPoint, StoredPoint
+from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint
 from crnn_weak.detection.scores import Scores, save_scores
 from crnn_weak.labels.rolls import event_roll
 

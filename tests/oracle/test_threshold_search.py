@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
-from crnn_weak.detection.operating_point import OperatingPoint
-from crnn_weak.detection.postprocessing import scores_to_events
+from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events
 from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import METRICS, Objective, Reference, tune
-from crnn_weak.errors import ClipError, ConfigError, DataError
+from crnn_weak.errors import ClipError, ConfigError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 
@@ -37,11 +36,10 @@ def made_up(seed, n_clips=12, n_frames=60):
     return Scores(tuple(events), CLASSES, HOP, strong, weak), Reference(tags, events)
 
 
-def reported_value(scores, events, point, metric, segment_seconds=1.0):
+def reported_value(scores, events, point, metric, evaluation):
     estimated = scores_to_events(scores, point)
     if metric == "event_f1":
         return reported_event_metrics(events, estimated, classes=CLASSES).f_score
-    evaluation = EvaluationConfig(segment_seconds=segment_seconds)
     options = {"classes": CLASSES, "clip_seconds": 60 * HOP, "evaluation": evaluation}
     metrics = reported_segment_metrics(events, estimated, **options)
     return metrics.f_score if metric == "segment_f1" else metrics.error_rate
@@ -67,10 +65,11 @@ FILTERS = {
 @pytest.mark.parametrize("filters", FILTERS)
 def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
     scores, reference = made_up(1)
-    for threshold in (0.2, 0.35, 0.5, 0.8, 0.97):
+    for threshold, segment_seconds in ((0.2, 1.0), (0.35, 1.0), (0.5, 0.5), (0.8, 1.0), (0.97, 0.5)):
         at = point(**FILTERS[filters] | {"threshold": threshold})
-        ours = Objective(scores, reference, metric).value(at)
-        assert ours == pytest.approx(reported_value(scores, reference.events, at, metric), abs=1e-9)
+        evaluation = EvaluationConfig(segment_seconds=segment_seconds)
+        ours = Objective(scores, reference._replace(evaluation=evaluation), metric).value(at)
+        assert ours == pytest.approx(reported_value(scores, reference.events, at, metric, evaluation), abs=1e-9)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -132,24 +131,13 @@ def test_a_class_without_reference_keeps_the_common_threshold():
     assert own.operating_point.thresholds[1] == common.operating_point.thresholds[1]
 
 
-def test_segment_length_of_the_evaluation_is_used():
-    scores, reference = made_up(11)
-    half = reference._replace(evaluation=EvaluationConfig(segment_seconds=0.5))
-    tuned = tune(scores, half, metric="segment_f1")
-    wanted = reported_value(scores, reference.events, tuned.operating_point, "segment_f1", 0.5)
-    assert tuned.after == pytest.approx(wanted)
-
-
 @pytest.mark.parametrize(
     ("error", "says", "options"),
     [
         (ConfigError, "Did you mean 'segment_f1'", {"metric": "segment_f"}),
         (ConfigError, "one threshold for all classes", {"metric": "error_rate", "per_class": True}),
-        (DataError, "needs events", {"reference": Reference()}),
         (ClipError, "'0'", {"reference": Reference(events={})}),
-        (ConfigError, "candidates", {"candidates": [0.0, 0.5]}),
-        (ConfigError, "candidates", {"candidates": []}),
-        (DataError, "no clips", {"scores": Scores((), CLASSES, HOP, np.zeros((0, 9, 3)), np.zeros((0, 3)))}),
+        (ConfigError, r"scores in \(0, 1\)", {"candidates": [0.0]}),
     ],
 )
 def test_what_cannot_be_tuned_is_refused(error, says, options):

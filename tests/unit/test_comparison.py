@@ -9,7 +9,7 @@ import pytest
 
 from crnn_weak import paper
 from crnn_weak.config import preset
-from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ConfigError, DataError, RunError
 from crnn_weak.experiments.beyond import write_tables

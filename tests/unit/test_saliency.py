@@ -23,16 +23,16 @@ def _outputs(x):
     return {"strong": strong, "weak": weak}
 
 
-def small_model(*, recurrent=True, dtype="float64", kernel=3, seed=0):
+def small_model(*, recurrent=True, dtype="float64"):
     """Conv, batch norm, pool, ReLU, GRU, dense: the network's layers, small; float64 for finite differences."""
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
     try:
         x = log_mel = keras.Input((FRAMES, MELS), dtype=dtype)
         x = layers.Reshape((FRAMES, MELS, 1))(x)
         for number in (1, 2):
-            x = layers.Conv2D(4, kernel, padding="same", name=f"conv_{number}")(x)
+            x = layers.Conv2D(4, 3, padding="same", name=f"conv_{number}")(x)
             x = layers.BatchNormalization(name=f"norm_{number}")(x)
             x = layers.MaxPooling2D((1, 2))(x)
             x = layers.ReLU(name=f"relu_{number}")(x)
@@ -43,7 +43,7 @@ def small_model(*, recurrent=True, dtype="float64", kernel=3, seed=0):
         model = keras.Model(log_mel, _outputs(x))
     finally:
         keras.config.set_dtype_policy(before)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
             # Statistics that are not 0 and 1, or batch and inference mode would look the same.
@@ -257,19 +257,17 @@ def test_no_pairs_give_nan_and_a_map_with_nan_is_refused():
         (DataError, "one target per clip", lambda e, x: e.explain(x, [])),
         (DataError, "NaN", lambda e, x: e.explain(x * np.nan, [Target("weak", "Bus")])),
         (ModelFileError, "12 frames and 8 mel bands", lambda e, x: e.explain(x[:, :5], [Target("weak", "Bus")])),
+        (ModelFileError, "scores 3 classes, but 2 class names", lambda e, x: Explainer(e.model, classes=["a", "b"])),
+        (
+            ModelFileError,
+            "'strong' and 'weak'",
+            lambda e, x: explainer(keras.Sequential([keras.Input((3,)), layers.Dense(3)])),
+        ),
     ],
 )
-def test_errors_say_what_to_do(model, clips, error, words, call):
+def test_errors_say_what_to_do(one, clips, error, words, call):
     with pytest.raises(error, match=words):
-        call(explainer(model), clips[:1])
-
-
-def test_a_model_of_other_classes_is_refused(model):
-    with pytest.raises(ModelFileError, match="scores 3 classes, but 2 class names"):
-        Explainer(model, classes=["a", "b"])
-    single = keras.Sequential([keras.Input((FRAMES, MELS)), layers.Dense(3)])
-    with pytest.raises(ModelFileError, match="'strong' and 'weak'"):
-        explainer(single)
+        call(one, clips[:1])
 
 
 def test_another_backend_is_refused(model, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from crnn_weak.config import FeatureConfig, OperatingPointConfig, _warn_once
 from crnn_weak.detection.detector import Detector
-from crnn_weak.detection.operating_point import OperatingPoint
+from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.labels.rolls import frame_times
 

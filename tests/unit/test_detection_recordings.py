@@ -1,9 +1,8 @@
-"""Results out: each format holds what its readers expect, and only whole files get their names."""
+"""Recordings in: what is found, how it sounds, what is refused. Results out: each format holds what readers expect."""
 
 import contextlib
 import csv
 import io
-import json
 import re
 
 import h5py
@@ -11,13 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from detection_fakes import RATE, bursts, detector
-from hypothesis import given
-from hypothesis import strategies as st
 
-from crnn_weak.detection.detector import Detection
-from crnn_weak.detection.recordings import Recording
+from crnn_weak.audio import AudioBlocks, load_clip
+from crnn_weak.detection.detector import Detection, Recording
+from crnn_weak.detection.recordings import ResultWriter, file_stems, find_recordings
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
-from crnn_weak.detection.writers import ResultWriter, file_stems
 from crnn_weak.errors import ClipError, DataError
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.writing import EVENT_FORMATS
@@ -35,9 +32,7 @@ def detection(name, events):
 
 
 def write(folder, detections, formats=FORMATS, *, interrupt=False, overwrite=False):
-    recordings = [one.recording for one in detections]
-    options = {"recordings": recordings, "classes": LABELS, "hop_seconds": 0.02, "overwrite": overwrite}
-    with ResultWriter(folder, formats, **options) as writer:
+    with ResultWriter(folder, formats, recordings=[one.recording for one in detections], overwrite=overwrite) as writer:
         for one in detections:
             writer.write(one)
         if interrupt:
@@ -67,9 +62,6 @@ def test_every_file_to_the_letter(tmp_path):
     assert text["raven/my street.txt"].splitlines()[1] == (
         "1\tSpectrogram 1\t1\t0.020000\t1.500000\t0.0\t20000.0\tmy street.wav\t0.020000\t0.7500\tAir horn, truck horn"
     )
-    assert [json.loads(line) for line in text["events.jsonl"].splitlines()][1] == {
-        "filename": "my street.wav", "onset": 2.0, "offset": 3.25, "label": "Car", "score": 0.5,
-    }  # fmt: skip
     row = next(csv.DictReader(io.StringIO(text["events.csv"])))
     assert (row["event_label"], row["score"]) == (LABELS[0], "0.7500")
     assert text["recordings.csv"].splitlines()[1:] == [
@@ -97,47 +89,30 @@ def test_an_interrupt_leaves_what_was_finished_as_partial(tmp_path):
             write(tmp_path, [detection("a.wav", EVENTS)], [kind])
 
 
-# --- names of files --------------------------------------------------------------------------------------------------
-
-
 def test_own_files_never_collide_nor_leave_the_folder():
     same = ["a.wav", "a.flac", "A.ogg", "b.wav", "b.flac", "b.wav.mp3", "c.wav.mp3", "classes.wav", "d/classes.wav"]
     others = {"../up.wav": "up", "deep/a.wav": "deep/a", "C.wav": "C", "classes.x.wav": "classes.x"}
+    others |= {"/": "recording", "..": "recording (2)", "a\\..\\c.wav": "a_.._c"}
     stems = file_stems(Recording(name, name) for name in (*same, *others))
     assert stems == {**dict(zip(same, same, strict=True)), **others}
-
-
-PARTS = st.text("aAbB./ \u00e4\u0308-\\", min_size=1, max_size=8) | st.sampled_from(["x" * 251, "x" * 250 + "y"])
-
-
-@given(st.lists(PARTS, min_size=1, max_size=8, unique=True))
-def test_no_two_recordings_share_a_file_whatever_their_names(names):
-    stems = list(file_stems(Recording(name, name) for name in names).values())
-    assert len({stem.casefold() for stem in stems}) == len(names)
-    for stem in stems:
-        assert stem.strip("/") == stem != ""
-        assert not {"", ".", ".."} & set(stem.split("/"))
-        assert len(stem.encode()) <= 200
-
-
-# --- score files -----------------------------------------------------------------------------------------------------
+    long = [Recording("x" * 250 + end, "") for end in ("y", "z", "y/z")]
+    assert sorted(map(len, file_stems(long).values())) == [200, 200, 202]
 
 
 def test_scores_of_recordings_of_many_lengths_are_read_one_by_one(tmp_path):
     fake, path = detector(), tmp_path / "scores.h5"
     recordings = [Recording(f"{seconds}", (bursts(seconds), RATE)) for seconds in (1.0, 9.0, 2.5)]
-    options = {"recordings": recordings, "classes": fake.classes, "hop_seconds": 0.05}
-    with ResultWriter(tmp_path, ["scores-h5"], **options) as writer:
+    with ResultWriter(tmp_path, ["scores-h5"], recordings=recordings) as writer:
         for one in fake.detect_many(recordings):
             writer.write(one)
     for recording in recordings:
-        read, wanted = load_scores(path, [recording.name]), fake.scores(recording)
+        read, wanted = load_scores(path, recording.name), fake.scores(recording)
         np.testing.assert_array_equal(read.strong, wanted.strong)
         np.testing.assert_array_equal(read.weak, wanted.weak)
     with pytest.raises(DataError, match="one by one"):
         load_scores(path)
     with pytest.raises(ClipError, match="no scores"):
-        load_scores(path, ["3.0"])
+        load_scores(path, "3.0")
 
 
 def huge(file):
@@ -170,8 +145,8 @@ def test_a_score_file_is_read_without_loss_or_refused(tmp_path):
     path, rng = tmp_path / "s.h5", np.random.default_rng(0)
     strong = rng.random((2, 50, 2)).astype(np.float32)
     save_scores(path, Scores(("a", "b"), LABELS, 0.02, strong, strong[:, 0]))
-    for clips, rows in ((None, [0, 1]), (["b"], [1])):
-        again = load_scores(path, clips)
+    for clip, rows in ((None, [0, 1]), ("b", [1])):
+        again = load_scores(path, clip)
         assert (again.classes, again.hop_seconds) == (LABELS, 0.02)
         np.testing.assert_array_equal(again.strong, strong[rows])
         np.testing.assert_array_equal(again.weak, strong[rows, 0])
@@ -190,8 +165,9 @@ def test_a_notebook_shows_player_picture_and_table(tmp_path):
     audio, path = bursts(8.0), tmp_path / "<b>.wav"
     soundfile.write(path, audio, RATE)
     (tmp_path / "bad <b>.wav").write_text("no")
-    recordings = [Recording.of(path), Recording("array", (audio, RATE)), Recording.of(tmp_path / "bad <b>.wav")]
-    recordings.append(Recording("long", (np.zeros(61 * RATE), RATE)))
+    sources = {"<b>.wav": path, "array": (audio, RATE), "bad <b>.wav": tmp_path / "bad <b>.wav"}
+    sources["long"] = (np.zeros(61 * RATE), RATE)
+    recordings = [Recording(name, source) for name, source in sources.items()]
     *shown, failed, long = (one._repr_html_() for one in detector().detect_many(recordings))
     for text in shown:
         assert re.search('src="data:audio/[^;"]*;base64,[^"]+"', text)
@@ -200,3 +176,104 @@ def test_a_notebook_shows_player_picture_and_table(tmp_path):
         assert "<b>" not in text
         assert "&lt;b&gt;" in text
     assert "<audio" not in long
+
+
+def read(source, rate=RATE):
+    blocks = AudioBlocks(source, rate, "recording")
+    return np.concatenate(list(blocks)), blocks
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        ([""], ["a.FLAC", "b.wav", "deep/er/c.ogg", "x/one/a.wav", "x/two/a.wav"]),
+        (["notes.txt", "*.wav", "b.wav", "-"], ["notes.txt", "b.wav", "stdin"]),
+        (["x/one/a.wav", "x/two/a.wav", "b.wav"], ["one/a.wav", "two/a.wav", "b.wav"]),
+        (["x/*"], ["one/a.wav", "two/a.wav"]),
+        (["gone.wav", "b.wav"], ["gone.wav", "b.wav"]),
+        (["gone.wav"], "no such file"),
+        (["empty"], "no audio file"),
+        (["*.mp3"], "no audio file"),
+    ],
+)
+def test_what_is_found(tmp_path, paths, names):
+    files = ["b.wav", "a.FLAC", "notes.txt", ".hidden.wav", "deep/er/c.ogg", ".git/d.wav", "x/one/a.wav", "x/two/a.wav"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    paths = [path if path == "-" else str(tmp_path / path) for path in paths]
+    if isinstance(names, str):
+        with pytest.raises(DataError, match=names):
+            find_recordings(paths)
+    else:
+        assert [recording.name for recording in find_recordings(paths)] == names
+
+
+@pytest.mark.parametrize(("rate", "n_channels"), [(8_000, 1), (11_025, 1), (96_000, 2), (48_000, 6)])
+def test_blocks_are_the_whole_file_resampled(tmp_path, rate, n_channels):
+    audio = 0.3 * np.random.default_rng(0).standard_normal((rate * 25 + 17, n_channels)).clip(-3, 3)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, audio, rate)
+    joined, blocks = read(path)
+    whole, duration = load_clip(path, RATE)
+    assert blocks.duration_seconds == pytest.approx(duration)
+    assert abs(joined.size - whole.size) <= 1
+    n = min(joined.size, whole.size)
+    np.testing.assert_allclose(joined[:n], whole[:n], atol=1e-4)
+
+
+def test_arrays_and_open_files_of_any_kind():
+    audio, file = bursts(3.0), io.BytesIO()
+    soundfile.write(file, audio, RATE, format="WAV", subtype="FLOAT")
+    for source, wanted, tolerance in (
+        ((audio, RATE), audio, 0),
+        (file, audio, 0),
+        ((np.round(audio * 32768).astype(np.int16), RATE), audio, 2e-5),
+        ((np.round(audio * 127 + 128).astype(np.uint8), RATE), audio, 1e-2),
+        ((np.stack([audio, 0 * audio], axis=1), RATE), audio / 2, 1e-7),
+    ):
+        np.testing.assert_allclose(read(source)[0], wanted, rtol=0, atol=tolerance)
+    no_sounds = [np.zeros((2, 8000)), np.zeros((2, 3, 4)), np.array(["a"]), np.zeros(0)]
+    for source in [*((array, RATE) for array in no_sounds), (np.zeros(10), 0), np.zeros(100)]:
+        with pytest.raises(DataError):
+            read(source)
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    soundfile.write(tmp_path / "a.wav", bursts(1.0), RATE)
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # the superuser may read everything
+    with pytest.raises(DataError, match="no permission"):
+        read(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("audio", "warning"),
+    [
+        (np.zeros(RATE), "digital silence"),
+        (0.5 + 0.01 * bursts(2.0), "constant offset (DC) of +0.50"),
+        ((20 * bursts(5.0)).clip(-1, 1), "clipped"),
+        (bursts(5.0), None),
+        (0.001 + 0.01 * bursts(5.0), None),
+    ],
+)
+def test_odd_recordings_are_processed_with_a_warning(tmp_path, audio, warning, caplog):
+    soundfile.write(tmp_path / "a.wav", audio, RATE, subtype="FLOAT")
+    events = detector().detect(tmp_path / "a.wav")
+    assert all(0 <= event.onset < event.offset <= len(audio) / RATE for event in events)
+    assert len(caplog.messages) == bool(warning)
+    assert all(message.startswith("a.wav: ") and warning in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 201, 4 * RATE, 4 * RATE + 1, 4 * RATE + 400])
+def test_any_length(n_samples):
+    fake = detector()
+    scores = fake.scores((bursts(5.0)[:n_samples], RATE))
+    assert scores.strong.shape == (1, max(1, round(n_samples / 400)), 2)
+    assert np.isfinite(scores.strong).all()
+    assert fake.detect((bursts(5.0)[:n_samples], RATE)).duration_seconds == pytest.approx(n_samples / RATE)
+    for event in fake.detect((np.full(n_samples, 0.5), RATE)):
+        assert event.offset <= round(n_samples / RATE, 6)
