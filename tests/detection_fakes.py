@@ -20,16 +20,15 @@ class TwoSidedModel:
     Like the network's GRUs it lacks context at a window's edges; unlike theirs its memory is known: `memory_seconds`.
     """
 
-    def __init__(self, memory_seconds=0.1, bias=0.0):
+    def __init__(self, memory_seconds=0.1):
         self.keep = np.exp(-FEATURES.hop_seconds / memory_seconds)
-        self.bias = bias
         self.batch_sizes = []
 
     def predict_on_batch(self, windows):
         windows = np.asarray(windows)
         self.batch_sizes.append(len(windows))
         half = windows.shape[2] // 2
-        loud = np.stack([windows[..., :half].mean(-1), windows[..., half:].mean(-1)], axis=-1) + self.bias
+        loud = np.stack([windows[..., :half].mean(-1), windows[..., half:].mean(-1)], axis=-1)
         strong = 1 / (1 + np.exp(-3 * (self._swept(loud) + self._swept(loud[:, ::-1])[:, ::-1])))
         return {"strong": strong.astype(np.float32), "weak": strong.max(axis=1).astype(np.float32)}
 
@@ -41,15 +40,15 @@ class TwoSidedModel:
         return out
 
 
-def detector(model=None, *, operating_point=None, batch_size=8, window_hop_seconds=None):
+def detector(model=None, *, window_hop_seconds=None):
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
     return Detector(
         model or TwoSidedModel(),
         classes=CLASSES,
         features=FEATURES,
         scaler=scaler,
-        operating_point=operating_point or OperatingPoint.from_config(OperatingPointConfig(), CLASSES),
-        batch_size=batch_size,
+        operating_point=OperatingPoint.from_config(OperatingPointConfig(), CLASSES),
+        batch_size=8,
         window_hop_seconds=window_hop_seconds,
     )
 

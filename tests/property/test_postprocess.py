@@ -181,12 +181,6 @@ def test_the_weak_gate_follows_the_weak_scores_in_time():
         find_events(strong, point(weak_gate=True), HOP)
 
 
-def test_each_class_has_its_own_settings():
-    own = point(CLASSES).replace(thresholds=(0.3, 0.7), min_duration_seconds=(0.0, 2 * HOP))
-    scores = one_clip([[0.5, 0.8], [0.2, 0.1], [0.5, 0.8], [0.2, 0.9]], classes=CLASSES)
-    assert active_frames(scores, own)[0].astype(int).T.tolist() == [[1, 0, 1, 0], [0, 0, 1, 1]]
-
-
 def test_events_carry_the_mean_of_their_frames_and_clips_without_events_are_kept():
     strong = np.zeros((2, 3, 2), np.float32)
     strong[1] = [[0.1, 0.2], [0.6, 0.1], [0.9, 0.7]]
