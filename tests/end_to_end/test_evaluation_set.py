@@ -1,11 +1,13 @@
 """DCASE 2017 task 4 with its evaluation set: the challenge columns are computed, and without audio they stay empty."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from helpers import TINY
+from helpers import TINY, small_config
 
 from crnn_weak.audio import write_audio
-from crnn_weak.config import Config, ModelConfig, Task4Data, TrainingConfig
+from crnn_weak.config import Task4Data
 from crnn_weak.experiments.loss_weight_grid import run_grid
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import write_strong_tsv, write_weak_tsv
@@ -36,12 +38,8 @@ def write_task(folder, *, with_evaluation_audio):
 @pytest.mark.slow
 @pytest.mark.parametrize("is_there", [True, False])
 def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_there(tmp_path, is_there):
-    config = Config(
-        features=TINY,
-        model=ModelConfig(n_filters=2, pools=(2,), gru_units=(2,), dense_units=2),
-        training=TrainingConfig(epochs=1, batch_size=4),
-        data=write_task(tmp_path, with_evaluation_audio=is_there),
-    )
+    data = write_task(tmp_path, with_evaluation_audio=is_there)
+    config = dataclasses.replace(small_config(epochs=1), data=data)
     table = run_grid(Grid(tmp_path / "run", config, ((0.2, 1.0),)), tmp_path / "cache")
     lines = {(line.output, line.metric): line for line in table.lines}
     assert lines["tagging", "f_score"].n_clips == N_CLIPS["testing"]

@@ -1,4 +1,4 @@
-"""Numbers in README and docs are those of committed files, README's example prints what it says, words are ours."""
+"""README and docs: numbers are those of committed files, examples and tutorials run, words are ours."""
 
 import csv
 import json
@@ -16,6 +16,7 @@ from crnn_weak.config import PRESETS
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "experiments" / "results"
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.ipynb"))
 
 
 def test_the_table_is_the_committed_one_and_readme_stays_short():
@@ -146,3 +147,21 @@ def test_no_word_to_avoid_is_used():
         if pattern.search(line)
     ]
     assert found == []
+
+
+def test_there_are_three_tutorials_stored_without_outputs():
+    assert len(TUTORIALS) == 3
+    cells = [cell for path in TUTORIALS for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_run_from_top_to_bottom(path, tmp_path, monkeypatch):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    notebook = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert [output for cell in notebook.cells for output in cell.get("outputs", ()) if "image/png" in str(output)]
