@@ -26,7 +26,7 @@ from crnn_weak.data.task4 import SET_NAMES, read_task4
 from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.files import lock, remove_temporary, write_json
 from crnn_weak.labels.events import DCASE2017_TASK4
-from crnn_weak.labels.writing import write_durations, write_rows, write_set_csv, write_strong_tsv, write_weak_tsv
+from crnn_weak.labels.writing import write_rows, write_set_csv, write_strong_tsv, write_weak_tsv
 from crnn_weak.synthesis import mixing
 from crnn_weak.synthesis.mixing import Recording, RecordingFolder, ScenePlan, plan_scene, read_recordings, render_scene
 from crnn_weak.synthesis.scene import CLIP_SECONDS, VERSION, draw_scene, render
@@ -104,8 +104,6 @@ class SyntheticSet:
         word = SET_NAMES[split]
         events = {clip: plan.events for clip, plan in self.plans[split].items()}
         tags = {clip: tuple(dict.fromkeys(event.label for event in found)) for clip, found in events.items()}
-        durations = dict.fromkeys(tags, self.clip_seconds)
-        write_durations(self.folder / f"duration_of_files_in_{word}_set.csv", durations)
         write_strong_tsv(self.folder / f"groundtruth_strong_label_{word}_set.csv", events)
         # The last file says that the split is whole.
         write_weak_tsv(self.folder / f"groundtruth_weak_label_{word}_set.csv", tags)

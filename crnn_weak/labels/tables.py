@@ -7,6 +7,7 @@ have the layout of the first; the organizers' lists of task 4 are known by their
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import math
@@ -42,7 +43,6 @@ KINDS = {
 _MAX_SECONDS = 1_000_000.0
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d{1,3}):(?=[0-5]\d:))?(\d{1,3}):([0-5]\d(?:\.\d*)?)", re.ASCII)
-_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Other files by how they begin, and what to do with them.
 _OTHER_TEXTS = {
     "PK\x03\x04": "a spreadsheet; save it as CSV",
@@ -91,8 +91,8 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-    text = data.decode(encoding, "replace")
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", "replace")
     other = next((hint for start, hint in _OTHER_TEXTS.items() if re.match(start, text)), None)
     if other is not None:
         raise DataError(f"{path}: looks like {other}.")

@@ -219,8 +219,3 @@ def write_strong_tsv(path: str | Path, events: Events) -> None:
         for event in sorted(found, key=by_time):
             rows.append([f"{clip}.wav", f"{event.onset:.3f}", f"{event.offset:.3f}", event.label])
     write_rows(path, rows)
-
-
-def write_durations(path: str | Path, durations: Mapping[str, float]) -> None:
-    """Write durations: a ``Y`` before the id, blanks around the tab, six decimals."""
-    write_rows(path, ([f"Y{clip}.wav  ", f" {length:.6f}"] for clip, length in durations.items()))

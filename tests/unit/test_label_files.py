@@ -38,101 +38,90 @@ def saved(tmp_path, content, name="list.txt"):
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 EVENT_LISTS = {
-    "a header": ("list.txt", DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
-    "semicolons": ("list.csv", "filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
-    "any order": ("list.csv", "\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
-    "opensoundscape": ("list.csv", "audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
-    "durations": ("list.csv", "filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
-    "a recording's duration": ("list.csv", "filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
-    "S8 scores": ("list.csv", "file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
-    "S3 an index column": ("list.csv", ",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
-    "trailing tabs": ("list.txt", "filename\tonset\toffset\tlabel\t\t\na.wav\t0.5\t1.5\tdog\t\t\t\n", DOG),
-    "empty rows": ("list.csv", "filename,onset,offset,label\n,,,\na.wav,0.5,1.5,dog\nNaN,NA,nan,\n\n", DOG),
+    "a header": (DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
+    "semicolons": ("filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
+    "any order": ("\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
+    "opensoundscape": ("audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
+    "durations": ("filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
+    "a recording's duration": ("filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
+    "S8 scores": ("file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
+    "S3 an index column": (",filename,onset,offset,label\n0,a.wav,0.5,1.5,dog\n", DOG),
+    "trailing tabs": ("filename\tonset\toffset\tlabel\t\t\na.wav\t0.5\t1.5\tdog\t\t\t\n", DOG),
+    "empty rows": ("filename,onset,offset,label\n,,,\na.wav,0.5,1.5,dog\nNaN,NA,nan,\n\n", DOG),
     "minutes and hours": (
-        "list.csv",
         "filename,onset,offset,label\na.wav,1:05,1:05.5,dog\na.wav,75:00,01:15:01,cat\n",
         {"a": (Event(65.0, 65.5, "dog"), Event(4500.0, 4501.0, "cat"))},
     ),
-    "clock times in a track": ("a.txt", "0:00.5\t0:01.5\tdog\n", DOG),
-    "a first line for spreadsheets": ("list.csv", "sep=;\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
-    "a quoted first line": ("list.csv", '\ufeff"sep=;"\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n', DOG),
-    "a first line alone": ("list.csv", "sep=;\n", {}),
-    "no header": ("list.txt", "a.wav\t0.5\t1.5\tdog\n", DOG),
-    "no header, tabs at the end": ("list.txt", "a.wav\t0.5\t1.5\tdog\t\t\n", DOG),
-    "no header, a score": ("list.txt", "a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
-    "TUT Sound Events": ("list.txt", "a.wav\tstreet\t0.5\t1.5\tdog\tm\ta001\n", DOG),
-    "an Audacity track": ("a.txt", "0.5\t1.5\tdog\n\\\t100.0\t3000.0\n", DOG),
-    "a track named after its audio file": ("a.wav.txt", "0.5\t1.5\tdog\n", DOG),
-    "a track with a header": ("a.csv", "onset,offset,label\n0.5,1.5,dog\n", DOG),
-    "BirdNET's track": ("a.txt", "0.5\t1.5\tdog\t0.9\n", SCORED),
-    "BirdNET's table": ("a.BirdNET.results.csv", f"{BIRDNET}\n0.5,1.5,Canis,dog,0.9\n", SCORED),
-    "BirdNET's table of files": ("x.csv", f"{BIRDNET},File\n0.5,1.5,Canis,dog,0.9,a.wav\n", SCORED),
-    "AudioSet": ("x.tsv", "segment_id\tstart_time_seconds\tend_time_seconds\tlabel\na\t0.5\t1.5\tdog\n", DOG),
-    "Raven, a row per view": (
-        "a.Table.1.selections.txt",
-        f"{RAVEN}\tAnnotation\n1\tWaveform 1\t1\t0.5\t1.5\t0\t1\tdog\n1\t{ROW}\tdog\n",
-        DOG,
-    ),
+    "clock times in a track": ("0:00.5\t0:01.5\tdog\n", DOG),
+    "a first line for spreadsheets": ("sep=;\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
+    "a quoted first line": ('\ufeff"sep=;"\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n', DOG),
+    "a first line alone": ("sep=;\n", {}),
+    "no header": ("a.wav\t0.5\t1.5\tdog\n", DOG),
+    "no header, tabs at the end": ("a.wav\t0.5\t1.5\tdog\t\t\n", DOG),
+    "no header, a score": ("a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
+    "TUT Sound Events": ("a.wav\tstreet\t0.5\t1.5\tdog\tm\ta001\n", DOG),
+    "an Audacity track": ("0.5\t1.5\tdog\n\\\t100.0\t3000.0\n", DOG),
+    "a track with a header": ("onset,offset,label\n0.5,1.5,dog\n", DOG),
+    "BirdNET's track": ("0.5\t1.5\tdog\t0.9\n", SCORED),
+    "BirdNET's table": (f"{BIRDNET}\n0.5,1.5,Canis,dog,0.9\n", SCORED),
+    "BirdNET's table of files": (f"{BIRDNET},File\n0.5,1.5,Canis,dog,0.9,a.wav\n", SCORED),
+    "AudioSet": ("segment_id\tstart_time_seconds\tend_time_seconds\tlabel\na\t0.5\t1.5\tdog\n", DOG),
+    "Raven": (f"{RAVEN}\tAnnotation\n1\tWaveform 1\t1\t0.5\t1.5\t0\t1\tdog\n1\t{ROW}\tdog\n", DOG),  # a row per view
     "Raven, several files": (
-        "x.txt",
         f"{RAVEN}\tBegin File\tFile Offset (s)\tSpecies\n1\t{ROW}\tb.wav\t0.25\towl\n2\t{ROW}\ta.wav\t0.5\tdog\n",
         {"b": (Event(0.25, 1.25, "owl"),), **DOG},
     ),
-    "Raven without rows": ("x.txt", f"{RAVEN}\tAnnotation\n", {}),
-    "no events": ("x.txt", DESED + "a.wav\nb.wav\tNaN\tNaN\tNaN\nc.wav\t\t\t\n", {"a": (), "b": (), "c": ()}),
-    "no header, without events": ("x.txt", "b.wav\na.wav\t0.5\t1.5\tdog\n", {"b": (), **DOG}),
-    "S7 nothing found": ("x.csv", "filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
-    "zero length": ("x.txt", DESED + "a.wav\t0\t0\tdog\n", {"a": (Event(0.0, 0.0, "dog"),)}),
-    "commas in a label": ("x.csv", f'file,onset,offset,label\na.wav,0,1,"{HORN}"\n', {"a": (Event(0.0, 1.0, HORN),)}),
+    "Raven without rows": (f"{RAVEN}\tAnnotation\n", {}),
+    "no events": (DESED + "a.wav\nb.wav\tNaN\tNaN\tNaN\nc.wav\t\t\t\n", {"a": (), "b": (), "c": ()}),
+    "no header, without events": ("b.wav\na.wav\t0.5\t1.5\tdog\n", {"b": (), **DOG}),
+    "S7 nothing found": ("filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
+    "zero length": (DESED + "a.wav\t0\t0\tdog\n", {"a": (Event(0.0, 0.0, "dog"),)}),
+    "commas in a label": (f'file,onset,offset,label\na.wav,0,1,"{HORN}"\n', {"a": (Event(0.0, 1.0, HORN),)}),
     "odd labels": (
-        "x.csv",
         'file,onset,offset,label\na.wav,0,1,1\na.wav,0,2,None\na.wav,0,3,#1\na.wav,0,4,"six"" pipe"\n',
         {"a": (Event(0, 1, "1"), Event(0, 2, "None"), Event(0, 3, "#1"), Event(0, 4, 'six" pipe'))},
     ),
-    "an empty file": ("x.csv", "", {}),
+    "an empty file": ("", {}),
     "folders": (
-        "x.txt",
         DESED + ".\\siteA\\r.wav\t0\t1\tdog\n/siteB/r.wav\t0\t1\tcat\n",
         {"siteA/r": (Event(0.0, 1.0, "dog"),), "siteB/r": (Event(0.0, 1.0, "cat"),)},
     ),
 }  # fmt: skip
 TAG_LISTS = {
-    "one tag a row": ("x.txt", "filename\tevent_label\na.wav\tdog\na.wav\tcat\nb.wav\t\n", TAGS),
-    "several tags": ("x.csv", 'file,labels,licence\r\na.wav,"dog,cat",CC0\r\nb.wav,,CC0\r\n', TAGS),
-    "several tags, semicolons": ("x.csv", "file,tags\na.wav,dog;cat;\nb.wav\n", TAGS),
-    "no header": ("x.txt", "a.wav\tdog\na.wav\tcat\nb.wav\n", TAGS),
-    "dcase_util": ("x.txt", "a.wav\thome\tdog;cat;\trec0\nb.wav\n", TAGS),
-    "one-hot": ("x.csv", ",filename,dog,cat\n0,a.wav,1,1\n1,b.wav,0,0\n", TAGS),
-    "scores": ("x.csv", "filename,label,probability\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,,\n", TAGS),
-    "nothing found": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,nocall\n", TAGS),
-    "missing values": ("x.csv", "filename,label\na.wav,dog\na.wav,cat\nb.wav,NaN\n", TAGS),
-    "UrbanSound8K, some columns": ("x.csv", "slice_file_name,start,end,class\na.wav,6,8,dog\n", {"a": ("dog",)}),
-    "nothing and something": ("x.csv", "filename,labels\na.wav,dog;nocall;cat\nb.wav,nocall\n", TAGS),
-    "UrbanSound8K": ("x.csv", URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n", {"a": ("dog",)}),
-    "ESC-50": ("x.csv", ESC50 + "1-100032-A-0.wav,1,0,dog,True,100032,A\n", {"1-100032-A-0": ("dog",)}),
+    "one tag a row": ("filename\tevent_label\na.wav\tdog\na.wav\tcat\nb.wav\t\n", TAGS),
+    "several tags": ('file,labels,licence\r\na.wav,"dog,cat",CC0\r\nb.wav,,CC0\r\n', TAGS),
+    "several tags, semicolons": ("file,tags\na.wav,dog;cat;\nb.wav\n", TAGS),
+    "no header": ("a.wav\tdog\na.wav\tcat\nb.wav\n", TAGS),
+    "dcase_util": ("a.wav\thome\tdog;cat;\trec0\nb.wav\n", TAGS),
+    "one-hot": (",filename,dog,cat\n0,a.wav,1,1\n1,b.wav,0,0\n", TAGS),
+    "scores": ("filename,label,probability\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,,\n", TAGS),
+    "missing values": ("filename,label\na.wav,dog\na.wav,cat\nb.wav,NaN\n", TAGS),
+    "nothing and something": ("filename,labels\na.wav,dog;nocall;cat\nb.wav,nocall\n", TAGS),
+    "UrbanSound8K": (URBANSOUND + "a.wav,1,6.0,8.0,1,5,3,dog\n", {"a": ("dog",)}),
+    "ESC-50": (ESC50 + "1-100032-A-0.wav,1,0,dog,True,100032,A\n", {"1-100032-A-0": ("dog",)}),
     "the organizers' weak list": (
-        "x.csv",
         f"-a_30.000_40.000.wav\t30.000\t40.000\t{HORN}\r\nb_0.000_10.000.wav\t0.000\t10.000\tCar\r\n",
         {"-a_30.000_40.000": (HORN,), "b_0.000_10.000": ("Car",)},
     ),
-    "the organizers' set file": (
-        "x.csv",
-        f'-G,0,10,"Train,{HORN}","/m/07jdr,/m/05x_td"\r\n',
-        {"-G_0.000_10.000": ("Train", HORN)},
-    ),
-    "events as tags": ("x.txt", "a.wav\t0\t1\tdog\na.wav\t3\t4\tcat\nb.wav\n", TAGS),
-    "commas in a label": ("x.csv", f'file,labels\na.wav,"Train,{HORN}"\n', {"a": ("Train", HORN)}),
+    "task 4's set file": (f'-G,0,10,"Train,{HORN}","/m/07jdr,/m/05x_td"\r\n', {"-G_0.000_10.000": ("Train", HORN)}),
+    "events as tags": ("a.wav\t0\t1\tdog\na.wav\t3\t4\tcat\nb.wav\n", TAGS),
+    "commas in a label": (f'file,labels\na.wav,"Train,{HORN}"\n', {"a": ("Train", HORN)}),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), EVENT_LISTS.values(), ids=EVENT_LISTS)
-def test_event_lists(tmp_path, name, content, expected):
-    assert read_events(saved(tmp_path, content, name)) == expected
+@pytest.mark.parametrize(("content", "expected"), EVENT_LISTS.values(), ids=EVENT_LISTS)
+def test_event_lists(tmp_path, content, expected):
+    assert read_events(saved(tmp_path, content, "a.txt")) == expected
 
 
-@pytest.mark.parametrize(("name", "content", "expected"), TAG_LISTS.values(), ids=TAG_LISTS)
-def test_tag_lists(tmp_path, name, content, expected):
-    assert read_tags(saved(tmp_path, content, name)) == expected
+@pytest.mark.parametrize("name", ["a.wav.txt", "a.csv", "a.BirdNET.results.csv", "a.Table.1.selections.txt"])
+def test_a_file_without_names_is_of_the_recording_that_it_is_named_after(tmp_path, name):
+    assert read_events(saved(tmp_path, "0.5\t1.5\tdog\n", name)) == DOG
+
+
+@pytest.mark.parametrize(("content", "expected"), TAG_LISTS.values(), ids=TAG_LISTS)
+def test_tag_lists(tmp_path, content, expected):
+    assert read_tags(saved(tmp_path, content)) == expected
 
 
 TABLE = DESED + "a.wav\t0.5\t2.0\tdog\nb.wav\t0\t0.25\tcafé\n"

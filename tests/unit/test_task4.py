@@ -12,7 +12,7 @@ from crnn_weak.data.task4 import read_task4
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import read_tags
-from crnn_weak.labels.writing import write_durations, write_set_csv, write_weak_tsv
+from crnn_weak.labels.writing import write_set_csv, write_weak_tsv
 from crnn_weak.runs.train import prepare
 
 
@@ -45,16 +45,10 @@ def test_the_real_lists_have_the_known_numbers(task4_metadata):
 def test_the_real_files_come_out_byte_for_byte(task4_metadata, tmp_path, word):
     set_file = task4_metadata / f"{word}_set.csv"
     weak_file = task4_metadata / f"groundtruth_weak_label_{word}_set.csv"
-    durations_file = task4_metadata / f"duration_of_files_in_{word}_set.csv"
     rows, weak = read_tags(set_file), read_tags(weak_file)
-    lines = (line.split("\t") for line in durations_file.read_text(encoding="utf-8").splitlines())
-    durations = {name.strip()[1:-4]: float(seconds) for name, seconds in lines}
     assert {clip: set(found) for clip, found in rows.items()} == {clip: set(found) for clip, found in weak.items()}
-    assert durations.keys() == weak.keys()
     write_set_csv(tmp_path / "set", rows)
     assert (tmp_path / "set").read_bytes() == set_file.read_bytes()
-    write_durations(tmp_path / "durations", durations)
-    assert (tmp_path / "durations").read_bytes() == durations_file.read_bytes()
     write_weak_tsv(tmp_path / "weak", weak)
     assert sorted((tmp_path / "weak").read_bytes().splitlines()) == sorted(weak_file.read_bytes().splitlines())
 
