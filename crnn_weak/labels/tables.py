@@ -434,7 +434,8 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[Lab
         )
     roles, cells = layout.split(), []
     for where, fields in rows:
-        if len(fields) == 1 and roles[0] == "file" and not re.search("[,;|]", fields[0]):
+        is_file = has_audio_suffix(fields[0]) and not re.search("[,;|]", fields[0])
+        if len(fields) == 1 and roles[0] == "file" and is_file:
             fields = fields + [""] * (len(roles) - 1)
         elif not _fits(fields, roles):
             shown = ", ".join(fields)[:80]

@@ -163,6 +163,7 @@ REFUSED = {
     "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename, onset"),
     "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: '1, 2', but the rows before"),
     "a track with another fourth column": ("0\t1\ta\t7\n", "'0, 1, a, 7' has no layout of a list"),
+    "a torn line": ("a.wav\tdog\nsite\n", "line 2: 'site', but the rows before"),
     "RTTM": ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1: neither a header"),
     "AudioSet's clips": ('--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/0k4j"\n', "line 1: neither a header"),
     "a file name with commas alone": ("a.wav\t0\t1\tdog\nb.wav,0,1,c.wav\n", "line 2"),

@@ -69,24 +69,16 @@ def test_recording_ids(name, expected, stripped):
 
 
 def test_exact_paths_come_before_short_forms():
-    assert match_ids(["r", "a/r"], ["r", "a/r"], where="x") == {"r": "r", "a/r": "a/r"}
-    assert match_ids(["q"], ["r"], where="x") == {"q": "q"}
+    assert match_ids(["r", "a/r", "q"], ["r", "a/r"], where="x") == {"r": "r", "a/r": "a/r", "q": "q"}
     with pytest.raises(DataError, match="'r' and 'a/r' both stand for 'a/r'"):
         match_ids(["r", "a/r"], ["a/r"], where="x")
 
 
-@pytest.mark.parametrize(
-    ("name", "known", "says"),
-    [
-        ("C\u0430r", "Car", r"Yours is 'C\u0430r'"),
-        ("air\u00a0horn", "air horn", r"Yours is 'air\xa0horn'"),
-        ("Car\u200b", "Car", r"Yours is 'Car\u200b'"),
-    ],
-)
-def test_names_that_look_alike_are_told_by_code_points(name, known, says):
-    with pytest.raises(LabelError) as error:
-        class_indices([name], [known])
-    assert says in str(error.value)
+def test_names_that_look_alike_are_told_by_code_points():
+    for name, known in (("C\u0430r", "Car"), ("air\u00a0horn", "air horn"), ("Car\u200b", "Car")):
+        with pytest.raises(LabelError) as error:
+            class_indices([name], [known])
+        assert f"Yours is {name!a}" in str(error.value)
     assert "Yours" not in nearest_names("Cat", ["Car"])
 
 
