@@ -8,7 +8,7 @@ from helpers import TINY, changed_at
 
 from crnn_weak.audio import load_clip, write_audio
 from crnn_weak.config import Config, FolderData
-from crnn_weak.data.base import open_dataset
+from crnn_weak.data.base import open_dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
 
@@ -68,8 +68,7 @@ def test_the_random_split_is_stratified_and_seeded(tmp_path):
     tags = "".join(f"{name}.wav\t{'dog' if index % 4 else 'cat'}\n" for index, name in enumerate(names))
     tested = [{clip.clip_id for clip in opened(tmp_path, tags, seed=seed).clips("test")} for seed in (1, 1, 2)]
     assert tested[0] == tested[1] != tested[2]
-    assert len(tested[0]) == 8
-    assert sum(int(name[4:]) % 4 == 0 for name in tested[0]) == 2
+    assert (len(tested[0]), sum(int(name[4:]) % 4 == 0 for name in tested[0])) == (8, 2)
 
 
 def test_names_of_recordings(own):
@@ -131,10 +130,11 @@ def test_long_recordings_with_events_are_cut(own):
     write_audio(own / "audio" / "long.wav", ramp, RATE)
     events = "long.wav\t1.5\t2.5\tdog\nlong.wav\t4\t4\tcat\nlong.wav\t4.5\t9\tcat\na.flac\t0\t1\tdog\n"
     clips = clips_of(opened(own, events=events))
-    assert sorted(clips) == ["a", "long_0.000_2.000", "long_2.000_4.000", "long_4.000_5.000"]
-    assert clips["long_0.000_2.000"].events == (Event(1.5, 2.0, "dog"),)
-    assert clips["long_2.000_4.000"].events == (Event(0.0, 0.5, "dog"),)
-    assert clips["long_4.000_5.000"].events == (Event(0.0, 0.0, "cat"), Event(0.5, 1.0, "cat"))
+    assert {name: clip.events for name, clip in clips.items() if name != "a"} == {
+        "long_0.000_2.000": (Event(1.5, 2.0, "dog"),),
+        "long_2.000_4.000": (Event(0.0, 0.5, "dog"),),
+        "long_4.000_5.000": (Event(0.0, 0.0, "cat"), Event(0.5, 1.0, "cat")),
+    }
     assert clips["long_4.000_5.000"].tags == ("cat",)
     assert len({clip.split for name, clip in clips.items() if name.startswith("long")}) == 1
     for start, seconds in ((0, 2), (2, 2), (4, 1)):
@@ -182,3 +182,48 @@ def test_bad_settings(tmp_path):
     for root, says in (("", r"data\.root"), ("audio", r"data\.metadata")):
         with pytest.raises(ConfigError, match=says):
             open_dataset(Config(data=FolderData(root=root)), tmp_path / "cache")
+
+
+def random_tags(n_clips=2000, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.random((n_clips, 6)) < np.array([0.5, 0.2, 0.1, 0.05, 0.01, 0.002])
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_every_class_has_its_share(fraction):
+    tags = random_tags()
+    common = stratified_split(tags[:400, :4], fraction, seed=1)[1]
+    assert abs(len(common) - fraction * 400) <= 1
+    assert abs(tags[common, 3].sum() - fraction * tags[:400, 3].sum()) <= 1
+    rest, drawn = stratified_split(tags, fraction, seed=3, cover_classes=True)
+    assert sorted([*rest, *drawn]) == list(range(2000))
+    shares = tags[drawn].sum(axis=0) / tags.sum(axis=0)
+    np.testing.assert_allclose(shares[:5], fraction, atol=0.05)
+    assert len(drawn) == pytest.approx(fraction * 2000, abs=4)
+    for part in (rest, drawn):
+        assert (tags[part].sum(axis=0) >= 1).all()
+    untagged = ~tags.any(axis=1)
+    assert untagged[drawn].sum() / untagged.sum() == pytest.approx(fraction, abs=0.02)
+
+
+def test_a_class_of_two_is_on_both_sides_a_class_of_one_in_the_rest_and_a_single_clip_refused():
+    tags = np.zeros((3, 2), dtype=bool)
+    tags[:2, 0] = tags[2, 1] = True
+    rest, drawn = stratified_split(tags, 0.1, seed=0, cover_classes=True)
+    assert drawn.tolist() in ([0], [1])
+    assert 2 in rest
+    with pytest.raises(DataError, match="at least 2"):
+        stratified_split(tags[:1], 0.1, 0)
+
+
+def test_a_split_depends_on_the_seed_alone_and_no_recording_is_on_both_sides():
+    tags = random_tags(60)
+    recordings = [f"r{row % 7}" for row in range(60)]
+    rest, drawn = stratified_split(tags, 0.3, 5, recordings)
+    assert sorted([*rest, *drawn]) == list(range(60))
+    assert {recordings[row] for row in rest}.isdisjoint(recordings[row] for row in drawn)
+    assert len({recordings[row] for row in drawn}) == 2
+    alone = stratified_split(tags, 0.3, 5)[1].tolist()
+    for names in ([str(row) for row in range(60)], ["r"] * 60):  # one clip each, or nothing to keep apart
+        assert stratified_split(tags, 0.3, 5, names)[1].tolist() == alone
+    assert stratified_split(tags, 0.3, 6)[1].tolist() != alone

@@ -159,6 +159,9 @@ def test_the_plain_esc50_layout(tmp_path):
     for category, regions in (("dog", "0.2-0.5;1.2-1.4"), ("engine", "0-1.5"), ("wind", "0-1.5")):
         rows.append(f"1-{category}.wav,1,0,{category},False,7,A")
         write_audio(tmp_path / "audio" / f"1-{category}.wav", burst(regions), RATE)
+    write_audio(tmp_path / "audio" / "1-silence.wav", np.zeros(RATE), RATE)
+    (tmp_path / "audio" / "1-damaged.wav").write_bytes(b"RIFF")
+    rows += [f"1-{name}.wav,1,0,cat,False,7,A" for name in ("silence", "damaged")]  # both are skipped
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "esc50.csv").write_text("\n".join(rows) + "\n")
     found = read_recordings(tmp_path, cache=tmp_path / "cache")
