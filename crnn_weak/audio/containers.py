@@ -65,18 +65,15 @@ class View:
         self._position, self._jumped = 0, False
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move, and return the new position."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._claimed}[whence]
         self._position = min(max(start + offset, 0), self._claimed)
         self._jumped = self._position > self._size
         return self._position
 
     def tell(self) -> int:
-        """Return the position."""
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer, and return the number of bytes; 0 at the end."""
         if self._position < self._size:
             self._file.seek(self._begin + self._position)
             data = self._file.read(min(len(buffer), self._size - self._position))

@@ -124,6 +124,12 @@ class FeatureStore:
     counts : dict of str to int
         Listed clips by status: ok, short, missing, unreadable.
     skipped : tuple of (clip id, status, reason)
+    coverage : str
+        ``"n of N clips"``, for every table.
+    events : dict of str to tuple of Event
+        Reference events by clip id, of the readable clips whose events are known.
+    has_events : bool
+        Whether they are known for every readable clip.
 
     Raises
     ------
@@ -160,7 +166,10 @@ class FeatureStore:
             (header.clip_ids[row], names[status[row]], bytes(rows["reason"][row]).decode(errors="replace"))
             for row in np.flatnonzero(~readable)
         )
-        self._events = tuple(header.events[row] for row in self._rows)
+        self.coverage = f"{len(self)} of {self.n_listed} clips"
+        events = [header.events[row] for row in self._rows]
+        self.has_events = None not in events
+        self.events = {name: listed for name, listed in zip(self.clip_ids, events, strict=True) if listed is not None}
         self._crc32 = rows["crc32"][self._rows]
         self._status = status[self._rows]
         self._log_mel: Any = rows["log_mel"]  # np.memmap; None after pickling
@@ -181,22 +190,6 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_log_mel": None}
-
-    @property
-    def coverage(self) -> str:
-        """``"n of N clips"``, for every table."""
-        return f"{len(self)} of {self.n_listed} clips"
-
-    @property
-    def has_events(self) -> bool:
-        """True if onsets and offsets are known for every readable clip."""
-        return all(events is not None for events in self._events)
-
-    @property
-    def events(self) -> dict[str, tuple[Event, ...]]:
-        """Reference events by clip id, of the readable clips whose events are known."""
-        pairs = zip(self.clip_ids, self._events, strict=True)
-        return {clip_id: events for clip_id, events in pairs if events is not None}
 
     def check_features(self, expected: FeatureConfig) -> None:
         """Refuse other features than these with a FeatureStoreError that names the settings."""

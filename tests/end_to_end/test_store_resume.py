@@ -1,11 +1,10 @@
 """A store whose build is killed, and one whose half-built file is damaged: the build resumes, and ends up the same."""
 
 import dataclasses
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import h5py
@@ -22,23 +21,6 @@ from crnn_weak.features.store import STATUS, FeatureStore
 from crnn_weak.labels.events import Event
 
 N_CLIPS = 120
-# Builds the store in a process of its own, and slowly: there is a middle to be killed.
-SCRIPT = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {helpers!r})
-from test_store_resume import TINY, dataset
-from crnn_weak.features import build
-
-def slowly(function, chunks, **options):
-    for index, chunk in enumerate(chunks):
-        yield index, function(chunk)
-        time.sleep(0.05)
-
-if __name__ == "__main__":
-    build.run_tasks = slowly
-    build.build_store(dataset(Path(sys.argv[1])), "train", TINY, sys.argv[2], jobs=2)
-"""
 
 
 def dataset(folder: Path) -> ListDataset:
@@ -78,12 +60,21 @@ def build_with(run, data, path, features=TINY):
         build_store(data, "train", features, path, jobs=2)
 
 
-def _start(audio: Path, path: Path) -> subprocess.Popen:
-    script = path.with_name("build.py")
-    script.write_text(SCRIPT.format(helpers=str(Path(__file__).parent)))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    command = [sys.executable, str(script), str(audio), str(path)]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+def _build_slowly(audio: Path, path: Path) -> None:
+    def slowly(function, chunks, **options):
+        for index, chunk in enumerate(chunks):
+            yield index, function(chunk)
+            time.sleep(0.05)
+
+    build.run_tasks = slowly
+    build_store(dataset(audio), "train", TINY, path, jobs=2)
+
+
+def _start(audio: Path, path: Path) -> SpawnProcess:
+    """Build the store in a process of its own, and slowly: there is a middle to be killed."""
+    process = multiprocessing.get_context("spawn").Process(target=_build_slowly, args=(audio, path))
+    process.start()
+    return process
 
 
 def _n_done(partial: Path) -> int:
@@ -93,9 +84,9 @@ def _n_done(partial: Path) -> int:
         return int((file["status"][:] != STATUS["pending"]).sum())
 
 
-def _wait_until_done(partial: Path, n_clips: float, process: subprocess.Popen) -> None:
+def _wait_until_done(partial: Path, n_clips: float, process: SpawnProcess) -> None:
     deadline = time.monotonic() + 60
-    while _n_done(partial) < n_clips and process.poll() is None and time.monotonic() < deadline:
+    while _n_done(partial) < n_clips and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
@@ -105,8 +96,9 @@ def test_killed_again_and_again_it_ends_up_the_same(audio, data, whole, tmp_path
     for share in (0.2, 0.6):
         process = _start(audio, path)
         _wait_until_done(partial, share * N_CLIPS, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert not path.exists()
         reached.append(_n_done(partial))
     assert reached[0] <= reached[1] < N_CLIPS
@@ -155,14 +147,14 @@ def test_a_second_build_of_one_store_waits_for_the_first(audio, data, whole, tmp
     process = _start(audio, path)
     try:
         _wait_until_done(tmp_path / "features.h5.partial", 1, process)
-        assert process.poll() is None
+        assert process.is_alive()
 
         def never(function, chunks):
             raise AssertionError("the first build has filled every row")
 
         build_with(never, data, path)
-        assert process.wait(timeout=60) == 0
+        process.join(60)
+        assert process.exitcode == 0
     finally:
         process.kill()
-        process.wait()
     assert path.read_bytes() == whole

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import multiprocessing
 import os
 import pickle
@@ -16,6 +17,7 @@ from helpers import TINY, ListDataset, make_store
 from mutations import damage_bytes
 
 from crnn_weak.audio import write_audio
+from crnn_weak.cli import main
 from crnn_weak.config import PRESETS
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, LabelError
@@ -297,3 +299,61 @@ def test_a_store_that_is_rebuilt_while_it_is_read_stays_what_it_was(dataset, tmp
     np.testing.assert_array_equal(store.read(range(4)), before)
     with pytest.raises(FeatureStoreError, match="replaced by another store"):
         pickle.loads(copy).read([0])
+
+
+# --- command ---------------------------------------------------------------------------------------------------------
+
+SETTINGS = [
+    f"--set=features.{name}={json.dumps(getattr(TINY, name))}"
+    for name in ("clip_seconds", "sample_rate_hz", "window_seconds", "hop_seconds", "n_fft", "n_mels", "fmax_hz")
+]
+
+
+@pytest.fixture
+def opened(dataset, monkeypatch):
+    """Make the clips the data set that any source opens."""
+    seen = {}
+
+    def open_dataset(config, cache, *, jobs, progress):
+        seen.update(source=config.data.source, jobs=jobs, progress=progress)
+        return dataset
+
+    monkeypatch.setattr("crnn_weak.data.base.open_dataset", open_dataset)
+    return seen
+
+
+def test_build_and_info(opened, tmp_path, capsys):
+    out = str(tmp_path / "train.h5")
+    command = ["features", "build", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "4 of 6 clips (3 ok, 1 short, 1 missing, 1 unreadable)" in shown.out
+    assert "\r" not in shown.err  # no bar where stderr is no terminal
+    assert opened == {"source": "folder", "jobs": 1, "progress": False}
+    assert main(["features", "info", out]) == 0
+    shown = capsys.readouterr().out
+    for line in ("20 frames x 8 bands", "skipped    --clip 4: missing (no file 4.wav)", "      4  bell"):
+        assert line in shown
+    assert main(command) == 0  # exists, and is kept
+    assert main([*command, "--set", "features.n_mels=10"]) == 2
+    assert "n_mels 8 (expected 10)" in capsys.readouterr().err
+    assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["info", __file__], "damaged, or no HDF5 file"),
+        (["build", *SETTINGS, "--split", "test", "--out", "x.h5"], "lists no clips"),
+        (["build", "--set", "features.n_mel=3", "--out", "x.h5"], "Did you mean 'n_mels'"),
+        (["build", "--config", "none.toml", "--out", "x.h5"], "none.toml: cannot be read"),
+    ],
+)
+def test_errors_are_one_line_and_2(tmp_path, capsys, monkeypatch, command, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["features", *command]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x.h5").exists()
