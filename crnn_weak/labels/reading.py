@@ -74,9 +74,9 @@ class LabelFile:
 
 
 def _read_rows(
-    path: Path, input_format: str | None, kind: str | None, classes: frozenset[str]
+    path: Path, input_format: str | None, kind: str | None, classes: frozenset[str], min_score: float | None
 ) -> tuple[str, str, list[LabelRow]]:
-    """Return format, kind and rows of a label file."""
+    """Return format, kind and rows of a label file; recordings whose labels have too low scores stay."""
     name, rows = read_table(path, classes)
     if input_format is not None and name != "empty":
         if input_format not in ({"dcase", "task4-weak"} if name == "unclear" else {name}):
@@ -96,18 +96,13 @@ def _read_rows(
         found_kind = "empty"
     if found_kind == "tags":
         rows = [replace(row, onset=None, offset=None) for row in rows]
+    if min_score is not None:
+        for at, row in enumerate(rows):
+            if row.labels and row.score is None:
+                raise DataError(f"{row.where}: no score, which --min-score needs in every row.")
+            if row.score is not None and row.score < min_score:
+                rows[at] = LabelRow(row.where, row.name, split=row.split)
     return name, found_kind, rows
-
-
-def _above(rows: Iterable[LabelRow], min_score: float) -> list[LabelRow]:
-    """Return rows without the labels of lower scores; their recordings stay."""
-    found = []
-    for row in rows:
-        if row.labels and row.score is None:
-            raise DataError(f"{row.where}: no score, which --min-score needs in every row.")
-        is_low = row.score is not None and row.score < min_score
-        found.append(LabelRow(row.where, row.name, split=row.split) if is_low else row)
-    return found
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -145,7 +140,7 @@ def read_files(
     path = Path(path)
     found = []
     for file in _files_in(path) if path.is_dir() else [path]:
-        name, found_kind, rows = _read_rows(file, input_format, kind, frozenset(classes))
+        name, found_kind, rows = _read_rows(file, input_format, kind, frozenset(classes), min_score)
         if not splits and any(row.split for row in rows):
             raise DataError(f"{file}: has a column of splits; keep the rows of one split and remove the column.")
         # Rows that name no recording belong to the one that the file is named after.
@@ -155,7 +150,7 @@ def read_files(
             rows = rows or [LabelRow(str(file), "")]
         names: dict[str, str] = {}
         of_recording: dict[str, list[LabelRow]] = {}
-        for row in rows if min_score is None else _above(rows, min_score):
+        for row in rows:
             listed = (without_y(row.name) if strip_y else row.name) or own_name
             identifier = recording_id(listed)
             other = names.setdefault(identifier, listed)

@@ -96,7 +96,7 @@ def read_lines(path: str | Path) -> list[tuple[str, str]]:
     other = next((hint for start, hint in _OTHER_TEXTS.items() if re.match(start, text)), None)
     if other is not None:
         raise DataError(f"{path}: looks like {other}.")
-    if "\0" in text or text.count("\ufffd") > data.count(b"\xef\xbf\xbd"):  # what replaces bytes that are no text
+    if "\0" in text or text.count("\ufffd") > data.count(b"\xef\xbf\xbd"):  # marks of bytes that cannot be decoded
         raise DataError(f"{path}: not a text file in UTF-8; save the table as CSV in UTF-8.")
     lines = enumerate(re.split(r"\r\n|\n|\r", nfc(text)), start=1)
     return [(f"{path}, line {line}", text) for line, text in lines if text.strip()]
@@ -247,12 +247,8 @@ def _refused(header: Row, why: str) -> DataError:
     return DataError(f"{header.where}: {why} The line is {', '.join(header.fields)[:120]!r}.")
 
 
-def header_name(text: str) -> str:
-    """Return a column's name as it is looked up: lower case, underscores, without the unit seconds.
-
-    >>> header_name("Begin Time (s)"), header_name("end_time_seconds")
-    ('begin_time', 'end_time')
-    """
+def _header_name(text: str) -> str:
+    """Return a column's name as it is looked up: lower case, underscores, without the unit seconds."""
     name = re.sub(r"[\s_]+", "_", text.strip().lower())
     return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
 
@@ -261,7 +257,7 @@ def _read_header(header: Row, rows: list[Row], separator: str, classes: Collecti
     """Return the format of a table with a header, and its rows."""
     n_columns = max((at for at, text in enumerate(header.fields, start=1) if text), default=1)
     header = Row(header.where, header.fields[:n_columns])
-    names = [header_name(text) for text in header.fields]
+    names = [_header_name(text) for text in header.fields]
     known = next((name for name, (needed, _) in _KNOWN_HEADERS.items() if needed <= set(names)), "")
     if known:
         names = [name if name in _KNOWN_HEADERS[known][1] else "" for name in names]
@@ -408,8 +404,6 @@ _FITS: dict[str, Callable[[str], bool]] = {
     "letter": lambda text: len(text) == 1,
     "id": bool,
 }
-# The organizers' set files of task 4: id,start,end,"label,label","mid,mid". Labels hold commas, AudioSet's ids do not.
-_MIDS = ("/m/", "/t/", "/g/")
 
 
 def _fits(fields: Sequence[str], roles: Sequence[str]) -> bool:
@@ -453,21 +447,6 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[Lab
     return "unclear" if is_late else "dcase", found
 
 
-def _set_row(row: Row) -> LabelRow:
-    where, fields = row
-    if len(fields) != 5 or number(fields[1]) is None or number(fields[2]) is None:
-        raise DataError(f'{where}: {", ".join(fields)[:80]!r}; expected id,start,end,"labels","AudioSet ids".')
-    mids = [mid.strip() for mid in fields[4].split(",") if mid.strip()]
-    unknown = next((mid for mid in mids if mid not in AUDIOSET_IDS), None)
-    if unknown is not None:
-        raise LabelError(f"{where}: AudioSet id {unknown!r} is not known. {nearest_names(unknown, AUDIOSET_IDS)}")
-    labels = tuple(dict.fromkeys(AUDIOSET_IDS[mid] for mid in mids))
-    return LabelRow(where, f"{fields[0]}_{float(fields[1]):.3f}_{float(fields[2]):.3f}", labels)
-
-
-# --- any file --------------------------------------------------------------------------------------------------------
-
-
 def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
     """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty"."""
     lines = read_lines(path)
@@ -483,11 +462,23 @@ def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow
         return _read_list(rows, classes)
 
     def n_known(sign: str) -> int:
-        return sum(header_name(text.strip(' "')) in _ROLE_OF for text in lines[0][1].split(sign))
+        return sum(_header_name(text.strip(' "')) in _ROLE_OF for text in lines[0][1].split(sign))
 
     separator = asked[1] if asked else max(",\t;", key=n_known)
     rows = [split_line(where, text, separator) for where, text in lines]
     first = rows[0].fields
-    if len(first) == 5 and all(mid.strip().startswith(_MIDS) for mid in first[4].split(",")):
-        return "task4-set", [_set_row(row) for row in rows]
+    if len(first) == 5 and all(mid.strip().startswith(("/m/", "/t/", "/g/")) for mid in first[4].split(",")):
+        return "task4-set", [_set_row(where, fields) for where, fields in rows]
     return _read_header(rows[0], rows[1:], separator, classes)
+
+
+def _set_row(where: str, fields: list[str]) -> LabelRow:
+    """Return a row of the organizers' set files of task 4, whose labels hold commas, but their AudioSet ids do not."""
+    if len(fields) != 5 or number(fields[1]) is None or number(fields[2]) is None:
+        raise DataError(f'{where}: {", ".join(fields)[:80]!r}; expected id,start,end,"label,label","mid,mid".')
+    mids = [mid.strip() for mid in fields[4].split(",") if mid.strip()]
+    unknown = next((mid for mid in mids if mid not in AUDIOSET_IDS), None)
+    if unknown is not None:
+        raise LabelError(f"{where}: AudioSet id {unknown!r} is not known. {nearest_names(unknown, AUDIOSET_IDS)}")
+    labels = tuple(dict.fromkeys(AUDIOSET_IDS[mid] for mid in mids))
+    return LabelRow(where, f"{fields[0]}_{float(fields[1]):.3f}_{float(fields[2]):.3f}", labels)

@@ -59,16 +59,13 @@ class EventFormat:
         return [self.line(name, event, number) for number, event in enumerate(events, start=1)]
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.6f}".removesuffix("000")
-
-
 def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
 def _fields(name: str, event: Event) -> list[str]:
-    return [name, _seconds(event.onset), _seconds(event.offset), event.label]
+    times = (f"{time:.6f}".removesuffix("000") for time in (event.onset, event.offset))
+    return [name, *times, event.label]
 
 
 def _raven(name: str, event: Event, number: int) -> str:

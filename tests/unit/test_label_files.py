@@ -52,12 +52,10 @@ EVENT_LISTS = {
         "filename,onset,offset,label\na.wav,1:05,1:05.5,dog\na.wav,75:00,01:15:01,cat\n",
         {"a": (Event(65.0, 65.5, "dog"), Event(4500.0, 4501.0, "cat"))},
     ),
-    "clock times in a track": ("0:00.5\t0:01.5\tdog\n", DOG),
     "a first line for spreadsheets": ("sep=;\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
     "a quoted first line": ('\ufeff"sep=;"\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n', DOG),
     "a first line alone": ("sep=;\n", {}),
     "no header": ("a.wav\t0.5\t1.5\tdog\n", DOG),
-    "no header, tabs at the end": ("a.wav\t0.5\t1.5\tdog\t\t\n", DOG),
     "no header, a score": ("a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
     "TUT Sound Events": ("a.wav\tstreet\t0.5\t1.5\tdog\tm\ta001\n", DOG),
     "an Audacity track": ("0.5\t1.5\tdog\n\\\t100.0\t3000.0\n", DOG),
@@ -156,25 +154,18 @@ REFUSED = {
     "S15 four numbers, tabs": ("10\t14\t30\t10\n", "line 1: '10, 14, 30, 10' has no layout of a list without a header"),
     "durations of files": ("a.wav\t10.0\n", "has no layout of a list .* no number as label"),
     "a list of files": ("a.wav\nb.wav\n", "line 1: 'a.wav' has no layout of a list"),
-    "names without a suffix": ("clip1\tdog\nclip2\tcat\n", "line 1: neither a header"),
-    "the label first": ("dog\t0\t1\ta.wav\n", "line 1: neither a header"),
     "a file name as label": ("0\t1\ta.wav\n", "label 'a.wav' is a file name"),
     "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: .* the rows before have"),
     "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename, onset"),
-    "a track without label": ("0\t1\ta\n1\t2\t\n", "line 2: '1, 2', but the rows before"),
     "a track with another fourth column": ("0\t1\ta\t7\n", "'0, 1, a, 7' has no layout of a list"),
     "a torn line": ("a.wav\tdog\nsite\n", "line 2: 'site', but the rows before"),
     "RTTM": ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1: neither a header"),
-    "AudioSet's clips": ('--PJHxphWEs, 30.000, 40.000, "/t/dd00088,/m/0k4j"\n', "line 1: neither a header"),
     "a file name with commas alone": ("a.wav\t0\t1\tdog\nb.wav,0,1,c.wav\n", "line 2"),
     # headers
     "a header in another language": ("Datei,Anfang,Ende,Klasse\na.wav,0,1,Hund\n", "line 1: neither a header"),
     "S5 an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
-    "an id, tags": ("id,label\n7,dog\n", "Known names: filename, file"),
     "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms; .*divide by 1000"),
-    "samples": ("filename,onset (samples),offset,label\na.wav,0,1500,x\n", "is in samples"),
     "a column that may say which rows count": ("filename,label,present\na.wav,x,0\nb.wav,x,1\n", "'present' holds"),
-    "two columns of files": ("filename,path,label\na.wav,b.wav,x\n", "'filename' and 'path' are both files"),
     "S17 two columns of labels": ("filename,category,tags\na.wav,x,y\n", "'category' and 'tags' are both labels"),
     "no offset": ("filename,onset,label\na.wav,1,x\n", "no column of the offset"),
     "no label": ("filename,onset\na.wav,1\n", "line 1: no column of the label. Known names: event_label"),
@@ -193,7 +184,6 @@ REFUSED = {
     # fields
     "no file name": ("filename,label\n,dog\n", "line 2: no file name"),
     "no event label": (HEADER + "a.wav,0,1,\n", "line 2: label '' is empty"),
-    "a missing label": (HEADER + "a.wav,0,1,nan\nb.wav,0,1,<NA>\n", "line 2: label 'nan'"),
     "no time": (HEADER + "a.wav,one,2,Car\n", "line 2: 'one' is not a time"),
     "times out of order": (HEADER + "a.wav,3,2,Car\n", "line 2: an event from 3 to 2"),
     "S12 a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' is not a time in seconds with a dec"),
@@ -202,7 +192,6 @@ REFUSED = {
     "scores of columns of 0 and 1": ("filename,score,dog,cat\na.wav,0.5,1,0\n", "no column of the label"),
     "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
     "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
-    "a digit group": (HEADER + "a.wav,1_0,2_0,dog\n", "'1_0' is not a time"),
     "dates": (HEADER + "a.wav,1700000000,1700000001,dog\n", "after more than 11 days"),
     "a long number": (HEADER + f"a.wav,0,{'9' * 400},dog\n", "is not a time"),
     "a score in words": ("file,onset,offset,label,score\na.wav,0,1,x,high\n", "line 2: 'high' is not a score"),
@@ -210,11 +199,9 @@ REFUSED = {
     "S9 an empty list": ("filename,labels\na.wav,[]\n", "is a list in brackets"),
     "S10 labels with a semicolon in events": (HEADER + "a.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
     "S10 labels with a bar": ("filename,labels\na.wav,dog|cat\n", "holds ; or |, which join labels"),
-    "events of several labels": ("file,onset,offset,labels\na.wav,0,1,dog;cat\n", "holds ; or |, which join labels"),
     "labels with a comma in one label": ('filename,label\na.wav,"dog,cat"\n', "comma without a blank"),
     "S10 one label or two": ('filename,labels\na.wav,"dog, cat"\nb.wav,dog\n', "'dog, cat' may be one label or sev"),
     "one label or two, all joined": ('filename,labels\na.wav,"dog, cat"\nb.wav,"cat, owl"\n', "since 'cat'"),
-    "one label or two, events": (HEADER + 'a.wav,0,1,"dog, cat"\na.wav,0,1,cat\n', "since 'cat'"),
     "a quote without its end": (HEADER + 'a.wav,0,1,"dog\nb.wav,0,1,cat\n', "line 2: quotation marks do not match"),
     "a control character": ("a.wav\t0\t1\tdog\x1b[2J\n", r"'dog\\x1b\[2J' holds the control character U\+001B"),
     "an odd blank": (DESED + "a.wav\t0\t1\tdog\u00a0\n", r"'dog\\xa0' is empty or begins or ends with a blank"),
@@ -227,7 +214,6 @@ REFUSED = {
     "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "a Praat TextGrid; export it as a table"),
     "a short TextGrid": ('"ooTextFile"\n"TextGrid"\n0\n2.3\n'.encode("utf-16"), "looks like a Praat TextGrid"),
     "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00", "looks like a spreadsheet; save it as CSV"),
-    "a first line, no header": ("sep=;\na.wav;0;1;dog\n", "line 2: neither a header"),
     "Latin-1": (TABLE.encode("latin-1"), "not a text file in UTF-8"),
     "no text": (b"x\x00y", "not a text file in UTF-8"),
 }  # fmt: skip
@@ -251,9 +237,7 @@ def test_what_is_not_clear_is_refused_in_one_line(tmp_path, content, says):
 @pytest.mark.parametrize(
     ("content", "asked", "says"),
     [
-        ("filename,onset,offset,label\na.wav,0,1,x\n", "dcase", "has the format csv; asked for is dcase"),  # S2
-        ("filename,onset,offset,label\na.wav,0,1,x\n", "desed", "has the format csv"),
-        ("clip1\tdog\n", "dcase-tags", "neither a header"),
+        (HEADER + "a.wav,0,1,x\n", "dcase", "has the format csv; asked for is dcase"),  # S2
         ("a.wav,0,1,x\n", "dcase", "neither a header"),
         ("a.wav\tx\n", "ravem", "input format 'ravem' is not known. Did you mean 'raven'"),
         # tags are never events
@@ -290,10 +274,8 @@ def test_kind_of_a_file(tmp_path, content, options, kind):
 
 
 def test_labels_outside_the_class_list_are_named_with_their_line(tmp_path):
-    path = saved(tmp_path, "a.wav\t0\t1\tCar\na.wav\t0\t1\tCra\n")
-    for read in (read_events, read_tags):
-        with pytest.raises(LabelError, match=r"line 2: label 'Cra' .* 'Car'"):
-            read(path, classes=["Car", "Bus"])
+    with pytest.raises(LabelError, match=r"line 2: label 'Cra' .* 'Car'"):
+        read_events(saved(tmp_path, "a.wav\t0\t1\tCar\na.wav\t0\t1\tCra\n"), classes=["Car", "Bus"])
     joined = saved(tmp_path, 'filename,labels\na.wav,"dog, cat"\nb.wav,dog\n')
     assert read_tags(joined, classes=["dog", "dog, cat"])["a"] == ("dog, cat",)
 
@@ -359,12 +341,10 @@ def test_lists_that_come_with_sed_eval(metric_oracle):
     """With and without file and scene, empty files, rows of a name alone; two begin with class ids, not with files."""
     folder = metric_oracle / "sed_eval" / "sound_event"
     paths = [path for path in folder.glob("*.txt") if "file_list" not in path.name and "audioset" not in path.name]
-    counts = {path.name: sum(map(len, read_events(path).values())) for path in paths}
-    assert counts["street_fold1_reference.txt"] == 142
-    assert counts["office_snr0_high_v2.txt"] == 68
-    assert counts["binary4.txt"] == 0
-    binary = read_events(folder / "binary5.txt")
-    assert (len(binary), sum(map(len, binary.values()))) == (6, 4)
+    counts = {path.stem: sum(map(len, read_events(path).values())) for path in paths}
+    known = {"street_fold1_reference": 142, "office_snr0_high_v2": 68, "binary4": 0, "binary5": 4}
+    assert {name: counts[name] for name in known} == known
+    assert len(read_events(folder / "binary5.txt")) == 6
     tags = read_tags(metric_oracle / "sed_eval" / "audio_tagging" / "reference.txt")
     assert len(tags) == 816
     assert tags["CR_lounge_200110_1601.s0_chunk0.16kHz"] == ("child speech", "video game/tv")
