@@ -1,7 +1,6 @@
-"""Controls: estimates that every result is compared with.
+"""Controls, estimates that every result is compared with: baselines, from the reference alone, and oracles.
 
-A baseline is made from the reference alone. An oracle replaces one part of a model's estimate by the truth, its tags
-(`with_true_tags`) or its times (`with_true_times`), to see what limits the rest.
+An oracle replaces the tags or the times of a model's estimate by the truth, to see what limits the rest.
 """
 
 from __future__ import annotations
@@ -25,10 +24,7 @@ def whole_clip(tags: Tags, clip_seconds: float) -> dict[str, tuple[Event, ...]]:
 
 
 def with_true_tags(strong: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Return frame scores that are 0 for the classes that a clip does not hold.
-
-    `strong` has shape (n_clips, n_frames, n_classes), `tags` is bool of shape (n_clips, n_classes).
-    """
+    """Return frame scores (n_clips, n_frames, n_classes), 0 where `tags`, bool (n_clips, n_classes), are False."""
     return np.where(tags[:, None, :], strong, strong.dtype.type(0))
 
 

@@ -22,10 +22,7 @@ _PSDS: dict[str, dict[str, float | None]] = {
 
 
 def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
-    """Return the average precision of every class, NaN where the reference lacks the class.
-
-    `reference` (bool) and `scores` have shape (n, n_classes); the rows are clips, or the segments of all clips.
-    """
+    """Return the average precision of every class from arrays (n, n_classes); NaN where the reference lacks it."""
     from sklearn.metrics import average_precision_score
 
     values = {}

@@ -38,10 +38,7 @@ def reported_metrics(
     clip_seconds: float | None,
     evaluation: EvaluationConfig,
 ) -> dict[str, Metrics]:
-    """Return the metrics of each output: ``tagging`` and, where there are events, ``segment`` and ``event``.
-
-    `tags` and `events` are pairs of reference and estimate.
-    """
+    """Return the metrics of ``tagging`` and, with events, ``segment`` and ``event``, of (reference, estimate)."""
     found = {"tagging": reported_tagging_metrics(*tags, classes=classes)}
     if events is not None:
         options: dict[str, Any] = {"classes": classes, "evaluation": evaluation}

@@ -231,10 +231,7 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the rows of a table (n_clips, n_columns) with replacement; return the sums, (n_resamples, n_columns).
-
-    Drawing and summing is one matrix product, so a thousand resamples take milliseconds.
-    """
+    """Draw the rows of a table (n_clips, n_columns) with replacement; return the sums, (n_resamples, n_columns)."""
     n_clips = len(table)
     shares = np.full(n_clips, 1 / n_clips)
     block = max(1, _BLOCK // n_clips)

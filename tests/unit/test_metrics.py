@@ -11,6 +11,7 @@ from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import score_baselines, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
+from crnn_weak.metrics.evaluation import baselines_table
 from crnn_weak.metrics.ranking import average_precision, psds
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
@@ -133,6 +134,8 @@ def test_baselines():
     assert found["true tags, whole clip"]["segment/error_rate"] == pytest.approx(1.0)
     assert found["true tags, whole clip"]["tagging/f_score"] == 1.0
     assert found["Car everywhere"]["tagging/precision"] == 1.0
+    assert json.loads(baselines_table(found, "json"))["nothing"]["segment/error_rate"] == 1.0
+    assert baselines_table(found, "csv").startswith("baseline,tagging/precision,")
 
 
 @pytest.mark.parametrize(("collar", "f_score"), [(0.2, 0.0), (1.0, 1.0)])

@@ -171,7 +171,7 @@ def test_bad_arguments_are_one_line_and_code_2(grid, tmp_path, monkeypatch, caps
     assert [path.read_text() for path in tmp_path.iterdir()] == ["a.wav\tdog\n"]
 
 
-@pytest.mark.parametrize("form", ["absolute", "relative", "link", "inside"])
+@pytest.mark.parametrize("form", ["absolute", "relative", "link", "inside", "damaged"])
 def test_only_recordings_in_the_named_folders_are_opened(grid, tmp_path, form):
     run = shutil.copytree(grid / "1_1" / "seed-0", tmp_path / "sent" / "run")  # with places that its sender chose
     data = json.loads((grid / "data.json").read_text())
@@ -181,12 +181,15 @@ def test_only_recordings_in_the_named_folders_are_opened(grid, tmp_path, form):
         shutil.copy(path, own)
     elif form == "link":
         own.symlink_to(path)
+    elif form == "damaged":
+        own.write_bytes(b"RIFF")
     place = {"absolute": path, "relative": os.path.relpath(path, run)}.get(form, own.name)
     (run / "data.json").write_text(json.dumps(data | {"audio": {"clip-00000": place}}))
-    for folders, is_opened in (((), form == "inside"), ((grid.parent / "audio",), True)):
+    for folders, is_opened in (((), form in ("inside", "damaged")), ((grid.parent / "audio",), True)):
         page = Reader(write_report(run, n_clips=0, wanted=["clip-00000"], audio_folders=folders))
-        assert len(page.all("audio")) == is_opened
+        assert len(page.all("audio")) == (is_opened and form != "damaged")
         assert ("outside the folders that may be opened" in page.text) != is_opened
+        assert ("the recording is unreadable" in page.text) == (form == "damaged")
 
 
 def test_the_same_report_twice_is_the_same_page_byte_for_byte(grid, tmp_path):
