@@ -55,14 +55,14 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     same_name = defaultdict(list)
     for one in found:
         same_name[one.name].append(os.path.abspath(one.source))
-    names = []
+    listed = []
     for one in found:
         name = one.name
         if len(same_name[name]) > 1:  # a/x.wav b/x.wav: their paths below the folder that holds all of that name
             folder = os.path.dirname(os.path.commonprefix(same_name[name]))  # noqa: RUF071 - cut at a whole name
             name = listed_name(relative_path(one.source, folder))
-        names.append(name)
-    return [Recording(name, one.source) for name, one in zip(unique_names(names), found, strict=True)]
+        listed.append(name)
+    return [Recording(name, one.source) for name, one in zip(unique_names(listed), found, strict=True)]
 
 
 def unique_names(names: Sequence[str], *, key: Callable[[str], str] = str) -> list[str]:
