@@ -255,8 +255,8 @@ def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int =
     sums = resampled_sums(table, n_resamples=n_resamples, rng=np.random.default_rng(seed))
     *by_class, errors = np.split(sums, [n_classes, 2 * n_classes, 3 * n_classes], axis=1)
     is_detection = counts.errors is not None
-    totals = [array.sum(axis=1) for array in by_class]
-    overall = rates(*totals, errors=errors if is_detection else None)
+    n_reference, n_estimated, n_correct = (array.sum(axis=1) for array in by_class)
+    overall = rates(n_reference, n_estimated, n_correct, errors if is_detection else None)
     averages: dict[str, Interval] = {}
     class_wise: dict[str, dict[str, Interval]] = {label: {} for label in classes}
     for name, values in class_rates(*by_class, is_detection=is_detection).items():
