@@ -38,9 +38,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 N_SOUNDS = 64
 
 
-# --- timing ----------------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class Timing:
     """Seconds of each round of one rival; `extra` holds what else its last round reported (peak memory, say)."""
@@ -106,9 +103,6 @@ def peak_memory_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-# --- workers ---------------------------------------------------------------------------------------------------------
-
-
 class Worker:
     """A process on the first `n_threads` CPUs that answers requests, one JSON line each; it calls `serve`.
 
@@ -159,9 +153,6 @@ def serve(answer: Callable[..., Mapping[str, Any]]) -> None:
     """Answer requests from standard input until it ends: the worker's side of `Worker`."""
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
-
-
-# --- material --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -216,9 +207,6 @@ def write_store(
 def tags_in_turn(n_clips: int) -> np.ndarray:
     """Return tags that give each clip one of the 17 classes in turn."""
     return np.eye(17, dtype=bool)[np.arange(n_clips) % 17]
-
-
-# --- what is printed -------------------------------------------------------------------------------------------------
 
 
 def parse(doc: str | None, options: Mapping[str, Any]) -> argparse.Namespace:

@@ -28,12 +28,7 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 def _rows_of(section: object, name: str) -> list[tuple[str, str, str, str]]:
     return [
-        (
-            f"{name}.{item.name}",
-            json.dumps(getattr(section, item.name)),
-            item.metadata["source"],
-            item.metadata["note"],
-        )
+        (f"{name}.{item.name}", json.dumps(getattr(section, item.name)), item.metadata["source"], item.metadata["note"])
         for item in dataclasses.fields(section)
     ]
 

@@ -1,9 +1,8 @@
 """Copy the results of a finished grid into a folder that is committed.
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
-and environment, writes the tables, describes the data (with digests of the clip lists), and adds
-one table of its own: the same runs with one threshold per class, tuned on the validation clips. No recordings, no
-models, no paths.
+and environment, writes the tables, describes the data (with digests of the clip lists), and adds one table: the same
+runs with one threshold per class, tuned on the validation clips. No recordings, no models, no paths.
 """
 
 from __future__ import annotations

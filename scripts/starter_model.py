@@ -73,7 +73,6 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
-
     from crnn_weak.files import write_json
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, train_and_score

@@ -70,10 +70,7 @@ def is_usable(row: Row) -> bool:
 
 
 def measure(folder: Path, rows: Sequence[dict[str, str]]) -> list[Row]:
-    """Detect in recordings with the starter model; return one row per class of the model.
-
-    `rows` are lines of ``meta.csv``.
-    """
+    """Detect in recordings, lines of ``meta.csv``, with the starter model; return one row per class of the model."""
     from sklearn.metrics import roc_auc_score
 
     from crnn_weak.detection.detector import Recording, load

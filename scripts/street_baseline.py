@@ -27,10 +27,7 @@ _BATCH = 25
 def pooled_features(
     seed: int, split: str, indices: Sequence[int], snr_db: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make clips and pool their log mel over time.
-
-    Returns features, float32 of shape (n_clips, 4 * n_mels), and tags, bool of shape (n_clips, n_classes).
-    """
+    """Return the pooled log mel of clips, float32 (n_clips, 4 * n_mels), and their tags, bool (n_clips, n_classes)."""
     config = preset("quick").features
     low, high = SNR_DB
     rows, tags = [], []
@@ -84,13 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2017)
     parser.add_argument("--jobs", type=int, default=default_jobs())
     args = parser.parse_args(argv)
-    if args.train < 1 or args.test < 1 or args.jobs < 1 or args.seed < 0:
-        parser.error("--train, --test and --jobs are whole numbers of 1 or more, --seed of 0 or more.")
-    precision, recall, f_score = baseline(
-        args.train, args.test, seed=args.seed, snr_db=(args.snr[0], args.snr[1]), jobs=args.jobs
-    )
+    low, high = args.snr
+    precision, recall, f_score = baseline(args.train, args.test, seed=args.seed, snr_db=(low, high), jobs=args.jobs)
     print(
-        f"events {args.snr[0]:g} to {args.snr[1]:g} dB, {args.train} + {args.test} clips: "
+        f"events {low:g} to {high:g} dB, {args.train} + {args.test} clips: "
         f"tagging P {100 * precision:.1f} R {100 * recall:.1f} F {100 * f_score:.1f}"
     )
     return 0

@@ -155,6 +155,8 @@ def test_the_source_is_opened_by_its_settings_and_a_clip_in_two_splits_refused(s
     config = apply_overrides(preset("paper"), ["data.source=dcase2017_task4"])
     with pytest.raises(ConfigError, match=r"data\.metadata is not set"):
         open_dataset(config, tmp_path / "cache")
+    with pytest.raises(DataError, match="no such folder of label files"):
+        opened(tmp_path / "nowhere")
     config = apply_overrides(config, [f"data.metadata={small}"])
     data = open_dataset(config, tmp_path / "cache")
     assert (data.name, data.clip_seconds, len(data.clips("train"))) == ("dcase2017_task4", 10.0, 3)
