@@ -11,7 +11,7 @@ import pytest
 
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.reading import read_classes, read_events, read_files, read_tags
+from crnn_weak.labels.reading import read_classes, read_events, read_files, read_labels, read_tags
 from crnn_weak.labels.tables import KINDS
 
 HORN = "Air horn, truck horn"
@@ -171,6 +171,7 @@ REFUSED = {
     "no label": ("filename,onset\na.wav,1\n", "line 1: no column of the label. Known names: event_label"),
     "a repeated header": ("filename,label\na.wav,x\nfilename,label\nb.wav,y\n", "line 3: the header is repeated"),
     "a comment below": (HEADER + "# v2\n", "line 2: a comment"),
+    "one class in two columns": ("filename,dog,cat,dog\na.wav,1,0,1\n", "two columns have one name"),
     "one column of 0 and 1": ("filename,dog\na.wav,1\n", "no column of the label, nor columns of 0 and 1"),
     "Raven with two columns of labels": (
         f"{RAVEN}\tSpecies\tAnnotation\n1\t{ROW}\towl\tloud\n",
@@ -307,7 +308,12 @@ def test_a_folder_that_is_empty_or_cannot_be_read_is_refused(tmp_path, monkeypat
         read_events(tmp_path)
     with pytest.raises(DataError, match=r"absent.tsv: cannot be read \(No such file"):
         read_events(tmp_path / "absent.tsv")
-    saved(tmp_path, "0\t1\tdog\n", "a.txt")
+    with pytest.raises(DataError, match="not a regular file"):
+        read_classes(tmp_path)
+    saved(tmp_path, "filename,label,split\na.wav,dog,train\n", "a.csv")
+    saved(tmp_path, "filename,label\nb.wav,dog\n", "b.csv")
+    with pytest.raises(DataError, match="b has no split, others have"):
+        read_labels(tmp_path, tmp_path, None)
 
     def walk(folder, onerror):
         yield str(folder), ["site"], ["a.txt"]

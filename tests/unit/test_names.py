@@ -84,7 +84,7 @@ def test_names_that_look_alike_are_told_by_code_points():
 
 # Control characters, blanks at the ends, nothing; then what would read back as several labels, or as none.
 BAD = ["a\nb", "a\rb", "a\tb", "a\x1b[31mb", "a\x00b", "a\x7fb", "a\u2028b", "a\udcffb", " a", "a ", ""]
-JOINED = ["a;b", "a|b", "a,b", "['a', 'b']", "[]", "nan", "a.wav"]
+JOINED = ["a;b", "a|b", "a,b", "['a', 'b']", "[]", "nan", "a.wav", "nocall"]
 
 
 @pytest.mark.parametrize("bad", [*BAD, *JOINED])
