@@ -43,7 +43,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     forms = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in forms.items():
         write_text(target / f"table.{suffix}", text)
-    write_text(target / "baselines.json", json.dumps(plain(table.baselines or {}), indent=1, ensure_ascii=False))
+    write_text(target / "baselines.json", json.dumps(plain(table.baselines), indent=1, ensure_ascii=False))
     for path in sorted(folder.glob("saliency/localization.*")):
         shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")

@@ -81,26 +81,30 @@ def make_store(
     features: FeatureConfig = TINY,
     split: str = "train",
     seed: int = 0,
+    first: int = 0,
+    events: Sequence[tuple[Event, ...]] | None = None,
     with_events: bool = True,
     unreadable: Sequence[int] = (),
     name: str = "features.h5",
+    provenance: str = "features made for tests",
 ) -> FeatureStore:
     """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
 
-    `unreadable` lists rows that could not be read. Two stores of one seed are the same.
+    Events are drawn unless given. `first` numbers the clips; `unreadable` lists rows that could not be read. Two stores
+    of one seed are the same.
     """
     classes = tuple(classes)
-    events = make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)
+    events = events or make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)
     header = StoreHeader(
         features=features,
         classes=classes,
-        clip_ids=tuple(f"clip-{row:05d}" for row in range(n_clips)),
+        clip_ids=tuple(f"clip-{row:05d}" for row in range(first, first + n_clips)),
         tags=tag_array([[event.label for event in listed] for listed in events], classes),
         events=tuple(events) if with_events else (None,) * n_clips,
         split=split,
         dataset="made",
         data_fingerprint=f"made-{seed}",
-        provenance=f"features made for tests, seed {seed}",
+        provenance=f"{provenance}, seed {seed}",
     )
     writer = StoreWriter(folder / name, header)
     rng = np.random.default_rng([seed, 1])

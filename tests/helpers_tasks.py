@@ -81,9 +81,9 @@ def meet(folder: str) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Return when a condition holds."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.02)

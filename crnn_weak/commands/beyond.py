@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the experiment and print its tables."""
     from crnn_weak.experiments.beyond import run_design, write_tables
-    from crnn_weak.runs.design import read_design
+    from crnn_weak.runs.scores import read_design
 
     design = read_design(args.design)
     if not set(args.data or ()) <= set(design.data):

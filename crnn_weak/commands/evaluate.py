@@ -191,11 +191,11 @@ def _baseline_table(args: argparse.Namespace) -> str:
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
-    from crnn_weak.runs.scores import open_scores, run_operating_point
+    from crnn_weak.runs.scores import open_scores
 
     scored = open_scores(args.run, "test")
     scores, config = scored.scores, scored.run.config
-    point, source = run_operating_point(scored.run, scores.classes, args.operating_point)
+    point, source = scored.run.operating_point(scores.classes, args.operating_point)
     header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
     evaluation, notes, aps, psds = _settings(args, config.evaluation), [], {}, {}
     if scored.events is None:

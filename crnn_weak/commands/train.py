@@ -50,7 +50,7 @@ def _config(args: argparse.Namespace) -> Config:
             raise ConfigError("--own-features needs --from FILE, the model whose features to take.")
         return config
     from crnn_weak.model.archive import read_metadata
-    from crnn_weak.training.pretrained import check_features
+    from crnn_weak.training.fit import check_features
 
     own = read_metadata(args.initial_model).config.features
     if args.own_features:
@@ -80,6 +80,6 @@ def run(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
-    print(f"{planned.model_path}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
+    print(f"{planned.files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print(scored_line(planned, metrics))
     return 0

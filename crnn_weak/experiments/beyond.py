@@ -1,31 +1,34 @@
 """Beyond the paper: heads, targets and augmentation, one change at a time, on data with and without real recordings.
 
 ``python -m crnn_weak.experiments.beyond --design experiments/beyond.toml`` is ``crnn-weak beyond``. It reads a design
-(`crnn_weak.runs.design`), trains every entry on every data set with every seed, tunes all of them alike on validation
-clips, and writes for each data set ``results.csv``, ``table.md``, ``figure.png`` (tagging F against segment F) and
-``scores.json.gz``: the counts of every clip, from which the rest follows. Started again, it resumes.
+(`crnn_weak.runs.scores`), trains every entry on every data set with every seed, tunes all of them alike on
+validation clips, and writes for each data set ``results.csv``, ``table.md``, ``figure.png`` (tagging F against segment
+F) and ``scores.json.gz``: the counts of every clip, from which the rest follows. Started again, it resumes.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crnn_weak.config import load_config
+from crnn_weak.cli import main
+from crnn_weak.config import from_dict, load_config
 from crnn_weak.errors import DataError
 from crnn_weak.files import lock, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs import scores
-from crnn_weak.runs.design import Design, merged
 from crnn_weak.runs.folders import Run
-from crnn_weak.runs.scores import Estimate, PublishedRun, PublishedRuns, RunScore
+from crnn_weak.runs.scores import Design, PublishedRun, PublishedRuns, RunScore, merged
 from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
 log = logging.getLogger(__name__)
+
+#: (entry, seed) -> score, of one data set
+Known = Mapping[tuple[str, int], RunScore]
 
 
 def run_design(
@@ -45,14 +48,14 @@ def run_design(
     none. `published` is a folder of ``<data>/scores.json.gz``, whose runs are not trained again; they must be of the
     same data.
     """
-    prepared = {}
+    prepared: dict[str, dict[str, Any]] = {}
     for name, settings in design.data.items():
-        if audio is not None and getattr(design.data_config(name).data, "root", None) == "":
+        if audio is not None and getattr(from_dict(settings).data, "root", None) == "":
             design.data[name] = merged(settings, {"data": {"root": audio}})
-        config = design.data_config(name)
+        config = from_dict(design.data[name])
         prepared[name] = prepare(config, cache, folder / name, jobs=jobs, scheduler=scheduler, progress=progress)
         write_json(GridFiles(folder / name).data, prepared[name])
-    known = {name: _read_published(design, folder, name, published).scores() for name in design.data}
+    known = {name: _read_published(design, folder, name, published)[1] for name in design.data}
     options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
         for group in design.groups():
@@ -92,9 +95,7 @@ def _planned_run(design: Design, folder: Path, data: str, entry: str, seed: int,
     return Run(_run_files(folder, data, entry, seed).folder, config, prepared, folder / data, start)
 
 
-def _starts_another(
-    design: Design, entry: str, seed: int, known: Mapping[str, Mapping[tuple[str, int], RunScore]]
-) -> bool:
+def _starts_another(design: Design, entry: str, seed: int, known: Mapping[str, Known]) -> bool:
     """Return whether an entry that has to be trained starts from this one's model."""
     return any(
         entry in design.needs(other) and any((other, seed) not in known[data] for data in design.data_of(other))
@@ -102,14 +103,15 @@ def _starts_another(
     )
 
 
-# --- results -------------------------------------------------------------------------------------------------------
+def _name(design: Design, data: str, entry: str, seed: int) -> str:
+    return scores.run_name(design.config(data, entry, seed, teacher="any"))
 
 
-def _read_published(design: Design, folder: Path, data: str, published: Path | None) -> PublishedRuns:
-    """Return the published runs of the design's entries; refuse those of data other than the prepared ones."""
+def _read_published(design: Design, folder: Path, data: str, published: Path | None) -> tuple[str, Known]:
+    """Return the data's origin and the published runs of the design's entries; refuse those of other data."""
     ours = read_optional(GridFiles(folder / data).data, RunData).get("provenance", "")
     if published is None:
-        return PublishedRuns(ours, [])
+        return ours, {}
     path = GridFiles(published / data).scores
     found = scores.read_scores(path)
     if found.runs and ours not in ("", found.provenance):
@@ -117,15 +119,11 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
             f"--reuse-results {path}: its runs are of other data ({found.provenance}) than yours ({ours}). "
             "Omit --reuse-results to train all runs."
         )
-    runs = []
+    known = {}
     for run in found.runs:
-        if run.entry in design.entries and run.config == _run_name(design, data, run.entry, run.seed):
-            runs.append(run)
-    return PublishedRuns(ours or found.provenance, runs)
-
-
-def _run_name(design: Design, data: str, entry: str, seed: int) -> str:
-    return scores.run_name(design.config(data, entry, seed, teacher="any"))
+        if run.entry in design.entries and run.config == _name(design, data, run.entry, run.seed):
+            known[run.entry, run.seed] = run.score
+    return ours or found.provenance, known
 
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
@@ -133,10 +131,12 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
 
     Differences are taken, for each metric, from the best entry of the design's curves.
     """
+    from crnn_weak.figures import save_figure, tradeoff_figure
+
     texts = {}
     for data in design.data:
-        known = _read_published(design, folder, data, published)
-        runs = _scored_runs(design, folder, data, known.scores())
+        provenance, known = _read_published(design, folder, data, published)
+        runs = _scored_runs(design, folder, data, known)
         entries: dict[str, dict[int, RunScore]] = {}
         for run in runs:
             entries.setdefault(run.entry, {})[run.seed] = run.score
@@ -146,23 +146,27 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
         baselines = scores.hardest_to_beat([entry for curve in curves for entry in curve], entries)
         estimates = scores.compare(entries, baselines=baselines)
         files = GridFiles(folder / data)
-        scores.write_scores(files.scores, PublishedRuns(known.provenance, runs))
+        scores.write_scores(files.scores, PublishedRuns(provenance, runs))
         write_text(files.results, scores.comparison_csv(estimates, entries))
-        texts[data] = scores.comparison_markdown(estimates, entries, baselines, known.provenance)
+        texts[data] = scores.comparison_markdown(estimates, entries, baselines, provenance)
         write_text(files.table("md"), texts[data])
-        _draw(estimates, [curve for curve in curves if curve], files.figure)
+        points = {
+            entry: {key: tuple(100 * value for value in row[key][:3]) for key in ("tagging", "segment")}
+            for entry, row in estimates.items()
+            if "segment" in row
+        }
+        if points:
+            save_figure(tradeoff_figure(points, curves=[curve for curve in curves if curve]), files.figure)
     return texts
 
 
-def _scored_runs(
-    design: Design, folder: Path, data: str, known: Mapping[tuple[str, int], RunScore]
-) -> list[PublishedRun]:
+def _scored_runs(design: Design, folder: Path, data: str, known: Known) -> list[PublishedRun]:
     """Return the scored runs of a data set, by entry and seed."""
     runs = []
     for entry in design.entries:
         for seed in design.seeds if data in design.data_of(entry) else ():
             files = _run_files(folder, data, entry, seed)
-            name = _run_name(design, data, entry, seed)
+            name = _name(design, data, entry, seed)
             score = scores.read_score(files.comparison)
             if score is None or scores.run_name(load_config(files.config)) != name:
                 score = known.get((entry, seed))
@@ -171,24 +175,5 @@ def _scored_runs(
     return runs
 
 
-def _draw(estimates: Mapping[str, Mapping[str, Estimate]], curves: Sequence[Sequence[str]], path: Path) -> None:
-    from crnn_weak.figures import save_figure, tradeoff_figure
-
-    points = {
-        entry: {key: tuple(100 * value for value in row[key][:3]) for key in ("tagging", "segment")}
-        for entry, row in estimates.items()
-        if "segment" in row
-    }
-    if points:
-        save_figure(tradeoff_figure(points, curves=curves), path)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m crnn_weak.experiments.beyond``."""
-    from crnn_weak.cli import main as command_line
-
-    return command_line(["beyond", *(sys.argv[1:] if argv is None else argv)])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["beyond", *sys.argv[1:]]))

@@ -8,12 +8,12 @@ grid resumes when it is started again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from crnn_weak import config as configuration
 from crnn_weak import paper
+from crnn_weak.cli import main
 from crnn_weak.files import delete_files, lock, write_json, write_text
 from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
@@ -39,8 +39,7 @@ def run_grid(
     """Run what is missing of a grid; write the table, the figure and the record.
 
     `cache` holds synthetic clips and feature stores. `jobs` processes make clips and features and train (one run and
-    one thread each); `scheduler` is the address of a Dask scheduler (``tcp://...``). With `overwrite`,
-    the folder's grid is deleted first.
+    one thread each); `scheduler` is the address of a Dask scheduler. With `overwrite`, the folder's grid is deleted.
     """
     files = grid.files
     with lock(grid.path):
@@ -65,8 +64,7 @@ def run_grid(
 
 def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
     """Return the results of the trained runs, next to those of the paper and the baselines."""
-    lines = []
-    runs = grid.planned_runs(data)
+    lines, runs = [], grid.planned_runs(data)
     for run in runs:
         name = configuration.fingerprint(run.config)
         lines += results_of_run(grid.path.name, run.setting, run.seed, run.metrics, name)
@@ -87,7 +85,7 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
     from crnn_weak.figures import loss_weight_figure, save_figure
 
     files = grid.files
-    write_json(files.baselines, plain(table.baselines or {}))
+    write_json(files.baselines, plain(table.baselines))
     texts = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in texts.items():
         write_text(files.table(suffix), text)
@@ -97,12 +95,5 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
     write_text(files.results, write_results(table.lines))  # last: a folder that has it holds a finished grid
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m crnn_weak.experiments.loss_weight_grid``."""
-    from crnn_weak.cli import main as command_line
-
-    return command_line(["grid", *(sys.argv[1:] if argv is None else argv)])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["grid", *sys.argv[1:]]))

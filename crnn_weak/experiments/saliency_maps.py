@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crnn_weak.cli import main
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import tag_names
 from crnn_weak.run_files import RunFiles
-from crnn_weak.runs.folders import Grid, Run, open_any
-from crnn_weak.runs.scores import detected_events
+from crnn_weak.runs.folders import Grid, Run, open_any, open_run
 from crnn_weak.saliency.localization import event_pairs, examples, measure, open_explainer, write_table
 from crnn_weak.saliency.maps import Explainer, Target, find_method
 
@@ -65,9 +65,8 @@ class Shown(NamedTuple):
     why: str = ""
 
 
-def saliency_maps(path: str | Path, out: str | Path | None = None, options: Options | None = None) -> list[Path]:
+def saliency_maps(path: str | Path, out: str | Path | None = None, options: Options = Options()) -> list[Path]:
     """Draw the figures and write the table of a run or a grid into `out`; return the files."""
-    options = options or Options()
     found = open_any(path)
     out = RunFiles(path).saliency if out is None else Path(out)
     run = found.run(options.setting or found.best_setting(), options.seed) if isinstance(found, Grid) else found
@@ -88,7 +87,7 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         for pair in pairs:
             written += _draw_clip(run, explainer, store, pair, figure_stem(out, pair, options), options)
         if options.statistics:
-            runs = found.open_runs() if isinstance(found, Grid) else [found]
+            runs = [open_run(folder) for folder in found.runs.values()] if isinstance(found, Grid) else [run]
             write_table(table, runs, store, options.targets(""), options.methods, progress=options.progress)
             written += table
     return written
@@ -101,8 +100,8 @@ def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Sh
         if clip_id not in store.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the test split. {nearest_names(clip_id, store.clip_ids)}")
         row = store.tags[store.clip_ids.index(clip_id)]
-        labels = options.labels or tag_names(row, store.classes)
-        labels = labels or tuple(sorted({event.label for event in detected_events(run).get(clip_id, ())}))
+        detected = {event.label for event in run.detected_events.get(clip_id, ())}
+        labels = options.labels or tag_names(row, store.classes) or tuple(sorted(detected))
         if not labels:
             raise LabelError(f"clip {clip_id!r} has no tag and no detection: name a class with --class.")
         pairs += [Shown(clip_id, label) for label in labels]
@@ -153,7 +152,7 @@ def _draw_clip(
         axes=list(axes),
         label=label,
         reference=store.events.get(clip_id, ()) if store.has_events else (),
-        estimated=detected_events(run).get(clip_id, ()),
+        estimated=run.detected_events.get(clip_id, ()),
     )
     scores = f"{options.scale} {found.values[0]:.2f} ({strong.reduction} of strong), {found.values[1]:.2f} (weak)"
     weights = "loss weights strong {:g}, weak {:g}, seed {}".format(*run.setting, run.seed)
@@ -166,12 +165,5 @@ def _draw_clip(
     return save_figure(figure, path)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``python -m crnn_weak.experiments.saliency_maps``."""
-    from crnn_weak.cli import main as command_line
-
-    return command_line(["saliency", *(sys.argv[1:] if argv is None else argv)])
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(["saliency", *sys.argv[1:]]))

@@ -93,7 +93,7 @@ def class_table(run: Run) -> tuple[list[str], list[list[str]]]:
 
 def model_card(run: Run) -> str:
     """Return the model card of a finished run; its head is JSON, which is valid YAML. Texts of the run are escaped."""
-    if not run.is_scored():
+    if not run.metrics:
         raise RunError(f"{run.path}: the run is not finished, so it has no results for a model card.")
     dataset, limit = _SOURCES[run.config.data.source]
     strong, weak = run.setting
@@ -120,7 +120,7 @@ def model_card(run: Run) -> str:
         "A convolutional and recurrent network that detects *which* classes sound in a clip (output `weak`) and *when* "
         "(output `strong`), trained with labels that say only which. It follows Adavanne and Virtanen (2017).", "",
         "## Use", "",
-        "```python", "import crnn_weak", f'detector = crnn_weak.load("{run.model_path.name}")',
+        "```python", "import crnn_weak", f'detector = crnn_weak.load("{run.files.best_model.name}")',
         'events = detector.detect("recording.wav")  # onsets and offsets in seconds', "```", "",
         "## Model and training", "",
         *(f"- {escape_markdown(fact)}: {escape_markdown(text)}" for fact, text in facts(run).items()), "",

@@ -28,7 +28,6 @@ from crnn_weak.report.html import Picture, audio_uri, figure_uri, render
 from crnn_weak.report.model_card import class_table, class_values, facts
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Grid, Run, open_any, open_run
-from crnn_weak.runs.scores import detected_events, estimated_tags
 from crnn_weak.runs.table import ResultsTable, results_of_run, table_caption
 
 if TYPE_CHECKING:
@@ -108,10 +107,10 @@ def count_clips(run: Run, store: FeatureStore, clip_ids: Sequence[str]) -> Count
     classes, config = run.scores.classes, run.config
     if not store.has_events:
         tags = {clip: tag_names(store.tags[store.row(clip)], store.classes) for clip in clip_ids}
-        return count_tags(tags, {clip: estimated_tags(run).get(clip, ()) for clip in clip_ids}, classes=classes)
+        return count_tags(tags, {clip: run.estimated_tags.get(clip, ()) for clip in clip_ids}, classes=classes)
     return count_segments(
         {clip: store.events.get(clip, ()) for clip in clip_ids},
-        {clip: detected_events(run).get(clip, ()) for clip in clip_ids},
+        {clip: run.detected_events.get(clip, ()) for clip in clip_ids},
         classes=classes,
         clip_seconds=config.features.clip_seconds,
         evaluation=config.evaluation,
@@ -209,10 +208,10 @@ def _draw_clip(run: Run, store: FeatureStore, clip_id: str, thresholds: Mapping[
         classes=run.scores.classes,
         thresholds=thresholds,
         reference=store.events.get(clip_id, ()),
-        estimated=detected_events(run).get(clip_id, ()),
+        estimated=run.detected_events.get(clip_id, ()),
     )
     true_tags = tag_names(store.tags[stored_row], store.classes)
-    tags = estimated_tags(run).get(clip_id, ())
+    tags = run.estimated_tags.get(clip_id, ())
     description = f"true: {', '.join(true_tags) or 'nothing'}; tagged: {', '.join(tags) or 'nothing'}"
     return {"picture": Picture.of(figure), "seconds": features.clip_seconds, "description": description}
 

@@ -1,4 +1,4 @@
-"""Folders of runs and grids, planned or finished: configuration, data, identity and results.
+"""Folders of runs and grids, planned or finished: configuration, data, identity, scores and results.
 
 A grid is a folder of runs, ``<strong>_<weak>/seed-<n>``, and a table over them.
 """
@@ -13,13 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from crnn_weak.config import Config, LossWeights, load_config
+from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint, stored_point
+from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import RunError
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import read_json
+from crnn_weak.labels.events import Event
+from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.run_files import (
     WAYS_OUT,
@@ -33,10 +39,6 @@ from crnn_weak.run_files import (
     read_optional,
 )
 from crnn_weak.runs.table import ResultsTable, Setting, read_results, table_caption
-
-if TYPE_CHECKING:
-    from crnn_weak.detection.scores import Scores
-    from crnn_weak.features.store import FeatureStore
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +65,8 @@ _DIFFERENCES = {
 class Run:
     """One model with its scores, or the plan of one, which a worker can take over.
 
-    `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents and scores
-    are read on first use.
+    `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents, scores and
+    detections (of the test clips, as they were counted) are read on first use.
     """
 
     path: Path
@@ -90,20 +92,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Grid, setting and seed, as the folders are named."""
-        if self.path.name.startswith("seed-"):
-            return "/".join(self.path.resolve().parts[-3:])
-        return self.path.resolve().name
-
-    # --- may it be continued? ----------------------------------------------------------------------------------------
-
-    def is_scored(self) -> bool:
-        """Return whether the folder holds a trained and scored run, of whatever configuration."""
-        return self.files.metrics.exists()
+        """The names of its folders: grid, setting and seed."""
+        path = self.path.resolve()
+        return "/".join(path.parts[-3:]) if path.name.startswith("seed-") else path.name
 
     def is_up_to_date(self) -> bool:
         """Return whether the folder holds this run, with this configuration, scored on all data that it names."""
-        if not self.is_scored() or load_config(self.files.config) != self.config:
+        if not self.files.metrics.exists() or load_config(self.files.config) != self.config:
             return False
         metrics = read_optional(self.files.metrics, RunMetrics)  # another process may have written it
         return self.data.get("evaluation_store") is None or "evaluation" in metrics
@@ -120,7 +115,7 @@ class Run:
             classes=classes,
             training_data=training_data,
             testing_data=testing_data,
-            initial_model=None if self.initial_model is None else _file_digest(self.initial_model),
+            initial_model=_file_digest(self.initial_model) if self.initial_model is not None else None,
             teacher=_file_digest(teacher) if teacher else None,
         )
 
@@ -138,28 +133,24 @@ class Run:
         if differing:
             raise RunError(f"{self.path}: holds a run that differs in {' and '.join(differing)}. {WAYS_OUT}")
 
-    # --- data --------------------------------------------------------------------------------------------------------
-
     def open_store(self, split: str = "test") -> FeatureStore:
         """Open the feature store of a split."""
-        from crnn_weak.features.store import FeatureStore
-
         place = self.data.get(f"{split}_store")
-        if place is None or not os.path.isfile(self.data_folder / place):  # a name may be longer than `Path` allows
+        path = self._find(place)
+        if path is None:
             raise RunError(
                 f"{self.path}: the feature store of split {split!r} is gone ({place or 'not named in data.json'}). "
                 "Rerun the command that trained the run; it builds what is missing."
             )
-        return FeatureStore(self.data_folder / place, self.config.features)
+        return FeatureStore(path, self.config.features)
 
     def audio_path(self, clip_id: str) -> Path | None:
         """Return the path of a test clip's recording; None if it is not known or gone."""
-        place = self.data.get("audio", {}).get(clip_id)
-        if place is None or not os.path.isfile(self.data_folder / place):
-            return None
-        return self.data_folder / place
+        return self._find(self.data.get("audio", {}).get(clip_id))
 
-    # --- results -----------------------------------------------------------------------------------------------------
+    def _find(self, place: str | None) -> Path | None:
+        # The name may be longer than `Path.is_file` allows.
+        return self.data_folder / place if place and os.path.isfile(self.data_folder / place) else None
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -171,40 +162,56 @@ class Run:
         """Losses by epoch, column to values; empty before the first epoch."""
         return read_history(self.files.history)
 
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """Content of ``metrics.json``; empty until the run is scored."""
-        return read_optional(self.files.metrics, RunMetrics)
-
     @property
     def best_epoch(self) -> int | None:
         """The epoch whose weights are kept, as counted in ``history["epoch"]``."""
         losses = self.history.get("val_loss")
         return int(self.history["epoch"][losses.index(min(losses))]) if losses else None
 
-    @property
-    def model_path(self) -> Path:
-        """The model of the best epoch."""
-        return self.files.best_model
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``; empty until the run is scored."""
+        return read_optional(self.files.metrics, RunMetrics)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The class list, in the order of the outputs."""
-        named = self.data.get("classes")
-        return tuple(named) if named else self.scores.classes
+        return tuple(self.data.get("classes") or self.scores.classes)
 
     @cached_property
     def scores(self) -> Scores:
         """Scores of the test clips."""
-        from crnn_weak.detection.scores import load_scores
-
         return load_scores(self.files.scores)
+
+    @cached_property
+    def detected_events(self) -> dict[str, tuple[Event, ...]]:
+        """Detected events by test clip."""
+        return read_events(self.files.events, classes=self.classes)
+
+    @cached_property
+    def estimated_tags(self) -> dict[str, tuple[str, ...]]:
+        """Estimated tags by test clip."""
+        return read_tags(self.files.tags, classes=self.classes)
+
+    def operating_point(self, classes: Sequence[str], which: str | Path | None = None) -> tuple[OperatingPoint, str]:
+        """Return the operating point and its origin in words.
+
+        `which` is ``configured`` for the configuration, or the path of a file; by default the run's
+        ``operating_point.json`` counts, and its configuration if there is none.
+        """
+        stored = None
+        if which is None:
+            stored = stored_point(self.path, classes)
+        elif which != "configured":
+            stored = StoredPoint.read(which, classes)
+        if stored is None:
+            return OperatingPoint.from_config(self.config.operating_point, classes), "the run's configuration"
+        source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
+        return stored.operating_point, source if which is None else f"{source}, {which}"
 
 
 def _data_digest(store: FeatureStore) -> str:
     """Return the digest of a split's clips, tags and events: the same wherever the data and the store are."""
-    import numpy as np
-
     digest = hashlib.sha256(json.dumps([store.split, store.clip_ids]).encode())
     digest.update(np.ascontiguousarray(store.tags, dtype=np.uint8).tobytes())
     for clip_id in store.clip_ids:
@@ -243,45 +250,35 @@ class Grid:
         runs = []
         for seed in self.seeds:
             for strong, weak in self.settings:
-                config = dataclasses.replace(
-                    self.config,
-                    loss_weights=LossWeights(strong=strong, weak=weak),
-                    training=dataclasses.replace(self.config.training, seed=seed),
-                )
+                weights = LossWeights(strong=strong, weak=weak)
+                training = dataclasses.replace(self.config.training, seed=seed)
+                config = dataclasses.replace(self.config, loss_weights=weights, training=training)
                 runs.append(Run(self.files.run(strong, weak, seed).folder, config, data, self.path))
         return runs
-
-    # --- results -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def table(self) -> ResultsTable:
         """The results, next to those of the paper and the baselines; read on first use."""
-        lines = read_results(self.files.results)
-        data = read_optional(self.files.data, RunData)
+        caption = table_caption(self.config, read_optional(self.files.data, RunData), self.seeds)
         baselines = read_optional(self.files.baselines, dict[str, dict[str, float | None]])
-        return ResultsTable(lines, table_caption(self.config, data, self.seeds), baselines)
+        return ResultsTable(read_results(self.files.results), caption, baselines)
 
     @property
     def runs(self) -> dict[tuple[float, float, int], Path]:
         """The folders of the table's runs that exist: (strong weight, weak weight, seed) to path."""
-        counted = {(line.strong_weight, line.weak_weight, line.seed) for line in self.table.lines}
-        return {key: run.folder for key, run in self.files.runs().items() if key in counted}
+        found = self.files.runs()
+        keys = [(*setting, seed) for setting in self.settings for seed in self.seeds]
+        return {key: found[key].folder for key in keys if key in found}
 
     def run(self, setting: Setting, seed: int | None = None) -> Run:
         """Open one run of the table; by default that of the first seed."""
         seed = self.seeds[0] if seed is None else seed
         folder = self.runs.get((*setting, seed))
         if folder is None:
-            names = ", ".join(f"{strong:g}:{weak:g} seed {number}" for strong, weak, number in self.runs)
-            raise RunError(
-                f"{self.path}: has no run of strong {setting[0]:g}, weak {setting[1]:g}, seed {seed}. Runs: {names}."
-            )
+            wanted = "strong {:g}, weak {:g}, seed {}".format(*setting, seed)
+            names = ", ".join("{:g}:{:g} seed {}".format(*key) for key in self.runs)
+            raise RunError(f"{self.path}: has no run of {wanted}. Runs: {names}.")
         return open_run(folder)
-
-    def open_runs(self) -> list[Run]:
-        """Open the table's runs that exist, setting by setting."""
-        places = [(setting, seed) for setting in self.settings for seed in self.seeds]
-        return [self.run(setting, seed) for setting, seed in places if (*setting, seed) in self.runs]
 
     def best_setting(self) -> Setting:
         """Return the setting with the best mean detection F (tagging F without strong labels)."""
@@ -291,17 +288,12 @@ class Grid:
         return max(trained, key=lambda setting: self.table.mean(setting, metric) or 0.0)
 
 
-# --- opened ----------------------------------------------------------------------------------------------------------
-
-
 def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     """Open a run folder; with `unfinished`, also one that is still training or was stopped."""
     files = RunFiles(path)
-    if not files.folder.is_dir():
-        raise RunError(f"{path}: no such run folder.")
     if not files.config.is_file():
         raise RunError(
-            f"{path}: holds no {files.config.name}, so it is not a run. Expected a folder written by crnn-weak train."
+            f"{path}: no such run folder: expected one with {files.config.name}, written by crnn-weak train."
         )
     # The data of a grid's runs are named in the grid's folder.
     places = (files.folder, *list(files.folder.resolve().parents)[:2])
@@ -320,8 +312,6 @@ def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
 def open_grid(path: str | Path) -> Grid:
     """Open the folder of a finished grid."""
     files = GridFiles(path)
-    if not files.config.is_file():
-        raise RunError(f"{path}: holds no {files.config.name}: not a grid. Expected a folder of crnn-weak grid.")
     if not files.results.is_file():
         runs = files.runs().values()
         n_scored = sum(run.metrics.is_file() for run in runs)

@@ -1,4 +1,18 @@
-"""Runs with their scores: read with their reference, tuned and counted clip by clip, and compared.
+"""Scored runs: read with their reference, declared as a design in a TOML file, tuned, counted and compared.
+
+A design::
+
+    curves = [["max", "mean"]]  # entries that differences are taken from, each list one line of the figure
+
+    [data.street]               # settings that all entries on these data share
+    preset = "quick"
+
+    [entries.tuned-100]         # settings of one entry; the entries that it names are above it
+    base = "max"                # the settings of another entry first
+    teacher = "max"             # targets.teacher: that entry's model of the same data and seed
+    start = "street/max"        # fine-tuning: DATA/ENTRY, the model of the same seed
+    data = ["scenes"]           # on these data only
+    training.n_clips = 100
 
 `score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips
 and counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for
@@ -12,28 +26,23 @@ import functools
 import gzip
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from crnn_weak.config import Config, fingerprint
-from crnn_weak.detection.postprocessing import (
-    OperatingPoint,
-    StoredPoint,
-    scores_to_events,
-    scores_to_tags,
-    stored_point,
-)
+from crnn_weak import config as configuration
+from crnn_weak.config import Config
+from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.detection.tuning import Reference, tune
-from crnn_weak.errors import ClipError, DataError
-from crnn_weak.files import csv_text, markdown_table, read_json, replace_file, write_text
+from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
+from crnn_weak.files import convert_document, csv_text, markdown_table, read_json, read_toml, replace_file, write_text
 from crnn_weak.labels.events import Event, tag_array, tag_names
-from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
@@ -41,25 +50,6 @@ from crnn_weak.metrics.ranking import average_precision, psds
 from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
-
-#: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
-#: limits the rest.
-COMPARED = {
-    "tagging": ("tagging", ""),
-    "segment": ("segment", ""),
-    "event": ("event", ""),
-    "segment_true_tags": ("segment", "true tags"),
-    "segment_true_times": ("segment", "true times"),
-}
-#: Tuned by the tag thresholds, the others by the frame thresholds.
-_BY_TAGS = ("tagging", "segment_true_times")
-# Seconds to choose from, the same for all runs.
-_MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
-# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose from, apart from none. They reach from
-# end to end, so that scores that are all low are tuned as finely as others.
-_GATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_LOW_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-
 
 # --- scores and reference --------------------------------------------------------------------------------------------
 
@@ -86,17 +76,13 @@ class ScoredRun:
         tags = tag_array([self.tags[clip] for clip in scores.clip_ids], classes)
         result = {"clips (weak output)": average_precision(tags, scores.weak, classes=classes)}
         if self.events is not None:
-            segments: dict[str, Any] = {
-                "clip_seconds": self.run.config.features.clip_seconds,
-                "segment_seconds": segment_seconds,
-            }
-            roll = segment_roll(self.events, clip_ids=scores.clip_ids, classes=classes, **segments)
-            highest = segment_maximum(
-                scores.strong, scores.hop_seconds, n_segments=roll.shape[1], segment_seconds=segment_seconds
-            )
-            shape = (-1, len(classes))
-            found = average_precision(roll.reshape(shape), highest.reshape(shape), classes=classes)
-            result[f"segments of {segment_seconds:g} s (strong output)"] = found
+            clip_seconds = self.run.config.features.clip_seconds
+            length: dict[str, Any] = {"segment_seconds": segment_seconds}
+            where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": classes, "clip_seconds": clip_seconds}
+            roll = segment_roll(self.events, **where, **length)
+            found = segment_maximum(scores.strong, scores.hop_seconds, n_segments=roll.shape[1], **length)
+            pair = (array.reshape(-1, len(classes)) for array in (roll, found))
+            result[f"segments of {segment_seconds:g} s (strong output)"] = average_precision(*pair, classes=classes)
         return result
 
     def psds(self) -> dict[str, float]:
@@ -104,27 +90,14 @@ class ScoredRun:
         if self.events is None:
             return {}
         scores = self.scores
-        common: dict[str, Any] = {"classes": scores.classes, "hop_seconds": scores.hop_seconds}
-        return psds(scores.strong, self.events, clip_ids=scores.clip_ids, **common)
-
-
-@functools.lru_cache(maxsize=1)
-def detected_events(run: Run) -> dict[str, tuple[Event, ...]]:
-    """Return the detected events of the test clips, as they were counted."""
-    return read_events(run.files.events, classes=run.classes)
-
-
-@functools.lru_cache(maxsize=1)
-def estimated_tags(run: Run) -> dict[str, tuple[str, ...]]:
-    """Return the estimated tags of the test clips, as they were counted."""
-    return read_tags(run.files.tags, classes=run.classes)
+        grid: dict[str, Any] = {"classes": scores.classes, "hop_seconds": scores.hop_seconds}
+        return psds(scores.strong, self.events, clip_ids=scores.clip_ids, **grid)
 
 
 def open_scores(path: str | Path, split: str) -> ScoredRun:
     """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store."""
-    run = open_run(path)
-    is_test = split == "test"
-    scores = load_scores(run.files.scores if is_test else run.files.validation_scores)
+    run, is_test = open_run(path), split == "test"
+    scores = run.scores if is_test else load_scores(run.files.validation_scores)
     with run.open_store("test" if is_test else "train") as store:  # the validation clips are training clips
         row_of = {clip: row for row, clip in enumerate(store.clip_ids)}
         missing = [clip for clip in scores.clip_ids if clip not in row_of]
@@ -138,26 +111,114 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     return ScoredRun(run, scores, tags, events, coverage)
 
 
-def run_operating_point(
-    run: Run, classes: Sequence[str], which: str | Path | None = None
-) -> tuple[OperatingPoint, str]:
-    """Return a run's operating point and its origin in words.
+# --- designs ---------------------------------------------------------------------------------------------------------
 
-    `which` is ``configured`` for the run's configuration, or the path of a file; by default the run's
-    ``operating_point.json`` counts, and its configuration if there is none.
-    """
-    stored = None
-    if which is None:
-        stored = stored_point(run.path, classes)
-    elif which != "configured":
-        stored = StoredPoint.read(which, classes)
-    if stored is None:
-        return OperatingPoint.from_config(run.config.operating_point, classes), "the run's configuration"
-    source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
-    return stored.operating_point, source if which is None else f"{source}, {which}"
+#: Keys of an entry that are not settings.
+_NOT_SETTINGS = ("base", "teacher", "start", "data")
+
+
+class Design(msgspec.Struct, forbid_unknown_fields=True):
+    """A declared comparison; `curves` are the entries to beat, such as the paper's settings by their loss weights."""
+
+    data: dict[str, dict[str, Any]]
+    entries: dict[str, dict[str, Any]]  # as `read_design` returns them, with the settings of their bases
+    seeds: list[int] = msgspec.field(default_factory=lambda: [0])
+    curves: list[list[str]] = []
+
+    def data_of(self, name: str) -> list[str]:
+        """Return the data sets that an entry is trained on."""
+        return [data for data in self.entries[name].get("data", self.data) if data in self.data]
+
+    def config(self, data: str, name: str, seed: int, *, teacher: str = "") -> Config:
+        """Return the configuration of one run; `teacher` is the path of its teacher's model, if it has one."""
+        entry = self.entries[name]
+        settings = {key: value for key, value in entry.items() if key not in _NOT_SETTINGS}
+        settings = merged(settings, {"training": {"seed": seed}})
+        if "teacher" in entry:
+            settings = merged(settings, {"targets": {"teacher": teacher}})
+        return configuration.from_dict(settings, configuration.from_dict(self.data[data]))
+
+    def needs(self, name: str) -> list[str]:
+        """Return the entries whose models this one starts from."""
+        entry = self.entries[name]
+        return [entry[key].rpartition("/")[2] for key in ("teacher", "start") if key in entry]
+
+    def groups(self) -> list[list[str]]:
+        """Return the entries in groups: each needs models of earlier groups only."""
+        sorter, groups = TopologicalSorter({name: self.needs(name) for name in self.entries}), []
+        sorter.prepare()
+        while sorter.is_active():
+            groups.append(list(sorter.get_ready()))
+            sorter.done(*groups[-1])
+        return groups
+
+
+def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings, those of `second` laid over those of `first`."""
+    result = dict(first)
+    for name, value in second.items():
+        below = result.get(name)
+        result[name] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def read_design(path: str | Path) -> Design:
+    """Read a design and check every setting and every name in it."""
+    design = convert_document(read_toml(path, error=ConfigError), Design, str(path), error=ConfigError)
+    try:
+        _check_and_complete(design)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return design
+
+
+def _check_and_complete(design: Design) -> None:
+    for settings in design.data.values():
+        configuration.from_dict(settings)
+    above: dict[str, dict[str, Any]] = {}
+    starts: list[str] = []
+    for name, entry in design.entries.items():
+        for key, known in (("base", above), ("data", design.data), ("teacher", above), ("start", starts)):
+            values = entry.get(key, [])
+            _check_known(f"entries.{name}.{key}", values if isinstance(values, list) else [values], known)
+        if "base" in entry:
+            design.entries[name] = merged(above[entry["base"]], entry)
+        above[name] = design.entries[name]
+        starts += [f"{data}/{name}" for data in design.data_of(name)]
+        for data in design.data_of(name):
+            try:
+                design.config(data, name, design.seeds[0], teacher="of another entry")
+            except ConfigError as error:
+                raise ConfigError(f"entries.{name}: {error}") from None
+    for curve in design.curves:
+        _check_known("curves", curve, above)
+
+
+def _check_known(where: str, names: Iterable[Any], known: Collection[str]) -> None:
+    for name in names:
+        if name not in list(known):
+            raise ConfigError(f"{where}: {name!r} is not known. {nearest_names(str(name), known)}")
 
 
 # --- one run, tuned and counted --------------------------------------------------------------------------------------
+
+#: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
+#: limits the rest.
+COMPARED = {
+    "tagging": ("tagging", ""),
+    "segment": ("segment", ""),
+    "event": ("event", ""),
+    "segment_true_tags": ("segment", "true tags"),
+    "segment_true_times": ("segment", "true times"),
+}
+#: Tuned by the tag thresholds, the others by the frame thresholds.
+_BY_TAGS = ("tagging", "segment_true_times")
+# Seconds to choose from, the same for all runs.
+_MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
+# Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose from, apart from none. They reach from
+# end to end, so that scores that are all low are tuned as finely as others.
+_GATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_LOW_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 class RunScore(msgspec.Struct):
@@ -256,9 +317,6 @@ def _f_score(sums: np.ndarray) -> np.ndarray:
     return np.asarray(2 * sums[..., 2] / np.maximum(total, 1))
 
 
-# --- published scores ------------------------------------------------------------------------------------------------
-
-
 class PublishedRun(msgspec.Struct):
     """A scored run; `config` is the `run_name` of its configuration."""
 
@@ -274,17 +332,13 @@ class PublishedRuns(msgspec.Struct):
     provenance: str
     runs: list[PublishedRun]
 
-    def scores(self) -> dict[tuple[str, int], RunScore]:
-        """Return (entry, seed) to score."""
-        return {(run.entry, run.seed): run.score for run in self.runs}
-
 
 def run_name(config: Config) -> str:
     """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored."""
     place: dict[str, Any] = {"root": ""} if hasattr(config.data, "root") else {}
     data = dataclasses.replace(config.data, **place)
     targets = dataclasses.replace(config.targets, teacher="known" if config.targets.teacher else "")
-    return fingerprint(dataclasses.replace(config, data=data, targets=targets))
+    return configuration.fingerprint(dataclasses.replace(config, data=data, targets=targets))
 
 
 def write_scores(path: Path, runs: PublishedRuns) -> None:
@@ -337,9 +391,7 @@ def compare(
     n_clips = len(next(iter(tables.values())))
     for (entry, *_), table in tables.items():
         if len(table) != n_clips:
-            raise DataError(
-                f"{entry}: scored on other test clips than the first entry ({n_clips}). Compare one data set."
-            )
+            raise DataError(f"{entry}: scored on other test clips than the first entry. Compare one data set.")
     rng = np.random.default_rng(seed)
     # One draw of clips, and one of seeds, for all entries.
     sums = resampled_sums(np.concatenate(list(tables.values()), axis=1), n_resamples=n_resamples, rng=rng)
@@ -378,9 +430,6 @@ def hardest_to_beat(names: Sequence[str], entries: Entries) -> dict[str, str]:
     means = compare({name: entries[name] for name in names}, baselines={}, n_resamples=1)
     shared = [key for key in COMPARED if all(key in row for row in means.values())]
     return {key: max(means, key=lambda name: means[name][key].mean) for key in shared}
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def _heading(name: str) -> str:

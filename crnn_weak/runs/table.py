@@ -1,8 +1,7 @@
 """Results in long form, ``results.csv`` with one line per value, and the table of them in several formats.
 
-Values in ``results.csv`` are fractions. In the table, percentages are in percent as in the paper, error rates are
-ratios. Several seeds give mean and standard deviation (n - 1). The best value of each column is marked, among ours and
-among the paper's.
+Values in ``results.csv`` are fractions; in the table, percentages are in percent as in the paper, error rates ratios.
+Several seeds give mean and standard deviation (n - 1). The best of each column is marked, among ours and the paper's.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import html
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,18 +115,20 @@ def _number(value: float | None, digits: int, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
+def _best(column: Metric, values: Iterable[float | None]) -> float | None:
+    """Return the best of a column; None where fewer than two compare."""
+    pick = max if column.higher_is_better else min
+    defined = [value for value in values if value is not None]
+    return pick(defined) if len(defined) > 1 else None
+
+
 @dataclass(frozen=True)
 class ResultsTable:
-    """The seven-row table (or any rows) of results.
-
-    `baselines`, shown below the settings: name -> {"output/metric": value}.
-    """
+    """The seven-row table (or any rows) of results; below it `baselines`: name -> {"output/metric": value}."""
 
     lines: Sequence[Result]
     caption: str = ""
-    baselines: Mapping[str, Mapping[str, float | None]] | None = None
-
-    # --- values ------------------------------------------------------------------------------------------------------
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @property
     def settings(self) -> list[Setting]:
@@ -159,17 +160,6 @@ class ResultsTable:
         values = self.values(setting, column.output, column.name)
         return statistics.stdev(values) * column.scale if len(values) > 1 else None
 
-    def best(self, column: Metric) -> tuple[float | None, float | None]:
-        """Return the best of ours and of the paper's values in a column; None where fewer than two compare."""
-        pick = max if column.higher_is_better else min
-        ours = [self.mean(setting, column) for setting in self.settings]
-        published = [published_value(setting, column) for setting in self.settings]
-        bests = []
-        for values in (ours, published):
-            defined = [value for value in values if value is not None]
-            bests.append(pick(defined) if len(defined) > 1 else None)
-        return bests[0], bests[1]
-
     def rank_correlation(self, column: Metric) -> float | None:
         """Return Spearman's rank correlation of a column with the paper's, over the settings that both have."""
         pairs = []
@@ -182,8 +172,6 @@ class ResultsTable:
         from scipy.stats import spearmanr
 
         return float(spearmanr(*zip(*pairs, strict=True)).statistic)
-
-    # --- rows --------------------------------------------------------------------------------------------------------
 
     def shows_ours(self, column: Metric) -> bool:
         """Return whether a column has three parts: ours, the paper's, the difference; else it has the paper's alone."""
@@ -201,45 +189,44 @@ class ResultsTable:
 
         `best` is the format of the best values.
         """
-        rows = []
-        for setting in self.settings:
-            row = [f"{setting[0]:g}", f"{setting[1]:g}"]
-            for column in COLUMNS:
-                ours, published = self.mean(setting, column), published_value(setting, column)
-                best_ours, best_published = self.best(column)
-                spread, digits = self.deviation(setting, column), column.digits
-                ours_text, published_text = _number(ours, digits), _number(published, digits)
+        rows = [[f"{strong:g}", f"{weak:g}"] for strong, weak in self.settings]
+        for column in COLUMNS:
+            digits = column.digits
+            means = [self.mean(setting, column) for setting in self.settings]
+            published = [published_value(setting, column) for setting in self.settings]
+            best_mean, best_published = _best(column, means), _best(column, published)
+            for row, setting, ours, theirs in zip(rows, self.settings, means, published, strict=True):
+                text, published_text = _number(ours, digits), _number(theirs, digits)
+                spread = self.deviation(setting, column)
                 if spread is not None:
-                    ours_text += f"{plus_minus}{spread:.{digits}f}"
-                if ours is not None and ours == best_ours:
-                    ours_text = best.format(ours_text)
-                if published is not None and published == best_published:
+                    text += f"{plus_minus}{spread:.{digits}f}"
+                if ours is not None and ours == best_mean:
+                    text = best.format(text)
+                if theirs is not None and theirs == best_published:
                     published_text = best.format(published_text)
-                difference = None if ours is None or published is None else ours - published
-                parts = [ours_text, published_text, _number(difference, digits, "+")]
+                difference = None if ours is None or theirs is None else ours - theirs
+                parts = [text, published_text, _number(difference, digits, "+")]
                 row += parts if self.shows_ours(column) else [published_text]
-            rows.append(row)
         return rows
 
     def foot(self) -> list[list[str]]:
         """Return the rows below the settings: best of the challenge, baselines, rank correlation with the paper."""
-        challenge, ranks = ["best of the challenge", ""], ["rank correlation", ""]
-        baselines = {name: [name, ""] for name in self.baselines or {}}
+        names = ["best of the challenge", *self.baselines, "rank correlation"]
+        rows = [[name, ""] for name in names]
         for column in COLUMNS:
             challenge_best = paper.CHALLENGE_BEST.get(column.published)
-            best_text = "" if challenge_best is None else _number(challenge_best, column.digits)
-            if not self.shows_ours(column):
-                challenge.append(best_text)
-                for row in (*baselines.values(), ranks):
+            challenge = "" if challenge_best is None else _number(challenge_best, column.digits)
+            if self.shows_ours(column):
+                ours = [column.format(values.get(column.key)) for values in self.baselines.values()]
+                ours.append(_number(self.rank_correlation(column), 2, "+"))
+                rows[0] += ["", challenge, ""]
+                for row, text in zip(rows[1:], ours, strict=True):
+                    row += [text, "", ""]
+            else:
+                rows[0].append(challenge)
+                for row in rows[1:]:
                     row.append("")
-                continue
-            challenge += ["", best_text, ""]
-            for name, row in baselines.items():
-                row += [column.format((self.baselines or {})[name].get(column.key)), "", ""]
-            ranks += [_number(self.rank_correlation(column), 2, "+"), "", ""]
-        return [challenge, *baselines.values(), ranks]
-
-    # --- formats -----------------------------------------------------------------------------------------------------
+        return rows
 
     def to_text(self) -> str:
         """Return the table for a terminal; ``*`` marks the best values."""
@@ -275,10 +262,9 @@ class ResultsTable:
         for setting in self.settings:
             row: list[Any] = [f"{weight:g}" for weight in setting]
             for column in COLUMNS:
-                for value in (self.mean(setting, column), self.deviation(setting, column)):
-                    row.append("" if value is None else f"{value:.4f}")
-                row.append(len(self.values(setting, column.output, column.name)))
-                row.append(published_value(setting, column))
+                values = self.mean(setting, column), self.deviation(setting, column)
+                row += ["" if value is None else f"{value:.4f}" for value in values]
+                row += [len(self.values(setting, column.output, column.name)), published_value(setting, column)]
             rows.append(row)
         return csv_text(header, rows)
 

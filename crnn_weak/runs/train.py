@@ -10,42 +10,36 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.base import open_dataset
+from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
+from crnn_weak.detection.scores import predict_store, save_scores
 from crnn_weak.errors import DataError, RunError
 from crnn_weak.features.build import build_store
 from crnn_weak.files import lock, read_json, relative_path, write_json
+from crnn_weak.labels.events import tag_names
+from crnn_weak.labels.writing import write_events, write_tags
+from crnn_weak.metrics.sed_eval import reported_metrics, sources
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
 from crnn_weak.runs.folders import Run
-
-if TYPE_CHECKING:
-    from crnn_weak.detection.scores import Scores
-    from crnn_weak.features.store import FeatureStore
-    from crnn_weak.labels.events import Event
 
 log = logging.getLogger(__name__)
 
 
 def prepare(
-    config: Config,
-    cache: str | Path,
-    folder: str | Path,
-    *,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    progress: bool = False,
+    config: Config, cache: Path, folder: Path, *, jobs: int = 1, scheduler: str | None = None, progress: bool = False
 ) -> dict[str, Any]:
     """Make the clips and stores that are missing; return the content of ``data.json`` in `folder` (`RunData`).
 
     `cache` holds synthetic clips and stores, which runs and grids share. `scheduler` is Dask's, for the features.
     """
-    cache = Path(cache)
     began = time.perf_counter()
     dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
@@ -63,21 +57,17 @@ def prepare(
     stores = cache / f"features-{dataset.name}-{fingerprint(config.features, dataset.fingerprint)}"
     stores.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
+    work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
     for split in splits:
         began = time.perf_counter()
         path = stores / f"{split}.h5"
-        work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
         with build_store(dataset, split, config.features, path, **work) as store:
-            coverage = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
-        data["coverage"][split] = coverage
+            data["coverage"][split] = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
+            coverage = store.coverage
         data[f"{split}_store"] = relative_path(path, folder)
-        seconds = time.perf_counter() - began
-        log.info("features: %s, %d of %d clips (%.0f s)", split, coverage["n_clips"], coverage["n_listed"], seconds)
+        log.info("features: %s, %s (%.0f s)", split, coverage, time.perf_counter() - began)
     data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in dataset.clips("test") if c.path is not None}
     return data
-
-
-# --- one run ---------------------------------------------------------------------------------------------------------
 
 
 def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
@@ -86,91 +76,67 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
     With `overwrite`, the folder's run is deleted, once nothing else is refused. `options` are those of
     `crnn_weak.training.fit.train`: ``on_batch``, ``tensorboard``.
     """
-    files = run.files
+    config, files = run.config, run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with lock(files.folder, wait_seconds=math.inf):
         run.check_continues(overwrite=overwrite)
         if not overwrite and run.is_up_to_date():
             return read_optional(files.metrics, RunMetrics)
+        # Late, so that the parent process, which only waits, needs no TensorFlow.
+        from crnn_weak.environment import prepare_environment, set_threads
+
+        prepare_environment()  # before the first import of Keras
+        if config.training.deterministic:
+            set_threads(1, deterministic=True)
+        import keras
+
+        from crnn_weak.model.archive import load_model
+        from crnn_weak.training.fit import train
+
+        keras.utils.clear_session()
+        options |= {"overwrite": overwrite, "initial_model": run.initial_model}
         options["on_begin"] = lambda: write_json(files.identity, msgspec.to_builtins(run.identity))
-        return _train_and_score(run, {**options, "overwrite": overwrite})
+        with run.open_store("train") as store:
+            model, metadata = load_model(train(config, store, files.folder, **options))
+            row_of = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
+            rows = np.array([row_of[clip_id] for clip_id in read_json(files.split, Split).validation])
+            save_scores(files.validation_scores, predict_store(model, metadata, store, rows))
+        point = OperatingPoint.from_config(config.operating_point, metadata.classes)
+        metrics = _score(run, "test", model, metadata, point) | {"operating_point": point.to_dict()}
+        if run.data.get("evaluation_store") is not None:
+            metrics["evaluation"] = _score(run, "evaluation", model, metadata, point)
+        write_json(files.metrics, metrics)  # last
+        return metrics
 
 
-def _train_and_score(run: Run, options: dict[str, Any]) -> dict[str, Any]:
-    # Late, so that the parent process, which only waits, needs no TensorFlow.
-    from crnn_weak.environment import prepare_environment, set_threads
-
-    prepare_environment()  # before the first import of Keras
+def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoint) -> dict[str, Any]:
+    """Write the scores of a split and, of the test split, the detections; return the metrics."""
     config, files = run.config, run.files
-    if config.training.deterministic:
-        set_threads(1, deterministic=True)
-    import keras
-    import numpy as np
-
-    from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
-    from crnn_weak.detection.scores import predict_store, save_scores
-    from crnn_weak.labels.writing import write_events, write_tags
-    from crnn_weak.model.archive import load_model
-    from crnn_weak.training.fit import train
-
-    keras.utils.clear_session()
-    with run.open_store("train") as store:
-        best = train(config, store, files.folder, initial_model=run.initial_model, **options)
-        model, metadata = load_model(best)
-        validation = read_json(files.split, Split).validation
-        position = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
-        held_out = predict_store(model, metadata, store, np.array([position[clip_id] for clip_id in validation]))
-        save_scores(files.validation_scores, held_out)
-    point = OperatingPoint.from_config(config.operating_point, metadata.classes)
-
-    def detect(scores: Scores) -> tuple[dict[str, Any], dict[str, Any]]:
-        return scores_to_events(scores, point), scores_to_tags(scores, point)
-
-    with run.open_store("test") as store:
+    with run.open_store(split) as store:
         scores = predict_store(model, metadata, store)
-        save_scores(files.scores, scores)
-        events, tags = detect(scores)
-        write_events(files.events, events)
-        write_tags(files.tags, tags)
-        metrics = _metrics(events, tags, store, config) | {"operating_point": point.to_dict()}
-    if run.data.get("evaluation_store") is not None:
-        with run.open_store("evaluation") as store:
-            scores = predict_store(model, metadata, store)
-            save_scores(files.evaluation_scores, scores)
-            metrics["evaluation"] = _metrics(*detect(scores), store, config)
-    write_json(files.metrics, metrics)  # last
-    return metrics
-
-
-def _metrics(
-    events: Mapping[str, Sequence[Event]], tags: Mapping[str, Sequence[str]], store: FeatureStore, config: Config
-) -> dict[str, Any]:
-    """Return the metrics of detected events and tags against the labels of their feature store."""
-    from crnn_weak.labels.events import tag_names
-    from crnn_weak.metrics.sed_eval import reported_metrics, sources
-
-    names = [tag_names(row, store.classes) for row in store.tags]
-    reported = reported_metrics(
-        (dict(zip(store.clip_ids, names, strict=True)), tags),
-        (store.events, events) if store.has_events else None,
-        classes=store.classes,
-        clip_seconds=config.features.clip_seconds,
-        evaluation=config.evaluation,
-    )
-    counts = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed, "scored_by": sources()}
+        events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
+        save_scores(files.scores if split == "test" else files.evaluation_scores, scores)
+        if split == "test":
+            write_events(files.events, events)
+            write_tags(files.tags, tags)
+        names = [tag_names(row, store.classes) for row in store.tags]
+        reported = reported_metrics(
+            (dict(zip(store.clip_ids, names, strict=True)), tags),
+            (store.events, events) if store.has_events else None,
+            classes=store.classes,
+            clip_seconds=config.features.clip_seconds,
+            evaluation=config.evaluation,
+        )
+        counts = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed, "scored_by": sources()}
     outputs = ("tagging", "segment", "event")
     return counts | {output: reported[output].to_dict() if output in reported else None for output in outputs}
-
-
-# --- many runs -------------------------------------------------------------------------------------------------------
 
 
 def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
     """Train and score the runs that are not up to date; the log has a line on each.
 
     `jobs` processes take one run and one thread each, up to half as many more in the last round. `scheduler` is the
-    address of a Dask scheduler (``tcp://...``). The epochs of all runs, read from their history files,
-    are one bar.
+    address of a Dask scheduler. The epochs of all runs, read from their history files, are one bar.
     """
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:

@@ -221,15 +221,15 @@ def open_explainer(run: Run, store: FeatureStore, *, untrained_seed: int | None 
     """Return the explainer of a run's model, or of the same network with random weights, for clips of a store."""
     from crnn_weak.model.archive import load_model
 
-    model, metadata = load_model(run.model_path)
+    model, metadata = load_model(run.files.best_model)
     if metadata.classes != tuple(store.classes):
         raise ModelFileError(
-            f"{run.model_path}: scores {len(metadata.classes)} classes, but {store.path} has other ones "
+            f"{run.files.best_model}: scores {len(metadata.classes)} classes, but {store.path} has other ones "
             f"({len(store.classes)}). Use the store of the run's own data."
         )
     if metadata.config.features != store.features:
         raise ModelFileError(
-            f"{run.model_path}: made for clips of {metadata.config.features.n_frames} frames and "
+            f"{run.files.best_model}: made for clips of {metadata.config.features.n_frames} frames and "
             f"{metadata.config.features.n_mels} mel bands, but {store.path} holds others ({store.features.n_frames} "
             f"and {store.features.n_mels}). Rebuild the store with the run's configuration."
         )

@@ -7,25 +7,20 @@ generator that is passed in, so that (seed, epoch, batch) decides and a resumed 
 setting                      effect
 ===========================  ===================================================================================
 ``time_shift``               rotate each clip and its frame targets in time, by 0 to all frames
-``mixup``                    mix each clip with another of the batch, features and targets alike [1]_
+``mixup``                    mix each clip with another of the batch, features and targets alike [1]
 ``band_shift``               move each clip's bands up or down, the edge band repeated: another pitch
-``band_gain_db``             random gains at five points of the frequency axis, linear between: another microphone [4]_
-``time_mask``, ``band_mask``  set up to two spans of frames, of mel bands to 0, their mean [2]_
+``band_gain_db``             random gains at five points of the frequency axis, linear between: another microphone [4]
+``time_mask``, ``band_mask``  set up to two spans of frames, of mel bands to 0, their mean [2]
 ``balanced``                 draw a class, then one of its clips; an epoch has as many clips as before
 ``training.schedule``        Keras' `CosineDecay` of the learning rate
 ``training.loss_weighting``  ``linear``: the strong weight grows to its value in equal steps over the epochs;
                              ``learned``: each weight is divided by its validation loss of the epoch before, the
-                             optimum of the learned uncertainties of [3]_ in closed form
+                             optimum of the learned uncertainties of [3] in closed form
 ===========================  ===================================================================================
 
-References
-----------
-.. [1] Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR 2018, arXiv:1710.09412.
-.. [2] Park et al., "SpecAugment", Interspeech 2019, arXiv:1904.08779 (without time warping).
-.. [3] Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses for scene geometry and semantics",
-   CVPR 2018, arXiv:1705.07115.
-.. [4] Nam, Kim, Park, "FilterAugment: an acoustic environmental data augmentation method", ICASSP 2022,
-   arXiv:2110.03282 (its linear form).
+[1] Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018. [2] Park et al., "SpecAugment", Interspeech
+2019, without time warping. [3] Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses for scene
+geometry and semantics", CVPR 2018. [4] Nam, Kim, Park, "FilterAugment", ICASSP 2022, its linear form.
 """
 
 from __future__ import annotations
@@ -41,7 +36,6 @@ from crnn_weak.config import AugmentationConfig, Config
 from crnn_weak.model.losses import NO_TARGET
 
 Targets = dict[str, np.ndarray]
-_MASKS = 2
 _GAIN_POINTS = 5
 #: The features are logarithms of magnitudes: one neper is 8.7 dB.
 DECIBELS = 20.0 / math.log(10.0)
@@ -109,10 +103,8 @@ def mixup(
 
     strong, other = targets["strong"], targets["strong"][partners]
     has_none = (strong == NO_TARGET) | (other == NO_TARGET)
-    return mixed(features), {
-        "strong": np.where(has_none, np.float32(NO_TARGET), mixed(strong)),
-        "weak": mixed(targets["weak"]),
-    }
+    mixed_strong = np.where(has_none, np.float32(NO_TARGET), mixed(strong))
+    return mixed(features), {"strong": mixed_strong, "weak": mixed(targets["weak"])}
 
 
 def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +112,7 @@ def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Gene
     n_clips, length = len(features), features.shape[axis]
     position = np.arange(length)[None, :]
     masked = np.zeros((n_clips, length), dtype=bool)
-    for _ in range(_MASKS):
+    for _ in range(2):
         width = rng.integers(widest + 1, size=(n_clips, 1))
         first = rng.integers(length - width + 1)
         masked |= (position >= first) & (position < first + width)

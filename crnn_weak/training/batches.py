@@ -10,18 +10,12 @@ all frames, except with ``none``. Padded frames have targets like all others.
 ==================  ===================================================================================================
 target              frames of a tagged class
 ==================  ===================================================================================================
-``repeat``          all active (the paper [1]_)
+``repeat``          all active (the paper)
 ``high_energy``     active where the clip's level stands out of its floor; else no target (the slides' future work)
-``self_training``   active where a pretrained model's score is high, inactive where it is low, no target between [2]_
+``self_training``   active where a pretrained model's score is high, inactive where it is low, no target between (Lee,
+                    "Pseudo-label", ICML 2013 workshop on challenges in representation learning)
 ``none``            no target, for any class
 ==================  ===================================================================================================
-
-References
-----------
-.. [1] Adavanne, Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional and recurrent
-   neural network", DCASE 2017 workshop, arXiv:1710.02998.
-.. [2] Lee, "Pseudo-label: the simple and efficient semi-supervised learning method for deep neural networks", ICML 2013
-   workshop on challenges in representation learning.
 """
 
 from __future__ import annotations
@@ -38,9 +32,6 @@ from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import DECIBELS, augment, balanced_order
-
-# Batches prepared ahead of the current one. The trainer needs a batch for one step of some milliseconds.
-_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -64,8 +55,7 @@ def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
     """Mark loud frames of tagged classes.
 
     The level of a frame is the sum over mel bands; with `per_band`, the band that stands out most counts. The floor is
-    a percentile over the frames of the clip itself. In a clip in which nothing stands out, every frame is active: a
-    steady sound has no quiet frames.
+    a percentile over the clip's frames. Where nothing stands out, every frame is active: a steady sound.
     """
     levels = clips.log_mel if settings.per_band else np.logaddexp.reduce(clips.log_mel, axis=2, keepdims=True)
     floor = np.percentile(levels, settings.floor_percentile, axis=1, keepdims=True)
@@ -98,10 +88,9 @@ STRONG_TARGETS: dict[str, Callable[[Clips, TargetConfig], np.ndarray]] = {
 class StoreBatches(keras.utils.PyDataset):
     """Features and targets of some rows of a store, batch by batch.
 
-    With `seed` the clips are shuffled by (seed, epoch) and augmented; without it all of them come, in the order of
-    `rows`. `batch_size` is lowered to the number of clips where there are fewer. `teacher_scores`, for target
-    ``self_training``, are of all clips of the store. `loss_factors`, one for each output, are given to Keras as sample
-    weights.
+    With `seed` the clips are shuffled by (seed, epoch) and augmented; without it all come, in the order of `rows`. A
+    batch is at most all clips. `teacher_scores`, for target ``self_training``, are of all clips of the store.
+    `loss_factors`, one for each output, are given to Keras as sample weights.
     """
 
     def __init__(
@@ -141,9 +130,8 @@ class StoreBatches(keras.utils.PyDataset):
             self._order = rng.permutation(self.rows)
 
     def __len__(self) -> int:
-        if self.seed is None:
-            return -(-len(self.rows) // self.batch_size)
-        return len(self.rows) // self.batch_size
+        # Rounded up where all clips are needed.
+        return -(-len(self.rows) // self.batch_size) if self.seed is None else len(self.rows) // self.batch_size
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Return features, targets and, where there are `loss_factors`, sample weights."""
@@ -165,10 +153,9 @@ class StoreBatches(keras.utils.PyDataset):
 def for_keras(batches: StoreBatches) -> Any:
     """Return the input of Keras' ``fit`` and ``evaluate`` for `batches`; it may be used again after `set_epoch`.
 
-    Under TensorFlow a ``tf.data`` pipeline without autotuning; otherwise the batches themselves. Keras would build the
-    pipeline with autotuning, whose thread backs off and can miss the end-of-epoch signal (on one CPU it nearly always
-    does: ``Model::OptimizeLoop`` in TensorFlow's ``core/framework/model.cc``). ``fit`` then waits for that thread: up
-    to as long again as the epoch took.
+    Under TensorFlow a ``tf.data`` pipeline without autotuning, whose thread can miss the end-of-epoch signal (on one
+    CPU it nearly always does: ``Model::OptimizeLoop`` in TensorFlow's ``core/framework/model.cc``): ``fit`` then waits
+    for it, up to as long again as the epoch took.
     """
     if keras.backend.backend() != "tensorflow":
         return batches
@@ -184,4 +171,4 @@ def for_keras(batches: StoreBatches) -> Any:
     dataset = tf.data.Dataset.from_generator(generate, output_signature=tf.nest.map_structure(signature, batches[0]))
     options = tf.data.Options()
     options.autotune.enabled = False
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(_AHEAD).with_options(options)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches))).prefetch(2).with_options(options)

@@ -2,18 +2,19 @@
 
 ``last.keras`` is written after every epoch: weights, optimizer state, and the progress of the fit (epoch, best epoch,
 patience, history) in its metadata. A resume takes weights and progress from it alone, so a kill between two files
-cannot make them disagree. `crnn_weak.run_files` names all files of a run folder.
+cannot make them disagree. A pretrained model gives weights (fine-tuning) or frame scores (self-training).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import importlib.util
 import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ import keras
 import numpy as np
 
 from crnn_weak import config as configuration
-from crnn_weak.config import Config
+from crnn_weak.config import Config, FeatureConfig
 from crnn_weak.data.base import choose_clips, stratified_split
 from crnn_weak.environment import environment
-from crnn_weak.errors import DependencyError, RunError
+from crnn_weak.errors import ConfigError, DependencyError, ModelFileError, RunError, nearest_names
 from crnn_weak.features.log_mel import Scaler
-from crnn_weak.features.store import FeatureStore
+from crnn_weak.features.store import FeatureStore, differing_features
 from crnn_weak.files import convert_document, delete_files, make_folder, read_json, replace_file, write_json, write_text
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
@@ -36,10 +37,11 @@ from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import FitState, RunFiles, Split, check_continues, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
-from crnn_weak.training.pretrained import copy_weights, freeze, teacher_scores
 
 log = logging.getLogger(__name__)
 
+# Clips that a teacher scores at a time.
+_BATCH = 64
 HISTORY_COLUMNS = (
     "epoch", "loss", "strong_loss", "weak_loss", "val_loss", "val_strong_loss", "val_weak_loss", "seconds",
 )  # fmt: skip
@@ -89,16 +91,16 @@ def train(
     """Fit one model on the training clips of a store, and return the path of its best epoch, ``best.keras``.
 
     The validation clips are taken from the same store. A run in `run_dir` is continued, unless `overwrite` deletes it;
-    one of another configuration or other clips is refused. Every refusal comes before anything in the folder is
-    written or deleted. `initial_model` is a model file to fine-tune. `on_begin` is called when the model is built, just
-    before the first file is written, `on_batch` after every batch, with the number of batches done in this run and of
-    those in all. `tensorboard` writes logs to ``run_dir/tensorboard``.
+    one of another configuration or other clips is refused, before anything in the folder is written or deleted.
+    `initial_model` is a model file to fine-tune. `on_begin` is called just before the first file is written, `on_batch`
+    after every batch with the numbers of batches done and of all. `tensorboard` writes logs into the folder.
     """
     files = RunFiles(run_dir)
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise DependencyError("--tensorboard needs TensorBoard: pip install 'crnn-weak[tensorboard]'.")
     store.check_features(config.features)
-    is_longer = not overwrite and _is_longer(files, config)
+    stored = check_continues(files, config, overwrite=overwrite)
+    is_longer = stored is not None and stored.training.epochs < config.training.epochs
     if fit_has_ended(files.folder) and not (overwrite or is_longer):
         return files.best_model
     rows = _split_rows(config, store, None if overwrite or not files.last_model.exists() else files.split)
@@ -129,17 +131,6 @@ def train(
     return files.best_model
 
 
-def _is_longer(files: RunFiles, config: Config) -> bool:
-    """Return whether more epochs are asked for than those of the run in the folder; refuse another run."""
-    stored = check_continues(files, config)
-    if stored is None:
-        return False
-    n_stored, n_asked = stored.training.epochs, config.training.epochs
-    if n_stored < n_asked:
-        log.info("%s: continues with at most %d epochs instead of %d", files.folder, n_asked, n_stored)
-    return n_stored < n_asked
-
-
 def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train and to validate on; a run that has begun keeps those that it wrote."""
     if stored_split is not None and stored_split.exists():
@@ -147,10 +138,8 @@ def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) 
         stored = read_json(stored_split, Split)
         if not position.keys() >= {*stored.training, *stored.validation}:
             raise RunError(f"{stored_split}: lists clips that are not in {store.path}. Choose another folder.")
-        training, validation = (
-            np.array([position[clip_id] for clip_id in ids]) for ids in (stored.training, stored.validation)
-        )
-        return training, validation
+        rows = [np.array([position[clip_id] for clip_id in ids]) for ids in (stored.training, stored.validation)]
+        return rows[0], rows[1]
     settings = config.training
     chosen = choose_clips(len(store), settings.n_clips, settings.seed)
     recordings = [source_recording(store.clip_ids[row]) for row in chosen]
@@ -197,13 +186,10 @@ def _batches(fit: _Fit, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]
     """Return the batches to train on and those to validate on."""
     config, scaler = fit.config, fit.metadata.scaler
     scores = teacher_scores(config.targets.teacher, store) if config.targets.strong == "self_training" else None
-    common: dict[str, Any] = {
-        "batch_size": config.training.batch_size, "target_settings": config.targets, "teacher_scores": scores,
-    }  # fmt: skip
-    training = StoreBatches(
-        store, rows[0], scaler, seed=config.training.seed, augmentation=config.augmentation, **common
-    )
-    return training, StoreBatches(store, rows[1], scaler, **common)
+    common: dict[str, Any] = {"batch_size": config.training.batch_size, "target_settings": config.targets}
+    common["teacher_scores"] = scores
+    drawn: dict[str, Any] = {"seed": config.training.seed, "augmentation": config.augmentation}
+    return StoreBatches(store, rows[0], scaler, **common, **drawn), StoreBatches(store, rows[1], scaler, **common)
 
 
 def _write_record(config: Config, files: RunFiles, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]) -> None:
@@ -213,10 +199,8 @@ def _write_record(config: Config, files: RunFiles, store: FeatureStore, rows: tu
     write_json(files.split, {"training": ids[rows[0]].tolist(), "validation": ids[rows[1]].tolist()})
     description = environment()
     write_json(files.environment, description)
-    log.info(
-        "Keras %s on %s, %s, devices: %s", description["packages"].get("keras"), description["backend"],
-        description["precision"], ", ".join(description.get("devices", ())) or "not listed",
-    )  # fmt: skip
+    devices = ", ".join(description.get("devices", ())) or "devices not listed"
+    log.info("%s, %s, %s", description["backend"], description["precision"], devices)
 
 
 def _run_epochs(
@@ -295,3 +279,60 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
         if generator is not None:
             state = np.random.SeedSequence([seed, epoch, index]).generate_state(2) % (2**31)
             generator.state.assign(state.astype(generator.state.dtype))
+
+
+# --- pretrained models -----------------------------------------------------------------------------------------------
+
+
+def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) -> None:
+    """Refuse a pretrained model with other features; the message names the settings."""
+    if differing := differing_features(own, wanted):
+        raise ModelFileError(f"{path}: trained with other features: {differing}. Pass --own-features to use them.")
+
+
+def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) -> None:
+    """Copy a pretrained model's weights into layers of the same name and shapes; log which layers have none.
+
+    An output layer is copied only if the class lists agree, in order.
+    """
+    pretrained, its_metadata = load_model(path)
+    check_features(path, its_metadata.config.features, metadata.config.features)
+    named = {layer.name: layer for layer in pretrained.layers}
+    same_classes = its_metadata.classes == metadata.classes
+    new = []
+    for layer in model.layers:
+        weights = named[layer.name].get_weights() if layer.name in named else []
+        fits = [w.shape for w in weights] == [w.shape for w in layer.get_weights()]
+        if weights and fits and (same_classes or not layer.name.startswith(("strong", "weak"))):
+            layer.set_weights(weights)
+        elif layer.weights:
+            new.append(layer.name)
+    reason = "" if same_classes else " (another class list)"
+    log.info("fine-tuning from %s: %s", path, f"new layers: {', '.join(new)}{reason}" if new else "all layers copied")
+
+
+def freeze(model: keras.Model, patterns: Sequence[str]) -> None:
+    """Make layers keep their weights, by name or pattern (``conv_*``)."""
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    for pattern in patterns:
+        names = fnmatch.filter(layers, pattern)
+        if not names:
+            raise ConfigError(f"training.freeze: {pattern!r} fits no layer. {nearest_names(pattern, layers)}")
+        for name in names:
+            layers[name].trainable = False
+    if not model.trainable_weights:
+        raise ConfigError(f"training.freeze = {list(patterns)}: no layer remains to train.")
+
+
+def teacher_scores(path: str | Path, store: FeatureStore) -> np.ndarray:
+    """Return a teacher's frame scores of all clips of a store, float16 ``(clips, frames, classes)``."""
+    model, metadata = load_model(path)
+    check_features(path, metadata.config.features, store.features)
+    if metadata.classes != tuple(store.classes):
+        raise ModelFileError(f"{path}: trained for other classes than the data's. Train the teacher on these data.")
+    scores = np.empty((len(store), store.features.n_frames, len(store.classes)), dtype=np.float16)
+    for first in range(0, len(store), _BATCH):
+        rows = np.arange(first, min(first + _BATCH, len(store)))
+        features = metadata.scaler.transform(store.read(rows))
+        scores[rows] = keras.ops.convert_to_numpy(model.predict_on_batch(features)["strong"])
+    return scores

@@ -2,9 +2,9 @@
 
 import pytest
 
+from crnn_weak.cli import main
 from crnn_weak.config import to_toml
-from crnn_weak.experiments.beyond import main
-from crnn_weak.runs.design import read_design
+from crnn_weak.runs.scores import read_design
 
 DESIGN = """
 curves = [["paper"]]
@@ -31,11 +31,8 @@ start = "street/max"
 training.n_clips = 12
 """
 
-
-SCORE = (
-    '{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5}, '
-    '"gates": {}, "low_thresholds": {}}'
-)
+SCORE = """{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "thresholds": {"tagging": 0.5},
+"gates": {}, "low_thresholds": {}}"""
 
 
 @pytest.fixture
@@ -47,7 +44,7 @@ def design(tmp_path):
 
 @pytest.mark.slow
 def test_a_design_is_run_compared_and_resumed(design, tmp_path, capsys):
-    command = ["--design", str(design), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
+    command = ["beyond", "--design", str(design), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
     first = [*command, "--out", str(tmp_path / "out")]
     assert main(first) == 0
     shown = capsys.readouterr().out
@@ -75,7 +72,7 @@ def write_run(folder, design, seed=0):
 
 
 def test_scores_of_another_configuration_are_not_shown(design, tmp_path, capsys):
-    command = ["--design", str(design), "--out", str(tmp_path / "out"), "--only-table"]
+    command = ["beyond", "--design", str(design), "--out", str(tmp_path / "out"), "--only-table"]
     for seed in (0, 1):
         write_run(tmp_path / "out", design, seed)
         assert main(command) == 0
@@ -89,7 +86,7 @@ def test_published_runs_that_are_missing_damaged_or_of_other_data_are_one_line(d
     for folder, recordings in (("theirs", "A"), ("ours", "B")):
         (tmp_path / folder / "street").mkdir(exist_ok=True, parents=True)
         (tmp_path / folder / "street" / "data.json").write_text(f'{{"provenance": "recordings {recordings}"}}')
-    command = ["--design", str(design), "--only-table", "--out"]
+    command = ["beyond", "--design", str(design), "--only-table", "--out"]
     assert main([*command, str(tmp_path / "theirs")]) == 0
     capsys.readouterr()
     for published, message in (

@@ -6,13 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import tomllib
 
 import pytest
+from helpers_tasks import wait_until
 
-from crnn_weak.experiments.loss_weight_grid import main
+from crnn_weak import config as configuration
+from crnn_weak.cli import main
 from crnn_weak.runs.table import read_results
 
+QUICK = configuration.preset("quick")
 SMALL = (
     "--set", "data.n_train=40", "--set", "data.n_test=12", "--set", "training.epochs=2", "--set", "model.n_filters=4",
     "--set", "model.gru_units=[4]", "--settings", "1:1", "1:0.002", "--jobs", "1",
@@ -20,13 +23,18 @@ SMALL = (
 GRID = (sys.executable, "-m", "crnn_weak.experiments.loss_weight_grid", *SMALL)
 
 
+def run_grid(folder, *options):
+    """Run the small grid in a process of its own; return what it printed."""
+    done = subprocess.run([*GRID, *options], cwd=folder, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a finished small grid in it, and what the command printed."""
     folder = tmp_path_factory.mktemp("grid")
-    done = subprocess.run([*GRID, "--out", "runs/first"], cwd=folder, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    return folder, run_grid(folder, "--out", "runs/first")
 
 
 def test_the_grid_prints_the_table_and_leaves_its_record(place):
@@ -43,22 +51,16 @@ def test_the_grid_prints_the_table_and_leaves_its_record(place):
         "scores.h5", "validation_scores.h5", "events.tsv", "tags.tsv", "metrics.json",
     }  # fmt: skip
     expected = json.loads((run / "metrics.json").read_text())["segment"]["error_rate"]
-    values = [
-        line.value
-        for line in read_results(folder / "results.csv")
-        if (line.weak_weight, line.output, line.metric) == (0.002, "segment", "error_rate")
-    ]
-    assert values == [pytest.approx(expected, rel=1e-4)]
+    values = {(line.weak_weight, line.output, line.metric): line.value for line in read_results(folder / "results.csv")}
+    assert values[0.002, "segment", "error_rate"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_a_finished_grid_is_not_run_again(place):
-    folder = place[0]
+    folder, printed = place
     model = folder / "runs" / "first" / "1_1" / "seed-0" / "best.keras"
     before = model.stat().st_mtime_ns
-    done = subprocess.run([*GRID, "--out", "runs/first"], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:11] == place[1].splitlines()[:11]
+    assert run_grid(folder, "--out", "runs/first").splitlines()[:11] == printed.splitlines()[:11]
     assert model.stat().st_mtime_ns == before
 
 
@@ -75,7 +77,7 @@ def test_a_folder_of_another_grid_or_of_other_data_is_refused(place, tmp_path, m
         ("runs/first", ["--set", "training.epochs=1"], "training.epochs 2, now 1"),
         (str(tmp_path / "copy"), [], "training clips or their labels"),
     ):
-        assert main([*SMALL, "--out", folder, *options]) == 2
+        assert main(["grid", *SMALL, "--out", folder, *options]) == 2
         printed = capsys.readouterr()
         assert printed.out == ""
         (line,) = (text for text in printed.err.splitlines() if "error" in text)
@@ -88,20 +90,15 @@ def test_a_folder_of_another_grid_or_of_other_data_is_refused(place, tmp_path, m
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_grid_goes_on(place):
     """SIGKILL in the middle of the training; the second start ends with the unbroken grid's results."""
-    folder = place[0]
-    command = [*GRID, "--out", "runs/killed", "--no-report"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    history = folder / "runs" / "killed" / "1_1" / "seed-0" / "history.csv"
-    deadline = time.monotonic() + 200
-    while not history.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    runs, options = place[0] / "runs", ("--out", "runs/killed", "--no-report")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([*GRID, *options], cwd=place[0], **quiet)
+    wait_until((runs / "killed" / "1_1" / "seed-0" / "history.csv").exists, seconds=200)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert history.exists()
-    assert not (folder / "runs" / "killed" / "results.csv").exists()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    tables = [read_results(folder / "runs" / name / "results.csv") for name in ("first", "killed")]
+    assert not (runs / "killed" / "results.csv").exists()
+    run_grid(place[0], *options)
+    tables = [read_results(runs / name / "results.csv") for name in ("first", "killed")]
     for first, second in zip(*tables, strict=True):
         assert (first.output, first.metric) == (second.output, second.metric)
         assert first.value == pytest.approx(second.value, abs=1e-6, nan_ok=True)
@@ -126,12 +123,14 @@ def test_a_killed_grid_goes_on(place):
         (["--settings", "1:1", "1:0.2", "1_1"], "distinct"),
         (["--jobs", "0"], "1 or more"),
         (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--preset", "quick", "--config", "mine.toml"], "mine.toml names preset 'paper'. Omit one of them."),
     ],
 )
 def test_wrong_arguments_give_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text('preset = "paper"\n')
     try:
-        code = main(arguments)
+        code = main(["grid", *arguments])
     except SystemExit as error:  # argparse
         code = error.code
     printed = capsys.readouterr()
@@ -140,3 +139,20 @@ def test_wrong_arguments_give_one_line_and_exit_code_2(arguments, message, tmp_p
     assert message in printed.err.splitlines()[-1]
     assert "Traceback" not in printed.err
     assert not list(tmp_path.rglob("*.h5*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), ("--head", "max_dense"), ("--set", "training.seed=0"), ("--preset", "quick"), ("--data", "street"),
+        ("--set", "data.source=street"),
+    ],
+)  # fmt: skip
+def test_a_grid_without_preset_and_data_has_few_clips_and_epochs(arguments, capsys):
+    assert main(["grid", *arguments, "--print-config"]) == 0
+    config = configuration.from_dict(tomllib.loads(capsys.readouterr().out))
+    if {"--preset", "--data", "data.source=street"} & {*arguments}:
+        assert config == QUICK
+    else:
+        assert (config.data.n_train, config.training.epochs) == (1200, 10)
+        assert config.features == QUICK.features

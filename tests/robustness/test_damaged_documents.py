@@ -13,7 +13,6 @@ from run_factory import make_experiment, tiny_config
 from crnn_weak.config import load_config, to_toml
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.runs.folders import open_any
-from crnn_weak.runs.scores import detected_events, estimated_tags
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Keras and NumPy warn of values that were damaged and are legal
@@ -75,11 +74,10 @@ def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path, n_times):
         run = opened.run(opened.best_setting()) if hasattr(opened, "best_setting") else opened
         if hasattr(opened, "table"):
             opened.table._repr_html_()
-        for clip_id in list(detected_events(run))[:3]:
+        for clip_id in list(run.detected_events)[:3]:
             run.audio_path(clip_id)
-        estimated_tags(run)
         run.open_store().close()
-        for name in ("metrics", "environment", "history", "data", "scores", "classes", "best_epoch"):
+        for name in ("metrics", "environment", "history", "data", "scores", "classes", "best_epoch", "estimated_tags"):
             getattr(run, name)
 
     check(path, damage_one, read, 100 * n_times, 10)

@@ -14,7 +14,6 @@ from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ConfigError, DataError, RunError
 from crnn_weak.experiments.beyond import write_tables
 from crnn_weak.labels.events import Event
-from crnn_weak.runs.design import read_design
 from crnn_weak.runs.scores import (
     PublishedRun,
     PublishedRuns,
@@ -24,6 +23,7 @@ from crnn_weak.runs.scores import (
     comparison_csv,
     comparison_markdown,
     count_clips,
+    read_design,
     read_score,
     read_scores,
     run_name,
@@ -91,8 +91,8 @@ def test_an_entry_lays_its_settings_over_those_of_its_base_and_of_the_data(tmp_p
         ('weak_head = "max"', 'weak_head = "maxx"', "entries.max: model.weak_head = 'maxx' is not known"),
         ("augmentation.mixup = 0.5", "augmentation.mixpu = 0.5", "Did you mean 'mixup'"),
         ('base = "max"', 'base = "mex"', "Did you mean 'max'"),
-        ('base = "max"', 'base = "taught"', "each needs the other"),
-        ('teacher = "max"', 'teacher = "taught"', "taught -> taught: each needs the other"),
+        ('base = "max"', 'base = "taught"', "'taught' is not known"),
+        ('teacher = "max"', 'teacher = "taught"', "entries.taught.teacher: 'taught' is not known"),
         ('"street/max"', '"steet/max"', "Did you mean 'street/max'"),
         ('data = ["other"]', 'data = ["othr"]', "Did you mean 'other'"),
         ("seeds = [0, 3]", 'curves = [["mx"]]', "'mx' is not known"),
@@ -118,12 +118,12 @@ def test_a_run_is_named_by_what_it_is_not_by_where_its_files_are(tmp_path):
 # --- intervals -----------------------------------------------------------------------------------------------------
 
 
-def score(counts):
-    return RunScore({"tagging": counts}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
+def score(*counts):
+    return RunScore({"tagging": [list(one) for one in counts]}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
 
 
 def test_f_is_micro_over_clips_and_a_mean_over_seeds():
-    seeds = dict(enumerate([score([[2, 1, 1], [1, 2, 1]]), score([[2, 2, 2], [1, 0, 0]])]))  # F 4 / 6, F 4 / 5
+    seeds = {0: score([2, 1, 1], [1, 2, 1]), 1: score([2, 2, 2], [1, 0, 0])}  # F 4 / 6, F 4 / 5
     found = compare({"one": seeds}, baselines={})["one"]["tagging"]
     assert found.mean == pytest.approx((4 / 6 + 4 / 5) / 2)
     assert np.isnan(found.difference)
@@ -131,22 +131,22 @@ def test_f_is_micro_over_clips_and_a_mean_over_seeds():
 
 def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
     rng = np.random.default_rng(0)
-    clips = [[4, 4, int(c)] for c in rng.integers(0, 4, size=300)]
-    better = [[4, 4, c + 1] for *_, c in clips]
-    entries = {"base": {0: score(clips)}, "better": {0: score(better)}}
+    clips = [(4, 4, int(c)) for c in rng.integers(0, 4, size=300)]
+    better = [(4, 4, c + 1) for *_, c in clips]
+    entries = {"base": {0: score(*clips)}, "better": {0: score(*better)}}
     found = compare(entries, baselines={"tagging": "base"})
     base, other = found["base"]["tagging"], found["better"]["tagging"]
     spread = np.std([c / 4 for *_, c in clips]) / np.sqrt(300)  # F is the mean of the clips' shares here
     assert base.high - base.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     assert other[3:] == pytest.approx((0.25, 0.25, 0.25))  # the same clips are drawn
-    unequal = compare({"two": {0: score(clips), 1: score(better)}}, baselines={})["two"]["tagging"]
+    unequal = compare({"two": {0: score(*clips), 1: score(*better)}}, baselines={})["two"]["tagging"]
     assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
 
 
 def test_a_difference_is_one_of_the_seeds_that_both_have():
-    base = {seed: score([[4, 4, seed]] * 20) for seed in (0, 1, 2)}
-    better = {seed: score([[4, 4, seed + 1]] * 20) for seed in (2, 1)}  # in another order
-    entries = {"base": base, "better": better, "other": {7: score([[4, 4, 4]] * 20)}}
+    base = {seed: score(*[(4, 4, seed)] * 20) for seed in (0, 1, 2)}
+    better = {seed: score(*[(4, 4, seed + 1)] * 20) for seed in (2, 1)}  # in another order
+    entries = {"base": base, "better": better, "other": {7: score(*[(4, 4, 4)] * 20)}}
     found = compare(entries, baselines={"tagging": "base"})
     assert found["better"]["tagging"].mean == pytest.approx(2.5 / 4)
     assert found["better"]["tagging"][3:] == pytest.approx((0.25, 0.25, 0.25))
@@ -154,19 +154,15 @@ def test_a_difference_is_one_of_the_seeds_that_both_have():
 
 
 def test_the_table_and_the_values_say_the_same_and_runs_of_other_clips_are_refused():
-    entries = {"base": {0: score([[1, 1, 1]] * 3)}, "new": {0: score([[2, 2, 1]] * 3)}}
+    entries = {"base": {0: score(*[(1, 1, 1)] * 3)}, "new": {0: score(*[(2, 2, 1)] * 3)}}
     found = compare(entries, baselines={"tagging": "base"})
     text = comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test")
-    for expected in (
-        "clips of a test",
-        "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) |",
-        "| 100.0 [100.0, 100.0] |",
-    ):
-        assert expected in text
+    cells = ("clips of a test", "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) |", "| 100.0 [100.0, 100.0] |")
+    assert [cell for cell in cells if cell not in text] == []
     values = comparison_csv(found, entries)
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in values
     with pytest.raises(DataError, match="new: scored on other test clips"):
-        compare(entries | {"new": {0: score([[1, 1, 1]] * 4)}}, baselines={})
+        compare(entries | {"new": {0: score(*[(1, 1, 1)] * 4)}}, baselines={})
 
 
 # --- tuning --------------------------------------------------------------------------------------------------------
@@ -186,26 +182,29 @@ BARK = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
 START = OperatingPoint.from_config(preset("quick").operating_point, ("dog",))
 
 
-def test_a_weak_gate_is_chosen_where_it_helps_on_validation_clips():
-    wind = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # louder, but of a clip without the tag
-    mixed = scored_clips([0.7, 0.1], [BARK, wind], [[(2.0, 5.0)], []])
-    for name, n in (("segment", 3), ("event", 1)):
-        gated = tuned_point(mixed, name, START)
-        assert gated.weak_gate
-        assert count_clips(mixed, name, gated).tolist() == [[n, n, n], [0, 0, 0]]
-    plain = tuned_point(scored_clips([0.7], [BARK], [[(2.0, 5.0)]]), "event", START)
-    assert not plain.weak_gate  # of equals, the simpler
+WIND = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # louder, but of a clip without the tag
+# The weak scores are equal, so no gate separates the clips; a threshold that is low enough for the whole event also
+# detects the other clip.
+LONG = [0.1, 0.1, 0.3, 0.8, 0.8, 0.3, 0.3, 0.1, 0.1, 0.1]
+SHORT = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 
 
-def test_hysteresis_is_chosen_where_it_helps_on_validation_clips():
-    dog = [0.1, 0.1, 0.3, 0.8, 0.8, 0.3, 0.3, 0.1, 0.1, 0.1]
-    other = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
-    # The weak scores are equal, so no gate separates the clips; a threshold that is low enough for the whole event also
-    # detects the other clip.
-    mixed = scored_clips([0.7, 0.7], [dog, other], [[(2.0, 7.0)], []])
-    tuned = tuned_point(mixed, "event", START)
-    assert count_clips(mixed, "event", tuned).tolist() == [[1, 1, 1], [0, 0, 0]]
-    assert 0 < tuned.low_thresholds[0] < 0.3
+@pytest.mark.parametrize(
+    ("weak", "strong", "event", "name", "counted", "gated"),
+    [
+        ([0.7, 0.1], [BARK, WIND], (2.0, 5.0), "segment", 3, True),
+        ([0.7, 0.1], [BARK, WIND], (2.0, 5.0), "event", 1, True),
+        ([0.7, 0.7], [LONG, SHORT], (2.0, 7.0), "event", 1, False),
+        ([0.7], [BARK], (2.0, 5.0), "event", 1, False),  # of equals, the simpler
+    ],
+)
+def test_gate_and_hysteresis_are_chosen_where_they_help_on_validation_clips(weak, strong, event, name, counted, gated):
+    clips = scored_clips(weak, strong, [[event], []][: len(weak)])
+    tuned = tuned_point(clips, name, START)
+    assert count_clips(clips, name, tuned).tolist() == [[counted] * 3, [0, 0, 0]][: len(weak)]
+    assert tuned.weak_gate == gated
+    if LONG in strong:
+        assert 0 < tuned.low_thresholds[0] < 0.3
 
 
 def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labels():
@@ -218,12 +217,9 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
     assert list(tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
-
-
 def test_scores_come_back_and_damaged_ones_are_refused(tmp_path):
     path, of_run = tmp_path / "scores.json.gz", tmp_path / "comparison.json"
-    runs = PublishedRuns("of scenes", [PublishedRun("max, frozen", 3, "0123456789ab", score([[2, 1, 1], [0, 0, 0]]))])
+    runs = PublishedRuns("of scenes", [PublishedRun("max, frozen", 3, "0123456789ab", score([2, 1, 1], [0, 0, 0]))])
     write_scores(path, runs)
     assert read_scores(path) == runs
     assert read_scores(tmp_path / "none.json.gz").runs == []
@@ -236,9 +232,6 @@ def test_scores_come_back_and_damaged_ones_are_refused(tmp_path):
     of_run.write_text('{"counts": {}, "untuned": {}, "thresholds": {}}')
     with pytest.raises(RunError, match=r"comparison\.json: .*Delete it"):
         read_score(of_run)
-
-
-# --- the committed designs -----------------------------------------------------------------------------------------
 
 
 def test_the_committed_designs_are_valid():

@@ -62,6 +62,10 @@ def test_an_override_changes_one_setting(override, section, name, value):
         ("model.pools=" + "[" * 500 + "]" * 500, "model.pools = "),
         ("operating_point.threshold=1.5", "< 1"),
         ('targets.teacher="a\\u0000"', "null character"),
+        ("training.schedule=cosin", "Did you mean 'cosine'"),
+        ("augmentation.time_mask=1.0", "augmentation.time_mask"),
+        ("targets.strong=self_training", "targets.teacher"),
+        ("targets.teacher_low=0.9", "at most 0.5"),
     ],
 )
 def test_a_bad_override_is_one_clear_line(override, message):

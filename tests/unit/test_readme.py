@@ -47,7 +47,7 @@ def test_every_table_follows_from_its_results(folder):
     ("data", "row"), [("scenes", "scenes of real recordings"), ("street", "synthetic street scenes")]
 )
 def test_the_gains_of_preset_recommended_are_the_published_ones(data, row):
-    from crnn_weak.runs.design import read_design
+    from crnn_weak.runs.scores import read_design
 
     page = (REPOSITORY / "docs" / "beyond.md").read_text(encoding="utf-8")
     curves = read_design(REPOSITORY / "experiments" / "beyond.toml").curves

@@ -1,28 +1,35 @@
-"""The fit: batches, early stopping, resume, refusals."""
+"""The fit: batches, early stopping, resume, refusals, pretrained models."""
 
 import csv
 import dataclasses
 import importlib.util
 import json
+import logging
 import shutil
 
 import numpy as np
 import pytest
 from helpers import TINY, make_store, small_config
 
-from crnn_weak.config import AugmentationConfig, load_config
-from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, RunError
+from crnn_weak.config import AugmentationConfig, LossWeights, TargetConfig, load_config
+from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, ModelFileError, RunError
 from crnn_weak.features.log_mel import Scaler
-from crnn_weak.model.archive import load_model
+from crnn_weak.model.archive import ModelMetadata, load_model, save_model
+from crnn_weak.model.crnn import build_model
+from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import RunFiles
 from crnn_weak.training.batches import StoreBatches, for_keras
-from crnn_weak.training.fit import fit_has_ended, train
+from crnn_weak.training.fit import copy_weights, fit_has_ended, teacher_scores, train
 
-AUGMENTATION = AugmentationConfig(
-    mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True
-)
-
+CLASSES = ("bell", "drill", "rain")
 CONFIG = small_config(epochs=4)
+#: Everything that draws or that is remembered from epoch to epoch.
+EVERYTHING = dataclasses.replace(
+    small_config(epochs=4, schedule="cosine", loss_weighting="learned", ema_momentum=0.9, layerwise_lr_decay=0.5),
+    augmentation=AugmentationConfig(
+        mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True
+    ),
+)
 
 
 def history_of(run):
@@ -34,7 +41,7 @@ class Killed(BaseException):
 
 
 def kill_when(condition):
-    """Return a callback of batches that ends the process, as far as the training can tell, when `condition` holds."""
+    """Return a callback of batches that ends the training when `condition` holds, as a kill would."""
 
     def on_batch(done, total):
         if condition(done, total):
@@ -63,9 +70,6 @@ def finished(whole, tmp_path):
     return RunFiles(shutil.copytree(whole[0], tmp_path / "run"))
 
 
-# --- batches ---------------------------------------------------------------------------------------------------------
-
-
 def test_batches_come_in_an_order_of_seed_and_epoch_and_keras_reads_them_in_it(store):
     batches = StoreBatches(store, np.arange(10), Scaler.fit(store), batch_size=4, seed=7)
     assert len(batches) == 2  # two clips do not fill a batch
@@ -89,9 +93,6 @@ def test_batches_come_in_an_order_of_seed_and_epoch_and_keras_reads_them_in_it(s
     assert [len(in_order[i][0]) for i in range(len(in_order))] == [4, 4, 2]
 
 
-# --- the run folder --------------------------------------------------------------------------------------------------
-
-
 def test_a_run_leaves_its_whole_record(store, whole):
     folder, done = whole
     split = json.loads((folder / "split.json").read_text())
@@ -103,7 +104,7 @@ def test_a_run_leaves_its_whole_record(store, whole):
     assert all(float(row["val_strong_loss"]) > 0 for row in history)
     assert done[-1] == (len(done), len(done))
     model, metadata = load_model(folder / "best.keras")
-    assert metadata.classes == ("bell", "drill", "rain")
+    assert metadata.classes == CLASSES
     rows = [store.row(clip_id) for clip_id in split["training"]]
     np.testing.assert_array_equal(metadata.scaler.mean, Scaler.fit(store, rows).mean)
     assert model.get_layer("weak").output.shape == (None, 3)
@@ -112,32 +113,22 @@ def test_a_run_leaves_its_whole_record(store, whole):
     assert not list(folder.glob("*.tmp*"))
 
 
-def assert_as_if_unbroken(config, whole, broken, store):
-    """Kill a run in the middle of epoch 3; the resumed run has the weights of the unbroken one."""
+@pytest.mark.parametrize("config", [CONFIG, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["", "everything"])
+def test_a_run_killed_in_the_middle_of_epoch_3_continues_as_if_unbroken(config, store, whole, tmp_path):
+    unbroken, broken = whole[0], tmp_path / "broken"
+    if config != CONFIG:
+        unbroken = tmp_path / "whole"
+        train(config, store, unbroken)
     with pytest.raises(Killed):
         train(config, store, broken, on_batch=kill_when(lambda done, total: done > total * 5 // 8))
     assert len(history_of(broken)) == 2
     train(config, store, broken)
     for name in ("last.keras", "best.keras"):
-        pair = [load_model(run / name)[0].get_weights() for run in (whole, broken)]
+        pair = [load_model(run / name)[0].get_weights() for run in (unbroken, broken)]
         for one, other in zip(*pair, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
-    for one, other in zip(history_of(whole), history_of(broken), strict=True):
+    for one, other in zip(history_of(unbroken), history_of(broken), strict=True):
         assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-4)
-
-
-def test_a_killed_run_continues_as_if_unbroken(store, whole, tmp_path):
-    assert_as_if_unbroken(CONFIG, whole[0], tmp_path / "broken", store)
-
-
-@pytest.mark.slow
-def test_a_killed_run_with_augmentation_and_rates_for_each_block_continues_as_if_unbroken(store, tmp_path):
-    training = small_config(
-        epochs=4, schedule="cosine", loss_weighting="learned", ema_momentum=0.9, layerwise_lr_decay=0.5
-    )
-    config = dataclasses.replace(training, augmentation=AUGMENTATION)
-    train(config, store, tmp_path / "whole")
-    assert_as_if_unbroken(config, tmp_path / "whole", tmp_path / "broken", store)
 
 
 def test_a_kill_between_two_files_is_mended(store, finished):
@@ -155,14 +146,14 @@ def test_a_kill_between_two_files_is_mended(store, finished):
 def test_patience_is_remembered_over_a_resume(store, tmp_path):
     """With a rate this large nothing improves for long: patience 2 ends the run at the same epoch, broken or not."""
     config = small_config(epochs=30, patience=2, learning_rate=0.5)
-    train(config, store, tmp_path / "whole")
-    n_whole = json.loads((tmp_path / "whole" / "state.json").read_text())["epoch"]
+    whole, broken = RunFiles(tmp_path / "whole"), RunFiles(tmp_path / "broken")
+    train(config, store, whole.folder)
+    n_whole = json.loads(whole.state.read_text())["epoch"]
     assert 3 <= n_whole < 30
-    late = kill_when(lambda done, total: done * 30 // total >= n_whole - 1)
     with pytest.raises(Killed):
-        train(config, store, tmp_path / "broken", on_batch=late)
-    train(config, store, tmp_path / "broken")
-    assert json.loads((tmp_path / "broken" / "state.json").read_text())["epoch"] == n_whole
+        train(config, store, broken.folder, on_batch=kill_when(lambda done, total: done * 30 // total >= n_whole - 1))
+    train(config, store, broken.folder)
+    assert json.loads(broken.state.read_text())["epoch"] == n_whole
 
 
 @pytest.fixture
@@ -211,16 +202,14 @@ def test_the_averaged_weights_are_validated_and_kept(store, tmp_path):
     assert not np.array_equal(kernel, last.get_layer("time_dense").get_weights()[0])
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
-
-
 def test_a_refused_training_leaves_the_folder_as_it_was(store, finished, fits, tmp_path):
     before = {path.name: path.read_bytes() for path in finished.folder.iterdir()}
     with pytest.raises(RunError, match="another configuration"):
         train(small_config(epochs=4, seed=9), store, finished.folder)
     for folder, options in ((finished.folder, {"overwrite": True}), (tmp_path / "new", {})):
-        with pytest.raises(ConfigError, match="'conv_9' fits no layer"):
-            train(small_config(epochs=1, freeze=("conv_9",)), store, folder, **options)
+        for pattern, message in (("conv1", "'conv1' fits no layer. Did you mean 'conv_1'"), ("*", "no layer remains")):
+            with pytest.raises(ConfigError, match=message):
+                train(small_config(epochs=1, freeze=(pattern,)), store, folder, **options)
     assert {path.name: path.read_bytes() for path in finished.folder.iterdir()} == before
     assert not (tmp_path / "new").exists()
     train(small_config(epochs=1, seed=9), store, finished.folder, overwrite=True)
@@ -239,3 +228,81 @@ def test_other_features_and_a_missing_package_are_refused_first(store, tmp_path,
     with pytest.raises(DependencyError, match="tensorboard"):
         train(small_config(), store, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+# --- pretrained models -----------------------------------------------------------------------------------------------
+
+
+def metadata(classes):
+    return ModelMetadata(classes, small_config(), Scaler(np.zeros(TINY.n_mels), np.ones(TINY.n_mels)))
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A model file with the classes of `store`."""
+    path = tmp_path_factory.mktemp("pretrained") / "model.keras"
+    save_model(build_model(small_config(), n_classes=3), path, metadata(CLASSES))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (CLASSES, "all layers copied"),
+        (("bell", "rain", "drill"), "new layers: strong, weak (another class list)"),
+        (("horn", "dog"), "new layers: strong, weak (another class list)"),
+    ],
+)
+def test_output_layers_are_copied_only_with_their_class_list(classes, message, pretrained, caplog):
+    model = build_model(small_config(), n_classes=len(classes))
+    new = {layer.name: layer.get_weights() for layer in model.layers}
+    with caplog.at_level(logging.INFO):
+        copy_weights(pretrained, model, metadata(classes))
+    assert message in caplog.text
+    for layer in load_model(pretrained)[0].layers:
+        is_kept = classes != CLASSES and layer.name in ("strong", "weak")
+        wanted = new[layer.name] if is_kept else layer.get_weights()
+        for found, weights in zip(model.get_layer(layer.name).get_weights(), wanted, strict=True):
+            np.testing.assert_array_equal(found, weights, err_msg=layer.name)
+
+
+def test_a_model_of_other_features_or_classes_is_refused(pretrained, tmp_path):
+    features = dataclasses.replace(TINY, n_mels=10, fmax_hz=3_000.0)
+    config = dataclasses.replace(small_config(), features=features)
+    message = r"n_mels 8 \(expected 10\), fmax_hz 4000.0 \(expected 3000.0\).*--own-features"
+    with make_store(tmp_path, 24, features=features) as store, pytest.raises(ModelFileError, match=message):
+        train(config, store, tmp_path / "run", initial_model=pretrained)
+    other = make_store(tmp_path, 24, classes=("horn", "dog"), name="other.h5")
+    with other, pytest.raises(ModelFileError, match="other classes"):
+        teacher_scores(pretrained, other)
+
+
+def test_frozen_layers_keep_their_weights_under_a_teachers_targets(pretrained, store, tmp_path, monkeypatch):
+    scored = []
+    monkeypatch.setattr(
+        "crnn_weak.training.fit.teacher_scores", lambda *args: scored.append(teacher_scores(*args)) or scored[0]
+    )
+    targets = TargetConfig(strong="self_training", teacher=str(pretrained))
+    config = dataclasses.replace(small_config(epochs=1, freeze=("conv_*", "batch_norm_*")), targets=targets)
+    train(config, store, tmp_path / "run", initial_model=pretrained)
+    (before, description), (after, _) = load_model(pretrained), load_model(tmp_path / "run" / "last.keras")
+    for name, frozen in (("conv_1", True), ("batch_norm_2", True), ("bidirectional_1", False), ("strong", False)):
+        pair = before.get_layer(name).get_weights(), after.get_layer(name).get_weights()
+        same = all(np.array_equal(one, other) for one, other in zip(*pair, strict=True))
+        assert same == frozen, name
+    assert scored[0].shape == (24, TINY.n_frames, 3)
+    wanted = before(description.scaler.transform(store.read([5])))["strong"]
+    np.testing.assert_allclose(scored[0][5], np.asarray(wanted)[0], atol=1e-3)
+
+
+def test_each_block_learns_at_its_share_of_the_rate(pretrained):
+    """Adam's first step is the learning rate in every weight that has a gradient."""
+    model = load_model(pretrained)[0]
+    compile_model(model, LossWeights(), learning_rate=0.01, layerwise_lr_decay=0.5)
+    before = {layer.name: [np.array(w) for w in layer.trainable_weights] for layer in model.layers}
+    model.optimizer.apply([np.ones(w.shape, np.float32) for w in model.trainable_weights])
+    rates = {"strong": 0.01, "weak": 0.01, "time_dense": 0.005, "bidirectional_1": 0.0025, "conv_2": 0.00125}
+    for name, rate in rates.items():
+        after = model.get_layer(name).trainable_weights
+        steps = [np.abs(w - b).max() for w, b in zip(after, before[name], strict=True)]
+        assert max(steps) == pytest.approx(rate, rel=0.02), name
