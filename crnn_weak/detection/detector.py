@@ -234,8 +234,7 @@ class Detector:
 
     def _score(self, batch: _Batch) -> None:
         """Score windows of recordings; few sizes of batches, since the model is compiled for each."""
-        n_windows = len(batch)
-        size = next((size for size in (1, 4) if n_windows <= size < self.batch_size), self.batch_size)
+        size = next((size for size in (1, 4) if len(batch) <= size < self.batch_size), self.batch_size)
         frames = np.zeros((size, self.features.n_frames, self.features.n_mels), np.float32)
         for index, (_, window) in enumerate(batch):
             frames[index] = window.frames

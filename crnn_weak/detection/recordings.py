@@ -149,6 +149,8 @@ class ResultWriter:
 
     def __exit__(self, *failure: Any) -> None:
         self._stack.__exit__(*failure)
+        if failure[0] is None and "scores-h5" in self._formats and self._append is None:
+            (self.folder / "scores.h5").unlink(missing_ok=True)  # of an earlier run: no recording was scored in this
         for file, lines in self._lists.items():
             partial = self.folder / f"{file}.partial"
             if failure[0] is None:

@@ -143,8 +143,11 @@ def test_broken_recordings_among_many_disturb_none(tmp_path, fake, capsys):
     found = events_of(tmp_path / "out" / "events.tsv")
     wanted = {name: len(fake.detect(folder / name)) for name in ("a.flac", "c.flac")}
     assert {name: n_events for name, n_events in found.items() if name.endswith("flac")} == wanted
-    assert detect(folder / "07.wav", folder / "21.wav", "--out", tmp_path / "none") == 2
+    none = ["--out", tmp_path / "none", "--format=scores-h5", "--overwrite"]
+    assert detect(folder / "06.wav", *none) == 0
+    assert detect(folder / "07.wav", folder / "21.wav", *none) == 2
     assert (tmp_path / "none" / "recordings.csv").read_text().count(",failed,") == 2
+    assert not (tmp_path / "none" / "scores.h5").exists()
 
 
 def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
