@@ -256,16 +256,14 @@ def read_pair(
     estimates = [] if estimated is None else read_files(estimated, kind=kind, min_score=min_score, **options)
     files = [*references, *estimates]
     kind = kind or _common_kind(files)
-    if estimates and not Path(reference).is_dir() and not any(row.name for file in files for row in file.rows):
+    are_files = estimated is not None and not (Path(reference).is_dir() or Path(estimated).is_dir())
+    if are_files and not any(row.name for file in files for row in file.rows):
         # Lists of one recording without its name are named after their files, which differ.
         name = Path(reference).stem
         references = [replace(references[0], of_recording={name: references[0].rows})]
         estimates = [replace(estimates[0], of_recording={name: estimates[0].rows})]
-
-    def labels(file: LabelFile) -> Labels:
-        return dict(file.tags() if kind == "tags" else file.events())
-
-    expected, found = united(references, labels), united(estimates, labels)
+    read: Callable[[LabelFile], Labels] = LabelFile.tags if kind == "tags" else LabelFile.events
+    expected, found = united(references, read), united(estimates, read)
     ids = match_ids(found, expected, where=str(estimated))
     found = {ids[name]: rows for name, rows in found.items()}
     notes = []
