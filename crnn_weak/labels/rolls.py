@@ -60,16 +60,14 @@ def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[st
     )
 
 
-def event_roll(
-    events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int, where: str = ""
-) -> np.ndarray:
+def event_roll(events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int) -> np.ndarray:
     """Mark the frames of one clip that each class overlaps: bool, shape (n_frames, n_classes).
 
     Zero-length events mark nothing; what lasts beyond `n_frames` is cut off.
     """
     roll = np.zeros((n_frames, len(classes)), dtype=bool)
     events = list(events)
-    for event, column in zip(events, class_indices([e.label for e in events], classes, where=where), strict=True):
+    for event, column in zip(events, class_indices([e.label for e in events], classes), strict=True):
         first, last = frame_edges(event.onset, event.offset, hop_seconds)
         roll[first:last, column] = True
     return roll
