@@ -1,17 +1,20 @@
-"""Damaged and hostile models, configurations and run folders: read whole, or refused in one line."""
+"""Damaged and hostile models, configurations and run folders: read and reported whole, or refused in one line."""
 
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from mutations import damage, damage_file, damage_model
-from run_factory import make_experiment, tiny_config
+from run_factory import NASTY, make_experiment, tiny_config
 
 from crnn_weak.config import load_config, to_toml
 from crnn_weak.errors import CrnnWeakError
+from crnn_weak.report.model_card import model_card
+from crnn_weak.report.page import write_report
 from crnn_weak.runs.folders import open_any
 
 pytestmark = [
@@ -38,7 +41,7 @@ def limited_memory():
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    return make_experiment(tmp_path_factory.mktemp("made"), settings=((1.0, 1.0),), model=True)
+    return make_experiment(tmp_path_factory.mktemp("made"), settings=((1.0, 1.0),), classes=NASTY, model=True)
 
 
 def check(path, damage_one, read, n_seeds, least):
@@ -59,19 +62,27 @@ def check(path, damage_one, read, n_seeds, least):
     assert min(counts.values()) > least
 
 
+def damage_run(experiment, path, rng):
+    """Copy an experiment to a folder and damage one of its files."""
+    shutil.rmtree(path.parent, ignore_errors=True)
+    shutil.copytree(experiment.parent, path.parent, ignore=shutil.ignore_patterns("*.keras", "*.wav"))
+    damaged = rng.choice(sorted(file for file in path.rglob("*") if file.name in RUN_FILES))
+    damage_file(damaged, rng)
+    return damaged.name
+
+
+def damaged_run(path, rng):
+    """Return the path of the grid or of its run, what opening it gives, and the run."""
+    path = path if rng.random() < 0.7 else path / "1_1" / "seed-0"
+    opened = open_any(path)
+    return path, opened, opened.run(opened.best_setting()) if hasattr(opened, "best_setting") else opened
+
+
 def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path, n_times):
     path = tmp_path / "made" / experiment.name
 
-    def damage_one(rng):
-        shutil.rmtree(path.parent, ignore_errors=True)
-        shutil.copytree(experiment.parent, path.parent, ignore=shutil.ignore_patterns("*.keras", "*.wav"))
-        damaged = rng.choice(sorted(file for file in path.rglob("*") if file.name in RUN_FILES))
-        damage_file(damaged, rng)
-        return damaged.name
-
     def read(rng):
-        opened = open_any(path if rng.random() < 0.7 else path / "1_1" / "seed-0")
-        run = opened.run(opened.best_setting()) if hasattr(opened, "best_setting") else opened
+        _, opened, run = damaged_run(path, rng)
         if hasattr(opened, "table"):
             opened.table._repr_html_()
         for clip_id in list(run.detected_events)[:3]:
@@ -80,7 +91,22 @@ def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path, n_times):
         for name in ("metrics", "environment", "history", "data", "scores", "classes", "best_epoch", "estimated_tags"):
             getattr(run, name)
 
-    check(path, damage_one, read, 100 * n_times, 10)
+    check(path, lambda rng: damage_run(experiment, path, rng), read, 100 * n_times, 10)
+
+
+def test_pages_of_damaged_run_folders_are_whole_or_refused(experiment, tmp_path, n_times):
+    path, page = tmp_path / "made" / experiment.name, tmp_path / "page.html"
+
+    def read(rng):
+        opened, _, run = damaged_run(path, rng)
+        assert "<" not in model_card(run)
+        text = write_report(opened, out=page, n_clips=1).read_text(encoding="utf-8")
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["made", "page.html"]
+        assert text.rstrip().endswith("</html>")
+        assert text.count("<script") == 1
+        assert not re.search(r"<[^>]*\son\w+=", text)  # no attribute that would run
+
+    check(path, lambda rng: damage_run(experiment, path, rng), read, 8 * n_times, 1)
 
 
 def test_damaged_models_are_loaded_or_refused(experiment, tmp_path, n_times):
