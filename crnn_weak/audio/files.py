@@ -266,9 +266,8 @@ def load_clip(
 ) -> tuple[np.ndarray, float]:
     """Read an audio file from `start_seconds` on as mono at one rate, padded with zeros or cut to a clip's length.
 
-    Without `clip_seconds` the rest of the file is read as it is; else no more than needed is decoded. Returns float32
-    of shape (n_samples,), in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in
-    seconds.
+    Without `clip_seconds` the rest is read; else no more than needed is decoded. Returns float32 of shape (n_samples,),
+    in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in seconds.
     """
     with _opened(path, str(path)) as source:
         rate, n_skipped = source.rate, round(start_seconds * source.rate)

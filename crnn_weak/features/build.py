@@ -81,10 +81,9 @@ def build_store(
 ) -> FeatureStore:
     """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one.
 
-    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. A file at
-    `path` of other clips or another configuration is refused without `overwrite`, which keeps the old file until the
-    new one is finished. A second process that builds in the same folder waits. `jobs` processes, or the Dask cluster
-    at `scheduler`, compute; this process alone writes.
+    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. A file of
+    other clips or another configuration is refused without `overwrite`, which keeps it until the new one is finished.
+    A second process that builds in the same folder waits.
     """
     path = Path(path)
     clips = list(dataset.clips(split))

@@ -1,9 +1,8 @@
 """Keras layers with the weights, the values and the names of their parents, computed faster.
 
-Each class here *is* its Keras parent (same weights and configuration; values and gradients equal to rounding) and falls
-back to the parent's own computation wherever its shortcut does not hold: another backend, a GPU (where cuDNN is the
-better way), a mask, other activations. They are registered with Keras, so that a saved model loads in safe mode once
-`crnn_weak.model.archive` is imported.
+Values and gradients equal the parent's to rounding. Each class falls back to its parent wherever the shortcut does not
+hold: another backend, a GPU (where cuDNN is the better way), a mask, other activations. They are registered with Keras,
+so that a saved model loads in safe mode once `crnn_weak.model.archive` is imported.
 """
 
 from __future__ import annotations
@@ -28,9 +27,8 @@ def _tensorflow_on_cpu() -> bool:
 class TimeDistributed(keras.layers.TimeDistributed):
     """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once.
 
-    Dense acts on the last axis alone, so one call on ``(clips, frames, features)`` is what the parent computes frame
-    by frame. The parent unrolls a static time axis into one slice per frame: 500 of them take half the speed and
-    several times the memory (keras-team/keras#21179).
+    Dense acts on the last axis alone. The parent unrolls a static time axis into one slice per frame: 500 of them take
+    half the speed and several times the memory (keras-team/keras#21179).
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

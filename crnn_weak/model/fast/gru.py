@@ -24,9 +24,8 @@ def bidirectional_gru(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the outputs of the forward and of the backward GRU, each ``(clips, frames, units)`` in time order.
 
-    `sequences` is ``(clips, frames, features)``. Each direction has a kernel ``(features, 3 * units)`` with the gates
-    in Keras' order (update z, reset r, candidate), a recurrent kernel ``(units, 3 * units)``, and biases
-    ``(2, 3 * units)`` for the input and for the recurrence.
+    `sequences` is ``(clips, frames, features)``. Weights are in Keras' order of gates (update z, reset r, candidate):
+    ``(features, 3 * units)``, ``(units, 3 * units)``, and biases ``(2, 3 * units)`` of the input and the recurrence.
     """
     weights = [tf.convert_to_tensor(w) for pair in (kernels, recurrent_kernels, biases) for w in pair]
     ahead, back = _both_directions(sequences, *weights)
@@ -183,10 +182,7 @@ def _backward(
 
 
 def _gates(x: list[tf.Tensor], product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Return z, r, c and m_c, shape (..., units).
-
-    `x` is the projected input of each gate, shape (..., units); `product` is ``h R``, shape (..., 3 * units).
-    """
+    """Return z, r, c and m_c, shape (..., units), of each gate's projected input and of ``h R`` (..., 3 * units)."""
     x_z, x_r, x_c = x
     m_z, m_r, m_c = tf.split(product, 3, axis=-1)
     update, reset, m_c = tf.sigmoid(x_z + m_z), tf.sigmoid(x_r + m_r), m_c + bias
