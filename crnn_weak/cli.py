@@ -1,8 +1,8 @@
 """The command line: ``crnn-weak COMMAND ...``, the same as ``python -m crnn_weak COMMAND ...``.
 
-Each command is a module in `crnn_weak.commands` with two functions, ``add_arguments(parser)`` and
-``run(args) -> int``. Only the module of the command that is called is imported, and this module needs the standard
-library alone, so that ``--help`` is fast and a missing package is one line.
+A command is a module of `crnn_weak.commands` with ``add_arguments(parser)`` and ``run(args) -> int``. Only that of the
+command that is called is imported, and this module needs the standard library alone: ``--help`` is fast, and a missing
+package is one line.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
 COMMANDS: dict[str, str] = {
-    "data": "make, read and check clips and labels",
-    "features": "compute HDF5 feature stores",
+    "data": "make and check clips and labels, compute HDF5 feature stores",
     "train": "train one model",
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",
@@ -47,6 +46,12 @@ _DISTRIBUTIONS = {
     "sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow",
     "pkg_resources": "'setuptools<82'",  # of sed_eval
 }  # fmt: skip
+_FULL_DISK = " Free some space, then rerun the same command; finished work is kept."
+_REFUSED = " Change the permissions, or choose another place."
+_ADVICE: dict[int | None, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL_DISK),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _REFUSED),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,8 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
 
 
-def _build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser; only the command that is called gets its options, so that others need no import."""
+def _run(command: str | None, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="crnn-weak",
         description="Sound event detection from weak labels: a CRNN with a strong and a weak output.",
@@ -69,16 +73,10 @@ def _build_parser(command: str | None) -> argparse.ArgumentParser:
     parser.add_argument("-q", "--quiet", action="store_true", help="log warnings only, show no progress")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, line in COMMANDS.items():
-        subparser = subparsers.add_parser(
-            name, help=line, description=line, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        if name == command:
+        layout = argparse.RawDescriptionHelpFormatter
+        subparser = subparsers.add_parser(name, help=line, description=line, formatter_class=layout)
+        if name == command:  # the others are not imported
             importlib.import_module(f"crnn_weak.commands.{name}").add_arguments(subparser)
-    return parser
-
-
-def _run(command: str | None, arguments: Sequence[str]) -> int:
-    parser = _build_parser(command)
     args = parser.parse_args(arguments)
     if args.version:
         print(version_line())
@@ -92,8 +90,7 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     logger = logging.getLogger("crnn_weak")  # this package's own lines, not those of every library
     logger.setLevel(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     logger.handlers = [logging.StreamHandler()]
-    module = importlib.import_module(f"crnn_weak.commands.{args.command}")
-    return int(module.run(args) or 0)
+    return int(importlib.import_module(f"crnn_weak.commands.{args.command}").run(args) or 0)
 
 
 def version_line() -> str:
@@ -126,14 +123,20 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     except CrnnWeakError as error:
         message = str(error)
     except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] == "crnn_weak":
+        module = (error.name or "crnn_weak").partition(".")[0]
+        if module == "crnn_weak":
             raise
-        message = _missing_package(error)
+        package = _DISTRIBUTIONS.get(module, module)
+        message = f"the package {package} cannot be imported ({error}). pip install --force-reinstall {package}"
+        if isinstance(error, ModuleNotFoundError):
+            advice = f"pip install {package}, or pip install -r requirements.txt"
+            message = f"the package {package} is not installed. {advice}"
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        message = _system_error(error)
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        message = f"{place}{error.strerror or error}.{_ADVICE.get(error.errno, '')}"
     except KeyboardInterrupt:
         print(f"{prog}: interrupted. Rerun the same command to resume.", file=sys.stderr)
         return 130
@@ -141,29 +144,10 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     return 2
 
 
-def _missing_package(error: ImportError) -> str:
-    module = str(error.name).partition(".")[0]
-    package = _DISTRIBUTIONS.get(module, module)
-    if isinstance(error, ModuleNotFoundError):
-        return f"the package {package} is not installed. pip install {package}, or pip install -r requirements.txt"
-    return f"the package {package} cannot be imported ({error}). pip install --force-reinstall {package}"
-
-
-def _system_error(error: OSError) -> str:
-    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    advice = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = " Free some space, then rerun the same command; finished work is kept."
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        advice = " Change the permissions, or choose another place."
-    return f"{place}{error.strerror or error}.{advice}"
-
-
 def _prepare_streams() -> None:
-    """Open standard streams that the caller has closed, and let them print any label.
+    """Open standard streams that the caller has closed, and let them print any label, whatever the encoding.
 
-    Without the first, the next file opened would become a standard stream and get its messages; without the second, a
-    label that the terminal's encoding lacks (cp1252 on Windows) would end the command.
+    Otherwise the next file opened would become a standard stream and get its messages.
     """
     for number in range(3):
         try:

@@ -2,8 +2,7 @@
 
 Every field names the source of its default: ``known`` (the paper's abstract, the authors' slides, the organizers'
 files), ``derived`` (arithmetic on known numbers), ``authors_code`` (the authors' published code for related papers) or
-``chosen`` (ours; the note says why). A number that follows from others, such as the frame count, is a property.
-Ranges are wide: they keep a typing error from allocating the machine's memory.
+``chosen`` (ours; the note says why). Ranges are wide: they keep a typing error from allocating the machine's memory.
 """
 
 from __future__ import annotations
@@ -27,9 +26,6 @@ from crnn_weak.errors import ConfigError, nearest_names
 from crnn_weak.files import read_toml
 
 log = logging.getLogger(__name__)
-
-
-# --- settings --------------------------------------------------------------------------------------------------------
 
 
 def _mark(source: str) -> Any:
@@ -64,8 +60,8 @@ class _Section:
             raise ConfigError(f"{self.section}.{name} = {getattr(self, name)!r}: expected {expected}.")
 
     def _checked(self, item: dataclasses.Field[Any]) -> Any:
-        value, kind = getattr(self, item.name), _types(type(self))[item.name]  # type: ignore[arg-type]
-        where = f"{self.section}.{item.name} = {short_repr(value)}"
+        value, kind = getattr(self, item.name), _types(type(self))[item.name]
+        where = f"{self.section}.{item.name} = {value!r}"
         if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
             raise ConfigError(f"{where} is not known. {nearest_names(str(value), typing.get_args(kind))}")
         if isinstance(value, str) and "\0" in value:
@@ -77,22 +73,8 @@ class _Section:
             raise ConfigError(f"{where}: {reason[:1].lower()}{reason[1:]}.") from None
 
 
-@functools.cache
-def _types(section: type) -> dict[str, Any]:
-    return typing.get_type_hints(section, include_extras=True)
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    log.warning(message)
-
-
-def short_repr(value: object) -> str:
-    """Return `repr(value)` in at most 80 characters."""
-    if isinstance(value, int) and abs(value) >= 10**30:
-        return "an integer of more than 30 digits"  # Python refuses to print one of thousands
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+_types = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))
+_warn_once = functools.cache(log.warning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +92,11 @@ class FeatureConfig(_Section, section="features"):
     log_floor: float = chosen(1e-8, "added to the energies, so that padded frames are not -inf", gt=0, le=1e6)
 
     def _check(self) -> None:
-        self._require(self.n_window >= 1, "window_seconds", "at least one sample")
-        self._require(self.n_hop >= 1, "hop_seconds", "at least one sample")
         for name in ("window_seconds", "hop_seconds"):
             # Frame times are whole numbers of samples, so that they cannot drift from the audio.
             asked = getattr(self, name)
             n_samples = round(asked * self.sample_rate_hz)
+            self._require(n_samples >= 1, name, "at least one sample")
             if n_samples / self.sample_rate_hz != asked:
                 object.__setattr__(self, name, n_samples / self.sample_rate_hz)
                 _warn_once(
@@ -188,11 +169,6 @@ class LossWeights(_Section, section="loss_weights"):
 
     def _check(self) -> None:
         self._require(self.strong + self.weak > 0, "strong", "at least one of the two weights above 0")
-
-    @property
-    def name(self) -> str:
-        """The setting's folder name, ``<strong>_<weak>``."""
-        return f"{self.strong:g}_{self.weak:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +276,6 @@ class ScenesData(_SyntheticData):
     """Scenes mixed from the user's isolated recordings."""
 
     source = "scenes"
-
     root: str = chosen("", "folder of the recordings")
     min_snr_db: float = chosen(3.0, "least signal-to-noise ratio of an event", ge=-60, le=60)
     max_snr_db: float = chosen(20.0, "greatest signal-to-noise ratio of an event", ge=-60, le=60)
@@ -314,7 +289,6 @@ class Task4Data(DataConfig):
     """The paper's data, DCASE 2017 task 4."""
 
     source = "dcase2017_task4"
-
     root: str = chosen("", "folder of the recordings")
     metadata: str = chosen("", "folder of the organizers' label files")
 
@@ -324,7 +298,6 @@ class FolderData(DataConfig):
     """The user's clips with tags, events or both."""
 
     source = "folder"
-
     root: str = chosen("", "folder of the recordings")
     metadata: str = chosen("", "the tag file")
     events: str = chosen("", "event file with onsets and offsets; without it, detection is not scored")
@@ -332,10 +305,9 @@ class FolderData(DataConfig):
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
 
 
+_DATA: tuple[type[DataConfig], ...] = (StreetData, ScenesData, Task4Data, FolderData)
 #: name of a source -> its settings
-DATA_SETTINGS: dict[str, type[DataConfig]] = {
-    kind.source: kind for kind in (StreetData, ScenesData, Task4Data, FolderData)
-}
+DATA_SETTINGS = {kind.source: kind for kind in _DATA}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,7 +366,7 @@ def preset(name: str) -> Config:
     500
     """
     if name not in PRESETS:
-        raise ConfigError(f"preset {short_repr(name)} is not known. {nearest_names(name, PRESETS)}")
+        raise ConfigError(f"preset {name!r} is not known. {nearest_names(name, PRESETS)}")
     return PRESETS[name]
 
 
@@ -407,15 +379,15 @@ def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
         base = preset(str(values.get("preset", "paper")))
     elif values.get("preset", base.preset) != base.preset:
         raise ConfigError(f"preset: the other settings start from {base.preset!r}. Choose one with --preset.")
-    sections = [item.name for item in dataclasses.fields(base)]
+    sections = [item.name for item in dataclasses.fields(base) if item.name != "preset"]
     changes: dict[str, Any] = {}
     for name, settings in values.items():
-        if name not in sections:
-            raise ConfigError(f"setting {short_repr(name)} is not known. {nearest_names(name, sections)}")
         if name == "preset":
             continue
+        if name not in sections:
+            raise ConfigError(f"setting {name!r} is not known. {nearest_names(name, sections)}")
         if not isinstance(settings, Mapping):
-            raise ConfigError(f"{name} = {short_repr(settings)}: expected a table of settings, e.g. {name}.NAME=VALUE.")
+            raise ConfigError(f"{name} = {settings!r}: expected a table of settings, e.g. {name}.NAME=VALUE.")
         changes[name] = _replace_section(getattr(base, name), settings)
     return dataclasses.replace(base, **changes)
 
@@ -426,7 +398,7 @@ def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(section, DataConfig):
         source = str(changes.pop("source", section.source))
         if source not in DATA_SETTINGS:
-            raise ConfigError(f"data.source {short_repr(source)} is not known. {nearest_names(source, DATA_SETTINGS)}")
+            raise ConfigError(f"data.source {source!r} is not known. {nearest_names(source, DATA_SETTINGS)}")
         kind = DATA_SETTINGS[source]
     names = [item.name for item in dataclasses.fields(kind)]
     for name in changes:
@@ -435,7 +407,7 @@ def _replace_section(section: Any, values: Mapping[str, Any]) -> Any:
             where = f"{kind.section}.{name}"
             if isinstance(section, DataConfig) and having:
                 raise ConfigError(f"setting {where!r} is not one of source {source!r}, but of {', '.join(having)}.")
-            raise ConfigError(f"setting {short_repr(where)} is not known. {nearest_names(name, names)}")
+            raise ConfigError(f"setting {where!r} is not known. {nearest_names(name, names)}")
     kept = {name: getattr(section, name) for name in names if hasattr(section, name)}
     return kind(**{**kept, **changes})
 
@@ -449,19 +421,17 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     values: dict[str, Any] = {}
     for override in overrides:
         name, separator, text = override.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {short_repr(override)}: expected section.name=value, e.g. training.epochs=3.")
+        section, _, setting = name.strip().partition(".")
+        if not separator or not (setting or section == "preset"):
+            raise ConfigError(f"--set {override!r}: expected section.name=value, e.g. training.epochs=3.")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, RecursionError):  # TOML's errors are ValueErrors, as is a number of too many digits
             value = text.strip()
-        *sections, last = name.strip().split(".")
-        table = values
-        for part in sections:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"--set {short_repr(override)}: {short_repr(part)} has a value of its own.")
-        table[last] = value
+        if section == "preset":
+            values[section] = value
+        else:
+            values.setdefault(section, {})[setting] = value
     # All at once: a sample rate and the band edge that fits it are valid together, in whatever order they are given.
     return from_dict(values, config)
 

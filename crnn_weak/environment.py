@@ -41,12 +41,9 @@ def backend_name() -> str:
 
 
 def prepare_environment() -> None:
-    """Set what TensorFlow reads at its import; what the user has set stays. Refuse a backend that is not installed.
-
-    oneDNN is off by default on many CPUs, and the largest single switch for speed there.
-    """
+    """Set what TensorFlow reads at its import; what the user has set stays. Refuse a backend that is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the largest single switch for speed on many CPUs
     backend = backend_name()  # also the name of its package
     if backend not in sys.modules and importlib.util.find_spec(backend) is None:
         raise DependencyError(
@@ -60,10 +57,7 @@ def prepare_environment() -> None:
 
 @contextlib.contextmanager
 def held_back_stderr() -> Iterator[None]:
-    """Keep TensorFlow's native lines off the terminal while it is imported; show them if the import fails.
-
-    They are written before its own log level is read, so no environment variable stops them.
-    """
+    """Keep TensorFlow's native lines, which no variable stops, off the terminal; show them after an error."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -83,8 +77,7 @@ def held_back_stderr() -> Iterator[None]:
 def set_threads(n_threads: int, *, deterministic: bool = False) -> None:
     """Give the backend `n_threads` threads in this process; call before the first operation.
 
-    With one thread training is repeatable. With more, oneDNN sums in varying order, deterministic operations or
-    not; hence ``deterministic`` asks for one thread as well.
+    Only with one thread is training repeatable: oneDNN sums in varying order, also with deterministic operations.
     """
     os.environ["OMP_NUM_THREADS"] = str(n_threads)
     prepare_environment()
@@ -110,11 +103,7 @@ def n_threads() -> int:
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow sees a GPU (False under other backends: they need no choice of layer here)."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return False
+    """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

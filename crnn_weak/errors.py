@@ -53,10 +53,8 @@ class DependencyError(CrnnWeakError, ImportError):
 def nearest_names(name: str, known: Iterable[str]) -> str:
     """Return the tail of an error message: the known names nearest to `name`, or the list of them.
 
-    >>> nearest_names("epoch", ["epochs", "seed"])
-    "Did you mean 'epochs'?"
-    >>> nearest_names("zzz", ["epochs", "seed"])
-    "Known: 'epochs', 'seed'."
+    >>> nearest_names("epoch", ["epochs", "seed"]), nearest_names("zzz", ["epochs"])
+    ("Did you mean 'epochs'?", "Known: 'epochs'.")
     """
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}

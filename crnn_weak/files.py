@@ -29,15 +29,9 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
 _LEFTOVER_SECONDS = 24 * 3600
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
+_LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        **{sign: "\\" + sign for sign in "&%$#_{}"},
-    }
+    {sign: rf"\text{name}{{}}" for sign, name in _LATEX_NAMES.items()} | {sign: "\\" + sign for sign in "&%$#_{}"}
 )
 
 
@@ -59,8 +53,8 @@ def make_folder(path: str | Path) -> Path:
 def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
     """Give a temporary file in the same folder that replaces `path` when the block ends without an error.
 
-    An error removes it and leaves `path` as it was. Its name is unpredictable and created exclusively, so nobody can
-    place a link there; a link at `path` is replaced, not followed. Some libraries insist on a `suffix` (``.keras``).
+    Nobody can place a link at its unpredictable name; a link at `path` is replaced, not followed. Some libraries insist
+    on a `suffix` (``.keras``).
     """
     path = Path(path)
     make_folder(path.parent)
@@ -100,6 +94,13 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def refuse_existing(paths: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Refuse to replace files, unless that was asked for."""
+    for path in paths:
+        if os.path.lexists(path) and not overwrite:
+            raise RunError(f"{path}: exists. Give --overwrite, or choose another --out.")
+
+
 def relative_path(path: str | Path, folder: str | Path) -> str:
     """Return a path relative to a folder, with ``/`` on every system; absolute where they are on different drives."""
     try:
@@ -110,11 +111,10 @@ def relative_path(path: str | Path, folder: str | Path) -> str:
 
 
 class HdfWriter:
-    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`.
+    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`. Call `check` after larger steps.
 
     HDF5 retries a failed write whenever one of its objects is released, and then ends the process with a segmentation
-    fault. Here it writes through a Python file that accepts every write and keeps the first error. Call `check` after
-    each larger step, so that the error is reported early.
+    fault. Here it writes through a Python file that accepts every write and keeps the first error.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -169,13 +169,8 @@ class _ForgivingFile(io.FileIO):
 def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock of a folder, creating the folder: one process writes there at a time.
 
-    A task can run twice, e.g. when a worker is presumed dead but still runs: the second one waits, looks again, and
-    finds the work done. The lock is the operating system's, on the file ``.lock``; it ends with its process, however
-    that ends. ``math.inf`` waits until the other process ends.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, lock(folder):
-    ...     pass  # no other process writes here
+    The lock is the operating system's, on the file ``.lock``, and ends with its process, however that ends. A process
+    that has waited must look again: the work may be done. ``math.inf`` waits until the other process ends.
     """
     import filelock  # not at import: --help needs this module
 
@@ -222,8 +217,8 @@ def convert_document(
 ) -> T:
     """Check plain content (dicts, lists, numbers, strings) against a declared type, e.g. a `msgspec.Struct`.
 
-    The first fault is raised as `error`, in one line: the document's name `where`, the path of the field, what was
-    found, what was expected, and the `advice` what to do about it.
+    The first fault is raised as `error`, in one line: `where` (the document), the field, what was found and expected,
+    and the `advice` what to do about it.
     """
     try:
         return msgspec.convert(content, kind)

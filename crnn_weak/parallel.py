@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import multiprocessing
 import os
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
@@ -28,26 +30,18 @@ log = logging.getLogger(__name__)
 _THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-#: How often in a row, with no task finished in between, lost workers are replaced before the task is blamed.
-_ROUNDS = 3
-#: Tasks submitted for each worker: one that runs and what keeps it from waiting for the next.
-_AHEAD = 3
+#: Limits the numerical libraries to one thread, unless they are already loaded.
+_ONE_THREAD = dict.fromkeys(_THREADS, "1")
+_ROUNDS = 3  # how often lost workers are replaced, with no task finished in between
+_AHEAD = 3  # tasks submitted for each worker: one that runs, and what keeps it from waiting for the next
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
-_LOST = (
-    "the connection to the Dask scheduler was lost. Start the scheduler and rerun the command: finished tasks are "
-    "kept, and tasks that still run on the workers are waited for."
-)
+_WORKER_SECONDS = 60.0  # Dask replaces a lost worker in some seconds, where it does
 
 
 def default_jobs() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _limit_threads() -> None:
-    """Limit the numerical libraries of this process to one thread; those already loaded keep theirs."""
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
 
 
 def run_tasks(
@@ -61,16 +55,15 @@ def run_tasks(
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, result) of each task as it ends; a task that raises ends the others and raises here.
 
-    `jobs` local processes of one thread each, or the Dask cluster at `scheduler` (``tcp://host:port``). The
-    tasks of a worker that dies are run again. `on_poll` is called about once a second. With `share_last`, for long
-    local tasks, a last round that needs at most half of the workers begins with the one before, in workers of its own:
-    seven equal tasks on two CPUs take 3.5 times as long as one, not 4.
+    They run on `jobs` local processes of one thread, or on the Dask cluster at `scheduler`; the tasks of a worker that
+    dies are run again. `on_poll` is called about once a second. With `share_last`, for long local tasks, a last round
+    that needs at most half of the workers begins with the one before: seven equal tasks on two CPUs take 3.5 times as
+    long as one, not 4.
     """
-    if scheduler is not None and tasks:
-        yield from _run_on_dask(function, tasks, scheduler, on_poll)
+    waiting, n_lost = dict(enumerate(tasks)), 0
+    if scheduler is not None and waiting:
+        yield from _run_on_dask(function, waiting, scheduler, on_poll)
         return
-    waiting = dict(enumerate(tasks))
-    n_lost = 0
     while n_lost < _ROUNDS:
         n_waiting = len(waiting)
         with contextlib.suppress(BrokenProcessPool):
@@ -135,16 +128,16 @@ def _run_on_pool(
 
 
 def _begin_worker() -> None:
-    _limit_threads()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Prepare a worker, which ends with its parent: a grid that restarts never has two processes in one folder."""
 
-
-def _end_with_parent() -> None:
-    """End this worker as soon as its parent has ended: a grid that restarts never has two processes in one folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
         parent.join()
         os._exit(1)
+
+    os.environ.update(_ONE_THREAD)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 # --- Dask ------------------------------------------------------------------------------------------------------------
@@ -152,7 +145,7 @@ def _end_with_parent() -> None:
 
 def _call_on_worker(function: Callable[[Any], Any], folder: str, argument: Any) -> Any:
     """Call `function` in the folder of the process that asks; a user's error is returned: raised, Dask would retry."""
-    _limit_threads()
+    os.environ.update(_ONE_THREAD)
     try:
         os.chdir(folder)
     except OSError:
@@ -167,21 +160,32 @@ def _call_on_worker(function: Callable[[Any], Any], folder: str, argument: Any) 
 
 
 def _run_on_dask(
-    function: Callable[[Any], Any], tasks: Sequence[Any], scheduler: str, on_poll: Callable[[], None]
+    function: Callable[[Any], Any], tasks: dict[int, Any], scheduler: str, on_poll: Callable[[], None]
 ) -> Iterator[tuple[int, Any]]:
     with _connect(scheduler) as client:
         from distributed.scheduler import KilledWorker
 
+        latest = math.inf  # when there was a worker; without any, tasks wait for the first
+
         def most(n_waiting: int) -> int:
+            nonlocal latest
             try:
-                return _AHEAD * max(1, sum(client.nthreads().values()))  # without workers, tasks wait for the first
+                n_threads = sum(client.nthreads().values())
             except OSError:
-                raise RunError(_LOST) from None
+                raise CancelledError from None  # as the tasks are when the connection is lost
+            if n_threads:
+                latest = time.monotonic()
+            elif time.monotonic() - latest > _WORKER_SECONDS:
+                raise RunError(
+                    f"scheduler {scheduler!r}: lost all workers and got no other in {_WORKER_SECONDS:g} s. Was memory "
+                    "short there? Start workers and rerun the command; finished tasks are kept."
+                )
+            return _AHEAD * max(1, n_threads)
 
         executor = client.get_executor(pure=False, retries=2)
         call = functools.partial(_call_on_worker, function, os.getcwd())
         try:
-            for index, result in _run(executor, call, dict(enumerate(tasks)), most, on_poll):
+            for index, result in _run(executor, call, tasks, most, on_poll):
                 if isinstance(result, CrnnWeakError):
                     raise result
                 yield index, result
@@ -191,7 +195,10 @@ def _run_on_dask(
                 f"{error.last_worker.address}. Was memory short there? Rerun the command; finished tasks are kept."
             ) from None
         except CancelledError:
-            raise RunError(_LOST) from None
+            raise RunError(
+                "the connection to the Dask scheduler was lost. Start the scheduler and rerun the command: finished "
+                "tasks are kept, and tasks that still run on the workers are waited for."
+            ) from None
         finally:
             with contextlib.suppress(Exception):  # the scheduler may have ended
                 executor.shutdown(wait=False)

@@ -6,6 +6,7 @@ over them. No other module names these files.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -47,10 +48,6 @@ class _Files:
         """Return whether the package has begun to write there."""
         return self.config.exists()
 
-    def written(self) -> list[Path]:
-        """Return the files that the package writes there, in an order in which they may be deleted."""
-        raise NotImplementedError
-
 
 class RunFiles(_Files):
     """Paths of a run folder's files."""
@@ -60,7 +57,7 @@ class RunFiles(_Files):
     last_model = _named("last.keras", "after every epoch: weights, optimizer and the state of the fit")
     best_model = _named("best.keras", "the epoch with the lowest validation loss")
     history = _named("history.csv", "losses, one line per epoch")
-    state = _named("state.json", "whether the fit has ended: `FitState`")
+    state = _named("state.json", "whether the fit has ended")
     scores = _named("scores.h5", "of the test clips")
     validation_scores = _named("validation_scores.h5", "of the validation clips")
     evaluation_scores = _named("evaluation_scores.h5", "of the challenge's evaluation set, where its audio exists")
@@ -109,14 +106,10 @@ class GridFiles(_Files):
     def runs(self) -> dict[tuple[float, float, int], RunFiles]:
         """Return the run folders that exist: (strong weight, weak weight, seed) to files."""
         found = {}
-        for folder in sorted(self.folder.glob("*_*/seed-*")):
+        for folder in sorted(self.folder.glob("*_*/seed-*/")):
             strong, _, weak = folder.parent.name.partition("_")
-            try:
-                key = float(strong), float(weak), int(folder.name.removeprefix("seed-"))
-            except ValueError:
-                continue
-            if folder.is_dir():
-                found[key] = RunFiles(folder)
+            with contextlib.suppress(ValueError):  # not a run's folder
+                found[float(strong), float(weak), int(folder.name.removeprefix("seed-"))] = RunFiles(folder)
         return found
 
     def written(self) -> list[Path]:
@@ -132,12 +125,6 @@ class GridFiles(_Files):
 # --- documents -------------------------------------------------------------------------------------------------------
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class FitState(msgspec.Struct):
-    """State of the fit: ended or not; more is written than is read."""
-
-    finished: bool = False
 
 
 class Split(msgspec.Struct):
@@ -198,7 +185,7 @@ class RunMetrics(msgspec.Struct):
     event: _DetectionRates | None = None
 
 
-def read_optional(path: Path, kind: type = dict) -> dict[str, Any]:
+def read_optional(path: Path, kind: type) -> dict[str, Any]:
     """Return the content of a JSON document, checked against its declaration; empty if the file does not exist."""
     if not path.exists():
         return {}

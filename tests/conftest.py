@@ -37,6 +37,22 @@ def metric_oracle() -> Path:
     return _shared_folder("metric-oracle")
 
 
+@pytest.fixture
+def refused(capsys):
+    """Return a function that calls the command line and returns the one line with which it refuses."""
+
+    def refused(*arguments):
+        from crnn_weak.cli import main
+
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert (code, out, err.count("\n")) == (2, "", 1), (out, err)
+        return err
+
+    return refused
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before():
     """Undo what a call of the command line sets up for its own log lines."""

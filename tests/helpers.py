@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,3 +122,9 @@ def make_store(
             writer.write(row, noise - 6.0, status="ok", duration=features.clip_seconds)
     writer.finish()
     return FeatureStore(folder / name, features)
+
+
+def run_fresh(code: str, modules: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a fresh interpreter; its last line names those of `modules` that it has loaded."""
+    script = f"import sys\n{code}\nprint(*[name for name in {modules} if name in sys.modules])"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

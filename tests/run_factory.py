@@ -22,6 +22,7 @@ from crnn_weak.labels.events import tag_names
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
+from crnn_weak.run_files import GridFiles
 from crnn_weak.runs.table import results_of_run, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
@@ -134,9 +135,8 @@ def make_experiment(
     with make_store(folder, n_clips, classes, **options) as store:
         for seed in seeds:
             for index, setting in enumerate(settings):
-                name = LossWeights(strong=setting[0], weak=setting[1]).name
                 quality = 0.3 + 0.6 * index / max(1, len(settings) - 1)
-                run_dir = path / name / f"seed-{seed}"
+                run_dir = GridFiles(path).run(*setting, seed).folder
                 metrics = make_run(run_dir, store, setting=setting, seed=seed, quality=quality, model=model)
                 lines += results_of_run("experiment", setting, seed, metrics, "0123456789ab")
         data = {

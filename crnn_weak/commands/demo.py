@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.errors import ConfigError
+from crnn_weak.files import refuse_existing
 
-_EPILOG = """example: crnn-weak demo --out demo
-
-The scene is synthetic, like those that the starter model was trained on, but of a different seed."""
 _NEXT = """
 Next:
   crnn-weak detect RECORDING.wav    # events of your own recording
@@ -21,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="demo", metavar="FOLDER", help="scene.wav, detection.png, index.html")
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the scene (default: 7)")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
-    parser.epilog = _EPILOG
+    parser.epilog = "example: crnn-weak demo --out demo    (a scene like the starter model's training, of another seed)"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,9 +27,7 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
     sound, picture, page = (Path(args.out) / name for name in ("scene.wav", "detection.png", "index.html"))
-    existing = next((path for path in (sound, picture, page) if path.exists() or path.is_symlink()), None)
-    if existing is not None and not args.overwrite:
-        raise DataError(f"{existing}: exists. Pass --overwrite, or choose another --out.")
+    refuse_existing((sound, picture, page), overwrite=args.overwrite)
     from crnn_weak import figures
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
@@ -52,20 +48,14 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {event.onset:5.2f} - {event.offset:5.2f} s  {event.label}{score}")
     write_audio(sound, *recording)
     scores = detector.scores(recording)
+    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
     figure = figures.clip_figure(
-        log_mel(audio, features),
-        scores.strong[0],
-        scores.weak[0],
-        features=features,
-        classes=detector.classes,
-        thresholds=dict(zip(point.classes, point.thresholds, strict=True)),
-        reference=truth,
-        estimated=events,
-    )
+        log_mel(audio, features), scores.strong[0], scores.weak[0], features=features, classes=detector.classes,
+        thresholds=thresholds, reference=truth, estimated=events,
+    )  # fmt: skip
     figures.save_figure(figure, picture, formats=("png",), dpi=110)
     drawn = Picture.of(figure, picture.name)
     view = RecordingView("One street scene, detected", features.clip_seconds, events, drawn, sound.name)
     write_recordings_page(page, [view], title="crnn-weak demo")
-    print(f"\n{sound}, {picture}\n{page}: open it in a browser")
-    print(_NEXT)
+    print(f"\n{sound}, {picture}\n{page}: open it in a browser\n{_NEXT}")
     return 0

@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from crnn_weak import cli
-from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.files import visible
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     point.add_argument("--median", type=float, metavar="S", help="median filter, seconds")
     point.add_argument("--min-duration", type=float, metavar="S", help="drop shorter events")
     point.add_argument("--min-gap", type=float, metavar="S", help="close shorter gaps")
-    gate = "events only where the clip is tagged"
-    point.add_argument("--weak-gate", action=argparse.BooleanOptionalAction, help=gate)
+    either = argparse.BooleanOptionalAction
+    point.add_argument("--weak-gate", action=either, help="events only where the clip is tagged")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one)")
     parser.epilog = _EPILOG
 
@@ -80,29 +80,19 @@ def run(args: argparse.Namespace) -> int:
     point = _operating_point(args, detector)
     classes = detector.classes if args.all_classes else args.classes
     class_indices(classes or (), detector.classes, where="--classes")
-    quiet = getattr(args, "quiet", False)
-    if not quiet:
+    if not args.quiet:
         trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
         model = f"{args.model or 'starter'}{f' ({trained_on})' if trained_on else ''}"
         print(f"model: {visible(model)}\noperating point: {point.summary()}", file=sys.stderr)
         if classes is None and len(detector.default_classes) < len(detector.classes):
             print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
-    try:
-        output = _Output(args, recordings, detector, quiet)
-        with output.bar, output.writer or contextlib.nullcontext():
-            advance = output.bar.update if len(recordings) == 1 else None  # many recordings are counted
-            for detection in detector.detect_many(
-                recordings, operating_point=point, classes=classes, on_progress=advance
-            ):
-                output.add(detection)
-        return output.finish()
-    except (CrnnWeakError, BrokenPipeError):
-        raise
-    except OSError as error:
-        raise DataError(
-            f"{args.out or 'standard output'}: cannot be written ({error.strerror or error}). Free space or choose "
-            "another --out, and give the same command again."
-        ) from None
+    output = _Output(args, recordings, detector)
+    with output.bar, output.writer or contextlib.nullcontext():
+        advance = output.bar.update if len(recordings) == 1 else None  # many recordings are counted
+        options: dict[str, Any] = {"operating_point": point, "classes": classes, "on_progress": advance}
+        for detection in detector.detect_many(recordings, **options):
+            output.add(detection)
+    return output.finish()
 
 
 def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingPoint:
@@ -113,27 +103,21 @@ def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingP
     if args.operating_point:
         point = StoredPoint.read(args.operating_point, detector.classes).operating_point
     options = {
-        "thresholds": args.threshold,
-        "tag_thresholds": args.threshold,
-        "low_thresholds": args.low_threshold,
-        "median_seconds": args.median,
-        "min_duration_seconds": args.min_duration,
-        "min_gap_seconds": args.min_gap,
+        "thresholds": args.threshold, "tag_thresholds": args.threshold, "low_thresholds": args.low_threshold,
+        "median_seconds": args.median, "min_duration_seconds": args.min_duration, "min_gap_seconds": args.min_gap,
         "weak_gate": args.weak_gate,
-    }
+    }  # fmt: skip
     return point.replace(**{name: value for name, value in options.items() if value is not None})
 
 
 class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
-    def __init__(
-        self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, quiet: bool
-    ) -> None:
+    def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
         from crnn_weak.detection.recordings import ResultWriter
         from crnn_weak.labels.writing import EVENT_FORMATS
 
-        self._args, self._detector, self._quiet = args, detector, quiet
+        self._args, self._detector = args, detector
         self._n_recordings, self._many = len(recordings), len(recordings) > 1
         self._format = EVENT_FORMATS[args.format[0]] if args.format and not args.out else None
         if self._format is not None and self._many and not self._format.file:
@@ -149,12 +133,8 @@ class _Output:
         self.bar = tqdm(total=total, unit=unit, unit_scale=not self._many, desc="detecting", disable=hidden)
         self.writer = None
         if args.out:
-            self.writer = ResultWriter(
-                args.out,
-                [*(args.format or ([] if args.tags else ["desed"])), *["tags"] * args.tags],
-                recordings=recordings,
-                overwrite=args.overwrite,
-            )
+            formats = [*(args.format or ([] if args.tags else ["desed"])), *["tags"] * args.tags]
+            self.writer = ResultWriter(args.out, formats, recordings=recordings, overwrite=args.overwrite)
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""
@@ -171,7 +151,7 @@ class _Output:
             self._n_events += len(detection.events)
             for warning in detection.warnings:
                 print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
-            if not (self._quiet and self._args.out):
+            if not (self._args.quiet and self._args.out):
                 self._print(detection)
         if self.writer is not None and (self._args.figure or self._args.report):
             from crnn_weak.report.html import recording_view
@@ -210,7 +190,7 @@ class _Output:
             title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"
             write_recordings_page(self._page, self._views, title=title)
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
-        if not self._quiet:
+        if not self._args.quiet:
             written = f", written to {visible(self._args.out)}" if self._args.out else ""
             speed = f"{self._seconds:.1f} s of sound in {took:.1f} s, {self._seconds / took:.0f} times real time"
             counted = f"{n_done} of {self._n_recordings} recordings"

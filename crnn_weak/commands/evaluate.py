@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,9 @@ def _check(args: argparse.Namespace) -> None:
     is_run = args.run is not None
     if is_run == bool(args.reference) or (not is_run and bool(args.estimated) == args.baselines):
         raise ConfigError("give --reference with --estimated or --baselines, or a run folder instead.")
+    of_lists = ("classes", "input_format", "kind", "strip_y", "drop_zero_length", "baselines", "estimated")
     for names, fits, what in (
-        (("classes", "input_format", "kind", "strip_y", "drop_zero_length", "baselines"), not is_run, "label files"),
-        (("estimated",), not is_run, "label files"),
+        (of_lists, not is_run, "label files"),
         (("min_score",), bool(args.estimated), "--estimated"),
         (("operating_point", "threshold_free"), is_run, "a run"),
         (("tags_reference",), args.baselines, "--baselines"),
@@ -91,16 +92,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace, base: EvaluationConfig | None = None) -> EvaluationConfig:
-    import dataclasses
-
     from crnn_weak.config import EvaluationConfig
 
     names = ("segment_seconds", "collar_seconds", "offset_fraction")
     changes: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return dataclasses.replace(base or EvaluationConfig(), **changes)
-
-
-# --- label files -----------------------------------------------------------------------------------------------------
 
 
 def _read(args: argparse.Namespace) -> tuple[LabelPair, tuple[str, ...]]:
@@ -183,9 +179,6 @@ def _baseline_table(args: argparse.Namespace) -> str:
         return table
     libraries = f"tagging by {sources()['tagging']}, detection by {sources()['detection']}\n"
     return f"{_describe(args.reference, reference, pair.kind)}\n{table}{libraries}"
-
-
-# --- runs ------------------------------------------------------------------------------------------------------------
 
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:

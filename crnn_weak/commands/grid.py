@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crnn_weak import cli
 from crnn_weak.config import LossWeights
-from crnn_weak.errors import ConfigError, RunError
+from crnn_weak.errors import ConfigError
 
 #: The default grid takes five minutes on two cores; `experiments/street.toml` is the longer training. These are few
 #: clips and epochs that still show the order of the paper's columns (experiments/results/street-10-epochs).
@@ -20,17 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_config(parser, preset="quick", settings=DEFAULT_SETTINGS)
     cli.add_work(parser)
     group = parser.add_argument_group("grid")
-    group.add_argument(
-        "--settings", nargs="+", type=cli.loss_weights, metavar="STRONG:WEAK", help="default: the paper's seven"
-    )
+    weights, text = cli.loss_weights, "default: the paper's seven"
+    group.add_argument("--settings", nargs="+", type=weights, metavar="STRONG:WEAK", help=text)
     group.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="mean and sd over them")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/loss_weight_grid/SOURCE-PRESET-HEAD")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port, or local")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask: tcp://host:port")
     group.add_argument("--no-report", action="store_true", help="do not write report.html")
     group.add_argument("--overwrite", action="store_true", help="delete the grid in the folder and start over")
-    group.add_argument(
-        "--resume", action=argparse.BooleanOptionalAction, default=True, help="resume unfinished runs (default)"
-    )
     parser.epilog = "example: crnn-weak grid --set training.epochs=3 --settings 1:1 1:0.002 --seeds 0 1"
 
 
@@ -42,8 +38,6 @@ def run(args: argparse.Namespace) -> int:
     config = cli.read_config(args)
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = Path(args.out) if args.out else Path("runs") / "loss_weight_grid" / name
-    if not args.resume and folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder}: not empty. Choose another folder with --out, or omit --no-resume.")
     if len(set(args.seeds)) < len(args.seeds) or min(args.seeds) < 0:
         raise ConfigError(f"--seeds {args.seeds}: expected distinct whole numbers of 0 or more.")
     settings = tuple(args.settings or SETTINGS)
@@ -54,18 +48,15 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     cache = cli.cache_folder(args)
     table = run_grid(
-        Grid(folder, config, settings, tuple(args.seeds)),
-        cache,
-        jobs=args.jobs,
-        scheduler=args.scheduler,
-        progress=cli.shows_progress(args),
-        overwrite=args.overwrite,
-    )
+        Grid(folder, config, settings, tuple(args.seeds)), cache, jobs=args.jobs, scheduler=args.scheduler,
+        progress=cli.shows_progress(args), overwrite=args.overwrite,
+    )  # fmt: skip
     print(table.to_text())
     print(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
     if not args.no_report:
-        flags = [flag for flag, is_given in (("--verbose", args.verbose), ("--quiet", args.quiet)) if is_given]
+        from crnn_weak.report.page import write_report
+
         root = getattr(config.data, "root", "")
-        audio = ["--audio", root] if root else []
-        return cli.main([*flags, "report", str(folder), "--cache", str(cache), *audio])
+        page = write_report(folder, audio_folders=[cache, root] if root else [cache])
+        print(f"{page}: open it in a browser")
     return 0

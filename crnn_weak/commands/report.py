@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from crnn_weak import cli
 from crnn_weak.errors import ConfigError, RunError
@@ -13,20 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("path", metavar="RUN_OR_GRID", help="folder of crnn-weak train or crnn-weak grid")
     parser.add_argument("--out", metavar="FILE", help="default: report.html in the folder")
-    parser.add_argument(
-        "--setting",
-        type=cli.loss_weights,
-        metavar="STRONG:WEAK",
-        help="grid: whose classes and clips to show (default: best detection F)",
-    )
+    text = "grid: whose classes and clips to show (default: best detection F)"
+    parser.add_argument("--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help=text)
     parser.add_argument("--clips", type=int, default=3, metavar="N", help="clips per group: best, worst, random")
-    parser.add_argument(
-        "--clip", action="append", default=[], metavar="ID", help="show this clip as well; write --clip=ID for --an_id"
-    )
-    parser.add_argument(
-        "--audio", action="append", default=[], metavar="FOLDER",
-        help="recordings under this folder may be opened; repeatable (default: under the run and under --cache)",
-    )  # fmt: skip
+    repeated: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("--clip", metavar="ID", help="show this clip as well; write --clip=ID for --an_id", **repeated)
+    text = "recordings under this folder may be opened; repeatable (default: under the run and under --cache)"
+    parser.add_argument("--audio", metavar="FOLDER", help=text, **repeated)
     parser.add_argument("--cache", metavar="FOLDER", help="synthetic clips (default: CRNN_WEAK_CACHE, or cache)")
     parser.add_argument("--model-card", metavar="FILE", help="write the model card (Markdown) instead of a page")
     parser.add_argument("--overwrite", action="store_true", help="replace the file of --out or --model-card")
@@ -35,16 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page, or the model card, and print where it is."""
-    from crnn_weak.files import write_text
+    from crnn_weak.files import refuse_existing, write_text
     from crnn_weak.report.model_card import model_card
     from crnn_weak.report.page import write_report
     from crnn_weak.runs.folders import Grid, open_any
 
     if args.clips < 0:
         raise ConfigError(f"--clips {args.clips}: expected a whole number of 0 or more.")
-    for name in (args.out, args.model_card):
-        if name and Path(name).is_file() and not args.overwrite:
-            raise RunError(f"{name}: exists. Pass --overwrite, or choose another name.")
+    refuse_existing([name for name in (args.out, args.model_card) if name], overwrite=args.overwrite)
     if args.model_card:
         opened = open_any(args.path)
         if isinstance(opened, Grid):
@@ -55,12 +47,8 @@ def run(args: argparse.Namespace) -> int:
         print(args.model_card)
         return 0
     target = write_report(
-        args.path,
-        out=args.out,
-        setting=args.setting,
-        n_clips=args.clips,
-        wanted=args.clip,
+        args.path, out=args.out, setting=args.setting, n_clips=args.clips, wanted=args.clip,
         audio_folders=(cli.cache_folder(args), *args.audio),
-    )
+    )  # fmt: skip
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
     return 0

@@ -18,9 +18,8 @@ _EPILOG = """examples:
   crnn-weak tune runs/train/street-quick-max_dense --metric tagging_f1
   crnn-weak evaluate runs/train/street-quick-max_dense
 
-Only validation clips are used. The result is stored in the run's operating_point.json, which `crnn-weak evaluate` and
-`crnn-weak detect` use from then on. Tuning for tags and tuning for events keep each other's choices; delete the file
-to start again from the run's configuration."""
+The choice is stored in the run's operating_point.json, which `crnn-weak evaluate` and `crnn-weak detect` use from then
+on. Tuning for tags and tuning for events keep each other's choices; delete the file to start again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metrics = "segment_f1, error_rate, event_f1 or tagging_f1"
     parser.add_argument("--metric", required=True, metavar="NAME", help=metrics)
     parser.add_argument("--per-class", action="store_true", help="a threshold (and filters) for each class; F1 only")
-    search = parser.add_argument_group("search")
-    count = "thresholds, evenly spaced in (0, 1)"
-    search.add_argument("--candidates", type=int, default=99, metavar="N", help=count)
+    add = parser.add_argument_group("search").add_argument
+    add("--candidates", type=int, default=99, metavar="N", help="thresholds, evenly spaced in (0, 1)")
     seconds: dict[str, Any] = {"type": float, "nargs": "+", "metavar": "S"}
-    search.add_argument("--median", dest="median_seconds", help="median filters to choose among, seconds", **seconds)
-    search.add_argument("--min-duration", dest="min_duration_seconds", help="minimum durations", **seconds)
-    search.add_argument("--min-gap", dest="min_gap_seconds", help="minimum gaps", **seconds)
-    fixed = parser.add_argument_group("fixed while searching")
-    fixed.add_argument("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
-    gate = "events only where the clip is tagged"
-    fixed.add_argument("--weak-gate", action=argparse.BooleanOptionalAction, help=gate)
+    add("--median", dest="median_seconds", help="median filters to choose among, seconds", **seconds)
+    add("--min-duration", dest="min_duration_seconds", help="minimum durations", **seconds)
+    add("--min-gap", dest="min_gap_seconds", help="minimum gaps", **seconds)
+    add = parser.add_argument_group("fixed while searching").add_argument
+    add("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
+    add("--weak-gate", action=argparse.BooleanOptionalAction, help="events only where the clip is tagged")
     parser.add_argument("--overwrite", action="store_true", help="replace a former choice for the same output")
     parser.epilog = _EPILOG
 
@@ -83,16 +80,12 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         start = start.replace(low_thresholds=args.low_threshold, thresholds=thresholds)
     if args.weak_gate is not None:
         start = start.replace(weak_gate=args.weak_gate)
+    candidates = np.arange(1, args.candidates + 1) / (args.candidates + 1)
+    filters = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
     point, before, after, n_choices = tune(
-        scored.scores,
-        scored.reference,
-        metric=args.metric,
-        per_class=args.per_class,
-        operating_point=start,
-        candidates=np.arange(1, args.candidates + 1) / (args.candidates + 1),
-        filters={name: getattr(args, name) for name in FILTERS if getattr(args, name)},
-        show_progress=cli.shows_progress(args),
-    )
+        scored.scores, scored.reference, metric=args.metric, per_class=args.per_class, operating_point=start,
+        candidates=candidates, filters=filters, show_progress=cli.shows_progress(args),
+    )  # fmt: skip
     if math.isnan(before):
         raise DataError(
             f"{args.run}: {args.metric} is undefined on its validation clips: nothing is labeled. Add labeled clips, "

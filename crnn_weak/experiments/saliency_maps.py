@@ -20,6 +20,7 @@ import numpy as np
 from crnn_weak.cli import main
 from crnn_weak.errors import ClipError, LabelError, RunError, nearest_names
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.files import refuse_existing
 from crnn_weak.labels.events import tag_names
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Grid, Run, open_any, open_run
@@ -80,10 +81,10 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
                 raise LabelError(f"class {label!r} is not one of the run's. {nearest_names(label, store.classes)}")
         pairs = _requested_pairs(run, store, options)
         table = [out / "localization.csv", out / "localization.md"] if options.statistics else []
-        _refuse_existing(table + _pictures(out, pairs, options), options)
+        refuse_existing(table + _pictures(out, pairs, options), overwrite=options.overwrite)
         explainer = open_explainer(run, store)
         pairs = pairs or _ranked_pairs(explainer, store, options)
-        _refuse_existing(_pictures(out, pairs, options), options)
+        refuse_existing(_pictures(out, pairs, options), overwrite=options.overwrite)
         for pair in pairs:
             written += _draw_clip(run, explainer, store, pair, figure_stem(out, pair, options), options)
         if options.statistics:
@@ -114,12 +115,6 @@ def _ranked_pairs(explainer: Explainer, store: FeatureStore, options: Options) -
     found = measure(store, pairs, explainer, options.targets("")[0], options.methods[0])
     eligible = np.array([not options.labels or label in options.labels for label in pairs.labels])
     return [Shown(pairs.clip_ids[row], pairs.labels[row], why) for row, why in examples(found, eligible).items()]
-
-
-def _refuse_existing(paths: Sequence[Path], options: Options) -> None:
-    for path in paths:
-        if path.exists() and not options.overwrite:
-            raise RunError(f"{path} exists. Pass --overwrite, or choose another folder with --out.")
 
 
 def _pictures(out: Path, pairs: Sequence[Shown], options: Options) -> list[Path]:

@@ -34,7 +34,7 @@ from crnn_weak.labels.names import source_recording
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
 from crnn_weak.model.crnn import build_model, reinitialize_weights
 from crnn_weak.model.losses import compile_model
-from crnn_weak.run_files import FitState, RunFiles, Split, check_continues, read_optional, write_history
+from crnn_weak.run_files import RunFiles, Split, check_continues, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
 
@@ -72,7 +72,7 @@ class _Fit:
 def fit_has_ended(run_dir: str | Path) -> bool:
     """Return whether the fit in a run folder has ended; a damaged state is written again after the last epoch."""
     try:
-        return bool(read_optional(RunFiles(run_dir).state, FitState).get("finished"))
+        return read_optional(RunFiles(run_dir).state, dict[str, Any]).get("finished") is True
     except RunError:
         return False
 

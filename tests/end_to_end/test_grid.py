@@ -129,12 +129,8 @@ def test_a_killed_grid_goes_on(place):
 def test_wrong_arguments_give_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text('preset = "paper"\n')
-    try:
-        code = main(["grid", *arguments])
-    except SystemExit as error:  # argparse
-        code = error.code
+    assert main(["grid", *arguments]) == 2
     printed = capsys.readouterr()
-    assert code == 2
     assert printed.out == ""
     assert message in printed.err.splitlines()[-1]
     assert "Traceback" not in printed.err

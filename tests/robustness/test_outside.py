@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from crnn_weak.audio.files import write_audio
-from crnn_weak.cli import main, run_guarded
+from crnn_weak.cli import run_guarded
 from crnn_weak.files import write_json
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX shells, devices and signals")
@@ -94,12 +94,10 @@ def test_an_error_of_the_installation_or_the_system_is_one_line(error, code, mes
         ("x" * 256, "File name too long."),
     ],
 )
-def test_a_place_where_no_folder_can_be_is_refused_first(command, out, message, tmp_path, monkeypatch, capsys):
+def test_a_place_where_no_folder_can_be_is_refused_first(command, out, message, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("precious")
-    assert main([command, "--preset", "quick", "--out", out]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(message)
+    assert refused(command, "--preset", "quick", "--out", out).rstrip().endswith(message)
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_text() == "precious"
 

@@ -1,15 +1,21 @@
 """``crnn-weak data``: which clips of a data set are on disk; what it prints, writes and returns."""
 
+import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pytest
+from helpers import TINY, ListDataset
 
 from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
+from crnn_weak.data.base import Clip
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.writing import write_set_csv
 
 RATE = 8_000
+SETTINGS = [f"--set=features.{name}={json.dumps(value)}" for name, value in dataclasses.asdict(TINY).items()]
 IDS = [f"--clip{index}_0.000_1.000" for index in range(6)]
 CHECK = ["data", "check", "--metadata", "meta", "--audio", "audio", "--set", "features.clip_seconds=1.0"]
 
@@ -35,7 +41,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, jobs):
+def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, refused, jobs):
     assert main([*CHECK, "--jobs", jobs]) == 0
     out = capsys.readouterr().out
     assert "4 of 8 listed clips can be used." in out
@@ -57,8 +63,7 @@ def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, jobs):
     assert (rows[2][3], rows[3][1:]) == ("0.500000", ["train", "missing", "", "", ""])
     assert rows[5][3] == ""
     assert "truncated" in rows[5][4]
-    assert main([*CHECK, "--out", "clips.tsv"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    assert "--overwrite" in refused(*CHECK, "--out", "clips.tsv")
     assert main([*CHECK, "--jobs", jobs, "--split", "test", "--out", "clips.tsv", "--overwrite"]) == 1
     assert "0 of 2 listed clips" in capsys.readouterr().out
 
@@ -80,11 +85,8 @@ def test_check_finds_own_recordings_by_their_file_of_tags(here, capsys):
         (["make", "scenes", "--data", "street"], "name one source"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(here, capsys, arguments, says):
-    assert main(["data", *arguments]) == 2
-    err = capsys.readouterr().err
-    assert says in err
-    assert len(err.strip().splitlines()) == 1
+def test_mistakes_are_one_line_and_exit_2(here, refused, arguments, says):
+    assert says in refused("data", *arguments)
     assert sorted(path.name for path in here.iterdir()) == ["audio", "meta"]
 
 
@@ -93,3 +95,55 @@ def test_make_street(here, capsys):
     assert main(["data", "make", "street", *sizes, "--jobs", "1"]) == 0
     assert "2 train, 1 test, 17 classes" in capsys.readouterr().out
     assert len(list((here / "cache").rglob("*.flac"))) == 3
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    """Three clips, one of them missing, as the data set that any source opens."""
+    clips = []
+    for index in range(3):
+        path = tmp_path / f"{index}.wav"
+        if index != 1:
+            write_audio(path, np.random.default_rng(index).standard_normal(16_000) / 10, TINY.sample_rate_hz)
+        clips.append(Clip(f"-{index}", "train", path, ("bell",)))
+    seen = {}
+
+    def open_dataset(config, cache, *, jobs, progress):
+        seen.update(source=config.data.source, jobs=jobs, progress=progress)
+        return ListDataset(clips)
+
+    monkeypatch.setattr("crnn_weak.data.base.open_dataset", open_dataset)
+    return seen
+
+
+def test_build_and_info(opened, tmp_path, capsys, refused):
+    out = str(tmp_path / "train.h5")
+    command = ["data", "features", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert "2 of 3 clips (2 ok, 1 missing)" in shown.out
+    assert "\r" not in shown.err  # no bar where stderr is no terminal
+    assert opened == {"source": "folder", "jobs": 1, "progress": False}
+    assert len(FeatureStore(out, TINY)) == 2
+
+    assert main(["data", "info", out]) == 0
+    shown = capsys.readouterr().out
+    assert "20 frames x 8 bands" in shown
+    assert "skipped    -1: missing (no file 1.wav)" in shown
+    assert "      2  bell" in shown
+
+    assert main(command) == 0  # exists, and is kept
+    assert "n_mels 8 (expected 10)" in refused(*command, "--set", "features.n_mels=10")
+    assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0
+
+
+def test_errors_of_stores_are_one_line(opened, tmp_path, refused):
+    out = str(tmp_path / "train.h5")
+    for command, message in [
+        (["info", __file__], "damaged, or no HDF5 file"),
+        (["features", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
+        (["features", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
+        (["features", "--config", "none.toml", "--out", out], "none.toml: cannot be read"),
+    ]:
+        assert message in refused("data", *command)
+    assert not (tmp_path / "train.h5").exists()

@@ -3,13 +3,13 @@
 import ast
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers import run_fresh
 
 import crnn_weak
 from crnn_weak.cli import main, version_line
@@ -21,18 +21,8 @@ from crnn_weak.model import export
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def run_fresh(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-
-# --- versions -------------------------------------------------------------------------------------------------------
-
-
 def test_version_names_keras_and_backend_and_imports_neither():
-    done = run_fresh(
-        "import sys\nfrom crnn_weak.cli import main\nmain(['--version'])\n"
-        "print(*[name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
-    )
+    done = run_fresh("from crnn_weak.cli import main; main(['--version'])", ("keras", "tensorflow", "numpy"))
     assert done.stdout == f"{version_line()}\n\n"
     assert f"crnn-weak {crnn_weak.__version__}, Keras {keras.__version__}, backend " in done.stdout
 
@@ -49,9 +39,6 @@ def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
     assert backend_name() == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert backend_name() == "torch"
-
-
-# --- doctor ---------------------------------------------------------------------------------------------------------
 
 
 def test_doctor_prints_what_an_issue_report_needs(capsys):
@@ -93,18 +80,13 @@ def test_doctor_knows_the_requirements_and_extras_of_setup():
     [(["--help"], "msgspec", 0), (["train", "--help"], "msgspec", 2), (["data", "check"], "numpy", 2)],
 )
 def test_a_missing_package_is_one_line(arguments, missing, code):
-    done = run_fresh(
-        f"import sys; sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))"
-    )
+    done = run_fresh(f"sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))")
     assert done.returncode == code
     assert done.stderr.count("\n") == (code == 2)
     assert (f"error: the package {missing} is not installed. pip install {missing}" in done.stderr) == (code == 2)
 
 
-# --- demo -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page(capsys, tmp_path):
+def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page(capsys, tmp_path, refused):
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -115,11 +97,7 @@ def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page
         assert text in page
     assert (out / "detection.png").read_bytes()[:4] == b"\x89PNG"
     assert sorted(path.name for path in out.iterdir()) == ["detection.png", "index.html", "scene.wav"]
-    assert main(["demo", "--out", str(out)]) == 2
-    assert "--overwrite" in capsys.readouterr().err
-
-
-# --- export ---------------------------------------------------------------------------------------------------------
+    assert "--overwrite" in refused("demo", "--out", out)
 
 
 @pytest.fixture(scope="module")
@@ -127,58 +105,52 @@ def detector():
     return crnn_weak.load()
 
 
-@pytest.fixture
-def exported(capsys, tmp_path, detector):
-    """A function that exports the starter model to a path and returns log mel energies and the model's scores."""
-
-    def exported(kind, name):
-        assert main(["export", "--format", kind, "--out", str(tmp_path / name)]) == 0
-        assert capsys.readouterr().err == ""
-        shape = (2, detector.features.n_frames, detector.features.n_mels)
-        noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        scores = detector.model.predict_on_batch(noise)
-        return detector.scaler.mean + detector.scaler.std * noise, scores
-
-    return exported
-
-
-def test_a_saved_model_gives_the_same_scores_and_is_described(exported, tmp_path, detector):
+def run_saved_model(path, log_mel, outputs):
     import tensorflow as tf
 
-    log_mel, scores = exported("saved_model", "exported")
-    loaded = tf.saved_model.load(str(tmp_path / "exported"))  # kept: its functions hold their variables weakly
-    found = loaded.serve(log_mel)
-    for name, want in scores.items():
-        np.testing.assert_allclose(found[name], want, atol=1e-5)
-    found = json.loads((tmp_path / "exported.json").read_text(encoding="utf-8"))
-    assert found["classes"] == list(detector.classes)
-    assert found["input"]["shape"] == [None, detector.features.n_frames, detector.features.n_mels]
-    assert found["features"]["sample_rate_hz"] == detector.features.sample_rate_hz
-    assert found["operating_point"] == detector.operating_point.to_dict()
+    loaded = tf.saved_model.load(path)  # kept: its functions hold their variables weakly
+    return loaded.serve(log_mel)
 
 
-@pytest.mark.slow
+def run_tflite(path, log_mel, outputs):
+    import tensorflow as tf
+
+    runner = tf.lite.Interpreter(path).get_signature_runner()
+    (name,) = runner.get_input_details()
+    windows = [runner(**{name: window[None]}) for window in log_mel]
+    return {output: np.concatenate([window[output] for window in windows]) for output in outputs}
+
+
+def run_onnx(path, log_mel, outputs):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return dict(zip(outputs, onnxruntime.InferenceSession(path).run(outputs, {"log_mel": log_mel}), strict=True))
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["tflite", "onnx"])
-def test_other_formats_give_the_same_scores(exported, tmp_path, kind):
-    path = str(tmp_path / f"model.{kind}")
-    if kind == "tflite":
-        import tensorflow as tf
-
-        log_mel, scores = exported(kind, path)
-        runner = tf.lite.Interpreter(path).get_signature_runner()
-        (name,) = runner.get_input_details()
-        windows = [runner(**{name: window[None]}) for window in log_mel]
-        found = {output: np.concatenate([window[output] for window in windows]) for output in scores}
-    else:
-        for package in ("onnx", "tf2onnx"):
-            pytest.importorskip(package, reason="the optional extra onnx is not installed")
-        onnxruntime = pytest.importorskip("onnxruntime")
-        log_mel, scores = exported(kind, path)
-        values = onnxruntime.InferenceSession(path).run(list(scores), {"log_mel": log_mel})
-        found = dict(zip(scores, values, strict=True))
+@pytest.mark.parametrize(
+    ("kind", "run", "packages"),
+    [
+        ("saved_model", run_saved_model, ()),
+        pytest.param("tflite", run_tflite, (), marks=pytest.mark.slow),
+        pytest.param("onnx", run_onnx, ("onnx", "tf2onnx"), marks=pytest.mark.slow),
+    ],
+)
+def test_an_exported_model_gives_the_same_scores_and_is_described(kind, run, packages, capsys, tmp_path, detector):
+    for package in packages:
+        pytest.importorskip(package, reason="the optional extra onnx is not installed")
+    path, features = str(tmp_path / f"model.{kind}"), detector.features
+    assert main(["export", "--format", kind, "--out", path]) == 0
+    assert capsys.readouterr().err == ""
+    noise = np.random.default_rng(0).normal(size=(2, features.n_frames, features.n_mels)).astype(np.float32)
+    scores = detector.model.predict_on_batch(noise)
+    found = run(path, detector.scaler.mean + detector.scaler.std * noise, list(scores))
     for output, want in scores.items():
         np.testing.assert_allclose(found[output], want, atol=1e-5)
+    found = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+    assert found["classes"] == list(detector.classes)
+    assert found["input"]["shape"] == [1 if kind == "tflite" else None, features.n_frames, features.n_mels]
+    assert found["features"]["sample_rate_hz"] == features.sample_rate_hz
+    assert found["operating_point"] == detector.operating_point.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -190,18 +162,14 @@ def test_other_formats_give_the_same_scores(exported, tmp_path, kind):
         (["--out", ".", "--overwrite"], "a folder without saved_model.pb"),  # never a folder of other things
     ],
 )
-def test_wrong_arguments_of_export_give_one_line(capsys, arguments, message):
-    assert main(["export", *arguments]) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
+def test_wrong_arguments_of_export_give_one_line(refused, arguments, message):
+    assert message in refused("export", *arguments)
 
 
-def test_onnx_without_its_packages_is_one_line_and_leaves_nothing(capsys, tmp_path, monkeypatch):
+def test_onnx_without_its_packages_is_one_line_and_leaves_nothing(refused, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "tensorflow", sys.modules.get("tensorflow") or __import__("tensorflow"))
-    assert main(["export", "--format", "onnx", "--out", str(tmp_path / "model.onnx")]) == 2
-    assert "pip install 'crnn-weak[onnx]'" in capsys.readouterr().err
+    assert "pip install 'crnn-weak[onnx]'" in refused("export", "--format", "onnx", "--out", tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

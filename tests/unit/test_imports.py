@@ -2,11 +2,10 @@
 
 import ast
 import graphlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import run_fresh
 
 import crnn_weak
 from crnn_weak.cli import COMMANDS
@@ -67,24 +66,20 @@ def test_imports_go_one_way_and_in_no_circle():
     graphlib.TopologicalSorter(graph).prepare()  # raises where modules form a circle
 
 
-def run_fresh(code):
-    """Run `code` in a fresh interpreter; return what it printed, and which of the slow packages it has loaded."""
-    slow = ("tensorflow", "keras", "librosa", "scipy", "matplotlib")
-    script = f"import sys\n{code}\nprint(*[m for m in {slow} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    *printed, loaded = done.stdout.splitlines()
-    return printed, loaded.split()
+#: Slow to import.
+SLOW = ("tensorflow", "keras", "librosa", "scipy", "matplotlib")
 
 
 def test_importing_the_package_imports_no_tensorflow():
-    assert run_fresh("import crnn_weak, crnn_weak.figures; crnn_weak.preset('paper')") == ([], [])
+    done = run_fresh("import crnn_weak, crnn_weak.figures; crnn_weak.preset('paper')", SLOW)
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 @pytest.mark.parametrize("command", ["", *sorted(COMMANDS)])
 def test_every_command_has_help_with_an_example_and_without_tensorflow(command):
-    printed, loaded = run_fresh(f"from crnn_weak.cli import main; assert main({[*command.split(), '--help']}) == 0")
-    assert any("example" in line for line in printed)
-    assert loaded == []
+    done = run_fresh(f"from crnn_weak.cli import main; assert main({[*command.split(), '--help']}) == 0", SLOW)
+    assert "example" in done.stdout
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("", "")
 
 
 def test_the_public_names_are_there():

@@ -23,8 +23,8 @@ from crnn_weak.parallel import run_tasks
 class _Cluster:
     """A scheduler and workers as the documentation starts them, on the loopback interface."""
 
-    def __init__(self, n_workers):
-        pytest.importorskip("distributed", reason="Dask is an extra: pip install 'crnn-weak[dask]'")
+    def __init__(self, n_workers, *worker_options):
+        distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'crnn-weak[dask]'")
         environment = {**os.environ, "PYTHONPATH": str(Path(tasks.__file__).parent), "PYTHONWARNINGS": "ignore"}
         options = {"env": environment, "text": True}
         dask = [sys.executable, "-m", "dask"]
@@ -32,8 +32,10 @@ class _Cluster:
         self.scheduler = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
         said = (re.search(r"Scheduler at:\s+(tcp://\S+)", line) for line in self.scheduler.stderr)
         self.address = next(found[1] for found in said if found)
-        command = [*dask, "worker", self.address, "--nthreads", "1", "--no-dashboard"]
+        command = [*dask, "worker", self.address, "--nthreads", "1", "--no-dashboard", *worker_options]
         self.workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL, **options) for _ in range(n_workers)]
+        with distributed.Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(n_workers, timeout=120)
 
     def close(self):
         for process in (*self.workers, self.scheduler):
@@ -184,6 +186,20 @@ class TestDask:
         finally:
             other.close()
         _assert_whole(slow)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [(["--no-nanny"], "lost all workers"), pytest.param([], "4 workers died under it", marks=pytest.mark.slow)],
+    )
+    def test_a_task_that_ends_every_worker_is_an_error(self, monkeypatch, tmp_path, options, message):
+        """A worker without a nanny is gone; the others are replaced, until Dask blames the task."""
+        monkeypatch.setattr("crnn_weak.parallel._WORKER_SECONDS", 1.0 if options else 60.0)
+        other = _Cluster(2, *options)
+        try:
+            with pytest.raises(RunError, match=message):
+                list(run_tasks(tasks.slow, _slow_tasks(tmp_path, 1, n_kills=9), jobs=1, scheduler=other.address))
+        finally:
+            other.close()
 
     @pytest.mark.parametrize(
         ("address", "error", "message"),

@@ -1,31 +1,13 @@
 """Frame times come from samples: they do not drift, whatever the rate and the hop."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from crnn_weak.config import FeatureConfig, OperatingPointConfig, _warn_once
+from crnn_weak.config import FeatureConfig, OperatingPointConfig
 from crnn_weak.detection.detector import Detector
 from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.labels.rolls import frame_times
-
-
-@pytest.mark.parametrize(
-    ("rate", "hop", "n_hop"), [(22_050, 0.025, 551), (11_025, 0.02, 220), (44_100, 1 / 3, 14_700), (8_000, 0.0333, 266)]
-)
-def test_a_hop_between_two_samples_says_what_it_became(rate, hop, n_hop, caplog):
-    _warn_once.cache_clear()
-    features = FeatureConfig(sample_rate_hz=rate, hop_seconds=hop, window_seconds=0.04, fmax_hz=rate / 2, n_fft=4096)
-    assert (features.n_hop, features.hop_seconds) == (n_hop, n_hop / rate)
-    assert features.n_frames == round(10 * rate / n_hop)
-    assert (f"{n_hop} samples" in caplog.text) == (hop != n_hop / rate)
-    caplog.clear()
-    _warn_once.cache_clear()
-    # What is stored is exact: reading it changes nothing and says nothing.
-    assert dataclasses.replace(features) == features
-    assert not caplog.records
 
 
 @pytest.mark.parametrize(("rate", "n_hop"), [(22_050, 551), (44_100, 882), (16_000, 160), (11_025, 332)])
