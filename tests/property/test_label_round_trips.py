@@ -68,7 +68,7 @@ def by_recording(events):
 
 
 @pytest.mark.parametrize("name", [name for name in EVENT_FORMATS if name != "jsonl"])
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @example(events={"dog": [], "classes": []})
 @example(events={"1": [Event(0.0, 0.0, "dog")], "1.wav": []})
 @given(events=event_lists(words, names))
@@ -84,7 +84,7 @@ letters = plain.map(lambda text: nfc(f"x{text}x"))
 
 
 @pytest.mark.parametrize("name", EVENT_FORMATS)
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(events=event_lists(letters, letters.map("{}.wav".format), min_size=1))
 def test_ordinary_names_and_labels_are_never_refused(tmp_path_factory, name, events):
     if name == "jsonl":
@@ -96,7 +96,7 @@ def test_ordinary_names_and_labels_are_never_refused(tmp_path_factory, name, eve
         assert read_back(tmp_path_factory.mktemp("events"), name, events) == expected_of(name, events)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(tags=st.dictionaries(names, st.lists(words, max_size=3), min_size=1, max_size=4))
 def test_tags(tmp_path_factory, tags):
     path = tmp_path_factory.mktemp("tags") / "list.tsv"
@@ -116,6 +116,7 @@ cuts = st.builds(
 task_labels = st.lists(st.sampled_from(DCASE2017_TASK4), unique=True, min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(cuts, task_labels, max_size=5), event_lists(st.sampled_from(DCASE2017_TASK4), cuts, min_size=1))
 def test_the_organizers_lists(tmp_path_factory, tags, events):
     folder = tmp_path_factory.mktemp("task4")
