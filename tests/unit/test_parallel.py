@@ -39,7 +39,7 @@ class _Cluster:
 
     def close(self):
         for process in (*self.workers, self.scheduler):
-            process.terminate()
+            process.kill()  # a nanny that is replacing its worker does not end when asked
         for process in (*self.workers, self.scheduler):
             process.wait(timeout=30)
         self.scheduler.stderr.close()
