@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
 COMMANDS: dict[str, str] = {
-    "data": "make and check clips and labels, compute HDF5 feature stores",
+    "data": "make and check clips and labels",
+    "features": "compute HDF5 feature stores",
     "train": "train one model",
     "evaluate": "score event lists, tags or a run; baselines",
     "grid": "the paper's table: seven loss weights (crnn_weak.experiments.loss_weight_grid)",

@@ -1,4 +1,4 @@
-"""``crnn-weak data``: synthesize clips, check which are on disk, build and describe feature stores."""
+"""``crnn-weak data``: synthesize clips, and check which are on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from crnn_weak.files import refuse_existing
 if TYPE_CHECKING:
     from crnn_weak.config import Config
     from crnn_weak.data.base import Dataset
-    from crnn_weak.features.store import FeatureStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,26 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--decode", action="store_true", help="decode every file instead of reading its header")
     check.add_argument("--sha256", action="store_true", help="compute the files' checksums")
     check.add_argument("--out", metavar="FILE.tsv", help="list the clips: split, status, seconds, reason, checksum")
-    build = add(
-        "features",
-        help="compute the log mel energies of one split into an HDF5 file",
-        description="Compute the log mel energies of one split into an HDF5 file; rerun it after an interruption.",
-        epilog="example: crnn-weak data features --data folder --audio clips --metadata tags.tsv --out train.h5",
-    )
-    build.add_argument("--split", default="train", metavar="NAME", help="split of the data set (default: train)")
-    build.add_argument("--out", required=True, metavar="FILE", help="the store to write")
-    for action in (make, check, build):
+    for action in (make, check):
         cli.add_config(action, preset="quick" if action is make else "paper")
         cli.add_work(action)
-    for action in (check, build):
-        action.add_argument("--overwrite", action="store_true", help="replace the file of --out")
-    info = add("info", help="describe a feature store and list the clips that were skipped")
-    info.add_argument("file", metavar="FILE")
+    check.add_argument("--overwrite", action="store_true", help="replace the file of --out")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action; 0 when all is well, 1 when a check finds no usable clip."""
-    return {"make": _make, "check": _check, "features": _build, "info": _info}[args.action](args)
+    return _make(args) if args.action == "make" else _check(args)
 
 
 def _open(args: argparse.Namespace) -> tuple[Config, Dataset, dict[str, Any]]:
@@ -114,36 +102,3 @@ def _check(args: argparse.Namespace) -> int:
         write_clips(args.out, clips)
         print(f"list of clips: {args.out}")
     return 0 if n_usable else 1
-
-
-def _build(args: argparse.Namespace) -> int:
-    config, dataset, work = _open(args)
-    from crnn_weak.features.build import build_store
-
-    started = time.monotonic()
-    with build_store(dataset, args.split, config.features, args.out, overwrite=args.overwrite, **work) as store:
-        print(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")
-    return 0
-
-
-def _info(args: argparse.Namespace) -> int:
-    from crnn_weak.features.store import FeatureStore
-
-    with FeatureStore(args.file) as store:
-        features = store.features
-        size = f"{features.n_frames} frames x {features.n_mels} bands"
-        print(f"{store.path}: {_summary(store)}")
-        print(f"data       {store.provenance}")
-        print(f"split      {store.split}; events {'known' if store.has_events else 'not known for every clip'}")
-        print(f"features   {size}, {features.clip_seconds:g} s at {features.sample_rate_hz} Hz")
-        print(f"classes    {len(store.classes)}, clips per class:")
-        for label, count in zip(store.classes, store.tags.sum(axis=0).tolist(), strict=True):
-            print(f"  {count:7d}  {label}")
-        for clip_id, status, reason in store.skipped:
-            print(f"skipped    {clip_id}: {status} ({reason})")
-    return 0
-
-
-def _summary(store: FeatureStore) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in store.counts.items() if count)
-    return f"{store.coverage} ({counts}), {store.path.stat().st_size / 1e6:.1f} MB"

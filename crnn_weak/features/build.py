@@ -119,7 +119,9 @@ def build_store(
     if is_new:
         log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in store.counts.items() if count))
         if store.skipped:
-            log.warning("%s: %d clips could not be read; `crnn-weak data info` lists them", path, len(store.skipped))
+            log.warning(
+                "%s: %d clips could not be read; `crnn-weak features info` lists them", path, len(store.skipped)
+            )
     return store
 
 

@@ -36,7 +36,7 @@ READABLE = (STATUS["ok"], STATUS["short"])
 #: Attributes of the file and fields of the header.
 TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
-_REBUILD = "Build it again: `crnn-weak data features --overwrite`."
+_REBUILD = "Build it again: `crnn-weak features build --overwrite`."
 # How much of the file may count as memory of this process.
 _MAPPED_BYTES = 2**25
 
@@ -148,7 +148,7 @@ class FeatureStore:
         if n_pending:
             raise FeatureStoreError(
                 f"{self.path}: unfinished, {n_pending} of {len(status)} clips are pending. "
-                "Rerun the same `crnn-weak data features` to resume."
+                "Rerun the same `crnn-weak features build` to resume."
             )
         readable = np.isin(status, READABLE)
         self._rows = np.flatnonzero(readable)
@@ -253,7 +253,7 @@ def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict
             if maps["status"].max() >= len(STATUS):
                 raise ValueError(f"unknown row status {maps['status'].max()}")
     except FileNotFoundError:
-        raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak data features`.") from None
+        raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak features build`.") from None
     except FeatureStoreError:
         raise
     # Report any failure to make sense of the file as a damaged file.

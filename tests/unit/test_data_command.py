@@ -118,7 +118,7 @@ def opened(tmp_path, monkeypatch):
 
 def test_build_and_info(opened, tmp_path, capsys, refused):
     out = str(tmp_path / "train.h5")
-    command = ["data", "features", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
+    command = ["features", "build", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
     assert main(command) == 0
     shown = capsys.readouterr()
     assert "2 of 3 clips (2 ok, 1 missing)" in shown.out
@@ -126,7 +126,7 @@ def test_build_and_info(opened, tmp_path, capsys, refused):
     assert opened == {"source": "folder", "jobs": 1, "progress": False}
     assert len(FeatureStore(out, TINY)) == 2
 
-    assert main(["data", "info", out]) == 0
+    assert main(["features", "info", out]) == 0
     shown = capsys.readouterr().out
     assert "20 frames x 8 bands" in shown
     assert "skipped    -1: missing (no file 1.wav)" in shown
