@@ -1,21 +1,32 @@
-"""Controls, estimates that every result is compared with: baselines, from the reference alone, and oracles.
+"""Controls, estimates that every result is compared with; docs/which-and-when.md says what each can refute.
 
-An oracle replaces the tags or the times of a model's estimate by the truth, to see what limits the rest.
+A *baseline* is made from the reference alone. An *oracle* replaces the tags or the times of a model's estimate by the
+truth, to see what limits the rest. A *rotated* or a *whole-clip* estimate keeps its classes and loses its times.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from crnn_weak.config import EvaluationConfig
+from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event, Events
-from crnn_weak.metrics.counting import Tags
+from crnn_weak.labels.rolls import n_segments
+from crnn_weak.metrics.counting import (
+    Tags,
+    count_rolls,
+    count_segments,
+    event_tables,
+    segment_rolls,
+    segments_per_clip,
+)
 from crnn_weak.metrics.sed_eval import reported_metrics
-from crnn_weak.metrics.summary import METRICS
+from crnn_weak.metrics.summary import METRICS, Counts, Metrics
 
 
 def whole_clip(tags: Tags, clip_seconds: float) -> dict[str, tuple[Event, ...]]:
@@ -39,6 +50,112 @@ def with_true_times(tags: Tags, reference: Events, estimated: Events) -> dict[st
     return result
 
 
+# --- an estimate without its times -----------------------------------------------------------------------------------
+
+
+def count_rotated(reference: np.ndarray, estimated: np.ndarray, n_valid: np.ndarray) -> Counts:
+    """Return the mean counts of rolls (n_clips, n_segments, n_classes) over all n_valid (n_clips,) rotations by k.
+
+    All classes of a clip rotate together, k = 0 included. Every segment then meets every other equally often, so the
+    mean is exact: n_reference * n_estimated / n_valid are correct, and a deletion is a pair of more and fewer classes.
+    """
+    n_reference, n_estimated = reference.sum(axis=1), estimated.sum(axis=1)
+    length = np.maximum(n_valid, 1)
+    n_correct = n_reference * n_estimated / length[:, None]
+    levels = np.arange(reference.shape[2] + 1)
+    # Segments by their number of classes, shape (n_clips, n_classes + 1).
+    true, found = ((roll.sum(axis=2)[..., None] == levels).sum(axis=1) for roll in (reference, estimated))
+    found[:, 0] -= estimated.shape[1] - n_valid
+    deletions = ((true @ np.maximum(0, levels[:, None] - levels)) * found).sum(axis=1) / length
+    substitutions = n_reference.sum(axis=1) - n_correct.sum(axis=1) - deletions
+    insertions = n_estimated.sum(axis=1) - n_correct.sum(axis=1) - substitutions
+    return Counts(n_reference, n_estimated, n_correct, np.stack([substitutions, deletions, insertions], axis=1))
+
+
+def count_controls(
+    reference: Events,
+    estimated: Events,
+    *,
+    classes: Sequence[str],
+    clip_seconds: float | None,
+    evaluation: EvaluationConfig,
+    block_seconds: float | None = None,
+) -> dict[str, Counts]:
+    """Count the segments of an estimate that is ``rotated``, or has its classes over the ``whole_clip``.
+
+    Recordings longer than `block_seconds` (default: `clip_seconds`) are rotated in consecutive blocks of that length.
+    Without `clip_seconds` a recording ends with the last offset of both lists.
+    """
+    block_seconds = block_seconds or clip_seconds
+    if block_seconds is None:
+        raise DataError("rotation needs the length of a clip: give clip_seconds or block_seconds.")
+    seconds, n_clips, tables = evaluation.segment_seconds, len(reference), event_tables(reference, estimated, classes)
+    n_total, length = segments_per_clip(tables, clip_seconds, seconds), n_segments(block_seconds, seconds)
+    n_recorded = np.full(n_clips, n_total)
+    if clip_seconds is None:
+        n_recorded[:] = 0
+        for table in tables:
+            np.maximum.at(n_recorded, table.clip, np.ceil(table.offset / seconds).astype(np.int64))
+    shape = {"n_clips": n_clips, "n_segments": n_total, "n_classes": len(classes)}
+    found: dict[str, list[Counts]] = {"rotated": [], "whole_clip": []}
+    for clips, true, guess in segment_rolls(tables, segment_seconds=seconds, **shape):
+        blocks: dict[str, list[Counts]] = {name: [] for name in found}
+        for start in range(0, n_total, length):
+            part, guessed = true[:, start : start + length], guess[:, start : start + length]
+            n_valid = np.clip(n_recorded[clips] - start, 0, part.shape[1])
+            is_valid = np.arange(part.shape[1]) < n_valid[:, None]
+            whole = guessed.any(axis=1, keepdims=True) & is_valid[..., None]
+            blocks["rotated"].append(count_rotated(part, guessed, n_valid))
+            blocks["whole_clip"].append(count_rolls(part, whole))
+        for name, counts in blocks.items():
+            found[name].append(Counts(*(np.sum(arrays, axis=0) for arrays in zip(*counts, strict=True))))
+    return {
+        name: Counts(*(np.concatenate(arrays) for arrays in zip(*counts, strict=True)))
+        for name, counts in found.items()
+    }
+
+
+def score_controls(reference: Events, estimated: Events, *, classes: Sequence[str], **options: Any) -> dict[str, Any]:
+    """Return ``rotated``, ``timing_gain`` (the estimate minus rotated) and ``whole_clip``, as in ``metrics.json``.
+
+    `options` are those of `count_controls`.
+    """
+    controls = count_controls(reference, estimated, classes=classes, **options)
+    found = {name: Metrics.of_counts(counts, classes).to_dict() for name, counts in controls.items()}
+    options.pop("block_seconds", None)
+    own = Metrics.of_counts(count_segments(reference, estimated, classes=classes, **options), classes).to_dict()
+
+    def gain(ours: Mapping[str, Any], rotated: Mapping[str, Any]) -> dict[str, float | None]:
+        pairs = {name: (ours[name], rotated[name]) for name in ("f_score", "error_rate")}
+        return {name: None if None in pair else pair[0] - pair[1] for name, pair in pairs.items()}
+
+    by_class = {label: gain(row, found["rotated"]["class_wise"][label]) for label, row in own["class_wise"].items()}
+    return found | {"timing_gain": gain(own, found["rotated"]) | {"class_wise": by_class}}
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+
+
+def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[str]) -> dict[str, Tags]:
+    """Return the tags of the baselines: nothing, the true tags, and the best single class in every clip.
+
+    The best class has the most tags; where another has more active segments, both are listed. Without `tags`, those of
+    the events are taken, zero-length rows included.
+    """
+    if tags is None:
+        tags = {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in (events or {}).items()}
+    estimates: dict[str, Tags] = {"nothing": {}, "true tags, whole clip": tags}
+    counted = [Counter(label for labels in tags.values() for label in set(labels))]
+    if events:
+        options: dict[str, Any] = {"clip_seconds": None, "evaluation": EvaluationConfig()}
+        n_active = count_segments(events, {}, classes=classes, **options).n_reference.sum(axis=0)
+        counted += [Counter(dict(zip(classes, n_active.tolist(), strict=True)))] if n_active.any() else []
+    for counts in counted if classes else ():
+        best = max(classes, key=lambda label: counts[label])  # of equally frequent ones the first
+        estimates[f"{best} everywhere"] = dict.fromkeys(tags, (best,))
+    return estimates
+
+
 def score_baselines(
     tags: Tags | None,
     events: Events | None,
@@ -47,18 +164,12 @@ def score_baselines(
     clip_seconds: float,
     evaluation: EvaluationConfig,
 ) -> dict[str, dict[str, float]]:
-    """Score nothing, the true tags over the whole clip, and the most frequent tag in every clip.
+    """Score the estimates of `baseline_tags`, over the whole clip, with scikit-learn and sed_eval.
 
-    Return the scores, by scikit-learn and sed_eval: title -> {"output/metric": fraction or NaN}. Without `tags`, those
-    of the events are taken, zero-length rows included; without `events`, detection is not scored.
+    Return title -> {"output/metric": fraction or NaN}. Without `events`, detection is not scored.
     """
-    if tags is None:
-        tags = {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in (events or {}).items()}
-    estimates: dict[str, Tags] = {"nothing": {}, "true tags, whole clip": tags}
-    if classes:
-        counted = Counter(label for labels in tags.values() for label in set(labels))
-        frequent = max(classes, key=lambda label: counted[label])  # of equally frequent ones the first
-        estimates[f"{frequent} everywhere"] = dict.fromkeys(tags, (frequent,))
+    estimates = baseline_tags(tags, events, classes)
+    true_tags = estimates["true tags, whole clip"]
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")
     scores: dict[str, dict[str, float]] = {title: {} for title in estimates}
     for title, estimated in estimates.items():
@@ -66,9 +177,9 @@ def score_baselines(
         if events:
             pair = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
         found = {}
-        if tags:
+        if true_tags:
             found = reported_metrics(
-                (tags, estimated), pair, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation
+                (true_tags, estimated), pair, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation
             )
         for metric in METRICS:
             if metric.output in outputs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,35 @@ def _active(roll: np.ndarray, axis: int) -> np.ndarray:
     return roll.view(np.uint8).sum(axis=axis, dtype=kind).astype(np.int64)
 
 
+def segment_rolls(
+    tables: Sequence[EventTable], *, n_clips: int, n_segments: int, n_classes: int, segment_seconds: float
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield clips, their reference roll and their estimated roll (n, n_segments, n_classes), as many as fit memory."""
+    block = max(1, _BLOCK // max(1, n_segments * n_classes))
+    for start in range(0, n_clips, block):
+        stop = min(start + block, n_clips)
+        shape = {"n_clips": stop - start, "n_segments": n_segments, "n_classes": n_classes}
+        rolls = []
+        for table in tables:
+            rows = slice(*np.searchsorted(table.clip, (start, stop)))
+            part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
+            rolls.append(table_roll(part, segment_seconds, **shape))
+        yield slice(start, stop), rolls[0], rolls[1]
+
+
+def count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
+    """Count the active segments of two rolls of shape (n_clips, n_segments, n_classes)."""
+    rolls = (reference, estimated, reference & estimated)
+    n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
+    errors = (
+        np.minimum(n_reference, n_estimated) - n_correct,  # substitutions of each segment
+        np.maximum(0, n_reference - n_estimated),
+        np.maximum(0, n_estimated - n_reference),
+    )
+    by_class = [_active(roll, axis=1) for roll in rolls]
+    return Counts(*by_class, errors=np.stack([array.sum(axis=1) for array in errors], axis=1))
+
+
 def count_segments(
     reference: Events,
     estimated: Events,
@@ -109,27 +138,10 @@ def count_segments(
     evaluation: EvaluationConfig,
 ) -> Counts:
     """Count the active segments of each clip; see `segment_metrics` for the parameters."""
-    segment_seconds, n_clips = evaluation.segment_seconds, len(reference)
-    tables = event_tables(reference, estimated, classes)
-    shape = {"n_segments": segments_per_clip(tables, clip_seconds, segment_seconds), "n_classes": len(classes)}
-    block = max(1, _BLOCK // max(1, shape["n_segments"] * len(classes)))
-    parts = []
-    for start in range(0, n_clips, block):
-        stop = min(start + block, n_clips)
-        rolls = []
-        for table in tables:
-            rows = slice(*np.searchsorted(table.clip, (start, stop)))
-            part = EventTable(table.clip[rows] - start, *(column[rows] for column in table[1:]))
-            rolls.append(table_roll(part, segment_seconds, n_clips=stop - start, **shape))
-        rolls.append(rolls[0] & rolls[1])
-        n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
-        errors = (
-            np.minimum(n_reference, n_estimated) - n_correct,  # substitutions of each segment
-            np.maximum(0, n_reference - n_estimated),
-            np.maximum(0, n_estimated - n_reference),
-        )
-        by_class = [_active(roll, axis=1) for roll in rolls]
-        parts.append([*by_class, np.stack([array.sum(axis=1) for array in errors], axis=1)])
+    seconds, tables = evaluation.segment_seconds, event_tables(reference, estimated, classes)
+    shape = {"n_segments": segments_per_clip(tables, clip_seconds, seconds), "n_classes": len(classes)}
+    batches = segment_rolls(tables, n_clips=len(reference), segment_seconds=seconds, **shape)
+    parts = [count_rolls(*rolls) for _, *rolls in batches]
     return Counts(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 

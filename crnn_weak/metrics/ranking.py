@@ -1,4 +1,4 @@
-"""Metrics that need no threshold: average precision by scikit-learn, and PSDS by sed_scores_eval (extra ``psds``).
+"""Metrics that need no threshold: average precision and ROC AUC by scikit-learn, PSDS by sed_scores_eval, times.
 
 Reference: Ebbers et al., "Threshold independent evaluation of sound event detection scores", ICASSP 2022.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from crnn_weak.errors import DataError, DependencyError
 from crnn_weak.labels.events import Event, Events
-from crnn_weak.labels.rolls import frame_times
+from crnn_weak.labels.rolls import event_roll, frame_times
+from crnn_weak.metrics.summary import defined_mean, divide, interval, plain, resampled_sums
 
 # The settings of DCASE 2021 and later: the first rewards exact times, the second the right class.
 _PSDS: dict[str, dict[str, float | None]] = {
@@ -29,6 +31,62 @@ def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Seq
     for label, true, scored in zip(classes, reference.T, scores.T, strict=True):
         values[label] = float(average_precision_score(true, scored)) if true.any() else math.nan
     return values
+
+
+def roc_auc(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
+    """Return the area under the ROC of every class from arrays (n, n_classes); NaN where all or none is true."""
+    from sklearn.metrics import roc_auc_score
+
+    values = {}
+    for label, true, scored in zip(classes, reference.T, scores.T, strict=True):
+        is_defined = true.any() and not true.all()
+        values[label] = float(roc_auc_score(true, scored)) if is_defined else math.nan
+    return values
+
+
+def score_ranking(tags: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, Any]:
+    """Return class averages, and values by class, of clip scores (n_clips, n_classes), as in ``metrics.json``."""
+    precision = average_precision(tags, scores, classes=classes)
+    areas = roc_auc(tags, scores, classes=classes)
+    by_class = {label: {"mean_average_precision": precision[label], "roc_auc": areas[label]} for label in classes}
+    means = {"mean_average_precision": precision.values(), "roc_auc": areas.values()}
+    averages = {name: defined_mean(values)[0] for name, values in means.items()}
+    return dict(plain(averages | {"class_wise": by_class}))
+
+
+def within_clip_auc(
+    strong: np.ndarray,
+    events: Events,
+    *,
+    clip_ids: Sequence[str],
+    classes: Sequence[str],
+    hop_seconds: float,
+    n_frames: Sequence[int] | None = None,
+    n_resamples: int = 1000,
+) -> dict[str, Any]:
+    """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds, with no threshold.
+
+    A pair is a clip and a class that is true in a part of it. Its value is the area under the ROC of the clip's frame
+    scores, 0.5 if they hold no time. The mean is over pairs, its interval over clips; `n_frames` excludes padding.
+    """
+    from scipy.stats import rankdata
+
+    areas = np.full((len(clip_ids), len(classes)), np.nan)
+    for row, clip in enumerate(clip_ids):
+        scores = strong[row] if n_frames is None else strong[row, : n_frames[row]]
+        roll = event_roll(events[clip], classes, hop_seconds=hop_seconds, n_frames=len(scores))
+        n_true = roll.sum(axis=0)
+        columns = np.flatnonzero((n_true > 0) & (n_true < len(roll)))
+        rank_sums = np.where(roll[:, columns], rankdata(scores[:, columns], axis=0), 0).sum(axis=0)
+        n_true = n_true[columns]
+        areas[row, columns] = (rank_sums - n_true * (n_true + 1) / 2) / (n_true * (len(roll) - n_true))
+    sums = np.stack([np.nansum(areas, axis=1), (~np.isnan(areas)).sum(axis=1)], axis=1)
+    resampled = resampled_sums(sums, n_resamples=n_resamples, rng=np.random.default_rng(0))
+    span = interval(divide(resampled[:, 0], resampled[:, 1]))
+    total, n_pairs = sums.sum(axis=0)
+    by_class = {label: {"auc": defined_mean(values)[0]} for label, values in zip(classes, areas.T, strict=True)}
+    found = {"auc": float(divide(total, n_pairs)), "low": span.low, "high": span.high, "n_pairs": int(n_pairs)}
+    return dict(plain(found | {"class_wise": by_class}))
 
 
 def _merged(events: Sequence[Event], length: float) -> list[tuple[float, float, str]]:

@@ -54,6 +54,20 @@ METRICS = (
     Metric("insertion_rate", "segment", "SED I", 1, 2, False),
     Metric("f_score", "event", "event F"),
     Metric("error_rate", "event", "event ER", 1, 2, False),
+    # Controls of segments (`crnn_weak.metrics.controls`), and what needs no threshold (`crnn_weak.metrics.ranking`).
+    Metric("f_score", "rotated", "rotated F", in_table=True),
+    Metric("error_rate", "rotated", "rotated ER", 1, 2, False),
+    Metric("f_score", "timing_gain", "timing gain", in_table=True),
+    Metric("error_rate", "timing_gain", "timing gain ER", 1, 2, False),
+    Metric("f_score", "whole_clip", "whole-clip F", in_table=True),
+    Metric("error_rate", "whole_clip", "whole-clip ER", 1, 2, False),
+    Metric("auc", "within_clip", "in-clip AUC", 1, 2, in_table=True),
+    Metric("mean_average_precision", "weak_ranking", "mAP, weak"),
+    Metric("roc_auc", "weak_ranking", "AUC, weak", 1, 2),
+    Metric("mean_average_precision", "strong_ranking", "mAP, strong maximum"),
+    Metric("roc_auc", "strong_ranking", "AUC, strong maximum", 1, 2),
+    Metric("psds1", "psds", "PSDS1", 1, 3),
+    Metric("psds2", "psds", "PSDS2", 1, 3),
 )
 _BY_KEY = {metric.key: metric for metric in METRICS}
 
@@ -147,16 +161,16 @@ class Metrics:
     n_clips: int
     n_reference: int
     n_estimated: int
-    n_correct: int
+    n_correct: float  # as the errors, a mean over rotations where an estimate is rotated
     precision: float
     recall: float
     f_score: float
     class_wise: dict[str, dict[str, float]]
     class_average: dict[str, float]
     n_undefined: dict[str, int]
-    n_substitutions: int | None = None
-    n_deletions: int | None = None
-    n_insertions: int | None = None
+    n_substitutions: float | None = None
+    n_deletions: float | None = None
+    n_insertions: float | None = None
     error_rate: float = math.nan
     substitution_rate: float = math.nan
     deletion_rate: float = math.nan
@@ -168,7 +182,7 @@ class Metrics:
         """Compute the metrics of counts."""
         sums = [array.sum(axis=0) for array in counts[:3]]
         errors = None if counts.errors is None else counts.errors.sum(axis=0)
-        overall: dict[str, Any] = {name: int(array.sum()) for name, array in zip(COUNTS, sums, strict=True)}
+        overall: dict[str, Any] = {name: array.sum().item() for name, array in zip(COUNTS, sums, strict=True)}
         found = rates(overall["n_reference"], overall["n_estimated"], overall["n_correct"], errors)
         if errors is not None:
             overall |= dict(zip(ERROR_COUNTS, errors.tolist(), strict=True))

@@ -173,24 +173,32 @@ class ResultsTable:
 
         return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
-    def shows_ours(self, column: Metric) -> bool:
-        """Return whether a column has three parts: ours, the paper's, the difference; else it has the paper's alone."""
-        return column in METRICS or any(line.output == column.output for line in self.lines)
+    @property
+    def columns(self) -> dict[Metric, tuple[str, ...]]:
+        """The columns and their parts: ours, the paper's, the difference; without published values ours alone.
+
+        A challenge column that was not measured has the paper's alone, another one without either is absent.
+        """
+        measured = {(line.output, line.metric) for line in self.lines}
+        found: dict[Metric, tuple[str, ...]] = {}
+        for column in COLUMNS:
+            if column.published and (column in METRICS or (column.output, column.name) in measured):
+                found[column] = ("ours", "paper", "diff")
+            elif column.published or (column.output, column.name) in measured:
+                found[column] = ("paper",) if column.published else ("ours",)
+        return found
 
     def header(self) -> list[str]:
         """Return the titles of `rows`."""
         titles = ["strong", "weak"]
-        for column in COLUMNS:
-            titles += [column.heading, "paper", "diff"] if self.shows_ours(column) else [f"{column.heading}, paper"]
+        for column, parts in self.columns.items():
+            titles += [f"{column.heading}, paper"] if parts == ("paper",) else [column.heading, *parts[1:]]
         return titles
 
     def rows(self, best: str = "{}", plus_minus: str = " ± ") -> list[list[str]]:
-        """Return for each setting: strong, weak, then for each column ours, the paper's, the difference.
-
-        `best` is the format of the best values.
-        """
+        """Return for each setting: strong, weak, then the parts of each column; `best` is the format of best values."""
         rows = [[f"{strong:g}", f"{weak:g}"] for strong, weak in self.settings]
-        for column in COLUMNS:
+        for column, parts in self.columns.items():
             digits = column.digits
             means = [self.mean(setting, column) for setting in self.settings]
             published = [published_value(setting, column) for setting in self.settings]
@@ -205,27 +213,21 @@ class ResultsTable:
                 if theirs is not None and theirs == best_published:
                     published_text = best.format(published_text)
                 difference = None if ours is None or theirs is None else ours - theirs
-                parts = [text, published_text, _number(difference, digits, "+")]
-                row += parts if self.shows_ours(column) else [published_text]
+                texts = {"ours": text, "paper": published_text, "diff": _number(difference, digits, "+")}
+                row += [texts[part] for part in parts]
         return rows
 
     def foot(self) -> list[list[str]]:
         """Return the rows below the settings: best of the challenge, baselines, rank correlation with the paper."""
         names = ["best of the challenge", *self.baselines, "rank correlation"]
         rows = [[name, ""] for name in names]
-        for column in COLUMNS:
+        for column, parts in self.columns.items():
             challenge_best = paper.CHALLENGE_BEST.get(column.published)
-            challenge = "" if challenge_best is None else _number(challenge_best, column.digits)
-            if self.shows_ours(column):
-                ours = [column.format(values.get(column.key)) for values in self.baselines.values()]
-                ours.append(_number(self.rank_correlation(column), 2, "+"))
-                rows[0] += ["", challenge, ""]
-                for row, text in zip(rows[1:], ours, strict=True):
-                    row += [text, "", ""]
-            else:
-                rows[0].append(challenge)
-                for row in rows[1:]:
-                    row.append("")
+            texts = [{"paper": "" if challenge_best is None else _number(challenge_best, column.digits)}]
+            texts += [{"ours": column.format(values.get(column.key))} for values in self.baselines.values()]
+            texts += [{"ours": _number(self.rank_correlation(column), 2, "+") if column.published else ""}]
+            for row, text in zip(rows, texts, strict=True):
+                row += [text.get(part, "") for part in parts]
         return rows
 
     def to_text(self) -> str:
@@ -239,11 +241,10 @@ class ResultsTable:
             for text, width in zip(row, widths, strict=True):
                 cells.append(text.rstrip("*").rjust(width) + ("*" if text.endswith("*") else " "))
             groups, index = [name.ljust(name_width)], 2
-            for column in COLUMNS:
-                n_parts = 3 if self.shows_ours(column) else 1
-                group = " ".join(cells[index : index + n_parts])
-                groups.append(group[:-1] if n_parts == 3 else group)  # differences are never marked
-                index += n_parts
+            for parts in self.columns.values():
+                group = " ".join(cells[index : index + len(parts)])
+                groups.append(group[:-1] if "diff" in parts else group)  # differences are never marked
+                index += len(parts)
             return " | ".join(groups)
 
         head = line("strong  weak", header)
@@ -256,12 +257,12 @@ class ResultsTable:
     def to_csv(self) -> str:
         """Return the table as CSV, means and deviations in columns of their own."""
         header = ["strong", "weak"]
-        for column in COLUMNS:
+        for column in self.columns:
             header += [f"{column.output}_{column.name}_{part}" for part in ("mean", "sd", "n", "paper")]
         rows = []
         for setting in self.settings:
             row: list[Any] = [f"{weight:g}" for weight in setting]
-            for column in COLUMNS:
+            for column in self.columns:
                 values = self.mean(setting, column), self.deviation(setting, column)
                 row += ["" if value is None else f"{value:.4f}" for value in values]
                 row += [len(self.values(setting, column.output, column.name)), published_value(setting, column)]

@@ -5,12 +5,13 @@ A run writes to its own folder and to nothing else, so other processes and machi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -19,16 +20,22 @@ from tqdm import tqdm
 from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.base import open_dataset
 from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
-from crnn_weak.detection.scores import predict_store, save_scores
-from crnn_weak.errors import DataError, RunError
+from crnn_weak.detection.scores import Scores, predict_store, save_scores
+from crnn_weak.errors import DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
+from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import lock, read_json, relative_path, write_json
-from crnn_weak.labels.events import tag_names
+from crnn_weak.labels.events import Events, tag_names
 from crnn_weak.labels.writing import write_events, write_tags
+from crnn_weak.metrics.controls import score_controls
+from crnn_weak.metrics.ranking import psds, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_metrics, sources
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
 from crnn_weak.runs.folders import Run
+
+if TYPE_CHECKING:
+    from crnn_weak.features.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +135,26 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
             evaluation=config.evaluation,
         )
         counts = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed, "scored_by": sources()}
+        controls = _score_controls(config, store, scores, events)
     outputs = ("tagging", "segment", "event")
-    return counts | {output: reported[output].to_dict() if output in reported else None for output in outputs}
+    scored = {output: reported[output].to_dict() if output in reported else None for output in outputs}
+    return counts | scored | controls
+
+
+def _score_controls(config: Config, store: FeatureStore, scores: Scores, events: Events) -> dict[str, Any]:
+    """Return what tells *which* from *when*, and what needs no threshold; PSDS where its package is installed."""
+    where: dict[str, Any] = {"clip_ids": store.clip_ids, "classes": store.classes, "hop_seconds": scores.hop_seconds}
+    found = {"weak_ranking": score_ranking(store.tags, scores.weak, classes=store.classes)}
+    found["strong_ranking"] = score_ranking(store.tags, scores.strong.max(axis=1), classes=store.classes)
+    if not store.has_events:
+        return found
+    settings: dict[str, Any] = {"clip_seconds": config.features.clip_seconds, "evaluation": config.evaluation}
+    found |= score_controls(store.events, events, classes=store.classes, **settings)
+    n_frames = [n_valid_frames(float(seconds), scores.hop_seconds) for seconds in store.durations]
+    found["within_clip"] = within_clip_auc(scores.strong, store.events, n_frames=n_frames, **where)
+    with contextlib.suppress(DependencyError, DataError):  # not installed, or a class without an event
+        found["psds"] = psds(scores.strong, store.events, **where)
+    return found
 
 
 def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
