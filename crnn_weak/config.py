@@ -60,7 +60,7 @@ class _Section:
             raise ConfigError(f"{self.section}.{name} = {getattr(self, name)!r}: expected {expected}.")
 
     def _checked(self, item: dataclasses.Field[Any]) -> Any:
-        value, kind = getattr(self, item.name), _types(type(self))[item.name]
+        value, kind = getattr(self, item.name), _types(type(self))[item.name]  # type: ignore[arg-type]
         where = f"{self.section}.{item.name} = {value!r}"
         if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
             raise ConfigError(f"{where} is not known. {nearest_names(str(value), typing.get_args(kind))}")

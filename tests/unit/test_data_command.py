@@ -141,9 +141,9 @@ def test_errors_of_stores_are_one_line(opened, tmp_path, refused):
     out = str(tmp_path / "train.h5")
     for command, message in [
         (["info", __file__], "damaged, or no HDF5 file"),
-        (["features", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
-        (["features", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
-        (["features", "--config", "none.toml", "--out", out], "none.toml: cannot be read"),
+        (["build", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
+        (["build", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
+        (["build", "--config", "none.toml", "--out", out], "none.toml: cannot be read"),
     ]:
-        assert message in refused("data", *command)
+        assert message in refused("features", *command)
     assert not (tmp_path / "train.h5").exists()
