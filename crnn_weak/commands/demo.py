@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
     from crnn_weak.features.log_mel import log_mel
-    from crnn_weak.report.html import Picture, RecordingView, write_recordings_page
+    from crnn_weak.report.html import Picture
+    from crnn_weak.report.recordings import RecordingView, write_recordings_page
     from crnn_weak.synthesis.scene import draw_scene, render
 
     detector = load()

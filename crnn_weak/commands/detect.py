@@ -19,7 +19,7 @@ from crnn_weak.files import visible
 if TYPE_CHECKING:
     from crnn_weak.detection.detector import Detection, Detector, Recording
     from crnn_weak.detection.postprocessing import OperatingPoint
-    from crnn_weak.report.html import RecordingView
+    from crnn_weak.report.recordings import RecordingView
 
 # Those of EVENT_FORMATS, which --help must not import.
 _EVENT_FORMATS = ("desed", "dcase", "audacity", "raven", "audioset", "jsonl", "csv")
@@ -154,7 +154,7 @@ class _Output:
             if not (self._args.quiet and self._args.out):
                 self._print(detection)
         if self.writer is not None and (self._args.figure or self._args.report):
-            from crnn_weak.report.html import recording_view
+            from crnn_weak.report.recordings import recording_view
 
             path = self.writer.path(detection.recording.name, "figures")
             self._views.append(recording_view(detection, self._detector, path, self._page))
@@ -184,7 +184,7 @@ class _Output:
     def finish(self) -> int:
         """Write the report, print the summary and the failures; return the exit code."""
         if self._args.report:
-            from crnn_weak.report.html import write_recordings_page
+            from crnn_weak.report.recordings import write_recordings_page
 
             paths = self._args.paths
             title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"

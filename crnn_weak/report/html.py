@@ -9,34 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import logging
-import math
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 
 from crnn_weak import __version__
-from crnn_weak.audio import STDIN, AudioBlocks, load_clip
-from crnn_weak.detection.windows import FrameStream
-from crnn_weak.figures.clip import recording_figure
-from crnn_weak.figures.style import save_figure, style
-from crnn_weak.files import relative_path, visible, write_text
-from crnn_weak.labels.events import Event
+from crnn_weak.audio import load_clip
+from crnn_weak.figures.style import style
+from crnn_weak.files import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from crnn_weak.detection.detector import Detection, Detector
-
-log = logging.getLogger(__name__)
-
 _TEMPLATES = Path(__file__).parent / "templates"
 _MP3_RATES_HZ = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_MOST_COLUMNS = 4000  # of a picture: more than a page has dots; a longer recording is averaged down
 
 
 class Picture(NamedTuple):
@@ -102,47 +89,3 @@ def render(template: str, *, files: bool = False, **context: Any) -> str:
         style=Markup(css), script=Markup(script), policy=policy, version=__version__, **context
     )
     return text
-
-
-class RecordingView(NamedTuple):
-    """One recording of a page; `sound` is an address, `error` says why a recording failed."""
-
-    name: str
-    seconds: float
-    events: Sequence[Event]
-    picture: Picture | None = None
-    sound: str = ""
-    error: str = ""
-
-
-def write_recordings_page(path: Path, recordings: Sequence[RecordingView], *, title: str) -> None:
-    """Write the page of ``detect --report`` and of ``demo``: each recording's picture, player and events."""
-    write_text(path, render("recordings.html.j2", files=True, title=title, kind="detections", recordings=recordings))
-
-
-def recording_view(detection: Detection, detector: Detector, path: Path, page: Path) -> RecordingView:
-    """Draw log mel and detected events into the PNG `path`; return the recording for `write_recordings_page`.
-
-    The recording is read once more. The page's player opens it at its place.
-    """
-    source, seconds, events = detection.recording.source, detection.duration_seconds, detection.events
-    name = detection.recording.name
-    if detection.error is not None:
-        return RecordingView(name, seconds, events, error=str(detection.error))
-    if source == STDIN:
-        log.warning("no figure: a recording on standard input cannot be read twice; save it to a file first.")
-        return RecordingView(name, seconds, events)
-    features, title = detector.features, f"{name}: {len(events)} events"
-    audio = AudioBlocks(source, features.sample_rate_hz, name)
-    log_mel = np.concatenate(list(FrameStream(audio, detector.extractor, features)))
-    starts = np.arange(0, len(log_mel), math.ceil(len(log_mel) / _MOST_COLUMNS))
-    n_frames = np.diff(starts, append=len(log_mel))
-    log_mel = np.add.reduceat(log_mel, starts, axis=0) / n_frames[:, None]
-    figure = recording_figure(log_mel, events, features=features, seconds=seconds, title=title)
-    save_figure(figure, path, formats=("png",), dpi=120)
-    picture = Picture.of(figure, _address(path, page))
-    return RecordingView(name, seconds, events, picture, _address(source, page))
-
-
-def _address(path: str | Path, page: Path) -> str:
-    return quote(os.fsencode(relative_path(os.path.abspath(path), page.parent.absolute())))

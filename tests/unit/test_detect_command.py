@@ -82,7 +82,7 @@ def test_one_format_to_standard_output(street, fake, capsys):
 
 
 def test_files_folders_figures_and_a_report(street, tmp_path, fake, refused, monkeypatch):
-    monkeypatch.setattr("crnn_weak.report.html._MOST_COLUMNS", 70)  # 30 s in frames of 0.05 s, 9 a column
+    monkeypatch.setattr("crnn_weak.report.recordings._MOST_COLUMNS", 70)  # 30 s in frames of 0.05 s, 9 a column
     out = tmp_path / "out"
     soundfile.write(tmp_path / "long.flac", bursts(30.0, 1), RATE)
     (tmp_path / "bad.wav").write_bytes(b"no audio")
