@@ -1,8 +1,7 @@
 """The command line: ``crnn-weak COMMAND ...``, the same as ``python -m crnn_weak COMMAND ...``.
 
-A command is a module of `crnn_weak.commands` with ``add_arguments(parser)`` and ``run(args) -> int``. Only that of the
-command that is called is imported, and this module needs the standard library alone: ``--help`` is fast, and a missing
-package is one line.
+A command is a module of `crnn_weak.commands` with ``add_arguments(parser)`` and ``run(args) -> int``; only the one
+that is called is imported. This module needs the standard library alone, so that a missing package is one line.
 """
 
 from __future__ import annotations
@@ -105,9 +104,6 @@ def version_line() -> str:
     return f"crnn-weak {__version__}, Keras {keras}, backend {backend} {of_backend}"
 
 
-# --- errors and streams ----------------------------------------------------------------------------------------------
-
-
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     """Run `call()` and return its exit code; print an error that the user can correct as one line.
 
@@ -161,8 +157,6 @@ def _prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
-
-# --- options that several commands share -----------------------------------------------------------------------------
 
 #: option -> the setting that it sets, its value and help
 _SHORT_FORMS = {

@@ -331,8 +331,6 @@ class Config:
     data: DataConfig = field(default_factory=StreetData)
 
 
-# --- presets ---------------------------------------------------------------------------------------------------------
-
 PRESETS: dict[str, Config] = {
     "paper": Config(preset="paper"),
     # The layers of the authors' code for later papers: three times the arithmetic, and no cuDNN variant.
@@ -368,9 +366,6 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise ConfigError(f"preset {name!r} is not known. {nearest_names(name, PRESETS)}")
     return PRESETS[name]
-
-
-# --- overrides and files ---------------------------------------------------------------------------------------------
 
 
 def from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:

@@ -1,8 +1,4 @@
-"""Errors that a user can cause, and the wording of misspelled names and names from outside.
-
-The command line prints such an error as one line (what, where, what was expected, what to do) and exits with 2; any
-other exception is a bug and keeps its traceback.
-"""
+"""Errors that a user can cause (one line, exit code 2; all others are bugs with a traceback), and their wording."""
 
 from __future__ import annotations
 

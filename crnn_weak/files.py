@@ -35,9 +35,6 @@ _LATEX = str.maketrans(
 )
 
 
-# --- whole files -----------------------------------------------------------------------------------------------------
-
-
 def make_folder(path: str | Path) -> Path:
     """Create a folder, and those above it, unless it exists; return its path."""
     path = Path(path)
@@ -162,15 +159,11 @@ class _ForgivingFile(io.FileIO):
             return size or 0
 
 
-# --- the lock of a folder --------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold the lock of a folder, creating the folder: one process writes there at a time.
+    """Hold the lock of a folder, creating the folder; the system releases it when its process ends, however it ends.
 
-    The lock is the operating system's, on the file ``.lock``, and ends with its process, however that ends. A process
-    that has waited must look again: the work may be done. ``math.inf`` waits until the other process ends.
+    A process that has waited must look again: the work may be done. ``math.inf`` waits until the other process ends.
     """
     import filelock  # not at import: --help needs this module
 
@@ -205,8 +198,6 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         holder.unlink(missing_ok=True)
         held.release()
 
-
-# --- documents -------------------------------------------------------------------------------------------------------
 
 #: What msgspec and tomllib raise, also for numbers of too many digits (ValueError) and for too many levels.
 _FAULTS = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
@@ -271,9 +262,6 @@ def _reason(fault: Exception) -> str:
     return f"{path}: {reason}" if path else reason
 
 
-# --- names from outside ----------------------------------------------------------------------------------------------
-
-
 def escape_markdown(text: str) -> str:
     """Return the text for a line or a table cell of Markdown, without any markup of its own.
 
@@ -290,9 +278,6 @@ def escape_latex(text: str) -> str:
     '50 \\\\% of a\\\\_b'
     """
     return visible(text).translate(_LATEX)
-
-
-# --- tables as text --------------------------------------------------------------------------------------------------
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:

@@ -1,8 +1,7 @@
 """The published numbers, as data.
 
 Adavanne & Virtanen, "Sound event detection using weakly labeled dataset with stacked convolutional and recurrent
-neural network", DCASE 2017 workshop, arXiv:1710.02998; the table is from the authors' slides. Values measured by this
-package are in ``experiments/results``.
+neural network", DCASE 2017 workshop, arXiv:1710.02998; the table is from the authors' slides.
 """
 
 from __future__ import annotations

@@ -56,9 +56,8 @@ def run_tasks(
     """Yield (index, result) of each task as it ends; a task that raises ends the others and raises here.
 
     They run on `jobs` local processes of one thread, or on the Dask cluster at `scheduler`; the tasks of a worker that
-    dies are run again. `on_poll` is called about once a second. With `share_last`, for long local tasks, a last round
-    that needs at most half of the workers begins with the one before: seven equal tasks on two CPUs take 3.5 times as
-    long as one, not 4.
+    dies are run again. `on_poll` is called about once a second. With `share_last`, a last round that needs at most half
+    of the workers begins with the one before: seven equal tasks on two CPUs take 3.5 times as long as one, not 4.
     """
     waiting, n_lost = dict(enumerate(tasks)), 0
     if scheduler is not None and waiting:
@@ -98,9 +97,6 @@ def _run(
             yield futures.pop(future), future.result()
 
 
-# --- local processes -------------------------------------------------------------------------------------------------
-
-
 def _run_on_pool(
     function: Callable[[Any], Any], tasks: dict[int, Any], jobs: int, on_poll: Callable[[], None], share_last: bool
 ) -> Iterator[tuple[int, Any]]:
@@ -138,9 +134,6 @@ def _begin_worker() -> None:
 
     os.environ.update(_ONE_THREAD)
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-# --- Dask ------------------------------------------------------------------------------------------------------------
 
 
 def _call_on_worker(function: Callable[[Any], Any], folder: str, argument: Any) -> Any:

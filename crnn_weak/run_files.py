@@ -1,7 +1,6 @@
-"""The files of run and grid folders: names, documents, and whether a folder may be continued.
+"""The files of run and grid folders: names (no other module has them), documents, whether a folder may be continued.
 
-A *run* is one trained model with its scores; a *grid* is a folder of runs, ``<strong>_<weak>/seed-<n>``, with a table
-over them. No other module names these files.
+A *run* is one trained model with its scores; a *grid* a folder of runs, ``<strong>_<weak>/seed-<n>``, and a table.
 """
 
 from __future__ import annotations
@@ -122,8 +121,6 @@ class GridFiles(_Files):
         ]  # fmt: skip
 
 
-# --- documents -------------------------------------------------------------------------------------------------------
-
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -215,9 +212,6 @@ def read_history(path: Path) -> dict[str, list[float]]:
 def write_history(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, float]]) -> None:
     """Write the losses by epoch."""
     write_text(path, csv_text(columns, [[row.get(name, "") for name in columns] for row in rows]))
-
-
-# --- may this folder be continued? -----------------------------------------------------------------------------------
 
 
 def check_continues(files: RunFiles | GridFiles, config: Config, *, overwrite: bool = False) -> Config | None:

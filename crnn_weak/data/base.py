@@ -1,7 +1,6 @@
 """Data sets: clips with labels, the sources that list them, random choices of clips, a check of their files.
 
-A new source is one module with one function that returns a `Dataset`, one line in `SOURCES`, and the class of its
-settings in `crnn_weak.config`.
+A new source is a function that returns a `Dataset`, one line in `SOURCES`, and the class of its settings in `config`.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ class Clip:
 class Dataset:
     """The clips that label files list, by split and in a stable order, with or without a file.
 
-    `provenance` says in one line what the data are. `fingerprint` identifies the content (label files, seeds, sizes),
-    not the folder. `unlisted` are audio files that no split lists.
+    `fingerprint` identifies the content, not the folder. `unlisted` are audio files that no split lists.
     """
 
     name: str
@@ -167,9 +165,9 @@ def check_clips(
     jobs: int = 1,
     progress: bool = False,
 ) -> list[CheckedClip]:
-    """Look at the file of every listed clip, in `jobs` threads: at its header, with `decode` at all of it.
+    """Look at the file of every listed clip: at its header, with `decode` at all of it.
 
-    A clip is short when at least `tolerance_seconds` are missing: the frame hop, as for the features.
+    A clip is short when at least `tolerance_seconds` are missing.
     """
 
     def check(clip: Clip) -> CheckedClip:

@@ -1,8 +1,7 @@
 """Sets of clips that the package makes, with exactly known events: street scenes, and scenes mixed of recordings.
 
 A set is a folder with ``audio/<split>/*.flac`` (16 bit) and label files in the organizers' formats. A clip depends on
-its plan only, and a smaller set holds the first clips of a larger one. The clips are written first, then the label
-files of a split, the set's JSON file last; an interrupted call is resumed by the next one.
+its plan only; a smaller set holds the first clips of a larger one. An interrupted call is resumed by the next one.
 """
 
 from __future__ import annotations

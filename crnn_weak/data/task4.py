@@ -1,7 +1,6 @@
 """DCASE 2017 task 4 from the organizers' own label files, with any subset of the audio; synthetic sets alike.
 
-A split whose set file is missing is read from its weak file. Rows ``0 0 label`` (tagged, but not heard) are events of
-zero length. Audio files may have a ``Y`` before the id, in any subfolder.
+A split whose set file is missing is read from its weak file. Audio files may have a ``Y`` before the id.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ def read_task4(
     clip_seconds: float = 10.0,
     identity: object = None,
 ) -> Dataset:
-    """Read a folder of label files in the organizers' layout, and index a folder of audio (None: no clip has a file).
-
-    The fingerprint covers `identity` (seeds, versions) and the content of the label files.
-    """
+    """Read the organizers' label files and index a folder of audio; `identity` goes into the fingerprint."""
     folder = Path(metadata)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of label files.")

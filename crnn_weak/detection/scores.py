@@ -1,7 +1,6 @@
 """Scores in [0, 1] of clips: how a model gives them, and their one HDF5 form.
 
-In the file, `strong` holds the frame scores of all clips, one after the other, and `n_frames` and `duration_seconds`
-say how long each of `clip_ids` is: clips of one length, or recordings of any lengths.
+`strong` holds the frame scores of all clips, one after the other; `n_frames` and `duration_seconds` how long each is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Beyond the paper: heads, targets and augmentation, one change at a time, on data with and without real recordings.
 
-``python -m crnn_weak.experiments.beyond --design experiments/beyond.toml`` is ``crnn-weak beyond``. It reads a design
-(`crnn_weak.runs.scores`), trains every entry on every data set with every seed, tunes all of them alike on
-validation clips, and writes for each data set ``results.csv``, ``table.md``, ``figure.png`` (tagging F against segment
-F) and ``scores.json.gz``: the counts of every clip, from which the rest follows. Started again, it resumes.
+A design (`crnn_weak.runs.scores`) is trained, every entry on every data set with every seed, tuned alike on validation
+clips, and written for each data set: ``results.csv``, ``table.md``, ``figure.png`` and ``scores.json.gz``, the counts
+of every clip, from which the rest follows. Started again, it resumes.
 """
 
 from __future__ import annotations
@@ -127,10 +126,7 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
 
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
-    """Write scores, table, results and figure of each data set from finished and published runs; return the tables.
-
-    Differences are taken, for each metric, from the best entry of the design's curves.
-    """
+    """Write each data set's files from finished and published runs, with differences from the best of the curves."""
     from crnn_weak.figures import save_figure, tradeoff_figure
 
     texts = {}

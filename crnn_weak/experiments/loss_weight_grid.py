@@ -1,8 +1,7 @@
 """The default grid: train and score the paper's seven loss weights, and print the published table next to the result.
 
-``python -m crnn_weak.experiments.loss_weight_grid`` is ``crnn-weak grid``. Without arguments it synthesizes street
-scenes, computes their features, trains the seven settings, scores held-out clips and prints the table. An interrupted
-grid resumes when it is started again.
+Without arguments it synthesizes street scenes, computes their features, trains the seven settings, scores held-out
+clips and prints the table. An interrupted grid resumes when it is started again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The saliency figure of the slides for any clip, and statistics over a test split.
 
-``python -m crnn_weak.experiments.saliency_maps FOLDER`` takes a run or a grid. It draws gradients of the strong output,
-gradients of the weak output and the log mel, for the clips asked for or for the best, the median and the worst of the
-test split, and writes a table: how much of each output's saliency is inside the true events, for every setting.
+It draws gradients of the strong and of the weak output and the log mel, for the clips asked for or for the best, the
+median and the worst of the test split, and writes a table: the share of each output's saliency inside the true events.
 """
 
 from __future__ import annotations
@@ -30,11 +29,10 @@ from crnn_weak.saliency.maps import Explainer, Target, find_method
 
 @dataclass(frozen=True)
 class Options:
-    """The figures and the table to make.
+    """The figures and the table to make; `setting` and `seed` choose the run of a grid, by default the best.
 
     Without `clips`, the best, median and worst pair are drawn; without `labels`, each clip's true classes. The first of
-    `methods` draws the figures. `setting` and `seed` choose the run of a grid that is drawn, by default the one that
-    detects best.
+    `methods` draws the figures.
     """
 
     clips: tuple[str, ...] = ()

@@ -81,9 +81,8 @@ def build_store(
 ) -> FeatureStore:
     """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one.
 
-    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. A file of
-    other clips or another configuration is refused without `overwrite`, which keeps it until the new one is finished.
-    A second process that builds in the same folder waits.
+    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. One of
+    other clips or settings is refused without `overwrite`, which keeps it until the new one is finished.
     """
     path = Path(path)
     clips = list(dataset.clips(split))
@@ -190,10 +189,7 @@ class StoreWriter:
         return np.flatnonzero(~self._done)
 
     def write(self, row: int, log_mel: np.ndarray | None, *, status: str, duration: float, reason: str = "") -> None:
-        """Fill a row, its status last: a row is done when everything else is written.
-
-        `log_mel` is float32 ``(n_frames, n_mels)`` for status ok and short; None fills the row with NaN.
-        """
+        """Fill a row with log mel, (n_frames, n_mels), or with NaN for None; its status last: it is then done."""
         rows = self._rows
         values = np.full(rows["log_mel"].shape[1:], np.nan, dtype="<f4") if log_mel is None else log_mel
         rows["status"][row] = STATUS["pending"]

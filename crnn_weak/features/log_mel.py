@@ -41,9 +41,8 @@ class LogMelExtractor:
     The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each of
     unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
 
-    `dtype` is that of the window and the transform; the result is float32. Single precision takes half the time of
-    double, and differs from it by less than 1e-5 in bands within some 40 dB of the frame's loudest. In emptier bands,
-    such as those above a codec's cut-off, rounding error of loud bands leaks in, up to some 1e-4.
+    `dtype` is that of the window and the transform; the result is float32. Single precision takes half the time, and
+    differs from double by less than 1e-5 in bands within some 40 dB of the frame's loudest, up to 1e-4 in others.
     """
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
@@ -148,9 +147,8 @@ def n_valid_frames(seconds: float, hop_seconds: float) -> int:
 class Scaler:
     """Per-band standardization of log mel-band energies: scikit-learn's moments, kept as plain arrays.
 
-    Mean and deviation are over the recorded frames of the *training* clips. Padded frames do not enter them, so that
-    they fit recordings of any length; transformed like all others, they are one finite, low value per band. Silence
-    inside a recording counts.
+    Mean and deviation are over the recorded frames of the *training* clips: silence inside a recording counts, padded
+    frames do not, so that they fit recordings of any length.
     """
 
     mean: np.ndarray  # float32, (n_mels,), finite

@@ -1,9 +1,8 @@
 """The feature store: one HDF5 file for the clips of one split.
 
-What is known before the first clip is decoded (`StoreHeader`) is written when the file is created, and the space of
-all rows is reserved in the same moment: contiguous, at offsets that never change. Rows are written and read through
-`np.memmap`, so a process can be killed at any moment and leaves a valid HDF5 file with some rows pending. While it is
-built the store is called ``<path>.partial``; the name ``<path>`` only ever belongs to a finished one.
+`StoreHeader`, all that is known before the first clip is decoded, is written when the file is created, and the space
+of all rows is reserved at offsets that never change. Rows go through `np.memmap`, so a killed process leaves a valid
+HDF5 file with some rows pending. An unfinished store is called ``<path>.partial``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""All figures. ``plot_*`` draws on the axes that it is given; ``*_figure`` returns a figure for `save_figure`.
-
-No function opens a window, and importing this module imports no matplotlib.
-"""
+"""All figures. ``plot_*`` draws on the axes that it is given; ``*_figure`` returns a figure for `save_figure`."""
 
 from crnn_weak.figures.clip import clip_figure, plot_event_roll, plot_log_mel, plot_saliency, plot_scores
 from crnn_weak.figures.results import loss_weight_figure, tradeoff_figure

@@ -98,10 +98,7 @@ def plot_event_roll(
     ax: Axes,
     legend: bool = True,
 ) -> dict[str, list[Any]]:
-    """Draw events as bars, in each class's lane the truth above the estimate; a zero-length event is a thin mark.
-
-    Returns the bars by ``reference`` and ``estimated``. An event whose class is not listed is a LabelError.
-    """
+    """Draw events as bars, in each class's lane the truth above the estimate; return them by list."""
     from matplotlib.patches import Patch, Rectangle
 
     # Height of the top of each half lane, and fill: the estimate is hatched for readers without color.
@@ -231,7 +228,7 @@ def clip_figure(
 ) -> Figure:
     """Draw one clip: log mel (n_frames, n_mels), strong (n_frames, n_classes) and weak (n_classes) scores, and events.
 
-    Two to eight classes are shown: the true ones first, then the detected ones, then those with the highest scores.
+    Two to eight classes are shown: true ones, then detected ones, then those with the highest scores.
     """
     true, detected = {event.label for event in reference}, {event.label for event in estimated}
     ranked = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]

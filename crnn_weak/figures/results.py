@@ -142,10 +142,7 @@ def setting_figure(histories: Mapping[Setting, History]) -> Figure:
 
 
 def class_figure(values: Mapping[str, ArrayLike], classes: Sequence[str]) -> Figure:
-    """Draw bars of each class's F-scores in percent; NaN, where a class never occurs, is an en dash.
-
-    `values` holds ``tagging``, ``segment`` or both, each of length n_classes.
-    """
+    """Draw bars of each class's F-scores in percent, ``tagging``, ``segment`` or both; NaN is an en dash."""
     figure, (ax,) = new_figure(9.8, 1.0 + 0.3 * len(classes))
     names = {"tagging": ("tagging (clips)", "weak"), "segment": ("detection (segments)", "strong")}
     height = 0.76 / max(len(values), 1)

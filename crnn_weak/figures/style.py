@@ -1,7 +1,4 @@
-"""Style of all figures: colors, type, new figures and saving.
-
-The colors are those of Okabe and Ito ("Color universal design", 2008), for all common kinds of color blindness.
-"""
+"""Style of all figures: colors, type, new figures and saving. Okabe and Ito's colors serve all color vision."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Events (onset, offset and label), class lists, and the arrays made of tags.
+"""Events (onset, offset and label), class lists (the order of every array's last axis), and the arrays made of tags.
 
 A *zero-length* event is kept: the organizers write ``0 0 label`` where a label was given but nothing was heard.
-Segment-based metrics ignore it, event-based metrics count it as a reference. The order of a class list is the order of
-every array's last axis.
+Segment-based metrics ignore it, event-based metrics count it as a reference.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names of recordings and labels: one spelling each, no control characters, no two recordings under one name.
 
-A recording's id is its path relative to the folder of audio, with ``/``, in Unicode normalization form C, without the
-audio suffix. A bare file name is a short form of a longer path and is accepted where only one recording has it.
+A recording's id is its path in the folder of audio, with ``/``, in Unicode form C, without the audio suffix. A bare
+file name is a short form of a longer path and is accepted where only one recording has it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Label files: events and tags by recording, a reference with its estimate, a user's own labels, class lists.
 
-Events become tags where tags are asked for, never the other way round. Recordings of two files are matched by their
-paths (`crnn_weak.labels.names.match_ids`).
+Events become tags where tags are asked for, never the other way round. Recordings of two files match by their paths.
 """
 
 from __future__ import annotations
@@ -210,9 +209,6 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
-# --- reference and estimate ------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class LabelPair:
     """Events or tags of a reference and an estimate by recording, with notes for the reader of the result."""
@@ -301,9 +297,6 @@ def class_list(*lists: Mapping[str, Iterable[Any]]) -> tuple[str, ...]:
     return DCASE2017_TASK4 if found and found <= set(DCASE2017_TASK4) else tuple(sorted(found))
 
 
-# --- a user's own folder ---------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class ListedRecording:
     """Labels of one recording; ``events`` is None where they are unknown, ``split`` "" where no column gives it."""
@@ -335,7 +328,7 @@ def read_labels(
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
 
-    A label that has an event is a tag as well. `input_format` is that of the tags, or without them of the events.
+    A label that has an event is a tag. `input_format` is that of the tags, or without them of the events.
     """
     given = [path for path in (tag_file, event_file) if path is not None]
     folders = [*(path if path.is_dir() else path.parent for path in given), root]

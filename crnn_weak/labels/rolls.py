@@ -1,7 +1,7 @@
 """Rolls, boolean arrays of where each class is active, and their runs, maximal stretches ``[first, last)`` of frames.
 
-Frame ``k`` covers ``[k * hop, (k + 1) * hop)`` seconds. Segments follow sed_eval exactly: an onset is floored and an
-offset ceiled without a rounding tolerance, and a zero-length row marks its segment, or nothing if it is on a boundary.
+Frame ``k`` covers ``[k * hop, (k + 1) * hop)`` seconds. Segments follow sed_eval: an onset is floored and an offset
+ceiled without tolerance; a zero-length row marks its segment, or nothing if it is on a boundary.
 """
 
 from __future__ import annotations
@@ -61,10 +61,7 @@ def event_table(events: Events, *, clip_ids: Sequence[str], classes: Sequence[st
 
 
 def event_roll(events: Iterable[Event], classes: Sequence[str], *, hop_seconds: float, n_frames: int) -> np.ndarray:
-    """Mark the frames of one clip that each class overlaps: bool, shape (n_frames, n_classes).
-
-    Zero-length events mark nothing; what lasts beyond `n_frames` is cut off.
-    """
+    """Mark the frames of one clip that each class overlaps, cut off at its end: bool, (n_frames, n_classes)."""
     roll = np.zeros((n_frames, len(classes)), dtype=bool)
     events = list(events)
     for event, column in zip(events, class_indices([e.label for e in events], classes), strict=True):

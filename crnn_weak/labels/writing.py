@@ -41,9 +41,6 @@ def write_rows(path: str | Path, rows: Iterable[Sequence[str]], *, separator: st
     write_text(path, "".join(table_line(row, separator) + line_end for row in checked))
 
 
-# --- event formats ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class EventFormat:
     """A text format of event lists; ``line`` makes the line of a recording's event, which is numbered from 1."""
@@ -185,9 +182,6 @@ def write_events(path: str | Path, events: Events) -> None:
 def write_tags(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:
     """Write a list of tags, sorted by clip."""
     write_text(path, tag_text(path, {f"{clip}.wav": list(dict.fromkeys(tags[clip])) for clip in sorted(tags)}))
-
-
-# --- the organizers' files of DCASE 2017 task 4 ----------------------------------------------------------------------
 
 
 def write_set_csv(path: str | Path, tags: Mapping[str, Iterable[str]]) -> None:

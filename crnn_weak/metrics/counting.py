@@ -86,10 +86,6 @@ def tagging_metrics(reference: Tags, estimated: Tags, *, classes: Sequence[str])
     reference, estimated : mapping of clip id to iterable of str
         The reference's clips are scored; those that the estimate lacks count as untagged.
     classes : sequence of str
-
-    Returns
-    -------
-    Metrics
     """
     return Metrics.of_counts(count_tags(reference, estimated, classes=classes), classes)
 
@@ -166,10 +162,6 @@ def segment_metrics(
     clip_seconds : float > 0 or None
         What lies beyond is cut off; None takes each clip as long as its last offset.
     segment_seconds : float > 0
-
-    Returns
-    -------
-    Metrics
     """
     evaluation = EvaluationConfig(segment_seconds=segment_seconds)
     counts = count_segments(reference, estimated, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation)
@@ -309,10 +301,6 @@ def event_metrics(
         The offset's collar is ``max(collar_seconds, offset_fraction * length of the reference event)``.
     onset_only : bool
         Compare onsets only.
-
-    Returns
-    -------
-    Metrics
     """
     evaluation = EvaluationConfig(collar_seconds=collar_seconds, offset_fraction=offset_fraction)
     counts = count_events(reference, estimated, classes=classes, evaluation=evaluation, onset_only=onset_only)

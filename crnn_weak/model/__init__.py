@@ -1,7 +1,4 @@
-"""The network. Importing this package imports Keras, and with it TensorFlow (or what KERAS_BACKEND names).
-
-The environment is prepared here, because TensorFlow reads it once, at its own import.
-"""
+"""The network. TensorFlow reads the environment once, at its own import, so it is prepared before Keras is imported."""
 
 from crnn_weak.environment import prepare_environment
 

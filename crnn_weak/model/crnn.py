@@ -1,8 +1,4 @@
-"""The network of the paper, as a Keras functional model.
-
-``(frames, mel bands)`` -> convolutional blocks, pooled over frequency only -> bidirectional GRUs -> a dense layer
-for each frame -> output ``strong`` -> weak head -> output ``weak``.
-"""
+"""The network of the paper, as a Keras functional model: convolutional blocks, bidirectional GRUs, two outputs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Weak heads: from the frame scores of output `strong` to the clip scores of output `weak`.
 
-To add a head, write one function here, enter it in `WEAK_HEADS`, and add its name to the choices of
-`crnn_weak.config.ModelConfig.weak_head`. ``max_dense`` is the paper's: its published rows exclude ``max`` at one
-shared threshold (row (1, 0.002) tags 100 of 606: at most 1,000 class-seconds could be right, segment F needs 1,175).
+To add one, write a function, enter it in `WEAK_HEADS`, and add it to the choices of `ModelConfig.weak_head`.
+``max_dense`` is the paper's: its published rows exclude ``max`` at one shared threshold (row (1, 0.002) tags 100 of
+606: at most 1,000 class-seconds could be right, segment F needs 1,175).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Pages: one HTML file that opens offline, with pictures and sound as text, or as files of its folder.
 
-A page's content security policy forbids every address but its own, and allows its one script by hash. All texts are
-escaped, and their control characters shown.
+Its content security policy forbids every address but its own, and allows its one script by hash. Texts are escaped.
 """
 
 from __future__ import annotations
@@ -50,10 +49,7 @@ def figure_uri(figure: Figure) -> str:
 
 
 def audio_uri(path: str | Path, *, sample_rate_hz: int, clip_seconds: float) -> str:
-    """Return a recording as the network receives it (mono, the clip's length) as MP3 in a ``data:`` address.
-
-    The rate is the next that MP3 has. An unreadable recording is a DataError.
-    """
+    """Return a recording as the network gets it (mono, the clip's length), MP3 of the next rate, as an address."""
     import soundfile
 
     rate = next((rate for rate in _MP3_RATES_HZ if rate >= sample_rate_hz), 48_000)

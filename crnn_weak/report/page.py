@@ -1,7 +1,7 @@
 """The page of a run or a grid: one HTML file, the same bytes whenever it is made from the same folder.
 
-A run's folder may come from a stranger: of the recordings that its ``data.json`` names, only those are opened that,
-links resolved, are inside a folder that the user named.
+A folder may come from a stranger: of the recordings that its ``data.json`` names, only those inside a folder that the
+user named are opened, links resolved.
 """
 
 from __future__ import annotations
@@ -160,8 +160,7 @@ def gather_clips(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the clips of a run for the template, and notes; a missing store or recording is a note.
 
-    `n_clips` is the number of each of best, worst and random. A clip of `wanted` that is not in the run is a
-    ClipError.
+    A clip of `wanted` that is not in the run is a ClipError.
     """
     for clip_id in wanted:
         if clip_id not in run.scores.clip_ids:

@@ -45,10 +45,7 @@ def write_recordings_page(path: Path, recordings: Sequence[RecordingView], *, ti
 
 
 def recording_view(detection: Detection, detector: Detector, path: Path, page: Path) -> RecordingView:
-    """Draw log mel and detected events into the PNG `path`; return the recording for `write_recordings_page`.
-
-    The recording is read once more. The page's player opens it at its place.
-    """
+    """Draw log mel and events of a recording, read once more, into the PNG `path`; return its view on the page."""
     source, seconds, events = detection.recording.source, detection.duration_seconds, detection.events
     name = detection.recording.name
     if detection.error is not None:

@@ -1,7 +1,4 @@
-"""Folders of runs and grids, planned or finished: configuration, data, identity, scores and results.
-
-A grid is a folder of runs, ``<strong>_<weak>/seed-<n>``, and a table over them.
-"""
+"""Folders of runs and grids, planned or finished: configuration, data, identity, scores and results."""
 
 from __future__ import annotations
 

@@ -1,18 +1,4 @@
-"""Scored runs: read with their reference, declared as a design in a TOML file, tuned, counted and compared.
-
-A design::
-
-    curves = [["max", "mean"]]  # entries that differences are taken from, each list one line of the figure
-
-    [data.street]               # settings that all entries on these data share
-    preset = "quick"
-
-    [entries.tuned-100]         # settings of one entry; the entries that it names are above it
-    base = "max"                # the settings of another entry first
-    teacher = "max"             # targets.teacher: that entry's model of the same data and seed
-    start = "street/max"        # fine-tuning: DATA/ENTRY, the model of the same seed
-    data = ["scenes"]           # on these data only
-    training.n_clips = 100
+"""Scored runs: read with their reference, declared as a design in a TOML file (docs/beyond.md), tuned, compared.
 
 `score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips
 and counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for
@@ -50,8 +36,6 @@ from crnn_weak.metrics.ranking import average_precision, psds
 from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
-
-# --- scores and reference --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -110,8 +94,6 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
         coverage = f"{store.coverage}, test" if is_test else f"{len(scores):,} validation clips"
     return ScoredRun(run, scores, tags, events, coverage)
 
-
-# --- designs ---------------------------------------------------------------------------------------------------------
 
 #: Keys of an entry that are not settings.
 _NOT_SETTINGS = ("base", "teacher", "start", "data")
@@ -199,8 +181,6 @@ def _check_known(where: str, names: Iterable[Any], known: Collection[str]) -> No
         if name not in list(known):
             raise ConfigError(f"{where}: {name!r} is not known. {nearest_names(str(name), known)}")
 
-
-# --- one run, tuned and counted --------------------------------------------------------------------------------------
 
 #: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
 #: limits the rest.
@@ -358,8 +338,6 @@ def read_scores(path: Path) -> PublishedRuns:
         raise DataError(f"{path}: {error}. Expected the scores.json.gz of a comparison.") from None
 
 
-# --- many runs -------------------------------------------------------------------------------------------------------
-
 #: entry -> seed -> the run's score
 Entries = Mapping[str, Mapping[int, RunScore]]
 
@@ -381,8 +359,7 @@ def compare(
     """Return each entry's F-scores (fractions) with intervals over seeds and clips; of one seed, over clips alone.
 
     All runs are of the same test clips. `baselines` names for each key of `COMPARED` the entry that differences are
-    taken from, at the seeds that both have. Reference: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993,
-    chapters 8 and 13.
+    taken from, at the seeds that both have. Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 8, 13.
     """
     tables: dict[tuple[str, str, int], np.ndarray] = {}  # (entry, name, seed of the run) -> counts of each clip
     for entry, scores in entries.items():

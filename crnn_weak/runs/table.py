@@ -1,6 +1,5 @@
-"""Results in long form, ``results.csv`` with one line per value, and the table of them in several formats.
+"""Results in long form, ``results.csv`` with one line per value (fractions), and the table of them in several formats.
 
-Values in ``results.csv`` are fractions; in the table, percentages are in percent as in the paper, error rates ratios.
 Several seeds give mean and standard deviation (n - 1). The best of each column is marked, among ours and the paper's.
 """
 

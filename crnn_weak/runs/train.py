@@ -43,10 +43,7 @@ log = logging.getLogger(__name__)
 def prepare(
     config: Config, cache: Path, folder: Path, *, jobs: int = 1, scheduler: str | None = None, progress: bool = False
 ) -> dict[str, Any]:
-    """Make the clips and stores that are missing; return the content of ``data.json`` in `folder` (`RunData`).
-
-    `cache` holds synthetic clips and stores, which runs and grids share. `scheduler` is Dask's, for the features.
-    """
+    """Make the clips and stores that `cache` lacks; return the content of ``data.json`` in `folder` (`RunData`)."""
     began = time.perf_counter()
     dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
@@ -80,8 +77,7 @@ def prepare(
 def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
     """Train, score and evaluate one run, or what is missing of it; return the content of ``metrics.json``.
 
-    With `overwrite`, the folder's run is deleted, once nothing else is refused. `options` are those of
-    `crnn_weak.training.fit.train`: ``on_batch``, ``tensorboard``.
+    With `overwrite`, the folder's run is deleted, once nothing else is refused. `options` are those of `fit.train`.
     """
     config, files = run.config, run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
@@ -160,8 +156,7 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
 def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
     """Train and score the runs that are not up to date; the log has a line on each.
 
-    `jobs` processes take one run and one thread each, up to half as many more in the last round. `scheduler` is the
-    address of a Dask scheduler. The epochs of all runs, read from their history files, are one bar.
+    `jobs` processes take one run and one thread each, up to half as many more in the last round.
     """
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:

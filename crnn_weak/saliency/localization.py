@@ -1,10 +1,9 @@
 """Localization: how much of a saliency map is inside the true event, and the table of it for every run of a grid.
 
-*Share* is the part of the map's absolute energy (summed over mel bands) inside the frames where its class sounds. The
-*pointing game* asks whether the map's largest absolute value is in one of them (Zhang et al., "Top-down neural
-attention by excitation backprop", ECCV 2016; in time only). A map without information about time scores the
-*coverage*, the event's share of the clip, in both. The baselines are the *loudness* of the clip itself (mel-band
-amplitudes, no network) and *untrained* networks: a map that does no better than loudness points at whatever is loud.
+*Share* is the part of the map's absolute energy (summed over mel bands) in the frames where its class sounds; the
+*pointing game* (Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016) asks whether the largest
+absolute value is in one of them. A map without information about time scores the *coverage*, the event's share of the
+clip, in both. The baselines are the *loudness* of the clip itself (no network) and *untrained* networks.
 """
 
 from __future__ import annotations
@@ -153,10 +152,7 @@ def measure(
     target: Target | None = None,
     method: str = "gradient",
 ) -> Localization:
-    """Measure the maps of all pairs; the class of `target` is replaced by that of each pair.
-
-    Without an explainer, the clips' own mel-band amplitudes stand for the maps: a baseline without a network.
-    """
+    """Measure the maps of all pairs, each for its class; without an explainer, the clips' mel-band amplitudes."""
     parts = []
     for start in range(0, len(pairs.rows), _BLOCK):
         part = slice(start, start + _BLOCK)

@@ -30,8 +30,7 @@ _Key = tuple[str, str, str, bool]
 class Target:
     """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over all frames.
 
-    The logit is taken before the reduction. Where the network is sure, the gradient of the score vanishes; that of the
-    logit ``log(p / (1 - p))`` does not.
+    Where the network is sure, the gradient of the score vanishes; that of the logit (before the reduction) does not.
     """
 
     output: str

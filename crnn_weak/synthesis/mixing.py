@@ -1,8 +1,7 @@
 """Scenes mixed of isolated recordings: the folder of recordings, the plan of a scene, its samples.
 
-A plan is drawn from ``(seed, split, index)`` alone, and the samples follow from it: labels are known without a sample.
-A folder has ``meta.csv`` (columns as `read_recordings` says, more may follow; ``classes.txt`` sets the order), or is
-ESC-50 as distributed: its regions are found by energy, and its rain, wind and sea waves are backgrounds.
+A plan is drawn from ``(seed, split, index)`` alone, and the samples follow from it. A folder has ``meta.csv`` (see
+`read_recordings`), or is ESC-50 as distributed: its regions are found by energy; rain, wind and waves are backgrounds.
 """
 
 from __future__ import annotations

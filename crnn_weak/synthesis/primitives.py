@@ -1,8 +1,7 @@
 """Building blocks of sounds: noise, tones, pulses, gains over frequency, slow curves over time.
 
-``draw(rng)`` of a class draws a source (this siren, this engine) and returns ``play(studio, rng)``, called for every
-event of it. Signals are float32 at ``studio.rate``, *controls* (pitch, loudness over time) float64 at `CONTROL_HZ`.
-Every draw is the same at any sample rate.
+``draw(rng)`` draws a source (this siren, this engine) and returns ``play(studio, rng)``, called for every event of it.
+Signals are float32 at ``studio.rate``, *controls* float64 at `CONTROL_HZ`: every draw is the same at any sample rate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A street clip: its layout, its sounds over a background, one microphone.
+"""A street clip, by (seed, split, index, sample rate): its layout, its sounds over a background, one microphone.
 
-A clip depends on (seed, split, index, sample rate) only. Tags and events follow the statistics of the task's real label
-files. Layout, background and each event have random streams of their own: a change to one changes no other.
+Tags and events follow the statistics of the task's real label files. Layout, background and each event have random
+streams of their own: a change to one changes no other.
 """
 
 from __future__ import annotations

@@ -1,26 +1,10 @@
 """Augmentation of the training clips, the learning rate's schedule and the losses' weights. All are off in the paper.
 
-Augmentation changes standardized features ``(clips, frames, bands)`` and the targets together. All draws come from the
-generator that is passed in, so that (seed, epoch, batch) decides and a resumed run continues the same training.
-
-===========================  ===================================================================================
-setting                      effect
-===========================  ===================================================================================
-``time_shift``               rotate each clip and its frame targets in time, by 0 to all frames
-``mixup``                    mix each clip with another of the batch, features and targets alike [1]
-``band_shift``               move each clip's bands up or down, the edge band repeated: another pitch
-``band_gain_db``             random gains at five points of the frequency axis, linear between: another microphone [4]
-``time_mask``, ``band_mask``  set up to two spans of frames, of mel bands to 0, their mean [2]
-``balanced``                 draw a class, then one of its clips; an epoch has as many clips as before
-``training.schedule``        Keras' `CosineDecay` of the learning rate
-``training.loss_weighting``  ``linear``: the strong weight grows to its value in equal steps over the epochs;
-                             ``learned``: each weight is divided by its validation loss of the epoch before, the
-                             optimum of the learned uncertainties of [3] in closed form
-===========================  ===================================================================================
-
-[1] Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018. [2] Park et al., "SpecAugment", Interspeech
-2019, without time warping. [3] Kendall, Gal, Cipolla, "Multi-task learning using uncertainty to weigh losses for scene
-geometry and semantics", CVPR 2018. [4] Nam, Kim, Park, "FilterAugment", ICASSP 2022, its linear form.
+Augmentation (`AugmentationConfig`) changes standardized features ``(clips, frames, bands)`` and the targets together.
+All draws come from the generator that is passed in, so that (seed, epoch, batch) decides and a resumed run continues
+the same training. Sources: Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018; Park et al.,
+"SpecAugment", Interspeech 2019; Nam, Kim, Park, "FilterAugment", ICASSP 2022, its linear form; Kendall, Gal, Cipolla,
+"Multi-task learning using uncertainty to weigh losses", CVPR 2018, for learned weights, in closed form.
 """
 
 from __future__ import annotations
@@ -120,10 +104,7 @@ def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Gene
 
 
 def balanced_order(tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw as many rows as `tags` ``(clips, classes)`` has: a class at random, then one of its clips at random.
-
-    Clips without a tag count as a class of their own.
-    """
+    """Draw as many rows as `tags` has: a class at random (clips without a tag are one), then one of its clips."""
     groups = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1).astype(np.float64)
     groups = groups[:, groups.any(axis=0)]
     probability = (groups / groups.sum(axis=0)).sum(axis=1) / groups.shape[1]

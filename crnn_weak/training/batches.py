@@ -2,20 +2,9 @@
 
 The order of the clips is a function of (seed, epoch), so a resumed run sees the same clips as an unbroken one. An epoch
 skips the last clips that do not fill a batch (each epoch skips others): a second batch shape would have to be compiled.
-
-A strong target is a function of `Clips` and the settings; it returns float32 of shape ``(clips, frames, classes)``:
-1 active, 0 inactive, `crnn_weak.model.losses.NO_TARGET` for frames without a loss. A class without a tag is inactive in
-all frames, except with ``none``. Padded frames have targets like all others.
-
-==================  ===================================================================================================
-target              frames of a tagged class
-==================  ===================================================================================================
-``repeat``          all active (the paper)
-``high_energy``     active where the clip's level stands out of its floor; else no target (the slides' future work)
-``self_training``   active where a pretrained model's score is high, inactive where it is low, no target between (Lee,
-                    "Pseudo-label", ICML 2013 workshop on challenges in representation learning)
-``none``            no target, for any class
-==================  ===================================================================================================
+A strong target (docs/beyond.md) is a function of `Clips` and the settings; it returns float32 of shape ``(clips,
+frames, classes)``: 1 active, 0 inactive, `crnn_weak.model.losses.NO_TARGET` for frames without a loss. A class without
+a tag is inactive in all frames, except with ``none``. Padded frames have targets like all others.
 """
 
 from __future__ import annotations
@@ -52,10 +41,9 @@ def _none(clips: Clips, settings: TargetConfig) -> np.ndarray:
 
 
 def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
-    """Mark loud frames of tagged classes.
+    """Mark the frames of tagged classes whose level stands out of the clip's floor, a percentile over its frames.
 
-    The level of a frame is the sum over mel bands; with `per_band`, the band that stands out most counts. The floor is
-    a percentile over the clip's frames. Where nothing stands out, every frame is active: a steady sound.
+    Where nothing stands out, every frame is active: a steady sound.
     """
     levels = clips.log_mel if settings.per_band else np.logaddexp.reduce(clips.log_mel, axis=2, keepdims=True)
     floor = np.percentile(levels, settings.floor_percentile, axis=1, keepdims=True)
@@ -66,9 +54,9 @@ def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
 
 
 def _self_training(clips: Clips, settings: TargetConfig) -> np.ndarray:
-    """Take the teacher's frame scores as shares of the highest score that the class reaches in the clip.
+    """Take the teacher's frame scores as shares of the class's highest in the clip: the tag says that it sounds.
 
-    The tag says that the class sounds, so its highest frame is active even where the teacher missed the class.
+    Lee, "Pseudo-label", ICML 2013 workshop on challenges in representation learning.
     """
     assert clips.teacher_scores is not None
     scores = clips.teacher_scores.astype(np.float32)

@@ -1,8 +1,7 @@
 """The fit: epochs with validation, early stopping, checkpoints, and a resume that continues the same run.
 
-``last.keras`` is written after every epoch: weights, optimizer state, and the progress of the fit (epoch, best epoch,
-patience, history) in its metadata. A resume takes weights and progress from it alone, so a kill between two files
-cannot make them disagree. A pretrained model gives weights (fine-tuning) or frame scores (self-training).
+``last.keras`` holds weights, optimizer state and, in its metadata, the progress of the fit. A resume takes all from it
+alone, so a kill between two files cannot make them disagree. A pretrained model gives weights or frame scores.
 """
 
 from __future__ import annotations
@@ -281,9 +280,6 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
             generator.state.assign(state.astype(generator.state.dtype))
 
 
-# --- pretrained models -----------------------------------------------------------------------------------------------
-
-
 def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) -> None:
     """Refuse a pretrained model with other features; the message names the settings."""
     if differing := differing_features(own, wanted):
@@ -291,10 +287,7 @@ def check_features(path: str | Path, own: FeatureConfig, wanted: FeatureConfig) 
 
 
 def copy_weights(path: str | Path, model: keras.Model, metadata: ModelMetadata) -> None:
-    """Copy a pretrained model's weights into layers of the same name and shapes; log which layers have none.
-
-    An output layer is copied only if the class lists agree, in order.
-    """
+    """Copy weights into layers of the same name and shapes, outputs only of the same classes; log the others."""
     pretrained, its_metadata = load_model(path)
     check_features(path, its_metadata.config.features, metadata.config.features)
     named = {layer.name: layer for layer in pretrained.layers}

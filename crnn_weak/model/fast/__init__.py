@@ -138,8 +138,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Bidirectional(keras.layers.Bidirectional):
     """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
 
-    The shortcut serves ``GRU(reset_after=True, return_sequences=True)`` without dropout, outputs concatenated or
-    multiplied: `crnn_weak.model.fast.gru`.
+    It serves ``GRU(reset_after=True, return_sequences=True)`` without dropout, outputs concatenated or multiplied.
     """
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:

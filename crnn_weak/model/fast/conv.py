@@ -1,10 +1,9 @@
 """Convolution of one channel, normalization and pooling over bands as one product, for TensorFlow on a CPU.
 
-The first block makes the network's largest array, ``(clips, frames, bands, filters)``: 160 MB for 32 clips of preset
-`paper`, written and read a dozen times a step. Here it is never stored. The values that a pooled band's convolutions
-see, its *window*, are one row of a matrix, whose product with the kernel, laid out for each band of the pool (a
-Toeplitz matrix), is the convolution; product and maximum are taken some hundred rows at a time. The convolution is
-linear: its mean and variance follow from those of the windows, and normalization goes into the kernel.
+The first block makes the network's largest array, ``(clips, frames, bands, filters)``, which is never stored here. The
+values that a pooled band's convolutions see, its *window*, are one row of a matrix; its product with the kernel, laid
+out for each band of the pool (a Toeplitz matrix), is the convolution. The convolution is linear: its mean and variance
+follow from those of the windows, and normalization goes into the kernel.
 """
 
 from __future__ import annotations

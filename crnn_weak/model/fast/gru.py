@@ -83,8 +83,7 @@ def _both_directions(*arguments: tf.Tensor) -> Any:
 def _in_loops(function: Any, *arguments: Any) -> list[Any]:
     """Call `function` for the directions (0 forwards, 1 backwards) of each loop; one item for each in all arguments.
 
-    With several threads each direction has its own loop, and TensorFlow runs the two side by side. On one thread a
-    loop for both costs less than two.
+    With several threads each direction has a loop of its own; on one thread a loop for both costs less than two.
     """
     results = []
     for loop in ((0,), (1,)) if n_threads() > 1 else ((0, 1),):
@@ -143,8 +142,7 @@ def _backward(
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``.
 
-    All that a step's gradient is multiplied with follows from the states and is computed for all steps at once: the
-    loop itself only passes the gradient on.
+    The factors of all steps follow from the states at once; the loop itself only passes the gradient on.
     """
     n_frames, n_clips, units = tf.unstack(tf.shape(before[0]))
     transposed = [tf.transpose(r) for r in recurrent]
