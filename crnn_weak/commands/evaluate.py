@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tags-reference", metavar="FILE", help="true tags (default: the labels of the events)")
     add = parser.add_argument_group("metrics").add_argument
     add("--clip-seconds", type=float, metavar="S", help="clip length (default: each clip's last offset)")
+    add("--block-seconds", type=float, metavar="S", help="rotate inside blocks of S seconds (default: the clip)")
     add("--segment-seconds", type=float, metavar="S", help="default: 1, or the run's")
     add("--collar", dest="collar_seconds", type=float, metavar="S", help="default: 0.2, or the run's")
     add("--offset-fraction", type=float, metavar="SHARE", help="default: 0.5, or the run's")
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap")
     add = parser.add_argument_group("runs").add_argument
     add("--operating-point", metavar="WHICH", help="configured, or a file (default: the tuned one, else configured)")
-    add("--threshold-free", action="store_true", help="average precision; PSDS with the extra psds")
+    add("--threshold-free", action="store_true", help="average precision and ROC AUC; PSDS with the extra psds")
     add = parser.add_argument_group("output").add_argument
     add("--class-wise", action="store_true", help="a table of all classes")
     add("--format", choices=("text", "json", "csv"), default="text")
@@ -73,8 +74,9 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse values out of range, and options that would be ignored."""
     if args.bootstrap < 0 or args.seed < 0:
         raise ConfigError("--bootstrap and --seed: expected whole numbers of 0 or more.")
-    if args.clip_seconds is not None and not 0 < args.clip_seconds < float("inf"):
-        raise ConfigError(f"--clip-seconds {args.clip_seconds:g}: expected a length above 0.")
+    for name, seconds in (("--clip-seconds", args.clip_seconds), ("--block-seconds", args.block_seconds)):
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise ConfigError(f"{name} {seconds:g}: expected a length above 0.")
     is_run = args.run is not None
     if is_run == bool(args.reference) or (not is_run and bool(args.estimated) == args.baselines):
         raise ConfigError("give --reference with --estimated or --baselines, or a run folder instead.")
@@ -84,6 +86,7 @@ def _check(args: argparse.Namespace) -> None:
         (("min_score",), bool(args.estimated), "--estimated"),
         (("operating_point", "threshold_free"), is_run, "a run"),
         (("tags_reference",), args.baselines, "--baselines"),
+        (("block_seconds",), not args.baselines, "--estimated or a run"),
     ):
         given = [name for name in names if getattr(args, name) is not None and getattr(args, name) is not False]
         if given and not fits:
@@ -115,6 +118,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.reading import class_list, labels_of
+    from crnn_weak.metrics.controls import controls_by_title
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
 
     pair, classes = _read(args)
@@ -128,9 +132,15 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     classes = classes or class_list(reference, estimated)
     if args.clip_seconds is not None and pair.kind == "events":
         notes += _late_events(args, pair)
-    options: dict[str, Any] = {pair.kind: (reference, estimated), "clip_seconds": args.clip_seconds}
-    options |= {"classes": classes, "evaluation": _settings(args)}
-    return Evaluation(header, evaluate(**options, n_resamples=args.bootstrap, seed=args.seed), tuple(notes))
+    options: dict[str, Any] = {"clip_seconds": args.clip_seconds, "classes": classes, "evaluation": _settings(args)}
+    scored: dict[str, Any] = {pair.kind: (reference, estimated)}
+    parts, controls = evaluate(**scored, **options, n_resamples=args.bootstrap, seed=args.seed), {}
+    if pair.kind == "events":
+        if args.clip_seconds is None and args.block_seconds is None:
+            notes.append("no controls for time: rotation needs a length, --clip-seconds S or --block-seconds S")
+        else:
+            controls = controls_by_title(reference, estimated, block_seconds=args.block_seconds, **options)
+    return Evaluation(header, parts, tuple(notes), controls)
 
 
 def _late_events(args: argparse.Namespace, pair: LabelPair) -> list[str]:
@@ -183,6 +193,7 @@ def _baseline_table(args: argparse.Namespace) -> str:
 
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+    from crnn_weak.metrics.controls import controls_by_title
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
     from crnn_weak.runs.scores import open_scores
 
@@ -190,23 +201,23 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     scores, config = scored.scores, scored.run.config
     point, source = scored.run.operating_point(scores.classes, args.operating_point)
     header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
-    evaluation, notes, aps, psds = _settings(args, config.evaluation), [], {}, {}
+    notes, controls, rankings, psds = [], {}, {}, {}
+    clip_seconds = args.clip_seconds or config.features.clip_seconds
+    options: dict[str, Any] = {"classes": scores.classes, "clip_seconds": clip_seconds}
+    options["evaluation"] = _settings(args, config.evaluation)
     if scored.events is None:
         notes.append("the clips have no strong labels: no detection scores")
-    parts = evaluate(
-        tags=(scored.tags, scores_to_tags(scores, point)),
-        events=None if scored.events is None else (scored.events, scores_to_events(scores, point)),
-        classes=scores.classes,
-        evaluation=evaluation,
-        clip_seconds=args.clip_seconds or config.features.clip_seconds,
-        n_resamples=args.bootstrap,
-        seed=args.seed,
-    )
+        pair = None
+    else:
+        pair = (scored.events, scores_to_events(scores, point))
+        controls = controls_by_title(*pair, tags=scored.tags, block_seconds=args.block_seconds, **options)
+    tags = (scored.tags, scores_to_tags(scores, point))
+    parts = evaluate(tags=tags, events=pair, n_resamples=args.bootstrap, seed=args.seed, **options)
     if args.threshold_free:
-        aps = scored.average_precisions(evaluation.segment_seconds)
+        rankings = scored.rankings(options["evaluation"].segment_seconds)
         try:
             psds = scored.psds()
         except CrnnWeakError as error:
             notes.append(str(error))
             print(f"crnn-weak evaluate: {error}", file=sys.stderr)
-    return Evaluation(header, parts, tuple(notes), aps, psds)
+    return Evaluation(header, parts, tuple(notes), controls, scored.within_clip(), rankings, psds)

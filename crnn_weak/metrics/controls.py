@@ -156,6 +156,35 @@ def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[st
     return estimates
 
 
+def controls_by_title(
+    reference: Events,
+    estimated: Events,
+    *,
+    tags: Tags | None = None,
+    classes: Sequence[str],
+    clip_seconds: float | None,
+    evaluation: EvaluationConfig,
+    block_seconds: float | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return segment F and error rate of an estimate and of its controls, counted: title -> {"segment/metric": value}.
+
+    The baselines need `clip_seconds`; `tags` are the true ones, by default those of the events.
+    """
+    options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
+    controls = score_controls(reference, estimated, block_seconds=block_seconds, **options)
+    rows = {"estimate": Metrics.of_counts(count_segments(reference, estimated, **options), classes).to_dict()}
+    titles = {"rotated": "rotated", "timing_gain": "timing gain", "whole_clip": "own classes, whole clip"}
+    rows |= {title: controls[name] for name, title in titles.items()}
+    if clip_seconds is not None:
+        for title, found in baseline_tags(tags, reference, classes).items():
+            counts = count_segments(reference, whole_clip(found, clip_seconds), **options)
+            rows[title] = Metrics.of_counts(counts, classes).to_dict()
+    return {
+        title: {f"segment/{name}": math.nan if row[name] is None else row[name] for name in ("f_score", "error_rate")}
+        for title, row in rows.items()
+    }
+
+
 def score_baselines(
     tags: Tags | None,
     events: Events | None,

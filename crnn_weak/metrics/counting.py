@@ -121,8 +121,8 @@ def count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
         np.maximum(0, n_reference - n_estimated),
         np.maximum(0, n_estimated - n_reference),
     )
-    by_class = [_active(roll, axis=1) for roll in rolls]
-    return Counts(*by_class, errors=np.stack([array.sum(axis=1) for array in errors], axis=1))
+    sums = np.stack([array.sum(axis=1) for array in errors], axis=1)
+    return Counts(*(_active(roll, axis=1) for roll in rolls), sums)
 
 
 def count_segments(

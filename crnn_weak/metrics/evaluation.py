@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ LABELS = {
 }
 
 
+_RANKINGS = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
+
+
 @dataclass(frozen=True)
 class Part:
     """The metrics of one output: ``segment``, ``event``, ``event_onset`` or ``tagging``."""
@@ -49,16 +53,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one estimate.
+    """The metrics of one estimate, and what they are compared with.
 
-    `header` holds the lines above the metrics, `notes` remarks on the files, `average_precisions` (of each class) and
-    `psds` the metrics without a threshold, by title.
+    `header` holds the lines above the metrics, `notes` remarks on the files, `controls` their scores as in
+    `score_baselines`, `within_clip` the result of `within_clip_auc`. Without a threshold: `rankings`, name -> title ->
+    class -> value, and `psds`.
     """
 
     header: Mapping[str, str]
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
-    average_precisions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    within_clip: Mapping[str, Any] = field(default_factory=dict)
+    rankings: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     psds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -68,14 +75,17 @@ class Evaluation:
             content[part.name] = part.metrics.to_dict()
             if part.intervals is not None:
                 content[part.name]["intervals"] = part.intervals
-        for title, found in self.average_precisions.items():
+        for name, title, found in self._rankings():
             mean, n_undefined = defined_mean(found.values())
             entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
-            content.setdefault("average_precision", {})[title] = entry
-        if self.psds:
-            content["psds"] = self.psds
+            content.setdefault(name, {})[title] = entry
+        for name in ("controls", "within_clip", "psds"):
+            content |= {name: getattr(self, name)} if getattr(self, name) else {}
         content = {"header": self.header, "notes": self.notes, **plain(content)}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    def _rankings(self) -> list[tuple[str, str, Mapping[str, float]]]:
+        return [(name, title, found) for name, by_title in self.rankings.items() for title, found in by_title.items()]
 
     def to_csv(self, *, class_wise: bool = False) -> str:
         """Return one line for each value and its interval as CSV; undefined values are empty."""
@@ -84,9 +94,14 @@ class Evaluation:
         for part in self.parts:
             for label, values, spans in part.rows():
                 rows += [(part.name, label, name, value, spans.get(name, missing)) for name, value in values.items()]
-        for title, found in self.average_precisions.items():
+        for title, scores in self.controls.items():
+            rows += [(title, "", find_metric(*key.split("/")).name, value, missing) for key, value in scores.items()]
+        if self.within_clip:
+            value, low, high = _within_clip_values(self.within_clip)
+            rows.append(("within_clip", "", "auc", value, Interval(low, high)))
+        for name, title, found in self._rankings():
             for label, value in {"": defined_mean(found.values())[0], **found}.items():
-                rows.append((title, label, "average_precision", value, missing))
+                rows.append((title, label, name, value, missing))
         rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
         lines = []
         for output, label, name, value, span in rows:
@@ -108,16 +123,29 @@ class Evaluation:
                     rates = [_text(name, row[name]) for name in names]
                     table.append([label, str(row["n_reference"]), str(row["n_estimated"]), *rates])
                 lines += ["", *_aligned(table, indent=4)]
-        for title, found in self.average_precisions.items():
+        if self.controls:
+            lines += ["", "controls, segments", *_aligned(_scores_table(self.controls), indent=2)]
+        if self.within_clip:
+            text = functools.partial(find_metric("within_clip", "auc").format, more_digits=1)
+            value, low, high = map(text, _within_clip_values(self.within_clip))
+            n_pairs = f"{self.within_clip['n_pairs']:,} pairs of clip and class"
+            lines += ["", "within-clip AUC of frame scores (0.5: no time)", f"  {value} [{low}, {high}], {n_pairs}"]
+        for name, title, found in self._rankings():
             mean, n_undefined = defined_mean(found.values())
             undefined = f" ({n_undefined} classes undefined)" if n_undefined else ""
-            lines += ["", f"average precision (scikit-learn), {title}", f"  mean {_text('f_score', mean)}{undefined}"]
+            heading = f"{_RANKINGS[name]} (scikit-learn), {title}"
+            lines += ["", heading, f"  mean {_text('f_score', mean)}{undefined}"]
             if class_wise:
                 lines += _aligned([[name, _text("f_score", value)] for name, value in found.items()], indent=4)
         if self.psds:
             values = "   ".join(f"{name.upper()} {value:.4f}" for name, value in self.psds.items())
             lines += ["", "PSDS (sed_scores_eval)", f"  {values}"]
         return "\n".join(lines) + "\n"
+
+
+def _within_clip_values(found: Mapping[str, Any]) -> list[float]:
+    """Return the mean and the ends of its interval; NaN where they are undefined."""
+    return [math.nan if found[name] is None else found[name] for name in ("auc", "low", "high")]
 
 
 def _text(name: str, value: float) -> str:
@@ -166,11 +194,18 @@ def baselines_table(scores: Mapping[str, Mapping[str, float]], file_format: str 
     keys = list(next(iter(scores.values())))
     if file_format == "csv":
         return csv_text(["baseline", *keys], ([name, *map(_csv_number, row.values())] for name, row in scores.items()))
+    return "\n".join(_aligned(_scores_table(scores))) + "\n"
+
+
+def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """Return F and error rates by title, the keys those of the first row."""
+    keys = next(iter(scores.values()))
     shown = [metric for metric in METRICS if metric.name in ("f_score", "error_rate") and metric.key in keys]
     table = [["", *(metric.heading for metric in shown)]]
     for name, row in scores.items():
-        table.append([name, *(metric.format(row[metric.key], more_digits=1) for metric in shown)])
-    return "\n".join(_aligned(table)) + "\n"
+        sign = "+" if name == "timing gain" else ""
+        table.append([name, *(metric.format(row[metric.key], sign, more_digits=1) for metric in shown)])
+    return table
 
 
 def evaluate(

@@ -27,12 +27,13 @@ from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events,
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
+from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import convert_document, csv_text, markdown_table, read_json, read_toml, replace_file, write_text
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
-from crnn_weak.metrics.ranking import average_precision, psds
+from crnn_weak.metrics.ranking import average_precision, psds, roc_auc, within_clip_auc
 from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
@@ -47,6 +48,7 @@ class ScoredRun:
     tags: dict[str, tuple[str, ...]]
     events: dict[str, tuple[Event, ...]] | None  # None: the clips have no strong labels
     coverage: str  # "n of N ... clips"
+    seconds: Sequence[float]  # how much of each clip is recorded
 
     @property
     def reference(self) -> Reference:
@@ -54,20 +56,34 @@ class ScoredRun:
         config = self.run.config
         return Reference(self.tags, self.events, config.evaluation, config.features.clip_seconds)
 
-    def average_precisions(self, segment_seconds: float) -> dict[str, dict[str, float]]:
-        """Return the average precision by class of tags, and of segments where there are strong labels."""
+    def rankings(self, segment_seconds: float) -> dict[str, dict[str, dict[str, float]]]:
+        """Return average precision and ROC AUC by class, of tags, and of segments where there are strong labels."""
         scores, classes = self.scores, self.scores.classes
         tags = tag_array([self.tags[clip] for clip in scores.clip_ids], classes)
-        result = {"clips (weak output)": average_precision(tags, scores.weak, classes=classes)}
+        pairs = {"clips (weak output)": (tags, scores.weak)}
+        pairs["clips (maximum of the strong output)"] = (tags, scores.strong.max(axis=1))
         if self.events is not None:
             clip_seconds = self.run.config.features.clip_seconds
             length: dict[str, Any] = {"segment_seconds": segment_seconds}
             where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": classes, "clip_seconds": clip_seconds}
             roll = segment_roll(self.events, **where, **length)
             found = segment_maximum(scores.strong, scores.hop_seconds, n_segments=roll.shape[1], **length)
-            pair = (array.reshape(-1, len(classes)) for array in (roll, found))
-            result[f"segments of {segment_seconds:g} s (strong output)"] = average_precision(*pair, classes=classes)
-        return result
+            flat = (roll.reshape(-1, len(classes)), found.reshape(-1, len(classes)))
+            pairs[f"segments of {segment_seconds:g} s (strong output)"] = flat
+        measures = {"average_precision": average_precision, "roc_auc": roc_auc}
+        return {
+            name: {title: measure(*pair, classes=classes) for title, pair in pairs.items()}
+            for name, measure in measures.items()
+        }
+
+    def within_clip(self) -> dict[str, Any]:
+        """Return the area under the ROC of frame scores inside clips; nothing without strong labels."""
+        if self.events is None:
+            return {}
+        scores = self.scores
+        grid: dict[str, Any] = {"classes": scores.classes, "hop_seconds": scores.hop_seconds}
+        grid["n_frames"] = [n_valid_frames(seconds, scores.hop_seconds) for seconds in self.seconds]
+        return within_clip_auc(scores.strong, self.events, clip_ids=scores.clip_ids, **grid)
 
     def psds(self) -> dict[str, float]:
         """Return PSDS1 and PSDS2; nothing without strong labels."""
@@ -92,7 +108,8 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
         if set(scores.clip_ids) <= set(store.events):
             events = {clip: store.events[clip] for clip in scores.clip_ids}
         coverage = f"{store.coverage}, test" if is_test else f"{len(scores):,} validation clips"
-    return ScoredRun(run, scores, tags, events, coverage)
+        seconds = [float(store.durations[row_of[clip]]) for clip in scores.clip_ids]
+    return ScoredRun(run, scores, tags, events, coverage, seconds)
 
 
 #: Keys of an entry that are not settings.

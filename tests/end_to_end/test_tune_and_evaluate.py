@@ -110,6 +110,12 @@ def test_threshold_free_figures(capsys, run_folder, monkeypatch):
     found = evaluated(capsys, run_folder, "--threshold-free")
     segments = found["average_precision"]["segments of 1 s (strong output)"]
     assert segments["mean"] == pytest.approx(1.0, abs=0.01)
+    tags = found["roc_auc"]["clips (maximum of the strong output)"]
+    assert tags["mean"] == pytest.approx(1.0, abs=0.01)
+    assert found["within_clip"]["low"] <= found["within_clip"]["auc"] <= found["within_clip"]["high"]
+    assert found["within_clip"]["auc"] > 0.9
+    values = [found["controls"][title]["segment/f_score"] for title in ("estimate", "rotated", "timing gain")]
+    assert values[2] == pytest.approx(values[0] - values[1])
     if "psds" in found:  # the optional extra is installed
         assert found["psds"]["psds1"] > 0.8
     monkeypatch.setitem(sys.modules, "sed_scores_eval", None)
@@ -126,7 +132,8 @@ def test_clips_without_strong_labels(capsys, refused, run_folder, tmp_path):
     found = evaluated(capsys, run_folder, "--threshold-free")
     assert "segment" not in found
     assert "no strong labels" in found["notes"][0]
-    assert list(found["average_precision"]) == ["clips (weak output)"]
+    assert list(found["average_precision"]) == ["clips (weak output)", "clips (maximum of the strong output)"]
+    assert "controls" not in found
 
 
 @pytest.mark.parametrize(

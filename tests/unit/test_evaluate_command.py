@@ -119,11 +119,33 @@ def test_lengths_and_collars_are_used_and_what_ends_later_is_said(capsys, pair):
         assert any(f"{name}: 2 events end after --clip-seconds 2" in note for note in found["notes"])
 
 
+def test_controls_need_a_length(capsys, pair):
+    found = as_json(capsys, *pair)
+    assert [note for note in found["notes"] if "no controls for time" in note] == [
+        "no controls for time: rotation needs a length, --clip-seconds S or --block-seconds S"
+    ]
+    assert "controls" not in found
+    # a: Car 4 of 5 segments in both; b: Bus 2 in the reference, Car 2 in the estimate; c: nothing
+    found = as_json(capsys, *pair, "--clip-seconds", "5")["controls"]
+    assert found["estimate"]["segment/f_score"] == pytest.approx(2 * 4 / (6 + 6))
+    assert found["rotated"]["segment/f_score"] == pytest.approx(2 * 4 * 4 / 5 / (6 + 6))
+    assert found["timing gain"]["segment/f_score"] == pytest.approx(2 * 4 / 12 - 2 * 3.2 / 12)
+    assert found["own classes, whole clip"]["segment/f_score"] == pytest.approx(2 * 4 / (6 + 10))
+    assert list(found)[4:] == ["nothing", "true tags, whole clip", "Car everywhere"]
+    assert "own classes, whole clip" in run(capsys, *pair, "--clip-seconds", "5", "--format", "csv")
+    # Of recordings, in blocks: of 4 s, and of one that keeps every segment in its place.
+    for seconds, f_score in ((4, 1.0), (1, 1.0)):
+        found = as_json(capsys, "--reference", pair[1], "--estimated", pair[1], "--block-seconds", seconds)["controls"]
+        assert found["estimate"]["segment/f_score"] == f_score
+        assert (found["rotated"]["segment/f_score"] == 1.0) == (seconds == 1)
+        assert "nothing" not in found
+
+
 def test_scores_of_an_estimate_are_said_and_filter(capsys, files):
     estimated = files("est.csv", "filename,onset,offset,label,score\na.wav,0,4,Car,0.9\na.wav,0,4,Bus,0.0\n")
     pair = ["--reference", files("ref.csv", "filename,onset,offset,label\na.wav,0,4,Car\n"), "--estimated", estimated]
     assert "est.csv has scores from 0 to 0.9: every row counts; --min-score S drops" in run(capsys, *pair)
-    found = as_json(capsys, *pair, "--min-score", "0.1")
+    found = as_json(capsys, *pair, "--min-score", "0.1", "--clip-seconds", "4")
     assert (found["notes"], found["segment"]["f_score"]) == ([], 1.0)
 
 
@@ -168,6 +190,8 @@ PAIR = ["--reference", "{ref}", "--estimated", "{est}"]
         (["--reference", "{ref}", "--baselines", "--min-score", "0"], "--min-score goes with --estimated"),
         ([*PAIR, "--min-score", "0"], "est.txt, line 1: no score"),
         ([*PAIR, "--clip-seconds", "1"], "begins at 1 s, after --clip-seconds 1"),
+        ([*PAIR, "--block-seconds", "0"], "--block-seconds 0: expected a length above 0"),
+        (["--reference", "{ref}", "--baselines", "--block-seconds", "9"], "--block-seconds goes with --estimated"),
         ([*PAIR, "--input-format", "raven"], "asked for is raven"),
         (["--reference", "{splits}", "--estimated", "{splits}"], "has a column of splits"),
         (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
