@@ -114,15 +114,15 @@ def segment_rolls(
 
 def count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
     """Count the active segments of two rolls of shape (n_clips, n_segments, n_classes)."""
-    rolls = (reference, estimated, reference & estimated)
-    n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in rolls)
+    both = reference & estimated
+    n_reference, n_estimated, n_correct = (_active(roll, axis=2) for roll in (reference, estimated, both))
     errors = (
         np.minimum(n_reference, n_estimated) - n_correct,  # substitutions of each segment
         np.maximum(0, n_reference - n_estimated),
         np.maximum(0, n_estimated - n_reference),
     )
     sums = np.stack([array.sum(axis=1) for array in errors], axis=1)
-    return Counts(*(_active(roll, axis=1) for roll in rolls), sums)
+    return Counts(_active(reference, axis=1), _active(estimated, axis=1), _active(both, axis=1), sums)
 
 
 def count_segments(

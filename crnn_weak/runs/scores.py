@@ -31,7 +31,7 @@ from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import convert_document, csv_text, markdown_table, read_json, read_toml, replace_file, write_text
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
-from crnn_weak.metrics.controls import whole_clip, with_true_tags, with_true_times
+from crnn_weak.metrics.controls import count_controls, whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
 from crnn_weak.metrics.ranking import average_precision, psds, roc_auc, within_clip_auc
 from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
@@ -199,15 +199,20 @@ def _check_known(where: str, names: Iterable[Any], known: Collection[str]) -> No
             raise ConfigError(f"{where}: {name!r} is not known. {nearest_names(str(name), known)}")
 
 
-#: The F-scores that are compared: name to (output, oracle). An oracle replaces one part by the truth, to see what
-#: limits the rest.
+#: The F-scores that are compared: name to (output, control). An oracle replaces one part by the truth, to see what
+#: limits the rest; the last three, at the operating point of ``segment``, tell *which* from *when*.
 COMPARED = {
     "tagging": ("tagging", ""),
     "segment": ("segment", ""),
     "event": ("event", ""),
     "segment_true_tags": ("segment", "true tags"),
     "segment_true_times": ("segment", "true times"),
+    "segment_rotated": ("segment", "rotated"),
+    "segment_whole_clip": ("segment", "own classes, whole clip"),
+    "timing_gain": ("timing_gain", ""),  # segment minus segment_rotated: not counted itself
 }
+#: Controls of one estimate -> its name in `count_controls`.
+_OF_ESTIMATE = {"rotated": "rotated", "own classes, whole clip": "whole_clip"}
 #: Tuned by the tag thresholds, the others by the frame thresholds.
 _BY_TAGS = ("tagging", "segment_true_times")
 # Seconds to choose from, the same for all runs.
@@ -221,7 +226,7 @@ _LOW_THRESHOLDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 class RunScore(msgspec.Struct):
     """One run, tuned and counted: content of ``comparison.json``. Keys are those of `COMPARED`."""
 
-    counts: dict[str, list[list[int]]]  # [reference, estimated, correct] of each test clip
+    counts: dict[str, list[list[int | float]]]  # [reference, estimated, correct] of each test clip
     untuned: dict[str, float]  # F at the run's own operating point, a fraction
     thresholds: dict[str, float]
     gates: dict[str, float]  # tag threshold of the weak gate, where one was chosen
@@ -248,8 +253,10 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
     start = own.replace(weak_gate=False, low_thresholds=0.0)  # both are searched
     score = RunScore({}, {}, {}, {}, {})
     detects = validation.events is not None and test.events is not None
-    for name in COMPARED if detects else ("tagging",):
-        point = tuned_point(validation, name, start)
+    points: dict[str, OperatingPoint] = {}
+    for name in list(COMPARED)[:-1] if detects else ["tagging"]:
+        of_estimate = COMPARED[name][1] in _OF_ESTIMATE
+        point = points[name] = points["segment"] if of_estimate else tuned_point(validation, name, start)
         score.counts[name] = count_clips(test, name, point).tolist()
         score.untuned[name] = float(_f_score(count_clips(test, name, own).sum(axis=0)))
         score.thresholds[name] = (point.tag_thresholds if name in _BY_TAGS else point.thresholds)[0]
@@ -257,6 +264,8 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
             score.gates[name] = point.tag_thresholds[0]
         if any(point.low_thresholds):
             score.low_thresholds[name] = point.low_thresholds[0]
+    if detects:
+        score.untuned["timing_gain"] = score.untuned["segment"] - score.untuned["segment_rotated"]
     return score
 
 
@@ -286,7 +295,7 @@ def _scores_with_true_tags(scored: ScoredRun) -> Scores:
 
 
 def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray:
-    """Return reference, estimated and correct of each clip, integers (n_clips, 3); `name` is a key of `COMPARED`."""
+    """Return reference, estimated and correct of each clip, (n_clips, 3); `name` is a counted key of `COMPARED`."""
     output, oracle = COMPARED[name]
     tags = scores_to_tags(test.scores, point)
     if output == "tagging":
@@ -298,14 +307,16 @@ def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray
         if oracle == "true times":
             estimated = with_true_times(tags, test.events, whole_clip(tags, clip_seconds))  # of false tags: the clip
         else:
-            estimated = scores_to_events(_scores_with_true_tags(test) if oracle else test.scores, point)
+            estimated = scores_to_events(_scores_with_true_tags(test) if oracle == "true tags" else test.scores, point)
         common: dict[str, Any] = {"classes": test.scores.classes, "reference": test.events, "estimated": estimated}
         if output == "event":
             counts = count_events(**common, evaluation=settings)
+        elif oracle in _OF_ESTIMATE:
+            counts = count_controls(**common, clip_seconds=clip_seconds, evaluation=settings)[_OF_ESTIMATE[oracle]]
         else:
             counts = count_segments(**common, clip_seconds=clip_seconds, evaluation=settings)
     parts = (counts.n_reference, counts.n_estimated, counts.n_correct)
-    return np.stack([part.sum(axis=1) for part in parts], axis=1).astype(int)
+    return np.stack([part.sum(axis=1) for part in parts], axis=1)
 
 
 def _f_score(sums: np.ndarray) -> np.ndarray:
@@ -395,6 +406,11 @@ def compare(
         resampled = sums[:, 3 * number : 3 * number + 3]
         f_scores[key] = _f_score(np.concatenate([table.sum(axis=0, keepdims=True), resampled]))
 
+    for entry, name, run_seed in list(f_scores):
+        if name == "segment_rotated":
+            gain = f_scores[entry, "segment", run_seed] - f_scores[entry, name, run_seed]
+            f_scores[entry, "timing_gain", run_seed] = gain
+
     def over_seeds(entry: str, name: str, seeds: Sequence[int]) -> np.ndarray:
         """Return the mean over seeds, then that of each resample over seeds drawn with replacement."""
         values = np.stack([f_scores[entry, name, run_seed] for run_seed in seeds], axis=1)
@@ -404,7 +420,7 @@ def compare(
 
     results: dict[str, dict[str, Estimate]] = {entry: {} for entry in entries}
     for entry, scores in entries.items():
-        for name in next(iter(scores.values())).counts:
+        for name in [key for key in COMPARED if all((entry, key, run_seed) in f_scores for run_seed in scores)]:
             ours, base = over_seeds(entry, name, sorted(scores)), baselines.get(name, "")
             difference = np.full(len(ours), math.nan)
             shared = [run_seed for run_seed in sorted(scores) if (base, name, run_seed) in f_scores]
@@ -423,6 +439,7 @@ def hardest_to_beat(names: Sequence[str], entries: Entries) -> dict[str, str]:
         return {}
     means = compare({name: entries[name] for name in names}, baselines={}, n_resamples=1)
     shared = [key for key in COMPARED if all(key in row for row in means.values())]
+    shared = [key for key in shared if COMPARED[key][1] not in _OF_ESTIMATE]
     return {key: max(means, key=lambda name: means[name][key].mean) for key in shared}
 
 
@@ -441,21 +458,21 @@ def comparison_markdown(
         best = "; ".join(f"{_heading(key)}: {name}" for key, name in baselines.items())
         caption += f"; in parentheses the difference, at the seeds of both, from the best entry of the curves ({best})"
     caption += ". Thresholds, median filter, weak gate and hysteresis chosen on validation clips."
-    rows = []
+    rows, keys = [], [key for key in COMPARED if any(key in row for row in estimates.values())]
     for entry, row in estimates.items():
         cells = [entry, str(len(entries[entry]))]
-        for key, (output, _) in COMPARED.items():
+        for key in keys:
             if key not in row:
                 cells.append("-")
                 continue
-            text = find_metric(output, "f_score").format
+            text = find_metric(COMPARED[key][0], "f_score").format
             mean, low, high, *differences = row[key]
             cell = f"{text(mean)} [{text(low)}, {text(high)}]"
             if not math.isnan(differences[0]) and baselines.get(key) != entry:
                 cell += " ({}: {}, {})".format(*(text(value, "+") for value in differences))
             cells.append(cell)
         rows.append(cells)
-    header = ["entry", "seeds", *map(_heading, COMPARED)]
+    header = ["entry", "seeds", *map(_heading, keys)]
     return f"{caption}\n\n{markdown_table(header, rows, 'lr')}"
 
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import class_list, read_events, read_pair, read_tags
+from crnn_weak.labels.rolls import event_roll
+from crnn_weak.metrics.controls import score_controls, whole_clip
 from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
+from crnn_weak.metrics.ranking import within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
 
 LABELS = ("Air horn, truck horn", "Car", "Fire engine, fire truck (siren)")
@@ -237,3 +240,62 @@ def test_one_class_alone_is_scored_as_scikit_learn_does(estimated):
 def test_reported_leaks_no_warning(recwarn):
     reported_segment_metrics({"a": [Event(0.0, 1.0, "Car")], "b": []}, {}, classes=LABELS)
     assert not recwarn.list
+
+
+def rotated_lists(events, k, n):
+    """Return the events of clips of n segments of one second, rotated by k segments, as lists of whole segments."""
+    rotated = {}
+    for clip, found in events.items():
+        places = {(segment, e.label) for e in found for segment in range(math.floor(e.onset), math.ceil(e.offset))}
+        moved = [((segment + k) % n, label) for segment, label in sorted(places) if segment < n]
+        rotated[clip] = [Event(segment, segment + 1.0, label) for segment, label in moved]
+    return rotated
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_rotated_scores_are_the_mean_of_sed_evals_over_all_rotations(kept):
+    rng, n = np.random.default_rng(3), 4
+    lists = []
+    for _ in range(2):
+        clips = {}
+        for clip in "abcdefgh":
+            onsets, lengths, labels = rng.uniform(0, 3.9, 3), rng.uniform(0, 2, 3), rng.choice(LABELS, 3)
+            columns = zip(onsets, lengths, labels, strict=True)
+            clips[clip] = [Event(onset, onset + length, str(label)) for onset, length, label in columns]
+        lists.append(clips)
+    reference, estimated = lists[0], lists[0] if kept else lists[1]
+    options = {"classes": LABELS, "clip_seconds": float(n), "evaluation": EvaluationConfig()}
+    scores = [reported_segment_metrics(reference, rotated_lists(estimated, k, n), **options) for k in range(n)]
+    found = score_controls(reference, estimated, **options)
+    for name in ("f_score", "error_rate", "substitution_rate", "deletion_rate", "insertion_rate"):
+        assert found["rotated"][name] == pytest.approx(np.mean([getattr(score, name) for score in scores]))
+    own = reported_segment_metrics(reference, estimated, **options)
+    for name in ("f_score", "error_rate"):
+        gain = getattr(own, name) - found["rotated"][name]
+        assert found["timing_gain"][name] == pytest.approx(gain)
+    stretched = whole_clip({clip: {event.label for event in rows} for clip, rows in estimated.items()}, float(n))
+    whole = reported_segment_metrics(reference, stretched, **options)
+    assert (found["whole_clip"]["f_score"], found["whole_clip"]["error_rate"]) == (whole.f_score, whole.error_rate)
+
+
+@pytest.mark.parametrize(
+    ("name", "f_score", "error_rate"), [("testing", 0.88058, 0.2350), ("evaluation", 0.86718, 0.2601)]
+)
+def test_the_truth_of_task4_rotated(name, f_score, error_rate, task4_metadata):
+    (path,) = task4_metadata.rglob(f"groundtruth_strong_label_{name}_set.csv")
+    truth = read_events(path)
+    options = {"classes": DCASE2017_TASK4, "clip_seconds": 10.0, "evaluation": EvaluationConfig()}
+    found = score_controls(truth, truth, **options)["rotated"]
+    assert (found["f_score"], found["error_rate"]) == pytest.approx((f_score, error_rate), abs=5e-5)
+
+
+def test_areas_inside_clips_are_scikit_learns():
+    rng = np.random.default_rng(4)
+    strong = rng.integers(0, 6, (5, 30, 3)) / 8  # with ties
+    events = {str(clip): [Event(clip, clip + 4.0, LABELS[clip % 3]), Event(2.0, 9.0, LABELS[0])] for clip in range(5)}
+    found = within_clip_auc(strong, events, clip_ids=list(events), classes=LABELS, hop_seconds=0.5)
+    areas = []
+    for row, rows in enumerate(events.values()):
+        roll = event_roll(rows, LABELS, hop_seconds=0.5, n_frames=30)
+        areas += [roc_auc_score(roll[:, c], strong[row, :, c]) for c in np.flatnonzero(roll.any(axis=0))]
+    assert (found["auc"], found["n_pairs"]) == (pytest.approx(np.mean(areas)), len(areas))

@@ -175,7 +175,7 @@ def scored_clips(weak, strong, events):
     run = SimpleNamespace(config=preset("quick"))
     truth = {clip: tuple(Event(*times, "dog") for times in one) for clip, one in zip(ids, events, strict=True)}
     tags = {clip: ("dog",) if one else () for clip, one in truth.items()}
-    return ScoredRun(run, scores, tags, truth, "")
+    return ScoredRun(run, scores, tags, truth, "", [10.0] * len(ids))
 
 
 BARK = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
@@ -211,6 +211,12 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
     clip.run.config = dataclasses.replace(clip.run.config, operating_point=gated)
     score = tune_and_count(clip, clip)
     assert score.counts["event"] == [[1, 1, 1]]
+    # 3 of 10 segments: rotated 3 * 3 / 10 are right on average
+    assert score.counts["segment_rotated"] == [[3, 3, 0.9]]
+    assert score.counts["segment_whole_clip"] == [[3, 10, 3]]
+    estimates = compare({"own": {0: score}}, baselines={})
+    assert estimates["own"]["timing_gain"].mean == pytest.approx(1 - 0.3)
+    assert "| timing gain |" in comparison_markdown(estimates, {"own": {0: score}}, {}, "made")
     assert (score.gates, score.low_thresholds, score.untuned["event"]) == ({}, {}, 0.0)
     assert list(tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
 

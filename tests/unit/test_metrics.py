@@ -9,10 +9,16 @@ import pytest
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.controls import score_baselines, with_true_tags, with_true_times
+from crnn_weak.metrics.controls import (
+    count_controls,
+    score_baselines,
+    score_controls,
+    with_true_tags,
+    with_true_times,
+)
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.evaluation import baselines_table
-from crnn_weak.metrics.ranking import average_precision, psds
+from crnn_weak.metrics.ranking import average_precision, psds, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
 
@@ -156,6 +162,70 @@ def test_oracles_replace_tags_or_times():
     # Car is right and gets its true times; Bus is wrong and keeps its own; Train was missed and stays so.
     reference = {"a": [true, Event(5.0, 6.0, "Train")]}
     assert with_true_times({"a": ["Car", "Bus"]}, reference, estimated) == {"a": [true, own]}
+
+
+@pytest.mark.parametrize(
+    ("reference", "estimated", "options", "correct", "errors"),
+    [
+        # 2 of 4 segments in both: over k = 0 to 3, 2, 1, 0 and 1 are right; what is not is deleted and inserted
+        ([car(0, 2)], [car(0, 2)], {"clip_seconds": 4.0}, 1.0, (0, 1, 1)),
+        # another class: where both sound, 1 of 4 pairs of segments, a substitution
+        ([car(0, 2)], [car(0, 2, "Bus")], {"clip_seconds": 4.0}, 0.0, (1, 1, 1)),
+        # the whole clip cannot be rotated away
+        ([car(0, 4)], [car(0, 4)], {"clip_seconds": 4.0}, 4.0, (0, 0, 0)),
+        # classes rotate together: both reference classes in segment 0, Bus alone there in the estimate
+        ([car(0, 1), car(0, 1, "Bus")], [car(0, 1, "Bus")], {"clip_seconds": 2.0}, 0.5, (0, 1.5, 0.5)),
+        # two blocks of 2 s, and half a block: of the second block nothing is estimated, the third is one segment
+        ([car(0, 1), car(2, 3), car(4, 5)], [car(0, 1), car(4, 5)], {"clip_seconds": 5.0, "block_seconds": 2.0}, 1.5,
+         (0, 1.5, 0.5)),
+        # no clip length: the recording ends with the last offset of both lists, here at 3 s, in the second block
+        ([car(0, 1), car(2, 3)], [car(0, 1), car(2, 3)], {"clip_seconds": None, "block_seconds": 2.0}, 1.5,
+         (0, 0.5, 0.5)),
+    ],
+)  # fmt: skip
+def test_rotated_counts_are_the_exact_mean(reference, estimated, options, correct, errors):
+    lists = ({"a": reference, "b": []}, {"a": estimated})
+    found = count_controls(*lists, classes=CLASSES, evaluation=TASK, **options)["rotated"]
+    assert found.n_correct.sum(axis=1).tolist() == [correct, 0]
+    assert found.errors.tolist() == [list(errors), [0, 0, 0]]
+
+
+def test_whole_clip_keeps_the_classes_and_the_gain_is_a_difference():
+    events, estimated = {"a": [car(0, 2), car(0, 4, "Bus")]}, {"a": [car(1, 2)]}
+    options = {"classes": CLASSES, "clip_seconds": 4.0, "evaluation": TASK}
+    found = score_controls(events, estimated, **options)
+    assert found["whole_clip"]["f_score"] == pytest.approx(2 * 2 / (6 + 4))  # Car in all 4 segments, 2 are right
+    assert found["rotated"]["n_correct"] == 2 * 1 / 4
+    assert found["timing_gain"]["f_score"] == pytest.approx(2 * (1 - 0.5) / (6 + 1))
+    assert found["timing_gain"]["class_wise"]["Car"]["f_score"] == pytest.approx(2 * (1 - 0.5) / (2 + 1))
+    assert found["timing_gain"]["class_wise"]["Train"]["f_score"] is None
+    # Rotation moves Car to where no Bus is missing as often as not: the error rate sees the number of classes only.
+    assert found["timing_gain"]["error_rate"] == pytest.approx(5 / 6 - 5.5 / 6)
+    with pytest.raises(DataError, match="rotation needs the length"):
+        score_controls(events, estimated, **options | {"clip_seconds": None})
+
+
+def test_within_clip_auc():
+    # Car sounds in frames 0 and 1: 3 of 4 pairs of a true and another frame are in order, and one tie counts half.
+    strong = np.zeros((2, 4, 3))
+    strong[0, :, 0] = [0.9, 0.2, 0.2, 0.1]
+    strong[1, :, 1] = [0.1, 0.8, 0.0, 0.9]  # Bus in frame 1; the last frame is padded
+    events = {"a": [car(0, 2), car(0, 4, "Bus")], "b": [car(1, 2, "Bus")]}
+    options = {"clip_ids": ["a", "b"], "classes": CLASSES, "hop_seconds": 1.0}
+    found = within_clip_auc(strong, events, n_frames=[4, 3], **options)
+    assert (found["auc"], found["n_pairs"]) == (pytest.approx((3.5 / 4 + 1) / 2), 2)  # Bus in all of "a": no pair
+    assert found["class_wise"] == {"Car": {"auc": 3.5 / 4}, "Bus": {"auc": 1.0}, "Train": {"auc": None}}
+    assert (found["low"], found["high"]) == (3.5 / 4, 1.0)
+    assert within_clip_auc(strong, events, **options)["class_wise"]["Bus"]["auc"] == pytest.approx(2 / 3)
+    found = within_clip_auc(strong, {"a": [], "b": []}, **options)
+    assert (found["auc"], found["low"], found["n_pairs"]) == (None, None, 0)
+
+
+def test_rankings_skip_classes_that_all_or_no_clips_have():
+    tags = np.array([[1, 1, 0], [0, 1, 0]], bool)
+    found = score_ranking(tags, np.array([[0.9, 0.8, 0.3], [0.1, 0.7, 0.2]]), classes=CLASSES)
+    assert (found["roc_auc"], found["mean_average_precision"]) == (1.0, 1.0)
+    assert [row["roc_auc"] for row in found["class_wise"].values()] == [1.0, None, None]
 
 
 def test_average_precision_skips_absent_classes():
