@@ -23,6 +23,11 @@ _UNKNOWN_32, _UNKNOWN_64 = 0x7FFF_0000, 2**62
 # Some writers count the header's 36 to 44 bytes as audio.
 _SLACK_BYTES = 64
 _UNFINISHED = "its header was never completed (an interrupted recording?); read to the end of the file"
+_TOO_LITTLE = "its header states less audio than the file holds; read to the end of the file"
+_TOO_MUCH = "its header states a few bytes more than the file holds"
+_TAGS = (b"TAG", b"ID3", b"APETAGEX")
+#: What to do with a file of another format.
+CONVERT = "convert it first: ffmpeg -i INPUT OUTPUT.wav"
 # Formats that are not read, or whose length libsndfile does not check, by the bytes at a place.
 _FOREIGN = (
     (4, b"ftyp", "MP4 (m4a, mp4)"),
@@ -50,16 +55,14 @@ class Streams(NamedTuple):
 class View:
     """A part of a binary file, for libsndfile's callbacks, which must not raise: a seek outside ends at the edge.
 
-    `patch` (position, bytes) replaces a field of a header. `endless` claims more bytes than there are, so that
+    `prefix` comes before the part: a header in place of the file's. `endless` claims more bytes than there are, so that
     libsndfile's estimate of an MP3's length is never short: after a seek beyond the true end (libsndfile looks for a
     tag) zeros are read, and a read that continues from the audio ends.
     """
 
-    def __init__(
-        self, file: BinaryIO, begin: int, end: int, *, patch: tuple[int, bytes] | None = None, endless: bool = False
-    ) -> None:
-        self._file, self._begin, self._patch = file, begin, patch
-        self._size = end - begin
+    def __init__(self, file: BinaryIO, begin: int, end: int, *, prefix: bytes = b"", endless: bool = False) -> None:
+        self._file, self._begin, self._prefix = file, begin - len(prefix), prefix
+        self._size = end - self._begin
         # The bit rates of MP3 are 8 to 320 kbit/s.
         self._claimed = self._size * 64 + 2**20 if endless else self._size
         self._position, self._jumped = 0, False
@@ -74,18 +77,23 @@ class View:
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        if self._position < self._size:
-            self._file.seek(self._begin + self._position)
-            data = self._file.read(min(len(buffer), self._size - self._position))
-        else:
-            data = bytes(len(buffer)) if self._jumped else b""
-        if self._patch is not None:
-            at = self._patch[0] - self._begin - self._position
-            if 0 <= at < len(data):
-                data = (data[:at] + self._patch[1] + data[at + len(self._patch[1]) :])[: len(data)]
+        data = self._prefix[self._position : self._position + len(buffer)]
+        position = self._position + len(data)
+        n_more = min(len(buffer) - len(data), self._size - position)
+        if n_more > 0:
+            self._file.seek(self._begin + position)
+            data += self._file.read(n_more)
+        elif self._jumped:
+            data = bytes(len(buffer))
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+def patched_view(file: BinaryIO, begin: int, end: int, at: int, value: bytes, **options: Any) -> View:
+    """Return a view of a part in which the bytes from its byte `at` on are others."""
+    file.seek(begin)
+    return View(file, begin + at + len(value), end, prefix=file.read(at) + value, **options)
 
 
 def find_streams(file: BinaryIO, where: str) -> Streams:
@@ -97,27 +105,41 @@ def find_streams(file: BinaryIO, where: str) -> Streams:
     head = file.read(40).ljust(40, b"\0")
     for at, magic, name in _FOREIGN:
         if head[at:].startswith(magic):
-            raise DataError(f"{where}: {name} cannot be read; convert it first: ffmpeg -i INPUT OUTPUT.wav")
+            raise DataError(f"{where}: {name} cannot be read; {CONVERT}")
     if head[:4] == b"OggS":
         return _ogg_streams(file, size, where)
-    begin = _id3_length(file, 0)
-    length, unknown, patch, warning = size - begin, _UNKNOWN_32, None, ""
     if head[:4] in _CHUNKED:
-        begin, length = _audio_chunk(file, size, *_CHUNKED[head[:4]])
-        if head[12:16] == b"ds64":  # the first chunk of an RF64 has the true length
-            length, unknown = struct.unpack("<Q", head[28:36])[0], _UNKNOWN_64
-        elif length == 0 and head[:4] == b"RIFF" and begin < size:
-            file.seek(begin)
-            name, n_more = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-            if not (name.isalnum() and begin + 8 + n_more <= size):  # audio, not a further chunk
-                # libsndfile reads to the end of the file for the largest number, not for 0.
-                patch, length = (begin - 4, b"\xff\xff\xff\xff"), _UNKNOWN_32
-    if length >= unknown > size:
-        length, warning = size - begin, _UNFINISHED
-    missing = begin + length - size
+        return _chunked_stream(file, size, head, where)
+    return Streams([View(file, 0, size)], _id3_length(file, 0), size)
+
+
+def _chunked_stream(file: BinaryIO, size: int, head: bytes, where: str) -> Streams:
+    """Compare the size of the chunk of audio with the bytes that follow; the first 40 bytes are the `head`."""
+    wanted, layout = _CHUNKED[head[:4]]
+    begin, stated = _audio_chunk(file, size, wanted, layout)
+    unknown = _UNKNOWN_32
+    if head[12:16] == b"ds64":  # the first chunk of an RF64 has the true size
+        unknown, stated = _UNKNOWN_64, struct.unpack("<Q", head[28:36])[0]
+    missing = begin + stated - size
+    if stated >= unknown > size or (missing < 0 and _audio_follows(file, begin, stated, size, layout)):
+        warning = _TOO_LITTLE if 0 < stated < unknown else _UNFINISHED
+        return Streams([_completed(file, begin, size, head, layout)], begin, size, warning)
     if missing > _SLACK_BYTES:
-        raise DataError(f"{where}: truncated, {missing} of {length} bytes of audio are missing; replace or remove it.")
-    return Streams([View(file, 0, size, patch=patch)], begin, min(begin + length, size), warning)
+        raise DataError(f"{where}: truncated, {missing} of {stated} bytes of audio are missing; replace or remove it.")
+    return Streams([View(file, 0, size)], begin, min(begin + stated, size), _TOO_MUCH if missing > 0 else "")
+
+
+def _completed(file: BinaryIO, begin: int, size: int, head: bytes, layout: str) -> View:
+    """Return a file whose audio goes on to its end with a header that says so; a long WAV becomes an RF64."""
+    length = size - begin
+    if head[12:16] != b"ds64" and length < 2**32:
+        return patched_view(file, 0, size, begin - 4, struct.pack(f"{layout[0]}I", length))
+    file.seek(12)
+    chunks = file.read(begin - 12 - 4)
+    if head[12:16] == b"ds64":
+        chunks = chunks[8 + struct.unpack("<I", head[16:20])[0] :]
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + 36, length, 0, 0)
+    return View(file, begin, size, prefix=b"RF64\xff\xff\xff\xffWAVE" + sizes + chunks + b"\xff\xff\xff\xff")
 
 
 def _audio_chunk(file: BinaryIO, size: int, wanted: bytes, layout: str) -> tuple[int, int]:
@@ -133,6 +155,25 @@ def _audio_chunk(file: BinaryIO, size: int, wanted: bytes, layout: str) -> tuple
             return position + 8, length
         position += 8 + length + length % 2
     return 0, size
+
+
+def _audio_follows(file: BinaryIO, begin: int, stated: int, size: int, layout: str) -> bool:
+    """Return whether more audio follows the stated bytes: neither a chunk nor a tag, a padding or a few bytes."""
+    end = begin + stated
+    for position in (end + stated % 2, end):  # some writers leave out the byte that makes a length even
+        file.seek(position)
+        head = file.read(8).ljust(8, b"\0")
+        name, length = struct.unpack(layout, head)
+        is_name = all(32 <= character < 127 for character in name)
+        if head.startswith(_TAGS) or (is_name and position + 8 + length <= size + _SLACK_BYTES):
+            return False
+    if stated == 0:
+        return True
+    file.seek(end)
+    while size - end > _SLACK_BYTES and (block := file.read(2**20)):
+        if block.strip(b"\0"):
+            return True
+    return False
 
 
 def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
@@ -177,13 +218,14 @@ def mp3_stream(file: BinaryIO, begin: int, end: int, where: str) -> View | None:
         after = file.read(3)
         if after != b"ID3" and not (len(after) == 3 and after[0] == 0xFF and after[1] & 0xE0 == 0xE0):
             return None
-    # A large count in place of the tag's.
-    patch = (first + at + 8, b"\x7f\xff\xff\xff") if has_frames else None
     # The decoder would report a padding of zeros as an error; fewer may be the end of the last frame.
     tail = max(begin, end - 2**20)
     file.seek(tail)
     n_zeros = end - tail - len(file.read(end - tail).rstrip(b"\0"))
-    return View(file, begin, end - n_zeros if n_zeros > 1000 else end, patch=patch, endless=True)
+    end -= n_zeros if n_zeros > 1000 else 0
+    if has_frames:  # a large count in place of the tag's
+        return patched_view(file, begin, end, first + at + 8 - begin, b"\x7f\xff\xff\xff", endless=True)
+    return View(file, begin, end, endless=True)
 
 
 def _id3_length(file: BinaryIO, begin: int) -> int:

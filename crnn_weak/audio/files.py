@@ -25,29 +25,32 @@ import numpy as np
 import soundfile
 import soxr
 
-from crnn_weak.audio.containers import find_streams, mp3_stream
+from crnn_weak.audio.containers import CONVERT, find_streams, mp3_stream, patched_view
+from crnn_weak.audio.samples import HIGHEST_HZ, LOWEST_HZ, Levels, array_source, mono, scaled
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file
 
 logger = logging.getLogger(__name__)
 
 #: Suffixes of audio that is read.
-AUDIO_SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".rf64")
+AUDIO_SUFFIXES: tuple[str, ...] = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".rf64"
+)  # fmt: skip
 #: Suffixes of audio that must be converted first.
-FOREIGN_SUFFIXES = (".au", ".caf", ".w64", ".m4a", ".mp4", ".aac", ".webm", ".amr", ".wma")
+FOREIGN_SUFFIXES = (
+    ".au", ".caf", ".w64", ".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".ac3", ".webm", ".mka", ".mkv", ".amr",
+    ".wma", ".wv", ".ape",
+)  # fmt: skip
+# libsndfile's names of the formats whose length is checked.
+_CHECKED_FORMATS = ("WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3")
 #: The path that means "a recording on standard input".
 STDIN = "-"
-# The lowest and the highest sample rate that is read.
-_LOWEST_HZ, _HIGHEST_HZ = 100, 768_000
 # Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
 _BLOCK_SECONDS = 20.0
 _BLOCK_VALUES = 2**24  # samples times channels
 # libsndfile's "length not known", and its error at the end of such a FLAC.
 _UNKNOWN_FRAMES = 2**62
 _END_OF_UNCOUNTED_FLAC = 39
-# Full scale of 16 bits is 32767/32768; anything above is at the rail.
-_FULL_SCALE = 0.9999
-_CLIPPED_SHARE = 1e-3
 # Full scale is 1; floating-point files in other units, e.g. those of 16 or 24 bits, go to 2**23.
 _LOUDEST = 1e9
 
@@ -55,28 +58,25 @@ _LOUDEST = 1e9
 def audio_files(folder: str | Path) -> list[Path]:
     """Return the audio files of a folder and its subfolders: a folder before its subfolders, then by name.
 
-    Hidden names (``._take1.mp3``, ``.git``) and everything that is not a regular file are skipped. Links are
-    followed, but each folder is read once, so a link to a parent folder ends there.
+    Files that must be converted first are listed as well, so that each gets its message, unless one of the same name
+    that can be read is next to them. Hidden names (``._take1.mp3``, ``.git``) and everything that is not a regular
+    file are skipped. Links are followed, but each folder is read once, so a link to a parent folder ends there.
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
     found: list[Path] = []
-    foreign: list[Path] = []
     seen = set()
     for parent, subfolders, names in os.walk(folder, followlinks=True):
         status = os.stat(parent)
         is_new = (status.st_dev, status.st_ino) not in seen
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if is_new and not name.startswith("."))
+        readable = {os.path.splitext(name)[0] for name in names if name.lower().endswith(AUDIO_SUFFIXES)}
         for name in sorted(names) if is_new else ():
-            is_audio, is_foreign = name.lower().endswith(AUDIO_SUFFIXES), name.lower().endswith(FOREIGN_SUFFIXES)
-            if (is_audio or is_foreign) and not name.startswith(".") and os.path.isfile(os.path.join(parent, name)):
-                (found if is_audio else foreign).append(Path(parent, name))
-    if foreign:
-        logger.warning(
-            "%s: %d files, e.g. %s, must be converted first: ffmpeg -i INPUT OUTPUT.wav",
-            folder, len(foreign), foreign[0].name,
-        )  # fmt: skip
+            is_foreign = name.lower().endswith(FOREIGN_SUFFIXES) and os.path.splitext(name)[0] not in readable
+            is_audio = is_foreign or name.lower().endswith(AUDIO_SUFFIXES)
+            if is_audio and not name.startswith(".") and os.path.isfile(os.path.join(parent, name)):
+                found.append(Path(parent, name))
     return found
 
 
@@ -105,10 +105,13 @@ class _Source:
 
     def __init__(self, file: BinaryIO, where: str, stack: contextlib.ExitStack) -> None:
         streams = find_streams(file, where)
-        self.warning, self._bytes, self._where, self._begin = streams.warning, file, where, streams.begin
+        self.warnings = [streams.warning] if streams.warning else []
+        self._bytes, self._where, self._begin = file, where, streams.begin
         views, is_counted = streams.views, True
         self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in views]
-        if self._files[0].subtype == "MPEG_LAYER_III":
+        if self._files[0].format not in _CHECKED_FORMATS:
+            raise DataError(f"{where}: the format {self._files[0].format} is not read; {CONVERT}")
+        if self._files[0].subtype.startswith("MPEG_LAYER"):
             endless = mp3_stream(file, streams.begin, streams.end, where)
             if endless is not None:
                 views, is_counted = [endless], False
@@ -116,9 +119,9 @@ class _Source:
         self._first_view = views[0]
         first = self._files[0]
         self.rate, self.n_channels = int(first.samplerate), int(first.channels)
-        if not _LOWEST_HZ <= self.rate <= _HIGHEST_HZ:
+        if not LOWEST_HZ <= self.rate <= HIGHEST_HZ:
             raise DataError(
-                f"{where}: a sample rate of {self.rate} Hz; expected {_LOWEST_HZ} to {_HIGHEST_HZ}. "
+                f"{where}: a sample rate of {self.rate} Hz; expected {LOWEST_HZ} to {HIGHEST_HZ}. "
                 "The header is damaged; replace or remove the file."
             )
         if any((file.samplerate, file.channels) != (self.rate, self.n_channels) for file in self._files):
@@ -164,10 +167,21 @@ class _Source:
             )
         if not self._position:
             raise DataError(f"{self._where}: the recording holds no samples.")
-        if n_left > 0 and self._files[0].format == "FLAC":  # libsndfile reads the first of joined files only
-            self._bytes.seek(max(self._begin + 4, self._first_view.tell() - 2**16))
-            if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
-                raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
+        if n_left > 0 and self._files[0].format == "FLAC":
+            self._check_flac_end()
+
+    def _check_flac_end(self) -> None:
+        """Refuse joined files, of which libsndfile reads the first only, and more audio than the header counts."""
+        n_bytes, n_decoded = self._bytes.seek(0, os.SEEK_END), self._first_view.tell()
+        self._bytes.seek(max(self._begin + 4, n_decoded - 2**16))
+        if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
+            raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
+        if n_decoded < n_bytes and self._n_stated:
+            longer = patched_view(self._bytes, self._begin, n_bytes, 22, b"\xff\xff\xff\xff")
+            with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(longer) as file:
+                file.seek(self._n_stated)
+                if len(file.read(1)):
+                    raise DataError(f"{self._where}: holds more audio than its header states; {CONVERT}")
 
     def _read(self, n_samples: int) -> np.ndarray:
         """Return at most `n_samples` samples, float32 or int16 of shape (n_samples, n_channels); none at the end."""
@@ -208,26 +222,40 @@ def _opened(source: Any, where: str) -> Iterator[_Source]:
     """Open a path, a binary file or standard input."""
     with contextlib.ExitStack() as stack:
         try:
-            file = source
-            if str(source) == STDIN:  # libsndfile seeks, a pipe cannot
-                file = stack.enter_context(tempfile.TemporaryFile(prefix="crnn-weak-"))
-                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            elif isinstance(source, str | Path):
-                mode = os.stat(source).st_mode
-                if not stat.S_ISREG(mode):
-                    what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file (a pipe or a device)"
-                    raise DataError(f"{where}: {what}, expected an audio file.")
-                file = stack.enter_context(Path(source).open("rb"))
-            opened = _Source(file, where, stack)
+            opened = _Source(_binary_file(source, where, stack), where, stack)
         except DataError:
             raise
         except FileNotFoundError:
-            raise DataError(f"{where}: no such audio file.") from None
+            advice = "download it, and name the file" if "://" in where else "check the path"
+            raise DataError(f"{where}: no such audio file; {advice}.") from None
         except PermissionError:
             raise DataError(f"{where}: no permission to read it.") from None
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-            raise DataError(f"{where}: cannot be read as audio ({_reason(error)}); replace or remove it.") from None
+            reason = _reason(error)
+            raise DataError(f"{where}: cannot be read as audio ({reason}); remove it, or {CONVERT}") from None
         yield opened
+
+
+def _binary_file(source: Any, where: str, stack: contextlib.ExitStack) -> BinaryIO:
+    """Return a file that can be read and sought: libsndfile seeks, and a pipe is copied first."""
+    file = source
+    if source == STDIN:
+        file = sys.stdin.buffer
+    elif isinstance(source, str | bytes | os.PathLike):
+        path = os.fsdecode(source)
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file (a pipe or a device)"
+            raise DataError(f"{where}: {what}, expected an audio file.")
+        return stack.enter_context(Path(path).open("rb"))
+    elif getattr(source, "closed", False) or isinstance(source.read(0), str):
+        raise DataError(f"{where}: a closed file, or one opened as text; expected a file opened in mode 'rb'.")
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        file.seek(0)
+        return file
+    copy = stack.enter_context(tempfile.TemporaryFile(prefix="crnn-weak-"))  # noqa: SIM115 - the stack closes it
+    shutil.copyfileobj(file, copy, 1 << 20)
+    return copy
 
 
 def _reason(error: Exception) -> str:
@@ -245,11 +273,6 @@ def _check_values(block: np.ndarray, rate: int, position: int, where: str) -> No
     raise DataError(f"{where}: {found} at {(position + row) / rate:.3f} s; replace or remove the recording.")
 
 
-def _mono(block: np.ndarray) -> np.ndarray:
-    mono: np.ndarray = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-    return mono
-
-
 def read_header(path: str | Path, *, decode: bool = False) -> tuple[int, float]:
     """Read rate (hertz) and duration (seconds); decode to the end with `decode`, or where no length is stated."""
     with _opened(path, str(path)) as source:
@@ -262,23 +285,32 @@ def read_header(path: str | Path, *, decode: bool = False) -> tuple[int, float]:
 
 
 def load_clip(
-    path: str | Path, sample_rate_hz: int, clip_seconds: float | None = None, *, start_seconds: float = 0.0
+    path: str | Path,
+    sample_rate_hz: int,
+    clip_seconds: float | None = None,
+    *,
+    start_seconds: float = 0.0,
+    warnings: list[str] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Read an audio file from `start_seconds` on as mono at one rate, padded with zeros or cut to a clip's length.
 
-    Without `clip_seconds` the rest is read; else no more than needed is decoded. Returns float32 of shape (n_samples,),
-    in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in seconds.
+    Without `clip_seconds` the rest of the file is read as it is; else no more than needed is decoded. Returns float32
+    of shape (n_samples,), in [-1, 1] unless the file's floating-point samples go beyond, and the file's own length in
+    seconds. `warnings` takes what is odd about the file and the part that is read.
     """
+    levels, parts = Levels(), []
     with _opened(path, str(path)) as source:
         rate, n_skipped = source.rate, round(start_seconds * source.rate)
         # A few filter lengths more than the clip, so that the resampler's edge is outside it.
         n_wanted = None if clip_seconds is None else math.ceil(clip_seconds * rate) + rate // 10
         source.skip(n_skipped)
-        parts = [_mono(block) for block in source.blocks(n_wanted)]
+        for block in source.blocks(n_wanted):
+            parts.append(mono(block))
+            levels.add(block, parts[-1])
         n_read = n_skipped + sum(map(len, parts))
         duration = n_read / rate if source.stated_seconds is None else source.stated_seconds
-        if source.warning:
-            logger.warning("%s: %s", path, source.warning)
+    if warnings is not None:
+        warnings += [*source.warnings, *levels.warnings()]
     audio = np.concatenate(parts) if len(parts) != 1 else parts[0]
     if rate != sample_rate_hz:
         audio = soxr.resample(audio, rate, sample_rate_hz, quality="HQ")
@@ -292,83 +324,49 @@ def load_clip(
 class AudioBlocks:
     """The samples of one recording: iterate once, for float32 blocks of shape (n_samples,) at `sample_rate_hz`.
 
-    The source is a path, ``"-"``, a binary file, or (array, sample_rate_hz), the array of shape (n_samples,) or
-    (n_samples, n_channels), floating point in [-1, 1] or integers. No more than a block is in memory.
-    `duration_seconds` is what has been read so far, by the recording's own clock; `warnings` are complete at the end.
+    The source is a path, ``"-"``, a binary file, (array, rate in hertz) or a mapping with "array" and "sampling_rate"
+    (`crnn_weak.audio.samples`). No more than a block is in memory. `duration_seconds` is what has been read so far, by
+    the recording's own clock of `rate_hz`; `warnings` are complete at the end.
     """
 
     source: Any
     sample_rate_hz: int
     name: str = ""  # for messages about sources other than paths
+    rate_hz: int = 0
     duration_seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        if isinstance(self.source, tuple | list | np.ndarray):
-            yield from self._resampled(*_array_blocks(self.source, self.name or "the array"))
+        is_path = isinstance(self.source, str | bytes | os.PathLike) and self.source != STDIN
+        where = os.fsdecode(self.source) if is_path else self.name or "the recording"
+        array = array_source(self.source, where)
+        if array is not None:
+            samples, self.rate_hz = array
+            n_block = int(_BLOCK_SECONDS * self.rate_hz)
+            starts = range(0, len(samples), n_block)
+            yield from self._resampled(scaled(samples[start : start + n_block]) for start in starts)
             return
-        is_path = isinstance(self.source, str | Path) and self.source != STDIN
-        with _opened(self.source, str(self.source) if is_path else self.name) as source:
-            yield from self._resampled(source.blocks(), source.rate)
-            self.warnings += [source.warning] if source.warning else []
+        with _opened(self.source, where) as source:
+            self.rate_hz = source.rate
+            yield from self._resampled(source.blocks())
+            self.warnings += source.warnings
 
-    def _resampled(self, blocks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    def _resampled(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         stream = None
-        if rate != self.sample_rate_hz:
+        if self.rate_hz != self.sample_rate_hz:
             # The filter keeps its state from block to block, so the result is that of resampling the whole.
-            stream = soxr.ResampleStream(rate, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
-        peak = total = power = 0.0
-        n_samples = n_values = n_clipped = 0
+            stream = soxr.ResampleStream(self.rate_hz, self.sample_rate_hz, 1, dtype="float32", quality="HQ")
+        levels, n_samples = Levels(), 0
         for block in blocks:
-            mono = _mono(block)
-            block_peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
-            if block_peak >= _FULL_SCALE:
-                n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
-            peak, n_values, n_samples = max(peak, block_peak), n_values + block.size, n_samples + len(mono)
-            total += float(mono.sum(dtype=np.float64))
-            power += float(np.dot(mono, mono))
-            self.duration_seconds = n_samples / rate
-            ready = mono if stream is None else stream.resample_chunk(np.ascontiguousarray(mono))
+            mixed = mono(block)
+            levels.add(block, mixed)
+            n_samples += len(mixed)
+            self.duration_seconds = n_samples / self.rate_hz
+            ready = mixed if stream is None else stream.resample_chunk(np.ascontiguousarray(mixed))
             if ready.size:
                 yield ready
         if stream is not None:
             rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
             if rest.size:
                 yield rest
-        mean = total / n_samples
-        if peak == 0.0:
-            self.warnings.append("digital silence: every sample is zero")
-        elif abs(mean) > 0.01 and mean**2 > power / n_samples - mean**2:
-            self.warnings.append(f"constant offset (DC) of {mean:+.2f} of full scale, larger than the sound on it")
-        if n_clipped > _CLIPPED_SHARE * n_values:
-            self.warnings.append(f"clipped: {100 * n_clipped / n_values:.1f} % of the samples are at full scale")
-
-
-def _array_blocks(source: Any, where: str) -> tuple[Iterator[np.ndarray], int]:
-    """Return the blocks of (array, rate), float32 in [-1, 1], integers scaled by the range of their type; the rate."""
-    is_pair = isinstance(source, tuple) and len(source) == 2
-    audio: np.ndarray = np.asarray(source[0]) if is_pair else np.array(source, dtype=object)
-    rate: Any = source[1] if is_pair else None
-    is_rate = isinstance(rate, int | float | np.number) and _LOWEST_HZ <= rate <= _HIGHEST_HZ
-    is_transposed = audio.ndim == 2 and audio.shape[1] > audio.shape[0]
-    if not is_rate or audio.ndim not in (1, 2) or audio.dtype.kind not in "fiu" or is_transposed:
-        raise DataError(
-            f"{where}: expected (array, sample_rate_hz), real numbers of shape (n_samples,) or (n_samples, n_channels) "
-            f"at {_LOWEST_HZ} to {_HIGHEST_HZ} Hz, received {audio.dtype} of shape {audio.shape}, rate {rate!r}."
-        )
-    if not audio.size:
-        raise DataError(f"{where}: the recording holds no samples.")
-    return _blocks_of(audio.reshape(len(audio), -1), int(rate), where), int(rate)
-
-
-def _blocks_of(audio: np.ndarray, rate: int, where: str) -> Iterator[np.ndarray]:
-    n_block = int(_BLOCK_SECONDS * rate)
-    for first in range(0, len(audio), n_block):
-        block = audio[first : first + n_block]
-        if block.dtype.kind in "iu":
-            limits = np.iinfo(block.dtype)
-            half = (int(limits.max) - int(limits.min) + 1) // 2
-            block = (block.astype(np.float64) - (int(limits.min) + half)) / half
-        else:
-            _check_values(block, rate, first, where)
-        yield block.astype(np.float32)
+        self.warnings += levels.warnings()

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="example: crnn-weak data check --metadata task4-metadata --audio task4-audio --out clips.tsv",
     )
     check.add_argument("--split", action="append", metavar="NAME", help="only this split; repeatable")
-    check.add_argument("--decode", action="store_true", help="decode every file instead of reading its header")
+    check.add_argument("--decode", action="store_true", help="decode every file: finds damage, silence, clipping")
     check.add_argument("--sha256", action="store_true", help="compute the files' checksums")
     check.add_argument("--out", metavar="FILE.tsv", help="list the clips: split, status, seconds, reason, checksum")
     for action in (make, check):
@@ -84,13 +84,14 @@ def _check(args: argparse.Namespace) -> int:
     )
     print(dataset.provenance)
     width = max(map(len, ("all clips", *dataset.classes)))
+    names = COUNTS if args.decode else COUNTS[:-1]
     for split in dict.fromkeys(checked.clip.split for checked in clips):
         of_split = [checked for checked in clips if checked.clip.split == split]
         n_known = sum(checked.clip.events is not None for checked in of_split)
         events = f"events known of {n_known} clips" if n_known else "no events"
-        print(f"\n{split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in COUNTS))
+        print(f"\n{split} ({events})\n{'':{width}}  " + "  ".join(f"{name:>10}" for name in names))
         for label, counts in count_clips(of_split, dataset.classes).items():
-            print(f"{label:{width}}  " + "  ".join(f"{count:10d}" for count in counts))
+            print(f"{label:{width}}  " + "  ".join(f"{count:10d}" for count in counts[: len(names)]))
     n_usable = sum(checked.status in ("ok", "short") for checked in clips)
     print(f"\n{n_usable} of {len(clips)} listed clips can be used.")
     if dataset.unlisted:
@@ -98,6 +99,8 @@ def _check(args: argparse.Namespace) -> int:
     unreadable = [checked for checked in clips if checked.status == "unreadable"]
     for checked in unreadable[:5]:  # --out lists all
         print(f"unreadable: {checked.reason}")
+    for checked in [one for one in clips if one.is_odd][:5]:
+        print(f"odd: {checked.clip.path}: {checked.reason}")
     if args.out:
         write_clips(args.out, clips)
         print(f"list of clips: {args.out}")

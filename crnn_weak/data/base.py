@@ -141,18 +141,25 @@ def stratified_split(
     return np.setdiff1d(np.arange(n_clips), smaller), smaller
 
 
-#: The counts of `count_clips`, in their order.
-COUNTS = ("listed", "found", "missing", "short", "unreadable")
+#: The counts of `count_clips`, in their order; only decoding shows what is odd.
+COUNTS = ("listed", "found", "missing", "short", "unreadable", "odd")
 
 
 class CheckedClip(NamedTuple):
-    """One clip; its status is ok, short (usable, padded with zeros), missing or unreadable (for a reason)."""
+    """One clip; its status is ok, short (usable, padded with zeros), missing or unreadable.
+
+    The reason says why it is unreadable, or what is odd about it; it is odd where it is usable and has one.
+    """
 
     clip: Clip
     status: str
     seconds: float | None = None
     reason: str = ""
     sha256: str = ""
+
+    @property
+    def is_odd(self) -> bool:
+        return bool(self.reason) and self.status in ("ok", "short")
 
 
 def check_clips(
@@ -174,17 +181,18 @@ def check_clips(
         if clip.path is None:
             return CheckedClip(clip, "missing")
         digest = ""
+        warnings: list[str] = []
         try:
             rate, seconds = read_header(clip.path)
             if decode:
-                _, seconds = load_clip(clip.path, rate)
+                _, seconds = load_clip(clip.path, rate, warnings=warnings)
             if checksums:
                 with open(clip.path, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
         except (DataError, OSError) as error:
             return CheckedClip(clip, "unreadable", reason=str(error))
         is_short = seconds <= dataset.clip_seconds - tolerance_seconds
-        return CheckedClip(clip, "short" if is_short else "ok", seconds, "", digest)
+        return CheckedClip(clip, "short" if is_short else "ok", seconds, "; ".join(warnings), digest)
 
     clips = [clip for split in dict.fromkeys(splits or dataset.splits) for clip in dataset.clips(split)]
     bar = tqdm(clips, desc="checking", unit="clip", disable=not progress)
@@ -195,9 +203,11 @@ def count_clips(checked: Sequence[CheckedClip], classes: Iterable[str]) -> dict[
     """Return `COUNTS` of the clips of one split: of ``"all clips"``, then of each class; found + missing = listed."""
     counts: dict[str, tuple[int, ...]] = {}
     for label in ("all clips", *classes):
-        states = [one.status for one in checked if label == "all clips" or label in one.clip.tags]
+        of_label = [one for one in checked if label == "all clips" or label in one.clip.tags]
+        states = [one.status for one in of_label]
         missing, short, unreadable = (states.count(state) for state in ("missing", "short", "unreadable"))
-        counts[label] = (len(states), len(states) - missing, missing, short, unreadable)
+        n_odd = sum(one.is_odd for one in of_label)
+        counts[label] = (len(states), len(states) - missing, missing, short, unreadable, n_odd)
     return counts
 
 

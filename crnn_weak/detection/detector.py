@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crnn_weak.audio import AudioBlocks
+from crnn_weak.audio.samples import array_source
 from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, active_tags, check_classes, find_events, stored_point
 from crnn_weak.detection.scores import Scores, predict
@@ -27,6 +28,7 @@ from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows,
 from crnn_weak.errors import ConfigError, DataError, ModelFileError, RunError, visible
 from crnn_weak.features.log_mel import LogMelExtractor, Scaler
 from crnn_weak.labels.events import Event, EventList, class_indices
+from crnn_weak.labels.rolls import roll_runs
 from crnn_weak.run_files import RunFiles
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 _DEPTH = 4
 # Longer recordings have no player in a notebook, which holds their sound as text.
 _MOST_PLAYED_SECONDS = 60.0
+# Spans without sound that a warning names.
+_MOST_SPANS = 5
 
 
 def listed_name(path: str) -> str:
@@ -79,10 +83,11 @@ class Detection:
 
         source, scale, parts = self.recording.source, 100 / max(self.duration_seconds, 1e-9), []
         if self.duration_seconds <= _MOST_PLAYED_SECONDS:
-            if isinstance(source, tuple):
-                parts.append(Audio(np.asarray(source[0]).T, rate=source[1])._repr_html_())
-            elif isinstance(source, str | Path) and os.path.isfile(source):
-                parts.append(Audio(filename=str(source))._repr_html_())
+            array = array_source(source, self.recording.name)
+            if array is not None:
+                parts.append(Audio(array[0].T, rate=array[1])._repr_html_())
+            elif isinstance(source, str | bytes | os.PathLike) and os.path.isfile(source):
+                parts.append(Audio(filename=os.fsdecode(source))._repr_html_())
         for label in self.events.labels:
             bars = ""
             for event in self.events:
@@ -129,6 +134,8 @@ class Detector:
     window_hop_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ConfigError(f"batch_size = {self.batch_size!r}: expected a whole number of at least 1.")
         check_classes(self.operating_point, self.classes)
         self.default_classes = tuple(self.provenance.get("default_classes", self.classes))
         class_indices(self.default_classes, self.classes, where="default_classes")
@@ -151,8 +158,9 @@ class Detector:
 
         Parameters
         ----------
-        source : path, binary file, or (array, sample_rate_hz)
-            Of any length; the array has shape (n_samples,) or (n_samples, n_channels).
+        source : path, binary file, (array, sample_rate_hz), or mapping with "array" and "sampling_rate"
+            Of any length. The array has shape (n_samples,), (n_samples, n_channels) or (n_channels, n_samples): floats
+            in [-1, 1], int16 or uint8.
         threshold : float, optional
             One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
@@ -177,7 +185,9 @@ class Detector:
         if threshold is not None:
             point = point.replace(thresholds=threshold, tag_thresholds=threshold)
         if not isinstance(source, Recording):
-            source = Recording(listed_name(Path(source).name) if isinstance(source, str | Path) else "", source)
+            is_path = isinstance(source, str | bytes | os.PathLike)
+            name = listed_name(os.path.basename(os.fsdecode(source))) if is_path else ""
+            source = Recording(name, source)
         (detection,) = self.detect_many([source], operating_point=point, classes=classes)
         if detection.error is not None:
             raise detection.error
@@ -197,7 +207,7 @@ class Detector:
 
         `operating_point` is by default the model's; `on_progress` gets the seconds by which scoring advanced.
         """
-        wanted = self.default_classes if classes is None else tuple(classes)
+        wanted = self.default_classes if classes is None else classes
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
         unfinished: deque[_Progress] = deque()
@@ -250,8 +260,15 @@ class Detector:
         recording, weak, duration = progress.recording, progress.weak, progress.audio.duration_seconds
         if progress.error is not None:
             return Detection(recording, EventList(clip_id=recording.name), error=progress.error)
-        strong, weak_in_time = progress.overlap_add.scores(progress.frames.n_valid_frames)
-        (found,) = find_events(strong[None], point, self.features.hop_seconds, weak_in_time[None])
+        n_frames, silent = progress.frames.n_valid_frames, progress.frames.silent
+        strong, weak_in_time = progress.overlap_add.scores(len(silent))
+        if silent.any():
+            # A network that never saw zeros reports what it likes there, in its weak output as well.
+            heard, imagined = (strong[mask].max(axis=0, initial=0.0) for mask in (~silent, silent))
+            weak = np.where(imagined > heard, np.minimum(weak, heard), weak)
+            strong[silent] = 0.0
+        strong, weak_in_time, silent = strong[:n_frames], weak_in_time[:n_frames], silent[:n_frames]
+        (found,) = find_events(strong[None], point, self.features.hop_seconds, weak_in_time[None], silent=silent[None])
         events = [
             Event(event.onset, min(event.offset, round(duration, 6)), event.label, event.score)
             for event in found
@@ -265,7 +282,23 @@ class Detector:
         )
         scores = Scores((recording.name,), self.classes, self.features.hop_seconds, strong[None], weak[None])
         listed = EventList(events, clip_id=recording.name, duration_seconds=duration)
-        return Detection(recording, listed, tags, scores, duration, warnings=tuple(progress.audio.warnings))
+        warnings = [*progress.audio.warnings, *self._warnings(progress.audio.rate_hz, silent)]
+        return Detection(recording, listed, tags, scores, duration, warnings=tuple(warnings))
+
+    def _warnings(self, rate_hz: int, silent: np.ndarray) -> Iterator[str]:
+        """Yield what the recording lacks: a line about its bandwidth, and one about spans without sound."""
+        highest_hz = self.features.fmax_hz
+        if rate_hz / 2 < 0.9 * highest_hz:
+            yield (
+                f"a sample rate of {rate_hz} Hz: no sound above {rate_hz / 2:g} Hz, but the model hears up to "
+                f"{highest_hz:g} Hz and may find less, or other sounds"
+            )
+        _, first, last = roll_runs(silent[None])
+        if len(first) and not silent.all():
+            times = np.stack([first, last], axis=1) * self.features.hop_seconds
+            spans = ", ".join(f"{begin:.2f} to {end:.2f} s" for begin, end in times[:_MOST_SPANS].tolist())
+            more = f" and {len(times) - _MOST_SPANS} more" if len(times) > _MOST_SPANS else ""
+            yield f"zeros (padding, dropouts?): {spans}{more}; no events there"
 
 
 def _prefetch(items: Iterator[Any]) -> Generator[Any, None, None]:

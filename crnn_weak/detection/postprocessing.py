@@ -269,14 +269,24 @@ class PostProcessing:
 
 
 def find_events(
-    strong: np.ndarray, point: OperatingPoint, hop_seconds: float, weak: np.ndarray | None = None
+    strong: np.ndarray,
+    point: OperatingPoint,
+    hop_seconds: float,
+    weak: np.ndarray | None = None,
+    *,
+    silent: np.ndarray | None = None,
 ) -> list[list[Event]]:
     """Return the events of each clip, by onset, offset and class; `strong` has shape (n_clips, n_frames, n_classes).
 
-    The weak gate needs `weak`: (n_clips, n_classes), or a track in time of the shape of `strong`.
+    The weak gate needs `weak`: (n_clips, n_classes), or a track in time of the shape of `strong`. `silent`, bool of
+    shape (n_clips, n_frames), cuts events where filters and closed gaps carry them over frames without sound.
     """
     rows = class_rows(strong)
     spans = PostProcessing(point, hop_seconds).find_spans(rows, weak)
+    if silent is not None and silent.any():
+        roll = runs_roll(*spans, rows.shape)
+        roll &= ~np.repeat(silent, len(point.classes), axis=0)
+        spans = ActiveSpans(*roll_runs(roll))
     clip, label = np.divmod(spans.row, len(point.classes))
     order = np.lexsort((label, spans.last, spans.first, clip))
     columns = (clip, label, spans.first, spans.last, spans.means(rows))

@@ -3,7 +3,7 @@
 The network looks both ways over its whole clip, so its score of a frame depends on the window that holds it, and a
 crossfade of half-overlapping windows does not hide that. Hence a window begins at every hundredth of a window, and a
 frame's score is the weighted mean over all windows that hold it. Only a recording's true ends are scored at a window's
-edge, as in training; a clip of exactly one window, padded if it is shorter, gets the scores that evaluation gives it.
+edge, as in training; a clip of exactly one window gets the scores that evaluation gives it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_weak.config import FeatureConfig
+from crnn_weak.labels.rolls import roll_runs, runs_roll
 
 
 class FrameStream:
     """Log mel frames, shape (n_frames, n_mels), of a recording in blocks of audio, (n_samples,); iterate once.
 
-    Less than `min_frames` is padded with zeros; `n_valid_frames`, which are recorded, is known at the end.
+    Less than `min_frames` is padded with zeros. `n_valid_frames`, which are recorded, and `silent`, the frames without
+    sound and padding among them, are known at the end.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class FrameStream:
     ) -> None:
         self.n_valid_frames, self._n_hop = 0, config.n_hop
         self._blocks, self._extractor, self._min_frames = blocks, extractor, min_frames
+        self._zeros: list[np.ndarray] = []
+        self._n_silent = math.ceil(config.n_window / config.n_hop)
         # Frames that an analysis window, centered in its hop, may reach into, on either side.
         self._n_context = math.ceil(max(config.n_window, config.n_fft) / (2 * config.n_hop)) + 1
 
@@ -55,7 +59,18 @@ class FrameStream:
             yield self._frames(np.pad(audio, (0, n_padding)), n_done - first, n_frames - first)
 
     def _frames(self, audio: np.ndarray, begin: int, end: int) -> np.ndarray:
+        hops = audio[begin * self._n_hop : end * self._n_hop].reshape(-1, self._n_hop)
+        self._zeros.append((hops == 0).all(axis=1))
         return self._extractor(audio[: (end + self._n_context) * self._n_hop])[begin:end]
+
+    @property
+    def silent(self) -> np.ndarray:
+        """Which frames are in a span of zeros at least as long as an analysis window, bool of shape (n_frames,)."""
+        zeros = np.concatenate(self._zeros)[None]
+        row, first, last = roll_runs(zeros)
+        is_long = last - first >= self._n_silent
+        silent: np.ndarray = runs_roll(row[is_long], first[is_long], last[is_long], zeros.shape)[0]
+        return silent
 
 
 class Window(NamedTuple):

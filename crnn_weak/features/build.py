@@ -18,11 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from crnn_weak.audio import load_clip
+from crnn_weak.audio.samples import warning_kind
 from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
 from crnn_weak.features import store as layout
-from crnn_weak.features.log_mel import log_mel
+from crnn_weak.features.log_mel import extractor
 from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
 from crnn_weak.files import HdfWriter, lock, make_folder, replace_file
 from crnn_weak.labels.events import tag_array
@@ -42,25 +43,27 @@ class ClipFeatures(NamedTuple):
     log_mel: np.ndarray | None  # float32, (n_frames, n_mels); None when the clip could not be read
     status: str  # of `STATUS`
     duration: float  # seconds of the recording before padding or cutting; 0.0 when it could not be read
-    message: str  # why it could not be read
+    message: str  # why it could not be read, or what is odd about it
 
 
 def extract_clip(clip: Clip, features: FeatureConfig) -> ClipFeatures:
     """Decode one clip and compute its features; a fault of the file is returned, not raised."""
     if clip.path is None or not clip.path.is_file():
         return ClipFeatures(None, "missing", 0.0, "no audio file" if clip.path is None else f"no file {clip.path.name}")
+    warnings: list[str] = []
     try:
-        audio, duration = load_clip(clip.path, features.sample_rate_hz, features.clip_seconds)
+        audio, duration = load_clip(clip.path, features.sample_rate_hz, features.clip_seconds, warnings=warnings)
     # libsndfile's errors are RuntimeErrors. One bad file must not end a run over fifty thousand.
     except (CrnnWeakError, OSError, RuntimeError, ValueError) as error:
         # The reason goes into the file: the clip's name says enough, and folders differ between machines.
         reason = " ".join(str(error).split()).replace(str(clip.path), clip.path.name)
         return ClipFeatures(None, "unreadable", 0.0, reason)
-    values = log_mel(audio, features)
+    values = extractor(features)(audio)
     if not np.isfinite(values).all():
         return ClipFeatures(None, "unreadable", 0.0, "its features are not finite (NaN or infinite samples?)")
     is_short = duration <= features.clip_seconds - features.hop_seconds
-    return ClipFeatures(values, "short" if is_short else "ok", float(duration), "")
+    message = "\n".join(warning_kind(warning) for warning in warnings)
+    return ClipFeatures(values, "short" if is_short else "ok", float(duration), message)
 
 
 def extract_chunk(chunk: Sequence[tuple[int, Clip]], features: FeatureConfig) -> list[tuple[int, ClipFeatures]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
+from crnn_weak.audio.samples import checked_array, mono, scaled
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 from crnn_weak.labels.rolls import frame_edges
@@ -103,7 +104,7 @@ class LogMelExtractor:
         return np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:n_frames]
 
 
-_extractor = lru_cache(maxsize=8)(LogMelExtractor)
+extractor = lru_cache(maxsize=8)(LogMelExtractor)
 
 
 def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:
@@ -111,8 +112,8 @@ def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarra
 
     Parameters
     ----------
-    audio : np.ndarray of float32, shape (n_samples,)
-        In [-1, 1], at ``config.sample_rate_hz``.
+    audio : array_like of float, int16 or uint8, shape (n_samples,), (n_samples, n_channels) or (n_channels, n_samples)
+        Floats in [-1, 1], integers by their full scale; at ``config.sample_rate_hz``. Channels are averaged.
     config : FeatureConfig, optional
         The paper's, by default.
 
@@ -124,14 +125,15 @@ def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarra
     Raises
     ------
     DataError
-        The audio is not one-dimensional, or shorter than half a frame.
+        The audio is not an array of samples, its scale is unclear, or it is shorter than half a frame.
 
     Examples
     --------
     >>> log_mel(np.zeros(441_000, np.float32)).shape
     (500, 40)
     """
-    return _extractor(config or FeatureConfig())(audio)
+    samples = checked_array(audio, "audio")
+    return extractor(config or FeatureConfig())(mono(scaled(samples)))
 
 
 def n_valid_frames(seconds: float, hop_seconds: float) -> int:

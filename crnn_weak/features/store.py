@@ -93,7 +93,7 @@ class StoreHeader:
             "status": ((n_listed,), "u1"),  # of STATUS
             "crc32": ((n_listed,), "<u4"),  # of the row, its duration and its status
             "duration": ((n_listed,), "<f8"),  # seconds of the recording, before padding or cutting
-            "reason": ((n_listed,), f"S{REASON_BYTES}"),  # why a clip was not read, UTF-8
+            "reason": ((n_listed,), f"S{REASON_BYTES}"),  # why a clip was not read, or what is odd about it, UTF-8
             "log_mel": ((n_listed, self.features.n_frames, self.features.n_mels), "<f4"),  # NaN where it was not read
         }
 
@@ -123,6 +123,8 @@ class FeatureStore:
     counts : dict of str to int
         Listed clips by status: ok, short, missing, unreadable.
     skipped : tuple of (clip id, status, reason)
+    odd : dict of str to int
+        Readable clips by what is odd about their sound or file, e.g. clipped.
     coverage : str
         ``"n of N clips"``, for every table.
     events : dict of str to tuple of Event
@@ -161,10 +163,11 @@ class FeatureStore:
         self.n_listed = len(header.clip_ids)
         self.counts = {name: int((status == code).sum()) for name, code in STATUS.items() if name != "pending"}
         names = list(STATUS)
+        reasons = [bytes(reason).decode(errors="replace") for reason in rows["reason"]]
         self.skipped = tuple(
-            (header.clip_ids[row], names[status[row]], bytes(rows["reason"][row]).decode(errors="replace"))
-            for row in np.flatnonzero(~readable)
+            (header.clip_ids[row], names[status[row]], reasons[row]) for row in np.flatnonzero(~readable)
         )
+        self.odd = dict(Counter(kind for row in self._rows for kind in reasons[row].splitlines()))
         self.coverage = f"{len(self)} of {self.n_listed} clips"
         events = [header.events[row] for row in self._rows]
         self.has_events = None not in events

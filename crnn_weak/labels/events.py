@@ -148,10 +148,17 @@ class EventList(Sequence[Event]):
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _listed(labels: Iterable[str], where: str) -> Iterable[str]:
+    if isinstance(labels, str):
+        prefix = f"{where}: " if where else ""
+        raise LabelError(f"{prefix}expected a list of labels, received one str; pass [{labels!r}].")
+    return labels
+
+
 def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str = "") -> list[int]:
     """Return the index of each label in the class list."""
-    position = {name: index for index, name in enumerate(classes)}
-    labels = list(labels)
+    position = {name: index for index, name in enumerate(_listed(classes, where))}
+    labels = list(_listed(labels, where))
     unknown = next((label for label in labels if label not in position), None)
     if unknown is not None:
         prefix, near = f"{where}: " if where else "", classes[:5000]  # the search for near names is slow
@@ -161,7 +168,7 @@ def class_indices(labels: Iterable[str], classes: Sequence[str], *, where: str =
 
 def tag_array(tags: Sequence[Iterable[str]], classes: Sequence[str], *, where: str = "") -> np.ndarray:
     """Return which class is tagged in which clip: bool, shape (n_clips, n_classes)."""
-    pairs = [(row, label) for row, labels in enumerate(tags) for label in labels]
+    pairs = [(row, label) for row, labels in enumerate(tags) for label in _listed(labels, where)]
     array = np.zeros((len(tags), len(classes)), dtype=bool)
     array[[row for row, _ in pairs], class_indices([label for _, label in pairs], classes, where=where)] = True
     return array

@@ -67,9 +67,12 @@ def prepare(
         path = stores / f"{split}.h5"
         with build_store(dataset, split, config.features, path, **work) as store:
             data["coverage"][split] = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts}
-            coverage = store.coverage
+            coverage, odd = store.coverage, store.odd
         data[f"{split}_store"] = relative_path(path, folder)
         log.info("features: %s, %s (%.0f s)", split, coverage, time.perf_counter() - began)
+        if odd:
+            found = "; ".join(f"{count} clips: {kind}" for kind, count in odd.items())
+            log.warning("features: %s: %s (`crnn-weak data check --decode` lists them)", split, found)
     data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in dataset.clips("test") if c.path is not None}
     return data
 

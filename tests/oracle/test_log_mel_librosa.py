@@ -170,9 +170,7 @@ def test_an_empty_band_is_the_floor():
     np.testing.assert_allclose(got[:, empty], np.log(config.log_floor), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("shape", "message"), [((2, 100), r"received \(2, 100\)"), (440, "less than half a frame"), (0, "0 samples")]
-)
+@pytest.mark.parametrize(("shape", "message"), [(440, "less than half a frame"), (0, "holds no samples")])
 def test_bad_audio_is_refused(shape, message):
     with pytest.raises(DataError, match=message):
         log_mel(np.zeros(shape, np.float32), CONFIGS["paper"])

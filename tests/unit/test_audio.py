@@ -39,7 +39,7 @@ def sound(seconds=3.0):
 
 def encoded(name, audio=None, **options):
     buffer = io.BytesIO()
-    options = {"format": name.split(".")[1].upper()} | KINDS[name] | options
+    options = {"format": name.split(".")[1].upper()} | KINDS.get(name, {}) | options
     soundfile.write(buffer, sound() if audio is None else audio, RATE, **options)
     return buffer.getvalue()
 
@@ -160,6 +160,8 @@ REFUSED = [
     ("long.flac", lambda: patched("a.flac", 21, b"\xff\xff\xff\xff\xff"), "truncated"),  # 2**36 - 1 samples
     ("cut.flac", lambda: patched("a.flac", 21, b"\xf0\0\0\0\0")[:30_000], "damaged or truncated"),
     ("two.ogg", lambda: encoded("a.ogg") + other_rate(), "different sample rates"),
+    ("short.flac", lambda: patched("a.flac", 22, struct.pack(">I", RATE)), "more audio than its header states"),
+    ("a.voc", lambda: encoded("a.voc"), "the format VOC is not read; convert it first: ffmpeg"),
     ("first.ogg", lambda: patched("a.ogg", 5, b"\0"), ""),  # no page is marked as the first
     ("two.flac", lambda: encoded("a.flac") * 2, "several FLAC files joined"),
     *[
@@ -271,6 +273,8 @@ def test_an_mp3_with_a_tag_has_its_samples_joined_ones_theirs_and_parts_begin_wh
 
 
 UNFINISHED = "its header was never completed (an interrupted recording?); read to the end of the file"
+TOO_LITTLE = "its header states less audio than the file holds; read to the end of the file"
+TOO_MUCH = "its header states a few bytes more than the file holds"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +285,12 @@ UNFINISHED = "its header was never completed (an interrupted recording?); read t
         ("a.wav", b"data", b"\xff\xff\xff\xff", [UNFINISHED]),
         ("a.aiff", b"SSND", b"\xff\xff\xff\xff", [UNFINISHED]),
         ("a.flac", 21, b"\xf0\0\0\0\0", []),  # as written to a pipe
-        ("a.wav", b"data", struct.pack("<I", 2 * 3 * RATE + 36), []),  # counts the header's bytes
+        ("a.wav", b"data", struct.pack("<I", 2 * 3 * RATE + 36), [TOO_MUCH]),  # counts the header's bytes
+        *[("a.wav", b"data", struct.pack("<I", n), [TOO_LITTLE]) for n in (2 * RATE, 2 * RATE + 1)],
+        ("a.aiff", b"SSND", struct.pack(">I", 2 * RATE), [TOO_LITTLE]),
+        ("a.aiff", b"SSND", bytes(4), [UNFINISHED]),
+        ("a.rf64", 28, struct.pack("<Q", 2 * RATE), [TOO_LITTLE]),
+        ("a.rf64", 28, bytes(8), [UNFINISHED]),
     ],
 )
 def test_a_file_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path, name, at, value, warnings):
@@ -292,6 +301,35 @@ def test_a_file_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path, na
     blocks = AudioBlocks(tmp_path / name, RATE)
     assert np.concatenate(list(blocks)).size == load_clip(tmp_path / name, RATE)[0].size == 3 * RATE
     assert blocks.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + bytes(18),
+        b"TAG" + bytes(125),
+        b"ID3\x04" + bytes(100),
+        bytes(5000),
+        b"\r\n",
+    ],
+)
+def test_what_follows_the_audio_of_a_wav_is_no_audio(tmp_path, tail, read):
+    (tmp_path / "a.wav").write_bytes(encoded("a.wav") + tail)
+    blocks = AudioBlocks(tmp_path / "a.wav", RATE)
+    assert np.concatenate(list(blocks)).size == read(tmp_path / "a.wav").size == 3 * RATE
+    assert blocks.warnings == []
+
+
+def test_a_wav_whose_size_wrapped_at_4_gib_is_read_to_its_end(tmp_path):
+    size = 2**32 + 2**20
+    with (tmp_path / "a.wav").open("wb") as file:
+        file.write(patched("a.wav", b"data", struct.pack("<I", 2**20))[:44])
+        for position in (2**20, size - 2 * RATE):
+            file.seek(44 + position)
+            file.write(encoded("a.wav")[44:][: 2 * RATE])
+    assert read_header(tmp_path / "a.wav")[1] == size / 2 / RATE
+    audio, _ = load_clip(tmp_path / "a.wav", RATE, 1.0, start_seconds=size / 2 / RATE - 1)
+    np.testing.assert_allclose(audio, sound()[:RATE], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
@@ -329,7 +367,7 @@ def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, tag, read):
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
-def test_folders_are_searched_once_and_other_files_passed_over(tmp_path, caplog):
+def test_folders_are_searched_once_and_other_files_passed_over(tmp_path):
     for name in ("x.mp3", "._x.mp3", "deep/y.FLAC", "deep/er/x.wav", "deep/._y.wav", ".hidden/z.wav", "tags.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -338,9 +376,11 @@ def test_folders_are_searched_once_and_other_files_passed_over(tmp_path, caplog)
         (tmp_path / name).symlink_to(tmp_path / target)
     found = [path.relative_to(tmp_path).as_posix() for path in audio_files(tmp_path)]
     assert found == ["x.mp3", "deep/y.FLAC", "deep/er/x.wav"]
-    assert not caplog.records
-    (tmp_path / "memo.M4A").touch()
-    assert len(audio_files(tmp_path)) == 3
-    assert "1 files, e.g. memo.M4A, must be converted first: ffmpeg" in caplog.text
+    for name in ("memo.M4A", "x.m4a", "y.mp2"):  # x was converted already
+        (tmp_path / name).touch()
+    assert [path.name for path in audio_files(tmp_path)] == ["memo.M4A", "x.mp3", "y.mp2", "y.FLAC", "x.wav"]
+    (tmp_path / "memo.M4A").write_bytes(b"\0\0\0\x20ftypM4A ")
+    with pytest.raises(DataError, match=r"MP4 .*convert it first: ffmpeg"):
+        read_header(tmp_path / "memo.M4A")
     with pytest.raises(DataError, match="no such folder"):
         audio_files(tmp_path / "nowhere")

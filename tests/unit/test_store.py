@@ -177,7 +177,9 @@ def test_a_refused_build_leaves_nothing(dataset, tmp_path, rows, changes, error,
 
 def test_infinite_features_are_not_stored(tmp_path, monkeypatch):
     write_audio(tmp_path / "a.wav", _audio(0), RATE)
-    monkeypatch.setattr("crnn_weak.features.build.load_clip", lambda *_: (np.full(2 * RATE, np.inf, np.float32), 2.0))
+    monkeypatch.setattr(
+        "crnn_weak.features.build.load_clip", lambda *_, **__: (np.full(2 * RATE, np.inf, np.float32), 2.0)
+    )
     with np.errstate(all="ignore"):
         found = extract_clip(Clip("a", "train", tmp_path / "a.wav", ()), TINY)
     assert (found.log_mel, found.status) == (None, "unreadable")
