@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crnn_weak.config import Config, FeatureConfig, ModelConfig, TrainingConfig
-from crnn_weak.data.base import Clip
+from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.store import FeatureStore, StoreHeader
 from crnn_weak.labels.events import Event, class_indices, tag_array
@@ -44,20 +43,10 @@ def changed_at(paths: Iterable[Path]) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-@dataclass
-class ListDataset:
-    """A data set that is a list of clips."""
-
-    listed: Sequence[Clip]
-    classes: tuple[str, ...] = ("bell", "drill", "rain")
-    name: str = "list"
-    clip_seconds: float = 2.0
-    splits: tuple[str, ...] = field(default=("train", "test"))
-    fingerprint: str = "0123456789ab"
-    provenance: str = "clips listed by a test"
-
-    def clips(self, split: str) -> Sequence[Clip]:
-        return [clip for clip in self.listed if clip.split == split]
+def dataset_of(clips: Sequence[Clip]) -> Dataset:
+    """Return a data set of training clips, without test clips."""
+    split = {"train": clips, "test": ()}
+    return Dataset("list", ("bell", "drill", "rain"), 2.0, "clips listed by a test", "0123456789ab", split, Path())
 
 
 def make_events(n_clips: int, classes: Sequence[str], *, clip_seconds: float, seed: int) -> list[tuple[Event, ...]]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import TINY, ListDataset
+from helpers import TINY, dataset_of
 
 from crnn_weak.audio import write_audio
-from crnn_weak.data.base import Clip
+from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import FeatureStoreError
 from crnn_weak.features import build
 from crnn_weak.features.build import build_store
@@ -23,7 +23,7 @@ from crnn_weak.labels.events import Event
 N_CLIPS = 120
 
 
-def dataset(folder: Path) -> ListDataset:
+def dataset(folder: Path) -> Dataset:
     """120 clips, one of them without a file; the audio is written where it is missing."""
     clips = []
     for index in range(N_CLIPS):
@@ -32,7 +32,7 @@ def dataset(folder: Path) -> ListDataset:
             sound = np.random.default_rng(index).standard_normal(16_000 if index % 7 else 9_000) / 10
             write_audio(path, sound, TINY.sample_rate_hz)
         clips.append(Clip(f"clip {index}", "train", path, ("rain",), (Event(0.0, 1.0, "rain"),)))
-    return ListDataset(clips)
+    return dataset_of(clips)
 
 
 @pytest.fixture(scope="module")

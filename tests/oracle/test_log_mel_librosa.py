@@ -95,26 +95,6 @@ def test_framing_filters_and_logarithm_are_librosas(name, share):
         np.testing.assert_allclose(double, want, rtol=0, atol=3e-6, err_msg=sound)
 
 
-@pytest.mark.parametrize("name", ["paper", "quick"])
-def test_the_whole_transform_is_librosas_stft(name):
-    """librosa.stft centers the window in n_fft samples; a shift of the window changes no magnitude."""
-    config = CONFIGS[name]
-    audio = _sounds(config, config.n_clip_samples)["noise"].astype(np.float32)
-    lead = (config.n_window - config.n_hop) // 2 + (config.n_fft - config.n_window) // 2
-    spectrum = librosa.stft(
-        np.pad(audio, (lead, config.n_fft)), n_fft=config.n_fft, hop_length=config.n_hop, win_length=config.n_window,
-        window="hamming", center=False,
-    )[:, : config.n_frames]  # fmt: skip
-    want = np.log(
-        librosa.feature.melspectrogram(
-            S=np.abs(spectrum), sr=config.sample_rate_hz, n_mels=config.n_mels, fmin=config.fmin_hz,
-            fmax=config.fmax_hz,
-        )
-        + config.log_floor
-    ).T  # fmt: skip
-    np.testing.assert_allclose(log_mel(audio, config), want, rtol=0, atol=1e-5)
-
-
 def test_real_recordings(real_events):
     """The paper's features of recorded sounds, many of them with empty high bands."""
     config = CONFIGS["paper"]
@@ -126,9 +106,6 @@ def test_real_recordings(real_events):
         np.testing.assert_allclose(LogMelExtractor(config, dtype=np.float64)(audio), want, rtol=0, atol=3e-6)
     assert np.max(differences) < 2e-4
     assert np.mean(np.array(differences) > 1e-5) < 0.005
-
-
-# --- known in closed form ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -108,8 +108,6 @@ def test_tags(tmp_path_factory, tags):
     assert found == {recording_id(name): tuple(dict.fromkeys(map(nfc, labels))) for name, labels in tags.items()}
 
 
-# --- the organizers' files -------------------------------------------------------------------------------------------
-
 cuts = st.builds(
     lambda name, start: f"-{name}_{start / 1000:.3f}_{start / 1000 + 10:.3f}", letters, st.integers(0, 10**6)
 )

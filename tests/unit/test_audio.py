@@ -71,9 +71,6 @@ def read(request):
     return READERS[request.param]
 
 
-# --- whole files -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_what_was_written_is_read_whole_padded_and_in_part(tmp_path, suffix):
     path = tmp_path / "sub" / f"--a_b{suffix}"
@@ -120,9 +117,6 @@ def test_nothing_odd_is_written(tmp_path):
         with pytest.raises(DataError, match=says):
             write_audio(tmp_path / name, audio, RATE)
     assert not list(tmp_path.iterdir())
-
-
-# --- files that are refused ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -242,9 +236,6 @@ def test_damaged_files_are_read_alike_or_refused_in_one_line(tmp_path, capfd, n_
     capfd.readouterr()  # mpg123 writes to stderr
 
 
-# --- odd files that are whole ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("loud_first", [True, False])
 @pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125), bytes(5000), b"lyrics, " * 80])
 def test_an_mp3_without_a_frame_count_is_read_to_its_end(tmp_path, loud_first, tail, read):
@@ -362,9 +353,6 @@ def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, tag, read):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(DataError, match="truncated"):
         read(path)
-
-
-# --- folders ---------------------------------------------------------------------------------------------------------
 
 
 def test_folders_are_searched_once_and_other_files_passed_over(tmp_path):

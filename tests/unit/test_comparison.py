@@ -72,9 +72,6 @@ def design_of(tmp_path, text=DESIGN):
     return read_design(path)
 
 
-# --- designs -------------------------------------------------------------------------------------------------------
-
-
 def test_an_entry_lays_its_settings_over_those_of_its_base_and_of_the_data(tmp_path):
     design = design_of(tmp_path)
     config = design.config("other", "more", 3)
@@ -113,9 +110,6 @@ def test_a_run_is_named_by_what_it_is_not_by_where_its_files_are(tmp_path):
     assert run_name(here) == run_name(moved)
     assert run_name(here) != run_name(design.config("street", "taught", 3, teacher="a.keras"))
     assert run_name(here) != run_name(design.config("street", "more", 0))
-
-
-# --- intervals -----------------------------------------------------------------------------------------------------
 
 
 def score(*counts):
@@ -163,9 +157,6 @@ def test_the_table_and_the_values_say_the_same_and_runs_of_other_clips_are_refus
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in values
     with pytest.raises(DataError, match="new: scored on other test clips"):
         compare(entries | {"new": {0: score(*[(1, 1, 1)] * 4)}}, baselines={})
-
-
-# --- tuning --------------------------------------------------------------------------------------------------------
 
 
 def scored_clips(weak, strong, events):

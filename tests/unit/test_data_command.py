@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers import TINY, ListDataset
+from helpers import TINY, dataset_of
 
 from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
@@ -110,7 +110,7 @@ def opened(tmp_path, monkeypatch):
 
     def open_dataset(config, cache, *, jobs, progress):
         seen.update(source=config.data.source, jobs=jobs, progress=progress)
-        return ListDataset(clips)
+        return dataset_of(clips)
 
     monkeypatch.setattr("crnn_weak.data.base.open_dataset", open_dataset)
     return seen

@@ -35,8 +35,6 @@ def saved(tmp_path, content, name="list.txt"):
     return path
 
 
-# --- what is read ----------------------------------------------------------------------------------------------------
-
 EVENT_LISTS = {
     "a header": (DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
     "semicolons": ("filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
@@ -139,8 +137,6 @@ def test_ignored_columns_are_said_once(tmp_path, caplog):
     assert "ignored columns: author, licence" in message
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
-
 HEADER = "filename,onset,offset,label\n"
 REFUSED = {
     # without a header
@@ -232,9 +228,6 @@ def test_what_is_not_clear_is_refused_in_one_line(tmp_path, content, says):
     assert all("list.txt" in message and message.isprintable() and len(message) <= 1000 for message in messages)
 
 
-# --- what the caller knows -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("content", "asked", "says"),
     [
@@ -289,9 +282,6 @@ def test_scores_filter_and_recordings_stay(tmp_path):
         read_files(saved(tmp_path, "a.wav\tdog\n"), min_score=0.1)
 
 
-# --- folders of files ------------------------------------------------------------------------------------------------
-
-
 def test_a_folder_of_tracks(tmp_path):
     (tmp_path / "site").mkdir()
     saved(tmp_path, "0.5\t1.5\tdog\n", "site/a.wav.txt")
@@ -322,9 +312,6 @@ def test_a_folder_that_is_empty_or_cannot_be_read_is_refused(tmp_path, monkeypat
     monkeypatch.setattr("crnn_weak.labels.reading.os.walk", walk)  # root may read everything
     with pytest.raises(DataError, match="site: Permission denied"):
         read_events(tmp_path)
-
-
-# --- class lists -----------------------------------------------------------------------------------------------------
 
 
 def test_class_lists(tmp_path, task4_metadata):

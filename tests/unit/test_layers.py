@@ -97,9 +97,6 @@ def _both(units, merge="concat"):
     return lambda m: m.Bidirectional(_gru(units), merge_mode=merge)
 
 
-# --- equal to Keras --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("make", "shape", "n_threads", "call"),
     [
@@ -131,9 +128,6 @@ def _both(units, merge="concat"):
 def test_values_gradients_and_statistics_equal_keras(make, shape, n_threads, call, monkeypatch):
     monkeypatch.setattr("crnn_weak.model.fast.gru.n_threads", lambda: n_threads)
     _assert_equal(make, _data(*shape) if len(shape) == 3 else _data(*shape) * 2 + 3, **call)
-
-
-# --- fallbacks -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_shortcut")

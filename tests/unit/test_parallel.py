@@ -11,7 +11,7 @@ from pathlib import Path
 import helpers_tasks as tasks
 import numpy as np
 import pytest
-from helpers import TINY, ListDataset
+from helpers import TINY, dataset_of
 
 from crnn_weak.audio import write_audio
 from crnn_weak.data.base import Clip
@@ -148,7 +148,7 @@ class TestDask:
             write_audio(path, 0.1 * rng.standard_normal(16_000).astype(np.float32), 8_000)
             clips.append(Clip(path.stem, "train", path, ("bell",)))
         for name, scheduler in (("here.h5", None), ("dask.h5", cluster)):
-            with build_store(ListDataset(clips), "train", TINY, tmp_path / name, scheduler=scheduler) as store:
+            with build_store(dataset_of(clips), "train", TINY, tmp_path / name, scheduler=scheduler) as store:
                 assert (store.counts["ok"], store.counts["missing"]) == (8, 1)
         assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "dask.h5").read_bytes()
 

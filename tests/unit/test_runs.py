@@ -83,9 +83,6 @@ def test_damaged_files_are_named(grid, tmp_path):
         assert open_run(tmp_path).history
 
 
-# --- continuing ------------------------------------------------------------------------------------------------------
-
-
 def write_store(folder, *, split="train", classes=CLASSES, **options):
     options = {"seed": 1, "first": 0 if split == "train" else 100, "name": f"{split}.h5", **options}
     with make_store(folder, 8, classes, split=split, **options) as store:

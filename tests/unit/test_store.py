@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import json
 import multiprocessing
 import os
 import pickle
@@ -13,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import h5py
 import numpy as np
 import pytest
-from helpers import TINY, ListDataset, make_store
+from helpers import TINY, dataset_of, make_store
 from mutations import damage_bytes
 
 from crnn_weak.audio import write_audio
-from crnn_weak.cli import main
 from crnn_weak.config import PRESETS
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, LabelError
@@ -47,7 +45,7 @@ def dataset(tmp_path):
         clips.append(Clip(f"--clip {index}", "train", path, ("bell", "drill"), events))
     (folder / "3.wav").write_bytes(b"RIFF, but no sound")
     (folder / "4.wav").unlink()
-    return ListDataset(clips)
+    return dataset_of(clips)
 
 
 def test_a_store_holds_what_the_clips_hold(dataset, tmp_path):
@@ -78,7 +76,8 @@ def test_a_store_holds_what_the_clips_hold(dataset, tmp_path):
 
 
 def test_processes_make_the_same_file(dataset, tmp_path):
-    more = ListDataset([*dataset.listed, *(dataclasses.replace(dataset.listed[0], clip_id=f"c{i}") for i in range(20))])
+    clips = dataset.clips("train")
+    more = dataset_of([*clips, *(dataclasses.replace(clips[0], clip_id=f"c{i}") for i in range(20))])
     for name, data, jobs in (("fewer", dataset, 1), ("one", more, 1), ("two", more, 2)):
         build_store(data, "train", TINY, tmp_path / f"{name}.h5", jobs=jobs)
     contents = [(tmp_path / f"{name}.h5").read_bytes() for name in ("one", "two", "fewer")]
@@ -142,14 +141,14 @@ def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path, capl
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
     others = {
         "n_mels 8 \\(expected 10\\)": (dataset, dataclasses.replace(TINY, n_mels=10)),
-        "other clips or labels": (dataclasses.replace(dataset, listed=dataset.listed[:3]), TINY),
+        "other clips or labels": (dataset_of(dataset.clips("train")[:3]), TINY),
         "other clips": (dataclasses.replace(dataset, fingerprint="of another seed"), TINY),
     }
     for message, (data, features) in others.items():
         with pytest.raises(FeatureStoreError, match=message) as error:
             build_store(data, "train", features, path)
         assert "--overwrite" in str(error.value)
-    write_audio(dataset.listed[4].path, _audio(4), RATE)
+    write_audio(dataset.clips("train")[4].path, _audio(4), RATE)
     build_store(dataset, "train", TINY, path)
     assert "1 clips were missing and exist now" in caplog.text
     assert path.read_bytes() == before[1]
@@ -169,9 +168,9 @@ def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path, capl
 )
 def test_a_refused_build_leaves_nothing(dataset, tmp_path, rows, changes, error, message):
     path = tmp_path / "out" / "features.h5"
-    listed = [dataclasses.replace(dataset.listed[row], **changes) for row in rows]
+    clips = [dataclasses.replace(dataset.clips("train")[row], **changes) for row in rows]
     with pytest.raises(error, match=message):
-        build_store(dataclasses.replace(dataset, listed=listed), "train", TINY, path)
+        build_store(dataset_of(clips), "train", TINY, path)
     assert list(path.parent.glob("[!.]*")) == []
 
 
@@ -209,7 +208,7 @@ def _without_audio(_, chunks, **options):
 @pytest.mark.slow
 def test_the_memory_of_a_large_store_is_that_of_a_few_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("crnn_weak.features.build.run_tasks", _without_audio)
-    data = ListDataset([Clip(f"clip {row}", "train", None, ("bell",), ()) for row in range(20_000)])
+    data = dataset_of([Clip(f"clip {row}", "train", None, ("bell",), ()) for row in range(20_000)])
     rng = np.random.default_rng(0)
     tracemalloc.start()
     try:
@@ -223,9 +222,6 @@ def test_the_memory_of_a_large_store_is_that_of_a_few_blocks(tmp_path, monkeypat
     finally:
         tracemalloc.stop()
         (tmp_path / "features.h5").unlink()
-
-
-# --- damage ------------------------------------------------------------------------------------------------------
 
 
 def _contents(path):
@@ -296,66 +292,7 @@ def test_a_store_that_is_rebuilt_while_it_is_read_stays_what_it_was(dataset, tmp
     path = tmp_path / "features.h5"
     store = build_store(dataset, "train", TINY, path)
     before, copy = store.read(range(4)), pickle.dumps(store)
-    fewer = dataclasses.replace(dataset, listed=dataset.listed[::-1])
-    build_store(fewer, "train", TINY, path, overwrite=True)
+    build_store(dataset_of(dataset.clips("train")[::-1]), "train", TINY, path, overwrite=True)
     np.testing.assert_array_equal(store.read(range(4)), before)
     with pytest.raises(FeatureStoreError, match="replaced by another store"):
         pickle.loads(copy).read([0])
-
-
-# --- command ---------------------------------------------------------------------------------------------------------
-
-SETTINGS = [
-    f"--set=features.{name}={json.dumps(getattr(TINY, name))}"
-    for name in ("clip_seconds", "sample_rate_hz", "window_seconds", "hop_seconds", "n_fft", "n_mels", "fmax_hz")
-]
-
-
-@pytest.fixture
-def opened(dataset, monkeypatch):
-    """Make the clips the data set that any source opens."""
-    seen = {}
-
-    def open_dataset(config, cache, *, jobs, progress):
-        seen.update(source=config.data.source, jobs=jobs, progress=progress)
-        return dataset
-
-    monkeypatch.setattr("crnn_weak.data.base.open_dataset", open_dataset)
-    return seen
-
-
-def test_build_and_info(opened, tmp_path, capsys):
-    out = str(tmp_path / "train.h5")
-    command = ["features", "build", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
-    assert main(command) == 0
-    shown = capsys.readouterr()
-    assert "4 of 6 clips (3 ok, 1 short, 1 missing, 1 unreadable)" in shown.out
-    assert "\r" not in shown.err  # no bar where stderr is no terminal
-    assert opened == {"source": "folder", "jobs": 1, "progress": False}
-    assert main(["features", "info", out]) == 0
-    shown = capsys.readouterr().out
-    for line in ("20 frames x 8 bands", "skipped    --clip 4: missing (no file 4.wav)", "      4  bell"):
-        assert line in shown
-    assert main(command) == 0  # exists, and is kept
-    assert main([*command, "--set", "features.n_mels=10"]) == 2
-    assert "n_mels 8 (expected 10)" in capsys.readouterr().err
-    assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0
-
-
-@pytest.mark.usefixtures("opened")
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (["info", __file__], "damaged, or no HDF5 file"),
-        (["build", *SETTINGS, "--split", "test", "--out", "x.h5"], "lists no clips"),
-        (["build", "--set", "features.n_mel=3", "--out", "x.h5"], "Did you mean 'n_mels'"),
-        (["build", "--config", "none.toml", "--out", "x.h5"], "none.toml: cannot be read"),
-    ],
-)
-def test_errors_are_one_line_and_2(tmp_path, capsys, monkeypatch, command, message):
-    monkeypatch.chdir(tmp_path)
-    assert main(["features", *command]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "x.h5").exists()

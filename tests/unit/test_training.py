@@ -230,9 +230,6 @@ def test_other_features_and_a_missing_package_are_refused_first(store, tmp_path,
     assert not (tmp_path / "run").exists()
 
 
-# --- pretrained models -----------------------------------------------------------------------------------------------
-
-
 def metadata(classes):
     return ModelMetadata(classes, small_config(), Scaler(np.zeros(TINY.n_mels), np.ones(TINY.n_mels)))
 
