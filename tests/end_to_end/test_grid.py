@@ -107,13 +107,10 @@ def test_a_killed_grid_goes_on(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "training.epoch=3"], "epochs"),
         (["--set", "loss_weights.weak=-1"], ">= 0"),
         (["--settings", "0:0"], "at least one of the two weights above 0"),
         (["--settings", "-1:1"], "--settings"),
         (["--settings", "one"], "STRONG:WEAK"),
-        (["--preset", "quik"], "quick"),
-        (["--head", "meen"], "mean"),
         (["--data", "streets"], "street"),
         (["--data", "folder", "--audio", "nowhere"], "data.metadata"),
         (["--data", "folder", "--audio", "nowhere", "--metadata", "nowhere.tsv"], "nowhere"),

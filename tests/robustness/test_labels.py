@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 import pytest
+from mutations import damage_bytes
 
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.labels.reading import read_events, read_pair, read_tags
@@ -145,22 +146,6 @@ def outcome(case, path):
     return "same" if found == case.expected else "other"
 
 
-def damaged(rng, content):
-    """Return bytes with a few of them changed, cut, doubled or inserted."""
-    data = bytearray(content)
-    inserted = (b"9" * 400, b"\t" * 50, b'"', b"\n", b"\x00", rng.randbytes(4), b"1e308", b"nan")
-    for _ in range(rng.randrange(1, 6)):
-        at = rng.randrange(len(data) + 1)
-        kind = rng.randrange(4)
-        if kind == 0:
-            data[at : at + 1] = bytes([rng.randrange(256)])
-        elif kind == 1:
-            del data[at : at + rng.randrange(1, 20)]
-        else:
-            data[at:at] = data[at : at + rng.randrange(1, 40)] if kind == 2 else rng.choice(inserted)
-    return bytes(data)
-
-
 @pytest.mark.parametrize("seeds", [range(400), pytest.param(range(400, 12_000), marks=pytest.mark.slow)])
 def test_mutated_files_are_read_rightly_or_refused_and_damaged_ones_cause_no_traceback(tmp_path, seeds):
     path, others, counts, messages = tmp_path / "list.txt", [], collections.Counter(), []
@@ -174,7 +159,7 @@ def test_mutated_files_are_read_rightly_or_refused_and_damaged_ones_cause_no_tra
         counts[result] += 1
         if result not in ("same", "refused") or (is_harmless and result != "same"):
             others.append((seed, case.layout, name, result))
-        path.write_bytes(damaged(rng, path.read_bytes()))
+        path.write_bytes(damage_bytes(path.read_bytes(), rng))
         for read in (read_events, read_tags, lambda path: read_pair(path, path)):
             try:
                 read(path)

@@ -102,7 +102,6 @@ def test_scores_are_written_or_filtered_and_what_is_not_written_is_said(here, ca
         (["up.tsv", "out", "--to", "audacity"], "outside of the folder"),
         (["classes.tsv", "out", "--to", "audacity"], "would be classes.txt"),
         (["events.tsv", "out", "--to", "desed", "--min-score", "0.5"], "line 2: no score, which --min-score needs"),
-        (["events.tsv", "out", "--to", "desed", "--input-format", "dcase"], "asked for is dcase"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(here, capsys, arguments, says):

@@ -39,7 +39,6 @@ EVENT_LISTS = {
     "a header": (DESED + "a.wav\t0.5\t1.5\tdog\n", DOG),
     "semicolons": ("filename;onset;offset;event_label\na.wav;0.5;1.5;dog\n", DOG),
     "any order": ("\ufeffLabel,END,Start (s),source,File Name\ndog,1.5,.5,x,a.wav\n", DOG),
-    "opensoundscape": ("audio_file,annotation,start_time,end_time\na.wav,dog,0.5,1.5\n", DOG),
     "durations": ("filename,onset,duration,label\na.wav,0.5,1.0,dog\n", DOG),
     "a recording's duration": ("filename,duration,onset,offset,label\na.wav,10,0.5,1.5,dog\n", DOG),
     "S8 scores": ("file,start,end,label,confidence\na.wav,0.5,1.5,dog,0.9\n", SCORED),
@@ -51,7 +50,6 @@ EVENT_LISTS = {
         {"a": (Event(65.0, 65.5, "dog"), Event(4500.0, 4501.0, "cat"))},
     ),
     "a first line for spreadsheets": ("sep=;\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n", DOG),
-    "a quoted first line": ('\ufeff"sep=;"\nfile;onset;offset;label\na.wav;0.5;1.5;dog\n', DOG),
     "a first line alone": ("sep=;\n", {}),
     "no header": ("a.wav\t0.5\t1.5\tdog\n", DOG),
     "no header, a score": ("a.wav\t 0.5\t 1.5\tdog\t0.9\n", SCORED),
@@ -72,7 +70,6 @@ EVENT_LISTS = {
     "no header, without events": ("b.wav\na.wav\t0.5\t1.5\tdog\n", {"b": (), **DOG}),
     "S7 nothing found": ("filename,onset,offset,label,confidence\na.wav,0,3,nocall,1\n", {"a": ()}),
     "zero length": (DESED + "a.wav\t0\t0\tdog\n", {"a": (Event(0.0, 0.0, "dog"),)}),
-    "commas in a label": (f'file,onset,offset,label\na.wav,0,1,"{HORN}"\n', {"a": (Event(0.0, 1.0, HORN),)}),
     "odd labels": (
         'file,onset,offset,label\na.wav,0,1,1\na.wav,0,2,None\na.wav,0,3,#1\na.wav,0,4,"six"" pipe"\n',
         {"a": (Event(0, 1, "1"), Event(0, 2, "None"), Event(0, 3, "#1"), Event(0, 4, 'six" pipe'))},
@@ -152,13 +149,10 @@ REFUSED = {
     "a list of files": ("a.wav\nb.wav\n", "line 1: 'a.wav' has no layout of a list"),
     "a file name as label": ("0\t1\ta.wav\n", "label 'a.wav' is a file name"),
     "another number of columns": ("a.wav\t0\t1\tx\nb.wav\t0\t1\tx\t0.5\n", "line 2: .* the rows before have"),
-    "a header below": ("a.wav\t0\t1\tx\nfilename\tonset\toffset\tlabel\n", "line 2: 'filename, onset"),
     "a track with another fourth column": ("0\t1\ta\t7\n", "'0, 1, a, 7' has no layout of a list"),
     "a torn line": ("a.wav\tdog\nsite\n", "line 2: 'site', but the rows before"),
-    "RTTM": ("SPEAKER a 1 0.5 1.0 <NA> <NA> dog <NA> <NA>\n", "line 1: neither a header"),
     "a file name with commas alone": ("a.wav\t0\t1\tdog\nb.wav,0,1,c.wav\n", "line 2"),
     # headers
-    "a header in another language": ("Datei,Anfang,Ende,Klasse\na.wav,0,1,Hund\n", "line 1: neither a header"),
     "S5 an id": ("id,onset,offset,label\n7,0,1,dog\n", "no column of the file, and 'id' may be one. Known names: f"),
     "milliseconds": ("filename,onset_ms,offset_ms,label\na.wav,0,1500,x\n", "'onset_ms' is in ms; .*divide by 1000"),
     "a column that may say which rows count": ("filename,label,present\na.wav,x,0\nb.wav,x,1\n", "'present' holds"),
@@ -184,11 +178,8 @@ REFUSED = {
     "no time": (HEADER + "a.wav,one,2,Car\n", "line 2: 'one' is not a time"),
     "times out of order": (HEADER + "a.wav,3,2,Car\n", "line 2: an event from 3 to 2"),
     "S12 a decimal comma": (HEADER + 'a.wav,0,"1,500",dog\n', "line 2: '1,500' is not a time in seconds with a dec"),
-    "decimal commas, semicolons": ("file;onset;offset;label\na.wav;0,5;1,5;dog\n", "'0,5' is not a time .* decimal"),
-    "an odd clock": (HEADER + "a.wav,0,1:75:30,dog\n", "'1:75:30' is not a time"),
     "scores of columns of 0 and 1": ("filename,score,dog,cat\na.wav,0.5,1,0\n", "no column of the label"),
     "a missing field": (HEADER + "a.wav,0,1\n", "line 2: 3 columns, the header has 4"),
-    "a surplus field": ("filename,labels\na.wav,dog,cat\n", "line 2: 3 columns, the header has 2"),
     "dates": (HEADER + "a.wav,1700000000,1700000001,dog\n", "after more than 11 days"),
     "a long number": (HEADER + f"a.wav,0,{'9' * 400},dog\n", "is not a time"),
     "a score in words": ("file,onset,offset,label,score\na.wav,0,1,x,high\n", "line 2: 'high' is not a score"),
@@ -209,10 +200,8 @@ REFUSED = {
     # other files
     "JSON lines": ('{"filename": "a.wav", "onset": 0}\n', "list.txt: looks like JSON, .* save it as CSV"),
     "a TextGrid": ('File type = "ooTextFile"\nObject class = "TextGrid"\n', "a Praat TextGrid; export it as a table"),
-    "a short TextGrid": ('"ooTextFile"\n"TextGrid"\n0\n2.3\n'.encode("utf-16"), "looks like a Praat TextGrid"),
     "a spreadsheet": (b"PK\x03\x04\x14\x00\x06\x00", "looks like a spreadsheet; save it as CSV"),
     "Latin-1": (TABLE.encode("latin-1"), "not a text file in UTF-8"),
-    "no text": (b"x\x00y", "not a text file in UTF-8"),
 }  # fmt: skip
 
 

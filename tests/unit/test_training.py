@@ -91,6 +91,13 @@ def test_batches_come_in_an_order_of_seed_and_epoch_and_keras_reads_them_in_it(s
     assert (seen[0, 0] != seen[3, 0]).any()
     in_order = StoreBatches(store, np.arange(10), batches.scaler, batch_size=4)
     assert [len(in_order[i][0]) for i in range(len(in_order))] == [4, 4, 2]
+    gains = AugmentationConfig(band_gain_db=3.0)
+    augmented, drawn = StoreBatches(store, np.array([5]), batches.scaler, batch_size=1, seed=7, augmentation=gains), []
+    for epoch in (0, 1, 0):
+        augmented.set_epoch(epoch)
+        drawn.append(augmented[0][0])
+    assert np.array_equal(drawn[0], drawn[2])
+    assert not np.array_equal(drawn[0], drawn[1]), "every epoch draws its own augmentation"
 
 
 def test_a_run_leaves_its_whole_record(store, whole):
