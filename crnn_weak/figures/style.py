@@ -49,10 +49,10 @@ _RC: Any = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw in the package's style inside a ``with`` block."""
-    import matplotlib
+    """Draw in the package's style inside a ``with`` block, whatever the user's matplotlibrc says."""
+    import matplotlib.style
 
-    with matplotlib.rc_context(_RC):
+    with matplotlib.style.context(["default", _RC]):
         yield
 
 

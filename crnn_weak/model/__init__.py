@@ -1,5 +1,7 @@
-"""The network. TensorFlow reads the environment once, at its own import, so it is prepared before Keras is imported."""
+"""The network; importing it registers the layers and losses, so that ``keras.saving.load_model`` opens any model file."""
 
 from crnn_weak.environment import prepare_environment
 
-prepare_environment()
+prepare_environment()  # TensorFlow reads its settings once, at its own import
+
+from crnn_weak.model import fast, heads, losses  # noqa: E402, F401

@@ -1,6 +1,6 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
-``keras.models.load_model`` opens the same file (once this module is imported). Loading runs no code from the file:
+``keras.saving.load_model`` opens the same file (once `crnn_weak.model` is imported). Loading runs no code from the file:
 Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras' own
 description against the weights in the file, before a model is built.
 """
@@ -25,7 +25,6 @@ from crnn_weak.config import Config
 from crnn_weak.errors import CrnnWeakError, ModelFileError
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.files import decode_json, decode_toml, replace_file
-from crnn_weak.model import fast, heads, losses  # noqa: F401  (registers layers, loss and optimizer with Keras)
 
 _MEMBER = "crnn_weak.json"
 _ADVICE = "Copy the model again, or train it again."

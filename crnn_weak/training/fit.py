@@ -54,7 +54,7 @@ class _Progress:
     best_epoch: int = 0
     best_loss: float = math.inf
     wait: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
 
 
 @dataclass

@@ -135,6 +135,7 @@ def test_a_run_killed_in_the_middle_of_epoch_3_continues_as_if_unbroken(config, 
         for one, other in zip(*pair, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     for one, other in zip(history_of(unbroken), history_of(broken), strict=True):
+        assert one["epoch"] == other["epoch"]
         assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-4)
 
 
