@@ -15,9 +15,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from crnn_weak.errors import ConfigError, CrnnWeakError, visible
+from crnn_weak.errors import ConfigError, CrnnWeakError, LogFormatter, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,13 +57,14 @@ _ADVICE: dict[int | None, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
     _prepare_streams()
+    os.environ["MPLBACKEND"] = "agg"  # no command opens a window; an unknown one would be an error
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((argument for argument in arguments if argument in COMMANDS), None)
     return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="crnn-weak",
         description="Sound event detection from weak labels: a CRNN with a strong and a weak output.",
         epilog="example: crnn-weak grid --set training.epochs=3",
@@ -90,7 +91,19 @@ def _run(command: str | None, arguments: Sequence[str]) -> int:
     logger = logging.getLogger("crnn_weak")  # this package's own lines, not those of every library
     logger.setLevel(logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO)
     logger.handlers = [logging.StreamHandler()]
+    logger.handlers[0].setFormatter(LogFormatter())
     return int(importlib.import_module(f"crnn_weak.commands.{args.command}").run(args) or 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
+def say(*lines: object, file: TextIO | None = None) -> None:
+    """Print lines that hold names from outside, without control characters."""
+    for line in lines:
+        print(visible(line), file=file)
 
 
 def version_line() -> str:

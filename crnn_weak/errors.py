@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 
 
@@ -64,12 +65,21 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}{more}."
 
 
-def visible(text: str) -> str:
+def visible(text: object) -> str:
     """Return the text in one line, with control and format characters as Python escapes.
 
     >>> visible("dog\\x1b[31m\\ncat")
     'dog\\\\x1b[31m\\\\ncat'
     """
+    text = str(text)
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+class LogFormatter(logging.Formatter):
+    """One line for each message: it may hold names from outside."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the message without control characters."""
+        return visible(super().formatMessage(record))

@@ -12,21 +12,28 @@ import os
 import re
 import secrets
 import socket
+import stat
 import time
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from crnn_weak.errors import CrnnWeakError, RunError, visible
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
 _LEFTOVER_SECONDS = 24 * 3600
+# Documents of 50,000 clips have some 10 MB; a larger file is another one, and would fill the memory.
+_MOST_BYTES = 2**28
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
 _LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
@@ -105,6 +112,38 @@ def relative_path(path: str | Path, folder: str | Path) -> str:
     except ValueError:  # Windows: another drive
         relative = os.path.abspath(path)
     return relative.replace(os.sep, "/")
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open a finished HDF5 file to read, without a lock, which read-only file systems refuse."""
+    import h5py
+
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("not a regular file")
+    return h5py.File(path, "r", locking=False)
+
+
+def write_names(file: h5py.File, name: str, names: Sequence[str]) -> None:
+    """Write names as strings of one length; damage to strings of many lengths crashes the HDF5 library."""
+    import h5py
+    import numpy as np
+
+    encoded = [text.encode() for text in names]
+    length = max([1, *map(len, encoded)])
+    file.create_dataset(name, data=np.array(encoded, h5py.string_dtype(length=length)))
+
+
+def read_array(dataset: h5py.Dataset) -> np.ndarray:
+    """Read a dataset of numbers, or of names by `write_names`; damage may state a shape that takes all memory."""
+    if dataset.dtype.kind not in "biufS":
+        raise ValueError(f"{dataset.name} has the type {dataset.dtype}")
+    n_bytes = dataset.file.id.get_filesize()
+    if dataset.compression:  # deflate stores at most 1032 bytes in one
+        n_bytes = 2**20 + 1100 * min(n_bytes, dataset.id.get_storage_size())
+    if dataset.nbytes > n_bytes:
+        raise ValueError(f"{dataset.name} states {dataset.nbytes:,} bytes")
+    array: np.ndarray = dataset.asstr()[:] if dataset.dtype.kind == "S" else dataset[:]
+    return array
 
 
 class HdfWriter:
@@ -237,21 +276,28 @@ def decode_toml(data: bytes, where: str, *, error: type[CrnnWeakError] = RunErro
 
 def read_json(path: str | Path, kind: type[T], *, advice: str = "", error: type[CrnnWeakError] = RunError) -> T:
     """Read and check a JSON file; the parameters are those of `convert_document`."""
-    return decode_json(_read(Path(path), advice, error), kind, str(path), advice=advice, error=error)
+    return decode_json(read_bytes(path, advice=advice, error=error), kind, str(path), advice=advice, error=error)
 
 
 def read_toml(path: str | Path, *, error: type[CrnnWeakError] = RunError) -> dict[str, Any]:
     """Read a TOML file; check the result with `convert_document`."""
-    return decode_toml(_read(Path(path), "", error), str(path), error=error)
+    return decode_toml(read_bytes(path, error=error), str(path), error=error)
 
 
-def _read(path: Path, advice: str, error: type[CrnnWeakError]) -> bytes:
+def read_bytes(path: str | Path, *, advice: str = "", error: type[CrnnWeakError] = RunError) -> bytes:
+    """Read a document: a regular file, as a pipe would be waited for, of at most 256 MB."""
+    fault = ""
     try:
-        if path.exists() and not path.is_file():
-            raise error(f"{path}: not a regular file. {advice}".rstrip())
-        return path.read_bytes()
-    except OSError as fault:
-        raise error(f"{path}: cannot be read ({fault.strerror or fault}). {advice}".rstrip()) from None
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            fault = "not a regular file"
+        elif status.st_size > _MOST_BYTES:
+            fault = f"{status.st_size / 1e6:,.0f} MB; expected a document of at most {_MOST_BYTES / 1e6:.0f} MB"
+        else:
+            return Path(path).read_bytes()
+    except OSError as failed:
+        fault = f"cannot be read ({failed.strerror or failed})"
+    raise error(f"{path}: {fault}. {advice}".rstrip())
 
 
 def _reason(fault: Exception) -> str:

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from typing import Any
 
 import crnn_weak
-from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunError
+from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, LogFormatter, RunError
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,8 @@ def _begin_worker() -> None:
         os._exit(1)
 
     os.environ.update(_ONE_THREAD)
+    if logging.lastResort is not None:  # what a worker warns of
+        logging.lastResort.setFormatter(LogFormatter())
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

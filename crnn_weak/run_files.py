@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import msgspec
 
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.files import convert_document, csv_text, read_json, write_text
+from crnn_weak.files import convert_document, csv_text, read_bytes, read_json, write_text
 
 _AGAIN = "Start the command that wrote it again."
 #: The end of a refusal to continue a folder.
@@ -196,16 +197,15 @@ _DRAWN_LOSSES = ("epoch", "val_loss", "strong_loss", "weak_loss", "val_strong_lo
 
 def read_history(path: Path) -> dict[str, list[float]]:
     """Return the losses by epoch, column to values; empty before the first epoch."""
+    if not path.exists():
+        return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode(), newline="")))
         missing = [name for name in _DRAWN_LOSSES if rows and name not in rows[0]]
         if missing:
             raise ValueError(f"no column {missing[0]!r}")
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
-    except FileNotFoundError:
-        return {}
-    except (OSError, TypeError, ValueError, csv.Error) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: not a history of losses ({error}). Train the run again.") from None
 
 

@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     for data, text in write_tables(design, folder, published).items():
         print(f"{data}\n\n{text}")
-    print(f"{folder}: DATA/table.md, results.csv, figure.png, scores.json.gz")
+    cli.say(f"{folder}: DATA/table.md, results.csv, figure.png, scores.json.gz")
     return 0

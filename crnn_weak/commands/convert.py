@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from crnn_weak import cli
+
 _EPILOG = """INPUT is a label file, or a folder of them. Tables are read by the names of their columns; the page "Label
 files" lists those names and the lists without a header. OUTPUT of audacity and raven is a folder of one file per
 recording, or a file (.txt) for one recording.
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         write_text(file, text)
     formats = ", ".join(sorted({one.format for one in files}))
     counted = f"{n_labels} {'events' if target else 'tags'} of {len(names) - n_silent} recordings"
-    print(f"{path}: {counted}, {formats} to {args.to}")
+    cli.say(f"{path}: {counted}, {formats} to {args.to}")
     if n_silent:
         print(f"not written: {n_silent} recordings without events, which {args.to} cannot list")
     if not (target and target.holds_scores) and any(one.scores() for one in files):

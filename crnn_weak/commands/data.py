@@ -65,8 +65,8 @@ def _make(args: argparse.Namespace) -> int:
     started = time.monotonic()
     _, dataset, _ = _open(args)
     counts = ", ".join(f"{len(dataset.clips(split))} {split}" for split in dataset.splits)
-    print(f"{dataset.folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
-    print(dataset.provenance)
+    cli.say(f"{dataset.folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
+    cli.say(dataset.provenance)
     return 0
 
 
@@ -82,7 +82,7 @@ def _check(args: argparse.Namespace) -> int:
     clips = check_clips(
         dataset, splits=args.split, decode=args.decode, checksums=args.sha256, tolerance_seconds=hop, **work
     )
-    print(dataset.provenance)
+    cli.say(dataset.provenance)
     width = max(map(len, ("all clips", *dataset.classes)))
     names = COUNTS if args.decode else COUNTS[:-1]
     for split in dict.fromkeys(checked.clip.split for checked in clips):
@@ -95,13 +95,13 @@ def _check(args: argparse.Namespace) -> int:
     n_usable = sum(checked.status in ("ok", "short") for checked in clips)
     print(f"\n{n_usable} of {len(clips)} listed clips can be used.")
     if dataset.unlisted:
-        print(f"audio files that no split lists: {len(dataset.unlisted)}, e.g. {dataset.unlisted[0].name}")
+        cli.say(f"audio files that no split lists: {len(dataset.unlisted)}, e.g. {dataset.unlisted[0].name}")
     unreadable = [checked for checked in clips if checked.status == "unreadable"]
     for checked in unreadable[:5]:  # --out lists all
-        print(f"unreadable: {checked.reason}")
+        cli.say(f"unreadable: {checked.reason}")
     for checked in [one for one in clips if one.is_odd][:5]:
-        print(f"odd: {checked.clip.path}: {checked.reason}")
+        cli.say(f"odd: {checked.clip.path}: {checked.reason}")
     if args.out:
         write_clips(args.out, clips)
-        print(f"list of clips: {args.out}")
+        cli.say(f"list of clips: {args.out}")
     return 0 if n_usable else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from crnn_weak import cli
 from crnn_weak.errors import ConfigError
 from crnn_weak.files import refuse_existing
 
@@ -58,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
     drawn = Picture.of(figure, picture.name)
     view = RecordingView("One street scene, detected", features.clip_seconds, events, drawn, sound.name)
     write_recordings_page(page, [view], title="crnn-weak demo")
-    print(f"\n{sound}, {picture}\n{page}: open it in a browser\n{_NEXT}")
+    print()
+    cli.say(f"{sound}, {picture}", f"{page}: open it in a browser")
+    print(_NEXT)
     return 0

@@ -7,7 +7,8 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crnn_weak.errors import ConfigError, CrnnWeakError, DataError
+from crnn_weak import cli
+from crnn_weak.errors import ConfigError, CrnnWeakError, DataError, visible
 
 if TYPE_CHECKING:
     from crnn_weak.config import EvaluationConfig
@@ -113,7 +114,7 @@ def _read(args: argparse.Namespace) -> tuple[LabelPair, tuple[str, ...]]:
 
 
 def _describe(path: str, lists: Labels, kind: str) -> str:
-    return f"{path}: {len(lists):,} clips, {sum(map(len, lists.values())):,} {kind}"
+    return f"{visible(path)}: {len(lists):,} clips, {sum(map(len, lists.values())):,} {kind}"
 
 
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
@@ -219,5 +220,5 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
             psds = scored.psds()
         except CrnnWeakError as error:
             notes.append(str(error))
-            print(f"crnn-weak evaluate: {error}", file=sys.stderr)
+            cli.say(f"crnn-weak evaluate: {error}", file=sys.stderr)
     return Evaluation(header, parts, tuple(notes), controls, scored.within_clip(), rankings, psds)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     detector = load(args.model)
     export_model(detector.model, detector.scaler, out, args.format)
     write_json(description, _description(detector, args.format))
-    print(f"{out}: input (windows, {detector.features.n_frames} frames, {detector.features.n_mels} mel bands)")
-    print(f"{description}: classes, features, thresholds")
+    cli.say(f"{out}: input (windows, {detector.features.n_frames} frames, {detector.features.n_mels} mel bands)")
+    cli.say(f"{description}: classes, features, thresholds")
     return 0
 
 

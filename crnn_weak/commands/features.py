@@ -45,7 +45,7 @@ def _build(args: argparse.Namespace) -> int:
     dataset = open_dataset(config, cli.cache_folder(args), **work)
     started = time.monotonic()
     with build_store(dataset, args.split, config.features, args.out, overwrite=args.overwrite, **work) as store:
-        print(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")
+        cli.say(f"{store.path}: {_summary(store)}, {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -55,15 +55,15 @@ def _info(args: argparse.Namespace) -> int:
     with FeatureStore(args.file) as store:
         features = store.features
         size = f"{features.n_frames} frames x {features.n_mels} bands"
-        print(f"{store.path}: {_summary(store)}")
-        print(f"data       {store.provenance}")
+        cli.say(f"{store.path}: {_summary(store)}")
+        cli.say(f"data       {store.provenance}")
         print(f"split      {store.split}; events {'known' if store.has_events else 'not known for every clip'}")
         print(f"features   {size}, {features.clip_seconds:g} s at {features.sample_rate_hz} Hz")
         print(f"classes    {len(store.classes)}, clips per class:")
         for label, count in zip(store.classes, store.tags.sum(axis=0).tolist(), strict=True):
             print(f"  {count:7d}  {label}")
         for clip_id, status, reason in store.skipped:
-            print(f"skipped    {clip_id}: {status} ({reason})")
+            cli.say(f"skipped    {clip_id}: {status} ({reason})")
     return 0
 
 

@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
         progress=cli.shows_progress(args), overwrite=args.overwrite,
     )  # fmt: skip
     print(table.to_text())
-    print(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
+    cli.say(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
     if not args.no_report:
         from crnn_weak.report.page import write_report
 
         root = getattr(config.data, "root", "")
         page = write_report(folder, audio_folders=[cache, root] if root else [cache])
-        print(f"{page}: open it in a browser")
+        cli.say(f"{page}: open it in a browser")
     return 0

@@ -80,6 +80,6 @@ def run(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
-    print(f"{planned.files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
+    cli.say(f"{planned.files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print(scored_line(planned, metrics))
     return 0

@@ -103,7 +103,7 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         per_class=args.per_class, before=before, after=after, n_clips=len(scored.scores), n_choices=n_choices
     )
     StoredPoint(operating_point=point, tuned=tuned).write(path)
-    print(f"stored     {path}\nnow        crnn-weak evaluate {args.run}")
+    cli.say(f"stored     {path}", f"now        crnn-weak evaluate {args.run}")
 
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:

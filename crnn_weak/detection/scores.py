@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 
 from crnn_weak.errors import ClipError, DataError, ModelFileError
-from crnn_weak.files import HdfWriter, replace_file
+from crnn_weak.files import HdfWriter, open_hdf5, read_array, replace_file, write_names
+from crnn_weak.labels.names import check_classes
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -91,9 +92,9 @@ def score_writer(
     clips: list[tuple[str, int, float]] = []
     weak_scores: list[np.ndarray] = []
     with replace_file(path) as temporary, contextlib.closing(HdfWriter(temporary)) as writer:
-        file, text = writer.file, h5py.string_dtype()
-        file.attrs.update(schema=2, hop_seconds=hop_seconds)
-        file.create_dataset("classes", data=list(classes), dtype=text)
+        file = writer.file
+        file.create_dataset("hop_seconds", data=np.array([hop_seconds]))
+        write_names(file, "classes", classes)
         frames = file.create_dataset(
             "strong", (0, n_classes), np.float32, maxshape=(None, n_classes), chunks=(4096, n_classes),
             compression="gzip", compression_opts=1, shuffle=True,
@@ -109,7 +110,7 @@ def score_writer(
 
         yield append
         clip_ids, n_frames, seconds = zip(*clips, strict=True) if clips else ((), (), ())
-        file.create_dataset("clip_ids", data=list(clip_ids), dtype=text)
+        write_names(file, "clip_ids", clip_ids)
         file.create_dataset("n_frames", data=np.array(n_frames, np.int64))
         file.create_dataset("duration_seconds", data=np.array(seconds, np.float64))
         file.create_dataset("weak", data=np.array(weak_scores, np.float32).reshape(-1, n_classes))
@@ -125,26 +126,27 @@ def save_scores(path: str | Path, scores: Scores) -> None:
 def load_scores(path: str | Path, clip_id: str | None = None) -> Scores:
     """Read scores of clips of one length; from a file of recordings of many lengths, name one."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return _read(file, str(path), clip_id)
     except FileNotFoundError:
         raise DataError(f"{path}: no such score file; finish the run first.") from None
     except DataError:
         raise
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         raise DataError(f"{path}: a damaged score file ({error}). Run the same command again.") from None
 
 
 def _read(file: h5py.File, where: str, clip_id: str | None) -> Scores:
-    classes, hop_seconds = tuple(_array(file["classes"])), float(file.attrs["hop_seconds"])
-    clip_ids, n_frames, strong = _array(file["clip_ids"]).tolist(), _array(file["n_frames"]), file["strong"]
+    classes = check_classes(read_array(file["classes"]), where)
+    hop_seconds = float(read_array(file["hop_seconds"])[0])
+    clip_ids, n_frames, strong = read_array(file["clip_ids"]).tolist(), read_array(file["n_frames"]), file["strong"]
     if len(n_frames) != len(clip_ids) or n_frames.sum() != len(strong) or n_frames.min(initial=0) < 0:
         raise ValueError(f"{n_frames.sum()} frames listed, {len(strong)} held")
     if len(set(clip_ids)) < len(clip_ids):
         raise ValueError("a clip is listed twice")
     if not 0 < hop_seconds < np.inf:
         raise ValueError(f"a hop of {hop_seconds:g} s")
-    weak = _array(file["weak"])
+    weak = read_array(file["weak"])
     if clip_id is not None:
         if clip_id not in clip_ids:
             raise ClipError(f"{where}: clip {clip_id!r} has no scores.")
@@ -157,16 +159,8 @@ def _read(file: h5py.File, where: str, clip_id: str | None) -> Scores:
             f"load_scores(path, {clip_ids[0]!r})."
         )
     else:
-        frames = _array(strong).reshape(len(clip_ids), -1 if clip_ids else 0, len(classes))
+        frames = read_array(strong).reshape(len(clip_ids), -1 if clip_ids else 0, len(classes))
     for scores in (frames, weak):
         if scores.size and not (scores.min() >= 0 and scores.max() <= 1):  # also for NaN
             raise ValueError("scores that are not in [0, 1]")
     return Scores(tuple(clip_ids), classes, hop_seconds, frames.astype(np.float32, copy=False), weak)
-
-
-def _array(dataset: h5py.Dataset) -> np.ndarray:
-    """Read a whole dataset; damage may state a shape that would take all memory."""
-    if dataset.nbytes > 2**20 + 1100 * dataset.id.get_storage_size():  # deflate stores at most 1032 bytes in one
-        raise ValueError(f"{dataset.name} states {dataset.nbytes:,} bytes")
-    array: np.ndarray = dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
-    return array

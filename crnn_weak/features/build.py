@@ -25,7 +25,7 @@ from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
 from crnn_weak.features import store as layout
 from crnn_weak.features.log_mel import extractor
 from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
-from crnn_weak.files import HdfWriter, lock, make_folder, replace_file
+from crnn_weak.files import HdfWriter, lock, make_folder, replace_file, write_names
 from crnn_weak.labels.events import tag_array
 from crnn_weak.parallel import run_tasks
 
@@ -242,12 +242,11 @@ def _create(path: Path, header: StoreHeader) -> None:
 
 
 def _write_header(file: h5py.File, header: StoreHeader) -> None:
-    texts = {name: getattr(header, name) for name in layout.TEXTS}
-    features = json.dumps(dataclasses.asdict(header.features))
-    file.attrs.update({"kind": layout.KIND, "schema": layout.SCHEMA, "features": features, **texts})
-    file.attrs["digest"] = header.digest
-    file.create_dataset("classes", data=list(header.classes), dtype=h5py.string_dtype())
-    file.create_dataset("clip_ids", data=list(header.clip_ids), dtype=h5py.string_dtype())
+    facts = {"kind": layout.KIND, "schema": layout.SCHEMA, "digest": header.digest}
+    facts |= {name: getattr(header, name) for name in layout.TEXTS}
+    write_names(file, "header", [json.dumps(facts | {"features": dataclasses.asdict(header.features)})])
+    write_names(file, "classes", header.classes)
+    write_names(file, "clip_ids", header.clip_ids)
     file.create_dataset("tags", data=np.asarray(header.tags, dtype=np.uint8))
     for name, values in header.event_table().items():
         file.create_dataset(f"events/{name}", data=values)

@@ -23,16 +23,18 @@ import h5py
 import numpy as np
 
 from crnn_weak.config import FeatureConfig, from_dict
-from crnn_weak.errors import ClipError, CrnnWeakError, DataError, FeatureStoreError, nearest_names
+from crnn_weak.errors import ClipError, DataError, FeatureStoreError, nearest_names
+from crnn_weak.files import open_hdf5, read_array
 from crnn_weak.labels.events import Event, class_indices
+from crnn_weak.labels.names import check_classes
 
 KIND = "crnn_weak features"
-SCHEMA = 2
+SCHEMA = 3
 #: The state of a listed clip -> its code in the file. A short clip has at least one padded frame.
 STATUS = {"pending": 0, "ok": 1, "short": 2, "missing": 3, "unreadable": 4}
 #: Codes of the rows that hold features.
 READABLE = (STATUS["ok"], STATUS["short"])
-#: Attributes of the file and fields of the header.
+#: Texts of the header.
 TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
 _REBUILD = "Build it again: `crnn-weak features build --overwrite`."
@@ -56,6 +58,7 @@ class StoreHeader:
 
     def __post_init__(self) -> None:
         where = f"split {self.split!r} of {self.dataset}"
+        check_classes(self.classes, where)
         if not self.clip_ids:
             raise DataError(f"{where} lists no clips; a feature store needs at least one.")
         (twice, count), *_ = Counter(self.clip_ids).most_common(1)
@@ -244,8 +247,7 @@ def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict
     """Return the header of a store, and memory maps of its row fields by name."""
     maps: dict[str, np.ndarray] = {}
     try:
-        # No lock: a store is complete when it has its name, and read-only file systems refuse locks.
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             header = _read_header(file, path)
             for name, (shape, kind) in header.row_fields().items():
                 stored, offset = file[name], file[name].id.get_offset()
@@ -258,32 +260,31 @@ def open_store(path: Path, *, writable: bool = False) -> tuple[StoreHeader, dict
         raise FeatureStoreError(f"{path}: no such feature store. Build it: `crnn-weak features build`.") from None
     except FeatureStoreError:
         raise
-    # Report any failure to make sense of the file as a damaged file.
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, CrnnWeakError) as error:
+    except Exception as error:  # whatever damage makes of the file
         raise FeatureStoreError(f"{path}: damaged, or no HDF5 file ({error}). {_REBUILD}") from None
     return header, maps
 
 
 def _read_header(file: h5py.File, path: Path) -> StoreHeader:
-    attributes = dict(file.attrs)
-    if attributes.get("kind") != KIND:
-        raise FeatureStoreError(f"{path}: an HDF5 file, but not a feature store of crnn_weak.")
-    if int(attributes["schema"]) != SCHEMA:
-        raise ValueError(f"schema {attributes['schema']}, but this version reads schema {SCHEMA}")
-    events: list[list[Event] | None] = [[] if known else None for known in file["events/known"][:]]
-    classes = tuple(file["classes"].asstr()[:])
-    columns = [file[f"events/{name}"][:].tolist() for name in ("row", "onset", "offset", "label")]
+    facts = json.loads(read_array(file["header"])[0]) if "header" in file else {}
+    if facts.get("kind") != KIND:
+        raise FeatureStoreError(f"{path}: an HDF5 file, but not a feature store of this version. {_REBUILD}")
+    if facts["schema"] != SCHEMA:
+        raise ValueError(f"schema {facts['schema']}, but this version reads schema {SCHEMA}")
+    events: list[list[Event] | None] = [[] if known else None for known in read_array(file["events/known"])]
+    classes = tuple(read_array(file["classes"]))
+    columns = [read_array(file[f"events/{name}"]).tolist() for name in ("row", "onset", "offset", "label")]
     for row, onset, offset, label in zip(*columns, strict=True):
         events[row].append(Event(onset, offset, classes[label]))  # type: ignore[union-attr]
     header = StoreHeader(
-        features=from_dict({"features": json.loads(attributes["features"])}).features,
+        features=from_dict({"features": facts["features"]}).features,
         classes=classes,
-        clip_ids=tuple(file["clip_ids"].asstr()[:]),
-        tags=file["tags"][:].astype(bool),
+        clip_ids=tuple(read_array(file["clip_ids"])),
+        tags=read_array(file["tags"]).astype(bool),
         events=tuple(None if listed is None else tuple(listed) for listed in events),
-        **{name: str(attributes[name]) for name in TEXTS},
+        **{name: str(facts[name]) for name in TEXTS},
     )
-    if header.digest != attributes.get("digest"):
+    if header.digest != facts["digest"]:
         raise ValueError("its labels or settings are not those it was written with")
     return header
 

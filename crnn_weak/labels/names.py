@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 from crnn_weak.audio.files import AUDIO_SUFFIXES, FOREIGN_SUFFIXES
@@ -35,6 +35,8 @@ _LABEL_FAULTS = {
     re.compile(r"(?s)\[.*\]|\{.*\}|\(['\"].*\)"): "is a list in brackets",
     re.compile(r"(?s).*,(?! ).*"): "holds a comma without a blank behind it, which joins labels",
     re.compile(r"(?i)nan|<na>"): "is how tables write a missing value",
+    re.compile(r"(?s)[=+@].*"): "begins with =, + or @, which a spreadsheet takes for a formula",
+    re.compile("(?s).*[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069].*"): "holds a mark of writing direction",
 }
 
 
@@ -119,6 +121,17 @@ def check_label(text: str, where: str) -> str:
     if fault:
         raise DataError(f"{where}: label {text[:60]!r} {fault}. Expected one label.")
     return check_name(text, where)
+
+
+def check_classes(classes: Iterable[str], where: str) -> tuple[str, ...]:
+    """Return a class list, made or loaded, of distinct labels that every table, page and terminal can hold."""
+    checked = tuple(check_label(label, where) for label in classes)
+    for label, n_uses in Counter(checked).items():
+        if label.lower() in NOTHING:
+            raise DataError(f"{where}: {label!r} marks recordings without labels and cannot be a class; remove it.")
+        if n_uses > 1:
+            raise DataError(f"{where}: class {label!r} is listed twice; expected distinct labels.")
+    return checked
 
 
 def _tails(path: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from crnn_weak.errors import ConfigError, DataError, nearest_names
 from crnn_weak.labels.events import CLASS_LIST, DCASE2017_TASK4, Event, by_time, class_indices
-from crnn_weak.labels.names import NOTHING, canonical_id, check_label, match_ids, recording_id, without_y
+from crnn_weak.labels.names import canonical_id, check_classes, match_ids, recording_id, without_y
 from crnn_weak.labels.tables import KINDS, LabelRow, read_lines, read_table
 
 logger = logging.getLogger(__name__)
@@ -196,17 +196,12 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     rows = [text.rstrip().split("\t") for _, text in read_lines(path)]
     if len(rows) > 1 and len(rows[0]) != len(rows[1]):
         rows = rows[1:]  # the header of the organizers' list, which has blanks for tabs
-    labels = [check_label(fields[-1].strip(), str(path)) for fields in rows]
+    labels = [fields[-1].strip() for fields in rows]
     if labels and labels[0].casefold() in ("label", "labels", "class", "classes", "event_label", "class_label"):
         labels = labels[1:]
     if not labels:
         raise DataError(f"{path}: no class in this file; expected one label a line.")
-    for label, n_uses in Counter(labels).items():
-        if label.lower() in NOTHING:
-            raise DataError(f"{path}: {label!r} stands for recordings without labels and cannot be a class; remove it.")
-        if n_uses > 1:
-            raise DataError(f"{path}: class {label!r} is listed twice; expected distinct labels, one a line.")
-    return tuple(labels)
+    return check_classes(labels, str(path))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
+from crnn_weak.files import read_bytes
 from crnn_weak.labels.events import AUDIOSET_IDS, DCASE2017_TASK4
 from crnn_weak.labels.names import (
     MISSING,
@@ -84,13 +85,7 @@ def seconds(text: str) -> float | None:
 
 def read_lines(path: str | Path) -> list[tuple[str, str]]:
     """Return place and text of the lines of a file that are not blank, in Unicode form C; LF, CRLF or CR end a line."""
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path}: not a regular file; expected a label file.")
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a label file.") from None
+    data = read_bytes(path, advice="Expected a label file.", error=DataError)
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = data.decode("utf-16" if is_utf_16 else "utf-8-sig", "replace")
     other = next((hint for start, hint in _OTHER_TEXTS.items() if re.match(start, text)), None)

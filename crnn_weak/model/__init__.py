@@ -1,4 +1,4 @@
-"""The network; importing it registers the layers and losses, so that ``keras.saving.load_model`` opens any model file."""
+"""The network; importing it registers the layers and losses: ``keras.saving.load_model`` then opens model files."""
 
 from crnn_weak.environment import prepare_environment
 

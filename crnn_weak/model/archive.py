@@ -1,6 +1,6 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
-``keras.saving.load_model`` opens the same file (once `crnn_weak.model` is imported). Loading runs no code from the file:
+``keras.saving.load_model`` opens it too, once `crnn_weak.model` is imported. Loading runs no code from the file:
 Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras' own
 description against the weights in the file, before a model is built.
 """
@@ -25,6 +25,7 @@ from crnn_weak.config import Config
 from crnn_weak.errors import CrnnWeakError, ModelFileError
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.files import decode_json, decode_toml, replace_file
+from crnn_weak.labels.names import check_classes
 
 _MEMBER = "crnn_weak.json"
 _ADVICE = "Copy the model again, or train it again."
@@ -101,15 +102,13 @@ def read_metadata(path: str | Path) -> ModelMetadata:
     try:
         config = configuration.from_dict(decode_toml(content.config_toml.encode(), "config_toml"))
         scaler = Scaler(np.array(content.scaler.mean), np.array(content.scaler.std))
+        classes = check_classes(content.classes, "classes")
     except CrnnWeakError as error:
         raise ModelFileError(f"{where}: {error} {_ADVICE}") from None
-    for what, found, expected in (
-        ("distinct classes", len(set(content.classes)), len(content.classes)),
-        ("mel bands (scaler)", len(scaler.mean), config.features.n_mels),
-    ):
-        if found != expected:
-            raise ModelFileError(f"{where}: {found} {what}, expected {expected}. {_ADVICE}")
-    return ModelMetadata(tuple(content.classes), config, scaler, content.operating_point, content.provenance)
+    found, expected = len(scaler.mean), config.features.n_mels
+    if found != expected:
+        raise ModelFileError(f"{where}: {found} mel bands (scaler), expected {expected}. {_ADVICE}")
+    return ModelMetadata(classes, config, scaler, content.operating_point, content.provenance)
 
 
 def _read_members(path: Path, *names: str) -> list[bytes]:

@@ -22,6 +22,7 @@ from crnn_weak.errors import RunError
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import read_json
 from crnn_weak.labels.events import Event
+from crnn_weak.labels.names import check_classes
 from crnn_weak.labels.reading import read_events, read_tags
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.run_files import (
@@ -296,6 +297,7 @@ def open_run(path: str | Path, *, unfinished: bool = False) -> Run:
     places = (files.folder, *list(files.folder.resolve().parents)[:2])
     data_folder = next((place for place in places if RunFiles(place).data.is_file()), files.folder)
     data = read_optional(RunFiles(data_folder).data, RunData)
+    check_classes(data.get("classes", ()), str(RunFiles(data_folder).data))
     run = Run(files.folder, load_config(files.config), data, data_folder)
     if not unfinished and not run.metrics:
         n_epochs = len(run.history.get("epoch", []))

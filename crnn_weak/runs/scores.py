@@ -28,7 +28,16 @@ from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
 from crnn_weak.features.log_mel import n_valid_frames
-from crnn_weak.files import convert_document, csv_text, markdown_table, read_json, read_toml, replace_file, write_text
+from crnn_weak.files import (
+    convert_document,
+    csv_text,
+    markdown_table,
+    read_bytes,
+    read_json,
+    read_toml,
+    replace_file,
+    write_text,
+)
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import count_controls, whole_clip, with_true_tags, with_true_times
@@ -361,7 +370,7 @@ def read_scores(path: Path) -> PublishedRuns:
     if not path.exists():
         return PublishedRuns("", [])
     try:
-        return msgspec.json.decode(gzip.decompress(path.read_bytes()), type=PublishedRuns)
+        return msgspec.json.decode(gzip.decompress(read_bytes(path, error=DataError)), type=PublishedRuns)
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError) as error:
         raise DataError(f"{path}: {error}. Expected the scores.json.gz of a comparison.") from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ import msgspec
 from crnn_weak import paper
 from crnn_weak.config import Config
 from crnn_weak.errors import RunError
-from crnn_weak.files import csv_text, escape_latex, markdown_table
+from crnn_weak.files import csv_text, escape_latex, markdown_table, read_bytes
 from crnn_weak.metrics.summary import METRICS, Metric
 
 #: The weights of the (strong, weak) loss.
@@ -79,13 +80,11 @@ def write_results(lines: Iterable[Result]) -> str:
 def read_results(path: str | Path) -> list[Result]:
     """Read ``results.csv``."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        text = read_bytes(path, advice="Finish the grid first: the same command resumes it.").decode()
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
         if tuple(header) != Result._fields:
             raise ValueError(f"its columns are {', '.join(header)}")
         return [msgspec.convert(row, Result, strict=False) for row in rows]
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such results file. Finish the grid first (the same command resumes it).") from None
     except (ValueError, csv.Error) as error:
         raise RunError(f"{path}: not a results file ({error}).") from None
 

@@ -126,7 +126,8 @@ def huge(file):
     [
         (lambda file: file["strong"].__setitem__((0, 0), np.nan), r"not in \[0, 1\]"),
         (lambda file: file["weak"].__setitem__((0, 0), 5.0), r"not in \[0, 1\]"),
-        (lambda file: file.attrs.__setitem__("hop_seconds", 0.0), "a hop of 0 s"),
+        (lambda file: file["hop_seconds"].__setitem__(0, 0.0), "a hop of 0 s"),
+        (lambda file: file["classes"].__setitem__(0, "=a"), "label '=a' begins with"),
         (lambda file: file["clip_ids"].__setitem__(1, "a"), "listed twice"),
         (lambda file: file["n_frames"].__setitem__(1, 2), "5 frames listed, 6 held"),
         (huge, "damaged"),

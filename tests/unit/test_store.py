@@ -22,6 +22,7 @@ from crnn_weak.errors import ClipError, DataError, FeatureStoreError, LabelError
 from crnn_weak.features.build import ClipFeatures, build_store, extract_clip
 from crnn_weak.features.log_mel import Scaler, log_mel
 from crnn_weak.features.store import FeatureStore
+from crnn_weak.files import write_names
 from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz
@@ -236,7 +237,16 @@ def _set(path, name, value):
         if name in file:
             file[name][0] = value
         else:
-            file.attrs[name] = value
+            facts = json.loads(file["header"][0]) | {name: value}
+            del file["header"]
+            write_names(file, "header", [json.dumps(facts)])
+
+
+def _ask(path, name, kind):
+    """Let a store state an array of 64 GiB."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file.create_dataset(name, (2**32, 16), kind, chunks=(2**10, 16))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +256,9 @@ def _set(path, name, value):
         (lambda path: _set(path, "status", 99), "unknown row status.*--overwrite"),
         (lambda path: _set(path, "schema", 99), "schema 99.*--overwrite"),
         (lambda path: _set(path, "kind", "x"), "not a feature store"),
+        (lambda path: _ask(path, "tags", "u1"), "tags states 68,719,476,736 bytes.*--overwrite"),
+        (lambda path: _ask(path, "classes", h5py.string_dtype()), "classes has the type object.*--overwrite"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file.*--overwrite"),
         (lambda path: path.write_bytes(b"onset\n" * 100), "no HDF5 file.*--overwrite"),
         (lambda path: path.write_bytes(b""), "no HDF5 file.*--overwrite"),
         (lambda path: path.unlink(), "no such feature store"),
