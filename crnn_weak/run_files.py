@@ -140,6 +140,7 @@ class Coverage(msgspec.Struct):
     short: _Count = 0
     missing: _Count = 0
     unreadable: _Count = 0
+    untagged: _Count = 0  # without a true tag
 
 
 class RunEnvironment(msgspec.Struct):
@@ -179,6 +180,10 @@ class RunMetrics(msgspec.Struct):
     n_clips: _Count
     n_listed: _Count
     tagging: _Rates
+    tagging_threshold: _Rates | None = None  # and the other `TAGGINGS`
+    tagging_at_least_one: _Rates | None = None
+    tagging_strong_threshold: _Rates | None = None
+    tagging_strong_at_least_one: _Rates | None = None
     segment: _DetectionRates | None = None
     event: _DetectionRates | None = None
 

@@ -86,6 +86,7 @@ def tuned_row(run: str | Path) -> dict[str, float]:
     One threshold per class: for tagging the one with the best micro F1, for detection the one with the best segment
     F1 (its error rate is reported, not searched). Percent, but for the error rate.
     """
+    from crnn_weak.detection.postprocessing import OperatingPoint
     from crnn_weak.detection.tuning import Objective, tune
     from crnn_weak.runs.scores import open_scores
 
@@ -98,15 +99,17 @@ def tuned_row(run: str | Path) -> dict[str, float]:
         "seed": config.training.seed,
         "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
     }
-    tags = tune(held_out.scores, held_out.reference, metric="tagging_f1", per_class=True)
-    found = Objective(testing.scores, testing.reference, "tagging_f1").value(tags.operating_point)
+    start = OperatingPoint.from_config(config.operating_point, held_out.scores.classes)
+    search: dict[str, Any] = {"per_class": True, "operating_point": start}
+    tags = tune(held_out.scores, held_out.reference, metric="tagging_f1", **search).operating_point
+    found = Objective(testing.scores, testing.reference, "tagging_f1").value(tags)
     row["tag_F_tuned"] = round(100 * found, 2)
     nan = float("nan")
     row |= {"SED_ER": nan, "SED_ER_tuned": nan, "SED_F": nan, "SED_F_tuned": nan}
     if metrics["segment"] is not None and held_out.events is not None:
         row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
         row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
-        chosen = tune(held_out.scores, held_out.reference, metric="segment_f1", per_class=True).operating_point
+        chosen = tune(held_out.scores, held_out.reference, metric="segment_f1", **search).operating_point
         f_score = Objective(testing.scores, testing.reference, "segment_f1").value(chosen)
         error_rate = Objective(testing.scores, testing.reference, "error_rate").value(chosen)
         row |= {"SED_F_tuned": round(100 * f_score, 2), "SED_ER_tuned": round(error_rate, 4)}

@@ -32,6 +32,7 @@ _PROCEDURAL = "trained on synthetic street scenes, not on real recordings"
 
 def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
     """Copy a run's model, with an operating point tuned on its validation clips and the source of its data."""
+    from crnn_weak.detection.postprocessing import OperatingPoint
     from crnn_weak.detection.tuning import tune
     from crnn_weak.model.archive import load_model, read_metadata, save_model
     from crnn_weak.runs.scores import open_scores
@@ -48,7 +49,7 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
         tuned[metric] = [found.before, found.after]
         return found.operating_point
 
-    point = search("tagging_f1", config.operating_point)
+    point = search("tagging_f1", OperatingPoint.from_config(config.operating_point, scored.scores.classes))
     if scored.events is not None:
         point = search("segment_f1", point)
         # Segments do not see short gaps inside an event, so these are chosen on whole events, at that threshold.

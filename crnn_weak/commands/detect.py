@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     point.add_argument("--min-duration", type=float, metavar="S", help="drop shorter events")
     point.add_argument("--min-gap", type=float, metavar="S", help="close shorter gaps")
     either = argparse.BooleanOptionalAction
+    point.add_argument("--min-tags", type=int, metavar="N", help="0, or 1: tag at least a clip's likeliest class")
     point.add_argument("--weak-gate", action=either, help="events only where the clip is tagged")
     parser.add_argument("--hop", type=float, metavar="SECONDS", help="between windows (default: 1 %% of one)")
     parser.epilog = _EPILOG
@@ -105,7 +106,7 @@ def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingP
     options = {
         "thresholds": args.threshold, "tag_thresholds": args.threshold, "low_thresholds": args.low_threshold,
         "median_seconds": args.median, "min_duration_seconds": args.min_duration, "min_gap_seconds": args.min_gap,
-        "weak_gate": args.weak_gate,
+        "weak_gate": args.weak_gate, "min_tags": args.min_tags,
     }  # fmt: skip
     return point.replace(**{name: value for name, value in options.items() if value is not None})
 

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-gap", dest="min_gap_seconds", help="minimum gaps", **seconds)
     add = parser.add_argument_group("fixed while searching").add_argument
     add("--low-threshold", type=float, metavar="SCORE", help="hysteresis with this low threshold")
+    add("--min-tags", type=int, metavar="N", help="0, or 1: tag at least a clip's likeliest class")
     add("--weak-gate", action=argparse.BooleanOptionalAction, help="events only where the clip is tagged")
     parser.add_argument("--overwrite", action="store_true", help="replace a former choice for the same output")
     parser.epilog = _EPILOG
@@ -78,8 +79,9 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     if args.low_threshold is not None:
         thresholds = np.maximum(args.low_threshold, start.thresholds)
         start = start.replace(low_thresholds=args.low_threshold, thresholds=thresholds)
-    if args.weak_gate is not None:
-        start = start.replace(weak_gate=args.weak_gate)
+    for name in ("min_tags", "weak_gate"):
+        if getattr(args, name) is not None:
+            start = start.replace(**{name: getattr(args, name)})
     candidates = np.arange(1, args.candidates + 1) / (args.candidates + 1)
     filters = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}
     point, before, after, n_choices = tune(

@@ -274,11 +274,14 @@ class Detector:
             for event in found
             if event.label in wanted and event.onset < duration  # the last frame may reach further
         ]
-        is_tagged = active_tags(weak, point)
+        is_wanted = np.array([label in wanted for label in self.classes])
+        if progress.frames.n_valid_frames > self.features.n_frames:
+            point = point.replace(min_tags=0)  # a long recording may hold nothing
+        (is_tagged,) = active_tags(np.where(is_wanted, weak, np.float32(-1))[None], point) & is_wanted
         tags = tuple(
             Tag(self.classes[index], round(float(weak[index]), 6))
             for index in np.argsort(-weak, kind="stable")
-            if is_tagged[index] and self.classes[index] in wanted
+            if is_tagged[index]
         )
         scores = Scores((recording.name,), self.classes, self.features.hop_seconds, strong[None], weak[None])
         listed = EventList(events, clip_id=recording.name, duration_seconds=duration)

@@ -11,6 +11,8 @@ smoothed. The options, each per class, are applied in this order:
    score; a recording of many windows has one for each frame.
 
 Each step is monotone: a higher threshold never adds an active frame. An event's score is the mean of its frames'.
+
+With `min_tags` 1 a clip's likeliest class is tagged whatever its score. The weak gate does not use such a tag.
 """
 
 from __future__ import annotations
@@ -46,8 +48,11 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_gap_seconds: tuple[float, ...]
     tag_thresholds: tuple[float, ...]  # a clip is tagged above it (weak output); in (0, 1)
     weak_gate: bool = False  # keep a class's events only where the clip is tagged
+    min_tags: int = 0  # 1: a clip's likeliest class is tagged whatever the thresholds
 
     def __post_init__(self) -> None:
+        if self.min_tags not in (0, 1):
+            raise ConfigError(f"min_tags = {self.min_tags!r}: expected 0 or 1.")
         for name in _PER_CLASS:
             values = getattr(self, name)
             if len(values) != len(self.classes):
@@ -74,6 +79,7 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             min_gap_seconds=(config.min_gap_seconds,) * n_classes,
             tag_thresholds=(config.threshold,) * n_classes,
             weak_gate=config.weak_gate,
+            min_tags=config.min_tags,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,10 +120,12 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             low, high = min(values, default=0), max(values, default=0)
             if high:
                 parts.append(f"{text} {low:.4g}{unit if low == high else f' to {high:.4g}{unit} by class'}")
-        return ", ".join(parts + ["gated by the tags"] * self.weak_gate)
+        return ", ".join(parts + ["gated by the tags"] * self.weak_gate + ["at least one tag per clip"] * self.min_tags)
 
 
-_PER_CLASS = tuple(name for name in OperatingPoint.__struct_fields__ if name not in ("classes", "weak_gate"))
+_PER_CLASS = tuple(
+    name for name in OperatingPoint.__struct_fields__ if name not in ("classes", "weak_gate", "min_tags")
+)
 
 
 def check_classes(point: OperatingPoint, classes: Sequence[str], *, where: str = "operating point") -> None:
@@ -320,9 +328,17 @@ def scores_to_events(scores: Scores, point: OperatingPoint) -> dict[str, tuple[E
     return dict(zip(scores.clip_ids, events, strict=True))
 
 
+def above_tag_thresholds(weak: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """Return which classes exceed their tag threshold, of the shape of `weak` (..., n_classes)."""
+    above: np.ndarray = weak > np.asarray(point.tag_thresholds, dtype=weak.dtype)  # in the scores' own precision
+    return above
+
+
 def active_tags(weak: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    """Return which classes are tagged, of the shape of `weak` (..., n_classes); compared in the scores' precision."""
-    active: np.ndarray = weak > np.asarray(point.tag_thresholds, dtype=weak.dtype)
+    """Return which classes are tagged in each clip, (n_clips, n_classes); of equally likely ones the first counts."""
+    active = above_tag_thresholds(weak, point)
+    if point.min_tags and active.size:
+        np.put_along_axis(active, weak.argmax(axis=1)[:, None], True, axis=1)
     return active
 
 

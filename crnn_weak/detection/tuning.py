@@ -20,6 +20,7 @@ from crnn_weak.detection.postprocessing import (
     ActiveSpans,
     OperatingPoint,
     PostProcessing,
+    above_tag_thresholds,
     active_frames,
     active_tags,
     class_rows,
@@ -139,13 +140,20 @@ class Objective:
         if self.metric == "event_f1":
             counts = [self._count_events_at(point, thresholds) for point in points]
         elif self.metric == "tagging_f1":
-            counts = [count_at(candidate_index(self.scores.weak, thresholds), self.reference, n_thresholds)]
+            counts = [count_at(self.tag_index(point, thresholds), self.reference, n_thresholds) for point in points]
         else:
             indices = [self.segment_index(point, thresholds) for point in points]
             if self.metric == "error_rate":
                 return best_error_rate(indices, self.reference, n_thresholds)
             counts = [count_at(index, self.reference, n_thresholds) for index in indices]
         return best_f1(self.n_reference, counts, n_thresholds, per_class)
+
+    def tag_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
+        """Return how many thresholds each tag is active at, shape (n_clips, n_classes)."""
+        index = candidate_index(self.scores.weak, thresholds)
+        if point.min_tags:
+            np.put_along_axis(index, self.scores.weak.argmax(axis=1)[:, None], len(thresholds), axis=1)
+        return index
 
     def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
         """Return how many thresholds each segment is active at, shape (n_clips * n_segments, n_classes)."""
@@ -201,7 +209,7 @@ class FramesAtThresholds:
             has_low = self._steps.per_row(np.asarray(point.low_thresholds) > 0, len(rows))
             self._low = self._steps.apply_threshold(rows, point.low_thresholds) & has_low[:, None]
         if point.weak_gate:
-            is_open = active_tags(scores.weak, point)
+            is_open = above_tag_thresholds(scores.weak, point)
             self.index[~is_open.ravel()] = 0
         # The index alone decides, without spans.
         self.is_plain = self._low is None and not any((*point.min_gap_seconds, *point.min_duration_seconds))

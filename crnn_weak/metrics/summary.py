@@ -40,11 +40,22 @@ class Metric(NamedTuple):
         return f"{value * self.scale:{sign}.{self.digits + more_digits}f}"
 
 
-#: What is recorded of every run, in the order of ``results.csv``.
-METRICS = (
+#: Other ways to tag: output -> (score of a clip, `OperatingPoint.min_tags`); "strong" is the largest frame score.
+TAGGINGS = {
+    "tagging_threshold": ("weak", 0),
+    "tagging_at_least_one": ("weak", 1),
+    "tagging_strong_threshold": ("strong", 0),
+    "tagging_strong_at_least_one": ("strong", 1),
+}
+_TAGGING_RATES = (
     Metric("precision", "tagging", "tag P", in_table=True, published="tagging_precision"),
     Metric("recall", "tagging", "tag R", in_table=True, published="tagging_recall"),
     Metric("f_score", "tagging", "tag F", in_table=True, published="tagging_f"),
+    Metric("tags_per_clip", "tagging", "tags per clip", 1, 2),
+)
+#: What is recorded of every run, in the order of ``results.csv``.
+METRICS = (
+    *_TAGGING_RATES,
     Metric("error_rate", "segment", "SED ER", 1, 2, False, in_table=True, published="error_rate"),
     Metric("f_score", "segment", "SED F", in_table=True, published="segment_f"),
     Metric("precision", "segment", "SED P"),
@@ -68,6 +79,11 @@ METRICS = (
     Metric("roc_auc", "strong_ranking", "AUC, strong maximum", 1, 2),
     Metric("psds1", "psds", "PSDS1", 1, 3),
     Metric("psds2", "psds", "PSDS2", 1, 3),
+    *(
+        Metric(rate.name, output, f"{rate.heading}, {output}", rate.scale, rate.digits)
+        for output in TAGGINGS
+        for rate in _TAGGING_RATES
+    ),
 )
 _BY_KEY = {metric.key: metric for metric in METRICS}
 
@@ -204,6 +220,11 @@ class Metrics:
         by_class: dict[str, Any] = {"class_wise": rows, "class_average": average, "n_undefined": n_undefined}
         return cls(n_clips=n_clips, **overall, **by_class, settings=settings)
 
+    @property
+    def tags_per_clip(self) -> float:
+        """Number of estimated tags by number of clips."""
+        return self.n_estimated / self.n_clips
+
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as content of JSON; undefined values are None."""
         content: dict[str, Any] = plain(self)
@@ -211,6 +232,7 @@ class Metrics:
         if self.n_substitutions is None:
             for name in (*ERROR_COUNTS, *ERROR_RATES):
                 del content[name]
+            content["tags_per_clip"] = self.tags_per_clip
         return content
 
 

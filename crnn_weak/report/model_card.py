@@ -54,8 +54,9 @@ def facts(run: Run) -> dict[str, str]:
         f"bidirectional GRUs of {', '.join(map(str, model.gru_units))} units; "
         f"dense layer of {model.dense_units} units; weak head {model.weak_head}; preset {config.preset}",
         "classes": f"{len(run.classes)}: {'; '.join(run.classes)}",
-        "operating point": f"a score above {config.operating_point.threshold:g}, unless the model's folder holds "
-        "tuned thresholds",
+        "operating point": f"a score above {config.operating_point.threshold:g}"
+        + ", for tags at least the likeliest class of a clip" * config.operating_point.min_tags
+        + ", unless the model's folder holds tuned thresholds",
         "loss weights": "strong {:g}, weak {:g}".format(*run.setting),
         "strong targets": _TARGETS[config.targets.strong],
         "training": f"Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
@@ -66,7 +67,9 @@ def facts(run: Run) -> dict[str, str]:
         "data": run.data.get("provenance") or "not recorded",
     }
     for split, counts in run.data.get("coverage", {}).items():
-        others = [f"{counts[name]:,} {name}" for name in ("short", "missing", "unreadable") if counts.get(name)]
+        others = [
+            f"{counts[name]:,} {name}" for name in ("short", "missing", "unreadable", "untagged") if counts.get(name)
+        ]
         text = f"{counts['n_clips']:,} of {counts['n_listed']:,} listed clips used"
         found[f"{split} split"] = f"{text} ({', '.join(others)})" if others else text
     return found

@@ -66,7 +66,8 @@ def results_of_run(
             values = of_split.get(metric.output)
             if values is None:
                 continue
-            value = math.nan if values[metric.name] is None else float(values[metric.name])
+            value = values.get(metric.name)
+            value = math.nan if value is None else float(value)
             key = (grid_name, *setting, seed, prefix + metric.output, metric.name)
             lines.append(Result(*key, value, int(of_split["n_clips"]), config_fingerprint))
     return lines
@@ -94,12 +95,17 @@ def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int])
     counts = data.get("coverage", {}).items()
     clips = ", ".join(f"{split} {count['n_clips']:,} of {count['n_listed']:,} clips" for split, count in counts)
     provenance = str(data.get("provenance") or config.data.source).rstrip(".")
+    point = config.operating_point
+    tags = f"weak scores above {point.threshold:g}" + ", at least the likeliest class of each clip" * point.min_tags
+    untagged = "".join(
+        f"; {count['untagged']:,} {split} clips have no true tag" for split, count in counts if count.get("untagged")
+    )
     other = config.data.source != "dcase2017_task4"
     note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
     return (
         f"{provenance}; {clips}; preset {config.preset}, head {config.model.weak_head}, {config.training.epochs} "
         f"epochs at most, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. "
-        f"Tagging scored by scikit-learn, detection by sed_eval.{note}"
+        f"Tags: {tags}{untagged}. Tagging scored by scikit-learn, detection by sed_eval.{note}"
     )
 
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tomllib
 
+import numpy as np
 import pytest
 from helpers_tasks import wait_until
 
 from crnn_weak import config as configuration
 from crnn_weak.cli import main
+from crnn_weak.detection.scores import load_scores
 from crnn_weak.runs.table import read_results
 
 QUICK = configuration.preset("quick")
@@ -53,6 +55,22 @@ def test_the_grid_prints_the_table_and_leaves_its_record(place):
     expected = json.loads((run / "metrics.json").read_text())["segment"]["error_rate"]
     values = {(line.weak_weight, line.output, line.metric): line.value for line in read_results(folder / "results.csv")}
     assert values[0.002, "segment", "error_rate"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_long_table_has_every_way_to_tag(place):
+    folder = place[0] / "runs" / "first"
+    assert "at least the likeliest class of each clip" in place[1]
+    scores = load_scores(folder / "1_1" / "seed-0" / "scores.h5")
+    strong = scores.strong.max(axis=1)
+    values = {line[4:6]: line.value for line in read_results(folder / "results.csv") if line.weak_weight == 1}
+    for output, of_clips in (("tagging", scores.weak), ("tagging_strong", strong)):
+        name = "tagging_threshold" if output == "tagging" else "tagging_strong_threshold"
+        n_tags = (of_clips > 0.5).sum(axis=1)
+        assert values[name, "tags_per_clip"] == pytest.approx(n_tags.mean(), rel=1e-5)
+        at_least_one = values[f"{output}_at_least_one", "tags_per_clip"]
+        assert at_least_one == pytest.approx(np.maximum(n_tags, 1).mean(), rel=1e-5)
+    for metric in ("precision", "recall", "f_score", "tags_per_clip"):
+        assert values["tagging", metric] == values["tagging_at_least_one", metric]
 
 
 @pytest.mark.slow

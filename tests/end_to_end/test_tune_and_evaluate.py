@@ -75,7 +75,7 @@ def test_tuning_for_segments(capsys, run_folder, metric, figure, per_class):
 
 
 def test_tuning_for_tags_and_events_keep_each_other(capsys, run_folder):
-    assert run(capsys, "tune", run_folder, "--metric", "tagging_f1")[0] == 0
+    assert run(capsys, "tune", run_folder, "--metric", "tagging_f1", "--min-tags", "0")[0] == 0  # some clips are empty
     tags = json.loads((run_folder / "operating_point.json").read_text())["operating_point"]["tag_thresholds"]
     assert run(capsys, "tune", run_folder, "--metric", "event_f1", "--median", "0", "0.3")[0] == 0
     content = json.loads((run_folder / "operating_point.json").read_text())
@@ -92,11 +92,16 @@ def test_tuning_for_tags_and_events_keep_each_other(capsys, run_folder):
 
 def test_a_choice_with_its_filters_is_stored_and_replaced_only_when_asked(capsys, refused, run_folder):
     path, again = run_folder / "operating_point.json", ["tune", run_folder, "--metric", "error_rate"]
-    options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2"]
+    options = ["--low-threshold", "0.15", "--weak-gate", "--min-gap", "0.2", "--min-tags", "0"]
     assert run(capsys, "tune", run_folder, "--metric", "segment_f1", *options)[0] == 0
     before = path.read_text()
     point = json.loads(before)["operating_point"]
-    assert (point["weak_gate"], point["min_gap_seconds"]) == (True, [0.2, 0.2, 0.2])
+    assert (point["weak_gate"], point["min_tags"], point["min_gap_seconds"]) == (True, 0, [0.2, 0.2, 0.2])
+    assert "at least one tag" not in evaluated(capsys, run_folder)["header"]["operating point"]
+    configured = evaluated(capsys, run_folder, "--operating-point", "configured")
+    assert "at least one tag per clip" in configured["header"]["operating point"]
+    assert configured["tagging"]["tags_per_clip"] >= 1
+    assert "expected 0 or 1" in refused(*again, "--overwrite", "--min-tags", "2")
     assert all(low == min(0.15, high) for low, high in zip(point["low_thresholds"], point["thresholds"], strict=True))
     assert "--overwrite" in refused(*again)
     assert path.read_text() == before

@@ -58,6 +58,7 @@ FILTERS = {
     "median": {"median_seconds": 0.4},
     "hysteresis, gap, duration": {"low_threshold": 0.2, "min_gap_seconds": 0.3, "min_duration_seconds": 0.2},
     "gate": {"weak_gate": True},
+    "threshold alone": {"min_tags": 0},
 }
 
 
@@ -84,15 +85,17 @@ def test_common_threshold_is_the_best_of_all(metric, filters):
     assert tuned.before == pytest.approx(value(start))
 
 
-@pytest.mark.parametrize("metric", ["segment_f1", "event_f1", "tagging_f1"])
+@pytest.mark.parametrize(
+    ("metric", "min_tags"), [("segment_f1", 1), ("event_f1", 1), ("tagging_f1", 0), ("tagging_f1", 1)]
+)
 @pytest.mark.parametrize("seed", [4, 5, 6])
-def test_per_class_f1_is_the_best_of_all_combinations(metric, seed):
+def test_per_class_f1_is_the_best_of_all_combinations(metric, min_tags, seed):
     scores, reference = made_up(seed)
-    candidates = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
-    tuned = tune(scores, reference, metric=metric, per_class=True, candidates=candidates)
+    candidates, start = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9]), point(min_tags=min_tags)
+    tuned = tune(scores, reference, metric=metric, per_class=True, operating_point=start, candidates=candidates)
     value = Objective(scores, reference, metric).value
     combinations = itertools.product(candidates.tolist(), repeat=3)
-    best = max(value(point().replace(**{searched(metric): combination})) for combination in combinations)
+    best = max(value(start.replace(**{searched(metric): combination})) for combination in combinations)
     assert tuned.after == pytest.approx(best)
 
 

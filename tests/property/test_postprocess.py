@@ -185,7 +185,32 @@ def test_events_carry_the_mean_of_their_frames_and_clips_without_events_are_kept
         "a": [],
         "b": [(0.3, 0.9, "Car", pytest.approx(0.75)), (0.6, 0.9, "Bus", pytest.approx(0.7))],
     }
-    assert scores_to_tags(scores, PLAIN) == {"a": (), "b": ("Car",)}
+    assert scores_to_tags(scores, PLAIN.replace(min_tags=0)) == {"a": (), "b": ("Car",)}
+
+
+@pytest.mark.parametrize(
+    ("weak", "options", "tags"),
+    [
+        ([0.2, 0.1], {}, ("Car",)),  # the likeliest, although it is not above the threshold
+        ([0.2, 0.1], {"min_tags": 0}, ()),
+        ([0.3, 0.3], {}, ("Car",)),  # of equals the first
+        ([0.0, 0.0], {}, ("Car",)),
+        ([0.6, 0.9], {}, ("Car", "Bus")),  # those above the threshold too
+        ([0.4, 0.6], {"tag_thresholds": (0.3, 0.7)}, ("Car", "Bus")),  # the likeliest, whatever the others' thresholds
+    ],
+)
+def test_a_clip_is_tagged_with_its_likeliest_class_at_least(weak, options, tags):
+    scores = one_clip([[0.1, 0.9]], weak, CLASSES)
+    assert scores_to_tags(scores, PLAIN.replace(**options)) == {"a": tags}
+
+
+def test_the_weak_gate_stays_closed_for_a_tag_below_its_threshold():
+    at_least_one = point(weak_gate=True)
+    assert at_least_one.min_tags == 1
+    for weak, n_events in ((0.4, 0), (0.6, 1)):
+        scores = one_clip([0.9, 0.9], [weak])
+        assert scores_to_tags(scores, at_least_one) == {"a": ("Car",)}
+        assert len(scores_to_events(scores, at_least_one)["a"]) == n_events
 
 
 @pytest.mark.parametrize(
@@ -198,6 +223,8 @@ def test_events_carry_the_mean_of_their_frames_and_clips_without_events_are_kept
         ({"min_duration_seconds": [1e300, 0.0]}, "numbers from 0 to 3600"),
         ({"median_seconds": [-1.0, 0.0]}, "numbers from 0 to 3600"),
         ({"threshold": 0.5}, "unknown field `threshold`"),
+        ({"min_tags": 2}, "min_tags = 2: expected 0 or 1"),
+        ({"min_tags": True}, "min_tags: expected `int`, got `bool`"),
     ],
 )
 def test_an_operating_point_survives_json_but_not_damage(change, message):

@@ -118,6 +118,25 @@ def test_tags_and_warnings(street, tmp_path, capsys):
     assert "warning: street.wav: digital silence" in err
 
 
+@pytest.mark.parametrize(
+    ("seconds", "options", "labels"),
+    [
+        (4.0, [], ["Low"]),  # one window: the likeliest class, below the threshold
+        (1.0, [], ["Low"]),
+        (4.0, ["--classes", "High"], ["High"]),  # of those asked for
+        (4.0, ["--min-tags", "0"], ["(no tags)"]),
+        (9.0, [], ["(no tags)"]),  # longer than a clip
+    ],
+)
+def test_a_clip_has_at_least_one_tag_and_a_longer_recording_may_have_none(street, capsys, seconds, options, labels):
+    quiet = 1e-4 * np.random.default_rng(0).standard_normal(round(seconds * RATE))
+    quiet += 2e-4 * np.sin(2 * np.pi * 500 * np.arange(len(quiet)) / RATE)
+    soundfile.write(street, quiet, RATE)
+    assert detect(street, "--tags", "-q", "--threshold", "0.99", *options) == 0
+    rows = [line.split("  ", 3)[-1].strip() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row.split("  ")[-1] for row in rows] == labels
+
+
 def test_broken_recordings_among_many_disturb_none(tmp_path, fake, capsys):
     folder = tmp_path / "many"
     folder.mkdir()
@@ -149,9 +168,11 @@ def test_broken_recordings_among_many_disturb_none(tmp_path, fake, capsys):
 
 
 def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
-    detect(street, "--median", "0.3", "--low-threshold", "0.4", "--threshold", "0.8", "--weak-gate")
-    err = capsys.readouterr().err
-    assert "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s, gated by the tags" in err
+    options = ["--median", "0.3", "--low-threshold", "0.4", "--threshold", "0.8", "--weak-gate"]
+    text = "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s, gated by the tags"
+    for min_tags, end in (([], ", at least one tag per clip"), (["--min-tags", "0"], "")):
+        detect(street, *options, *min_tags)
+        assert f"{text}{end}\n" in capsys.readouterr().err
     point = fake.operating_point.replace(thresholds=(0.3, 0.6))
     StoredPoint(operating_point=point).write(tmp_path / "point.json")
     detect(street, "--operating-point", tmp_path / "point.json")
@@ -174,6 +195,7 @@ def test_classes(street, fake, capsys):
         ([], "no recording was given"),
         (["STREET", "--classes", "Hgh"], "'High'"),
         (["STREET", "--threshold", "1.5"], "scores in (0, 1)"),
+        (["STREET", "--min-tags", "2"], "min_tags = 2: expected 0 or 1"),
         (["STREET", "--operating-point", "nowhere.json"], "nowhere.json"),
         (["STREET", "--figure"], "--out"),
         (["STREET", "--report"], "--out"),

@@ -37,6 +37,23 @@ def _batch(n_clips=3, n_frames=9, n_classes=17, seed=0):
     return rng.standard_normal((n_clips, n_frames, 40)).astype(np.float32), {"strong": strong, "weak": weak}
 
 
+def test_the_weights_do_not_determine_the_network():
+    """How many configurations round to 218,000 is stated in docs/fidelity.md."""
+
+    def n_weights(n_bands, n_filters, n_units, n_merged, n_biases, n_dense, n_head):
+        convolutions = (9 + 2 * 9 * n_filters + 3 + 3 * 2) * n_filters
+        recurrent = 2 * 3 * n_units * (n_filters * n_bands + n_units + n_biases)
+        recurrent = recurrent + 2 * 3 * n_units * (n_merged * n_units + n_units + n_biases)
+        return convolutions + recurrent + (n_merged * n_units + 1) * n_dense + (n_dense + 1) * 17 + n_head
+
+    assert [n_weights(1, 64, 64, 2, 2, 128, n_head) for n_head in (0, 17 * 18)] == [218_001, 218_307]
+    assert n_weights(10, 64, 32, 1, 1, 32, 0) == 218_193
+    steps = np.arange(8, 257, 8)
+    family = np.ix_([1, 2, 4, 5, 8, 10, 20, 40], steps, steps[:16], [1, 2], [1, 2], steps, [0, 17 * 18])
+    counts = n_weights(*family)
+    assert ((counts >= 217_500) & (counts < 218_500)).sum() == 684
+
+
 def test_inputs_and_outputs():
     model = build_model("paper")
     assert model.input_shape == (None, 500, 40)

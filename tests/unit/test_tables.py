@@ -6,6 +6,7 @@ import math
 import pytest
 
 from crnn_weak import paper
+from crnn_weak.config import preset
 from crnn_weak.errors import RunError
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.runs import table as tables
@@ -77,6 +78,19 @@ def test_a_run_has_lines_for_the_outputs_and_sets_that_were_scored():
     metrics["evaluation"] = {"n_clips": 7, "tagging": scores, "segment": None}
     found = {(result.output, result.n_clips) for result in results_of_run("x", (1, 1), 0, metrics, "0")}
     assert found == {("tagging", 3), ("evaluation_tagging", 7)}
+
+
+@pytest.mark.parametrize(
+    ("preset_name", "n_untagged", "text"),
+    [
+        ("quick", 0, "Tags: weak scores above 0.5, at least the likeliest class of each clip. Tagging"),
+        ("recommended", 0, "Tags: weak scores above 0.5. Tagging"),
+        ("quick", 3, "likeliest class of each clip; 3 test clips have no true tag. Tagging"),
+    ],
+)
+def test_the_caption_says_how_clips_are_tagged(preset_name, n_untagged, text):
+    data = {"coverage": {"test": {"n_clips": 9, "n_listed": 9, "untagged": n_untagged}}}
+    assert text in tables.table_caption(preset(preset_name), data, [0])
 
 
 def test_views_hold_every_row_and_the_baselines_below(published):
