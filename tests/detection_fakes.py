@@ -40,12 +40,12 @@ class TwoSidedModel:
         return out
 
 
-def detector(model=None, *, window_hop_seconds=None):
+def detector(model=None, *, features=FEATURES, window_hop_seconds=None):
     scaler = Scaler(np.full(20, -5.3, np.float32), np.full(20, 1.5, np.float32))
     return Detector(
         model or TwoSidedModel(),
         classes=CLASSES,
-        features=FEATURES,
+        features=features,
         scaler=scaler,
         operating_point=OperatingPoint.from_config(OperatingPointConfig(), CLASSES),
         batch_size=8,

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from detection_fakes import FEATURES, RATE, TwoSidedModel, bursts, detector
+from detection_fakes import CLASSES, FEATURES, RATE, TwoSidedModel, bursts, detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.scores import predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows
 from crnn_weak.features.log_mel import LogMelExtractor
+from crnn_weak.labels.rolls import frame_times
 
 HOP, N_HOP = FEATURES.hop_seconds, FEATURES.n_hop
 # What is further from a cut than a window is in no window with it. The third of a frame keeps the border off the
@@ -131,3 +133,23 @@ def test_one_window_is_scored_as_one_clip():
     scores = found.scores((audio, RATE))
     np.testing.assert_array_equal(scores.strong, strong)
     np.testing.assert_array_equal(scores.weak, weak)
+
+
+@pytest.mark.parametrize(("rate", "n_hop"), [(22_050, 551), (44_100, 882), (16_000, 160), (11_025, 332)])
+def test_the_time_of_a_frame_is_that_of_its_samples_after_ten_hours(rate, n_hop):
+    last = 10 * 3600 * rate // n_hop
+    times = frame_times(2, n_hop / rate, first=last - 2)
+    np.testing.assert_allclose(times, np.arange(last - 2, last + 1) * n_hop / rate, atol=1e-6)
+
+
+def test_an_event_late_in_a_recording_is_found_where_it_is():
+    """22,050 Hz and 25 ms are 551.25 samples: with the time of the setting it would be found 0.27 s late."""
+    rate, onset = 22_050, 590.0
+    features = FeatureConfig(sample_rate_hz=rate, hop_seconds=0.025, window_seconds=0.05, fmax_hz=rate / 2, n_mels=20)
+    audio = np.zeros(600 * rate, np.float32)
+    audio[round(onset * rate) : round((onset + 2) * rate)] = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * rate)
+    fake = detector(TwoSidedModel(memory_seconds=0.01), features=features, window_hop_seconds=5.0)
+    events = fake.detect((audio, rate))
+    assert sorted(event.label for event in events) == sorted(CLASSES)
+    for event in events:
+        assert (event.onset, event.offset) == pytest.approx((onset, onset + 2), abs=0.05)
