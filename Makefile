@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo grid test lint docs clean
+.PHONY: demo grid test tables lint docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m crnn_weak demo $(ARGS)
@@ -17,6 +17,11 @@ grid: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# For published tables and the tests that need more packages; skipped, with the reason, where these cannot be built.
+tables: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements-tables.txt || \
+	  echo "tables: skipped, requirements-tables.txt cannot be installed (see pip's message above)"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -113,9 +113,13 @@ def run_saved_model(path, log_mel, outputs):
 
 
 def run_tflite(path, log_mel, outputs):
-    import tensorflow as tf
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # requirements-tables.txt
+    except ImportError:
+        import tensorflow as tf
 
-    runner = tf.lite.Interpreter(path).get_signature_runner()
+        Interpreter = tf.lite.Interpreter
+    runner = Interpreter(path).get_signature_runner()
     (name,) = runner.get_input_details()
     windows = [runner(**{name: window[None]}) for window in log_mel]
     return {output: np.concatenate([window[output] for window in windows]) for output in outputs}
