@@ -256,7 +256,9 @@ def cache_folder(args: argparse.Namespace) -> Path:
     """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
     from pathlib import Path
 
-    return Path(args.cache or os.environ.get("CRNN_WEAK_CACHE", "cache"))
+    from crnn_weak.run_files import default_cache
+
+    return Path(args.cache or default_cache())
 
 
 def shows_progress(args: argparse.Namespace) -> bool:

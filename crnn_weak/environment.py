@@ -102,6 +102,15 @@ def n_threads() -> int:
     return int(stated) or default_jobs()
 
 
+def precision_fault() -> str:
+    """Return what is wrong with the type of Keras' numbers, or an empty text."""
+    import keras
+
+    if keras.config.floatx() != "float16":
+        return ""
+    return "Keras computes in float16, too narrow to train in: set floatx to float32 in keras.json (or KERAS_FLOATX)."
+
+
 def has_gpu() -> bool:
     """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf

@@ -9,6 +9,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,11 @@ from crnn_weak.files import convert_document, csv_text, read_bytes, read_json, w
 _AGAIN = "Start the command that wrote it again."
 #: The end of a refusal to continue a folder.
 WAYS_OUT = "Choose another folder with --out, or start over with --overwrite."
+
+
+def default_cache() -> Path:
+    """Return the folder of synthetic clips and feature stores, where no other is given."""
+    return Path(os.environ.get("CRNN_WEAK_CACHE", "cache"))
 
 
 def _named(name: str, doc: str) -> Any:

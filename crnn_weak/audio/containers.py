@@ -60,6 +60,8 @@ class View:
     tag) zeros are read, and a read that continues from the audio ends.
     """
 
+    fault: OSError | None = None  # of the disk
+
     def __init__(self, file: BinaryIO, begin: int, end: int, *, prefix: bytes = b"", endless: bool = False) -> None:
         self._file, self._begin, self._prefix = file, begin - len(prefix), prefix
         self._size = end - self._begin
@@ -81,8 +83,11 @@ class View:
         position = self._position + len(data)
         n_more = min(len(buffer) - len(data), self._size - position)
         if n_more > 0:
-            self._file.seek(self._begin + position)
-            data += self._file.read(n_more)
+            try:
+                self._file.seek(self._begin + position)
+                data += self._file.read(n_more)
+            except OSError as error:
+                self.fault = error
         elif self._jumped:
             data = bytes(len(buffer))
         buffer[: len(data)] = data

@@ -61,12 +61,14 @@ def audio_files(folder: str | Path) -> list[Path]:
     Files that must be converted first are listed as well, so that each gets its message, unless one of the same name
     that can be read is next to them. Hidden names (``._take1.mp3``, ``.git``) and everything that is not a regular
     file are skipped. Links are followed, but each folder is read once, so a link to a parent folder ends there.
+    What the disk does not give is skipped with one warning.
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder of audio files.")
     found: list[Path] = []
+    faults: list[OSError] = []
     seen = set()
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=faults.append):
         status = os.stat(parent)
         is_new = (status.st_dev, status.st_ino) not in seen
         seen.add((status.st_dev, status.st_ino))
@@ -75,9 +77,24 @@ def audio_files(folder: str | Path) -> list[Path]:
         for name in sorted(names) if is_new else ():
             is_foreign = name.lower().endswith(FOREIGN_SUFFIXES) and os.path.splitext(name)[0] not in readable
             is_audio = is_foreign or name.lower().endswith(AUDIO_SUFFIXES)
-            if is_audio and not name.startswith(".") and os.path.isfile(os.path.join(parent, name)):
+            if is_audio and not name.startswith(".") and _is_file(os.path.join(parent, name), faults):
                 found.append(Path(parent, name))
+    if faults:
+        advice = f"{faults[0].filename}: {faults[0].strerror}; check the permissions and the disk."
+        if not found:
+            raise DataError(advice)
+        logger.warning("%s: %d files or folders cannot be read and are skipped, e.g. %s", folder, len(faults), advice)
     return found
+
+
+def _is_file(path: str, faults: list[OSError]) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:  # a link that leads nowhere
+        return False
+    except OSError as error:
+        faults.append(error)
+        return False
 
 
 def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> None:
@@ -95,7 +112,10 @@ def write_audio(path: str | Path, audio: np.ndarray, sample_rate_hz: int) -> Non
         raise DataError(f"{path}: expected finite mono samples, shape (n_samples,), received {what}.")
     samples = np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.int16)
     encoded = io.BytesIO()  # libsndfile hides why a disk does not take its bytes
-    soundfile.write(encoded, samples, sample_rate_hz, subtype="PCM_16", format=kind)
+    try:
+        soundfile.write(encoded, samples, sample_rate_hz, subtype="PCM_16", format=kind)
+    except soundfile.SoundFileError as error:  # FLAC goes to 655,350 Hz
+        raise DataError(f"{path}: cannot be written at {sample_rate_hz} Hz ({_reason(error)}).") from None
     with replace_file(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())
 
@@ -107,16 +127,16 @@ class _Source:
         streams = find_streams(file, where)
         self.warnings = [streams.warning] if streams.warning else []
         self._bytes, self._where, self._begin = file, where, streams.begin
-        views, is_counted = streams.views, True
-        self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in views]
+        self._views, is_counted = streams.views, True
+        self._position = self._n_read = 0  # in all, and of the current stream
+        self._open_views(stack)
         if self._files[0].format not in _CHECKED_FORMATS:
             raise DataError(f"{where}: the format {self._files[0].format} is not read; {CONVERT}")
         if self._files[0].subtype.startswith("MPEG_LAYER"):
             endless = mp3_stream(file, streams.begin, streams.end, where)
             if endless is not None:
-                views, is_counted = [endless], False
-                self._files = [stack.enter_context(soundfile.SoundFile(endless))]
-        self._first_view = views[0]
+                self._views, is_counted = [endless], False
+                self._open_views(stack)
         first = self._files[0]
         self.rate, self.n_channels = int(first.samplerate), int(first.channels)
         if not LOWEST_HZ <= self.rate <= HIGHEST_HZ:
@@ -131,7 +151,12 @@ class _Source:
         self._n_stated = sum(file.frames for file in self._files) if is_counted else None
         self.stated_seconds = None if self._n_stated is None else self._n_stated / self.rate
         self._is_uncounted_flac = first.format == "FLAC" and not is_counted
-        self._position = self._n_read = 0  # in all, and of the current stream
+
+    def _open_views(self, stack: contextlib.ExitStack) -> None:
+        try:
+            self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in self._views]
+        finally:
+            self._check_disk()
 
     def skip(self, n_samples: int) -> None:
         """Move forward by `n_samples`, at most to the end."""
@@ -172,7 +197,7 @@ class _Source:
 
     def _check_flac_end(self) -> None:
         """Refuse joined files, of which libsndfile reads the first only, and more audio than the header counts."""
-        n_bytes, n_decoded = self._bytes.seek(0, os.SEEK_END), self._first_view.tell()
+        n_bytes, n_decoded = self._bytes.seek(0, os.SEEK_END), self._views[0].tell()
         self._bytes.seek(max(self._begin + 4, n_decoded - 2**16))
         if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
             raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
@@ -206,11 +231,19 @@ class _Source:
             return self._read(n_samples)
         return block
 
+    def _check_disk(self) -> None:
+        """Raise what a view has kept, as libsndfile's callbacks must not raise."""
+        fault = next((view.fault for view in self._views if view.fault), None)
+        if fault is not None:
+            raise DataError(_disk_fault(self._where, fault))
+
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
+            self._check_disk()
         except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+            self._check_disk()
             raise DataError(
                 f"{self._where}: damaged or truncated after {self._position / self.rate:.1f} s ({_reason(error)}); "
                 "replace or remove it."
@@ -230,7 +263,9 @@ def _opened(source: Any, where: str) -> Iterator[_Source]:
             raise DataError(f"{where}: no such audio file; {advice}.") from None
         except PermissionError:
             raise DataError(f"{where}: no permission to read it.") from None
-        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        except OSError as error:
+            raise DataError(_disk_fault(where, error)) from None
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
             reason = _reason(error)
             raise DataError(f"{where}: cannot be read as audio ({reason}); remove it, or {CONVERT}") from None
         yield opened
@@ -256,6 +291,10 @@ def _binary_file(source: Any, where: str, stack: contextlib.ExitStack) -> Binary
     copy = stack.enter_context(tempfile.TemporaryFile(prefix="crnn-weak-"))  # noqa: SIM115 - the stack closes it
     shutil.copyfileobj(file, copy, 1 << 20)
     return copy
+
+
+def _disk_fault(where: str, error: OSError) -> str:
+    return f"{where}: cannot be read ({error.strerror or error}); check the disk and rerun."
 
 
 def _reason(error: Exception) -> str:

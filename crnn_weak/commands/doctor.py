@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +13,12 @@ from importlib import import_module, metadata, util
 from pathlib import Path
 
 from crnn_weak import cli
-from crnn_weak.environment import held_back_stderr, prepare_environment
+from crnn_weak.environment import held_back_stderr, precision_fault, prepare_environment
 from crnn_weak.parallel import default_jobs
 
 _REQUIRED = (
     "keras", "numpy", "scipy", "librosa", "soundfile", "soxr", "h5py", "scikit-learn", "dcase_util", "sed_eval",
-    "matplotlib", "joblib", "tqdm", "Jinja2", "msgspec", "filelock", "tomli-w",
+    "matplotlib", "joblib", "tqdm", "Jinja2", "msgspec", "filelock", "tomli-w", "numba", "Pillow", "setuptools<82",
 )  # fmt: skip
 #: extra of setup.py -> its packages, and what needs them
 _EXTRAS = {
@@ -38,14 +39,16 @@ def run(args: argparse.Namespace) -> int:
     """Print each part; return 1 where one failed."""
     print(f"{'versions':<14} {cli.version_line()}; Python {platform.python_version()}, {platform.platform()}")
     parts: dict[str, Callable[[], str]] = {"devices": _devices, "audio": _audio, "disk": _disk}
-    parts |= {name: partial(metadata.version, name) for name in _REQUIRED}
+    parts |= {name: partial(_version, name) for name in _REQUIRED}
     n_problems = 0
     for name, describe in parts.items():
         try:
             print(f"{name:<14} {describe()}")
         except Exception as error:  # whatever a broken installation raises is what the report is for
             n_problems += 1
-            advice = f"not installed. pip install {name}" if name in _REQUIRED else " ".join(str(error).split())
+            advice = " ".join(str(error).split())
+            if name in _REQUIRED:
+                advice = f"not installed. pip install {shlex.quote(name)}"
             print(f"{name:<14} PROBLEM: {advice}")
     for name, (packages, feature) in _EXTRAS.items():
         missing = any(util.find_spec(package) is None for package in packages)
@@ -55,11 +58,19 @@ def run(args: argparse.Namespace) -> int:
     return 1 if n_problems else 0
 
 
+def _version(requirement: str) -> str:
+    if requirement.startswith("setuptools"):
+        import_module("pkg_resources")  # sed_eval needs it; later versions have none
+    return metadata.version(requirement.partition("<")[0])
+
+
 def _devices() -> str:
     prepare_environment()
     with held_back_stderr():
         keras = import_module("keras")
         devices = [str(device) for device in keras.distribution.list_devices()]
+    if fault := precision_fault():
+        raise OSError(fault)
     precision = keras.config.dtype_policy().name
     return f"{', '.join(devices)}; precision {precision}; {default_jobs()} of {os.cpu_count()} CPUs"
 

@@ -37,7 +37,7 @@ READABLE = (STATUS["ok"], STATUS["short"])
 #: Texts of the header.
 TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
-_REBUILD = "Build it again: `crnn-weak features build --overwrite`."
+_REBUILD = "Delete it and rerun the command, or build it again: `crnn-weak features build --overwrite`."
 # How much of the file may count as memory of this process.
 _MAPPED_BYTES = 2**25
 

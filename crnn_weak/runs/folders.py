@@ -33,6 +33,7 @@ from crnn_weak.run_files import (
     RunFiles,
     RunMetrics,
     check_continues,
+    default_cache,
     read_history,
     read_optional,
 )
@@ -137,8 +138,8 @@ class Run:
         path = self._find(place)
         if path is None:
             raise RunError(
-                f"{self.path}: the feature store of split {split!r} is gone ({place or 'not named in data.json'}). "
-                "Rerun the command that trained the run; it builds what is missing."
+                f"{self.path}: the feature store of split {split!r} is gone ({place or 'not named in data.json'}). Set "
+                "CRNN_WEAK_CACHE to the cache that has it, or rerun the command that trained the run."
             )
         return FeatureStore(path, self.config.features)
 
@@ -147,8 +148,14 @@ class Run:
         return self._find(self.data.get("audio", {}).get(clip_id))
 
     def _find(self, place: str | None) -> Path | None:
-        # The name may be longer than `Path.is_file` allows.
-        return self.data_folder / place if place and os.path.isfile(self.data_folder / place) else None
+        """Return a file by its path from the data folder, which may be a link or a copy; else in the cache."""
+        parts = (place or "").split("/")
+        candidates = [self.data_folder / (place or ""), Path(os.path.abspath(self.data_folder / (place or "")))]
+        for first in range(len(parts) - 1):
+            if ".." not in parts[first:]:
+                candidates.append(default_cache().joinpath(*parts[first:]))
+        # A damaged name may be longer than `Path.is_file` allows.
+        return next((path for path in candidates if os.path.isfile(path)), None)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def prepare(
             )
     stores = cache / f"features-{dataset.name}-{fingerprint(config.features, dataset.fingerprint)}"
     stores.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # a link may be replaced by the folder itself
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
     work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
     for split in splits:

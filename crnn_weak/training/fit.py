@@ -24,7 +24,7 @@ import numpy as np
 from crnn_weak import config as configuration
 from crnn_weak.config import Config, FeatureConfig
 from crnn_weak.data.base import choose_clips, stratified_split
-from crnn_weak.environment import environment
+from crnn_weak.environment import environment, precision_fault
 from crnn_weak.errors import ConfigError, DependencyError, ModelFileError, RunError, nearest_names
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore, differing_features
@@ -235,10 +235,8 @@ def _run_epochs(
             row[f"val_{name}"] = float(value)
         row |= {"epoch": progress.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
         if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
-            raise RunError(
-                f"{fit.files.folder}: the loss is not a number after epoch {progress.epoch + 1}. "
-                "Lower training.learning_rate, or check the features."
-            )
+            advice = precision_fault() or "Lower training.learning_rate, or check the features."
+            raise RunError(f"{fit.files.folder}: the loss is not a number after epoch {progress.epoch + 1}. {advice}")
         _finish_epoch(fit, row, unaveraged)
         log.debug("%s epoch %d val_loss %.4f", fit.files.folder, progress.epoch, row["val_loss"])
 

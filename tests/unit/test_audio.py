@@ -1,8 +1,10 @@
 """Audio files: one reader for training and detection, which reads what was written to its end, or says why not."""
 
+import errno
 import io
 import os
 import random
+import re
 import struct
 import tracemalloc
 
@@ -200,6 +202,45 @@ def test_only_regular_files_are_opened(tmp_path, read):
         with pytest.raises(DataError, match=f"{name}: .*{says}"):
             read(tmp_path / name)
     assert not audio_files(tmp_path)
+
+
+class FailingFile(io.BytesIO):
+    """A file on a disk that fails from a byte on."""
+
+    def __init__(self, data, n_good):
+        super().__init__(data)
+        self._n_good = n_good
+
+    def read(self, size=-1):
+        if self.tell() + size > self._n_good:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_fault_of_the_disk_is_named(name):
+    data = encoded(name)
+    for n_good in (20, len(data) // 2, len(data) - 1):
+        with pytest.raises(DataError, match=r"cannot be read \(Input/output error\); check the disk"):
+            list(AudioBlocks(FailingFile(data, n_good), RATE))
+
+
+def test_folders_that_cannot_be_read_are_skipped_with_a_warning(tmp_path, monkeypatch, caplog):
+    for name in ("a", "locked"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.wav").write_bytes(encoded("a.wav"))
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert audio_files(tmp_path) == [tmp_path / "a" / "x.wav"]
+    assert re.search("1 files or folders cannot be read and are skipped, e.g. .*locked: Permission denied", caplog.text)
+    with pytest.raises(DataError, match="locked: Permission denied; check the permissions"):
+        audio_files(tmp_path / "locked")
 
 
 def damaged(data, rng):

@@ -207,6 +207,17 @@ def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
 
 
+def test_a_matplotlibrc_changes_no_figure(tmp_path):
+    saved = []
+    for settings in ({}, {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        with matplotlib.rc_context(settings):
+            axes = figures.new_figure(5, 3)[1][0]
+            draw_roll(axes)
+            (path,) = figures.save_figure(axes.figure, tmp_path / "a", formats=("png",))
+            saved.append(path.read_bytes())
+    assert saved[0] == saved[1]
+
+
 def test_save_figure_writes_png_and_pdf_whole_and_the_same_twice(ax, tmp_path):
     draw_roll(ax)
     paths = figures.save_figure(ax.figure, tmp_path / "new" / "v1.5")

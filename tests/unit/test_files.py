@@ -151,6 +151,12 @@ class TestDocuments:
         with pytest.raises(RunError, match="No such file"):
             read_json(tmp_path / "a.json", Outer)
         os.mkfifo(tmp_path / "pipe.json")
-        for path in (tmp_path, tmp_path / "pipe.json"):
-            with pytest.raises(RunError, match="not a regular file"):
-                read_json(path, Outer)
+        (tmp_path / "large.json").touch()
+        os.truncate(tmp_path / "large.json", 10**10)
+        for name, says in (
+            ("", "not a regular"),
+            ("pipe.json", "not a regular"),
+            ("large.json", "10,000 MB; expected"),
+        ):
+            with pytest.raises(RunError, match=says):
+                read_json(tmp_path / name, Outer)

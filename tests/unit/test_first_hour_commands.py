@@ -2,6 +2,7 @@
 
 import ast
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import crnn_weak
 from crnn_weak.cli import main, version_line
 from crnn_weak.commands import doctor
 from crnn_weak.environment import backend_name, prepare_environment
-from crnn_weak.errors import DependencyError, ModelFileError
+from crnn_weak.errors import DependencyError, LogFormatter, ModelFileError
 from crnn_weak.model import export
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,16 +42,20 @@ def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
     assert backend_name() == "torch"
 
 
-def test_doctor_prints_what_an_issue_report_needs(capsys):
+def test_doctor_prints_what_an_issue_report_needs(capsys, monkeypatch):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     for text in (version_line(), "devices", "precision float32", "CPUs", "free here", "libsndfile", "sed_eval"):
         assert text in out
     assert "No problem found." in out
+    monkeypatch.setattr(keras.config, "floatx", lambda: "float16")
+    assert main(["doctor"]) == 1
+    assert "PROBLEM: Keras computes in float16" in capsys.readouterr().out
 
 
 def test_doctor_names_what_is_missing_and_prints_the_rest(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "_REQUIRED", ("numpy", "no-such-distribution"))
+    monkeypatch.setattr(doctor, "_REQUIRED", ("numpy", "no-such-distribution", "setuptools<82"))
+    monkeypatch.setitem(sys.modules, "pkg_resources", None)
     monkeypatch.setattr(doctor, "_EXTRAS", {"dask": (("no_such_package",), "grid --scheduler")})
     monkeypatch.setattr(doctor, "_LEAST_FREE_BYTES", 10**18)
     monkeypatch.setenv("KERAS_BACKEND", "theano")
@@ -61,7 +66,8 @@ def test_doctor_names_what_is_missing_and_prints_the_rest(capsys, monkeypatch):
     assert "grid --scheduler: not installed. pip install 'crnn-weak[dask]'" in out
     assert "PROBLEM: the Keras backend 'theano' is not installed" in out
     assert "GB free. The default grid needs 2 GB" in out
-    assert "4 problem(s) found." in out
+    assert "setuptools<82  PROBLEM: not installed. pip install 'setuptools<82'" in out
+    assert "5 problem(s) found." in out
 
 
 def test_doctor_knows_the_requirements_and_extras_of_setup():
@@ -69,7 +75,10 @@ def test_doctor_knows_the_requirements_and_extras_of_setup():
     call = next(node for node in tree if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup")
     given = {key.arg: key.value for key in call.keywords}
     required = {re.split(r"[<>=]", text)[0] for text in ast.literal_eval(given["install_requires"])}
-    assert set(doctor._REQUIRED) == required - {"setuptools"}
+    assert {name.partition("<")[0] for name in doctor._REQUIRED} == required | {
+        "numba",
+        "Pillow",
+    }  # librosa's, figures'
     extras = ast.literal_eval(given["extras_require"])
     for name, (packages, _) in doctor._EXTRAS.items():
         assert {re.split(r"[<>=]", text)[0] for text in extras[name]} == set(packages)
@@ -77,13 +86,40 @@ def test_doctor_knows_the_requirements_and_extras_of_setup():
 
 @pytest.mark.parametrize(
     ("arguments", "missing", "code"),
-    [(["--help"], "msgspec", 0), (["train", "--help"], "msgspec", 2), (["data", "check"], "numpy", 2)],
+    [
+        (["--help"], "msgspec", 0),
+        (["train", "--help"], "msgspec", 2),
+        (["data", "check"], "numpy", 2),
+        (["convert", "a.txt", "b.csv", "--to", "csv"], "soundfile", 2),
+    ],
 )
 def test_a_missing_package_is_one_line(arguments, missing, code):
     done = run_fresh(f"sys.modules[{missing!r}] = None; from crnn_weak.cli import main; sys.exit(main({arguments}))")
     assert done.returncode == code
     assert done.stderr.count("\n") == (code == 2)
     assert (f"error: the package {missing} is not installed. pip install {missing}" in done.stderr) == (code == 2)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31ma", "a\n10:00 done", "\u202egnp"])
+def test_messages_print_names_without_control_characters(name, tmp_path, monkeypatch, capsys):
+    """Whether an error, a usage error, a line of the log, or a result."""
+    monkeypatch.chdir(tmp_path)
+    Path("e.tsv").write_text("a.wav\t0.0\t1.0\tdog\n")
+    shown = name.encode("unicode_escape").decode()
+    for arguments, code in (
+        (["convert", name, "out.csv", "--to", "csv"], 2),
+        (["convert", "e.tsv", name, "--to", "csv"], 0),
+        (["evaluate", "--reference", name, "--estimated", name], 0),
+        (["convert", "e.tsv", "out.csv", "--to", name], 2),
+        (["data", "check", "--data", "folder", "--audio", name, "--metadata", "e.tsv"], 2),
+    ):
+        assert main(arguments) == code
+        printed = capsys.readouterr()
+        assert name not in printed.out + printed.err
+        text = (printed.out + printed.err).replace("\\\\", "\\")
+        assert shown in text or " ".join(name.split()) in text  # an error's message is joined to one line
+    record = logging.LogRecord("", logging.INFO, "", 0, "%s: done", (name,), None)
+    assert LogFormatter().format(record) == f"{shown}: done"
 
 
 def test_the_demo_shows_true_and_detected_events_and_writes_a_picture_and_a_page(capsys, tmp_path, refused):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from flops import count_flops, forward_flops, training_flops
+from helpers import run_fresh
 
 from crnn_weak.config import LossWeights, ModelConfig, preset
 from crnn_weak.errors import ConfigError
@@ -324,3 +325,13 @@ def test_a_saved_head_loads_in_safe_mode_with_its_scores_and_gradients(head, tmp
     gradient = tape.gradient(total, scores)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.slow
+def test_plain_keras_opens_a_model_file(tmp_path):
+    model = build_model(_small(), head="max_dense", n_frames=9)
+    compile_model(model, LossWeights(), learning_rate=1e-3)
+    model.save(tmp_path / "best.keras")
+    path = str(tmp_path / "best.keras")
+    done = run_fresh(f"import crnn_weak.model, keras; print(keras.saving.load_model({path!r}).output_names)")
+    assert "['strong', 'weak']" in done.stdout, done.stderr

@@ -6,7 +6,7 @@ import pytest
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.events import Event, class_indices
-from crnn_weak.labels.names import match_ids, recording_id, without_y
+from crnn_weak.labels.names import check_classes, match_ids, recording_id, without_y
 from crnn_weak.labels.reading import read_pair
 from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_tags
 
@@ -92,15 +92,17 @@ def test_names_that_look_alike_are_told_by_code_points():
 
 # Control characters, blanks at the ends, nothing; then what would read back as several labels, or as none.
 BAD = ["a\nb", "a\rb", "a\tb", "a\x1b[31mb", "a\x00b", "a\x7fb", "a\u2028b", "a\udcffb", " a", "a ", ""]
+FORMULAS = ["=1+1", "+a", "@a", "a\u202eb", "\u200ea", "a\u2066b"]  # and marks of writing direction
 JOINED = ["a;b", "a|b", "a,b", "['a', 'b']", "[]", "nan", "a.wav", "nocall"]
 
 
-@pytest.mark.parametrize("bad", [*BAD, *JOINED])
+@pytest.mark.parametrize("bad", [*BAD, *FORMULAS, *JOINED])
 def test_what_would_not_read_back_is_never_written(tmp_path, bad):
     writes = [lambda: write_tags(tmp_path / "out.tsv", {"a": [bad]})]
     for name in EVENT_FORMATS:
         writes += [lambda name=name: event_files(tmp_path / "out", name, {"a": [Event(0, 1, bad)]})]
         writes += [lambda name=name: event_files(tmp_path / "out", name, {bad: []})] if bad in BAD else []
+    writes += [lambda: check_classes(["dog", bad], "best.keras")]  # of a model, a store, scores, a run
     for write in writes:
         with pytest.raises(DataError) as error:
             write()

@@ -1,6 +1,7 @@
 """Run and grid folders: read as they are, refused in one clear line, continued only as the same run."""
 
 import dataclasses
+import shutil
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from run_factory import make_experiment, make_run, tiny_config
 
 from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
-from crnn_weak.files import write_json, write_text
+from crnn_weak.files import relative_path, write_json, write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.runs.folders import Grid, Run, open_any, open_grid, open_run
 from crnn_weak.runs.train import train_and_score
@@ -48,6 +49,38 @@ def test_a_run_opens_its_files_when_asked(grid):
         assert store.n_listed == 12
     with pytest.raises(RunError, match=r"store of split 'train' is gone \(not named"):
         run.open_store("train")
+
+
+@pytest.mark.parametrize("how", ["link", "link to the folder above", "moved to a link", "moved", "copied", "gone"])
+def test_a_store_is_found_behind_links_and_where_it_was_moved(grid, tmp_path, monkeypatch, how):
+    """A project with its cache, one of whose folders is a link, or that was moved, or whose run alone was copied."""
+    project, disk = tmp_path / "project", tmp_path / "disk"
+    (project / "cache" / "features-x").mkdir(parents=True)
+    disk.mkdir()
+    run, store = project / "runs" / "a", project / "cache" / "features-x" / "test.h5"
+    if how == "link to the folder above":
+        (project / "runs").symlink_to(disk)
+    shutil.copytree(grid.path / "1_1" / "seed-0", disk / "a" if how == "link" else run)
+    shutil.copyfile(grid.run((1.0, 1.0)).open_store().path, store)
+    if how == "link":
+        run.parent.mkdir()
+        run.symlink_to(disk / "a")
+    write_json(run / "data.json", {"test_store": relative_path(store, run.resolve())})
+    if how == "moved to a link":
+        run.rename(disk / "a")
+        run.symlink_to(disk / "a")
+    elif how == "moved":
+        project.rename(tmp_path / "other")
+        run = tmp_path / "other" / "runs" / "a"
+    elif how in ("copied", "gone"):
+        (disk / "deep").mkdir()
+        run = shutil.copytree(run, disk / "deep" / "a")
+        monkeypatch.setenv("CRNN_WEAK_CACHE", str(project / ("cache" if how == "copied" else "none")))
+    if how == "gone":
+        with pytest.raises(RunError, match=r"is gone \(.*test\.h5\)\. Set CRNN_WEAK_CACHE"):
+            open_run(run).open_store()
+    else:
+        assert open_run(run).open_store().n_listed == 12
 
 
 def test_unfinished_and_missing_folders_are_refused_in_one_line(grid, tmp_path):
