@@ -105,6 +105,10 @@ class GridFiles(_Files):
         """Return the path of the table as ``txt``, ``csv``, ``md`` or ``tex``."""
         return self.folder / f"table.{suffix}"
 
+    def short_table(self, suffix: str) -> Path:
+        """Return the path of the table of one page's width, as ``txt`` or ``tex``."""
+        return self.folder / f"table_short.{suffix}"
+
     def run(self, strong: float, weak: float, seed: int) -> RunFiles:
         """Return the files of one setting's run."""
         return RunFiles(self.folder / f"{strong:g}_{weak:g}" / f"seed-{seed}")
@@ -121,6 +125,7 @@ class GridFiles(_Files):
     def written(self) -> list[Path]:
         """Return the files that the grid writes next to its runs."""
         tables = [self.table(suffix) for suffix in ("txt", "csv", "md", "tex")]
+        tables += [self.short_table(suffix) for suffix in ("txt", "tex")]
         figures = [self.figure.with_suffix(suffix) for suffix in (".png", ".pdf")]
         return [
             self.report, *self.saliency_files(), self.results, self.baselines, *tables, *figures, self.environment,

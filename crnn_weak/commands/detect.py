@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--format", action="append", default=[], choices=formats, help="repeatable (default: a table)")
     out.add_argument("--figure", action="store_true", help="a picture of each recording, in OUT/figures")
     out.add_argument("--report", action="store_true", help="OUT/report.html: figure, player and events of each")
+    text = "cut the N most uncertain and the N most certain events of each class for review, into OUT/snippets"
+    out.add_argument("--snippets", type=int, metavar="N", help=text)
     out.add_argument("--tags", action="store_true", help="the classes that sound anywhere in the recording")
     out.add_argument("--overwrite", action="store_true", help="replace existing files")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
@@ -68,8 +71,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.paths:
         raise ConfigError("no recording was given: name files, folders, patterns, or - for a WAV on standard input.")
     is_one_list = len(args.format) + args.tags <= 1 and set(args.format) <= set(_EVENT_FORMATS)
-    if not args.out and (args.figure or args.report or not is_one_list):
-        raise ConfigError("score files, figures, a report, and more than one of --format and --tags need --out FOLDER.")
+    if not args.out and (args.figure or args.report or args.snippets is not None or not is_one_list):
+        wants = "score files, figures, a report, snippets, and more than one of --format and --tags"
+        raise ConfigError(f"{wants} need --out FOLDER.")
+    if args.snippets is not None and args.snippets < 1:
+        raise ConfigError(f"--snippets {args.snippets}: expected a whole number of 1 or more.")
     if "-" in args.paths and sys.stdin is None:
         raise DataError("standard input is closed; name a file, or pipe a recording into the command.")
     from crnn_weak.detection.detector import load
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"model: {visible(model)}\noperating point: {point.summary()}", file=sys.stderr)
         if classes is None and len(detector.default_classes) < len(detector.classes):
             print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
-    output = _Output(args, recordings, detector)
+    output = _Output(args, recordings, detector, point, classes)
     with output.bar, output.writer or contextlib.nullcontext():
         advance = output.bar.update if len(recordings) == 1 else None  # many recordings are counted
         options: dict[str, Any] = {"operating_point": point, "classes": classes, "on_progress": advance}
@@ -111,11 +117,22 @@ def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingP
     return point.replace(**{name: value for name, value in options.items() if value is not None})
 
 
+def _summary(detection: Detection) -> str:
+    """Return one line about a recording whose results are written to files."""
+    counts = Counter(event.label for event in detection.events)
+    found = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "no events"
+    return f"{detection.recording.name} ({detection.duration_seconds:.1f} s): {visible(found)}"
+
+
 class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
-    def __init__(self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector) -> None:
+    def __init__(
+        self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, point: OperatingPoint,
+        classes: Sequence[str] | None,
+    ) -> None:  # fmt: skip
         from crnn_weak.detection.recordings import ResultWriter
+        from crnn_weak.detection.snippets import Snippets
         from crnn_weak.labels.writing import EVENT_FORMATS
 
         self._args, self._detector = args, detector
@@ -127,6 +144,8 @@ class _Output:
         self._header = self._row(columns, "recording") if self._format is None else self._format.header
         self._page = Path(args.out or ".") / "report.html"
         self._views: list[RecordingView] = []
+        clip_seconds = detector.features.clip_seconds
+        self._snippets = Snippets(args.snippets or 0, point, classes or detector.default_classes, clip_seconds)
         self._failed: list[str] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
         unit, total = ("recording", self._n_recordings) if self._many else ("s", None)
@@ -152,13 +171,17 @@ class _Output:
             self._n_events += len(detection.events)
             for warning in detection.warnings:
                 print(f"warning: {detection.recording.name}: {warning}", file=sys.stderr)
-            if not (self._args.quiet and self._args.out):
+            if not self._args.out:
                 self._print(detection)
+            elif not self._args.quiet:
+                print(_summary(detection))
         if self.writer is not None and (self._args.figure or self._args.report):
             from crnn_weak.report.recordings import recording_view
 
             path = self.writer.path(detection.recording.name, "figures")
             self._views.append(recording_view(detection, self._detector, path, self._page))
+        if self.writer is not None and self._args.snippets:
+            self._snippets.add(detection, self.writer.path(detection.recording.name, "snippets").with_suffix(""))
         if self._many:
             self.bar.update()
 
@@ -190,6 +213,11 @@ class _Output:
             paths = self._args.paths
             title = Path(paths[0]).resolve().name if len(paths) == 1 else "Recordings"
             write_recordings_page(self._page, self._views, title=title)
+        if self._args.snippets:
+            n_snippets = self._snippets.write(Path(self._args.out) / "snippets.csv")
+            print(
+                f"{n_snippets} snippets with their tracks in {visible(self._args.out)}/snippets, listed in snippets.csv"
+            )
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._args.quiet:
             written = f", written to {visible(self._args.out)}" if self._args.out else ""

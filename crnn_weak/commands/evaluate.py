@@ -196,6 +196,7 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.metrics.controls import controls_by_title
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
+    from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.runs.scores import open_scores
 
     scored = open_scores(args.run, "test")
@@ -214,6 +215,8 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
         controls = controls_by_title(*pair, tags=scored.tags, block_seconds=args.block_seconds, **options)
     tags = (scored.tags, scores_to_tags(scores, point))
     parts = evaluate(tags=tags, events=pair, n_resamples=args.bootstrap, seed=args.seed, **options)
+    if hint := tagging_hint([parts[0].metrics.f_score]):
+        notes.append(hint)
     if args.threshold_free:
         rankings = scored.rankings(options["evaluation"].segment_seconds)
         try:

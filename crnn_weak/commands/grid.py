@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the grid, print the table, write the report."""
     from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
+    from crnn_weak.metrics.summary import find_metric, tagging_hint
     from crnn_weak.runs.folders import Grid
 
     config = cli.read_config(args)
@@ -52,11 +53,15 @@ def run(args: argparse.Namespace) -> int:
         progress=cli.shows_progress(args), overwrite=args.overwrite,
     )  # fmt: skip
     print(table.to_text())
-    cli.say(f"{folder}: table.txt .csv .md .tex, figure.png .pdf, results.csv ({time.perf_counter() - began:.0f} s)")
+    column = find_metric("tagging", "f_score")
+    if hint := tagging_hint(table.mean(setting, column) for setting in table.settings):
+        print(f"hint: {hint}")
+    files = "table.txt .csv .md .tex, table_short.txt .tex, figure.png .pdf, results.csv"
+    cli.say(f"{folder}: {files} ({time.perf_counter() - began:.0f} s)")
     if not args.no_report:
         from crnn_weak.report.page import write_report
 
         root = getattr(config.data, "root", "")
-        page = write_report(folder, audio_folders=[cache, root] if root else [cache])
+        page = write_report(folder, audio_folders=[cache, root] if root else [cache], overwrite=True)
         cli.say(f"{page}: open it in a browser")
     return 0

@@ -19,11 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=3, metavar="N", help="clips per group: best, worst, random")
     repeated: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("--clip", metavar="ID", help="show this clip as well; write --clip=ID for --an_id", **repeated)
-    text = "recordings under this folder may be opened; repeatable (default: under the run and under --cache)"
+    text = "recordings under this folder may be opened, too, not only under the run, --cache and here; repeatable"
     parser.add_argument("--audio", metavar="FOLDER", help=text, **repeated)
     parser.add_argument("--cache", metavar="FOLDER", help="synthetic clips (default: CRNN_WEAK_CACHE, or cache)")
     parser.add_argument("--model-card", metavar="FILE", help="write the model card (Markdown) instead of a page")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file of --out or --model-card")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a file, or a page with players by one without"
+    )
     parser.epilog = "example: crnn-weak report runs/loss_weight_grid/street-quick-max_dense --clips 5"
 
 
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     target = write_report(
         args.path, out=args.out, setting=args.setting, n_clips=args.clips, wanted=args.clip,
-        audio_folders=(cli.cache_folder(args), *args.audio),
+        audio_folders=(cli.cache_folder(args), ".", *args.audio), overwrite=args.overwrite,
     )  # fmt: skip
     cli.say(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
     return 0

@@ -62,6 +62,7 @@ def _config(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder, write_json
+    from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
@@ -82,4 +83,6 @@ def run(args: argparse.Namespace) -> int:
         metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
     cli.say(f"{planned.files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print(scored_line(planned, metrics))
+    if hint := tagging_hint([metrics["tagging"]["f_score"]]):
+        print(f"hint: {hint}")
     return 0

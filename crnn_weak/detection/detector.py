@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import logging
+import math
 import os
 import unicodedata
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from crnn_weak.labels.events import Event, EventList, class_indices
 from crnn_weak.labels.rolls import roll_runs
 from crnn_weak.run_files import RunFiles
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 logger = logging.getLogger(__name__)
 
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
@@ -41,6 +45,7 @@ _DEPTH = 4
 _MOST_PLAYED_SECONDS = 60.0
 # Spans without sound that a warning names.
 _MOST_SPANS = 5
+_MOST_COLUMNS = 4000  # of a picture: more than a page has dots; a longer recording is averaged down
 
 
 def listed_name(path: str) -> str:
@@ -177,6 +182,28 @@ class Detector:
         scores = self._detect_one(source).scores
         assert scores is not None
         return scores
+
+    def plot(self, source: Any, *, threshold: float | None = None, classes: Sequence[str] | None = None) -> Figure:
+        """Return a figure of a recording, log mel energies above and events below; the arguments are those of `detect`.
+
+        The recording is read twice, so it cannot be a stream.
+        """
+        return self.draw(self._detect_one(source, threshold, classes))
+
+    def draw(self, detection: Detection) -> Figure:
+        """Return the figure of a recording that was detected before; it is read again."""
+        from crnn_weak.figures.clip import recording_figure
+
+        name, source, features = detection.recording.name, detection.recording.source, self.features
+        frames = FrameStream(AudioBlocks(source, features.sample_rate_hz, name), self.extractor, features)
+        log_mel = np.concatenate(list(frames))
+        starts = np.arange(0, len(log_mel), math.ceil(len(log_mel) / _MOST_COLUMNS))
+        n_frames = np.diff(starts, append=len(log_mel))
+        log_mel = np.add.reduceat(log_mel, starts, axis=0) / n_frames[:, None]
+        title = f"{name or 'recording'}: {len(detection.events)} events"
+        return recording_figure(
+            log_mel, detection.events, features=features, seconds=detection.duration_seconds, title=title
+        )
 
     def _detect_one(
         self, source: Any, threshold: float | None = None, classes: Sequence[str] | None = None

@@ -137,7 +137,7 @@ class ResultWriter:
         return self.folder / kind / (self._stems[name] + suffix)
 
     def __enter__(self) -> ResultWriter:
-        paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html")]
+        paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html", "snippets.csv")]
         for kind in self._formats:
             if (self.folder / kind).is_dir():
                 paths += [self.path(name, kind) for name in self._stems]

@@ -6,6 +6,7 @@ clips and prints the table. An interrupted grid resumes when it is started again
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from crnn_weak.metrics.controls import score_baselines
 from crnn_weak.metrics.summary import plain
 from crnn_weak.run_files import check_continues
 from crnn_weak.runs.folders import Grid
-from crnn_weak.runs.table import ResultsTable, Setting, results_of_run, table_caption, write_results
+from crnn_weak.runs.table import Result, ResultsTable, Setting, results_of_run, write_results
 from crnn_weak.runs.train import prepare, train_all
 
 #: The paper's seven settings of (strong, weak).
@@ -38,7 +39,8 @@ def run_grid(
     """Run what is missing of a grid; write the table, the figure and the record.
 
     `cache` holds synthetic clips and feature stores. `jobs` processes make clips and features and train (one run and
-    one thread each); `scheduler` is the address of a Dask scheduler. With `overwrite`, the folder's grid is deleted.
+    one thread each); `scheduler` is the address of a Dask scheduler. Finished runs of other settings stay in the table;
+    with `overwrite`, the folder's grid is deleted.
     """
     files = grid.files
     with lock(grid.path):
@@ -49,7 +51,7 @@ def run_grid(
             delete_files(files.written())
             for run_files in files.runs().values():
                 delete_files(run_files.written())
-        for run in runs:
+        for run in [*runs, *grid.other_runs(data)]:
             run.check_continues(like=runs[0])
         if stored != grid.config:
             delete_files([files.report, files.results])  # of a shorter training
@@ -62,8 +64,9 @@ def run_grid(
 
 
 def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
-    """Return the results of the trained runs, next to those of the paper and the baselines."""
-    lines, runs = [], grid.planned_runs(data)
+    """Return the results of the folder's runs, next to those of the paper and the baselines."""
+    lines: list[Result] = []
+    runs = grid.planned_runs(data) + grid.other_runs(data)
     for run in runs:
         name = configuration.fingerprint(run.config)
         lines += results_of_run(grid.path.name, run.setting, run.seed, run.metrics, name)
@@ -76,7 +79,7 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
             clip_seconds=grid.config.features.clip_seconds,
             evaluation=grid.config.evaluation,
         )
-    return ResultsTable(lines, table_caption(grid.config, data, grid.seeds), baselines)
+    return ResultsTable.of_data(grid.config, data, lines, baselines)
 
 
 def write_outputs(grid: Grid, table: ResultsTable) -> None:
@@ -88,6 +91,9 @@ def write_outputs(grid: Grid, table: ResultsTable) -> None:
     texts = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
     for suffix, text in texts.items():
         write_text(files.table(suffix), text)
+    short = dataclasses.replace(table, short=True)
+    write_text(files.short_table("txt"), short.to_text())
+    write_text(files.short_table("tex"), short.to_latex())
     first = files.run(*grid.settings[0], grid.seeds[0])
     write_text(files.environment, first.environment.read_text(encoding="utf-8"))
     save_figure(loss_weight_figure(table), files.figure)

@@ -17,31 +17,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-    from crnn_weak.runs.table import ResultsTable
-
 Setting = tuple[float, float]
 History = Mapping[str, Sequence[float]]
 
 
-def loss_weight_figure(table: ResultsTable) -> Figure:
-    """Draw a table's F-scores and error rates over the ratio of the loss weights, with the published values.
+def loss_weight_figure(table: Any) -> Figure:
+    """Draw the F-scores and error rates of a `ResultsTable` over the ratio of the loss weights.
 
     Filled: the mean over seeds, with the standard deviation where there are two or more. Hollow and dashed: the
-    paper. The ratio is on a logarithmic axis; a setting with a weight of zero stands one decade beyond the others.
+    paper, where the table has its values. The ratio is on a logarithmic axis; a setting with a weight of zero stands
+    one decade beyond the others.
     """
     figure, (f_scores, error_rates) = new_figure(8.4, 3.7, n_columns=2)
-    place = _places({*table.settings, *((row.strong, row.weak) for row in paper.RESULTS)})
+    published_rows = paper.RESULTS if table.published else ()
+    place = _places({*table.settings, *((row.strong, row.weak) for row in published_rows)})
     drawn = [metric for metric in METRICS if metric.published and metric.name in ("f_score", "error_rate")]
     with style():
         for metric, marker in zip(drawn, itertools.cycle("sDo"), strict=False):
             ax = f_scores if metric.name == "f_score" else error_rates
             look: dict[str, Any] = {"color": COLORS["weak" if metric.output == "tagging" else "strong"]}
             look["marker"] = marker
-            published = [getattr(row, metric.published) for row in paper.RESULTS]
-            ax.plot(
-                [place[row.strong, row.weak] for row in paper.RESULTS], published, label=f"{metric.heading}, paper",
-                markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
-            )  # fmt: skip
+            published = [(place[row.strong, row.weak], getattr(row, metric.published)) for row in published_rows]
+            if published:
+                ax.plot(
+                    *np.transpose(published), label=f"{metric.heading}, {table.published.removeprefix('the ')}",
+                    markersize=4.5, markerfacecolor="white", linestyle=(0, (3, 2)), linewidth=1.0, alpha=0.65, **look,
+                )  # fmt: skip
             points = []
             for setting in table.settings:
                 seeds = metric.scale * np.array(table.values(setting, metric.output, metric.name))
@@ -69,7 +70,7 @@ def loss_weight_figure(table: ResultsTable) -> Figure:
 def _places(settings: Iterable[Setting]) -> dict[Setting, float]:
     """Return the place of each setting on the axis, in ascending order."""
     place = {(strong, weak): strong / weak for strong, weak in settings if strong > 0 and weak > 0}
-    lowest, highest = min(place.values()) / 10, max(place.values()) * 10
+    lowest, highest = min(place.values(), default=1) / 10, max(place.values(), default=1) * 10
     for strong, weak in settings:
         if not (strong > 0 and weak > 0):
             place[strong, weak] = highest if weak == 0 else lowest
@@ -86,7 +87,8 @@ def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
     ax.set_xticklabels([f"{strong:g} : {weak:g}" for strong, weak in place], rotation=40, ha="right")
     ax.set_xlabel("loss weights, strong : weak")
     ax.grid(axis="y")
-    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
+    if ax.get_legend_handles_labels()[0]:  # own clips without events have no error rates
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
 
 
 def _finish_curves(axes: Sequence[Axes]) -> None:

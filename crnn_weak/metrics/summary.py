@@ -102,6 +102,13 @@ def find_metric(output: str, name: str) -> Metric:
     return _BY_KEY[f"{output}/{name}"]
 
 
+def tagging_hint(f_scores: Iterable[float | None]) -> str:
+    """Return what to do where all F-scores of tagging are 0, otherwise an empty text."""
+    if any(f_scores):
+        return ""
+    return "no tag is right. Train for more epochs, or choose thresholds: crnn-weak tune RUN --metric tagging_f1"
+
+
 class Counts(NamedTuple):
     """Counts of each clip; every rate and every confidence interval follows from them.
 

@@ -44,6 +44,7 @@ _TASKS = {"tagging": "audio-classification", "segment": "sound-event-detection"}
 def facts(run: Run) -> dict[str, str]:
     """Return what describes a run's model, training and data: name -> text."""
     config, features, model, training = run.config, run.config.features, run.config.model, run.config.training
+    point, source = run.operating_point(run.classes)
     seconds = sum(run.history.get("seconds", []))
     packages = ", ".join(f"{name} {text}" for name, text in run.environment.get("packages", {}).items())
     found = {
@@ -54,9 +55,7 @@ def facts(run: Run) -> dict[str, str]:
         f"bidirectional GRUs of {', '.join(map(str, model.gru_units))} units; "
         f"dense layer of {model.dense_units} units; weak head {model.weak_head}; preset {config.preset}",
         "classes": f"{len(run.classes)}: {'; '.join(run.classes)}",
-        "operating point": f"a score above {config.operating_point.threshold:g}"
-        + ", for tags at least the likeliest class of a clip" * config.operating_point.min_tags
-        + ", unless the model's folder holds tuned thresholds",
+        "operating point": f"{point.summary()} ({source})",
         "loss weights": "strong {:g}, weak {:g}".format(*run.setting),
         "strong targets": _TARGETS[config.targets.strong],
         "training": f"Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
@@ -77,14 +76,14 @@ def facts(run: Run) -> dict[str, str]:
 
 def class_values(run: Run, output: str, metric: str) -> list[float | None]:
     """Return a metric's fraction of each class; None where it is undefined."""
-    rows = (run.metrics.get(output) or {}).get("class_wise", {})
+    rows = (run.results.get(output) or {}).get("class_wise", {})
     return [rows.get(name, {}).get(metric) for name in run.classes]
 
 
 def class_table(run: Run) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of the metrics: of all classes, and of each."""
-    columns = [column for column in _COLUMNS if run.metrics.get(column.output)]
-    overall = [column.format(run.metrics[column.output][column.name]) for column in columns]
+    columns = [column for column in _COLUMNS if run.results.get(column.output)]
+    overall = [column.format(run.results[column.output][column.name]) for column in columns]
     rows = [["all classes", f"{run.metrics['n_clips']:,}", *overall]]
     counts = class_values(run, "tagging", "n_reference")
     values = [class_values(run, column.output, column.name) for column in columns]
@@ -150,7 +149,7 @@ def _index(run: Run, dataset: str) -> list[dict[str, Any]]:
     """Return the metrics as model hubs list them."""
     results = []
     for output, task in _TASKS.items():
-        rates = run.metrics.get(output) or {}
+        rates = run.results.get(output) or {}
         metrics = [
             {"type": column.name.replace("f_score", "f1"), "name": column.heading, "value": round(value, 4)}
             for column in _COLUMNS

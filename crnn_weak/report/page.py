@@ -16,7 +16,6 @@ import numpy as np
 
 from crnn_weak import paper
 from crnn_weak.config import to_toml
-from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, RunError, nearest_names
 from crnn_weak.figures.clip import clip_figure
 from crnn_weak.figures.results import class_figure, loss_weight_figure, setting_figure, training_figure
@@ -28,7 +27,7 @@ from crnn_weak.report.html import Picture, audio_uri, figure_uri, render
 from crnn_weak.report.model_card import class_table, class_values, facts
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Grid, Run, open_any, open_run
-from crnn_weak.runs.table import ResultsTable, results_of_run, table_caption
+from crnn_weak.runs.table import ResultsTable, results_of_run
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -44,12 +43,13 @@ def write_report(
     n_clips: int = 3,
     wanted: Sequence[str] = (),
     audio_folders: Sequence[str | Path] = (),
+    overwrite: bool = False,
 ) -> Path:
     """Write the page of a run's or a grid's folder; return the page's path.
 
     A grid's page shows classes and clips of one setting, by default the one with the best detection F-score:
     `n_clips` of each of best, worst and random, one per class, and those of `wanted`. Recordings are opened under the
-    folder and under `audio_folders` only.
+    folder and under `audio_folders` only. A page with players is not replaced by one without, unless `overwrite`.
     """
     opened = open_any(path)
     if isinstance(opened, Grid):
@@ -59,8 +59,9 @@ def write_report(
         table, runs = opened.table, [open_run(folder, unfinished=True) for folder in opened.runs.values()]
     else:
         run, runs = opened, [opened]
-        lines = results_of_run(run.name, run.setting, run.seed, run.metrics, "")
-        table = ResultsTable(lines, table_caption(run.config, run.data, [run.seed]))
+        lines = results_of_run(run.name, run.setting, run.seed, run.results, "")
+        tuned = facts(run)["operating point"] if run.files.operating_point.is_file() else ""
+        table = ResultsTable.of_data(run.config, run.data, lines, tuned=tuned)
     clips, notes = gather_clips(run, n_clips=n_clips, wanted=wanted, audio_folders=audio_folders)
     header, rows = class_table(run)
     page = render(
@@ -80,6 +81,11 @@ def write_report(
         notes=notes,
     )
     target = RunFiles(path).report if out is None else Path(out)
+    for note in notes:
+        log.warning("%s", note)
+    is_silent = bool(clips) and not any(clip["sound"] for clip in clips)
+    if is_silent and out is None and not overwrite and target.exists() and "<audio" in target.read_text("utf-8"):
+        raise RunError(f"{target}: has players, and the new page would have none: {notes[-1]} Or give --overwrite.")
     write_text(target, page)
     return target
 
@@ -89,7 +95,7 @@ def _drawings(opened: Run | Grid, run: Run, runs: Sequence[Run]) -> dict[str, st
     bars = {
         output: 100 * np.array(class_values(run, output, "f_score"), dtype=float)
         for output in ("tagging", "segment")
-        if run.metrics.get(output)
+        if run.results.get(output)
     }
     drawings = {"classes": class_figure(bars, run.classes)}
     if run.history:
@@ -170,10 +176,8 @@ def gather_clips(
     except CrnnWeakError as error:
         return [], [f"No clip is shown: {error}"]
     folders = [Path(folder).resolve() for folder in (run.data_folder, *audio_folders)]
-    thresholds = {}
-    if run.metrics.get("operating_point"):
-        point = OperatingPoint.from_dict(run.metrics["operating_point"])
-        thresholds = dict(zip(point.classes, point.thresholds, strict=True))
+    point, _ = run.operating_point(run.scores.classes)
+    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
     clips, silent = [], []
     with store:
         stored = set(store.clip_ids)
@@ -221,7 +225,8 @@ def _sound(run: Run, clip_id: str, folders: Sequence[Path]) -> tuple[str, str]:
     if path is None:
         return "", "the recording was not found."
     if not any(path.resolve().is_relative_to(folder) for folder in folders):
-        return "", "the recording is outside the folders that may be opened; name its folder with --audio."
+        folder = getattr(run.config.data, "root", "") or path.parent
+        return "", f"the recording is outside the folders that may be opened; add --audio {folder}."
     features = run.config.features
     try:
         return audio_uri(path, sample_rate_hz=features.sample_rate_hz, clip_seconds=features.clip_seconds), ""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-import numpy as np
-
-from crnn_weak.audio import STDIN, AudioBlocks
-from crnn_weak.detection.windows import FrameStream
-from crnn_weak.figures.clip import recording_figure
+from crnn_weak.audio import STDIN
 from crnn_weak.figures.style import save_figure
 from crnn_weak.files import relative_path, write_text
 from crnn_weak.labels.events import Event
@@ -24,8 +19,6 @@ if TYPE_CHECKING:
     from crnn_weak.detection.detector import Detection, Detector
 
 log = logging.getLogger(__name__)
-
-_MOST_COLUMNS = 4000  # of a picture: more than a page has dots; a longer recording is averaged down
 
 
 class RecordingView(NamedTuple):
@@ -53,13 +46,7 @@ def recording_view(detection: Detection, detector: Detector, path: Path, page: P
     if source == STDIN:
         log.warning("no figure: a recording on standard input cannot be read twice; save it to a file first.")
         return RecordingView(name, seconds, events)
-    features, title = detector.features, f"{name}: {len(events)} events"
-    audio = AudioBlocks(source, features.sample_rate_hz, name)
-    log_mel = np.concatenate(list(FrameStream(audio, detector.extractor, features)))
-    starts = np.arange(0, len(log_mel), math.ceil(len(log_mel) / _MOST_COLUMNS))
-    n_frames = np.diff(starts, append=len(log_mel))
-    log_mel = np.add.reduceat(log_mel, starts, axis=0) / n_frames[:, None]
-    figure = recording_figure(log_mel, events, features=features, seconds=seconds, title=title)
+    figure = detector.draw(detection)
     save_figure(figure, path, formats=("png",), dpi=120)
     picture = Picture.of(figure, _address(path, page))
     return RecordingView(name, seconds, events, picture, _address(source, page))

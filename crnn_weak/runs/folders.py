@@ -16,14 +16,20 @@ import msgspec
 import numpy as np
 
 from crnn_weak.config import Config, LossWeights, load_config
-from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint, stored_point
+from crnn_weak.detection.postprocessing import (
+    OperatingPoint,
+    StoredPoint,
+    scores_to_events,
+    scores_to_tags,
+    stored_point,
+)
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import RunError
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import read_json
-from crnn_weak.labels.events import Event
+from crnn_weak.labels.events import Event, tag_names
 from crnn_weak.labels.names import check_classes
-from crnn_weak.labels.reading import read_events, read_tags
+from crnn_weak.metrics.sed_eval import reported_metrics
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.run_files import (
     WAYS_OUT,
@@ -37,7 +43,7 @@ from crnn_weak.run_files import (
     read_history,
     read_optional,
 )
-from crnn_weak.runs.table import ResultsTable, Setting, read_results, table_caption
+from crnn_weak.runs.table import ResultsTable, Setting, read_results
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +71,7 @@ class Run:
     """One model with its scores, or the plan of one, which a worker can take over.
 
     `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents, scores and
-    detections (of the test clips, as they were counted) are read on first use.
+    detections of the test clips are read on first use.
     """
 
     path: Path
@@ -190,13 +196,34 @@ class Run:
 
     @cached_property
     def detected_events(self) -> dict[str, tuple[Event, ...]]:
-        """Detected events by test clip."""
-        return read_events(self.files.events, classes=self.classes)
+        """Detected events by test clip, at the operating point of `evaluate`."""
+        return scores_to_events(self.scores, self.operating_point(self.scores.classes)[0])
 
     @cached_property
     def estimated_tags(self) -> dict[str, tuple[str, ...]]:
-        """Estimated tags by test clip."""
-        return read_tags(self.files.tags, classes=self.classes)
+        """Estimated tags by test clip, at the operating point of `evaluate`."""
+        return scores_to_tags(self.scores, self.operating_point(self.scores.classes)[0])
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """``metrics.json``, with the metrics at a tuned operating point where there is one, as `evaluate` prints."""
+        if not (self.metrics and self.files.operating_point.is_file()):
+            return self.metrics
+        with self.open_store("test") as store:
+            return self.metrics | self.measure(store, self.detected_events, self.estimated_tags)
+
+    def measure(self, store: FeatureStore, events: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the metrics of detected events and estimated tags of a store's clips, by output."""
+        names = [tag_names(row, store.classes) for row in store.tags]
+        reported = reported_metrics(
+            (dict(zip(store.clip_ids, names, strict=True)), tags),
+            (store.events, events) if store.has_events else None,
+            classes=store.classes,
+            clip_seconds=self.config.features.clip_seconds,
+            evaluation=self.config.evaluation,
+        )
+        outputs = ("tagging", "segment", "event")
+        return {output: reported[output].to_dict() if output in reported else None for output in outputs}
 
     def operating_point(self, classes: Sequence[str], which: str | Path | None = None) -> tuple[OperatingPoint, str]:
         """Return the operating point and its origin in words.
@@ -252,21 +279,26 @@ class Grid:
 
     def planned_runs(self, data: Mapping[str, Any]) -> list[Run]:
         """Return the runs on these data (`RunData`), all settings of the first seed first."""
-        runs = []
-        for seed in self.seeds:
-            for strong, weak in self.settings:
-                weights = LossWeights(strong=strong, weak=weak)
-                training = dataclasses.replace(self.config.training, seed=seed)
-                config = dataclasses.replace(self.config, loss_weights=weights, training=training)
-                runs.append(Run(self.files.run(strong, weak, seed).folder, config, data, self.path))
-        return runs
+        return [self._run(*setting, seed, data) for seed in self.seeds for setting in self.settings]
+
+    def other_runs(self, data: Mapping[str, Any]) -> list[Run]:
+        """Return the folder's finished runs of this configuration that are not planned; they stay in the table."""
+        planned = {(*setting, seed) for setting in self.settings for seed in self.seeds}
+        found = [self._run(*key, data) for key in self.files.runs() if key not in planned]
+        return [run for run in found if run.is_up_to_date()]
+
+    def _run(self, strong: float, weak: float, seed: int, data: Mapping[str, Any]) -> Run:
+        training = dataclasses.replace(self.config.training, seed=seed)
+        weights = LossWeights(strong=strong, weak=weak)
+        config = dataclasses.replace(self.config, loss_weights=weights, training=training)
+        return Run(self.files.run(strong, weak, seed).folder, config, data, self.path)
 
     @cached_property
     def table(self) -> ResultsTable:
         """The results, next to those of the paper and the baselines; read on first use."""
-        caption = table_caption(self.config, read_optional(self.files.data, RunData), self.seeds)
         baselines = read_optional(self.files.baselines, dict[str, dict[str, float | None]])
-        return ResultsTable(read_results(self.files.results), caption, baselines)
+        data = read_optional(self.files.data, RunData)
+        return ResultsTable.of_data(self.config, data, read_results(self.files.results), baselines)
 
     @property
     def runs(self) -> dict[tuple[float, float, int], Path]:

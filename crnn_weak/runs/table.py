@@ -6,10 +6,12 @@ Several seeds give mean and standard deviation (n - 1). The best of each column 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html
 import io
 import math
 import statistics
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,7 @@ COLUMNS: tuple[Metric, ...] = (
         if f"challenge_{metric.published}" in paper.CHALLENGE_BEST
     ),
 )
+_CHALLENGE, _CORRELATION = "best of the challenge", "rank correlation"
 _NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
 
 
@@ -90,22 +93,27 @@ def read_results(path: str | Path) -> list[Result]:
         raise RunError(f"{path}: not a results file ({error}).") from None
 
 
-def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int]) -> str:
-    """Return the caption of a grid's table: data, clips, preset, head, seeds, scoring; `data` is `RunData`."""
+def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int], tuned: str = "") -> str:
+    """Return the caption of a grid's table: data, clips, preset, head, seeds, scoring; `data` is `RunData`.
+
+    `tuned` describes an operating point other than that of the configuration.
+    """
     counts = data.get("coverage", {}).items()
     clips = ", ".join(f"{split} {count['n_clips']:,} of {count['n_listed']:,} clips" for split, count in counts)
     provenance = str(data.get("provenance") or config.data.source).rstrip(".")
     point = config.operating_point
-    tags = f"weak scores above {point.threshold:g}" + ", at least the likeliest class of each clip" * point.min_tags
+    how = f"Tags: weak scores above {point.threshold:g}"
+    how += ", at least the likeliest class of each clip" * point.min_tags
+    how = f"Operating point: {tuned}" if tuned else how
     untagged = "".join(
         f"; {count['untagged']:,} {split} clips have no true tag" for split, count in counts if count.get("untagged")
     )
-    other = config.data.source != "dcase2017_task4"
+    other = config.data.source in ("street", "scenes")
     note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
     return (
         f"{provenance}; {clips}; preset {config.preset}, head {config.model.weak_head}, {config.training.epochs} "
         f"epochs at most, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. "
-        f"Tags: {tags}{untagged}. Tagging scored by scikit-learn, detection by sed_eval.{note}"
+        f"{how}{untagged}. Tagging scored by scikit-learn, detection by sed_eval.{note}"
     )
 
 
@@ -120,19 +128,33 @@ def _number(value: float | None, digits: int, sign: str = "") -> str:
 
 
 def _best(column: Metric, values: Iterable[float | None]) -> float | None:
-    """Return the best of a column; None where fewer than two compare."""
+    """Return the best of a column; None where no two differ."""
     pick = max if column.higher_is_better else min
-    defined = [value for value in values if value is not None]
+    defined = {value for value in values if value is not None}
     return pick(defined) if len(defined) > 1 else None
 
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """The seven-row table (or any rows) of results; below it `baselines`: name -> {"output/metric": value}."""
+    """The seven-row table (or any rows) of results; below it `baselines`: name -> {"output/metric": value}.
+
+    `published` names the paper's values, "" leaves them out. The `short` table fits a page's width.
+    """
 
     lines: Sequence[Result]
     caption: str = ""
     baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    published: str = "the paper"
+    short: bool = False
+
+    @classmethod
+    def of_data(
+        cls, config: Config, data: Mapping[str, Any], lines: Sequence[Result], *args: Any, tuned: str = ""
+    ) -> ResultsTable:
+        """Return the table of a run or a grid on these data (`RunData`); own clips have no published values."""
+        names = {"dcase2017_task4": "the paper", "folder": ""}
+        table = cls(lines, "", *args, published=names.get(config.data.source, "the paper, other data"))
+        return dataclasses.replace(table, caption=table_caption(config, data, table.seeds, tuned))
 
     @property
     def settings(self) -> list[Setting]:
@@ -181,14 +203,22 @@ class ResultsTable:
     def columns(self) -> dict[Metric, tuple[str, ...]]:
         """The columns and their parts: ours, the paper's, the difference; without published values ours alone.
 
-        A challenge column that was not measured has the paper's alone, another one without either is absent.
+        A challenge column that was not measured has the paper's alone, another one without either is absent. The short
+        table has the paper's columns, with its F and error rates.
         """
         measured = {(line.output, line.metric) for line in self.lines}
         found: dict[Metric, tuple[str, ...]] = {}
         for column in COLUMNS:
-            if column.published and (column in METRICS or (column.output, column.name) in measured):
+            is_measured = (column.output, column.name) in measured
+            if not self.published:
+                if is_measured and (column.published or not self.short):
+                    found[column] = ("ours",)
+            elif self.short:
+                if column in METRICS and column.published:
+                    found[column] = ("ours", "paper") if column.name in ("f_score", "error_rate") else ("ours",)
+            elif column.published and (column in METRICS or is_measured):
                 found[column] = ("ours", "paper", "diff")
-            elif column.published or (column.output, column.name) in measured:
+            elif column.published or is_measured:
                 found[column] = ("paper",) if column.published else ("ours",)
         return found
 
@@ -210,7 +240,7 @@ class ResultsTable:
             for row, setting, ours, theirs in zip(rows, self.settings, means, published, strict=True):
                 text, published_text = _number(ours, digits), _number(theirs, digits)
                 spread = self.deviation(setting, column)
-                if spread is not None:
+                if spread is not None and not self.short:
                     text += f"{plus_minus}{spread:.{digits}f}"
                 if ours is not None and ours == best_mean:
                     text = best.format(text)
@@ -223,7 +253,7 @@ class ResultsTable:
 
     def foot(self) -> list[list[str]]:
         """Return the rows below the settings: best of the challenge, baselines, rank correlation with the paper."""
-        names = ["best of the challenge", *self.baselines, "rank correlation"]
+        names = [_CHALLENGE, *self.baselines, _CORRELATION]
         rows = [[name, ""] for name in names]
         for column, parts in self.columns.items():
             challenge_best = paper.CHALLENGE_BEST.get(column.published)
@@ -232,7 +262,14 @@ class ResultsTable:
             texts += [{"ours": _number(self.rank_correlation(column), 2, "+") if column.published else ""}]
             for row, text in zip(rows, texts, strict=True):
                 row += [text.get(part, "") for part in parts]
-        return rows
+        absent = {_CHALLENGE} if self.short else set()
+        absent |= set() if self.published else {_CHALLENGE, _CORRELATION}
+        return [row for row in rows if row[0] not in absent]
+
+    @property
+    def note(self) -> str:
+        """A sentence below the table, if it has columns of the challenge."""
+        return _NOTE if self.published and not self.short else ""
 
     def to_text(self) -> str:
         """Return the table for a terminal; ``*`` marks the best values."""
@@ -253,23 +290,25 @@ class ResultsTable:
 
         head = line("strong  weak", header)
         rule = "-" * len(head)
-        lines = [self.caption] if self.caption else []
+        lines = textwrap.wrap(self.caption, len(head) if self.short else len(self.caption) + 1)
         lines += [head, rule, *(line(f"{row[0]:>6}  {row[1]:>4}", row) for row in body)]
-        lines += [rule, *(line(row[0], row) for row in foot), f"* best of its column. {_NOTE}"]
+        lines += [rule, *(line(row[0], row) for row in foot), f"* best of its column. {self.note}"]
         return "\n".join(text.rstrip() for text in lines) + "\n"
 
     def to_csv(self) -> str:
         """Return the table as CSV, means and deviations in columns of their own."""
         header = ["strong", "weak"]
         for column in self.columns:
-            header += [f"{column.output}_{column.name}_{part}" for part in ("mean", "sd", "n", "paper")]
+            header += [f"{column.output}_{column.name}_{part}" for part in ("mean", "sd", "n")]
+            header += [f"{column.output}_{column.name}_paper"] if self.published else []
         rows = []
         for setting in self.settings:
             row: list[Any] = [f"{weight:g}" for weight in setting]
             for column in self.columns:
                 values = self.mean(setting, column), self.deviation(setting, column)
                 row += ["" if value is None else f"{value:.4f}" for value in values]
-                row += [len(self.values(setting, column.output, column.name)), published_value(setting, column)]
+                row.append(len(self.values(setting, column.output, column.name)))
+                row += [published_value(setting, column)] if self.published else []
             rows.append(row)
         return csv_text(header, rows)
 
@@ -277,7 +316,7 @@ class ResultsTable:
         """Return the table as Markdown; the best values are bold."""
         rows = [[_plain_markdown(row[0]), *row[1:]] for row in [*self.rows(best="**{}**"), *self.foot()]]
         caption = f"{_plain_markdown(self.caption)}\n\n" if self.caption else ""
-        return f"{caption}{markdown_table(self.header(), rows)}\n{_NOTE}\n"
+        return f"{caption}{markdown_table(self.header(), rows)}\n{self.note}\n"
 
     def to_latex(self) -> str:
         """Return the table as LaTeX (package booktabs); the best values are bold."""
@@ -286,7 +325,7 @@ class ResultsTable:
             return [" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows]
 
         header, body = self.header(), self.rows(best=r"\textbf{{{}}}", plus_minus=r"$\pm$")
-        caption = escape_latex(f"{self.caption} {_NOTE}".strip())
+        caption = escape_latex(f"{self.caption} {self.note}".strip())
         parts = [
             r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{'r' * len(header)}}}", r"\toprule",
             *lines([header]), r"\midrule", *lines(body), r"\midrule", *lines(self.foot()), r"\bottomrule",
@@ -300,7 +339,7 @@ class ResultsTable:
             return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in cells) + "</tr>"
 
         body = "".join(line(row) for row in [*self.rows(best="<b>{}</b>"), *self.foot()])
-        caption = html.escape(f"{self.caption} {_NOTE}".strip())
+        caption = html.escape(f"{self.caption} {self.note}".strip())
         head = line(self.header(), "th")
         return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
 

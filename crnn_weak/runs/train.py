@@ -30,7 +30,7 @@ from crnn_weak.labels.events import Events, tag_names
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
 from crnn_weak.metrics.ranking import psds, score_ranking, within_clip_auc
-from crnn_weak.metrics.sed_eval import reported_metrics, reported_tagging_metrics, sources
+from crnn_weak.metrics.sed_eval import reported_tagging_metrics, sources
 from crnn_weak.metrics.summary import TAGGINGS
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
@@ -130,24 +130,15 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
         if split == "test":
             write_events(files.events, events)
             write_tags(files.tags, tags)
+        found: dict[str, Any] = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed}
+        found |= {"scored_by": sources()} | run.measure(store, events, tags)
         names = [tag_names(row, store.classes) for row in store.tags]
         true_tags = dict(zip(store.clip_ids, names, strict=True))
-        reported = reported_metrics(
-            (true_tags, tags),
-            (store.events, events) if store.has_events else None,
-            classes=store.classes,
-            clip_seconds=config.features.clip_seconds,
-            evaluation=config.evaluation,
-        )
         for output, (source, min_tags) in TAGGINGS.items():
             of_clips = scores.weak if source == "weak" else scores.strong.max(axis=1)
             tags = scores_to_tags(dataclasses.replace(scores, weak=of_clips), point.replace(min_tags=min_tags))
-            reported[output] = reported_tagging_metrics(true_tags, tags, classes=store.classes)
-        counts = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed, "scored_by": sources()}
-        controls = _score_controls(config, store, scores, events)
-    outputs = ("tagging", "segment", "event", *TAGGINGS)
-    scored = {output: reported[output].to_dict() if output in reported else None for output in outputs}
-    return counts | scored | controls
+            found[output] = reported_tagging_metrics(true_tags, tags, classes=store.classes).to_dict()
+        return found | _score_controls(config, store, scores, events)
 
 
 def _score_controls(config: Config, store: FeatureStore, scores: Scores, events: Events) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,7 +83,7 @@ def test_one_format_to_standard_output(street, fake, capsys):
 
 
 def test_files_folders_figures_and_a_report(street, tmp_path, fake, refused, monkeypatch):
-    monkeypatch.setattr("crnn_weak.report.recordings._MOST_COLUMNS", 70)  # 30 s in frames of 0.05 s, 9 a column
+    monkeypatch.setattr("crnn_weak.detection.detector._MOST_COLUMNS", 70)  # 30 s in frames of 0.05 s, 9 a column
     out = tmp_path / "out"
     soundfile.write(tmp_path / "long.flac", bursts(30.0, 1), RATE)
     (tmp_path / "bad.wav").write_bytes(b"no audio")
@@ -104,6 +105,45 @@ def test_files_folders_figures_and_a_report(street, tmp_path, fake, refused, mon
     assert (out / "tags.tsv").read_text().splitlines()[0] == "filename\tevent_label\tscore"
     for option in ("--report", "--tags", "--format=scores"):
         assert "--overwrite" in refused("-q", "detect", street, "--out", out, option)
+
+
+def test_snippets_to_review_are_cut_with_their_tracks(street, tmp_path, fake, capsys):
+    soundfile.write(tmp_path / "long.v2.flac", bursts(30.0, 1), RATE)
+    soundfile.write(tmp_path / "short.wav", bursts(2.0, 2), RATE)
+    out = tmp_path / "out"
+    assert detect(tmp_path, "--out", out, "--snippets", 2) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[0] for line in printed[:3]] == ["long.v2.flac", "short.wav", "street.wav"]
+    assert "(30.0 s): " in printed[0]
+    assert "High" in printed[0]
+    rows = list(csv.DictReader((out / "snippets.csv").read_text().splitlines()))
+    assert printed[3].startswith(f"{len(rows)} snippets")
+    counts = Counter((row["label"], row["kind"]) for row in rows)
+    assert counts == dict.fromkeys([(label, kind) for label in fake.classes for kind in ("uncertain", "certain")], 2)
+    for row in rows:
+        name, begin, end = row["snippet"].removeprefix("snippets/").removesuffix(".flac").rsplit("_", 2)
+        source = next(path for path in tmp_path.iterdir() if path.stem == name)
+        audio, whole = soundfile.read(out / row["snippet"])[0], soundfile.read(source)[0]
+        first = round(float(begin) * RATE)
+        np.testing.assert_allclose(audio, whole[first : first + len(audio)], atol=1e-4)
+        assert len(audio) == min(4 * RATE, len(whole))
+        assert float(begin) <= float(row["seconds"]) < float(end)
+        events = [line.split("\t") for line in (out / row["snippet"]).with_suffix(".txt").read_text().splitlines()]
+        expected = [e for e in fake.detect(source) if e.onset < float(end) and e.offset > float(begin)]
+        assert [label for *_, label in events] == [event.label for event in expected]
+        assert all(0 <= float(onset) < float(offset) <= len(audio) / RATE for onset, offset, _ in events)
+    distances = [abs(float(row["score"]) - 0.5) for row in rows]
+    assert [distances[at] <= distances[at + 1] for at in (0, 4)] == [True, True]  # the most uncertain first
+    assert [distances[at] >= distances[at + 1] > 0 for at in (2, 6)] == [True, True]
+    assert detect(street, "--out", out, "--snippets", 1) == 2  # corrected tracks may be there
+
+
+def test_plot_draws_a_path_and_an_array(street, fake):
+    for source in (street, (bursts(12.0), RATE)):
+        bands, roll = fake.plot(source).axes
+        assert [text.get_text() for text in roll.get_yticklabels()] == ["High", "Low"]
+        assert f"{len(fake.detect(source))} events" in bands.get_title(loc="left")
+        assert bands.get_xlim()[1] == pytest.approx(12.0)
 
 
 def test_tags_and_warnings(street, tmp_path, capsys):
@@ -199,6 +239,8 @@ def test_classes(street, fake, capsys):
         (["STREET", "--operating-point", "nowhere.json"], "nowhere.json"),
         (["STREET", "--figure"], "--out"),
         (["STREET", "--report"], "--out"),
+        (["STREET", "--snippets", "2"], "--out"),
+        (["STREET", "--out", "new", "--snippets", "0"], "1 or more"),
         (["STREET", "--format", "scores"], "--out"),
         (["STREET", "--format", "csv", "--tags"], "--out"),
         (["STREET", "STREET.gone", "--format", "raven"], "holds one recording"),

@@ -22,8 +22,9 @@ RUNGS = (
     ("features",),
     ("model",),
     ("metrics", "training"),
+    ("figures",),
     ("detection",),
-    ("runs", "saliency", "figures"),
+    ("runs", "saliency"),
     ("report",),
     ("cli",),  # the dispatcher loads a command by its name, so it is below the commands
     ("experiments",),

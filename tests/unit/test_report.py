@@ -15,6 +15,7 @@ import pytest
 from run_factory import NASTY, make_experiment
 
 from crnn_weak.cli import main
+from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint
 from crnn_weak.errors import ClipError, RunError
 from crnn_weak.metrics.summary import Counts
 from crnn_weak.report.html import audio_uri
@@ -136,6 +137,42 @@ def test_a_single_run_has_a_page_with_the_published_values(grid, tmp_path):
     assert "38.8" in page.text
     assert not page.all("article")
     assert len(page.all("img")) == 2  # curves and classes
+
+
+def test_the_page_and_the_card_are_at_the_operating_point_of_evaluate(copy, grid, capsys):
+    run = open_run(copy)
+    data = json.loads((grid / "data.json").read_text())
+    data |= {"test_store": os.path.relpath(grid.parent / "test.h5", copy)}
+    (copy / "data.json").write_text(json.dumps(data))
+    point = OperatingPoint.from_config(run.config.operating_point, run.classes).replace(thresholds=0.9)
+    StoredPoint(operating_point=point, tuned={}).write(copy / "operating_point.json")
+    tuned = open_run(copy)
+    assert main(["evaluate", str(copy), "--format", "json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["segment"]
+    assert tuned.results["segment"]["f_score"] == pytest.approx(scores["f_score"], abs=1e-12)
+    assert tuned.results["segment"]["f_score"] != pytest.approx(run.metrics["segment"]["f_score"], abs=0.01)
+    text = f"{100 * scores['f_score']:.1f}"
+    assert f"| {text} |" in model_card(tuned)
+    page = Reader(write_report(copy, n_clips=0, wanted=["clip-00001"]))
+    assert text in page.text
+    assert page.text.count("Operating point: threshold 0.9") == 1
+
+
+def test_a_page_with_players_is_not_replaced_by_one_without(copy, grid, monkeypatch, caplog, capsys):
+    data = json.loads((grid / "data.json").read_text())
+    data["audio"] = {clip: os.path.relpath(path, copy) for clip, path in data["audio"].items()}
+    data["test_store"] = os.path.relpath(grid.parent / "test.h5", copy)
+    (copy / "data.json").write_text(json.dumps(data))
+    monkeypatch.chdir(grid.parent)  # recordings below the current folder may be opened
+    assert main(["report", str(copy)]) == 0
+    before = (copy / "report.html").read_bytes()
+    assert b"<audio" in before
+    monkeypatch.chdir(copy)
+    assert main(["report", str(copy)]) == 2
+    assert f"add --audio {copy}" in capsys.readouterr().err
+    assert (copy / "report.html").read_bytes() == before
+    assert main(["report", str(copy), "--overwrite"]) == 0
+    assert b"<audio" not in (copy / "report.html").read_bytes()
 
 
 def test_the_command_writes_the_page(grid, tmp_path, capsys):

@@ -1,12 +1,14 @@
 """The results table: means, spread, differences, views."""
 
 import csv
+import dataclasses
 import math
+import re
 
 import pytest
 
 from crnn_weak import paper
-from crnn_weak.config import preset
+from crnn_weak.config import DATA_SETTINGS, preset
 from crnn_weak.errors import RunError
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.runs import table as tables
@@ -134,6 +136,40 @@ def test_the_best_of_each_column_is_marked_in_every_view(published):
     assert not any(text.endswith("*") for row in error_rates[:-2] for text in row)
     alone = ResultsTable([line(1, 1, 0, "segment", "f_score", 0.5)])  # one setting has no best
     assert "*" not in alone.to_text().splitlines()[2]
+
+
+def test_the_short_table_fits_a_page_and_own_clips_have_no_published_values(published):
+    baselines = {"nothing": {"segment/error_rate": 1.0}}
+    seeds = [line._replace(seed=seed) for seed in (0, 1) for line in published.lines]
+    other = dataclasses.replace(published, lines=seeds, baselines=baselines, published="the paper, other data")
+    short = dataclasses.replace(other, short=True, caption="words " * 40)
+    assert short.header() == [
+        "strong", "weak", "tag P", "tag R", "tag F", "paper", "SED ER", "paper", "SED F", "paper"
+    ]  # fmt: skip
+    assert max(map(len, short.to_text().splitlines())) <= 90
+    assert "pm" in other.to_latex()
+    assert "pm" not in short.to_latex()  # no deviations
+    assert [row[0] for row in short.foot()] == ["nothing", "rank correlation"]
+    measured = [line for line in seeds if not line.output.startswith("evaluation")]
+    own = dataclasses.replace(other, lines=measured, published="", caption="")
+    for table in (own, dataclasses.replace(own, short=True)):
+        for view in (table.to_text(), table.to_markdown(), table.to_latex(), table.to_csv(), table._repr_html_()):
+            assert not re.search("paper|challenge|rank correlation", view)
+        assert [row[0] for row in table.foot()] == ["nothing"]
+    config = preset("quick")
+    names = {}
+    for source, settings in DATA_SETTINGS.items():
+        table = ResultsTable.of_data(dataclasses.replace(config, data=settings()), {}, published.lines)
+        names[source] = (table.published, "other data" in table.caption)
+    other_data = ("the paper, other data", True)
+    assert names == {
+        "street": other_data, "scenes": other_data, "dcase2017_task4": ("the paper", False), "folder": ("", False)
+    }  # fmt: skip
+
+
+def test_equal_values_have_no_best():
+    zeros = ResultsTable([line(1, weak, 0, "tagging", "f_score", 0.0) for weak in (1, 2)])
+    assert not any(text.endswith("*") for row in zeros.rows(best="{}*") for text in row[:8])
 
 
 def test_names_and_captions_cannot_forge_cells_or_markup():
