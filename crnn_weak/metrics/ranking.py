@@ -69,17 +69,14 @@ def within_clip_auc(
     A pair is a clip and a class that is true in a part of it. Its value is the area under the ROC of the clip's frame
     scores, 0.5 if they hold no time. The mean is over pairs, its interval over clips; `n_frames` excludes padding.
     """
-    from scipy.stats import rankdata
-
     areas = np.full((len(clip_ids), len(classes)), np.nan)
     for row, clip in enumerate(clip_ids):
         scores = strong[row] if n_frames is None else strong[row, : n_frames[row]]
         roll = event_roll(events[clip], classes, hop_seconds=hop_seconds, n_frames=len(scores))
-        n_true = roll.sum(axis=0)
-        columns = np.flatnonzero((n_true > 0) & (n_true < len(roll)))
-        rank_sums = np.where(roll[:, columns], rankdata(scores[:, columns], axis=0), 0).sum(axis=0)
-        n_true = n_true[columns]
-        areas[row, columns] = (rank_sums - n_true * (n_true + 1) / 2) / (n_true * (len(roll) - n_true))
+        for column in np.flatnonzero(roll.any(axis=0) & ~roll.all(axis=0)):
+            true, false = scores[roll[:, column], column], np.sort(scores[~roll[:, column], column])
+            n_below = np.searchsorted(false, true, "left") + np.searchsorted(false, true, "right")  # ties count half
+            areas[row, column] = n_below.mean() / (2 * len(false))
     sums = np.stack([np.nansum(areas, axis=1), (~np.isnan(areas)).sum(axis=1)], axis=1)
     resampled = resampled_sums(sums, n_resamples=n_resamples, rng=np.random.default_rng(0))
     span = interval(divide(resampled[:, 0], resampled[:, 1]))
