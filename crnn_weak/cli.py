@@ -178,6 +178,7 @@ _SHORT_FORMS = {
     "--metadata": ("data.metadata", "PATH", "label files or tag file"),
     "--events": ("data.events", "PATH", "event file (folder)"),
     "--input-format": ("data.input_format", "NAME", "format of these label files (folder)"),
+    "--label-column": ("data.label_column", "NAME", "column of the labels in the tag file (folder)"),
     "--head": ("model.weak_head", "NAME", "weak head, e.g. max_dense"),
 }
 

@@ -307,6 +307,7 @@ class FolderData(DataConfig):
     metadata: str = chosen("", "the tag file")
     events: str = chosen("", "event file with onsets and offsets; without it, detection is not scored")
     input_format: str = chosen("", "format of the tag file, or of the event file alone; empty: recognized")
+    label_column: str = chosen("", "column of the labels in that file, several joined by ;; empty: by its name")
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
 
 

@@ -43,7 +43,8 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
         )
     root = Path(data.root)
     tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
-    classes, listed = read_labels(root, tags, events, input_format=data.input_format or None)
+    how = {"input_format": data.input_format or None, "label_column": data.label_column or None}
+    classes, listed = read_labels(root, tags, events, **how)
     paths: dict[str, list[Path]] = {}
     for path in audio_files(root):
         paths.setdefault(recording_id(path.relative_to(root).as_posix()), []).append(path)

@@ -73,10 +73,15 @@ class LabelFile:
 
 
 def _read_rows(
-    path: Path, input_format: str | None, kind: str | None, classes: frozenset[str], min_score: float | None
+    path: Path,
+    input_format: str | None,
+    kind: str | None,
+    classes: frozenset[str],
+    min_score: float | None,
+    label_column: str | None,
 ) -> tuple[str, str, list[LabelRow]]:
     """Return format, kind and rows of a label file; recordings whose labels have too low scores stay."""
-    name, rows = read_table(path, classes)
+    name, rows = read_table(path, classes, label_column)
     if input_format is not None and name != "empty":
         if input_format not in ({"dcase", "task4-weak"} if name == "unclear" else {name}):
             raise DataError(f"{path}: has the format {name}; asked for is {input_format}.")
@@ -122,6 +127,7 @@ def read_files(
     path: str | Path,
     *,
     input_format: str | None = None,
+    label_column: str | None = None,
     kind: str | None = None,
     classes: Collection[str] = (),
     min_score: float | None = None,
@@ -130,7 +136,8 @@ def read_files(
 ) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders, where empty files are recordings without labels.
 
-    `input_format` is the format that the file must have, `kind` (events or tags) what is wanted. Labels outside of
+    `input_format` is the format that the file must have, `label_column` the name of its column of labels, `kind`
+    (events or tags) what is wanted. Labels outside of
     `classes` are refused, those with a score below `min_score` dropped; `strip_y` takes the organizers' ``Y`` from the
     names. A column of splits is refused unless `splits`, because the labels of all splits would be mixed.
     """
@@ -139,7 +146,7 @@ def read_files(
     path = Path(path)
     found = []
     for file in _files_in(path) if path.is_dir() else [path]:
-        name, found_kind, rows = _read_rows(file, input_format, kind, frozenset(classes), min_score)
+        name, found_kind, rows = _read_rows(file, input_format, kind, frozenset(classes), min_score, label_column)
         if not splits and any(row.split for row in rows):
             raise DataError(f"{file}: has a column of splits; keep the rows of one split and remove the column.")
         # Rows that name no recording belong to the one that the file is named after.
@@ -319,18 +326,18 @@ def _splits(files: Iterable[LabelFile]) -> dict[str, str]:
 
 
 def read_labels(
-    root: Path, tag_file: Path | None, event_file: Path | None, *, input_format: str | None = None
+    root: Path, tag_file: Path | None, event_file: Path | None, **options: str | None
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
 
-    A label that has an event is a tag. `input_format` is that of the tags, or without them of the events.
+    A label that has an event is a tag. `options` of `read_files` are for the tags, or without them for the events.
     """
     given = [path for path in (tag_file, event_file) if path is not None]
     folders = [*(path if path.is_dir() else path.parent for path in given), root]
     class_file = next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
     classes = read_classes(class_file) if class_file else ()
     kind = "tags" if tag_file else "events"
-    files = read_files(given[0], kind=kind, classes=classes, input_format=input_format, splits=True)
+    files = read_files(given[0], kind=kind, classes=classes, splits=True, **options)
     tags = united(files, LabelFile.tags)
     if not tags:
         raise DataError(f"{given[0]}: lists no recording; expected rows of file name and label.")

@@ -248,12 +248,20 @@ def _header_name(text: str) -> str:
     return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
 
 
-def _read_header(header: Row, rows: list[Row], separator: str, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
+def _read_header(
+    header: Row, rows: list[Row], separator: str, classes: Collection[str], label_column: str | None
+) -> tuple[str, list[LabelRow]]:
     """Return the format of a table with a header, and its rows."""
     n_columns = max((at for at, text in enumerate(header.fields, start=1) if text), default=1)
     header = Row(header.where, header.fields[:n_columns])
     names = [_header_name(text) for text in header.fields]
     known = next((name for name, (needed, _) in _KNOWN_HEADERS.items() if needed <= set(names)), "")
+    if label_column is not None:
+        if known or header.fields.count(label_column) != 1:
+            why = f"not for a table of {known}." if known else "no such column, or two of them."
+            raise _refused(header, f"--label-column {label_column}: {why}")
+        names = ["" if (_ROLE_OF.get(name) or "").startswith("label") else name for name in names]
+        names[header.fields.index(label_column)] = "labels"
     if known:
         names = [name if name in _KNOWN_HEADERS[known][1] else "" for name in names]
     elif {"begin_time", "end_time"} <= set(names) and {"selection", "view"} & set(names):
@@ -346,8 +354,14 @@ def _one_hot_rows(
     columns = {check_label(header.fields[at], header.where): at for at in others if names[at] not in _NUMBERS}
     values = {row.fields[at].lower() for row in rows for at in columns.values()}
     if len(columns) < 2 or not values <= _YES | _NO:
-        hint = f"Known names: {', '.join(COLUMNS['label'])}."
-        raise _refused(header, f"no column of the label, nor columns of 0 and 1. {hint}")
+        what = [
+            f"{text!r} is the {_ROLE_OF[name]}"
+            for text, name in zip(header.fields, names, strict=True)
+            if name in _ROLE_OF
+        ]
+        what += [f"{header.fields[at]!r} ({rows[0].fields[at][:30] if rows else ''}) is not known" for at in others]
+        hint = f"Name it with --label-column, or give it one of the names {', '.join(COLUMNS['label'])}."
+        raise _refused(header, f"no column of the label, nor columns of 0 and 1: {', '.join(what)}. {hint}")
     if len(set(header.fields)) < len(header.fields):
         raise _refused(header, "two columns have one name.")
     labels = [[name for name, at in columns.items() if row.fields[at].lower() in _YES] for row in rows]
@@ -442,8 +456,11 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[Lab
     return "unclear" if is_late else "dcase", found
 
 
-def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow]]:
-    """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty"."""
+def read_table(path: Path, classes: Collection[str], label_column: str | None = None) -> tuple[str, list[LabelRow]]:
+    """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty".
+
+    `label_column` names the column of the labels, which may be several in a cell.
+    """
     lines = read_lines(path)
     asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" ")) if lines else None
     lines = lines[1:] if asked else lines
@@ -453,7 +470,7 @@ def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow
     first = rows[0].fields
     is_file = has_audio_suffix(first[0]) and (len(first) > 1 or not re.search("[,;|]", first[0]))
     is_track = len(first) > 1 and seconds(first[0]) is not None and seconds(first[1]) is not None
-    if not asked and (is_file or is_track):
+    if not asked and (is_file or is_track) and not label_column:
         return _read_list(rows, classes)
 
     def n_known(sign: str) -> int:
@@ -464,7 +481,7 @@ def read_table(path: Path, classes: Collection[str]) -> tuple[str, list[LabelRow
     first = rows[0].fields
     if len(first) == 5 and all(mid.strip().startswith(("/m/", "/t/", "/g/")) for mid in first[4].split(",")):
         return "task4-set", [_set_row(where, fields) for where, fields in rows]
-    return _read_header(rows[0], rows[1:], separator, classes)
+    return _read_header(rows[0], rows[1:], separator, classes, label_column)
 
 
 def _set_row(where: str, fields: list[str]) -> LabelRow:

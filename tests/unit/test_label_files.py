@@ -29,6 +29,9 @@ FROM_0 = "xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n"
 ESC50 = "filename,fold,target,category,esc10,src_file,take\n"
 
 
+FIELD = "File,Site,Sounds,Length (s),class\na.wav,yard,dog; cat,4.0,x\nb.wav,roof,,3.2,y\n"
+
+
 def saved(tmp_path, content, name="list.txt"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -336,3 +339,22 @@ def test_the_page_lists_every_format():
     page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" `") for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
     assert {row[1] for row in rows} == set(KINDS)
+
+
+def test_the_column_of_labels_can_be_named(tmp_path):
+    path = saved(tmp_path, FIELD)
+    _, listed = read_labels(tmp_path, path, None, label_column="Sounds")
+    assert {recording.name: recording.tags for recording in listed} == TAGS
+    for content, column, message in (
+        (FIELD, "Sound", "--label-column Sound: no such column"),
+        (FIELD.replace("Site", "Sounds"), "Sounds", "or two of them"),
+        (URBANSOUND + "a.wav,1,0,1,1,1,1,dog\n", "class", "not for a table of urbansound8k"),
+        ("a.wav\tdog\n", "dog", "--label-column dog: no such column"),
+        (
+            FIELD.replace("class", "Note"),
+            None,
+            "'File' is the file, 'Site' (yard) is not known, 'Sounds' (dog; cat) is",
+        ),
+    ):
+        with pytest.raises(DataError, match=re.escape(message)):
+            read_labels(tmp_path, saved(tmp_path, content), None, label_column=column)
