@@ -38,17 +38,18 @@ def count_flops(config: Config, n_classes: int = 17) -> list[LayerFlops]:
     model, n_frames = config.model, config.features.n_frames
     forward: list[tuple[str, int]] = []
     n_bands, n_in = config.features.n_mels, 1
-    for index, pool in enumerate(model.pools):
-        kernel = model.kernel_size**2 * n_in * model.n_filters
+    for index, (pool, n_filters) in enumerate(zip(model.pools, model.filters, strict=True)):
+        kernel = model.kernel_size**2 * n_in * n_filters
         forward.append((f"conv_{index + 1}", 2 * kernel * n_frames * n_bands))
-        n_bands, n_in = n_bands // pool, model.n_filters
-    width = n_bands * model.n_filters
+        n_bands, n_in = n_bands // pool, n_filters
+        n_frames //= model.time_pools[index] if model.time_pools else 1
+    width = n_bands * n_in
     for index, units in enumerate(model.gru_units):
         weights = 2 * 3 * units * (width + units)  # two directions, three gates, input and recurrence
         forward.append((f"bidirectional_{index + 1}", 2 * weights * n_frames))
         width = 2 * units if model.gru_merge == "concat" else units
     forward.append(("time_dense", 2 * width * model.dense_units * n_frames))
-    forward.append(("strong", 2 * model.dense_units * n_classes * n_frames))
+    forward.append(("strong", 2 * model.dense_units * n_classes * config.features.n_frames))
     if model.weak_head == "max_dense":
         forward.append(("weak", 2 * n_classes**2))
     return [LayerFlops(name, n, 0 if index == 0 else n, n) for index, (name, n) in enumerate(forward)]

@@ -142,12 +142,14 @@ _Units = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 class ModelConfig(_Section, section="model"):
     """The network: convolutional, recurrent and dense layers, `strong`, `weak`. Its classes are those of the data."""
 
-    n_filters: int = chosen(64, "inferred from the reported 218,000 weights", ge=1, le=8192)
+    n_filters: int | tuple[_Units, ...] = chosen(64, "of each block, inferred from the weights; one number, or more")
     kernel_size: int = authors_code(3, "3 x 3", ge=1, le=63)
     pools: tuple[_Pool, ...] = chosen(
         (5, 4, 2), "one per block, over frequency only (known); inferred from the weights", min_length=1, max_length=16
     )
+    time_pools: tuple[_Pool, ...] = chosen((), "one per block, over time; empty: none", max_length=16)
     dropout: float = chosen(0.2, "after each block; the rate is not known", ge=0, lt=1)
+    gru_dropout: float = chosen(0.0, "in front of the recurrent layers and behind them", ge=0, lt=1)
     gru_units: tuple[_Units, ...] = chosen(
         (64, 64), "one per bidirectional layer; two in the authors' code; units inferred", min_length=1, max_length=16
     )
@@ -160,6 +162,17 @@ class ModelConfig(_Section, section="model"):
         "max_dense", "max", "mean", "linear_softmax", "exponential_softmax", "attention", "auto_pool", "noisy_or",
         "power_mean",
     ] = derived("max_dense", "a maximum without parameters at one threshold does not give the table")  # fmt: skip
+
+    def _check(self) -> None:
+        n_blocks = len(self.pools)
+        self._require(len(self.time_pools) in (0, n_blocks), "time_pools", f"none, or {n_blocks}, one per block")
+        fits = len(self.filters) == n_blocks and all(1 <= n <= 8192 for n in self.filters)
+        self._require(fits, "n_filters", f"a number in [1, 8192], or {n_blocks}, one per block")
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """The number of filters of each block."""
+        return (self.n_filters,) * len(self.pools) if isinstance(self.n_filters, int) else self.n_filters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +190,16 @@ class LossWeights(_Section, section="loss_weights"):
 class TargetConfig(_Section, section="targets"):
     """The strong target of each frame."""
 
-    strong: Literal["repeat", "high_energy", "self_training", "none"] = known(
+    strong: Literal["repeat", "high_energy", "loud", "self_training", "none"] = known(
         "repeat", "the clip's tags in every frame; the slides name high energy as future work"
+    )
+    events: Literal["ignore", "train", "own"] = chosen(
+        "ignore", "train: the known events of a clip are its targets; own: those of source folder are"
+    )
+    padding: Literal["active", "ignored"] = chosen("active", "padded frames: targets like all others, or none")
+    loud_db: float = chosen(25.0, "loud: a frame is at most this far below the recording's level", gt=0, le=1000)
+    own_scores_from: float = chosen(
+        0.3, "loud: share of the epochs after which the model's scores say which of several tags sounds", ge=0, le=1
     )
     energy_db: float = chosen(6.0, "high_energy: a frame stands out this far above the clip's floor", gt=0, le=1000)
     floor_percentile: float = chosen(10.0, "high_energy: percentile of frame levels that is the floor", ge=0, le=100)
@@ -192,6 +213,27 @@ class TargetConfig(_Section, section="targets"):
         self._require(self.teacher_low <= self.teacher_high, "teacher_low", f"at most {self.teacher_high:g}")
         needs_teacher = self.strong == "self_training" and not self.teacher
         self._require(not needs_teacher, "teacher", "the path of a trained model (.keras) for self_training")
+
+
+_Decibels = Annotated[float, msgspec.Meta(ge=-200, le=200)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixingConfig(_Section, section="mixing"):
+    """Training examples mixed from several recordings; levels are relative to a recording's own.
+
+    The network then subtracts the level from its input (`crnn_weak.model.level`).
+    """
+
+    n_recordings: int = chosen(0, "most recordings in an example; 0: the examples are the clips", ge=0, le=3)
+    gain_db: tuple[_Decibels, _Decibels] = chosen((-12.0, 6.0), "range of the gain of each recording")
+    floor_db: tuple[_Decibels, _Decibels] = chosen((-50.0, -12.0), "range of the level of the noise below them")
+    tilt_db: float = chosen(4.0, "deviation of the spectrum's random tilt from its lowest to its highest band", ge=0)
+
+    def _check(self) -> None:
+        for name in ("gain_db", "floor_db"):
+            low, high = getattr(self, name)
+            self._require(low <= high, name, "the lower end first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +254,7 @@ class TrainingConfig(_Section, section="training"):
     """Training: epochs, batches, learning rate, early stopping, seed."""
 
     epochs: int = chosen(100, "an upper limit; early stopping ends it", ge=1, le=1_000_000)
+    steps: int = chosen(0, "mixed batches in all, evenly over the epochs; 0: an epoch is every clip once", ge=0)
     batch_size: int = authors_code(128, "clips", ge=1, le=65_536)
     learning_rate: float = authors_code(1e-3, "Adam at its default rate", gt=0, le=100)
     schedule: Literal["constant", "cosine"] = chosen("constant", "cosine: the rate decays to 0 over all epochs")
@@ -220,12 +263,16 @@ class TrainingConfig(_Section, section="training"):
     )
     ema_momentum: float = chosen(0.0, "moving average of the weights: momentum per step; 0: off", ge=0, lt=1)
     patience: int = chosen(10, "epochs without a better validation loss; 0 never stops early", ge=0, le=1_000_000)
-    validation_fraction: float = chosen(0.1, "of the training clips, stratified and seeded", gt=0, lt=1)
+    validation_fraction: float = chosen(0.1, "of the training clips, stratified and seeded; 0: none", ge=0, lt=1)
     seed: int = chosen(0, "weights, order of clips, dropout and validation split", ge=0, le=2**32 - 1)
     deterministic: bool = chosen(False, "one thread and deterministic operations: repeatable, slower")
     n_clips: int = chosen(0, "training and validation clips, drawn at random by the seed; 0: all", ge=0, le=10**9)
     freeze: tuple[str, ...] = chosen((), "fine-tuning: layers that keep their weights, e.g. conv_*", max_length=100)
     layerwise_lr_decay: float = chosen(1.0, "fine-tuning: rate of a block as a share of the next one's", gt=0, le=1)
+
+    def _check(self) -> None:
+        stops = self.patience > 0 and not self.validation_fraction
+        self._require(not stops, "patience", "0 without validation clips (training.validation_fraction = 0)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +288,7 @@ class OperatingPointConfig(_Section, section="operating_point"):
     min_tags: int = derived(
         1, "1: a clip's likeliest class is tagged whatever its score: 485 to 508 tags on 488 clips", ge=0, le=1
     )
+    class_thresholds: bool = chosen(False, "a lower threshold for classes of shorter sounds, from the training clips")
 
     def _check(self) -> None:
         self._require(self.low_threshold <= self.threshold, "low_threshold", f"at most threshold ({self.threshold:g})")
@@ -308,6 +356,12 @@ class FolderData(DataConfig):
     events: str = chosen("", "event file with onsets and offsets; without it, detection is not scored")
     input_format: str = chosen("", "format of the tag file, or of the event file alone; empty: recognized")
     label_column: str = chosen("", "column of the labels in that file, several joined by ;; empty: by its name")
+    annotated: tuple[str, ...] = chosen((), "classes whose events are complete; empty: all", max_length=65_536)
+    long_clips: Literal["auto", "refuse", "cut", "skip"] = chosen(
+        "auto",
+        "tagged recordings longer than a clip; cut: each part inherits the tags; auto: if mixed",
+    )
+    test_fraction: float = chosen(0.2, "of the recordings, where no column says it; 0: none", ge=0, lt=1)
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
 
 
@@ -330,11 +384,29 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     targets: TargetConfig = field(default_factory=TargetConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     operating_point: OperatingPointConfig = field(default_factory=OperatingPointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     data: DataConfig = field(default_factory=StreetData)
+
+    def __post_init__(self) -> None:
+        if self.training.steps and not self.mixing.n_recordings:
+            raise ConfigError(f"training.steps = {self.training.steps}: counts mixed examples; set it to 0.")
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the model is that of the last epoch, not of the lowest validation loss.
+
+        Few validation clips choose badly, and mixed examples hardly overfit.
+        """
+        return self.mixing.n_recordings > 0 or not self.training.validation_fraction
+
+    @property
+    def trains_events(self) -> bool:
+        """Whether clips whose events are known are trained with them."""
+        return self.targets.events == "train" or (self.targets.events == "own" and self.data.source == "folder")
 
 
 PRESETS: dict[str, Config] = {
@@ -356,16 +428,26 @@ PRESETS: dict[str, Config] = {
         training=TrainingConfig(epochs=20, batch_size=16, learning_rate=3e-3, patience=0),
     ),
 }
-# The network of preset quick, and what detects and tags best with it (docs/beyond.md), chosen on a development set.
-PRESETS["recommended"] = dataclasses.replace(
-    PRESETS["quick"],
+# Own clips, with tags or events, mixed on the fly; chosen on a development set (docs/presets.md).
+PRESETS["recommended"] = Config(
     preset="recommended",
-    model=dataclasses.replace(PRESETS["quick"].model, weak_head="linear_softmax"),
-    targets=TargetConfig(strong="high_energy", quiet_is_inactive=True),
-    augmentation=AugmentationConfig(mixup=0.3, time_shift=True, band_shift=1, band_gain_db=3.0),
-    training=dataclasses.replace(PRESETS["quick"].training, epochs=50, schedule="cosine", ema_momentum=0.995),
-    operating_point=OperatingPointConfig(min_tags=0),  # a recording may hold nothing
-)
+    features=FeatureConfig(
+        sample_rate_hz=16_000, window_seconds=0.064, hop_seconds=0.040, n_fft=1024, n_mels=64, fmin_hz=50.0,
+        fmax_hz=8_000.0,
+    ),
+    model=ModelConfig(
+        n_filters=(16, 32, 48, 64), pools=(2, 2, 4, 2), time_pools=(2, 1, 1, 1), dropout=0.0, gru_units=(48,),
+        gru_dropout=0.3, dense_units=48, weak_head="linear_softmax",
+    ),
+    loss_weights=LossWeights(weak=0.0),
+    targets=TargetConfig(strong="loud", events="own", padding="ignored"),
+    mixing=MixingConfig(n_recordings=3),
+    augmentation=AugmentationConfig(band_mask=0.06),
+    training=TrainingConfig(
+        epochs=24, steps=2400, batch_size=16, learning_rate=2e-3, schedule="cosine", patience=0, ema_momentum=0.995
+    ),
+    operating_point=OperatingPointConfig(min_tags=0, class_thresholds=True),
+)  # fmt: skip
 
 
 def preset(name: str) -> Config:

@@ -1,15 +1,15 @@
 """A user's own recordings: a folder of audio, a file of tags or events (docs/formats.md).
 
 A recording's id is its path without suffix. The split is a column of the tag file, or a fifth of the recordings is
-drawn for testing, stratified by label. Longer recordings whose events are known are cut into consecutive clips,
-``<name>_<start>_<end>`` in the cache; without events that is an error: tags do not say which part they belong to.
+drawn for testing, stratified by label. Longer recordings are cut into consecutive clips, ``<name>_<start>_<end>`` in
+the cache, if their events are known; tags do not say which part they belong to: ``data.long_clips`` decides.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +20,12 @@ from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip, Dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.labels.events import Event, check_begin_within, tag_array
+from crnn_weak.labels.events import Event, check_begin_within, class_indices, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
 from crnn_weak.labels.reading import ListedRecording, read_labels
 
 logger = logging.getLogger(__name__)
 
-_TEST_FRACTION = 0.2
 _SLACK_SECONDS = 0.1  # encoders pad: a recording may be this much longer than a clip
 
 #: A clip that is a part of a longer recording; that recording, begin and end in it, seconds.
@@ -44,7 +43,8 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
     root = Path(data.root)
     tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
     how = {"input_format": data.input_format or None, "label_column": data.label_column or None}
-    classes, listed = read_labels(root, tags, events, **how)
+    classes, listed = read_labels(root, tags, events, **how, annotated=data.annotated)
+    class_indices(data.annotated, classes, where="data.annotated")
     paths: dict[str, list[Path]] = {}
     for path in audio_files(root):
         paths.setdefault(recording_id(path.relative_to(root).as_posix()), []).append(path)
@@ -81,24 +81,14 @@ def _duration(path: Path, clip_seconds: float) -> float:
 def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[Cut]:
     """Plan the consecutive clips of a long recording; a rest within the slack is not used."""
     assert clip.path is not None  # it has a duration
-    too_long = f"{clip.path}: {duration:.1f} s, longer than a clip of {clip_seconds:g} s"
-    if clip.events is None:
-        raise DataError(
-            f"{too_long}, and only tags are known, not when they sound; "
-            f"--set features.clip_seconds={math.ceil(duration)}, or give data.events."
-        )
-    lacking = set(clip.tags) - {event.label for event in clip.events}
-    if lacking:
-        raise DataError(
-            f"{too_long}, and tagged {min(lacking)!r} without an event, so it is not known in which part that sounds; "
-            "add its events, or remove the tag."
-        )
+    timed = {event.label for event in clip.events or ()}
     cuts = []
     for k in range(math.ceil((duration - _SLACK_SECONDS) / clip_seconds)):
         start, end = k * clip_seconds, min((k + 1) * clip_seconds, duration)
         name = f"{clip.clip_id}_{start:.3f}_{end:.3f}"
-        events = _cut_events(clip.events, start, end)
-        tags = tuple(sorted({event.label for event in events}, key=classes.index))
+        events = None if clip.events is None else _cut_events(clip.events, start, end)
+        labels = {label for label in clip.tags if label not in timed} | {event.label for event in events or ()}
+        tags = tuple(sorted(labels, key=classes.index))
         cuts.append((Clip(name, clip.split, folder / f"{name}.flac", tags, events), clip.path, start, end))
     return cuts
 
@@ -126,14 +116,45 @@ def _write_cut(clip: Clip, source: Path, start: float, end: float) -> None:
         write_audio(clip.path, audio, rate)
 
 
-def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], seed: int) -> dict[str, str]:
+def _usable(
+    recordings: list[ListedRecording], seconds: Mapping[str, float], clip_seconds: float, how: str
+) -> list[ListedRecording]:
+    """Return the recordings without those that are longer than a clip and have tags without times, if they are not cut.
+
+    One message says how many they are.
+    """
+    too_long = []
+    for recording in recordings:
+        timed = {event.label for event in recording.events or ()}
+        if seconds.get(recording.name, 0.0) > clip_seconds + _SLACK_SECONDS and not timed.issuperset(recording.tags):
+            too_long.append(recording)
+    if not too_long:
+        return recordings
+    longest = max(too_long, key=lambda recording: seconds[recording.name])
+    text = (
+        f"{len(too_long)} recordings are longer than a clip of {clip_seconds:g} s and have tags without times; the "
+        f"longest is {longest.name}, {seconds[longest.name]:.1f} s"
+    )
+    if how == "refuse" or (how == "skip" and len(too_long) == len(recordings)):
+        raise DataError(
+            f"{text}. Give their events, or --set data.long_clips=cut (each part inherits the tags, perhaps wrongly) "
+            f"or skip, or --set features.clip_seconds={math.ceil(seconds[longest.name])}."
+        )
+    end = "each part inherits the tags, perhaps wrongly" if how == "cut" else "they are not used"
+    logger.warning("folder: %s: %s (data.long_clips = %s).", text, end, how)
+    return recordings if how == "cut" else [recording for recording in recordings if recording not in too_long]
+
+
+def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], data: FolderData) -> dict[str, str]:
     """Return the split of each recording: of its label file, else at random."""
     if recordings[0].split:
         return {recording.name: recording.split for recording in recordings}
+    if not data.test_fraction:
+        return dict.fromkeys([recording.name for recording in recordings], "train")
     if len(recordings) < 2:
         raise DataError("one recording only: expected at least two, to train and to test with.")
     tags = tag_array([recording.tags for recording in recordings], classes)
-    tested = set(stratified_split(tags, _TEST_FRACTION, seed, cover_classes=True)[1].tolist())
+    tested = set(stratified_split(tags, data.test_fraction, data.seed, cover_classes=True)[1].tolist())
     return {recording.name: "test" if row in tested else "train" for row, recording in enumerate(recordings)}
 
 
@@ -142,10 +163,14 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     data, clip_seconds = config.data, config.features.clip_seconds
     assert isinstance(data, FolderData)  # the registry of sources opens it by this type
     classes, recordings, audio = _read(data)
-    split_of = _splits(recordings, classes, data.seed)
     found = [recording.name for recording in recordings if recording.name in audio]
     durations = Parallel(n_jobs=jobs, prefer="threads")(delayed(_duration)(audio[name], clip_seconds) for name in found)
     seconds = dict(zip(found, durations, strict=True))
+    how = data.long_clips
+    if how == "auto":  # a mixed example takes a random part of the recording
+        how = "cut" if config.mixing.n_recordings else "refuse"
+    recordings = _usable(recordings, seconds, clip_seconds, how)
+    split_of = _splits(recordings, classes, data)
     content = []
     for recording in recordings:
         events = None if recording.events is None else [(e.onset, e.offset, e.label) for e in recording.events]

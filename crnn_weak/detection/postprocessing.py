@@ -33,6 +33,8 @@ from crnn_weak.labels.events import Event, tag_names
 from crnn_weak.labels.rolls import roll_runs, runs_roll
 from crnn_weak.run_files import RunFiles
 
+# Of thresholds that follow from the lengths of a class's sounds.
+_THRESHOLD_RANGE = (0.1, 0.9)
 # Scores that are decoded at once; more would need much memory.
 _MAX_SCORES = 30_000_000
 
@@ -121,6 +123,20 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             if high:
                 parts.append(f"{text} {low:.4g}{unit if low == high else f' to {high:.4g}{unit} by class'}")
         return ", ".join(parts + ["gated by the tags"] * self.weak_gate + ["at least one tag per clip"] * self.min_tags)
+
+
+def class_thresholds(config: OperatingPointConfig, classes: Sequence[str], n_active: np.ndarray) -> OperatingPoint:
+    """Return an operating point whose frame thresholds are lower for classes of shorter sounds.
+
+    `n_active` is the mean number of active frames in a training recording of each class, (n_classes,). A network that
+    has seen few active frames of a class scores them low: the threshold's odds are multiplied by the class's share.
+    """
+    point = OperatingPoint.from_config(config, classes)
+    seen = n_active > 0
+    odds = np.ones(len(classes))
+    odds[seen] = n_active[seen] / n_active[seen].mean() if seen.any() else 1.0
+    odds *= config.threshold / (1 - config.threshold)
+    return point.replace(thresholds=np.clip(odds / (1 + odds), *_THRESHOLD_RANGE))
 
 
 _PER_CLASS = tuple(

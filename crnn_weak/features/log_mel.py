@@ -167,6 +167,11 @@ class Scaler:
             raise DataError("scaler: expected finite means and finite deviations above 0; fit it again.")
 
     @classmethod
+    def identity(cls, n_mels: int) -> Scaler:
+        """Return the one that changes nothing."""
+        return cls(np.zeros(n_mels), np.ones(n_mels))
+
+    @classmethod
     def fit(cls, store: FeatureStore, rows: Sequence[int] | np.ndarray | None = None) -> Scaler:
         """Fit on some rows of a feature store, by default all, reading a block at a time."""
         from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it

@@ -7,6 +7,7 @@ HDF5 file with some rows pending. An unfinished store is called ``<path>.partial
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ import mmap
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,23 @@ class FeatureStore:
                 f"{self.path}: features of another configuration: {differing}. {_REBUILD} "
                 "Or use the configuration in the file."
             )
+
+    def only(self, clip_ids: Collection[str], split: str) -> FeatureStore:
+        """Return the store with some of its clips only, as those of another split."""
+        part = copy.copy(self)
+        kept = np.flatnonzero(np.isin(self.clip_ids, list(clip_ids)))
+        part.clip_ids = tuple(self.clip_ids[row] for row in kept)
+        for name in ("_rows", "tags", "durations", "_crc32", "_status"):
+            setattr(part, name, getattr(self, name)[kept])
+        part.events = {name: events for name, events in self.events.items() if name in clip_ids}
+        part.has_events = len(part.events) == len(kept)
+        part.split, part.n_listed, part.skipped, part.coverage = (
+            split,
+            len(kept),
+            (),
+            f"{len(kept)} of {len(kept)} clips",
+        )
+        return part
 
     def row(self, clip_id: str) -> int:
         """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""

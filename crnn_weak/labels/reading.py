@@ -326,11 +326,17 @@ def _splits(files: Iterable[LabelFile]) -> dict[str, str]:
 
 
 def read_labels(
-    root: Path, tag_file: Path | None, event_file: Path | None, **options: str | None
+    root: Path,
+    tag_file: Path | None,
+    event_file: Path | None,
+    *,
+    annotated: Collection[str] = (),
+    **options: str | None,
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
 
-    A label that has an event is a tag. `options` of `read_files` are for the tags, or without them for the events.
+    Where a recording's events are known, their labels replace its tags, or those of `annotated` classes only; without
+    an event (an empty track) none sounds. `options` of `read_files` are for the tags, or without them for the events.
     """
     given = [path for path in (tag_file, event_file) if path is not None]
     folders = [*(path if path.is_dir() else path.parent for path in given), root]
@@ -353,10 +359,17 @@ def read_labels(
     if stray is not None:
         raise DataError(f"{event_file}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
     splits = _splits(files)
-    recordings = []
+    recordings, n_replaced = [], 0
     for name, labels in tags.items():
-        united_tags = dict.fromkeys((*labels, *(event.label for event in events.get(name, ()))))
-        recordings.append(ListedRecording(name, tuple(united_tags), events.get(name), splits[name]))
+        known = events.get(name)
+        if known is not None:
+            kept = [label for label in labels if annotated and label not in annotated]
+            found = tuple(dict.fromkeys((*kept, *(event.label for event in known))))
+            n_replaced += set(found) != set(labels)
+            labels = found
+        recordings.append(ListedRecording(name, labels, known, splits[name]))
+    if n_replaced:
+        logger.info("%s: the events of %d recordings replace their tags, which differ.", event_file, n_replaced)
     classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))
     if not classes:
         raise DataError(f"{given[0]}: no clip has a label.")

@@ -4,4 +4,4 @@ from crnn_weak.environment import prepare_environment
 
 prepare_environment()  # TensorFlow reads its settings once, at its own import
 
-from crnn_weak.model import fast, heads, losses  # noqa: E402, F401
+from crnn_weak.model import fast, heads, level, losses  # noqa: E402, F401

@@ -69,12 +69,14 @@ def compile_model(
     *,
     learning_rate: Any = 1e-3,
     masked: bool = False,
+    weak_masked: bool = False,
     layerwise_lr_decay: float = 1.0,
     ema_momentum: float = 0.0,
 ) -> None:
     """Compile a model with its two losses and Adam.
 
-    `learning_rate` is a number or a Keras schedule. `masked` ignores entries of the strong target below 0.
+    `learning_rate` is a number or a Keras schedule. `masked` ignores entries of the strong target below 0,
+    `weak_masked` those of the weak one.
     `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it. `ema_momentum`
     is that of the optimizer's moving average of the weights; 0 for none.
     """
@@ -83,7 +85,8 @@ def compile_model(
         raise ConfigError(
             f"model outputs {model.output_names}: expected 'strong' and 'weak'. Use crnn_weak.build_model."
         )
-    strong_loss = MaskedBinaryCrossentropy if masked else keras.losses.BinaryCrossentropy
+    plain = keras.losses.BinaryCrossentropy
+    strong_loss, weak_loss = (MaskedBinaryCrossentropy if mask else plain for mask in (masked, weak_masked))
     adam: Any = keras.optimizers.Adam
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": ema_momentum} if ema_momentum else {}
     if layerwise_lr_decay != 1.0:
@@ -91,7 +94,7 @@ def compile_model(
         options["factors"] = {name: layerwise_lr_decay**depth for name, depth in _DEPTHS.items()}
     model.compile(
         optimizer=adam(learning_rate, **options),
-        loss={"strong": strong_loss(name="strong_loss"), "weak": keras.losses.BinaryCrossentropy(name="weak_loss")},
+        loss={"strong": strong_loss(name="strong_loss"), "weak": weak_loss(name="weak_loss")},
         loss_weights={"strong": weights.strong, "weak": weights.weak},
     )
     # Keras would make these within the first step, and TensorFlow traces a step that makes variables twice.

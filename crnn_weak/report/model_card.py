@@ -17,6 +17,7 @@ _COLUMNS = tuple(metric for metric in METRICS if metric.in_table)
 _TARGETS = {
     "repeat": "the clip's tags, repeated for every frame",
     "high_energy": "the clip's tags in the frames that stand out of its noise floor",
+    "loud": "the clip's tags in the recording's loud frames; of several tags, those that the model's own scores name",
     "self_training": "the frame scores of a teacher model, within the clip's tags",
     "none": "none",
 }
@@ -47,11 +48,12 @@ def facts(run: Run) -> dict[str, str]:
     point, source = run.operating_point(run.classes)
     seconds = sum(run.history.get("seconds", []))
     packages = ", ".join(f"{name} {text}" for name, text in run.environment.get("packages", {}).items())
+    filters = ", ".join(map(str, dict.fromkeys(model.filters)))
     found = {
         "input": f"log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
         f"{1000 * features.hop_seconds:g} ms hop, clips of {features.clip_seconds:g} s at "
         f"{features.sample_rate_hz:,} Hz, mono",
-        "network": f"convolutions of {model.n_filters} filters, pooled over {', '.join(map(str, model.pools))} bands; "
+        "network": f"convolutions of {filters} filters, pooled over {', '.join(map(str, model.pools))} bands; "
         f"bidirectional GRUs of {', '.join(map(str, model.gru_units))} units; "
         f"dense layer of {model.dense_units} units; weak head {model.weak_head}; preset {config.preset}",
         "classes": f"{len(run.classes)}: {'; '.join(run.classes)}",

@@ -38,6 +38,7 @@ from crnn_weak.run_files import (
     RunEnvironment,
     RunFiles,
     RunMetrics,
+    Split,
     check_continues,
     default_cache,
     read_history,
@@ -114,8 +115,10 @@ class Run:
         teacher = self.config.targets.teacher
         with self.open_store("train") as train:
             classes, training_data = list(train.classes), _data_digest(train)
-        with self.open_store("test") as test:
-            testing_data = _data_digest(test)
+        testing_data = "validation clips"
+        if self.data.get("test_store") is not None:
+            with self.open_store("test") as test:
+                testing_data = _data_digest(test)
         return Identity(
             classes=classes,
             training_data=training_data,
@@ -139,7 +142,10 @@ class Run:
             raise RunError(f"{self.path}: holds a run that differs in {' and '.join(differing)}. {WAYS_OUT}")
 
     def open_store(self, split: str = "test") -> FeatureStore:
-        """Open the feature store of a split."""
+        """Open the feature store of a split; data without test clips are tested on the validation clips."""
+        if split == "test" and "train_store" in self.data and self.data.get("test_store") is None:
+            chosen = read_json(self.files.split, Split).validation
+            return self.open_store("train").only(set(chosen), "validation")
         place = self.data.get(f"{split}_store")
         path = self._find(place)
         if path is None:
@@ -176,8 +182,10 @@ class Run:
     @property
     def best_epoch(self) -> int | None:
         """The epoch whose weights are kept, as counted in ``history["epoch"]``."""
-        losses = self.history.get("val_loss")
-        return int(self.history["epoch"][losses.index(min(losses))]) if losses else None
+        epochs, losses = self.history.get("epoch", []), self.history.get("val_loss")
+        if self.config.keeps_last:
+            return int(epochs[-1]) if epochs else None
+        return int(epochs[losses.index(min(losses))]) if losses else None
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -238,7 +246,9 @@ class Run:
             stored = StoredPoint.read(which, classes)
         if stored is None:
             return OperatingPoint.from_config(self.config.operating_point, classes), "the run's configuration"
-        source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "stored"
+        source = (
+            f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "from the training clips"
+        )
         return stored.operating_point, source if which is None else f"{source}, {which}"
 
 

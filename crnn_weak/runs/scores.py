@@ -351,11 +351,18 @@ class PublishedRuns(msgspec.Struct):
 
 
 def run_name(config: Config) -> str:
-    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored."""
-    place: dict[str, Any] = {"root": ""} if hasattr(config.data, "root") else {}
-    data = dataclasses.replace(config.data, **place)
-    targets = dataclasses.replace(config.targets, teacher="known" if config.targets.teacher else "")
-    return configuration.fingerprint(dataclasses.replace(config, data=data, targets=targets))
+    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored.
+
+    Settings at their defaults do not count: a setting that is added, and is off, leaves the names as they are.
+    """
+    changed: dict[str, Any] = {"source": config.data.source, "teacher": bool(config.targets.teacher)}
+    for name, settings in configuration.to_dict(config).items():
+        if isinstance(settings, dict):
+            defaults = configuration.to_dict(type(getattr(config, name))())
+            changed[name] = {key: value for key, value in settings.items() if value != defaults[key]}
+    changed["data"].pop("root", None)
+    changed["targets"].pop("teacher", None)
+    return configuration.fingerprint({name: settings for name, settings in changed.items() if settings != {}})
 
 
 def write_scores(path: Path, runs: PublishedRuns) -> None:

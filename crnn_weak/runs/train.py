@@ -20,9 +20,15 @@ from tqdm import tqdm
 
 from crnn_weak.config import Config, fingerprint
 from crnn_weak.data.base import open_dataset
-from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events, scores_to_tags
+from crnn_weak.detection.postprocessing import (
+    OperatingPoint,
+    StoredPoint,
+    class_thresholds,
+    scores_to_events,
+    scores_to_tags,
+)
 from crnn_weak.detection.scores import Scores, predict_store, save_scores
-from crnn_weak.errors import DataError, DependencyError, RunError
+from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
 from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import lock, read_json, relative_path, write_json
@@ -49,7 +55,9 @@ def prepare(
     began = time.perf_counter()
     dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
-    splits = ["train", "test"]
+    if "test" not in dataset.splits and not config.training.validation_fraction:
+        raise ConfigError("no clips to score: data.test_fraction or training.validation_fraction must be above 0.")
+    splits = [split for split in ("train", "test") if split in dataset.splits]
     if "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation")):
         splits.append("evaluation")
     trained = {clip.clip_id for clip in dataset.clips("train")}
@@ -73,12 +81,19 @@ def prepare(
             counts = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts, "untagged": n_untagged}
             data["coverage"][split] = counts
             coverage, odd = store.coverage, store.odd
+            if split == "train" and store.events and config.trains_events:
+                text = f"trained with events of {len(store.events)} of {len(store)} clips"
+                data["provenance"] += f"; {text}"
+                log.info("targets: %s", text)
+            elif split == "train" and store.events and dataset.name == "folder":
+                log.info("targets: events do not train (targets.events = %s)", config.targets.events)
         data[f"{split}_store"] = relative_path(path, folder)
         log.info("features: %s, %s (%.0f s)", split, coverage, time.perf_counter() - began)
         if odd:
             found = "; ".join(f"{count} clips: {kind}" for kind, count in odd.items())
             log.warning("features: %s: %s (`crnn-weak data check --decode` lists them)", split, found)
-    data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in dataset.clips("test") if c.path is not None}
+    tested = dataset.clips("test" if "test" in splits else "train")
+    data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in tested if c.path is not None}
     return data
 
 
@@ -111,8 +126,13 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
             model, metadata = load_model(train(config, store, files.folder, **options))
             row_of = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
             rows = np.array([row_of[clip_id] for clip_id in read_json(files.split, Split).validation])
-            save_scores(files.validation_scores, predict_store(model, metadata, store, rows))
-        point = OperatingPoint.from_config(config.operating_point, metadata.classes)
+            if len(rows):
+                save_scores(files.validation_scores, predict_store(model, metadata, store, rows))
+        if config.operating_point.class_thresholds:
+            n_active = np.array(read_json(files.state, dict[str, Any])["active_frames"])
+            point = class_thresholds(config.operating_point, metadata.classes, n_active)
+            StoredPoint(operating_point=point).write(files.operating_point)
+        point, _ = run.operating_point(metadata.classes)
         metrics = _score(run, "test", model, metadata, point) | {"operating_point": point.to_dict()}
         if run.data.get("evaluation_store") is not None:
             metrics["evaluation"] = _score(run, "evaluation", model, metadata, point)

@@ -36,10 +36,15 @@ from crnn_weak.model.losses import compile_model
 from crnn_weak.run_files import RunFiles, Split, check_continues, read_optional, write_history
 from crnn_weak.training.augmentation import learning_rate, loss_factors
 from crnn_weak.training.batches import StoreBatches, for_keras
+from crnn_weak.training.mixing import MixedBatches
+from crnn_weak.training.targets import StrongTargets
 
 log = logging.getLogger(__name__)
 
-# Clips that a teacher scores at a time.
+Batches = StoreBatches | MixedBatches
+# A mean loss of the last sixth of the epochs below this share of that of the sixth before them.
+_STILL_FALLING = 0.97
+# Clips that are scored at a time.
 _BATCH = 64
 HISTORY_COLUMNS = (
     "epoch", "loss", "strong_loss", "weak_loss", "val_loss", "val_strong_loss", "val_weak_loss", "seconds",
@@ -102,10 +107,14 @@ def train(
     is_longer = stored is not None and stored.training.epochs < config.training.epochs
     if fit_has_ended(files.folder) and not (overwrite or is_longer):
         return files.best_model
+    lacking = [name for name, tags in zip(store.classes, store.tags.T, strict=True) if not tags.any()]
+    if lacking:
+        log.warning("%d classes have no training clip, so their scores mean nothing: %s", len(lacking), lacking)
     rows = _split_rows(config, store, None if overwrite or not files.last_model.exists() else files.split)
     keras.utils.set_random_seed(config.training.seed)
     fit = (None if overwrite else _restore(config, files)) or _begin(config, files, store, rows[0], initial_model)
-    batches = _batches(fit, store, rows)
+    targets = _targets(config, store)
+    batches = _batches(fit, store, rows, targets)
     make_folder(files.folder)
     if overwrite:
         delete_files(files.written())
@@ -125,7 +134,19 @@ def train(
         callbacks.append(keras.callbacks.LambdaCallback(on_train_batch_end=on_train_batch_end))
     _run_epochs(fit, *batches, callbacks)
     progress = fit.progress
-    state = {"epoch": progress.epoch, "best_epoch": progress.best_epoch, "best_val_loss": progress.best_loss}
+    losses, n_last = [row["loss"] for row in progress.history], max(1, len(progress.history) // 6)
+    before, last = np.mean(losses[-2 * n_last : -n_last] or losses), np.mean(losses[-n_last:])
+    if config.mixing.n_recordings and last < _STILL_FALLING * before:
+        log.info("the loss was still falling at the end, %.4f to %.4f: more training.steps may help", before, last)
+    state: dict[str, Any] = {
+        "epoch": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "best_val_loss": progress.best_loss,
+    }
+    if config.operating_point.class_thresholds:
+        model, metadata = load_model(files.best_model)
+        targets.scores = targets.scores or _own_scores(model, metadata.scaler, targets, rows[0])
+        state["active_frames"] = targets.active_frames(rows[0]).tolist()  # of each class, in a recording that has it
     write_json(files.state, {"finished": True, **state})
     return files.best_model
 
@@ -141,9 +162,19 @@ def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) 
         return rows[0], rows[1]
     settings = config.training
     chosen = choose_clips(len(store), settings.n_clips, settings.seed)
+    if not settings.validation_fraction:
+        return chosen, chosen[:0]
     recordings = [source_recording(store.clip_ids[row]) for row in chosen]
     training, validation = stratified_split(store.tags[chosen], settings.validation_fraction, settings.seed, recordings)
     return chosen[training], chosen[validation]
+
+
+def _n_batches(config: Config, n_clips: int) -> int:
+    """Return the number of training batches of an epoch."""
+    if config.training.steps:
+        return max(1, config.training.steps // config.training.epochs)
+    batch_size = config.training.batch_size
+    return -(-n_clips // batch_size) if config.mixing.n_recordings else n_clips // min(batch_size, n_clips)
 
 
 def _begin(
@@ -151,7 +182,9 @@ def _begin(
 ) -> _Fit:
     """Return a new model, compiled, with its scaler."""
     provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
-    metadata = ModelMetadata(store.classes, config, Scaler.fit(store, training), provenance=provenance)
+    is_mixed = config.mixing.n_recordings > 0
+    scaler = Scaler.identity(store.features.n_mels) if is_mixed else Scaler.fit(store, training)
+    metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
     model, settings = build_model(config, n_classes=len(store.classes)), config.training
     reinitialize_weights(model, settings.seed)
     if initial_model is not None:
@@ -160,9 +193,10 @@ def _begin(
     compile_model(
         model,
         config.loss_weights,
-        learning_rate=learning_rate(config, len(training) // min(settings.batch_size, len(training))),
+        learning_rate=learning_rate(config, _n_batches(config, len(training))),
         # Its values are one for each clip, so they take weights of clips as well.
-        masked=config.targets.strong != "repeat" or settings.loss_weighting != "fixed",
+        masked=_has_gaps(config) or settings.loss_weighting != "fixed",
+        weak_masked=is_mixed,
         layerwise_lr_decay=settings.layerwise_lr_decay,
         ema_momentum=settings.ema_momentum,
     )
@@ -181,14 +215,40 @@ def _restore(config: Config, files: RunFiles) -> _Fit | None:
     return _Fit(config, files, model, dataclasses.replace(metadata, config=config, provenance=provenance), progress)
 
 
-def _batches(fit: _Fit, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]) -> tuple[StoreBatches, StoreBatches]:
+def _has_gaps(config: Config) -> bool:
+    """Return whether some frames may have no strong target."""
+    targets = config.targets
+    is_repeated = targets.strong == "repeat" and targets.padding == "active"
+    return not is_repeated or config.mixing.n_recordings > 0 or config.trains_events
+
+
+def _targets(config: Config, store: FeatureStore) -> StrongTargets:
+    """Return the strong targets, with the scores of a teacher where there is one."""
+    scores: dict[int, np.ndarray] = {}
+    if config.targets.strong == "self_training":
+        scores = dict(enumerate(teacher_scores(config.targets.teacher, store)))
+    return StrongTargets(store, config, scores)
+
+
+def _batches(
+    fit: _Fit, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray], targets: StrongTargets
+) -> tuple[Batches, Batches | None]:
     """Return the batches to train on and those to validate on."""
-    config, scaler = fit.config, fit.metadata.scaler
-    scores = teacher_scores(config.targets.teacher, store) if config.targets.strong == "self_training" else None
-    common: dict[str, Any] = {"batch_size": config.training.batch_size, "target_settings": config.targets}
-    common["teacher_scores"] = scores
-    drawn: dict[str, Any] = {"seed": config.training.seed, "augmentation": config.augmentation}
-    return StoreBatches(store, rows[0], scaler, **common, **drawn), StoreBatches(store, rows[1], scaler, **common)
+    config, scaler, settings = fit.config, fit.metadata.scaler, fit.config.training
+    common: dict[str, Any] = {"batch_size": settings.batch_size, "targets": targets}
+    validation = StoreBatches(store, rows[1], scaler, **common) if len(rows[1]) else None
+    if config.mixing.n_recordings:
+        return MixedBatches(store, rows[0], targets, config, n_batches=_n_batches(config, len(rows[0]))), validation
+    drawn: dict[str, Any] = {"seed": settings.seed, "augmentation": config.augmentation}
+    return StoreBatches(store, rows[0], scaler, **common, **drawn), validation
+
+
+def _own_scores(model: keras.Model, scaler: Scaler, targets: StrongTargets, rows: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the model's frame scores of clips with several tags and unknown events, (frames, classes), by row."""
+    store = targets.store
+    unknown = np.array([row for row in rows if store.clip_ids[row] not in targets.events], np.int64)
+    several = unknown[store.tags[unknown].sum(axis=1) > 1]
+    return dict(zip(several.tolist(), _frame_scores(model, scaler, store, several), strict=True))
 
 
 def _write_record(config: Config, files: RunFiles, store: FeatureStore, rows: tuple[np.ndarray, np.ndarray]) -> None:
@@ -203,7 +263,7 @@ def _write_record(config: Config, files: RunFiles, store: FeatureStore, rows: tu
 
 
 def _run_epochs(
-    fit: _Fit, training: StoreBatches, validation: StoreBatches, callbacks: list[keras.callbacks.Callback]
+    fit: _Fit, training: Batches, validation: Batches | None, callbacks: list[keras.callbacks.Callback]
 ) -> None:
     settings, model, progress = fit.config.training, fit.model, fit.progress
     unaveraged: list[np.ndarray] = []
@@ -216,12 +276,15 @@ def _run_epochs(
         callbacks = [*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=keep_weights)]
     # Set before `for_keras`, so that the dataset signature includes sample weights.
     training.loss_factors = loss_factors(fit.config, 0, None)
-    fit_input, validation_input = for_keras(training), for_keras(validation)
+    fit_input, validation_input = for_keras(training), None if validation is None else for_keras(validation)
+    decides = fit.config.targets.strong == "loud" and fit.config.targets.own_scores_from < 1
     while progress.epoch < settings.epochs and not (settings.patience and progress.wait >= settings.patience):
         began = time.perf_counter()
         training.set_epoch(progress.epoch)
         last = progress.history[-1] if progress.history else None
         training.loss_factors = loss_factors(fit.config, progress.epoch, last)
+        if decides and progress.epoch >= fit.config.targets.own_scores_from * settings.epochs:
+            training.targets.scores = _own_scores(model, fit.metadata.scaler, training.targets, training.rows)
         _seed_dropout(model, settings.seed, progress.epoch)
         fitted = model.fit(
             fit_input, initial_epoch=progress.epoch, epochs=progress.epoch + 1, shuffle=False, verbose=0,
@@ -231,14 +294,15 @@ def _run_epochs(
         if unaveraged:
             # Copies: the weights would share memory with the averages, whose buffers JAX donates in the next step.
             model.set_weights(model.get_weights())
-        for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
-            row[f"val_{name}"] = float(value)
+        if validation_input is not None:
+            for name, value in model.evaluate(validation_input, verbose=0, return_dict=True).items():
+                row[f"val_{name}"] = float(value)
         row |= {"epoch": progress.epoch + 1, "seconds": round(time.perf_counter() - began, 3)}
-        if not math.isfinite(row["val_loss"]) or not math.isfinite(row["loss"]):
+        if not math.isfinite(row.get("val_loss", 0.0)) or not math.isfinite(row["loss"]):
             advice = precision_fault() or "Lower training.learning_rate, or check the features."
             raise RunError(f"{fit.files.folder}: the loss is not a number after epoch {progress.epoch + 1}. {advice}")
         _finish_epoch(fit, row, unaveraged)
-        log.debug("%s epoch %d val_loss %.4f", fit.files.folder, progress.epoch, row["val_loss"])
+        log.debug("%s epoch %d loss %.4f", fit.files.folder, progress.epoch, row["loss"])
 
 
 def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray]) -> None:
@@ -246,10 +310,12 @@ def _finish_epoch(fit: _Fit, row: dict[str, float], unaveraged: list[np.ndarray]
     progress, files = fit.progress, fit.files
     progress.epoch += 1
     progress.history.append({name: row[name] for name in HISTORY_COLUMNS if name in row})
-    if row["val_loss"] < progress.best_loss:
-        progress.best_loss, progress.best_epoch, progress.wait = row["val_loss"], progress.epoch, 0
-    else:
-        progress.wait += 1
+    progress.wait += 1
+    loss = row.get("val_loss", row["loss"])
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch, progress.wait = loss, progress.epoch, 0
+    if fit.config.keeps_last:
+        progress.best_epoch = progress.epoch
     provenance = {**fit.metadata.provenance, "epoch": progress.epoch, "fit": dataclasses.asdict(progress)}
     metadata = dataclasses.replace(fit.metadata, provenance=provenance)
     if unaveraged:
@@ -321,9 +387,13 @@ def teacher_scores(path: str | Path, store: FeatureStore) -> np.ndarray:
     check_features(path, metadata.config.features, store.features)
     if metadata.classes != tuple(store.classes):
         raise ModelFileError(f"{path}: trained for other classes than the data's. Train the teacher on these data.")
-    scores = np.empty((len(store), store.features.n_frames, len(store.classes)), dtype=np.float16)
-    for first in range(0, len(store), _BATCH):
-        rows = np.arange(first, min(first + _BATCH, len(store)))
-        features = metadata.scaler.transform(store.read(rows))
-        scores[rows] = keras.ops.convert_to_numpy(model.predict_on_batch(features)["strong"])
+    return _frame_scores(model, metadata.scaler, store, np.arange(len(store)))
+
+
+def _frame_scores(model: keras.Model, scaler: Scaler, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    """Return frame scores of rows of a store, float16 ``(rows, frames, classes)``."""
+    scores = np.empty((len(rows), store.features.n_frames, len(store.classes)), dtype=np.float16)
+    for first in range(0, len(rows), _BATCH):
+        features = scaler.transform(store.read(rows[first : first + _BATCH]))
+        scores[first : first + _BATCH] = keras.ops.convert_to_numpy(model.predict_on_batch(features)["strong"])
     return scores

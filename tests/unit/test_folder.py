@@ -111,7 +111,7 @@ def test_events_alone_with_tags_and_in_tracks(own):
     assert (clips["b"].tags, clips["b"].events) == (("dog",), (Event(0.0, 0.0, "dog"),))
     assert (clips["c"].tags, clips["c"].events) == ((), ())
     clips = clips_of(opened(own, TAGS, events="a.flac\t0\t0.5\tfox\nb.flac\n"))
-    assert clips["a"].tags == ("cat", "dog", "fox")
+    assert clips["a"].tags == ("fox",)
     assert clips["b"].events == ()
     assert clips["sub/d"].events is None  # the event list does not speak of it
     (own / "tracks").mkdir()  # of Audacity, edited by hand
@@ -150,6 +150,26 @@ def test_long_recordings_with_events_are_cut(own):
     assert damaged.path.name == "long.wav"  # left for the features to skip
 
 
+def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or_skipped(own, caplog):
+    caplog.set_level("INFO")
+    (own / "tracks").mkdir()
+    for name, text in (("a", "0\t1\tdog\n"), ("b", "")):
+        (own / "tracks" / f"{name}.txt").write_text(text)
+    clips = clips_of(opened(own, TAGS, own / "tracks"))
+    assert [clips[name].tags for name in ("a", "b", "sub/d")] == [("dog",), (), ("dog",)]
+    assert "the events of 2 recordings replace their tags" in caplog.text
+    assert clips_of(opened(own, TAGS, own / "tracks", annotated=("dog",)))["a"].tags == ("cat", "dog")
+    write_audio(own / "audio" / "b.flac", np.full(RATE * 3, 0.1), RATE)
+    cut = clips_of(opened(own, TAGS, long_clips="cut"))
+    assert cut["b_2.000_3.000"].tags == cut["b_0.000_2.000"].tags == ("cat",)
+    assert cut["b_0.000_2.000"].events is None
+    assert "1 recordings are longer than a clip of 2 s" in caplog.text
+    assert "each part inherits the tags, perhaps wrongly" in caplog.text
+    skipped = opened(own, TAGS, long_clips="skip", test_fraction=0.0)
+    assert sorted(clips_of(skipped)) == ["a", "c", "sub/d", "sub/e"]
+    assert skipped.splits == ("train",)
+
+
 @pytest.mark.parametrize(
     ("tags", "events", "more", "says"),
     [
@@ -165,8 +185,14 @@ def test_long_recordings_with_events_are_cut(own):
         (TAGS, "z.flac\t0\t0.5\tfox\n", {}, "recording 'z' is not in the tag file"),
         (TAGS, None, {"classes": "dog\ncat\n"}, "metadata.tsv, line 6: label 'bird' .* Known: 'cat', 'dog'"),
         (None, "a.flac\t0\t1\tbat\n", {"classes": "dog\ncat\n"}, "events.tsv, line 1: label 'bat' .*'cat'"),
-        (TAGS, None, {"clip_seconds": 1.0}, r"a.flac: 2.0 s, longer .* --set features.clip_seconds=2"),
-        (TAGS, "a.flac\t0\t0.5\tdog\n", {"clip_seconds": 1.0}, r"a.flac: 2.0 s, longer .* 'cat' without an event"),
+        (
+            TAGS,
+            None,
+            {"clip_seconds": 1.0},
+            r"4 recordings are longer .* longest is a, 2.0 s.* features.clip_seconds=2",
+        ),
+        ("a.flac\tdog\nb.flac\tcat\n", None, {"clip_seconds": 1.0, "long_clips": "skip"}, "2 recordings are longer"),
+        (TAGS, "a.flac\t0\t0.5\tdog\n", {"annotated": ("fox",)}, "data.annotated: .*'fox'"),
     ],
 )
 def test_bad_label_files_are_one_clear_line(own, tags, events, more, says):

@@ -19,7 +19,7 @@ from crnn_weak.training.augmentation import (
     rotate,
     shift_bands,
 )
-from crnn_weak.training.batches import STRONG_TARGETS, Clips
+from crnn_weak.training.targets import STRONG_TARGETS, Clips
 
 STEADY = [[0], [0], [0], [0]]  # level of each frame and band, in decibels
 
