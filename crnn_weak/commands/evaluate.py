@@ -214,6 +214,9 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
         pair = (scored.events, scores_to_events(scores, point))
         controls = controls_by_title(*pair, tags=scored.tags, block_seconds=args.block_seconds, **options)
     tags = (scored.tags, scores_to_tags(scores, point))
+    n_untagged = sum(not labels for labels in scored.tags.values())
+    if point.min_tags and n_untagged:
+        notes.append(f"clips without a true tag: {n_untagged:,}; min_tags = 1 gives each of them a false one")
     parts = evaluate(tags=tags, events=pair, n_resamples=args.bootstrap, seed=args.seed, **options)
     if hint := tagging_hint([parts[0].metrics.f_score]):
         notes.append(hint)

@@ -14,6 +14,7 @@ from crnn_weak.cli import main
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint
 from crnn_weak.detection.scores import Scores, save_scores
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.rolls import event_roll
 
 NO_TAGS = {"precision": None, "recall": None, "f_score": None, "class_wise": {}}
@@ -101,6 +102,9 @@ def test_a_choice_with_its_filters_is_stored_and_replaced_only_when_asked(capsys
     configured = evaluated(capsys, run_folder, "--operating-point", "configured")
     assert "at least one tag per clip" in configured["header"]["operating point"]
     assert configured["tagging"]["tags_per_clip"] >= 1
+    with FeatureStore(run_folder.parent / "test.h5", TINY) as store:
+        n_untagged = int((~store.tags.any(axis=1)).sum())
+    assert any(note.startswith(f"clips without a true tag: {n_untagged};") for note in configured["notes"])
     assert "expected 0 or 1" in refused(*again, "--overwrite", "--min-tags", "2")
     assert all(low == min(0.15, high) for low, high in zip(point["low_thresholds"], point["thresholds"], strict=True))
     assert "--overwrite" in refused(*again)

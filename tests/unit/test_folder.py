@@ -11,6 +11,7 @@ from crnn_weak.config import Config, FolderData
 from crnn_weak.data.base import open_dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
+from crnn_weak.runs.train import prepare
 
 RATE = 8_000
 
@@ -59,6 +60,13 @@ def test_tags_alone(own, caplog):
         data.clips("evaluation")
     for other in (opened(own, TAGS), opened(own, TAGS + "gone.wav\tdog\n", clip_seconds=3.0)):
         assert other.fingerprint != data.fingerprint == opened(own, TAGS + "gone.wav\tdog\n").fingerprint
+
+
+def test_clips_without_a_tag_are_counted(own):
+    (own / "tags.tsv").write_text(TAGS.replace("a.flac\tdog,cat", "a.flac\t"))
+    config = Config(features=TINY, data=FolderData(root=str(own / "audio"), metadata=str(own / "tags.tsv"), seed=1))
+    coverage = prepare(config, own / "cache", own / "out")["coverage"].values()
+    assert (sum(split["n_clips"] for split in coverage), sum(split["untagged"] for split in coverage)) == (5, 2)
 
 
 def test_the_random_split_is_stratified_and_seeded(tmp_path):
