@@ -108,7 +108,7 @@ def precision_fault() -> str:
 
     if keras.config.floatx() != "float16":
         return ""
-    return "Keras computes in float16, too narrow to train in: set floatx to float32 in keras.json (or KERAS_FLOATX)."
+    return "Keras computes in float16, too narrow to train in; set floatx to float32 in ~/.keras/keras.json."
 
 
 def has_gpu() -> bool:

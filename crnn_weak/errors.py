@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import logging
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -83,3 +85,9 @@ class LogFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the message without control characters."""
         return visible(super().formatMessage(record))
+
+
+def ignore_library_warnings() -> None:
+    """Let ``PYTHONWARNINGS=error`` stop this package only, not the libraries, which warn when they are imported."""
+    if sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"(?!crnn_weak\b)")

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
 _LEFTOVER_SECONDS = 24 * 3600
 # Documents of 50,000 clips have some 10 MB; a larger file is another one, and would fill the memory.
-_MOST_BYTES = 2**28
+_MOST_BYTES = 250_000_000
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
 _LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
@@ -285,7 +285,7 @@ def read_toml(path: str | Path, *, error: type[CrnnWeakError] = RunError) -> dic
 
 
 def read_bytes(path: str | Path, *, advice: str = "", error: type[CrnnWeakError] = RunError) -> bytes:
-    """Read a document: a regular file, as a pipe would be waited for, of at most 256 MB."""
+    """Read a document: a regular file, as a pipe would be waited for, of at most 250 MB."""
     fault = ""
     try:
         status = os.stat(path)

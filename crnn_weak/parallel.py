@@ -23,7 +23,14 @@ from importlib.metadata import version
 from typing import Any
 
 import crnn_weak
-from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, LogFormatter, RunError
+from crnn_weak.errors import (
+    ConfigError,
+    CrnnWeakError,
+    DependencyError,
+    LogFormatter,
+    RunError,
+    ignore_library_warnings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +140,7 @@ def _begin_worker() -> None:
         os._exit(1)
 
     os.environ.update(_ONE_THREAD)
+    ignore_library_warnings()
     if logging.lastResort is not None:  # what a worker warns of
         logging.lastResort.setFormatter(LogFormatter())
     threading.Thread(target=end_with_parent, daemon=True).start()

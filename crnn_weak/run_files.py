@@ -216,7 +216,7 @@ def read_history(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         return {}
     try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode(), newline="")))
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path, advice="Train the run again.").decode(), newline="")))
         missing = [name for name in _DRAWN_LOSSES if rows and name not in rows[0]]
         if missing:
             raise ValueError(f"no column {missing[0]!r}")
