@@ -123,6 +123,8 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
 
     pair, classes = _read(args)
+    if args.block_seconds is not None and pair.kind == "tags":
+        raise ConfigError("--block-seconds goes with events. Remove it.")
     reference, estimated, notes = pair.reference, pair.estimated, list(pair.notes)
     lists = {"reference": reference, "estimated": estimated}
     header = {name: _describe(getattr(args, name), found, pair.kind) for name, found in lists.items()}

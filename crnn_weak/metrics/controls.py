@@ -195,7 +195,8 @@ def score_baselines(
 ) -> dict[str, dict[str, float]]:
     """Score the estimates of `baseline_tags`, over the whole clip, with scikit-learn and sed_eval.
 
-    Return title -> {"output/metric": fraction or NaN}. Without `events`, detection is not scored.
+    Return title -> {"output/metric": fraction or NaN}. Without `events`, detection is not scored; with them, the true
+    events rotated are counted last: what segments are worth without times.
     """
     estimates = baseline_tags(tags, events, classes)
     true_tags = estimates["true tags, whole clip"]
@@ -213,4 +214,12 @@ def score_baselines(
         for metric in METRICS:
             if metric.output in outputs:
                 scores[title][metric.key] = getattr(found.get(metric.output), metric.name, math.nan)
+    if events:
+        options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
+        rotated = Metrics.of_counts(count_controls(events, events, **options)["rotated"], classes)
+        scores["true events, rotated"] = {
+            metric.key: getattr(rotated, metric.name, math.nan) if metric.output == "segment" else math.nan
+            for metric in METRICS
+            if metric.output in outputs
+        }
     return scores

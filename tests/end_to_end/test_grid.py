@@ -63,6 +63,10 @@ def test_the_grid_prints_the_table_and_leaves_its_record(place):
     expected = json.loads((run / "metrics.json").read_text())["segment"]["error_rate"]
     values = {(line.weak_weight, line.output, line.metric): line.value for line in read_results(folder / "results.csv")}
     assert values[0.002, "segment", "error_rate"] == pytest.approx(expected, rel=1e-4)
+    own, rotated, gain = (values[1, output, "f_score"] for output in ("segment", "rotated", "timing_gain"))
+    assert gain == pytest.approx(own - rotated, abs=1e-5)
+    assert {(1, "within_clip", "auc"), (1, "whole_clip", "error_rate"), (1, "strong_ranking", "roc_auc")} <= set(values)
+    assert "timing gain" in place[1]
 
 
 def test_the_long_table_has_every_way_to_tag(place):

@@ -52,6 +52,7 @@ def test_the_baselines(capsys, task4_metadata):
     assert rows["nothing"] == ["0.00", "1.000", "0.00"]
     assert rows["true tags, whole clip"] == ["100.00", "0.388", "83.75"]
     assert rows["Car everywhere"][0] == "10.97"
+    assert rows["true events, rotated"] == ["-", "0.235", "88.06"]
 
 
 @pytest.mark.parametrize("text", ["filename\tonset\toffset\tevent_label\n", "a.wav\t0\t0\tCar\n", ""])
@@ -175,6 +176,7 @@ PAIR = ["--reference", "{ref}", "--estimated", "{est}"]
         ([*PAIR, "--clip-seconds", "1"], "begins at 1 s, after --clip-seconds 1"),
         ([*PAIR, "--block-seconds", "0"], "--block-seconds 0: expected a length above 0"),
         (["--reference", "{ref}", "--baselines", "--block-seconds", "9"], "--block-seconds goes with --estimated"),
+        ([*PAIR, "--tags", "--block-seconds", "9"], "--block-seconds goes with events"),
         (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
         (["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"], "'a' is only in this list or in"),
         (["--reference", "{weak}", "--estimated", "{weak}", "--events"], "--tags"),

@@ -135,7 +135,11 @@ def test_baselines():
     options = {"classes": CLASSES, "clip_seconds": 10.0, "evaluation": TASK}
     found = score_baselines(None, events, **options)
     # Car has the most tags, Bus the most segments
-    assert list(found) == ["nothing", "true tags, whole clip", "Car everywhere", "Bus everywhere"]
+    titles = ["nothing", "true tags, whole clip", "Car everywhere", "Bus everywhere", "true events, rotated"]
+    assert list(found) == titles
+    # Car 5 of 10 segments, Bus all: 2.5 + 10 of 15 stay right
+    assert found["true events, rotated"]["segment/f_score"] == pytest.approx(12.5 / 15)
+    assert math.isnan(found["true events, rotated"]["tagging/f_score"])
     assert found["nothing"]["segment/error_rate"] == 1.0
     # 15 active segments in the reference; true tags: 10 + 20 estimated, all 15 right
     assert found["true tags, whole clip"]["segment/error_rate"] == pytest.approx(1.0)
