@@ -135,7 +135,7 @@ def _chunked_stream(file: BinaryIO, size: int, head: bytes, where: str) -> Strea
 
 
 def _completed(file: BinaryIO, begin: int, size: int, head: bytes, layout: str) -> View:
-    """Return a file whose audio goes on to its end with a header that says so; a long WAV becomes an RF64."""
+    """Return a file whose audio continues to its end with a header that says so; a long WAV becomes an RF64."""
     length = size - begin
     if head[12:16] != b"ds64" and length < 2**32:
         return patched_view(file, 0, size, begin - 4, struct.pack(f"{layout[0]}I", length))
