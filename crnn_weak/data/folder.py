@@ -148,7 +148,14 @@ def _usable(
 def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], data: FolderData) -> dict[str, str]:
     """Return the split of each recording: of its label file, else at random."""
     if recordings[0].split:
-        return {recording.name: recording.split for recording in recordings}
+        split_of = {recording.name: recording.split for recording in recordings}
+        for split in ("train", "test") if data.test_fraction else ("train",):
+            if split not in split_of.values():
+                raise DataError(
+                    f"the column of splits has no {split!r}; give some recordings that split, or remove the column: a "
+                    "part is drawn for testing then. --set data.test_fraction=0 trains without a test."
+                )
+        return split_of
     if not data.test_fraction:
         return dict.fromkeys([recording.name for recording in recordings], "train")
     if len(recordings) < 2:
@@ -156,6 +163,17 @@ def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], dat
     tags = tag_array([recording.tags for recording in recordings], classes)
     tested = set(stratified_split(tags, data.test_fraction, data.seed, cover_classes=True)[1].tolist())
     return {recording.name: "test" if row in tested else "train" for row, recording in enumerate(recordings)}
+
+
+def _warn_of_classes(clips: Sequence[Clip], classes: tuple[str, ...]) -> None:
+    """Name the classes that the training clips cannot teach."""
+    for n_clips, what in (
+        (0, "no training clip: add some with"),
+        (len(clips), "every training clip: add some without"),
+    ):
+        named = [label for label in classes if sum(label in clip.tags for clip in clips) == n_clips]
+        if named:
+            logger.warning("folder: %s the class %s", what, ", ".join(map(repr, named)))
 
 
 def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:
@@ -192,6 +210,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
             of_clip = _cut(clip, duration, clip_seconds, classes, folder)
             cuts += of_clip
             clips += [part for part, *_ in of_clip]
+    _warn_of_classes([clip for clip in clips if clip.split == "train"], classes)
     if cuts:
         logger.info("folder: recordings longer than %g s are cut into %d clips.", clip_seconds, len(cuts))
         bar = tqdm(cuts, desc="cutting", unit="clip", disable=not progress)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from crnn_weak.environment import precision_fault
 from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.files import HdfWriter, open_hdf5, read_array, replace_file, write_names
 from crnn_weak.labels.names import check_classes
@@ -61,7 +62,10 @@ def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     outputs = (getattr(model, "predict_on_batch", None) or model)(windows)
     strong = np.asarray(outputs["strong"]).astype(np.float16).astype(np.float32)
-    return strong, np.asarray(outputs["weak"], dtype=np.float32)
+    weak = np.asarray(outputs["weak"], dtype=np.float32)
+    if not (np.isfinite(strong).all() and np.isfinite(weak).all()):
+        raise ModelFileError(f"the model's scores are not numbers. {precision_fault() or 'Train it again.'}")
+    return strong, weak
 
 
 def predict_store(

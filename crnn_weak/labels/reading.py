@@ -361,7 +361,8 @@ def read_labels(
     splits = _splits(files)
     recordings, n_replaced = [], 0
     for name, labels in tags.items():
-        known = events.get(name)
+        # With a file of events, a recording without any label is known to have none.
+        known = events.get(name, () if event_file is not None and not labels else None)
         if known is not None:
             kept = [label for label in labels if annotated and label not in annotated]
             found = tuple(dict.fromkeys((*kept, *(event.label for event in known))))

@@ -10,9 +10,11 @@ from helpers import TINY, dataset_of
 
 from crnn_weak.audio import write_audio
 from crnn_weak.cli import main
+from crnn_weak.config import Config, FolderData
 from crnn_weak.data.base import Clip
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.writing import write_set_csv
+from crnn_weak.runs.train import prepare
 
 RATE = 8_000
 SETTINGS = [f"--set=features.{name}={json.dumps(value)}" for name, value in dataclasses.asdict(TINY).items()]
@@ -72,6 +74,25 @@ def test_check_finds_own_recordings_by_their_file_of_tags(here, capsys):
     (here / "tags.csv").write_text(f"file,label\nother.flac,dog\n{IDS[0]}.wav,cat\n")
     assert main(["data", "check", "--metadata", "tags.csv", "--audio", "audio", "--jobs", "1"]) == 0
     assert "2 of 2 listed clips can be used." in capsys.readouterr().out
+
+
+def test_check_counts_odd_sound_by_class_and_names_what_must_be_converted(here, capsys, caplog):
+    (here / "audio" / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    write_audio(here / "audio" / "loud.flac", np.tile([1.0, -1.0], RATE // 2), RATE)
+    (here / "tags.csv").write_text(f"file,label\nother.flac,dog\nloud.flac,dog\n{IDS[0]}.wav,cat\nphone.m4a,cat\n")
+    own = ["--metadata", "tags.csv", "--audio", "audio", *SETTINGS, "--jobs", "1"]
+    assert main(["data", "check", *own, "--decode"]) == 0
+    out = capsys.readouterr().out
+    assert "3 of 4 listed clips can be used." in out
+    assert "unreadable: audio/phone.m4a: MP4 (m4a, mp4) cannot be read; convert it first: ffmpeg" in out
+    assert "odd: audio/other.flac: digital silence" in out
+    assert "odd: audio/loud.flac: clipped: 100.0 %" in out
+    rows = [line.split() for line in out.splitlines() if line[:3] in ("dog", "cat")]
+    counts = {label: sum(int(row[-1]) for row in rows if row[0] == label) for label in ("dog", "cat")}
+    assert counts == {"dog": 2, "cat": 0}
+    prepare(Config(features=TINY, data=FolderData(root="audio", metadata="tags.csv")), here / "cache", here / "run")
+    logged = " ".join(message for message in caplog.messages if "data check --decode" in message)
+    assert (logged.count("1 clips: digital silence"), logged.count("1 clips: clipped")) == (1, 1)
 
 
 @pytest.mark.parametrize(

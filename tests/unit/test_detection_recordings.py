@@ -9,13 +9,13 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
-from detection_fakes import RATE, bursts, detector
+from detection_fakes import RATE, TwoSidedModel, bursts, detector
 
 from crnn_weak.audio import AudioBlocks, load_clip
 from crnn_weak.detection.detector import Detection, Recording
 from crnn_weak.detection.recordings import ResultWriter, file_stems, find_recordings
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
-from crnn_weak.errors import ClipError, DataError
+from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.writing import EVENT_FORMATS
 
@@ -297,6 +297,15 @@ def test_an_event_ends_where_zeros_begin_though_gaps_are_closed():
     events = fake.detect((audio, RATE))
     assert events
     assert all(event.offset <= 5.0 or event.onset >= 6.0 for event in events)
+
+
+def test_scores_that_are_no_numbers_are_a_fault_of_the_model():
+    class Overflown(TwoSidedModel):
+        def predict_on_batch(self, windows):
+            return {name: np.nan * scores for name, scores in super().predict_on_batch(windows).items()}
+
+    with pytest.raises(ModelFileError, match="the model's scores are not numbers. Train it again"):
+        detector(Overflown()).detect((bursts(2.0), RATE))
 
 
 def test_a_rate_far_below_the_models_is_named(caplog):

@@ -178,6 +178,17 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
     assert skipped.splits == ("train",)
 
 
+def test_classes_that_training_cannot_learn_are_named(own, caplog):
+    opened(own, "file,label,split\na.flac,dog,train\nb.flac,dog,train\nc.flac,cat,test\nc.flac,dog,test\n")
+    assert "folder: no training clip has the class 'cat'; add clips with it" in caplog.messages
+    assert "folder: every training clip has the class 'dog'; add clips without it" in caplog.messages
+
+
+def test_an_empty_tag_cell_with_a_file_of_events_is_a_clip_without_events(own):
+    clips = clips_of(opened(own, "file\tlabels\na.flac\tdog\nb.flac\tdog\nc.flac\t\n", "a.flac\t0\t1\tdog\n"))
+    assert {name: clip.events for name, clip in clips.items()} == {"a": (Event(0, 1, "dog"),), "b": None, "c": ()}
+
+
 @pytest.mark.parametrize(
     ("tags", "events", "more", "says"),
     [
@@ -188,6 +199,8 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
         ("file,label,split\na.flac,dog,trian\n", None, {}, "line 2: split 'trian' is not known. Did you mean 'train'"),
         ("file,label,split\na.flac,dog,train\nb.flac,dog,\n", None, {}, "line 3: no split, which other rows have"),
         ("file,label,split\na.flac,dog,train\na.flac,cat,test\n", None, {}, "line 3: a is in two splits"),
+        ("file,label,split\na.flac,dog,test\n", None, {}, "the column of splits has no 'train'; give"),
+        ("file,label,split\na.flac,dog,train\n", None, {}, "the column of splits has no 'test'; give some"),
         (None, "", {}, "events.tsv: lists no recording"),
         (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", {}, "begins at 700 s, after its end at 2.0 s"),
         (TAGS, "z.flac\t0\t0.5\tfox\n", {}, "recording 'z' is not in the tag file"),
