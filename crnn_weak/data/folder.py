@@ -167,13 +167,11 @@ def _splits(recordings: Sequence[ListedRecording], classes: tuple[str, ...], dat
 
 def _warn_of_classes(clips: Sequence[Clip], classes: tuple[str, ...]) -> None:
     """Name the classes that the training clips cannot teach."""
-    for n_clips, what in (
-        (0, "no training clip: add some with"),
-        (len(clips), "every training clip: add some without"),
-    ):
+    for n_clips, which, add in ((0, "no", "with"), (len(clips), "every", "without")):
         named = [label for label in classes if sum(label in clip.tags for clip in clips) == n_clips]
         if named:
-            logger.warning("folder: %s the class %s", what, ", ".join(map(repr, named)))
+            names = ", ".join(map(repr, named))
+            logger.warning("folder: %s training clip has the class %s; add clips %s it", which, names, add)
 
 
 def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = False) -> Dataset:

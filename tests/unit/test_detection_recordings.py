@@ -283,7 +283,8 @@ def test_no_event_on_zeros_and_padding(seconds, zeros, warning):
         audio[begin * 400 : end * 400] = 0
     (found,) = fake.detect_many([Recording("a", (audio, RATE))])
     assert found.warnings == (() if warning is None else (warning,))
-    assert len(found.tags) == len(found.events) == 0
+    assert not found.events
+    assert all(tag.score < 0.02 for tag in found.tags)  # each recording has at least one
     if zeros is not None and warning:
         assert not found.scores.strong[0, begin:end].any()
     assert found.scores.strong.shape[1] == round(seconds / 0.05)
@@ -304,7 +305,7 @@ def test_scores_that_are_no_numbers_are_a_fault_of_the_model():
         def predict_on_batch(self, windows):
             return {name: np.nan * scores for name, scores in super().predict_on_batch(windows).items()}
 
-    with pytest.raises(ModelFileError, match="the model's scores are not numbers. Train it again"):
+    with pytest.raises(ModelFileError, match=r"the model's scores are not numbers\. Train it again"):
         detector(Overflown()).detect((bursts(2.0), RATE))
 
 
