@@ -134,11 +134,13 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     except CrnnWeakError as error:
         message = str(error)
     except ImportError as error:
-        module = (error.name or "crnn_weak").partition(".")[0]
+        module = (error.name or "").partition(".")[0]
         if module == "crnn_weak":
             raise
         package = _DISTRIBUTIONS.get(module, module)
         message = f"the package {package} cannot be imported ({error}). pip install --force-reinstall {package}"
+        if not module:
+            message = f"a package cannot be imported ({error}). pip install --force-reinstall -r requirements.txt"
         if isinstance(error, ModuleNotFoundError):
             advice = f"pip install {package}, or pip install -r requirements.txt"
             message = f"the package {package} is not installed. {advice}"

@@ -67,6 +67,8 @@ def test_closed_streams_are_not_an_error_and_no_file_takes_their_place(tmp_path)
     ("error", "code", "message"),
     [
         (ImportError("no name 'x'", name="sklearn.metrics"), 2, "scikit-learn cannot be imported (no name 'x')"),
+        (ImportError("multiarray failed"), 2, "a package cannot be imported (multiarray failed)"),
+        (ModuleNotFoundError("no", name="pkg_resources"), 2, "the package 'setuptools<82' is not installed. pip inst"),
         (ImportError("no name 'x'", name="crnn_weak.runs"), None, ""),  # a bug keeps its traceback
         (PermissionError(errno.EACCES, "Permission denied", "a"), 2, "a: Permission denied. Change the permissions"),
         (KeyboardInterrupt(), 130, "interrupted. Rerun the same command to resume."),
