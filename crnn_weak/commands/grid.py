@@ -58,10 +58,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"hint: {hint}")
     files = "table.txt .csv .md .tex, table_short.txt .tex, figure.png .pdf, results.csv"
     cli.say(f"{folder}: {files} ({time.perf_counter() - began:.0f} s)")
-    if not args.no_report:
-        from crnn_weak.report.page import write_report
-
-        root = getattr(config.data, "root", "")
-        page = write_report(folder, audio_folders=[cache, root] if root else [cache], overwrite=True)
-        cli.say(f"{page}: open it in a browser")
-    return 0
+    if args.no_report:
+        return 0
+    flags = [flag for flag, is_given in (("--verbose", args.verbose), ("--quiet", args.quiet)) if is_given]
+    root = getattr(config.data, "root", "")
+    audio = ["--audio", root] if root else []
+    return cli.main([*flags, "report", str(folder), "--overwrite", "--cache", str(cache), *audio])

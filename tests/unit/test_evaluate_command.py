@@ -179,6 +179,7 @@ PAIR = ["--reference", "{ref}", "--estimated", "{est}"]
         ([*PAIR, "--tags", "--block-seconds", "9"], "--block-seconds goes with events"),
         (["--reference", "{ref}", "--baselines", "--clip-seconds", "0"], "expected a length above 0"),
         (["--reference", "{ref}", "--baselines", "--tags-reference", "{tags}"], "'a' is only in this list or in"),
+        (["--reference", "{strong}", "--estimated", "{weak}"], "holds tags, the other file events"),
         (["--reference", "{weak}", "--estimated", "{weak}", "--events"], "--tags"),
         (["--reference", "{unclear}", "--estimated", "{strong}"], "--events or --tags"),
     ],
