@@ -94,7 +94,7 @@ def mono(block: np.ndarray) -> np.ndarray:
 
 
 class Levels:
-    """What is odd about a sound, block by block: silence, a constant offset, clipping, another scale."""
+    """Find what is odd about a sound, block by block: silence, a constant offset, clipping, another scale."""
 
     def __init__(self) -> None:
         self._peak = self._total = self._power = 0.0
@@ -129,9 +129,5 @@ class Levels:
 
 
 def warning_kind(warning: str) -> str:
-    """Return what a warning has in common with those of other recordings: its text up to the details.
-
-    >>> warning_kind("clipped: 3.1 % of the samples are at full scale")
-    'clipped'
-    """
+    """Return what a warning has in common with those of other recordings: its text up to the details."""
     return re.split(r" ?[:;(]", warning, maxsplit=1)[0]

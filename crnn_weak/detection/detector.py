@@ -317,12 +317,9 @@ class Detector:
 
     def _warnings(self, rate_hz: int, silent: np.ndarray) -> Iterator[str]:
         """Yield what the recording lacks: a line about its bandwidth, and one about spans without sound."""
-        highest_hz = self.features.fmax_hz
-        if rate_hz / 2 < 0.9 * highest_hz:
-            yield (
-                f"a sample rate of {rate_hz} Hz: no sound above {rate_hz / 2:g} Hz, but the model hears up to "
-                f"{highest_hz:g} Hz and may find less, or other sounds"
-            )
+        highest, limit = self.features.fmax_hz, rate_hz / 2
+        if limit < 0.9 * highest:
+            yield f"sample rate {rate_hz} Hz: no sound above {limit:g} Hz; the model hears up to {highest:g} Hz"
         _, first, last = roll_runs(silent[None])
         if len(first) and not silent.all():
             times = np.stack([first, last], axis=1) * self.features.hop_seconds

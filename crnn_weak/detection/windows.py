@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_weak.config import FeatureConfig
-from crnn_weak.labels.rolls import roll_runs, runs_roll
+from crnn_weak.labels.rolls import roll_runs
 
 
 class FrameStream:
@@ -65,11 +65,10 @@ class FrameStream:
 
     @property
     def silent(self) -> np.ndarray:
-        """Which frames are in a span of zeros at least as long as an analysis window, bool of shape (n_frames,)."""
-        zeros = np.concatenate(self._zeros)[None]
-        row, first, last = roll_runs(zeros)
-        is_long = last - first >= self._n_silent
-        silent: np.ndarray = runs_roll(row[is_long], first[is_long], last[is_long], zeros.shape)[0]
+        """The frames in a span of zeros at least as long as an analysis window, bool of shape (n_frames,)."""
+        silent: np.ndarray = np.concatenate(self._zeros)
+        for _, first, last in zip(*roll_runs(silent[None]), strict=True):
+            silent[first:last] = last - first >= self._n_silent
         return silent
 
 

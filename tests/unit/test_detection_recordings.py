@@ -311,7 +311,7 @@ def test_scores_that_are_no_numbers_are_a_fault_of_the_model():
 
 def test_a_rate_far_below_the_models_is_named(caplog):
     detector().detect((bursts(2.0, rate=4000)[:8000], 4000))
-    assert "4000 Hz: no sound above 2000 Hz, but the model hears up to 4000 Hz" in caplog.text
+    assert "sample rate 4000 Hz: no sound above 2000 Hz; the model hears up to 4000 Hz" in caplog.text
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 201, 4 * RATE, 4 * RATE + 1, 4 * RATE + 400])
