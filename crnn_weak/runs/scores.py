@@ -116,7 +116,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
         events = None
         if set(scores.clip_ids) <= set(store.events):
             events = {clip: store.events[clip] for clip in scores.clip_ids}
-        coverage = f"{store.coverage}, test" if is_test else f"{len(scores):,} validation clips"
+        coverage = f"{store.coverage}, {store.split}" if is_test else f"{len(scores):,} validation clips"
         seconds = [float(store.durations[row_of[clip]]) for clip in scores.clip_ids]
     return ScoredRun(run, scores, tags, events, coverage, seconds)
 
