@@ -107,9 +107,6 @@ def train(
     is_longer = stored is not None and stored.training.epochs < config.training.epochs
     if fit_has_ended(files.folder) and not (overwrite or is_longer):
         return files.best_model
-    lacking = [name for name, tags in zip(store.classes, store.tags.T, strict=True) if not tags.any()]
-    if lacking:
-        log.warning("%d classes have no training clip, so their scores mean nothing: %s", len(lacking), lacking)
     rows = _split_rows(config, store, None if overwrite or not files.last_model.exists() else files.split)
     keras.utils.set_random_seed(config.training.seed)
     fit = (None if overwrite else _restore(config, files)) or _begin(config, files, store, rows[0], initial_model)
