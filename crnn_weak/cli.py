@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from crnn_weak.errors import ConfigError, CrnnWeakError, LogFormatter, ignore_library_warnings, visible
+from crnn_weak.errors import ConfigError, CrnnWeakError, LogFormatter, prepare_messages, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ _ADVICE: dict[int | None, str] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 2 for a user's error, 1 for partial failure."""
     _prepare_streams()
-    ignore_library_warnings()
+    prepare_messages()
     os.environ["MPLBACKEND"] = "agg"  # no command opens a window; an unknown one would be an error
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((argument for argument in arguments if argument in COMMANDS), None)

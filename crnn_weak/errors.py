@@ -87,7 +87,9 @@ class LogFormatter(logging.Formatter):
         return visible(super().formatMessage(record))
 
 
-def ignore_library_warnings() -> None:
-    """Let ``PYTHONWARNINGS=error`` stop this package only, not the libraries, which warn when they are imported."""
+def prepare_messages() -> None:
+    """Let ``PYTHONWARNINGS=error`` stop this package only, as libraries warn; log what a worker says in one line."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LogFormatter())
     if sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"(?!crnn_weak\b)")

@@ -23,14 +23,7 @@ from importlib.metadata import version
 from typing import Any
 
 import crnn_weak
-from crnn_weak.errors import (
-    ConfigError,
-    CrnnWeakError,
-    DependencyError,
-    LogFormatter,
-    RunError,
-    ignore_library_warnings,
-)
+from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunError, prepare_messages
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +133,7 @@ def _begin_worker() -> None:
         os._exit(1)
 
     os.environ.update(_ONE_THREAD)
-    ignore_library_warnings()
-    if logging.lastResort is not None:  # what a worker warns of
-        logging.lastResort.setFormatter(LogFormatter())
+    prepare_messages()
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
