@@ -155,8 +155,11 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
         names = [tag_names(row, store.classes) for row in store.tags]
         true_tags = dict(zip(store.clip_ids, names, strict=True))
         for output, (source, min_tags) in TAGGINGS.items():
-            of_clips = scores.weak if source == "weak" else scores.strong.max(axis=1)
-            tags = scores_to_tags(dataclasses.replace(scores, weak=of_clips), point.replace(min_tags=min_tags))
+            of_clips, thresholds = scores.weak, point.tag_thresholds
+            if source == "strong":
+                of_clips, thresholds = scores.strong.max(axis=1), point.thresholds
+            way = point.replace(min_tags=min_tags, tag_thresholds=thresholds)
+            tags = scores_to_tags(dataclasses.replace(scores, weak=of_clips), way)
             found[output] = reported_tagging_metrics(true_tags, tags, classes=store.classes).to_dict()
         return found | _score_controls(config, store, scores, events)
 

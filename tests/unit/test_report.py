@@ -286,7 +286,7 @@ def test_the_card_has_yaml_with_metrics_then_facts_and_limits(copy):
         assert values[kind] == pytest.approx(run.metrics[result["task"]["name"]][value], abs=1e-4)
     for text in (
         "## Use", "## Model and training", "## Results", "## Limits", "## Citation", "synthetic sounds only",
-        "operating point: a score above 0.5, for tags at least the likeliest class of a clip",
+        "operating point: threshold 0.5, tag threshold 0.5, at least one tag per clip",
         "loss weights: strong 1, weak 0.02", "bidirectional GRUs of 4, 4 units",
         "| &lt;script&gt;alert(1)&lt;/script&gt; |",  # labels are text
     ):  # fmt: skip
