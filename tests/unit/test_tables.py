@@ -66,7 +66,7 @@ def test_the_long_form_round_trips(tmp_path, published):
     for read, written in zip(read_results(path), published.lines, strict=True):
         assert read._replace(value=0) == written._replace(value=0)
         assert read.value == pytest.approx(written.value, rel=1e-5)
-    with pytest.raises(RunError, match="no such results file"):
+    with pytest.raises(RunError, match="Finish the grid first"):
         read_results(tmp_path / "missing.csv")
     path.write_text("a,b\n1,2\n")
     with pytest.raises(RunError, match="not a results file"):
