@@ -48,6 +48,8 @@ STDIN = "-"
 # Long enough that the calls cost nothing, short enough that 192 kHz, 8 channels stay under 150 MB.
 _BLOCK_SECONDS = 20.0
 _BLOCK_VALUES = 2**24  # samples times channels
+# Bytes at the end of an MP3 that pass without a warning.
+_LONGEST_TAG = 4096
 # libsndfile's "length not known", and its error at the end of such a FLAC.
 _UNKNOWN_FRAMES = 2**62
 _END_OF_UNCOUNTED_FLAC = 39
@@ -126,7 +128,7 @@ class _Source:
     def __init__(self, file: BinaryIO, where: str, stack: contextlib.ExitStack) -> None:
         streams = find_streams(file, where)
         self.warnings = [streams.warning] if streams.warning else []
-        self._bytes, self._where, self._begin = file, where, streams.begin
+        self._bytes, self._where, self._begin, self._end = file, where, streams.begin, streams.end
         self._views, is_counted = streams.views, True
         self._position = self._n_read = 0  # in all, and of the current stream
         self._open_views(stack)
@@ -194,6 +196,9 @@ class _Source:
             raise DataError(f"{self._where}: the recording holds no samples.")
         if n_left > 0 and self._files[0].format == "FLAC":
             self._check_flac_end()
+        n_unread = self._end - self._views[0].tell()
+        if n_left > 0 and self._n_stated and self._files[0].format == "MP3" and n_unread > _LONGEST_TAG:
+            self.warnings.append(f"not read to its end: {n_unread} bytes follow (a tag, or a wrong header?)")
 
     def _check_flac_end(self) -> None:
         """Refuse joined files, of which libsndfile reads the first only, and more audio than the header counts."""

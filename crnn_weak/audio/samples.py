@@ -102,13 +102,14 @@ class Levels:
 
     def add(self, block: np.ndarray, mixed: np.ndarray) -> None:
         """Add the next samples, float32 of shape (n_samples, n_channels), and their mean over channels."""
-        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+        flat = block.reshape(-1)
+        peak = max(float(flat.max(initial=0.0)), -float(flat.min(initial=0.0)))
         if peak >= _FULL_SCALE:
-            self._n_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
+            self._n_clipped += int(np.count_nonzero(np.abs(flat) >= _FULL_SCALE))
         self._peak = max(self._peak, peak)
         self._n_values += block.size
         self._n_samples += len(mixed)
-        self._total += float(mixed.sum(dtype=np.float64))
+        self._total += float(mixed.sum())
         self._power += float(np.dot(mixed, mixed))
 
     def warnings(self) -> list[str]:

@@ -296,6 +296,13 @@ def test_an_mp3_with_a_tag_has_its_samples_joined_ones_theirs_and_parts_begin_wh
     for content in (mp3(sound()), b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + mp3(sound()) + b"TAG" + bytes(125)):
         path.write_bytes(content)
         assert read(path).size == 3 * RATE
+    lying = bytearray(mp3(sound(9.0)))
+    place = max(lying.find(b"Xing"), lying.find(b"Info"))
+    lying[place + 8 : place + 12] = struct.pack(">I", 28)
+    path.write_bytes(lying)
+    blocks = AudioBlocks(path, RATE)
+    assert sum(map(len, blocks)) < RATE
+    assert "not read to its end: " in blocks.warnings[0]
     path.write_bytes(mp3(sound(3.0)) + mp3(sound(4.0)))
     assert abs(read(path).size / RATE - 7.0) < 0.25
     for tag in (True, False):
