@@ -185,6 +185,26 @@ class _DetectionRates(_Rates):
     error_rate: float | None
 
 
+class _Control(msgspec.Struct):
+    """A control's or a ranking's metrics; which there are depends on its output."""
+
+    f_score: float | None = None
+    error_rate: float | None = None
+    mean_average_precision: float | None = None
+    roc_auc: float | None = None
+    psds1: float | None = None
+    psds2: float | None = None
+    class_wise: dict[str, dict[str, float | None]] = {}
+
+
+class _WithinClip(msgspec.Struct):
+    auc: float | None
+    low: float | None
+    high: float | None
+    n_pairs: _Count
+    class_wise: dict[str, dict[str, float | None]]
+
+
 class RunMetrics(msgspec.Struct):
     """Metrics of the test clips that readers rely on."""
 
@@ -197,6 +217,13 @@ class RunMetrics(msgspec.Struct):
     tagging_strong_at_least_one: _Rates | None = None
     segment: _DetectionRates | None = None
     event: _DetectionRates | None = None
+    rotated: _Control | None = None
+    timing_gain: _Control | None = None
+    whole_clip: _Control | None = None
+    within_clip: _WithinClip | None = None
+    weak_ranking: _Control | None = None
+    strong_ranking: _Control | None = None
+    psds: _Control | None = None
 
 
 def read_optional(path: Path, kind: type) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import tag_names
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
+from crnn_weak.metrics.controls import score_controls
 from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
+from crnn_weak.metrics.ranking import within_clip_auc
 from crnn_weak.run_files import GridFiles
 from crnn_weak.runs.table import results_of_run, write_results
 
@@ -93,6 +95,10 @@ def make_run(
     if store.has_events:
         metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **common).to_dict()
         metrics["event"] = event_metrics(store.events, events, **common).to_dict()
+        options = {"clip_seconds": TINY.clip_seconds, "evaluation": config.evaluation}
+        metrics |= score_controls(store.events, events, **common, **options)
+        where = {"clip_ids": store.clip_ids, "hop_seconds": scores.hop_seconds}
+        metrics["within_clip"] = within_clip_auc(scores.strong, store.events, **common, **where)
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     if model:
         from crnn_weak.model.archive import ModelMetadata, save_model

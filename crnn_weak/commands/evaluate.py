@@ -229,4 +229,5 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
         except CrnnWeakError as error:
             notes.append(str(error))
             cli.say(f"crnn-weak evaluate: {error}", file=sys.stderr)
-    return Evaluation(header, parts, tuple(notes), controls, scored.within_clip(), rankings, psds)
+    within_clip = scored.run.metrics.get("within_clip") or {}  # no operating point is in it
+    return Evaluation(header, parts, tuple(notes), controls, within_clip, rankings, psds)

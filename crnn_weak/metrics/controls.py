@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from crnn_weak.metrics.counting import (
     segments_per_clip,
 )
 from crnn_weak.metrics.sed_eval import reported_metrics
-from crnn_weak.metrics.summary import METRICS, Counts, Metrics
+from crnn_weak.metrics.summary import METRICS, Counts, Metrics, plain
+
+_SHOWN = ("f_score", "error_rate")
 
 
 def whole_clip(tags: Tags, clip_seconds: float) -> dict[str, tuple[Event, ...]]:
@@ -90,47 +92,52 @@ def count_controls(
     if block_seconds is None:
         raise DataError("rotation needs the length of a clip: give clip_seconds or block_seconds.")
     seconds, n_clips, tables = evaluation.segment_seconds, len(reference), event_tables(reference, estimated, classes)
-    n_total, length = segments_per_clip(tables, clip_seconds, seconds), n_segments(block_seconds, seconds)
-    n_recorded = np.full(n_clips, n_total)
-    if clip_seconds is None:
-        n_recorded[:] = 0
-        for table in tables:
-            np.maximum.at(n_recorded, table.clip, np.ceil(table.offset / seconds).astype(np.int64))
-    shape = {"n_clips": n_clips, "n_segments": n_total, "n_classes": len(classes)}
-    found: dict[str, list[Counts]] = {"rotated": [], "whole_clip": []}
-    for clips, true, guess in segment_rolls(tables, segment_seconds=seconds, **shape):
-        blocks: dict[str, list[Counts]] = {name: [] for name in found}
-        for start in range(0, n_total, length):
-            part, guessed = true[:, start : start + length], guess[:, start : start + length]
-            n_valid = np.clip(n_recorded[clips] - start, 0, part.shape[1])
-            is_valid = np.arange(part.shape[1]) < n_valid[:, None]
-            whole = guessed.any(axis=1, keepdims=True) & is_valid[..., None]
-            blocks["rotated"].append(count_rotated(part, guessed, n_valid))
-            blocks["whole_clip"].append(count_rolls(part, whole))
-        for name, counts in blocks.items():
-            found[name].append(Counts(*(np.sum(arrays, axis=0) for arrays in zip(*counts, strict=True))))
-    return {
-        name: Counts(*(np.concatenate(arrays) for arrays in zip(*counts, strict=True)))
-        for name, counts in found.items()
+    n_total = segments_per_clip(tables, clip_seconds, seconds)
+    length = max(1, min(n_segments(block_seconds, seconds), n_total))
+    n_recorded = np.full(n_clips, n_total if clip_seconds else 0)
+    for table in tables if clip_seconds is None else ():
+        np.maximum.at(n_recorded, table.clip, np.ceil(table.offset / seconds).astype(np.int64))
+    starts = np.arange(0, max(n_total, 1), length)
+    shape = {"n_clips": n_clips, "n_segments": len(starts) * length, "n_classes": len(classes)}
+    parts: dict[str, list[Counts]] = {"rotated": [], "whole_clip": []}
+    for clips, *rolls in segment_rolls(tables, segment_seconds=seconds, **shape):
+        for roll in rolls:
+            roll[:, n_total:] = False
+        true, found = (
+            roll.reshape(len(roll) * len(starts), length, len(classes))  # blocks in the place of clips
+            for roll in rolls
+        )
+        n_valid = np.clip(n_recorded[clips, None] - starts, 0, length).ravel()
+        is_valid = np.arange(length) < n_valid[:, None]
+        parts["rotated"].append(count_rotated(true, found, n_valid))
+        parts["whole_clip"].append(count_rolls(true, found.any(axis=1, keepdims=True) & is_valid[..., None]))
+
+    def of_clips(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        blocks = np.concatenate(arrays)
+        return blocks.reshape(n_clips, len(starts), blocks.shape[1]).sum(axis=1)
+
+    return {name: Counts(*map(of_clips, zip(*counts, strict=True))) for name, counts in parts.items()}
+
+
+def control_metrics(
+    reference: Events, estimated: Events, *, block_seconds: float | None = None, **options: Any
+) -> dict[str, Metrics]:
+    """Return the metrics of the ``estimate`` itself and of `count_controls`, whose options these are."""
+    counts = {"estimate": count_segments(reference, estimated, **options)}
+    counts |= count_controls(reference, estimated, block_seconds=block_seconds, **options)
+    return {name: Metrics.of_counts(of_clips, options["classes"]) for name, of_clips in counts.items()}
+
+
+def score_controls(reference: Events, estimated: Events, **options: Any) -> dict[str, Any]:
+    """Return ``rotated``, ``timing_gain`` (the estimate minus rotated) and ``whole_clip``, as in ``metrics.json``."""
+    found = control_metrics(reference, estimated, **options)
+    own, rotated = found.pop("estimate"), found["rotated"]
+    gain: dict[str, Any] = {name: getattr(own, name) - getattr(rotated, name) for name in _SHOWN}
+    gain["class_wise"] = {
+        label: {name: row[name] - rotated.class_wise[label][name] for name in _SHOWN}
+        for label, row in own.class_wise.items()
     }
-
-
-def score_controls(reference: Events, estimated: Events, *, classes: Sequence[str], **options: Any) -> dict[str, Any]:
-    """Return ``rotated``, ``timing_gain`` (the estimate minus rotated) and ``whole_clip``, as in ``metrics.json``.
-
-    `options` are those of `count_controls`.
-    """
-    controls = count_controls(reference, estimated, classes=classes, **options)
-    found = {name: Metrics.of_counts(counts, classes).to_dict() for name, counts in controls.items()}
-    options.pop("block_seconds", None)
-    own = Metrics.of_counts(count_segments(reference, estimated, classes=classes, **options), classes).to_dict()
-
-    def gain(ours: Mapping[str, Any], rotated: Mapping[str, Any]) -> dict[str, float | None]:
-        pairs = {name: (ours[name], rotated[name]) for name in ("f_score", "error_rate")}
-        return {name: None if None in pair else pair[0] - pair[1] for name, pair in pairs.items()}
-
-    by_class = {label: gain(row, found["rotated"]["class_wise"][label]) for label, row in own["class_wise"].items()}
-    return found | {"timing_gain": gain(own, found["rotated"]) | {"class_wise": by_class}}
+    return {name: metrics.to_dict() for name, metrics in found.items()} | {"timing_gain": plain(gain)}
 
 
 # --- baselines -------------------------------------------------------------------------------------------------------
@@ -171,18 +178,16 @@ def controls_by_title(
     The baselines need `clip_seconds`; `tags` are the true ones, by default those of the events.
     """
     options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
-    controls = score_controls(reference, estimated, block_seconds=block_seconds, **options)
-    rows = {"estimate": Metrics.of_counts(count_segments(reference, estimated, **options), classes).to_dict()}
-    titles = {"rotated": "rotated", "timing_gain": "timing gain", "whole_clip": "own classes, whole clip"}
-    rows |= {title: controls[name] for name, title in titles.items()}
+    metrics = control_metrics(reference, estimated, block_seconds=block_seconds, **options)
+    metrics["own classes, whole clip"] = metrics.pop("whole_clip")
     if clip_seconds is not None:
         for title, found in baseline_tags(tags, reference, classes).items():
             counts = count_segments(reference, whole_clip(found, clip_seconds), **options)
-            rows[title] = Metrics.of_counts(counts, classes).to_dict()
-    return {
-        title: {f"segment/{name}": math.nan if row[name] is None else row[name] for name in ("f_score", "error_rate")}
-        for title, row in rows.items()
-    }
+            metrics[title] = Metrics.of_counts(counts, classes)
+    rows = {title: {f"segment/{name}": getattr(row, name) for name in _SHOWN} for title, row in metrics.items()}
+    own, rotated = rows.pop("estimate"), rows.pop("rotated")
+    gain = {key: value - rotated[key] for key, value in own.items()}
+    return {"estimate": own, "rotated": rotated, "timing gain": gain} | rows
 
 
 def score_baselines(

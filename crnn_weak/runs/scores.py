@@ -27,7 +27,6 @@ from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events,
 from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.detection.tuning import Reference, tune
 from crnn_weak.errors import ClipError, ConfigError, DataError, nearest_names
-from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import (
     convert_document,
     csv_text,
@@ -42,7 +41,7 @@ from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import count_controls, whole_clip, with_true_tags, with_true_times
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
-from crnn_weak.metrics.ranking import average_precision, psds, roc_auc, within_clip_auc
+from crnn_weak.metrics.ranking import average_precision, psds, roc_auc
 from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
@@ -57,7 +56,6 @@ class ScoredRun:
     tags: dict[str, tuple[str, ...]]
     events: dict[str, tuple[Event, ...]] | None  # None: the clips have no strong labels
     coverage: str  # "n of N ... clips"
-    seconds: Sequence[float]  # how much of each clip is recorded
 
     @property
     def reference(self) -> Reference:
@@ -85,15 +83,6 @@ class ScoredRun:
             for name, measure in measures.items()
         }
 
-    def within_clip(self) -> dict[str, Any]:
-        """Return the area under the ROC of frame scores inside clips; nothing without strong labels."""
-        if self.events is None:
-            return {}
-        scores = self.scores
-        grid: dict[str, Any] = {"classes": scores.classes, "hop_seconds": scores.hop_seconds}
-        grid["n_frames"] = [n_valid_frames(seconds, scores.hop_seconds) for seconds in self.seconds]
-        return within_clip_auc(scores.strong, self.events, clip_ids=scores.clip_ids, **grid)
-
     def psds(self) -> dict[str, float]:
         """Return PSDS1 and PSDS2; nothing without strong labels."""
         if self.events is None:
@@ -117,8 +106,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
         if set(scores.clip_ids) <= set(store.events):
             events = {clip: store.events[clip] for clip in scores.clip_ids}
         coverage = f"{store.coverage}, {store.split}" if is_test else f"{len(scores):,} validation clips"
-        seconds = [float(store.durations[row_of[clip]]) for clip in scores.clip_ids]
-    return ScoredRun(run, scores, tags, events, coverage, seconds)
+    return ScoredRun(run, scores, tags, events, coverage)
 
 
 #: Keys of an entry that are not settings.

@@ -166,7 +166,7 @@ def scored_clips(weak, strong, events):
     run = SimpleNamespace(config=preset("quick"))
     truth = {clip: tuple(Event(*times, "dog") for times in one) for clip, one in zip(ids, events, strict=True)}
     tags = {clip: ("dog",) if one else () for clip, one in truth.items()}
-    return ScoredRun(run, scores, tags, truth, "", [10.0] * len(ids))
+    return ScoredRun(run, scores, tags, truth, "")
 
 
 BARK = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
