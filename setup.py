@@ -34,7 +34,7 @@ setup(
         "tqdm>=4.66",
         "Jinja2>=3.1",
         "msgspec>=0.18",
-        "filelock>=3.12",
+        "filelock>=4.3",
         "tomli-w>=1.0",
         "setuptools<82",
     ],

@@ -7,13 +7,18 @@ that is called is imported. This module needs the standard library alone, so tha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import io
 import logging
+import multiprocessing
 import os
+import signal
+import socket
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -46,6 +51,7 @@ _DISTRIBUTIONS = {
     "sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow",
     "pkg_resources": "'setuptools<82'",  # of sed_eval
 }  # fmt: skip
+_GRACE_SECONDS = 5.0
 _FULL_DISK = " Free some space, then rerun the same command; finished work is kept."
 _REFUSED = " Change the permissions, or choose another place."
 _ADVICE: dict[int | None, str] = {
@@ -65,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:
+    from crnn_weak.environment import prepare_caches
+
+    prepare_caches()
     parser = _Parser(
         prog="crnn-weak",
         description="Sound event detection from weak labels: a CRNN with a strong and a weak output.",
@@ -101,8 +110,15 @@ class _Parser(argparse.ArgumentParser):
         super().error(visible(message))
 
 
-def say(*lines: object, file: TextIO | None = None) -> None:
-    """Print lines that hold names from outside, without control characters."""
+def say(*lines: object, file: TextIO | None = None, out: str | Path | None = None) -> None:
+    """Print lines that hold names from outside, without control characters.
+
+    About an output `out` that is a stream, perhaps standard output itself, they go to standard error.
+    """
+    if out is not None:
+        from crnn_weak.files import is_stream
+
+        file = sys.stderr if is_stream(out) else file
     for line in lines:
         print(visible(line), file=file)
 
@@ -121,16 +137,32 @@ def version_line() -> str:
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     """Run `call()` and return its exit code; print an error that the user can correct as one line.
 
-    2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt, 141 where the reader of
-    standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
+    2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt and 143 for SIGTERM, 141 where
+    the reader of standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
     """
+    with _end_at_signals(prog) as received:
+        try:
+            code, message = _outcome(call)
+        except BaseException:
+            if not received:
+                raise
+            code, message = 1, ""
+    if received and code:  # whatever a library made of the interrupt
+        code, message = 128 + received[0], _interrupted(received[0])
+    if message:
+        print(f"{prog}: {message}", file=sys.stderr)
+    return code
+
+
+def _outcome(call: Callable[[], int | None]) -> tuple[int, str]:
+    """Return the exit code of `call()`, and its error in one line."""
     try:
         try:
             code = int(call() or 0)
         except SystemExit as end:  # --help, or a usage error that argparse has printed
             code = int(end.code or 0)
         sys.stdout.flush()  # here, not at the interpreter's end, where an error would be a traceback
-        return code
+        return code, ""
     except CrnnWeakError as error:
         message = str(error)
     except ImportError as error:
@@ -146,15 +178,73 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
             message = f"the package {package} is not installed. {advice}"
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 141, ""
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         message = f"{place}{error.strerror or error}.{_ADVICE.get(error.errno, '')}"
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted. Rerun the same command to resume.", file=sys.stderr)
-        return 130
-    print(f"{prog}: error: {visible(' '.join(message.split()))}", file=sys.stderr)
-    return 2
+        return 128 + signal.SIGINT, _interrupted(signal.SIGINT)
+    return 2, f"error: {visible(' '.join(message.split()))}"
+
+
+def _interrupted(number: int) -> str:
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    return f"{word}. Rerun the same command to resume."
+
+
+@contextlib.contextmanager
+def _end_at_signals(prog: str) -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, which the list gets; the process ends in some seconds.
+
+    Signals that the caller ignores, or handles, stay the caller's.
+    """
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [number for number in before if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
+    if threading.current_thread() is not threading.main_thread() or not handled:
+        yield received
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        received.append(number)
+        for one in handled:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    wakeup, terminal = signal.set_wakeup_fd(writer.fileno()), os.dup(2)
+    watcher = threading.Thread(target=_end_late, args=(prog, reader, terminal), daemon=True)
+    watcher.start()
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+        signal.set_wakeup_fd(wakeup)
+        writer.close()
+        watcher.join()
+        reader.close()
+        os.close(terminal)
+        if received:
+            exec("")  # else Python ends by SIGINT itself where the interrupt came in a text that it ran with exec
+
+
+def _end_late(prog: str, reader: socket.socket, terminal: int) -> None:
+    """End this process and its workers where a signal has not done so after 5 seconds, e.g. in long native code."""
+    number = reader.recv(1)
+    reader.settimeout(_GRACE_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        while reader.recv(1):
+            pass
+        return
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    with contextlib.suppress(OSError):
+        os.write(terminal, f"{prog}: {_interrupted(number[0])}\n".encode())
+    os._exit(128 + number[0])
 
 
 def _prepare_streams() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,11 +36,43 @@ def installed_version(*packages: str) -> str | None:
 
 def backend_name() -> str:
     """Return the backend that Keras will use: ``KERAS_BACKEND``, else ``keras.json``, else TensorFlow."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
     configured = "tensorflow"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         configured = str(json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"])
     return os.environ.get("KERAS_BACKEND") or configured
+
+
+@functools.cache
+def prepare_caches() -> None:
+    """Give numba (of librosa) and matplotlib a temporary folder where they cannot write to their own.
+
+    In containers and on clusters there may be no home folder, and numba then refuses to be imported.
+    """
+    if os.path.expanduser("~") == "~":  # a user without name and home: libraries raise many kinds of errors
+        os.environ["HOME"] = _temporary_folder()
+    librosa = importlib.util.find_spec("librosa")
+    installed = librosa.submodule_search_locations if librosa else None
+    cache, config = (os.environ.get(f"XDG_{name.upper()}_HOME") or f"~/.{name}" for name in ("cache", "config"))
+    wanted = {"NUMBA_CACHE_DIR": [*(installed or []), cache], "MPLCONFIGDIR": [config]}
+    for variable, folders in wanted.items():
+        if variable not in os.environ and not any(map(_is_writable, folders)):
+            os.environ[variable] = _temporary_folder()
+
+
+@functools.cache
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="crnn-weak-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _is_writable(folder: str) -> bool:
+    """Return whether files can be written in a folder, which need not exist yet."""
+    place = os.path.expanduser(folder)
+    while place and not os.path.exists(place):
+        place = os.path.dirname(place)
+    return os.access(place, os.W_OK)
 
 
 def prepare_environment() -> None:
@@ -64,7 +99,7 @@ def held_back_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(saved, 2)
             held.seek(0)
             sys.stderr.write(held.read().decode(errors="replace"))

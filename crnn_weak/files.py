@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import functools
 import io
 import json
 import logging
@@ -11,11 +13,14 @@ import math
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
+import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +29,7 @@ import msgspec
 from crnn_weak.errors import CrnnWeakError, RunError, visible
 
 if TYPE_CHECKING:
+    import filelock
     import h5py
     import numpy as np
 
@@ -34,6 +40,8 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
 _LEFTOVER_SECONDS = 24 * 3600
 # Documents of 50,000 clips have some 10 MB; a larger file is another one, and would fill the memory.
 _MOST_BYTES = 250_000_000
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+_output_folders: list[Path] = []  # that are being written to
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
 _LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
@@ -45,6 +53,7 @@ _LATEX = str.maketrans(
 def make_folder(path: str | Path) -> Path:
     """Create a folder, and those above it, unless it exists; return its path."""
     path = Path(path)
+    refuse_links(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -54,35 +63,143 @@ def make_folder(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
+def output_folder(path: str | Path) -> Iterator[None]:
+    """Until the block ends, write and delete nothing behind a link inside a folder, which may be a link itself."""
+    _output_folders.append(Path(os.path.abspath(path)))
+    try:
+        yield
+    finally:
+        _output_folders.pop()
+
+
+def refuse_links(folder: str | Path) -> None:
+    """Refuse a folder to which a link inside an output folder leads."""
+    folder = Path(os.path.abspath(folder))
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and any(outer in place.parents for outer in _output_folders):
+            raise RunError(
+                f"{place}: is a link inside an output folder, and nothing is changed behind it. Remove it, or choose "
+                "another folder."
+            )
+
+
+def is_stream(path: str | Path) -> bool:
+    """Return whether a path is a pipe, a device, or an open file of a process, as ``/dev/stdout`` is."""
+    place = _place(path)
+    return place.parts[1:2] == ("proc",) or (place.exists() and not (place.is_file() or place.is_dir()))
+
+
+def _place(path: str | Path) -> Path:
+    """Return a path without links in its folder; for a link into ``/proc``, the path that it names."""
+    place = Path(os.path.realpath(Path(path).parent), Path(path).name)
+    target = os.readlink(place) if place.is_symlink() else ""
+    return Path(os.path.realpath(Path(target).parent), Path(target).name) if target.startswith("/proc/") else place
+
+
+def refuse_stream(path: str | Path, what: str) -> None:
+    """Refuse a pipe or a device for an output that is no stream of bytes."""
+    if is_stream(path):
+        raise RunError(f"{path}: is a device or a pipe; {what} needs a file. Choose another --out.")
+
+
+@contextlib.contextmanager
 def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
     """Give a temporary file in the same folder that replaces `path` when the block ends without an error.
 
-    Nobody can place a link at its unpredictable name; a link at `path` is replaced, not followed. Some libraries insist
-    on a `suffix` (``.keras``).
+    A link at `path` is replaced, not followed. A pipe or a device stays, and gets the content. Some libraries insist on
+    a `suffix` (``.keras``).
     """
     path = Path(path)
-    make_folder(path.parent)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{suffix}"
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
+    if path.is_dir() or path.is_block_device():
+        raise RunError(f"{path}: is a {'folder' if path.is_dir() else 'disk'}, expected a file. Choose another name.")
+    if is_stream(path):
+        with tempfile.TemporaryDirectory(prefix="crnn-weak-") as folder:
+            temporary = Path(folder) / f"content{suffix}"
+            yield temporary
+            _write_stream(path, temporary)
+        return
+    with temporary_path(path.parent, suffix) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def _write_stream(path: Path, content: Path) -> None:
+    place = _place(path)
+    own = place.parent == Path(os.path.realpath("/proc/self/fd"))  # opened again, a file would begin at its start
+    if own:
+        sys.stdout.flush()
+    with content.open("rb") as source, open(os.dup(int(place.name)) if own else path, "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+@contextlib.contextmanager
+def temporary_path(folder: Path, suffix: str = "", *, is_folder: bool = False) -> Iterator[Path]:
+    """Give a file or folder, deleted at the end, or after a kill by the next process that writes in `folder`.
+
+    Nobody can place a link at its unpredictable name.
+    """
+    make_folder(folder)
+    _remove_leftovers(folder)
+    with contextlib.ExitStack() as stack:
+        while True:
+            path = folder / f".{secrets.token_hex(8)}.tmp{suffix}"
+            path.mkdir() if is_folder else path.touch(exist_ok=False)
+            with contextlib.suppress(FileNotFoundError):  # another process took it for a leftover
+                stack.enter_context(_in_use(path))
+                if path.exists():
+                    break
+        stack.callback(_delete, path)
+        yield path
+
+
+@contextlib.contextmanager
+def _in_use(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the system's lock of a temporary file, which ends with its process; False where there are no locks.
+
+    Without `wait`, a file that another process holds is a BlockingIOError.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            has_locks = True
+        except BlockingIOError:
+            raise
+        except OSError:
+            has_locks = False
+        yield has_locks
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
-def remove_temporary(files: Iterable[Path], *, least_age_seconds: float = 0.0) -> None:
-    """Delete those of `files` that killed processes left of `replace_file`."""
-    for path in files:
-        with contextlib.suppress(OSError):
-            if _TEMPORARY.fullmatch(path.name) and path.lstat().st_mtime <= time.time() - least_age_seconds:
-                path.unlink()
+@functools.cache
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left in a folder; where there are no locks, only what is a day old."""
+    for path in folder.glob(".*.tmp*"):
+        if _TEMPORARY.fullmatch(path.name) and not path.is_symlink():
+            with contextlib.suppress(OSError), _in_use(path, wait=False) as was_free:
+                if was_free or path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:
+                    _delete(path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def delete_files(paths: Iterable[Path]) -> None:
     """Delete the files that exist, in the order given, so that a folder never looks whole when it is not."""
+    paths = list(paths)
+    for folder in {path.parent for path in paths}:
+        refuse_links(folder)
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -98,11 +215,18 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def write_documents(documents: Mapping[Path, object]) -> None:
+    """Write JSON documents, in their order."""
+    for path, content in documents.items():
+        write_json(path, content)
+
+
 def refuse_existing(paths: Iterable[str | Path], *, overwrite: bool) -> None:
-    """Refuse to replace files, unless that was asked for."""
+    """Refuse to replace files, unless that was asked for; a pipe or a device is never replaced."""
     for path in paths:
-        if os.path.lexists(path) and not overwrite:
-            raise RunError(f"{path}: exists. Give --overwrite, or choose another --out.")
+        refuse_links(Path(path).parent)
+        if os.path.lexists(path) and not (overwrite or is_stream(path)):
+            raise RunError(f"{path}: exists. Give --overwrite, or choose another name.")
 
 
 def relative_path(path: str | Path, folder: str | Path) -> str:
@@ -206,15 +330,37 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """
     import filelock  # not at import: --help needs this module
 
-    folder = make_folder(folder)
-    path, holder = folder / ".lock", folder / ".lock-holder"
-    if path.is_symlink():
-        raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
-    held = filelock.FileLock(path)
+    with output_folder(folder):
+        folder = make_folder(folder)
+        path, holder = folder / ".lock", folder / ".lock-holder"
+        if path.is_symlink():
+            raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
+        held = filelock.FileLock(path, fallback_to_soft=False)
+        try:
+            _acquire(held, folder, holder, wait_seconds)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _warn_of_no_locks()
+        try:
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            held.release()
+
+
+@functools.cache  # once
+def _warn_of_no_locks() -> None:
+    log.warning("this file system has no locks; let no other process write to the same folders")
+
+
+def _acquire(held: filelock.BaseFileLock, folder: Path, holder: Path, wait_seconds: float) -> None:
+    import filelock
+
     try:
         held.acquire(timeout=0)
-    except NotImplementedError as error:
-        log.warning("%s: this file system has no locks (%s); keep other processes out of the folder", folder, error)
     except filelock.Timeout:
         other = "another process"
         with contextlib.suppress(OSError):
@@ -227,15 +373,6 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             raise RunError(
                 f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."
             ) from None
-    try:
-        # A writer without the lock may still use a recent one.
-        remove_temporary(folder.glob(".*.tmp*"), least_age_seconds=_LEFTOVER_SECONDS)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        held.release()
 
 
 #: What msgspec and tomllib raise, also for numbers of too many digits (ValueError) and for too many levels.

@@ -12,6 +12,7 @@ import logging
 import math
 import multiprocessing
 import os
+import signal
 import socket
 import threading
 import time
@@ -42,6 +43,17 @@ _WORKER_SECONDS = 60.0  # Dask replaces a lost worker in some seconds, where it 
 def default_jobs() -> int:
     """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_tasks(
+    function: Callable[[Any], Any], tasks: Sequence[Any], *, jobs: int, scheduler: str | None = None
+) -> Iterator[Any]:
+    """Yield the results of short tasks as they end; they run in this process where one worker is enough."""
+    if scheduler is None and (jobs == 1 or len(tasks) <= 1):
+        yield from map(function, tasks)
+    else:
+        for _, result in run_tasks(function, tasks, jobs=jobs, scheduler=scheduler):
+            yield result
 
 
 def run_tasks(
@@ -87,14 +99,28 @@ def _run(
     futures: dict[Future[Any], int] = {}
     while waiting or futures:
         n_more = most(len(waiting)) - len(futures)
-        for _ in range(min(n_more, len(waiting))):
-            index, task = waiting.popleft()
-            futures[executor.submit(function, task)] = index
+        with _interrupts_held():
+            for _ in range(min(n_more, len(waiting))):
+                index, task = waiting.popleft()
+                futures[executor.submit(function, task)] = index
         done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         on_poll()
         # Completed tasks first: a failed one raises.
         for future in sorted(done, key=lambda future: future.exception() is not None):
             yield futures.pop(future), future.result()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold interrupts back. Processes that begin meanwhile get none: at Ctrl-C, their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_on_pool(

@@ -18,7 +18,7 @@ import msgspec
 
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.files import convert_document, csv_text, read_bytes, read_json, write_text
+from crnn_weak.files import convert_document, csv_text, read_bytes, read_json, refuse_existing, write_text
 
 _AGAIN = "Start the command that wrote it again."
 #: The end of a refusal to continue a folder.
@@ -34,6 +34,20 @@ def _named(name: str, doc: str) -> Any:
     return property(lambda files: files.folder / name, doc=doc)
 
 
+def _is_own_page(path: Path) -> bool:
+    """Return whether a file is a page that this package wrote."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b'name="generator" content="crnn_weak' in file.read(4000)
+
+
+def refuse_foreign_page(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a page that this package did not write, unless that was asked for."""
+    if not _is_own_page(path):
+        refuse_existing([path], overwrite=overwrite)
+
+
 class _Files:
     """Files that the folders of a run and of a grid share."""
 
@@ -46,9 +60,10 @@ class _Files:
     report = _named("report.html", "the page of `crnn-weak report`")
     saliency = _named("saliency", "folder of saliency maps")
 
-    def saliency_files(self) -> list[Path]:
-        """Return the saliency maps and their tables."""
-        return [path for path in self.saliency.glob("*") if path.is_file()]
+    def pictured(self) -> list[Path]:
+        """Return the report, the saliency maps and their tables, where this package wrote them."""
+        found = [path for pattern in ("saliency_*", "localization.*") for path in self.saliency.glob(pattern)]
+        return [*found, self.report] if _is_own_page(self.report) else found
 
     def is_begun(self) -> bool:
         """Return whether the package has begun to write there."""
@@ -81,7 +96,7 @@ class RunFiles(_Files):
     def of_best_model(self) -> list[Path]:
         """Return the files that follow from the trained model, in an order in which they may be deleted."""
         return [
-            self.report, *self.saliency_files(), self.comparison, self.metrics, self.operating_point,
+            *self.pictured(), self.comparison, self.metrics, self.operating_point,
             self.scores, self.validation_scores, self.evaluation_scores, self.events, self.tags,
         ]  # fmt: skip
 
@@ -128,7 +143,7 @@ class GridFiles(_Files):
         tables += [self.short_table(suffix) for suffix in ("txt", "tex")]
         figures = [self.figure.with_suffix(suffix) for suffix in (".png", ".pdf")]
         return [
-            self.report, *self.saliency_files(), self.results, self.baselines, *tables, *figures, self.environment,
+            *self.pictured(), self.results, self.baselines, *tables, *figures, self.environment,
             self.data, self.config,
         ]  # fmt: skip
 
@@ -265,7 +280,7 @@ def check_continues(files: RunFiles | GridFiles, config: Config, *, overwrite: b
     refused. Returns the configuration that the folder holds; None for a new one, or one to overwrite.
     """
     if not files.is_begun():
-        foreign = [path.name for path in files.written() if path.exists() and path != files.data]
+        foreign = [path.name for path in (*files.written(), files.data) if path.exists()]
         if foreign:
             raise RunError(
                 f"{files.folder}: holds {foreign[0]}, which would be replaced. Choose another folder with --out."

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the experiment and print its tables."""
     from crnn_weak.experiments.beyond import run_design, write_tables
+    from crnn_weak.files import output_folder
     from crnn_weak.runs.scores import read_design
 
     design = read_design(args.design)
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
             design, folder, cli.cache_folder(args), audio=args.audio, published=published, jobs=args.jobs,
             scheduler=args.scheduler, progress=cli.shows_progress(args),
         )  # fmt: skip
-    for data, text in write_tables(design, folder, published).items():
-        print(f"{data}\n\n{text}")
+    with output_folder(folder):
+        for data, text in write_tables(design, folder, published).items():
+            print(f"{data}\n\n{text}")
     cli.say(f"{folder}: DATA/table.md, results.csv, figure.png, scores.json.gz")
     return 0

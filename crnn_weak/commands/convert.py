@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from crnn_weak import cli
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from typing import Any
 
     from crnn_weak.errors import DataError
-    from crnn_weak.files import write_text
+    from crnn_weak.files import output_folder, refuse_existing, write_text
     from crnn_weak.labels.reading import LabelFile, read_files, united
     from crnn_weak.labels.writing import EVENT_FORMATS, audio_name, event_files, tag_text
 
@@ -59,18 +60,18 @@ def run(args: argparse.Namespace) -> int:
     n_silent = 0 if target is None or target.lists_silence else sum(not found for found in labels.values())
     if not documents:
         raise DataError(f"{args.input}: lists no recording; nothing to write.")
-    existing = next((file for file in (path, *documents) if file.is_file()), None)
-    if existing is not None and not args.overwrite:
-        raise DataError(f"{existing} exists; give --overwrite or another name.")
-    for file, text in documents.items():
-        write_text(file, text)
+    with output_folder(path.parent if path in documents else path):
+        refuse_existing(documents, overwrite=args.overwrite)
+        for file, text in documents.items():
+            write_text(file, text)
     formats = ", ".join(sorted({one.format for one in files}))
     counted = f"{n_labels} {'events' if target else 'tags'} of {len(names) - n_silent} recordings"
-    cli.say(f"{path}: {counted}, {formats} to {args.to}")
+    say = partial(cli.say, out=path)
+    say(f"{path}: {counted}, {formats} to {args.to}")
     if n_silent:
-        print(f"not written: {n_silent} recordings without events, which {args.to} cannot list")
+        say(f"not written: {n_silent} recordings without events, which {args.to} cannot list")
     if not (target and target.holds_scores) and any(one.scores() for one in files):
-        print(f"not written: scores, which {args.to} cannot hold; csv, raven and jsonl can")
+        say(f"not written: scores, which {args.to} cannot hold; csv, raven and jsonl can")
     if any(row.split for one in files for row in one.rows):
-        print(f"not written: splits, which {args.to} cannot hold")
+        say(f"not written: splits, which {args.to} cannot hold")
     return 0

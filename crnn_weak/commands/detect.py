@@ -154,7 +154,8 @@ class _Output:
         self.writer = None
         if args.out:
             formats = [*(args.format or ([] if args.tags else ["desed"])), *["tags"] * args.tags]
-            self.writer = ResultWriter(args.out, formats, recordings=recordings, overwrite=args.overwrite)
+            options = {"overwrite": args.overwrite, "figures": args.figure or args.report}
+            self.writer = ResultWriter(args.out, formats, recordings=recordings, **options)
 
     def add(self, detection: Detection) -> None:
         """Write and print one recording's results."""

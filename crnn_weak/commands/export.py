@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Export and say where."""
     from crnn_weak.detection.detector import load, model_file
     from crnn_weak.environment import prepare_environment
-    from crnn_weak.files import refuse_existing, write_json
+    from crnn_weak.files import refuse_existing, refuse_stream, write_json
 
     prepare_environment()
     from crnn_weak.model.export import SUFFIXES, check_export, export_model
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     description = out.absolute().with_name(f"{out.absolute().name}.json")
     if out.is_dir() and not (out / "saved_model.pb").is_file():
         raise DataError(f"{out}: exists, a folder without saved_model.pb. Choose another --out.")
+    refuse_stream(out, "a model")
     refuse_existing((out, description), overwrite=args.overwrite)
     check_export(args.format)
     detector = load(args.model)

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the grid, print the table, write the report."""
     from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
     from crnn_weak.metrics.summary import find_metric, tagging_hint
+    from crnn_weak.run_files import GridFiles, refuse_foreign_page
     from crnn_weak.runs.folders import Grid
 
     config = cli.read_config(args)
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--settings: one of them is named twice; expected distinct pairs STRONG:WEAK.")
     for strong, weak in settings:
         LossWeights(strong=strong, weak=weak)  # refuse bad weights before anything is made
+    if not args.no_report:
+        refuse_foreign_page(GridFiles(folder).report, overwrite=args.overwrite)
     began = time.perf_counter()
     cache = cli.cache_folder(args)
     table = run_grid(

@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
                 raise RunError(f"{args.path}: is a grid, and a model card is of one run. Add --setting STRONG:WEAK.")
             opened = opened.run(args.setting)
         write_text(Path(args.model_card), model_card(opened))
-        cli.say(args.model_card)
+        cli.say(args.model_card, out=args.model_card)
         return 0
     target = write_report(
         args.path, out=args.out, setting=args.setting, n_clips=args.clips, wanted=args.clip,
         audio_folders=(cli.cache_folder(args), ".", *args.audio), overwrite=args.overwrite,
     )  # fmt: skip
-    cli.say(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    cli.say(f"{target} ({target.stat().st_size / 1e6:.1f} MB): open it in a browser", out=target)
     return 0

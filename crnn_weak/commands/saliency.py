@@ -7,6 +7,7 @@ import shlex
 
 from crnn_weak import cli
 from crnn_weak.experiments.saliency_maps import Options, saliency_maps
+from crnn_weak.files import output_folder
 from crnn_weak.saliency.maps import METHODS
 
 
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         progress=cli.shows_progress(args),
     )
-    written = saliency_maps(args.folder, args.out, options)
+    with output_folder(args.out or args.folder):
+        written = saliency_maps(args.folder, args.out, options)
     for path in written:
         if path.suffix == ".md":
             print(path.read_text(encoding="utf-8"))

@@ -61,7 +61,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
-    from crnn_weak.files import make_folder, write_json
+    from crnn_weak.files import make_folder
     from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, scored_line, train_and_score
@@ -73,7 +73,6 @@ def run(args: argparse.Namespace) -> int:
     data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     planned = Run(folder, config, data, folder, args.initial_model)
     planned.check_continues(overwrite=args.overwrite)
-    write_json(planned.files.data, data)
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
 
         def on_batch(done: int, total: int) -> None:

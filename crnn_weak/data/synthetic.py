@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from crnn_weak.audio import load_clip, read_header, write_audio
@@ -23,9 +22,10 @@ from crnn_weak.config import Config, ScenesData, StreetData, fingerprint
 from crnn_weak.data.base import Dataset
 from crnn_weak.data.task4 import SET_NAMES, read_task4
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.files import lock, remove_temporary, write_json
+from crnn_weak.files import lock, make_folder, write_json
 from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.labels.writing import write_rows, write_set_csv, write_strong_tsv, write_weak_tsv
+from crnn_weak.parallel import map_tasks
 from crnn_weak.synthesis import mixing
 from crnn_weak.synthesis.mixing import Recording, RecordingFolder, ScenePlan, plan_scene, read_recordings, render_scene
 from crnn_weak.synthesis.scene import CLIP_SECONDS, VERSION, draw_scene, render
@@ -62,7 +62,6 @@ class SyntheticSet:
         set_file = self.folder / f"{self.name}.json"
         if not set_file.is_file() or any(self._to_make(split) for split in self.plans):
             with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
-                remove_temporary(self.folder.rglob(".*.tmp*"))
                 for split in self.plans:
                     self._make_split(split, jobs, progress)
                 for name, rows in self.tables.items():
@@ -92,11 +91,11 @@ class SyntheticSet:
         todo = self._to_make(split)
         if todo:
             logger.info("%s: %d clips (%s) to synthesize in %s", self.name, len(todo), split, self.folder)
-        make_batch = delayed(functools.partial(_make_batch, self.render, self.sample_rate_hz, self.clip_seconds))
-        calls = (make_batch(todo[start : start + _BATCH]) for start in range(0, len(todo), _BATCH))
-        parallel = Parallel(n_jobs=jobs if len(todo) > _BATCH else 1, return_as="generator_unordered")
+        make_folder(self.folder / "audio" / split)
+        make_batch = functools.partial(_make_batch, self.render, self.sample_rate_hz, self.clip_seconds)
+        batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
         with tqdm(total=len(todo), desc=f"{self.name}, {split}", unit="clip", disable=not progress) as bar:
-            for n_made in parallel(calls):
+            for n_made in map_tasks(make_batch, batches, jobs=jobs):
                 bar.update(n_made)
         if self._last_label_file(split).is_file():
             return

@@ -20,7 +20,7 @@ from crnn_weak.audio import AUDIO_SUFFIXES, STDIN, audio_files
 from crnn_weak.detection.detector import Detection, Recording, listed_name
 from crnn_weak.detection.scores import Scores, score_writer
 from crnn_weak.errors import DataError
-from crnn_weak.files import relative_path, replace_file, write_text
+from crnn_weak.files import output_folder, refuse_existing, relative_path, replace_file, write_text
 from crnn_weak.labels.events import CLASS_LIST
 from crnn_weak.labels.rolls import frame_times
 from crnn_weak.labels.writing import EVENT_FORMATS, table_line
@@ -115,10 +115,16 @@ class ResultWriter:
     """
 
     def __init__(
-        self, folder: str | Path, formats: Iterable[str], *, recordings: Sequence[Recording], overwrite: bool = False
+        self,
+        folder: str | Path,
+        formats: Iterable[str],
+        *,
+        recordings: Sequence[Recording],
+        overwrite: bool = False,
+        figures: bool = False,
     ) -> None:
         self.folder = Path(folder)
-        self._stems = file_stems(recordings)
+        self._stems, self._figures = file_stems(recordings), figures
         self._formats, self._overwrite = tuple(dict.fromkeys(formats)), overwrite
         # Lists of all recordings, written at the end: file name -> lines. The list of recordings is the last.
         self._lists: dict[str, list[str]] = {}
@@ -138,12 +144,11 @@ class ResultWriter:
 
     def __enter__(self) -> ResultWriter:
         paths = [self.folder / file for file in (*self._lists, "scores.h5", "report.html", "snippets.csv")]
-        for kind in self._formats:
+        for kind in (*self._formats, *["figures"] * self._figures):
             if (self.folder / kind).is_dir():
                 paths += [self.path(name, kind) for name in self._stems]
-        existing = next(filter(os.path.lexists, paths), None)
-        if existing is not None and not self._overwrite:
-            raise DataError(f"{existing}: exists already; choose another --out, or pass --overwrite.")
+        self._stack.enter_context(output_folder(self.folder))
+        refuse_existing(paths, overwrite=self._overwrite)
         write_text(self.folder / "recordings.csv.partial", "")  # so that a folder that cannot be written fails at once
         return self
 

@@ -16,7 +16,7 @@ from typing import Any
 from crnn_weak.cli import main
 from crnn_weak.config import from_dict, load_config
 from crnn_weak.errors import DataError
-from crnn_weak.files import lock, write_json, write_text
+from crnn_weak.files import lock, refuse_links, write_json, write_text
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs import scores
@@ -47,21 +47,22 @@ def run_design(
     none. `published` is a folder of ``<data>/scores.json.gz``, whose runs are not trained again; they must be of the
     same data.
     """
-    prepared: dict[str, dict[str, Any]] = {}
-    for name, settings in design.data.items():
-        if audio is not None and getattr(from_dict(settings).data, "root", None) == "":
-            design.data[name] = merged(settings, {"data": {"root": audio}})
-        config = from_dict(design.data[name])
-        prepared[name] = prepare(config, cache, folder / name, jobs=jobs, scheduler=scheduler, progress=progress)
-        write_json(GridFiles(folder / name).data, prepared[name])
-    known = {name: _read_published(design, folder, name, published)[1] for name in design.data}
-    options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     with lock(folder):
+        prepared: dict[str, dict[str, Any]] = {}
+        for name, settings in design.data.items():
+            if audio is not None and getattr(from_dict(settings).data, "root", None) == "":
+                design.data[name] = merged(settings, {"data": {"root": audio}})
+            config = from_dict(design.data[name])
+            prepared[name] = prepare(config, cache, folder / name, jobs=jobs, scheduler=scheduler, progress=progress)
+            write_json(GridFiles(folder / name).data, prepared[name])
+        known = {name: _read_published(design, folder, name, published)[1] for name in design.data}
+        options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
         for group in design.groups():
             waiting = []
             places = [(name, entry, seed) for seed in design.seeds for entry in group for name in design.data_of(entry)]
             for name, entry, seed in places:
                 run = _planned_run(design, folder, name, entry, seed, prepared[name])
+                refuse_links(run.path)
                 if scores.read_score(run.files.comparison) is not None and run.is_up_to_date():
                     run.check_continues()
                 elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):

@@ -14,7 +14,7 @@ from typing import Any
 from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.cli import main
-from crnn_weak.files import delete_files, lock, write_json, write_text
+from crnn_weak.files import delete_files, lock, refuse_links, write_json, write_text
 from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
 from crnn_weak.metrics.summary import plain
@@ -47,10 +47,11 @@ def run_grid(
         stored = check_continues(files, grid.config, overwrite=overwrite)
         data = prepare(grid.config, cache, grid.path, jobs=jobs, scheduler=scheduler, progress=progress)
         runs = grid.planned_runs(data)
+        begun = files.runs().values()
+        for run_folder in (*(run.path for run in runs), *(run_files.folder for run_files in begun)):
+            refuse_links(run_folder)
         if overwrite:
-            delete_files(files.written())
-            for run_files in files.runs().values():
-                delete_files(run_files.written())
+            delete_files([*files.written(), *(path for run_files in begun for path in run_files.written())])
         for run in [*runs, *grid.other_runs(data)]:
             run.check_continues(like=runs[0])
         if stored != grid.config:

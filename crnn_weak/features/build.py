@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +25,9 @@ from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
 from crnn_weak.features import store as layout
 from crnn_weak.features.log_mel import extractor
 from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
-from crnn_weak.files import HdfWriter, lock, make_folder, replace_file, write_names
+from crnn_weak.files import HdfWriter, lock, make_folder, refuse_stream, replace_file, write_names
 from crnn_weak.labels.events import tag_array
-from crnn_weak.parallel import run_tasks
+from crnn_weak.parallel import map_tasks
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ def build_store(
     other clips or settings is refused without `overwrite`, which keeps it until the new one is finished.
     """
     path = Path(path)
+    refuse_stream(path, "a feature store")
     clips = list(dataset.clips(split))
     header = StoreHeader(
         features=features,
@@ -135,15 +136,10 @@ def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | No
         log.info("%s: %d of %d clips are done", writer.partial, n_done, len(clips))
     chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
     function = partial(extract_chunk, features=writer.header.features)
-    outcomes: Iterable[list[tuple[int, ClipFeatures]]]
-    if jobs == 1 and scheduler is None:
-        outcomes = map(function, chunks)
-    else:
-        outcomes = (result for _, result in run_tasks(function, chunks, jobs=jobs, scheduler=scheduler))
     faults: dict[int, str] = {}
     logged = time.monotonic()
     with tqdm(total=len(clips), initial=n_done, unit="clip", desc="features", disable=not progress) as bar:
-        for results in outcomes:
+        for results in map_tasks(function, chunks, jobs=jobs, scheduler=scheduler):
             for row, (values, status, duration, message) in results:
                 if values is None:
                     faults[row] = f"{clips[row].clip_id}: {status}, {message}"
@@ -214,7 +210,7 @@ class StoreWriter:
 
 
 def _can_resume(partial: Path, header: StoreHeader) -> bool:
-    if not partial.exists():
+    if partial.is_symlink() or not partial.exists():  # rows are written in place
         return False
     try:
         found, _ = open_store(partial)

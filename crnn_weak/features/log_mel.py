@@ -17,6 +17,7 @@ import scipy.fft
 
 from crnn_weak.audio.samples import checked_array, mono, scaled
 from crnn_weak.config import FeatureConfig
+from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import DataError
 from crnn_weak.labels.rolls import frame_edges
 
@@ -47,6 +48,7 @@ class LogMelExtractor:
     """
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
+        prepare_caches()
         import librosa.filters  # these two take a second
         from scipy.signal import get_window
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from crnn_weak.config import EvaluationConfig
+from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import ClipError, DataError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
 from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_roll
@@ -27,6 +28,7 @@ _BLOCK = 50_000_000  # values of the rolls in memory at a time: long recordings 
 @functools.cache
 def import_sed_eval() -> tuple[Any, Any]:
     """Return sed_eval and dcase_util, imported without their warnings (``pkg_resources``)."""
+    prepare_caches()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import dcase_util

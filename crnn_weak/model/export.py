@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import secrets
-import shutil
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import keras
 from crnn_weak.environment import held_back_stderr
 from crnn_weak.errors import DependencyError, ModelFileError
 from crnn_weak.features.log_mel import Scaler
-from crnn_weak.files import make_folder
+from crnn_weak.files import temporary_path
 from crnn_weak.model import fast as fast_layers
 
 #: Format to suffix; a saved model is a folder.
@@ -65,30 +64,20 @@ def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str
 
     A model with an operation that the format lacks is refused.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path) if os.path.isdir(path) else path)
     check_export(kind)
     n_clips = 1 if kind == "tflite" else None  # a LiteRT model has a fixed batch size
     signature = [keras.InputSpec(shape=(n_clips, *model.input_shape[1:]), dtype="float32", name="log_mel")]
-    make_folder(path.parent)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp{SUFFIXES[kind]}"
-    try:
-        with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            portable_model(model, scaler).export(
-                temporary, format=_KERAS_NAMES[kind], verbose=False, input_signature=signature
-            )
-        if path.is_dir() and not path.is_symlink():
-            # A folder cannot replace another; the former one is removed only once the new one is whole.
-            old = path.with_name(f".{secrets.token_hex(8)}.tmp")
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
-    except (RuntimeError, NotImplementedError, ValueError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelFileError(f"this model cannot be exported as {kind}: {reason[0][:200]}") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+    with temporary_path(path.parent, is_folder=True) as folder:
+        new = folder / f"model{SUFFIXES[kind]}"
+        try:
+            with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exported = portable_model(model, scaler)
+                exported.export(new, format=_KERAS_NAMES[kind], verbose=False, input_signature=signature)
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ModelFileError(f"this model cannot be exported as {kind}: {reason[0][:200]}") from error
+        if path.is_dir():
+            path.replace(folder / "old")  # a folder cannot replace another
+        new.replace(path)

@@ -25,7 +25,7 @@ from crnn_weak.metrics.counting import count_segments, count_tags
 from crnn_weak.metrics.summary import Counts, divide, rates
 from crnn_weak.report.html import Picture, audio_uri, figure_uri, render
 from crnn_weak.report.model_card import class_table, class_values, facts
-from crnn_weak.run_files import RunFiles
+from crnn_weak.run_files import RunFiles, refuse_foreign_page
 from crnn_weak.runs.folders import Grid, Run, open_any, open_run
 from crnn_weak.runs.table import ResultsTable, results_of_run
 
@@ -49,8 +49,12 @@ def write_report(
 
     A grid's page shows classes and clips of one setting, by default the one with the best detection F-score:
     `n_clips` of each of best, worst and random, one per class, and those of `wanted`. Recordings are opened under the
-    folder and under `audio_folders` only. A page with players is not replaced by one without, unless `overwrite`.
+    folder and under `audio_folders` only. Unless `overwrite`, the folder's page is replaced only if this package wrote
+    it, and not by one without players if it has some.
     """
+    target = RunFiles(path).report if out is None else Path(out)
+    if out is None:
+        refuse_foreign_page(target, overwrite=overwrite)
     opened = open_any(path)
     if isinstance(opened, Grid):
         if not opened.runs:
@@ -80,7 +84,6 @@ def write_report(
         clips=clips,
         notes=notes,
     )
-    target = RunFiles(path).report if out is None else Path(out)
     for note in notes:
         log.warning("%s", note)
     is_silent = bool(clips) and not any(clip["sound"] for clip in clips)

@@ -31,7 +31,7 @@ from crnn_weak.detection.scores import Scores, predict_store, save_scores
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
 from crnn_weak.features.log_mel import n_valid_frames
-from crnn_weak.files import lock, read_json, relative_path, write_json
+from crnn_weak.files import lock, output_folder, read_json, relative_path, write_documents, write_json
 from crnn_weak.labels.events import Events, tag_names
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
@@ -104,8 +104,11 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
     """
     config, files = run.config, run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
-    with lock(files.folder, wait_seconds=math.inf):
+    with output_folder(run.data_folder), lock(files.folder, wait_seconds=math.inf):
         run.check_continues(overwrite=overwrite)
+        own_data = {files.data: run.data} if run.data_folder == run.path else {}
+        if files.is_begun():
+            write_documents(own_data)  # its stores may be in another place now
         if not overwrite and run.is_up_to_date():
             return read_optional(files.metrics, RunMetrics)
         # Late, so that the parent process, which only waits, needs no TensorFlow.
@@ -121,7 +124,8 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
 
         keras.utils.clear_session()
         options |= {"overwrite": overwrite, "initial_model": run.initial_model}
-        options["on_begin"] = lambda: write_json(files.identity, msgspec.to_builtins(run.identity))
+        own_data = {files.identity: msgspec.to_builtins(run.identity), **own_data}
+        options["on_begin"] = lambda: write_documents(own_data)
         with run.open_store("train") as store:
             model, metadata = load_model(train(config, store, files.folder, **options))
             row_of = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}

@@ -121,7 +121,7 @@ def train(
     if on_begin is not None:
         on_begin()
     _write_record(config, files, store, rows)
-    callbacks = [keras.callbacks.TensorBoard(str(files.tensorboard))] if tensorboard else []
+    callbacks = [keras.callbacks.TensorBoard(str(make_folder(files.tensorboard)))] if tensorboard else []
     if on_batch is not None:
         n_batches, n_epochs = len(batches[0]), config.training.epochs
 

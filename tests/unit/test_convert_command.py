@@ -93,7 +93,7 @@ def test_scores_are_written_or_filtered_and_what_is_not_written_is_said(here, ca
     ("arguments", "says"),
     [
         (["absent.tsv", "out", "--to", "desed"], "absent.tsv: cannot be read (No such file"),
-        (["events.tsv", "events.tsv", "--to", "dcase"], "events.tsv exists; give --overwrite"),
+        (["events.tsv", "events.tsv", "--to", "dcase"], "events.tsv: exists. Give --overwrite"),
         (["events.tsv", "one.txt", "--to", "audacity"], "2 recordings; a file of this format holds one"),
         (["tags.tsv", "out", "--to", "raven"], "tags.tsv: holds tags"),
         (["unclear.tsv", "out", "--to", "csv"], "Give --input-format dcase"),

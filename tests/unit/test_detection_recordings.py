@@ -15,7 +15,7 @@ from crnn_weak.audio import AudioBlocks, load_clip
 from crnn_weak.detection.detector import Detection, Recording
 from crnn_weak.detection.recordings import ResultWriter, file_stems, find_recordings
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
-from crnn_weak.errors import ClipError, DataError, ModelFileError
+from crnn_weak.errors import ClipError, DataError, ModelFileError, RunError
 from crnn_weak.labels.events import Event, EventList
 from crnn_weak.labels.writing import EVENT_FORMATS
 
@@ -85,7 +85,7 @@ def test_an_interrupt_leaves_what_was_finished_as_partial(tmp_path):
     assert not list(tmp_path.rglob("*.partial"))
     (tmp_path / "recordings.csv").unlink()
     for kind in FORMATS:
-        with pytest.raises(DataError, match="exists already"):
+        with pytest.raises(RunError, match="exists"):
             write(tmp_path, [detection("a.wav", EVENTS)], [kind])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import multiprocessing
 import os
@@ -11,16 +12,24 @@ from typing import Annotated
 import helpers_tasks as tasks
 import msgspec
 import pytest
+from helpers import contents
 
 from crnn_weak.errors import ConfigError, RunError
 from crnn_weak.files import (
+    _remove_leftovers,
+    _warn_of_no_locks,
     convert_document,
     decode_json,
     decode_toml,
+    delete_files,
     lock,
+    make_folder,
     read_json,
     read_toml,
+    refuse_existing,
+    refuse_stream,
     replace_file,
+    temporary_path,
     write_json,
     write_text,
 )
@@ -47,6 +56,54 @@ class TestWriting:
         assert (tmp_path / "report.html").read_text() == "page"
         assert not (tmp_path / "report.html").is_symlink()
 
+    @pytest.mark.parametrize("overwrites", [True, False])
+    def test_nothing_behind_a_link_in_an_output_folder_is_changed(self, tmp_path, overwrites):
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "a.txt").write_text("precious")
+        (tmp_path / "run").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "run")
+        (tmp_path / "run" / "saliency").symlink_to(tmp_path / "other")
+        path = tmp_path / "link" / "saliency" / "a.txt"
+        for change in (
+            lambda: write_text(path, "new"),
+            lambda: delete_files([tmp_path / "run" / "b.txt", path]),
+            lambda: refuse_existing([path], overwrite=overwrites),
+            lambda: make_folder(path.parent / "sub"),
+        ):
+            with lock(tmp_path / "link"):
+                write_text(tmp_path / "link" / "b.txt", "the folder itself may be a link")
+                with pytest.raises(RunError, match="saliency: is a link inside an output folder"):
+                    change()
+        assert contents(tmp_path / "other") == {"a.txt": b"precious"}
+        assert (tmp_path / "run" / "b.txt").exists(), "deleted before the refusal"
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_a_pipe_gets_the_content_and_stays(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        refuse_existing([pipe], overwrite=False)
+        write_text(pipe, "å\n")
+        assert os.read(reader, 10) == "å\n".encode()
+        os.close(reader)
+        assert os.listdir(tmp_path) == ["pipe"]
+        with pytest.raises(RunError, match="is a device or a pipe; a model needs a file"):
+            refuse_stream(pipe, "a model")
+        with pytest.raises(RunError, match="is a folder, expected a file"):
+            write_text(tmp_path, "")
+
+    def test_the_next_writer_removes_what_killed_ones_left(self, tmp_path):
+        left, folder, foreign = (
+            tmp_path / f".{sign * 16}.tmp{end}" for sign, end in (("a", ".keras"), ("b", ""), ("x", ".keras"))
+        )
+        for path in (left, foreign):
+            path.write_bytes(b"half")
+        (folder / "inner").mkdir(parents=True)
+        with temporary_path(tmp_path) as of_another:
+            _remove_leftovers.cache_clear()
+            write_text(tmp_path / "a.txt", "new")
+            assert {path.name for path in tmp_path.iterdir()} == {"a.txt", of_another.name, foreign.name}
+
     def test_line_ends_letters_and_the_usual_mode_stay(self, tmp_path):
         write_text(tmp_path / "a.txt", "å\r\nb\n")
         assert (tmp_path / "a.txt").read_bytes() == "å\r\nb\n".encode()
@@ -68,13 +125,24 @@ def holder(tmp_path):
 
 
 class TestLock:
-    def test_it_removes_what_a_killed_process_left_a_day_ago(self, tmp_path):
-        old, recent, foreign = (tmp_path / f".{sign * 16}.tmp.keras" for sign in "abx")
-        for path in (old, recent, foreign):
+    @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+    def test_without_locks_of_the_file_system_it_is_one_warning(self, tmp_path, monkeypatch, caplog, number):
+        fcntl = pytest.importorskip("fcntl", reason="POSIX locks")
+
+        def refused(descriptor, operation):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", refused)
+        _warn_of_no_locks.cache_clear()
+        recent, old = (tmp_path / f".{sign * 16}.tmp" for sign in "ab")
+        for path in (recent, old):
             path.write_bytes(b"half")
-            os.utime(path, (0, 0) if path != recent else None)
-        with lock(tmp_path):
-            assert {path.name for path in tmp_path.glob("*.tmp*")} == {recent.name, foreign.name}
+        os.utime(old, (0, 0))
+        for _ in range(2):
+            with lock(tmp_path, wait_seconds=math.inf):
+                write_text(tmp_path / "a.txt", "new")
+        assert [record.message[:28] for record in caplog.records] == ["this file system has no lock"]
+        assert (recent.exists(), old.exists()) == (True, False)
 
     def test_it_is_never_taken_through_a_link(self, tmp_path):
         (tmp_path / "precious").write_text("precious")

@@ -12,10 +12,10 @@ import pytest
 
 from crnn_weak.cli import main
 from crnn_weak.errors import RunError
-from crnn_weak.files import lock, relative_path
+from crnn_weak.files import lock, relative_path, write_text
 
 PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
-POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
+POSIX_ONLY = {"grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
 
 
 def test_no_module_imports_what_only_posix_has():
@@ -24,6 +24,12 @@ def test_no_module_imports_what_only_posix_has():
             names = [node.module] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not POSIX_ONLY & {str(name).split(".")[0] for name in names}, path.name
+
+
+def test_files_are_written_without_the_locks_of_posix(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_paths_in_documents_have_slashes_or_name_the_drive(monkeypatch):
