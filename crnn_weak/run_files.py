@@ -280,7 +280,7 @@ def check_continues(files: RunFiles | GridFiles, config: Config, *, overwrite: b
     refused. Returns the configuration that the folder holds; None for a new one, or one to overwrite.
     """
     if not files.is_begun():
-        foreign = [path.name for path in (*files.written(), files.data) if path.exists()]
+        foreign = [path.name for path in (*files.written(), files.data, files.report) if path.exists()]
         if foreign:
             raise RunError(
                 f"{files.folder}: holds {foreign[0]}, which would be replaced. Choose another folder with --out."
