@@ -343,6 +343,7 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
                 raise
             _warn_of_no_locks()
         try:
+            _remove_leftovers.cache_clear()  # a worker may have been killed since
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
             yield
