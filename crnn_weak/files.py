@@ -51,7 +51,7 @@ _LATEX = str.maketrans(
 
 
 def make_folder(path: str | Path) -> Path:
-    """Create a folder, and those above it, unless it exists; return its path."""
+    """Create a folder to write in, and those above it; delete what killed processes left there; return its path."""
     path = Path(path)
     refuse_links(path)
     try:
@@ -59,6 +59,7 @@ def make_folder(path: str | Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         file = next(place for place in (path, *path.parents) if os.path.lexists(place))
         raise RunError(f"{file}: is a file, expected a folder. Choose another place.") from None
+    _remove_leftovers(path)
     return path
 
 
@@ -141,7 +142,6 @@ def temporary_path(folder: Path, suffix: str = "", *, is_folder: bool = False) -
     Nobody can place a link at its unpredictable name.
     """
     make_folder(folder)
-    _remove_leftovers(folder)
     with contextlib.ExitStack() as stack:
         while True:
             path = folder / f".{secrets.token_hex(8)}.tmp{suffix}"
