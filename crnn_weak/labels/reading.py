@@ -331,7 +331,7 @@ def read_labels(
     event_file: Path | None,
     *,
     annotated: Collection[str] = (),
-    **options: str | None,
+    **options: Any,
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
 

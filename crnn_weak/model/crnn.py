@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def build_model(
     *,
     head: str | None = None,
     n_classes: int = 17,
-    n_frames: int | str | None = "config",
+    n_frames: int | Literal["config"] | None = "config",
     fast: bool = True,
 ) -> keras.Model:
     """Build the network, uncompiled.

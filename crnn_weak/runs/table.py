@@ -153,8 +153,9 @@ class ResultsTable:
     ) -> ResultsTable:
         """Return the table of a run or a grid on these data (`RunData`); own clips have no published values."""
         names = {"dcase2017_task4": "the paper", "folder": ""}
-        table = cls(lines, "", *args, published=names.get(config.data.source, "the paper, other data"))
-        return dataclasses.replace(table, caption=table_caption(config, data, table.seeds, tuned))
+        published = names.get(config.data.source, "the paper, other data")
+        table = cls(lines, "", *args)
+        return dataclasses.replace(table, published=published, caption=table_caption(config, data, table.seeds, tuned))
 
     @property
     def settings(self) -> list[Setting]:

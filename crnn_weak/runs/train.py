@@ -57,7 +57,7 @@ def prepare(
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
     if "test" not in dataset.splits and not config.training.validation_fraction:
         raise ConfigError("no clips to score: data.test_fraction or training.validation_fraction must be above 0.")
-    splits = [split for split in ("train", "test") if split in dataset.splits]
+    splits: list[str] = [split for split in ("train", "test") if split in dataset.splits]
     if "evaluation" in dataset.splits and any(clip.path for clip in dataset.clips("evaluation")):
         splits.append("evaluation")
     trained = {clip.clip_id for clip in dataset.clips("train")}

@@ -16,7 +16,7 @@ from crnn_weak.labels.reading import read_events, read_pair, read_tags
 
 WORDS = (
     "dog", "Car", "none", "NA", "speech (male)", "café", "naïve", "犬", "a.b", "-", "#1", "six\" pipe", "it's", "A/C",
-    "Ångström", "mid/0k4j", "two words", "100%", "x_y", "True", "=1",
+    "Ångström", "mid/0k4j", "two words", "100%", "x_y", "True", "1=",
 )  # fmt: skip
 #: Labels that a list without a header, or one of tags with commas between, cannot hold.
 HEADER_WORDS = (*WORDS, "Air horn, truck horn", "1", "0.5")
