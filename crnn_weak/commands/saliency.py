@@ -8,6 +8,7 @@ import shlex
 from crnn_weak import cli
 from crnn_weak.experiments.saliency_maps import Options, saliency_maps
 from crnn_weak.files import output_folder
+from crnn_weak.saliency.localization import short_table
 from crnn_weak.saliency.maps import METHODS
 
 
@@ -15,11 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("folder", metavar="RUN_OR_GRID", help="a folder of crnn-weak grid or crnn-weak train")
     add = parser.add_argument_group("figures").add_argument
-    text = "a test clip, repeatable; write --clip=ID, for ids may begin with dashes (default: best, median, worst)"
+    text = "a test clip, repeatable; --clip=ID if it begins with a dash (default: the slides', or best, median, worst)"
     add("--clip", action="append", default=[], metavar="ID", help=text)
     text = "default: the clip's true classes"
     add("--class", dest="labels", action="append", default=[], metavar="NAME", help=text)
-    add("--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of a grid (default: the best)")
+    add("--setting", type=cli.loss_weights, metavar="STRONG:WEAK", help="of a grid (default: 1:1, as in the slides)")
     add("--seed", type=int, metavar="N", help="of a grid (default: the first)")
     add = parser.add_argument_group("maps").add_argument
     methods = f"{', '.join(METHODS)} (default: {' and '.join(Options.methods)})"
@@ -51,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     with output_folder(args.out or args.folder):
         written = saliency_maps(args.folder, args.out, options)
     for path in written:
-        if path.suffix == ".md":
-            print(path.read_text(encoding="utf-8"))
+        if path.suffix == ".csv":
+            print(short_table(path))
     for path in written:
         print(shlex.quote(str(path)))
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder
     from crnn_weak.metrics.summary import tagging_hint
+    from crnn_weak.run_files import read_history
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, scored_line, train_and_score
 
@@ -73,13 +75,32 @@ def run(args: argparse.Namespace) -> int:
     data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
     planned = Run(folder, config, data, folder, args.initial_model)
     planned.check_continues(overwrite=args.overwrite)
+    n_shown = 0 if args.overwrite else len(read_history(planned.files.history).get("epoch", []))
     with tqdm(unit="batch", desc="training", disable=not progress) as bar:
+
+        def show_epoch() -> None:
+            """Show the losses of an epoch that has just ended: in the bar, or as a line."""
+            nonlocal n_shown
+            history = read_history(planned.files.history)
+            n_epochs = len(history.get("epoch", []))
+            if n_epochs == n_shown or args.quiet:
+                return
+            n_shown = n_epochs
+            losses = f"loss {history['loss'][-1]:.4f}, validation {history['val_loss'][-1]:.4f}"
+            bar.set_postfix_str(losses)
+            if not progress:
+                seconds, left = history["seconds"][-1], config.training.epochs - n_epochs
+                times = f"{seconds:.0f} s, at most {left * sum(history['seconds']) / n_epochs:.0f} s left"
+                print(f"epoch {n_epochs} of {config.training.epochs}: {losses}, {times}", file=sys.stderr)
 
         def on_batch(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+            if done % (total // config.training.epochs) == 1 % (total // config.training.epochs):
+                show_epoch()  # of the epoch before this first batch
 
         metrics = train_and_score(planned, overwrite=args.overwrite, on_batch=on_batch, tensorboard=args.tensorboard)
+        show_epoch()
     cli.say(f"{planned.files.best_model}, scored on {metrics['n_clips']} of {metrics['n_listed']} test clips")
     print(scored_line(planned, metrics))
     if hint := tagging_hint([metrics["tagging"]["f_score"]]):

@@ -6,6 +6,7 @@ median and the worst of the test split, and writes a table: the share of each ou
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import textwrap
@@ -26,13 +27,16 @@ from crnn_weak.runs.folders import Grid, Run, open_any, open_run
 from crnn_weak.saliency.localization import event_pairs, examples, measure, open_explainer, write_table
 from crnn_weak.saliency.maps import Explainer, Target, find_method
 
+#: The clip of the slides' figure.
+SLIDES_CLIP = "--jc0NAxK8M_30.000_40.000"
+
 
 @dataclass(frozen=True)
 class Options:
-    """The figures and the table to make; `setting` and `seed` choose the run of a grid, by default the best.
+    """The figures and the table to make; `setting` and `seed` choose the run of a grid, by default (1, 1).
 
-    Without `clips`, the best, median and worst pair are drawn; without `labels`, each clip's true classes. The first of
-    `methods` draws the figures.
+    Without `clips`, the slides' clip is drawn, or else the best, median and worst pair; without `labels`, each clip's
+    true classes. The first of `methods` draws the figures.
     """
 
     clips: tuple[str, ...] = ()
@@ -68,7 +72,10 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     """Draw the figures and write the table of a run or a grid into `out`; return the files."""
     found = open_any(path)
     out = RunFiles(path).saliency if out is None else Path(out)
-    run = found.run(options.setting or found.best_setting(), options.seed) if isinstance(found, Grid) else found
+    run = found
+    if isinstance(found, Grid):
+        default = (1.0, 1.0) if (1.0, 1.0) in found.settings else found.best_setting()
+        run = found.run(options.setting or default, options.seed)
     if options.setting not in (None, run.setting):
         raise RunError(f"{run.path}: is one run, of strong {run.setting[0]:g}, weak {run.setting[1]:g}.")
     written: list[Path] = []
@@ -77,6 +84,8 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
         for label in options.labels:
             if label not in store.classes:
                 raise LabelError(f"class {label!r} is not one of the run's. {nearest_names(label, store.classes)}")
+        if not (options.clips or options.labels) and SLIDES_CLIP in store.clip_ids:
+            options = dataclasses.replace(options, clips=(SLIDES_CLIP,))
         pairs = _requested_pairs(run, store, options)
         table = [out / "localization.csv", out / "localization.md"] if options.statistics else []
         refuse_existing(table + _pictures(out, pairs, options), overwrite=options.overwrite)
@@ -96,6 +105,8 @@ def _requested_pairs(run: Run, store: FeatureStore, options: Options) -> list[Sh
     """Return the requested clips with the requested classes, else the true ones, else the detected ones."""
     pairs = []
     for clip_id in options.clips:
+        if clip_id in {name for name, *_ in store.skipped}:
+            store.row(clip_id)  # raises: it is listed, and has no sound
         if clip_id not in store.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the test split. {nearest_names(clip_id, store.clip_ids)}")
         row = store.tags[store.clip_ids.index(clip_id)]

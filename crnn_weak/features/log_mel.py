@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.fft
 
+from crnn_weak.audio.files import AudioBlocks
 from crnn_weak.audio.samples import checked_array, mono, scaled
 from crnn_weak.config import FeatureConfig
 from crnn_weak.environment import prepare_caches
@@ -109,13 +111,14 @@ class LogMelExtractor:
 extractor = lru_cache(maxsize=8)(LogMelExtractor)
 
 
-def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:
+def log_mel(audio: Any, config: FeatureConfig | None = None) -> np.ndarray:
     """Return the log mel-band energies of audio of any length.
 
     Parameters
     ----------
     audio : array_like of float, int16 or uint8, shape (n_samples,), (n_samples, n_channels) or (n_channels, n_samples)
-        Floats in [-1, 1], integers by their full scale; at ``config.sample_rate_hz``. Channels are averaged.
+        Floats in [-1, 1], integers by their full scale; at ``config.sample_rate_hz``. Channels are averaged. Or the
+        path of a recording, or (array, sample_rate_hz), at any rate.
     config : FeatureConfig, optional
         The paper's, by default.
 
@@ -134,8 +137,11 @@ def log_mel(audio: np.ndarray, config: FeatureConfig | None = None) -> np.ndarra
     >>> log_mel(np.zeros(441_000, np.float32)).shape
     (500, 40)
     """
-    samples = checked_array(audio, "audio")
-    return extractor(config or FeatureConfig())(mono(scaled(samples)))
+    config = config or FeatureConfig()
+    if isinstance(audio, str | Path | tuple):
+        blocks = list(AudioBlocks(audio, config.sample_rate_hz))
+        return extractor(config)(np.concatenate([np.zeros(0, np.float32), *blocks]))
+    return extractor(config)(mono(scaled(checked_array(audio, "audio"))))
 
 
 def n_valid_frames(seconds: float, hop_seconds: float) -> int:

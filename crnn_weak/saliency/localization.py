@@ -8,6 +8,7 @@ clip, in both. The baselines are the *loudness* of the clip itself (no network) 
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -259,6 +260,23 @@ def _to_csv(rows: Sequence[Row]) -> str:
         lines.append([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
     names = ["source", "strong_weight", "weak_weight", "seeds", "output", "method", *rows[0].summary]
     return csv_text(names, lines)
+
+
+def short_table(path: Path) -> str:
+    """Return one line for each setting of a written table: the share of the map inside the event, in percent."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "network"]
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        if row["method"] == rows[0]["method"]:
+            shares = found.setdefault((row["strong_weight"], row["weak_weight"]), {})
+            shares[row["output"]] = f"{100 * float(row['share']):.1f}"
+            shares["chance"] = f"{100 * float(row['coverage']):.1f}"
+    lines = [[*setting, shares["strong"], shares["weak"], shares["chance"]] for setting, shares in found.items()]
+    title = (
+        f"Share of the map ({rows[0]['method']}) inside the true event, percent; all rows: {path.with_suffix('.md')}"
+    )
+    return f"{title}\n{markdown_table(['strong', 'weak', 'strong output', 'weak output', 'chance'], lines)}"
 
 
 _NOTES = """- share inside: of the absolute map, summed over mel bands

@@ -12,12 +12,13 @@ from helpers import TINY, make_store
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig, to_toml
 from crnn_weak.errors import DataError, ModelFileError, RunError
+from crnn_weak.experiments import saliency_maps as module
 from crnn_weak.experiments.loss_weight_grid import make_table, write_outputs
 from crnn_weak.experiments.saliency_maps import Options, Shown, figure_stem, saliency_maps
 from crnn_weak.files import write_text
 from crnn_weak.runs.folders import Grid, open_run
 from crnn_weak.runs.train import train_and_score
-from crnn_weak.saliency.localization import event_pairs, open_explainer
+from crnn_weak.saliency.localization import event_pairs, open_explainer, short_table
 
 CONFIG = Config(
     features=TINY,
@@ -90,6 +91,20 @@ def test_one_run_a_chosen_clip_and_class_from_the_command_line(grid, capsys, ref
     assert printed == [str(tmp_path / f"saliency_clip-00003_bell_smoothgrad.{suffix}") for suffix in ("png", "pdf")]
     assert "--overwrite" in refused(*call, "--method", "smoothgrad")
     assert main([*call, "--method", "smoothgrad", "--overwrite"]) == 0
+
+
+def test_a_grid_shows_even_weights_the_slides_clip_and_a_line_for_each_setting(grid, written, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        module, "_draw_clip", lambda run, _, store, pair, *rest: shown.append((run.setting, pair)) or []
+    )
+    monkeypatch.setattr(module, "SLIDES_CLIP", "clip-00003")
+    saliency_maps(grid, grid.parent / "default", Options(statistics=False))
+    assert {(setting, pair.clip_id, pair.why) for setting, pair in shown} == {((1.0, 1.0), "clip-00003", "")}
+    lines = short_table(written[-2]).splitlines()
+    assert [line.split(" | ")[:2] for line in lines[3:]] == [["| 1", "1"], ["| 1", "0.02"]]
+    rows = list(csv.DictReader(written[-2].read_text().splitlines()))
+    assert f"| {100 * float(rows[0]['share']):.1f} |" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
