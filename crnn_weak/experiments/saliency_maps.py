@@ -72,10 +72,11 @@ def saliency_maps(path: str | Path, out: str | Path | None = None, options: Opti
     """Draw the figures and write the table of a run or a grid into `out`; return the files."""
     found = open_any(path)
     out = RunFiles(path).saliency if out is None else Path(out)
-    run = found
     if isinstance(found, Grid):
         default = (1.0, 1.0) if (1.0, 1.0) in found.settings else found.best_setting()
         run = found.run(options.setting or default, options.seed)
+    else:
+        run = found
     if options.setting not in (None, run.setting):
         raise RunError(f"{run.path}: is one run, of strong {run.setting[0]:g}, weak {run.setting[1]:g}.")
     written: list[Path] = []
