@@ -98,9 +98,10 @@ def test_a_grid_shows_even_weights_the_slides_clip_and_a_line_for_each_setting(g
     monkeypatch.setattr(
         module, "_draw_clip", lambda run, _, store, pair, *rest: shown.append((run.setting, pair)) or []
     )
-    monkeypatch.setattr(module, "SLIDES_CLIP", "clip-00003")
+    clip = written[0].name.split("_")[1]
+    monkeypatch.setattr(module, "SLIDES_CLIP", clip)
     saliency_maps(grid, grid.parent / "default", Options(statistics=False))
-    assert {(setting, pair.clip_id, pair.why) for setting, pair in shown} == {((1.0, 1.0), "clip-00003", "")}
+    assert {(setting, pair.clip_id, pair.why) for setting, pair in shown} == {((1.0, 1.0), clip, "")}
     lines = short_table(written[-2]).splitlines()
     assert [line.split(" | ")[:2] for line in lines[3:]] == [["| 1", "1"], ["| 1", "0.02"]]
     rows = list(csv.DictReader(written[-2].read_text().splitlines()))
