@@ -397,7 +397,7 @@ class Config:
 
     @property
     def keeps_last(self) -> bool:
-        """Whether the model is that of the last epoch, not of the lowest validation loss.
+        """True where the model is that of the last epoch, not of the lowest validation loss.
 
         Few validation clips choose badly, and mixed examples hardly overfit.
         """
@@ -405,7 +405,7 @@ class Config:
 
     @property
     def trains_events(self) -> bool:
-        """Whether clips whose events are known are trained with them."""
+        """True where clips whose events are known are trained with them."""
         return self.targets.events == "train" or (self.targets.events == "own" and self.data.source == "folder")
 
 

@@ -131,10 +131,7 @@ def train(
         callbacks.append(keras.callbacks.LambdaCallback(on_train_batch_end=on_train_batch_end))
     _run_epochs(fit, *batches, callbacks)
     progress = fit.progress
-    losses, n_last = [row["loss"] for row in progress.history], max(1, len(progress.history) // 6)
-    before, last = np.mean(losses[-2 * n_last : -n_last] or losses), np.mean(losses[-n_last:])
-    if config.mixing.n_recordings and last < _STILL_FALLING * before:
-        log.info("the loss was still falling at the end, %.4f to %.4f: more training.steps may help", before, last)
+    _say_whether_falling(config, progress.history)
     state: dict[str, Any] = {
         "epoch": progress.epoch,
         "best_epoch": progress.best_epoch,
@@ -146,6 +143,14 @@ def train(
         state["active_frames"] = targets.active_frames(rows[0]).tolist()  # of each class, in a recording that has it
     write_json(files.state, {"finished": True, **state})
     return files.best_model
+
+
+def _say_whether_falling(config: Config, history: Sequence[dict[str, float]]) -> None:
+    """Log where the loss of mixed examples still fell, by the last two sixths of the epochs."""
+    losses, n_last = [row["loss"] for row in history], max(1, len(history) // 6)
+    before, last = losses[-2 * n_last : -n_last], losses[-n_last:]
+    if config.mixing.n_recordings and before and np.mean(last) < _STILL_FALLING * np.mean(before):
+        log.info("the loss was still falling at the end, to %.4f: more training.steps may help", np.mean(last))
 
 
 def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) -> tuple[np.ndarray, np.ndarray]:

@@ -56,17 +56,17 @@ def whole(data, tmp_path_factory):
 def build_with(run, data, path, features=TINY):
     """Build with ``run(function, chunks)``, which yields outcomes, in place of worker processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "run_tasks", lambda function, chunks, **options: enumerate(run(function, chunks)))
+        patch.setattr(build, "map_tasks", lambda function, chunks, **options: run(function, chunks))
         build_store(data, "train", features, path, jobs=2)
 
 
 def _build_slowly(audio: Path, path: Path) -> None:
     def slowly(function, chunks, **options):
-        for index, chunk in enumerate(chunks):
-            yield index, function(chunk)
+        for chunk in chunks:
+            yield function(chunk)
             time.sleep(0.05)
 
-    build.run_tasks = slowly
+    build.map_tasks = slowly
     build_store(dataset(audio), "train", TINY, path, jobs=2)
 
 

@@ -204,12 +204,12 @@ def _without_audio(_, chunks, **options):
         for row, _clip in chunk:
             values = np.full((QUICK.n_frames, QUICK.n_mels), row, np.float32)
             results.append((row, ClipFeatures(values, "ok", QUICK.clip_seconds, "")))
-        yield 0, results
+        yield results
 
 
 @pytest.mark.slow
 def test_the_memory_of_a_large_store_is_that_of_a_few_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("crnn_weak.features.build.run_tasks", _without_audio)
+    monkeypatch.setattr("crnn_weak.features.build.map_tasks", _without_audio)
     data = dataset_of([Clip(f"clip {row}", "train", None, ("bell",), ()) for row in range(20_000)])
     rng = np.random.default_rng(0)
     tracemalloc.start()
