@@ -74,7 +74,6 @@ def make_starter(run: str | Path, out: str | Path) -> dict[str, Any]:
 
 def _train(args: argparse.Namespace) -> Path:
     """Train what the options ask for, and return the run folder; a finished one is not trained again."""
-    from crnn_weak.files import write_json
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, train_and_score
 
@@ -82,9 +81,7 @@ def _train(args: argparse.Namespace) -> Path:
     folder = Path(args.runs) / f"{config.data.source}-{config.preset}"
     progress = cli.shows_progress(args)
     data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
-    run = Run(folder, config, data, folder)
-    write_json(run.files.data, data)
-    train_and_score(run)
+    train_and_score(Run(folder, config, data, folder))
     return folder
 
 
