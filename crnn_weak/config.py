@@ -392,8 +392,13 @@ class Config:
     data: DataConfig = field(default_factory=StreetData)
 
     def __post_init__(self) -> None:
-        if self.training.steps and not self.mixing.n_recordings:
+        if self.training.steps and not self.is_mixed:
             raise ConfigError(f"training.steps = {self.training.steps}: counts mixed examples; set it to 0.")
+
+    @property
+    def is_mixed(self) -> bool:
+        """True where training examples are mixed from several recordings."""
+        return self.mixing.n_recordings > 0
 
     @property
     def keeps_last(self) -> bool:
@@ -401,7 +406,7 @@ class Config:
 
         Few validation clips choose badly, and mixed examples hardly overfit.
         """
-        return self.mixing.n_recordings > 0 or not self.training.validation_fraction
+        return self.is_mixed or not self.training.validation_fraction
 
     @property
     def trains_events(self) -> bool:

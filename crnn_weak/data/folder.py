@@ -184,7 +184,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     seconds = dict(zip(found, durations, strict=True))
     how = data.long_clips
     if how == "auto":  # a mixed example takes a random part of the recording
-        how = "cut" if config.mixing.n_recordings else "refuse"
+        how = "cut" if config.is_mixed else "refuse"
     recordings = _usable(recordings, seconds, clip_seconds, how)
     split_of = _splits(recordings, classes, data)
     content = []

@@ -77,7 +77,7 @@ def build_model(
     if isinstance(frames, int) and frames % time_pool:
         raise ConfigError(f"model.time_pools = {sizes.time_pools}: {frames} frames are not a multiple of {time_pool}.")
     log_mel = x = keras.Input((frames, n_bands), name="log_mel")
-    if config.mixing.n_recordings:
+    if config.is_mixed:
         x = LevelNormalization(math.log(config.features.log_floor), name="level")(x)
     x = layers.Reshape((-1, n_bands, 1) if frames is None else (frames, n_bands, 1), name="one_channel")(x)
     for number, pool in enumerate(sizes.pools, start=1):

@@ -149,7 +149,7 @@ def _say_whether_falling(config: Config, history: Sequence[dict[str, float]]) ->
     """Log where the loss of mixed examples still fell, by the last two sixths of the epochs."""
     losses, n_last = [row["loss"] for row in history], max(1, len(history) // 6)
     before, last = losses[-2 * n_last : -n_last], losses[-n_last:]
-    if config.mixing.n_recordings and before and np.mean(last) < _STILL_FALLING * np.mean(before):
+    if config.is_mixed and before and np.mean(last) < _STILL_FALLING * np.mean(before):
         log.info("the loss was still falling at the end, to %.4f: more training.steps may help", np.mean(last))
 
 
@@ -176,7 +176,7 @@ def _n_batches(config: Config, n_clips: int) -> int:
     if config.training.steps:
         return max(1, config.training.steps // config.training.epochs)
     batch_size = config.training.batch_size
-    return -(-n_clips // batch_size) if config.mixing.n_recordings else n_clips // min(batch_size, n_clips)
+    return -(-n_clips // batch_size) if config.is_mixed else n_clips // min(batch_size, n_clips)
 
 
 def _begin(
@@ -184,8 +184,7 @@ def _begin(
 ) -> _Fit:
     """Return a new model, compiled, with its scaler."""
     provenance = {"data": store.provenance, "n_clips": len(store), "n_listed": store.n_listed}
-    is_mixed = config.mixing.n_recordings > 0
-    scaler = Scaler.identity(store.features.n_mels) if is_mixed else Scaler.fit(store, training)
+    scaler = Scaler.identity(store.features.n_mels) if config.is_mixed else Scaler.fit(store, training)
     metadata = ModelMetadata(store.classes, config, scaler, provenance=provenance)
     model, settings = build_model(config, n_classes=len(store.classes)), config.training
     reinitialize_weights(model, settings.seed)
@@ -198,7 +197,7 @@ def _begin(
         learning_rate=learning_rate(config, _n_batches(config, len(training))),
         # Its values are one for each clip, so they take weights of clips as well.
         masked=_has_gaps(config) or settings.loss_weighting != "fixed",
-        weak_masked=is_mixed,
+        weak_masked=config.is_mixed,
         layerwise_lr_decay=settings.layerwise_lr_decay,
         ema_momentum=settings.ema_momentum,
     )
@@ -221,7 +220,7 @@ def _has_gaps(config: Config) -> bool:
     """Return whether some frames may have no strong target."""
     targets = config.targets
     is_repeated = targets.strong == "repeat" and targets.padding == "active"
-    return not is_repeated or config.mixing.n_recordings > 0 or config.trains_events
+    return not is_repeated or config.is_mixed or config.trains_events
 
 
 def _targets(config: Config, store: FeatureStore) -> StrongTargets:
@@ -239,7 +238,7 @@ def _batches(
     config, scaler, settings = fit.config, fit.metadata.scaler, fit.config.training
     common: dict[str, Any] = {"batch_size": settings.batch_size, "targets": targets}
     validation = StoreBatches(store, rows[1], scaler, **common) if len(rows[1]) else None
-    if config.mixing.n_recordings:
+    if config.is_mixed:
         return MixedBatches(store, rows[0], targets, config, n_batches=_n_batches(config, len(rows[0]))), validation
     drawn: dict[str, Any] = {"seed": settings.seed, "augmentation": config.augmentation}
     return StoreBatches(store, rows[0], scaler, **common, **drawn), validation

@@ -111,8 +111,7 @@ class StrongTargets:
         hop_seconds, n_frames = store.features.hop_seconds, store.features.n_frames
         n_valid = [n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations]
         self.n_valid = np.minimum(n_valid, n_frames)
-        is_mixed = config.mixing.n_recordings > 0
-        self.levels = recording_levels(store) if is_mixed or config.targets.strong == "loud" else None
+        self.levels = recording_levels(store) if config.is_mixed or config.targets.strong == "loud" else None
         self.events = store.events if config.trains_events else {}
         annotated = class_indices(getattr(config.data, "annotated", ()) or store.classes, store.classes)
         self._is_annotated = np.isin(np.arange(len(store.classes)), annotated)
