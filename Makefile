@@ -31,7 +31,7 @@ lint: $(VENV)/installed-dev
 # Skipped, with the reason, where the packages cannot be installed.
 docs: $(VENV)/installed
 	@if $(BIN)/python -m pip install --disable-pip-version-check --quiet --retries 1 --timeout 60 --requirement requirements-docs.txt; then \
-	  NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict; \
+	  NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "Open $(CURDIR)/build/docs/index.html"; \
 	else \
 	  echo "docs: skipped, requirements-docs.txt cannot be installed (see pip's message above)"; \
 	fi

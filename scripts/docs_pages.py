@@ -1,11 +1,13 @@
 """Hooks of ``mkdocs.yml``: pages that are made of other files of the repository.
 
 In addition to ``docs/`` the site has one page for each room of the package with the docstrings of its modules, the
-notebooks as pages, and the pages outside ``docs/`` that it links to. Links keep the form that works in the repository.
+notebooks with their outputs, and the pages outside ``docs/`` that it links to. Links keep the form that works in the
+repository.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -43,8 +45,8 @@ def on_files(files: Files, config: Any) -> Files:
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb")):
-        page = f"tutorials/{path.stem}.md"
-        files.append(File.generated(config, page, content=notebook_page(path)))
+        for name, content in notebook_files(path).items():
+            files.append(File.generated(config, f"tutorials/{name}", content=content))
     for name, content in api_pages().items():
         files.append(File.generated(config, f"api/{name}.md", content=content))
     return files
@@ -59,13 +61,22 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return markdown.replace("](../", "](") if source.count("/") == 0 else markdown
 
 
-def notebook_page(path: Path) -> str:
-    """Return a notebook's text and code as Markdown, without outputs."""
-    parts = []
+def notebook_files(path: Path) -> dict[str, str | bytes]:
+    """Return a notebook as a page of Markdown with the stored outputs, and the pictures that it shows."""
+    parts, pictures = [], {}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-    return "\n\n".join(parts) + f"\n\nAs a notebook: `docs/tutorials/{path.name}`.\n"
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {"text/plain": output.get("text", "")})
+            if "image/png" in shown:
+                name = f"{path.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(shown["image/png"])
+                parts.append(f"![Output of the code above]({name})")
+            elif text := "".join(shown["text/plain"]).rstrip():
+                parts.append(f"```text\n{text}\n```")
+    parts.append(f"As a notebook: `docs/tutorials/{path.name}`.\n")
+    return {f"{path.stem}.md": "\n\n".join(parts), **pictures}
 
 
 def api_pages() -> dict[str, str]:
