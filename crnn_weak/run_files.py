@@ -9,6 +9,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -254,7 +255,7 @@ _DRAWN_LOSSES = ("epoch", "val_loss", "strong_loss", "weak_loss", "val_strong_lo
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Return the losses by epoch, column to values; empty before the first epoch."""
+    """Return the losses by epoch, column to values; NaN without validation clips, empty before the first epoch."""
     if not path.exists():
         return {}
     try:
@@ -262,7 +263,8 @@ def read_history(path: Path) -> dict[str, list[float]]:
         missing = [name for name in _DRAWN_LOSSES if rows and name not in rows[0]]
         if missing:
             raise ValueError(f"no column {missing[0]!r}")
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+        columns = list(rows[0]) if rows else []
+        return {name: [math.nan if row[name] == "" else float(row[name]) for row in rows] for name in columns}
     except (TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: not a history of losses ({error}). Train the run again.") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
             if n_epochs == n_shown or args.quiet:
                 return
             n_shown = n_epochs
-            losses = f"loss {history['loss'][-1]:.4f}, validation {history['val_loss'][-1]:.4f}"
+            losses = f"loss {history['loss'][-1]:.4f}"
+            if not math.isnan(history["val_loss"][-1]):
+                losses += f", validation {history['val_loss'][-1]:.4f}"
             bar.set_postfix_str(losses)
             if not progress:
                 seconds, left = history["seconds"][-1], config.training.epochs - n_epochs

@@ -1,6 +1,7 @@
 """Run and grid folders: read as they are, refused in one clear line, continued only as the same run."""
 
 import dataclasses
+import math
 import shutil
 
 import msgspec
@@ -12,6 +13,7 @@ from crnn_weak.config import to_toml
 from crnn_weak.errors import RunError
 from crnn_weak.files import relative_path, write_json, write_text
 from crnn_weak.labels.events import Event
+from crnn_weak.run_files import read_history, write_history
 from crnn_weak.runs.folders import Grid, Run, open_any, open_grid, open_run
 from crnn_weak.runs.train import train_and_score
 
@@ -114,6 +116,14 @@ def test_damaged_files_are_named(grid, tmp_path):
     (tmp_path / "history.csv").write_text("epoch,loss\n1,high\n")
     with pytest.raises(RunError, match=r"history\.csv: not a history"):
         assert open_run(tmp_path).history
+
+
+def test_a_history_without_validation_clips_is_read(tmp_path):
+    columns = ("epoch", "val_loss", "strong_loss", "weak_loss", "val_strong_loss", "val_weak_loss")
+    write_history(tmp_path / "history.csv", columns, [{"epoch": 1, "strong_loss": 0.5, "weak_loss": 0.25}])
+    history = read_history(tmp_path / "history.csv")
+    assert history["weak_loss"] == [0.25]
+    assert math.isnan(history["val_loss"][0])
 
 
 def write_store(folder, *, split="train", classes=CLASSES, **options):
