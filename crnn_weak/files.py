@@ -6,13 +6,11 @@ import contextlib
 import csv
 import errno
 import functools
+import hashlib
 import io
 import json
 import logging
-import math
 import os
-import re
-import secrets
 import shutil
 import socket
 import stat
@@ -22,25 +20,21 @@ import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from crnn_weak.errors import CrnnWeakError, RunError, visible
 
-if TYPE_CHECKING:
-    import filelock
-    import h5py
-    import numpy as np
-
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
-_LEFTOVER_SECONDS = 24 * 3600
+#: What msgspec and tomllib raise, also for numbers of too many digits (ValueError) and for too many levels.
+_FAULTS = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 # Documents of 50,000 clips have some 10 MB; a larger file is another one, and would fill the memory.
 _MOST_BYTES = 250_000_000
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+_STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _output_folders: list[Path] = []  # that are being written to
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
@@ -51,7 +45,7 @@ _LATEX = str.maketrans(
 
 
 def make_folder(path: str | Path) -> Path:
-    """Create a folder to write in, and those above it; delete what killed processes left there; return its path."""
+    """Create a folder to write in, and those above it; return its path."""
     path = Path(path)
     refuse_links(path)
     try:
@@ -59,7 +53,6 @@ def make_folder(path: str | Path) -> Path:
     except (FileExistsError, NotADirectoryError):
         file = next(place for place in (path, *path.parents) if os.path.lexists(place))
         raise RunError(f"{file}: is a file, expected a folder. Choose another place.") from None
-    _remove_leftovers(path)
     return path
 
 
@@ -85,112 +78,61 @@ def refuse_links(folder: str | Path) -> None:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Return whether a path is a pipe, a device, or an open file of a process, as ``/dev/stdout`` is."""
-    place = _place(path)
-    return place.parts[1:2] == ("proc",) or (place.exists() and not (place.is_file() or place.is_dir()))
-
-
-def _place(path: str | Path) -> Path:
-    """Return a path without links in its folder; for a link into ``/proc``, the path that it names."""
-    place = Path(os.path.realpath(Path(path).parent), Path(path).name)
-    target = os.readlink(place) if place.is_symlink() else ""
-    return Path(os.path.realpath(Path(target).parent), Path(target).name) if target.startswith("/proc/") else place
+    """Return whether a path is a pipe, a device, standard output or standard error."""
+    path = Path(path)
+    return str(path) in _STANDARD_STREAMS or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def refuse_stream(path: str | Path, what: str) -> None:
-    """Refuse a pipe or a device for an output that is no stream of bytes."""
+    """Refuse a pipe or a device for an output that needs a file."""
     if is_stream(path):
         raise RunError(f"{path}: is a device or a pipe; {what} needs a file. Choose another --out.")
 
 
 @contextlib.contextmanager
-def replace_file(path: str | Path, *, suffix: str = "") -> Iterator[Path]:
-    """Give a temporary file in the same folder that replaces `path` when the block ends without an error.
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file of the same suffix that replaces `path` when the block ends without an error.
 
-    A link at `path` is replaced, not followed. A pipe or a device stays, and gets the content. Some libraries insist on
-    a `suffix` (``.keras``).
+    A link at `path` is replaced, not followed. A pipe or a device stays, and gets the content.
     """
     path = Path(path)
     if path.is_dir() or path.is_block_device():
         raise RunError(f"{path}: is a {'folder' if path.is_dir() else 'disk'}, expected a file. Choose another name.")
     if is_stream(path):
         with tempfile.TemporaryDirectory(prefix="crnn-weak-") as folder:
-            temporary = Path(folder) / f"content{suffix}"
+            temporary = Path(folder, f"content{path.suffix}")
             yield temporary
-            _write_stream(path, temporary)
+            sys.stdout.flush()
+            number = _STANDARD_STREAMS.get(str(path))  # opened by its name, a file would be written from its start
+            with temporary.open("rb") as source, open(path if number is None else os.dup(number), "wb") as target:
+                shutil.copyfileobj(source, target)
         return
-    with temporary_path(path.parent, suffix) as temporary:
+    with temporary_path(path) as temporary:
+        temporary.touch(exist_ok=False)  # not through a link that somebody has placed there
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
 
-def _write_stream(path: Path, content: Path) -> None:
-    place = _place(path)
-    own = place.parent == Path(os.path.realpath("/proc/self/fd"))  # opened again, a file would begin at its start
-    if own:
-        sys.stdout.flush()
-    with content.open("rb") as source, open(os.dup(int(place.name)) if own else path, "wb") as target:
-        shutil.copyfileobj(source, target)
-
-
 @contextlib.contextmanager
-def temporary_path(folder: Path, suffix: str = "", *, is_folder: bool = False) -> Iterator[Path]:
-    """Give a file or folder, deleted at the end, or after a kill by the next process that writes in `folder`.
+def temporary_path(path: Path) -> Iterator[Path]:
+    """Give a path next to `path` for its new content, which is deleted at the end.
 
-    Nobody can place a link at its unpredictable name.
+    It is always the same, so the next process that writes `path` deletes what a killed one has left.
     """
-    make_folder(folder)
-    with contextlib.ExitStack() as stack:
-        while True:
-            path = folder / f".{secrets.token_hex(8)}.tmp{suffix}"
-            path.mkdir() if is_folder else path.touch(exist_ok=False)
-            with contextlib.suppress(FileNotFoundError):  # another process took it for a leftover
-                stack.enter_context(_in_use(path))
-                if path.exists():
-                    break
-        stack.callback(_delete, path)
-        yield path
-
-
-@contextlib.contextmanager
-def _in_use(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the system's lock of a temporary file, which ends with its process; False where there are no locks.
-
-    Without `wait`, a file that another process holds is a BlockingIOError.
-    """
+    make_folder(path.parent)
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # a long name may have no room for more
+    temporary = path.with_name(f".{digest}.tmp{path.suffix[:16]}")
+    _delete(temporary)
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            has_locks = True
-        except BlockingIOError:
-            raise
-        except OSError:
-            has_locks = False
-        yield has_locks
+        yield temporary
     finally:
-        os.close(descriptor)
-
-
-@functools.cache
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left in a folder; where there are no locks, only what is a day old."""
-    for path in folder.glob(".*.tmp*"):
-        if _TEMPORARY.fullmatch(path.name) and not path.is_symlink():
-            with contextlib.suppress(OSError), _in_use(path, wait=False) as was_free:
-                if was_free or path.stat().st_mtime < time.time() - _LEFTOVER_SECONDS:
-                    _delete(path)
+        _delete(temporary)
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
 
@@ -238,95 +180,11 @@ def relative_path(path: str | Path, folder: str | Path) -> str:
     return relative.replace(os.sep, "/")
 
 
-def open_hdf5(path: str | Path) -> h5py.File:
-    """Open a finished HDF5 file to read, without a lock, which read-only file systems refuse."""
-    import h5py
-
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError("not a regular file")
-    return h5py.File(path, "r", locking=False)
-
-
-def write_names(file: h5py.File, name: str, names: Sequence[str]) -> None:
-    """Write names as strings of one length; damage to strings of many lengths crashes the HDF5 library."""
-    import h5py
-    import numpy as np
-
-    encoded = [text.encode() for text in names]
-    length = max([1, *map(len, encoded)])
-    file.create_dataset(name, data=np.array(encoded, h5py.string_dtype(length=length)))
-
-
-def read_array(dataset: h5py.Dataset) -> np.ndarray:
-    """Read a dataset of numbers, or of names by `write_names`; damage may state a shape that takes all memory."""
-    if dataset.dtype.kind not in "biufS":
-        raise ValueError(f"{dataset.name} has the type {dataset.dtype}")
-    n_bytes = dataset.file.id.get_filesize()
-    if dataset.compression:  # deflate stores at most 1032 bytes in one
-        n_bytes = 2**20 + 1100 * min(n_bytes, dataset.id.get_storage_size())
-    if dataset.nbytes > n_bytes:
-        raise ValueError(f"{dataset.name} states {dataset.nbytes:,} bytes")
-    array: np.ndarray = dataset.asstr()[:] if dataset.dtype.kind == "S" else dataset[:]
-    return array
-
-
-class HdfWriter:
-    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`. Call `check` after larger steps.
-
-    HDF5 retries a failed write whenever one of its objects is released, and then ends the process with a segmentation
-    fault. Here it writes through a Python file that accepts every write and keeps the first error.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        import h5py
-
-        self._raw = _ForgivingFile(path, "wb+")
-        self.file = h5py.File(self._raw, "w")
-
-    def check(self) -> None:
-        """Raise the disk's first error, an OSError."""
-        if self._raw.error is not None:
-            raise self._raw.error
-
-    def close(self) -> None:
-        """Finish the file; raises as `check` does."""
-        self.file.close()
-        self._raw.close()
-        self.check()
-
-
-class _ForgivingFile(io.FileIO):
-    """A file whose writes never fail; `error` is the first one that did."""
-
-    error: OSError | None = None
-
-    def readinto(self, buffer: Any) -> int:
-        n_read = super().readinto(buffer) or 0
-        buffer[n_read:] = bytes(len(buffer) - n_read)  # of a write that failed
-        return len(buffer)
-
-    def write(self, data: Any) -> int:
-        n_written = 0
-        try:
-            while self.error is None and n_written < len(data):
-                n_written += super().write(data[n_written:])
-        except OSError as error:
-            self.error = error
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return size or 0
-
-
 @contextlib.contextmanager
-def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+def lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a folder, creating the folder; the system releases it when its process ends, however it ends.
 
-    A process that has waited must look again: the work may be done. ``math.inf`` waits until the other process ends.
+    Refuse a folder that another process holds, or `wait`, and then look again: the work may be done.
     """
     import filelock  # not at import: --help needs this module
 
@@ -337,13 +195,22 @@ def lock(folder: str | Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
             raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
         held = filelock.FileLock(path, fallback_to_soft=False)
         try:
-            _acquire(held, folder, holder, wait_seconds)
+            held.acquire(timeout=0)
+        except filelock.Timeout:
+            other = "another process"
+            with contextlib.suppress(OSError):
+                other = holder.read_text(encoding="utf-8", errors="replace")[:200]
+            if not wait:
+                raise RunError(
+                    f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."
+                ) from None
+            log.info("%s: waiting for %s", folder, other)
+            held.acquire(poll_interval=0.2)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             _warn_of_no_locks()
         try:
-            _remove_leftovers.cache_clear()  # a worker may have been killed since
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
             yield
@@ -357,29 +224,6 @@ def _warn_of_no_locks() -> None:
     log.warning("this file system has no locks; let no other process write to the same folders")
 
 
-def _acquire(held: filelock.BaseFileLock, folder: Path, holder: Path, wait_seconds: float) -> None:
-    import filelock
-
-    try:
-        held.acquire(timeout=0)
-    except filelock.Timeout:
-        other = "another process"
-        with contextlib.suppress(OSError):
-            other = holder.read_text(encoding="utf-8", errors="replace")[:200]
-        if wait_seconds > 0:
-            log.info("%s: waiting for %s", folder, other)
-        try:
-            held.acquire(timeout=-1 if math.isinf(wait_seconds) else wait_seconds, poll_interval=0.2)
-        except filelock.Timeout:
-            raise RunError(
-                f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."
-            ) from None
-
-
-#: What msgspec and tomllib raise, also for numbers of too many digits (ValueError) and for too many levels.
-_FAULTS = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
-
-
 def convert_document(
     content: object, kind: type[T], where: str, *, advice: str = "", error: type[CrnnWeakError] = RunError
 ) -> T:
@@ -388,28 +232,33 @@ def convert_document(
     The first fault is raised as `error`, in one line: `where` (the document), the field, what was found and expected,
     and the `advice` what to do about it.
     """
-    try:
+    with _one_line(where, advice, error):
         return msgspec.convert(content, kind)
+
+
+@contextlib.contextmanager
+def _one_line(where: str, advice: str, error: type[CrnnWeakError]) -> Iterator[None]:
+    """Raise a fault of a document as `error`: ``where: training.epochs: expected int, got str. advice``."""
+    try:
+        yield
     except _FAULTS as fault:
-        raise error(f"{where}: {_reason(fault)}. {advice}".rstrip()) from None
+        reason, _, place = " ".join(str(fault).split()).partition(" - at `$")
+        place = place.strip("`.") and f"{place.strip('`.')}: "
+        raise error(f"{where}: {place}{reason[:1].lower()}{reason[1:]}. {advice}".rstrip()) from None
 
 
 def decode_json(
     data: bytes, kind: type[T], where: str, *, advice: str = "", error: type[CrnnWeakError] = RunError
 ) -> T:
     """Parse and check a JSON document; the parameters are those of `convert_document`."""
-    try:
+    with _one_line(where, advice, error):
         return msgspec.json.decode(data, type=kind)
-    except _FAULTS as fault:
-        raise error(f"{where}: {_reason(fault)}. {advice}".rstrip()) from None
 
 
 def decode_toml(data: bytes, where: str, *, error: type[CrnnWeakError] = RunError) -> dict[str, Any]:
     """Parse a TOML document; check the result with `convert_document`."""
-    try:
+    with _one_line(where, "Expected a TOML document.", error):
         return tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors write a byte order mark
-    except _FAULTS as fault:
-        raise error(f"{where}: not a TOML document ({_reason(fault)}).") from None
 
 
 def read_json(path: str | Path, kind: type[T], *, advice: str = "", error: type[CrnnWeakError] = RunError) -> T:
@@ -436,14 +285,6 @@ def read_bytes(path: str | Path, *, advice: str = "", error: type[CrnnWeakError]
     except OSError as failed:
         fault = f"cannot be read ({failed.strerror or failed})"
     raise error(f"{path}: {fault}. {advice}".rstrip())
-
-
-def _reason(fault: Exception) -> str:
-    """Return msgspec's message in the package's words: ``training.epochs: expected int, got str``."""
-    reason, _, path = " ".join(str(fault).split()).partition(" - at `$")
-    path = path.strip("`.")
-    reason = reason[:1].lower() + reason[1:]
-    return f"{path}: {reason}" if path else reason
 
 
 def escape_markdown(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import time
@@ -27,7 +26,7 @@ class SlowTask:
 def slow(task: SlowTask) -> tuple[str, int]:
     """Do the steps of a task that are not done; return its folder's name and the process that ended it."""
     folder = Path(task.folder)
-    with lock(folder, wait_seconds=math.inf):
+    with lock(folder, wait=True):
         lines = folder / "lines.txt"
         done = len(lines.read_text().splitlines()) if lines.exists() else 0
         for step in range(done, task.n_steps):

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
             "tagging_f1 needs tags only."
         )
-    with lock(scored.run.path, wait_seconds=float("inf")):  # another process may tune it for another output
+    with lock(scored.run.path, wait=True):  # another process may tune it for another output
         _tune(args, scored)
     return 0
 

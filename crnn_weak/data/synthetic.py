@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +60,7 @@ class SyntheticSet:
         """Open the set; synthesize the clips that are missing or damaged first."""
         set_file = self.folder / f"{self.name}.json"
         if not set_file.is_file() or any(self._to_make(split) for split in self.plans):
-            with lock(self.folder, wait_seconds=math.inf):  # another process may be making the same set
+            with lock(self.folder, wait=True):  # another process may be making the same set
                 for split in self.plans:
                     self._make_split(split, jobs, progress)
                 for name, rows in self.tables.items():

@@ -16,7 +16,8 @@ import numpy as np
 
 from crnn_weak.environment import precision_fault
 from crnn_weak.errors import ClipError, DataError, ModelFileError
-from crnn_weak.files import HdfWriter, open_hdf5, read_array, replace_file, write_names
+from crnn_weak.features.hdf5 import HdfWriter, open_hdf5, read_array, write_names
+from crnn_weak.files import replace_file
 from crnn_weak.labels.names import check_classes
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,9 +22,10 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.data.base import Clip, Dataset
 from crnn_weak.errors import CrnnWeakError, DataError, FeatureStoreError
 from crnn_weak.features import store as layout
+from crnn_weak.features.hdf5 import HdfWriter, write_names
 from crnn_weak.features.log_mel import extractor
 from crnn_weak.features.store import STATUS, FeatureStore, StoreHeader, open_store, row_crc
-from crnn_weak.files import HdfWriter, lock, make_folder, refuse_stream, replace_file, write_names
+from crnn_weak.files import lock, make_folder, refuse_stream, replace_file
 from crnn_weak.labels.events import tag_array
 from crnn_weak.parallel import map_tasks
 
@@ -103,7 +103,7 @@ def build_store(
     )
     is_new = overwrite or not path.exists()
     if is_new:
-        with lock(path.parent, wait_seconds=math.inf):
+        with lock(path.parent, wait=True):
             is_new = overwrite or not path.exists()  # another process may have been faster
             if is_new:
                 writer = StoreWriter(path, header)

@@ -25,7 +25,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig, from_dict
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, nearest_names
-from crnn_weak.files import open_hdf5, read_array
+from crnn_weak.features.hdf5 import open_hdf5, read_array
 from crnn_weak.labels.events import Event, class_indices
 from crnn_weak.labels.names import check_classes
 

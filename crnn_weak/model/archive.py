@@ -61,7 +61,7 @@ class ModelMetadata:
 
 def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) -> None:
     """Write a model file, whole or not at all."""
-    with replace_file(path, suffix=".keras") as temporary:  # Keras insists on the suffix
+    with replace_file(path) as temporary:
         model.save(temporary)
         content = _Content(
             schema=1,

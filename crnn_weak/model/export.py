@@ -68,7 +68,8 @@ def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str
     check_export(kind)
     n_clips = 1 if kind == "tflite" else None  # a LiteRT model has a fixed batch size
     signature = [keras.InputSpec(shape=(n_clips, *model.input_shape[1:]), dtype="float32", name="log_mel")]
-    with temporary_path(path.parent, is_folder=True) as folder:
+    with temporary_path(path) as folder:
+        folder.mkdir()
         new = folder / f"model{SUFFIXES[kind]}"
         try:
             with held_back_stderr(), contextlib.redirect_stdout(None), warnings.catch_warnings():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,7 +103,7 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
     """
     config, files = run.config, run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
-    with output_folder(run.data_folder), lock(files.folder, wait_seconds=math.inf):
+    with output_folder(run.data_folder), lock(files.folder, wait=True):
         run.check_continues(overwrite=overwrite)
         own_data = {files.data: run.data} if run.data_folder == run.path else {}
         if files.is_begun():

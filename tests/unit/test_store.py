@@ -21,9 +21,9 @@ from crnn_weak.config import PRESETS
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, LabelError
 from crnn_weak.features.build import ClipFeatures, build_store, extract_clip
+from crnn_weak.features.hdf5 import write_names
 from crnn_weak.features.log_mel import Scaler, log_mel
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.files import write_names
 from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz

@@ -11,6 +11,7 @@ from crnn_weak.config import apply_overrides, preset
 from crnn_weak.data import synthetic
 from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import ConfigError
+from crnn_weak.files import temporary_path
 from crnn_weak.labels.events import DCASE2017_TASK4, Event, tag_array
 from crnn_weak.synthesis.backgrounds import BACKGROUNDS
 from crnn_weak.synthesis.primitives import Studio
@@ -191,7 +192,9 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
     kept = changed_at(clips[3:])
     (folder / "testing_set.csv").unlink()
     (folder / "street.json").unlink()
-    (folder / "audio" / "train" / ".0123456789abcdef.tmp").write_bytes(b"half a clip")  # of a killed process
+    with temporary_path(clips[0]) as left:
+        pass
+    left.write_bytes(b"half a clip")  # of a killed process
     (folder / "audio" / ".notes.tmp").write_text("the user's")
     opened(tmp_path)
     assert contents(folder) == contents(made.folder) | {"audio/.notes.tmp": b"the user's"}
