@@ -1,14 +1,11 @@
 """Draw one log mel for each class of the synthetic street scenes.
 
-``python scripts/street_figure.py`` writes ``experiments/results/street_classes.png`` and ``.pdf``. Each panel is one
-synthetic clip with the features of preset ``paper``; the bars above it are its events.
+``python scripts/street_figure.py`` writes ``experiments/results/street_classes.png``. Each panel is one synthetic clip
+with the features of preset ``paper``; the bars above it are its events.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +18,7 @@ from crnn_weak.synthesis.scene import Scene, render
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PATH = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street_classes.png"
 #: Classes whose real events are short have several.
 _TIMES: dict[str, tuple[tuple[float, float], ...]] = {
     "Train horn": ((0.6, 2.6), (3.2, 5.2), (5.7, 6.4), (7.0, 9.6)),
@@ -33,27 +31,27 @@ _SOURCES = {"Civil defense siren": 5, "Motorcycle": 2, "Bus": 5, "Car": 6}
 _SNR_DB = 15.0
 
 
-def class_scene(label: str, *, seed: int = 0) -> Scene:
+def class_scene(label: str) -> Scene:
     """Return a scene with events of one class over its background."""
     events = tuple(Event(onset, offset, label) for onset, offset in _TIMES.get(label, _LONG))
     index = DCASE2017_TASK4.index(label)
-    return Scene(seed + _SOURCES.get(label, 0), "test", index, f"street-figure-{index}", events, {label: _SNR_DB})
+    return Scene(_SOURCES.get(label, 0), "test", index, f"street-figure-{index}", events, {label: _SNR_DB})
 
 
-def street_figure(*, seed: int = 0) -> Figure:
+def street_figure() -> Figure:
     """Draw the 17 classes in the order of the class list."""
     features = preset("paper").features
     figure, axes = figures.new_figure(11.0, 12.0, n_rows=6, n_columns=3)
     with figures.style():
         for place, (label, ax) in enumerate(zip(DCASE2017_TASK4, axes, strict=False)):
-            scene = class_scene(label, seed=seed)
+            scene = class_scene(label)
             values = log_mel(render(scene, features.sample_rate_hz), features)
             figures.plot_log_mel(values, features=features, ax=ax)
             lowest = place + 3 >= len(DCASE2017_TASK4)
             ax.set_xlabel("time / s" if lowest else "")
             for event in scene.events:
                 ax.plot(
-                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=figures.COLORS["estimated"],
+                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=figures.COLORS["reference"],
                     linewidth=3.0, solid_capstyle="butt", clip_on=False,
                 )  # fmt: skip
             ax.set_title(label, pad=9.0)
@@ -64,16 +62,5 @@ def street_figure(*, seed: int = 0) -> Figure:
     return figure
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the figure and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python scripts/street_figure.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("experiments/results/street_classes.png"))
-    parser.add_argument("--seed", type=int, default=0, help="other sources, the same layout")
-    args = parser.parse_args(argv)
-    for path in figures.save_figure(street_figure(seed=args.seed), args.output, dpi=90):
-        print(path)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    print(*figures.save_figure(street_figure(), PATH, formats=["png"], dpi=90))

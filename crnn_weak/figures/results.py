@@ -54,16 +54,13 @@ def loss_weight_figure(table: Any) -> Figure:
                     x, mean, yerr=spread if spread.any() else None, label=f"{metric.heading}, here",
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
                 )  # fmt: skip
+        if error_rates.lines:  # own clips without events have no error rates
+            error_rates.axhline(1.0, color=COLORS["ink"], linewidth=0.9, zorder=0, label="nothing detected")
         for ax in (f_scores, error_rates):
             _weight_axis(ax, place)
         f_scores.set(ylim=(0, 100), ylabel="F-score / %")
         error_rates.set_ylim(bottom=0)
         error_rates.set_ylabel("error rate (lower is better)")
-        error_rates.axhline(1.0, color=COLORS["muted"], linewidth=0.8, zorder=0)
-        error_rates.text(
-            0.99, 1.02, "nothing detected", transform=error_rates.get_yaxis_transform(), ha="right", fontsize=7.5,
-            color=COLORS["muted"],
-        )  # fmt: skip
     return figure
 
 
@@ -87,7 +84,7 @@ def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
     ax.set_xticklabels([f"{strong:g} : {weak:g}" for strong, weak in place], rotation=40, ha="right")
     ax.set_xlabel("loss weights, strong : weak")
     ax.grid(axis="y")
-    if ax.get_legend_handles_labels()[0]:  # own clips without events have no error rates
+    if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1, columnspacing=1.2)
 
 
@@ -117,7 +114,7 @@ def training_figure(history: History, best_epoch: int | None = None) -> Figure:
                 best = validation[epochs.index(best_epoch)]
                 ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
                 ax.plot([best_epoch], [best], "o", color=COLORS[output], markeredgecolor="white")
-            ax.legend()
+            ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
         _finish_curves(axes)
     return figure
 
@@ -172,22 +169,21 @@ def tradeoff_figure(
     """Draw tagging F over segment F, one point for each entry of a comparison.
 
     `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is a cross.
-    Entries of a curve are joined by a line, which the legend explains. The five others with the largest sums of
-    both metrics carry their names; the rest have numbers and stand in the legend.
+    Entries of a curve are joined by a line. The others have numbers, from the largest sum of both metrics down. The
+    legend beside the axes explains lines and numbers.
     """
     from matplotlib.lines import Line2D
 
-    figure, (ax,) = new_figure(7.6, 4.8)
     centers = {name: (point["segment"][0], point["tagging"][0]) for name, point in points.items()}
     on_curve = {name for curve in curves for name in curve}
     ranked = sorted(centers.keys() - on_curve, key=lambda name: (-sum(centers[name]), name))
+    figure, (ax,) = new_figure(9.0, max(4.4, 1.0 + 0.2 * len(ranked)))
     handles = []
     with style():
         for name, (x, y) in centers.items():
             (_, *x_ends), (_, *y_ends) = points[name]["segment"], points[name]["tagging"]
-            look: dict[str, Any] = {"color": COLORS["strong"], "linewidth": 0.6}
-            if name in on_curve:
-                look = {"color": COLORS["muted"], "linewidth": 0.4}
+            color = COLORS["muted" if name in on_curve else "strong"]
+            look: dict[str, Any] = {"color": color, "linewidth": 0.6, "alpha": 0.5, "zorder": 1}
             ax.plot(x_ends, [y, y], **look)
             ax.plot([x, x], y_ends, **look)
         for curve, dashes, marker in zip(curves, ("-", "--", ":"), ("o", "s", "^"), strict=False):
@@ -196,17 +192,17 @@ def tradeoff_figure(
             label = f"{short_name(words)}, {first} to {last}"
             look = {"color": COLORS["muted"], "linestyle": dashes, "marker": marker, "markersize": 3.5}
             handles += ax.plot(*line, linewidth=1.0, label=label, **look)
+        disc: dict[str, Any] = {"marker": "o", "markersize": 10.0, "markeredgecolor": "white", "linestyle": "none"}
+        for number, name in reversed(list(enumerate(ranked, start=1))):  # the best on top
+            ax.plot(*centers[name], color=COLORS["strong"], zorder=3 + 1 / number, **disc)
+            ax.annotate(
+                str(number), centers[name], ha="center", va="center_baseline", fontsize=7.0, color="white",
+                zorder=3 + 1 / number,
+            )  # fmt: skip
         for number, name in enumerate(ranked, start=1):
-            ax.plot(*centers[name], "o", color=COLORS["strong"], markersize=4.5)
-            text = short_name(name, 40)
-            if number > 5:
-                handles.append(Line2D([], [], linestyle="none", label=f"{number}  {text}"))
-                text = str(number)
-            ax.annotate(text, centers[name], (4, 4), textcoords="offset points", fontsize=7.0)
-        left, right = ax.get_xlim()
-        ax.set_xlim(left, right + 0.25 * (right - left))  # room for names
+            handles.append(Line2D([], [], linestyle="none", label=f"{number}  {short_name(name, 40)}"))
         ax.set(xlabel="segment F / %", ylabel="tagging F / %")
         ax.grid()
         if handles:
-            ax.legend(handles=handles, loc="lower right")
+            ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -175,7 +175,7 @@ def test_loss_weights_have_means_deviations_and_the_paper():
     )
     f_scores, error_rates = figures.loss_weight_figure(table).axes
     assert labels(f_scores) == ["tag F, paper", "SED F, paper", "tag F, here", "SED F, here"]
-    assert labels(error_rates) == ["SED ER, paper"]  # the undefined error rate is omitted
+    assert labels(error_rates) == ["SED ER, paper", "nothing detected"]  # the undefined error rate is omitted
     _, detection = f_scores.containers
     assert list(detection.lines[0].get_data()[1]) == pytest.approx([42.0])
     (bars,) = detection.lines[2]
@@ -191,12 +191,12 @@ def test_a_loss_weight_of_zero_stands_beyond_the_others():
     assert list(drawn.lines[0].get_data()[0]) == pytest.approx([0.0002, 1.0, 5000.0])
 
 
-def test_the_tradeoff_names_five_points_and_numbers_the_others():
+def test_the_tradeoff_numbers_its_points_and_names_them_in_the_legend():
     points = {f"entry {k}": {"tagging": (k, k - 1, k + 1), "segment": (k, k, k)} for k in range(9)}
     figure = figures.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
     (ax,) = figure.axes
-    assert {text.get_text() for text in ax.texts} == {*(f"entry {k}" for k in range(4, 9)), "6", "7"}
-    assert labels(ax) == ["entry, 0 to 1", "6  entry 3", "7  entry 2"]
+    assert {text.get_text(): text.xy for text in ax.texts} == {str(9 - k): (k, k) for k in range(2, 9)}
+    assert labels(ax) == ["entry, 0 to 1", *(f"{9 - k}  entry {k}" for k in range(8, 1, -1))]
 
 
 def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
