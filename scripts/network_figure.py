@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak import figures
 from crnn_weak.config import preset
+from crnn_weak.figures import style
 from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.model.crnn import build_model
 
@@ -41,10 +41,10 @@ def network_figure() -> Figure:
     """Draw the boxes in a row, and below each output its loss."""
     from matplotlib.patches import Rectangle
 
-    figure, (ax,) = figures.new_figure(11.0, 2.3)
-    colors, rows = figures.COLORS, boxes()
+    figure, (ax,) = style.new_figure(11.0, 2.3)
+    colors, rows = style.COLORS, boxes()
     losses = {"strong": "strong loss:\nevery frame\nagainst the tags", "weak": "weak loss:\nthe clip\nagainst the tags"}
-    with figures.style():
+    with style.style():
         for place, (title, size, color) in enumerate(rows):
             edge = {"facecolor": colors["lane"], "edgecolor": colors[color], "linewidth": 1.8}
             ax.add_patch(Rectangle((place - 0.4, 0.7), 0.8, 0.6, **edge))
@@ -61,4 +61,4 @@ def network_figure() -> Figure:
 
 
 if __name__ == "__main__":
-    print(*figures.save_figure(network_figure(), PATH, formats=["png"], dpi=110))
+    print(*style.save_figure(network_figure(), PATH, formats=["png"], dpi=110))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak import figures
 from crnn_weak.config import preset
 from crnn_weak.features.log_mel import log_mel
+from crnn_weak.figures import clip, style
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.synthesis.scene import Scene, render
 
@@ -41,17 +41,17 @@ def class_scene(label: str) -> Scene:
 def street_figure() -> Figure:
     """Draw the 17 classes in the order of the class list."""
     features = preset("paper").features
-    figure, axes = figures.new_figure(11.0, 12.0, n_rows=6, n_columns=3)
-    with figures.style():
+    figure, axes = style.new_figure(11.0, 12.0, n_rows=6, n_columns=3)
+    with style.style():
         for place, (label, ax) in enumerate(zip(DCASE2017_TASK4, axes, strict=False)):
             scene = class_scene(label)
             values = log_mel(render(scene, features.sample_rate_hz), features)
-            figures.plot_log_mel(values, features=features, ax=ax)
+            clip.plot_log_mel(values, features=features, ax=ax)
             lowest = place + 3 >= len(DCASE2017_TASK4)
             ax.set_xlabel("time / s" if lowest else "")
             for event in scene.events:
                 ax.plot(
-                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=figures.COLORS["reference"],
+                    [event.onset, event.offset], [features.n_mels + 0.6] * 2, color=style.COLORS["reference"],
                     linewidth=3.0, solid_capstyle="butt", clip_on=False,
                 )  # fmt: skip
             ax.set_title(label, pad=9.0)
@@ -63,4 +63,4 @@ def street_figure() -> Figure:
 
 
 if __name__ == "__main__":
-    print(*figures.save_figure(street_figure(), PATH, formats=["png"], dpi=90))
+    print(*style.save_figure(street_figure(), PATH, formats=["png"], dpi=90))

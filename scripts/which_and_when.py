@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crnn_weak import figures
 from crnn_weak.config import EvaluationConfig
+from crnn_weak.figures import style
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import controls_by_title
 from crnn_weak.metrics.counting import segment_metrics
@@ -53,7 +53,7 @@ def draw_clips(ax: Axes) -> None:
             ("whole clip", "weak", segments(0, _CLIP)),
         ):
             ax.barh([row] * len(estimate), [1] * len(estimate), 0.62, [event.onset for event in estimate],
-                    color=figures.COLORS[color])  # fmt: skip
+                    color=style.COLORS[color])  # fmt: skip
             if color != "reference":
                 ax.text(_CLIP + 0.2, row, f"F {f_score(truth, estimate):.0f}", va="center", fontweight="bold")
             names.append(name)
@@ -75,10 +75,10 @@ def draw_lengths(ax: Axes) -> None:
         rows.append(controls_by_title(truth, truth, **options))
     for title, (label, color, marker) in _LOOKS.items():
         values = [100 * row[title]["segment/f_score"] for row in rows]
-        ax.plot(lengths, values, color=figures.COLORS[color], marker=marker, markersize=4.5, label=label)
-    ax.axhline(_TEST_LIST_ROTATED, color=figures.COLORS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.plot(lengths, values, color=style.COLORS[color], marker=marker, markersize=4.5, label=label)
+    ax.axhline(_TEST_LIST_ROTATED, color=style.COLORS["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     ax.text(1, _TEST_LIST_ROTATED - 1.5, "the real test list's truth, rotated: 88.1", fontsize=8, va="top",
-            color=figures.COLORS["muted"])  # fmt: skip
+            color=style.COLORS["muted"])  # fmt: skip
     ax.set(xlabel="length of the event / s, in a clip of 10 s", ylabel="segment F / %", ylim=(0, 104), xticks=lengths)
     ax.set_title("Long events: F without any time")
     ax.legend(loc="lower right")
@@ -86,8 +86,8 @@ def draw_lengths(ax: Axes) -> None:
 
 def which_and_when_figure() -> Figure:
     """Draw both panels."""
-    figure, (clips, lengths) = figures.new_figure(9.6, 3.6, n_columns=2)
-    with figures.style():
+    figure, (clips, lengths) = style.new_figure(9.6, 3.6, n_columns=2)
+    with style.style():
         draw_clips(clips)
         draw_lengths(lengths)
     return figure
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python scripts/which_and_when.py", description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("docs/images/which_and_when.png"))
     args = parser.parse_args(argv)
-    for path in figures.save_figure(which_and_when_figure(), args.output, formats=["png"], dpi=110):
+    for path in style.save_figure(which_and_when_figure(), args.output, formats=["png"], dpi=110):
         print(path)
     return 0
 

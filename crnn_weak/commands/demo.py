@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
     sound, picture, page = (Path(args.out) / name for name in ("scene.wav", "detection.png", "index.html"))
     refuse_existing((sound, picture, page), overwrite=args.overwrite)
-    from crnn_weak import figures
     from crnn_weak.audio import write_audio
     from crnn_weak.detection.detector import load
     from crnn_weak.features.log_mel import log_mel
+    from crnn_weak.figures import clip, style
     from crnn_weak.report.html import Picture
     from crnn_weak.report.recordings import RecordingView, write_recordings_page
     from crnn_weak.synthesis.scene import draw_scene, render
@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
     write_audio(sound, *recording)
     scores = detector.scores(recording)
     thresholds = dict(zip(point.classes, point.thresholds, strict=True))
-    figure = figures.clip_figure(
+    figure = clip.clip_figure(
         log_mel(audio, features), scores.strong[0], scores.weak[0], features=features, classes=detector.classes,
         thresholds=thresholds, reference=truth, estimated=events,
     )  # fmt: skip
-    figures.save_figure(figure, picture, formats=("png",), dpi=110)
+    style.save_figure(figure, picture, formats=("png",), dpi=110)
     drawn = Picture.of(figure, picture.name)
     view = RecordingView("One street scene, detected", features.clip_seconds, events, drawn, sound.name)
     write_recordings_page(page, [view], title="crnn-weak demo")

@@ -128,7 +128,8 @@ def _read_published(design: Design, folder: Path, data: str, published: Path | N
 
 def write_tables(design: Design, folder: Path, published: Path | None = None) -> dict[str, str]:
     """Write each data set's files from finished and published runs, with differences from the best of the curves."""
-    from crnn_weak.figures import save_figure, tradeoff_figure
+    from crnn_weak.figures.results import tradeoff_figure
+    from crnn_weak.figures.style import save_figure
 
     texts = {}
     for data in design.data:

@@ -85,7 +85,8 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
 
 def write_outputs(grid: Grid, table: ResultsTable) -> None:
     """Write results, tables, figure, baselines and the environment of a finished grid."""
-    from crnn_weak.figures import loss_weight_figure, save_figure
+    from crnn_weak.figures.results import loss_weight_figure
+    from crnn_weak.figures.style import save_figure
 
     files = grid.files
     write_json(files.baselines, plain(table.baselines))

@@ -142,7 +142,8 @@ def _draw_clip(
     run: Run, explainer: Explainer, store: FeatureStore, shown: Shown, path: Path, options: Options
 ) -> list[Path]:
     """Draw the slides' three panels of one clip and class as PNG and PDF; return the files."""
-    from crnn_weak.figures import new_figure, plot_saliency, save_figure
+    from crnn_weak.figures.clip import plot_saliency
+    from crnn_weak.figures.style import new_figure, save_figure
 
     clip_id, label, why = shown
     log_mel = store.read([store.clip_ids.index(clip_id)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crnn_weak.config import FeatureConfig, OperatingPointConfig
+from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
 from crnn_weak.figures.style import COLORS, new_figure, short_name, style
 from crnn_weak.labels.events import Event, class_indices
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HERTZ = (200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000)
-_PAPER_THRESHOLD = OperatingPointConfig().threshold
 
 
 def _time_axis(ax: Axes, seconds: float) -> None:
@@ -33,20 +32,6 @@ def _time_axis(ax: Axes, seconds: float) -> None:
         ax.set_xlabel("time / s")
 
 
-def hertz_ticks(features: FeatureConfig) -> tuple[list[float], list[str]]:
-    """Return the places (in bands, 0 is the middle of the lowest) and the labels of round frequencies."""
-    from librosa import hz_to_mel
-
-    low, high = hz_to_mel([features.fmin_hz, features.fmax_hz])
-    bands = (hz_to_mel(_HERTZ) - low) / (high - low) * (features.n_mels + 1) - 1
-    places, labels = [], []
-    for hertz, band in zip(_HERTZ, bands.tolist(), strict=True):
-        if 0 <= band <= features.n_mels - 1:
-            places.append(band)
-            labels.append(f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz))
-    return places, labels
-
-
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
     if np.shape(array) != shape:
         raise DataError(f"{name}: expected an array of shape {shape}, received {np.shape(array)}.")
@@ -54,11 +39,17 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
 
 def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
     """Draw ``(n_frames, n_mels)`` with seconds on x and hertz on y."""
+    from librosa import hz_to_mel
+
     seconds = len(array) * features.hop_seconds
     extent = (0.0, seconds, -0.5, features.n_mels - 0.5)
     image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, **options)
     ax.spines[:].set_visible(False)
-    ax.set_yticks(*hertz_ticks(features))
+    low, high = hz_to_mel([features.fmin_hz, features.fmax_hz])
+    bands = (hz_to_mel(_HERTZ) - low) / (high - low) * (features.n_mels + 1) - 1  # 0: the middle of the lowest band
+    texts = [f"{hertz / 1000:g}k" if hertz >= 1000 else str(hertz) for hertz in _HERTZ]
+    ticks = {band: text for band, text in zip(bands, texts, strict=True) if 0 <= band <= features.n_mels - 1}
+    ax.set_yticks(list(ticks), list(ticks.values()))
     ax.set_ylim(-0.5, features.n_mels - 0.5)
     ax.set_ylabel("frequency / Hz")
     _time_axis(ax, seconds)
@@ -77,13 +68,10 @@ def _lanes(classes: Sequence[str], ax: Axes) -> None:
 
 
 def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> Any:
-    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized, in decibels; return the image.
-
-    Padded frames and silence would otherwise take the whole range: values 80 dB below the maximum, and the lowest
-    fiftieth of those above, share one color.
-    """
+    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized, in decibels; return the image."""
     _check_shape("log_mel", log_mel, (len(log_mel), features.n_mels))
     decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
+    # Padded frames and silence, and the lowest fiftieth of the rest, share one color; they would take the whole range.
     floor = float(np.clip(np.quantile(decibels[decibels > -80.0], 0.02), -80.0, -1.0))
     with style():
         return _draw_bands(decibels, features, ax, cmap="magma", vmin=floor, vmax=0.0)
@@ -132,8 +120,7 @@ def plot_scores(
 ) -> list[Any]:
     """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed.
 
-    A class without one has the paper's, 0.5. Scores of the clip, `weak`, are written at the right edge. Returns one
-    line for each class.
+    A threshold is 0.5 by default. Scores of the clip, `weak`, are written at the right edge. Returns a line per class.
     """
     _check_shape("strong", strong, (len(strong), len(classes)))
     edges = frame_times(strong.shape[0], hop_seconds)
@@ -144,7 +131,7 @@ def plot_scores(
         for row, name in enumerate(classes):
             # A score belongs to its whole frame: steps, not slopes between frames.
             values = np.append(strong[:, row], strong[-1:, row]) * height
-            level, floor = (thresholds or {}).get(name, _PAPER_THRESHOLD) * height, row + 0.40
+            level, floor = (thresholds or {}).get(name, 0.5) * height, row + 0.40
             ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
             ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
             ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
@@ -168,8 +155,7 @@ def plot_saliency(
 ) -> list[Any]:
     """Draw gradients of the strong and of the weak output, and the log mel, each (n_frames, n_mels); return the images.
 
-    The three axes share x. Maps with negative values have a diverging scale centered on zero. Events, with a `label`
-    only those of that class, are marked above each panel, the truth (with dashed lines) above the detections.
+    Events, with a `label` only those of that class, are marked above each panel, the truth above the detections.
     """
     from matplotlib.lines import Line2D
 
@@ -184,7 +170,7 @@ def plot_saliency(
             # The largest thousandth may saturate: single values would otherwise hide the rest.
             peak = float(np.quantile(np.abs(values), 0.999)) or float(np.abs(values).max()) or 1.0
             scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": peak}
-            if float(values.min()) < 0:
+            if float(values.min()) < 0:  # centered on zero
                 scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
             images.append(_draw_bands(values, features, ax, **scale))
             ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
@@ -226,11 +212,9 @@ def clip_figure(
     reference: Sequence[Event] = (),
     estimated: Sequence[Event] = (),
 ) -> Figure:
-    """Draw one clip: log mel (n_frames, n_mels), strong (n_frames, n_classes) and weak (n_classes) scores, and events.
-
-    Two to eight classes are shown: true ones, then detected ones, then those with the highest scores.
-    """
+    """Draw one clip: log mel (n_frames, n_mels), strong (n_frames, n_classes) and weak (n_classes) scores, events."""
     true, detected = {event.label for event in reference}, {event.label for event in estimated}
+    # Two to eight classes: true ones, then detected ones, then those with the highest scores.
     ranked = [classes[column] for column in np.argsort(-strong.max(axis=0), kind="stable")]
     ranked.sort(key=lambda name: (name not in true, name not in detected))
     wanted = ranked[: min(max(len(true | detected), 2), 8)]
@@ -243,14 +227,8 @@ def clip_figure(
         figure, axes = new_figure(8.0, 2.6 + 0.9 * len(shown), n_rows=3, share_x=True, height_ratios=ratios)
         bands, lanes, roll = axes
         plot_log_mel(log_mel, features=features, ax=bands)
-        plot_scores(
-            strong[:, columns],
-            classes=shown,
-            hop_seconds=features.hop_seconds,
-            thresholds=thresholds,
-            weak=weak[columns],
-            ax=lanes,
-        )
+        of_lanes: dict[str, Any] = {"thresholds": thresholds, "weak": weak[columns], "ax": lanes}
+        plot_scores(strong[:, columns], classes=shown, hop_seconds=features.hop_seconds, **of_lanes)
         clip_seconds = len(log_mel) * features.hop_seconds
         plot_event_roll(reference, estimated, classes=shown, clip_seconds=clip_seconds, ax=roll)
         bands.set_title("log mel energies")

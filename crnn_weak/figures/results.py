@@ -24,9 +24,7 @@ History = Mapping[str, Sequence[float]]
 def loss_weight_figure(table: Any) -> Figure:
     """Draw the F-scores and error rates of a `ResultsTable` over the ratio of the loss weights.
 
-    Filled: the mean over seeds, with the standard deviation where there are two or more. Hollow and dashed: the
-    paper, where the table has its values. The ratio is on a logarithmic axis; a setting with a weight of zero stands
-    one decade beyond the others.
+    Filled: the mean over seeds, with the standard deviation of two or more. Hollow and dashed: the paper's values.
     """
     figure, (f_scores, error_rates) = new_figure(8.4, 3.7, n_columns=2)
     published_rows = paper.RESULTS if table.published else ()
@@ -65,7 +63,7 @@ def loss_weight_figure(table: Any) -> Figure:
 
 
 def _places(settings: Iterable[Setting]) -> dict[Setting, float]:
-    """Return the place of each setting on the axis, in ascending order."""
+    """Return the ratio of each setting, in ascending order; one with a weight of 0 is a decade beyond the others."""
     place = {(strong, weak): strong / weak for strong, weak in settings if strong > 0 and weak > 0}
     lowest, highest = min(place.values(), default=1) / 10, max(place.values(), default=1) * 10
     for strong, weak in settings:
@@ -166,11 +164,9 @@ def class_figure(values: Mapping[str, ArrayLike], classes: Sequence[str]) -> Fig
 def tradeoff_figure(
     points: Mapping[str, Mapping[str, Sequence[float]]], *, curves: Sequence[Sequence[str]] = ()
 ) -> Figure:
-    """Draw tagging F over segment F, one point for each entry of a comparison.
+    """Draw tagging F over segment F of entries: (mean, low, high) of ``tagging`` and ``segment`` in percent.
 
-    `points` gives for each entry (mean, low, high) of ``tagging`` and ``segment`` in percent; the interval is a cross.
-    Entries of a curve are joined by a line. The others have numbers, from the largest sum of both metrics down. The
-    legend beside the axes explains lines and numbers.
+    Entries of a curve are joined by a line; the others have numbers, from the largest sum of both metrics down.
     """
     from matplotlib.lines import Line2D
 

@@ -78,16 +78,12 @@ def save_figure(
     figure: Figure, path: str | Path, *, formats: Sequence[str] = ("png", "pdf"), dpi: int = 200
 ) -> list[Path]:
     """Write a figure in each of the formats; return the files. The same figure gives the same bytes."""
-    stem = Path(path)
-    if stem.suffix.lstrip(".") in {"png", "pdf"}:
-        stem = stem.with_suffix("")
-    written = []
-    for extension in formats:
-        target = stem.with_name(f"{stem.name}.{extension}")
+    stem = str(path).removesuffix(".png").removesuffix(".pdf")
+    written = [Path(f"{stem}.{extension}") for extension in formats]
+    for target, extension in zip(written, formats, strict=True):
         metadata = {"CreationDate": None} if extension == "pdf" else None
         with replace_file(target) as temporary, style():
             figure.savefig(temporary, format=extension, dpi=dpi, metadata=metadata)
-        written.append(target)
     return written
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from helpers import TINY
 
-from crnn_weak import figures, paper
+from crnn_weak import paper
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError, LabelError
-from crnn_weak.figures import results
+from crnn_weak.figures import clip, results, style
 from crnn_weak.figures.clip import recording_figure
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.runs.table import Result, ResultsTable
@@ -20,11 +20,11 @@ CLASSES = ("bell", "drill", "rain")
 
 @pytest.fixture
 def ax():
-    return figures.new_figure(5, 3)[1][0]
+    return style.new_figure(5, 3)[1][0]
 
 
 def draw_roll(ax, label="bell", classes=CLASSES):
-    return figures.plot_event_roll([Event(0, 1, label)], None, classes=classes, clip_seconds=2.0, ax=ax)
+    return clip.plot_event_roll([Event(0, 1, label)], None, classes=classes, clip_seconds=2.0, ax=ax)
 
 
 def test_figures_leave_pyplot_and_the_users_style_alone(ax):
@@ -37,7 +37,7 @@ def test_figures_leave_pyplot_and_the_users_style_alone(ax):
 def test_log_mel_has_seconds_on_x_and_hertz_at_its_bands_on_y(ax):
     librosa = pytest.importorskip("librosa")
     features = FeatureConfig()
-    image = figures.plot_log_mel(np.zeros((100, 40)), features=features, ax=ax)
+    image = clip.plot_log_mel(np.zeros((100, 40)), features=features, ax=ax)
     assert image.get_extent() == [0.0, pytest.approx(2.0), -0.5, 39.5]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time / s", "frequency / Hz")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["200", "500", "1k", "2k", "5k", "10k"]
@@ -45,12 +45,12 @@ def test_log_mel_has_seconds_on_x_and_hertz_at_its_bands_on_y(ax):
     drawn = np.interp(ax.get_yticks(), np.arange(40), centers)
     assert drawn == pytest.approx([200, 500, 1000, 2000, 5000, 10_000], rel=0.01)
     with pytest.raises(DataError, match=r"log_mel: expected an array of shape \(20, 40\), received \(20, 41\)"):
-        figures.plot_log_mel(np.zeros((20, 41)), features=features, ax=ax)
+        clip.plot_log_mel(np.zeros((20, 41)), features=features, ax=ax)
 
 
 def test_padded_frames_do_not_take_the_range_of_the_picture(ax):
     def floor(log_mel):
-        return figures.plot_log_mel(log_mel, features=TINY, ax=ax).get_clim()[0]
+        return clip.plot_log_mel(log_mel, features=TINY, ax=ax).get_clim()[0]
 
     log_mel = np.random.default_rng(0).normal(-5.0, 1.0, (100, 8))
     padded = np.concatenate([log_mel, np.full((60, 8), np.log(1e-8))])
@@ -59,7 +59,7 @@ def test_padded_frames_do_not_take_the_range_of_the_picture(ax):
 
 
 def test_event_roll_draws_truth_above_estimate_and_the_first_class_on_top(ax):
-    drawn = figures.plot_event_roll(
+    drawn = clip.plot_event_roll(
         [Event(0.5, 1.5, "drill"), Event(1.0, 1.0, "rain")], [Event(0.4, 1.0, "drill")],
         classes=CLASSES, clip_seconds=2.0, ax=ax,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def test_event_roll_draws_truth_above_estimate_and_the_first_class_on_top(ax):
 def test_scores_are_steps_with_their_thresholds(ax):
     strong = np.zeros((4, 3))
     strong[1:3, 1] = 1.0
-    lines = figures.plot_scores(
+    lines = clip.plot_scores(
         strong, classes=CLASSES, hop_seconds=0.5, ax=ax, thresholds={"drill": 0.25}, weak=[0.1, 0.9, 0.3]
     )
     assert len(lines) == 3
@@ -93,10 +93,10 @@ def test_scores_are_steps_with_their_thresholds(ax):
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_saliency_has_three_panels_on_one_scale_each(sign):
-    _, axes = figures.new_figure(6, 5, n_rows=3, share_x=True)
+    _, axes = style.new_figure(6, 5, n_rows=3, share_x=True)
     maps = np.abs(np.random.default_rng(0).normal(size=(20, 8)))
     maps[0] *= sign
-    strong, weak, log_mel = figures.plot_saliency(
+    strong, weak, log_mel = clip.plot_saliency(
         maps, np.zeros((20, 8)), np.zeros((20, 8)), features=TINY, axes=axes, label="bell",
         reference=[Event(0.5, 1.0, "bell"), Event(0.0, 1.0, "rain")],
     )  # fmt: skip
@@ -112,14 +112,14 @@ def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
     strong = np.zeros((20, 12))
     strong[:, 11] = 0.4
     shared = {"features": TINY, "classes": classes, "thresholds": {}, "reference": [Event(0, 1, "class 1")]}
-    figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], **shared)
+    figure = clip.clip_figure(np.zeros((20, 8)), strong, strong[0], **shared)
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["class 1", "class 11"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "time / s"]
     figure.draw_without_rendering()
     ((left, right),) = {tuple(ax.get_position().intervalx) for ax in figure.axes}  # one place in time for all panels
     assert 0.05 < left < right < 1.0
     everything = [Event(0, 1, name) for name in classes]
-    figure = figures.clip_figure(np.zeros((20, 8)), strong, strong[0], estimated=everything, **shared)
+    figure = clip.clip_figure(np.zeros((20, 8)), strong, strong[0], estimated=everything, **shared)
     shown = [label.get_text() for label in figure.axes[2].get_yticklabels()]
     assert shown == ["class 0", *(f"class {k}" for k in range(1, 7)), "class 11"]  # eight at most, the true one too
 
@@ -173,7 +173,7 @@ def test_loss_weights_have_means_deviations_and_the_paper():
             (setting, "segment", "error_rate"): [float("nan")],
         }
     )
-    f_scores, error_rates = figures.loss_weight_figure(table).axes
+    f_scores, error_rates = results.loss_weight_figure(table).axes
     assert labels(f_scores) == ["tag F, paper", "SED F, paper", "tag F, here", "SED F, here"]
     assert labels(error_rates) == ["SED ER, paper", "nothing detected"]  # the undefined error rate is omitted
     _, detection = f_scores.containers
@@ -187,13 +187,13 @@ def test_loss_weights_have_means_deviations_and_the_paper():
 
 def test_a_loss_weight_of_zero_stands_beyond_the_others():
     table = table_of({(setting, "segment", "f_score"): [0.01] for setting in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))})
-    (drawn,) = figures.loss_weight_figure(table).axes[0].containers
+    (drawn,) = results.loss_weight_figure(table).axes[0].containers
     assert list(drawn.lines[0].get_data()[0]) == pytest.approx([0.0002, 1.0, 5000.0])
 
 
 def test_the_tradeoff_numbers_its_points_and_names_them_in_the_legend():
     points = {f"entry {k}": {"tagging": (k, k - 1, k + 1), "segment": (k, k, k)} for k in range(9)}
-    figure = figures.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
+    figure = results.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
     (ax,) = figure.axes
     assert {text.get_text(): text.xy for text in ax.texts} == {str(9 - k): (k, k) for k in range(2, 9)}
     assert labels(ax) == ["entry, 0 to 1", *(f"{9 - k}  entry {k}" for k in range(8, 1, -1))]
@@ -202,7 +202,7 @@ def test_the_tradeoff_numbers_its_points_and_names_them_in_the_legend():
 def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
     nasty = ("a $x_$ b", "c\x1b[31m\nd", "e" * 100)
     draw_roll(ax, nasty[1], nasty)
-    figures.save_figure(ax.figure, tmp_path / "nasty")
+    style.save_figure(ax.figure, tmp_path / "nasty")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a $x_$ b", "c\\x1b[31m\\nd", "e" * 31 + "…"]
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
 
@@ -211,25 +211,25 @@ def test_a_matplotlibrc_changes_no_figure(tmp_path):
     saved = []
     for settings in ({}, {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "savefig.bbox": "tight"}):
         with matplotlib.rc_context(settings):
-            axes = figures.new_figure(5, 3)[1][0]
+            axes = style.new_figure(5, 3)[1][0]
             draw_roll(axes)
-            (path,) = figures.save_figure(axes.figure, tmp_path / "a", formats=("png",))
+            (path,) = style.save_figure(axes.figure, tmp_path / "a", formats=("png",))
             saved.append(path.read_bytes())
     assert saved[0] == saved[1]
 
 
 def test_save_figure_writes_png_and_pdf_whole_and_the_same_twice(ax, tmp_path):
     draw_roll(ax)
-    paths = figures.save_figure(ax.figure, tmp_path / "new" / "v1.5")
+    paths = style.save_figure(ax.figure, tmp_path / "new" / "v1.5")
     assert [path.name for path in paths] == ["v1.5.png", "v1.5.pdf"]  # the dot of the name is not an extension
     before = [path.read_bytes() for path in paths]
-    figures.save_figure(ax.figure, tmp_path / "new" / "v1.5.png")
+    style.save_figure(ax.figure, tmp_path / "new" / "v1.5.png")
     assert [path.read_bytes() for path in paths] == before
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.5.pdf", "v1.5.png"]
 
 
 def test_seventeen_class_names_do_not_touch(ax):
-    figures.plot_scores(np.full((10, 17), 0.3), classes=DCASE2017_TASK4, hop_seconds=0.1, ax=ax)
+    clip.plot_scores(np.full((10, 17), 0.3), classes=DCASE2017_TASK4, hop_seconds=0.1, ax=ax)
     ax.figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
     tops = sorted((box.y0, box.y1) for box in boxes)
