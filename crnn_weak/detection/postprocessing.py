@@ -35,6 +35,8 @@ from crnn_weak.run_files import RunFiles
 
 # Of thresholds that follow from the lengths of a class's sounds.
 _THRESHOLD_RANGE = (0.1, 0.9)
+# Candidates for the factor of all thresholds' odds.
+_ODDS_FACTORS = np.exp(np.arange(-10, 31) / 10)
 # Scores that are decoded at once; more would need much memory.
 _MAX_SCORES = 30_000_000
 
@@ -125,18 +127,29 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return ", ".join(parts + ["gated by the tags"] * self.weak_gate + ["at least one tag per clip"] * self.min_tags)
 
 
-def class_thresholds(config: OperatingPointConfig, classes: Sequence[str], n_active: np.ndarray) -> OperatingPoint:
-    """Return an operating point whose frame thresholds are lower for classes of shorter sounds.
+def class_thresholds(
+    config: OperatingPointConfig, classes: Sequence[str], n_active: np.ndarray, highest: np.ndarray, tags: np.ndarray
+) -> OperatingPoint:
+    """Return frame thresholds for each class that follow from tags alone.
 
     `n_active` is the mean number of active frames in a training recording of each class, (n_classes,). A network that
     has seen few active frames of a class scores them low: the threshold's odds are multiplied by the class's share.
+    `highest` are the highest frame scores of validation recordings, whose `tags` are true, (n_recordings, n_classes):
+    all odds are then multiplied by the factor with which the tags that follow from the frames have the best F1.
     """
-    point = OperatingPoint.from_config(config, classes)
     seen = n_active > 0
     odds = np.ones(len(classes))
     odds[seen] = n_active[seen] / n_active[seen].mean() if seen.any() else 1.0
     odds *= config.threshold / (1 - config.threshold)
-    return point.replace(thresholds=np.clip(odds / (1 + odds), *_THRESHOLD_RANGE))
+    trials = [np.clip(odds * factor / (1 + odds * factor), *_THRESHOLD_RANGE) for factor in _ODDS_FACTORS]
+    if tags.any():
+        n_both = [(highest > trial).sum() + tags.sum() for trial in trials]
+        n_correct = [((highest > trial) & tags).sum() for trial in trials]
+        f1 = 2 * np.array(n_correct) / n_both
+        best = np.flatnonzero(f1 == f1.max())
+    else:
+        best = np.flatnonzero(_ODDS_FACTORS == 1)
+    return OperatingPoint.from_config(config, classes).replace(thresholds=trials[best[len(best) // 2]])
 
 
 _PER_CLASS = tuple(

@@ -32,6 +32,7 @@ from crnn_weak.features.build import build_store
 from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import lock, output_folder, read_json, relative_path, write_documents, write_json
 from crnn_weak.labels.events import Events, tag_names
+from crnn_weak.labels.names import source_recording
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
 from crnn_weak.metrics.ranking import psds, score_ranking, within_clip_auc
@@ -127,20 +128,32 @@ def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dic
         options["on_begin"] = lambda: write_documents(own_data)
         with run.open_store("train") as store:
             model, metadata = load_model(train(config, store, files.folder, **options))
-            row_of = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
-            rows = np.array([row_of[clip_id] for clip_id in read_json(files.split, Split).validation])
-            if len(rows):
-                save_scores(files.validation_scores, predict_store(model, metadata, store, rows))
-        if config.operating_point.class_thresholds:
-            n_active = np.array(read_json(files.state, dict[str, Any])["active_frames"])
-            point = class_thresholds(config.operating_point, metadata.classes, n_active)
-            StoredPoint(operating_point=point).write(files.operating_point)
+            _score_validation(run, store, model, metadata)
         point, _ = run.operating_point(metadata.classes)
         metrics = _score(run, "test", model, metadata, point) | {"operating_point": point.to_dict()}
         if run.data.get("evaluation_store") is not None:
             metrics["evaluation"] = _score(run, "evaluation", model, metadata, point)
         write_json(files.metrics, metrics)  # last
         return metrics
+
+
+def _score_validation(run: Run, store: FeatureStore, model: Any, metadata: Any) -> None:
+    """Write the scores of the validation clips and, where the preset wants them, the thresholds that follow."""
+    row_of = {clip_id: row for row, clip_id in enumerate(store.clip_ids)}
+    rows = np.array([row_of[clip_id] for clip_id in read_json(run.files.split, Split).validation], np.int64)
+    names, recording_of = np.unique([source_recording(store.clip_ids[row]) for row in rows], return_inverse=True)
+    highest = np.zeros((len(names), len(store.classes)), np.float32)
+    tags = np.zeros(highest.shape, bool)
+    if len(rows):
+        scores = predict_store(model, metadata, store, rows)
+        save_scores(run.files.validation_scores, scores)
+        np.maximum.at(highest, recording_of, scores.strong.max(axis=1))
+        np.logical_or.at(tags, recording_of, store.tags[rows] > 0)
+    settings = run.config.operating_point
+    if settings.class_thresholds:
+        n_active = np.array(read_json(run.files.state, dict[str, Any])["active_frames"])
+        point = class_thresholds(settings, metadata.classes, n_active, highest, tags)
+        StoredPoint(operating_point=point).write(run.files.operating_point)
 
 
 def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoint) -> dict[str, Any]:

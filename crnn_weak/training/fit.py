@@ -123,26 +123,30 @@ def train(
     _write_record(config, files, store, rows)
     callbacks = [keras.callbacks.TensorBoard(str(make_folder(files.tensorboard)))] if tensorboard else []
     if on_batch is not None:
-        n_batches, n_epochs = len(batches[0]), config.training.epochs
-
-        def on_train_batch_end(batch: int, logs: Any) -> None:
-            on_batch(fit.progress.epoch * n_batches + batch + 1, n_epochs * n_batches)
-
-        callbacks.append(keras.callbacks.LambdaCallback(on_train_batch_end=on_train_batch_end))
+        callbacks.append(_calls_after_batch(fit, len(batches[0]), on_batch))
     _run_epochs(fit, *batches, callbacks)
     progress = fit.progress
     _say_whether_falling(config, progress.history)
-    state: dict[str, Any] = {
-        "epoch": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "best_val_loss": progress.best_loss,
-    }
+    state: dict[str, Any] = {"epoch": progress.epoch, "best_epoch": progress.best_epoch}
+    state["best_val_loss"] = progress.best_loss
     if config.operating_point.class_thresholds:
-        model, metadata = load_model(files.best_model)
-        targets.scores = targets.scores or _own_scores(model, metadata.scaler, targets, rows[0])
+        if _own_scores_decide(config):
+            # Those of the published model: a run killed before this line has no others.
+            model, metadata = load_model(files.best_model)
+            targets.scores = _own_scores(model, metadata.scaler, targets, rows[0])
         state["active_frames"] = targets.active_frames(rows[0]).tolist()  # of each class, in a recording that has it
     write_json(files.state, {"finished": True, **state})
     return files.best_model
+
+
+def _calls_after_batch(fit: _Fit, n_batches: int, on_batch: Callable[[int, int], None]) -> keras.callbacks.Callback:
+    """Return a callback that tells `on_batch` the numbers of batches done and of all."""
+    n_epochs = fit.config.training.epochs
+
+    def on_train_batch_end(batch: int, logs: Any) -> None:
+        on_batch(fit.progress.epoch * n_batches + batch + 1, n_epochs * n_batches)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=on_train_batch_end)
 
 
 def _say_whether_falling(config: Config, history: Sequence[dict[str, float]]) -> None:
@@ -223,6 +227,11 @@ def _has_gaps(config: Config) -> bool:
     return not is_repeated or config.is_mixed or config.trains_events
 
 
+def _own_scores_decide(config: Config) -> bool:
+    """Return whether the model's own scores say which of several tags sounds."""
+    return config.targets.strong == "loud" and config.targets.own_scores_from < 1
+
+
 def _targets(config: Config, store: FeatureStore) -> StrongTargets:
     """Return the strong targets, with the scores of a teacher where there is one."""
     scores: dict[int, np.ndarray] = {}
@@ -278,7 +287,7 @@ def _run_epochs(
     # Set before `for_keras`, so that the dataset signature includes sample weights.
     training.loss_factors = loss_factors(fit.config, 0, None)
     fit_input, validation_input = for_keras(training), None if validation is None else for_keras(validation)
-    decides = fit.config.targets.strong == "loud" and fit.config.targets.own_scores_from < 1
+    decides = _own_scores_decide(fit.config)
     while progress.epoch < settings.epochs and not (settings.patience and progress.wait >= settings.patience):
         began = time.perf_counter()
         training.set_epoch(progress.epoch)

@@ -206,14 +206,21 @@ def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tm
 
 
 def test_thresholds_follow_from_the_mean_active_time_of_each_class():
-    point = class_thresholds(OperatingPointConfig(), ("a", "b", "c", "d"), np.array([10.0, 30.0, 0.0, 1.0]))
+    untagged = np.zeros((0, 4)), np.zeros((0, 4), bool)
+    point = class_thresholds(OperatingPointConfig(), ("a", "b", "c", "d"), np.array([10.0, 30.0, 0.0, 1.0]), *untagged)
     mean = 41 / 3
     wanted = (10 / (10 + mean), 30 / (30 + mean), 0.5, 0.1)
     assert point.thresholds == pytest.approx(wanted)
     assert point.tag_thresholds == (0.5,) * 4
-    # A threshold of odds 1/4: all odds are multiplied by it.
-    low = class_thresholds(OperatingPointConfig(threshold=0.2), ("a", "b"), np.array([5.0, 5.0]))
-    assert low.thresholds == pytest.approx((0.2, 0.2))
+
+
+def test_all_thresholds_move_to_where_tags_made_of_frames_agree_with_the_validation_tags():
+    highest = np.array([[0.9, 0.3], [0.7, 0.8], [0.75, 0.2]])
+    tags = np.array([[True, False], [False, True], [False, False]])
+    point = class_thresholds(OperatingPointConfig(threshold=0.2), ("a", "b"), np.array([5.0, 5.0]), highest, tags)
+    # Odds of 1/4 times a factor; only between 0.75 and 0.8 is every tag right.
+    assert point.thresholds[0] == point.thresholds[1]
+    assert 0.75 < point.thresholds[0] < 0.8
 
 
 # --- the fit ---------------------------------------------------------------------------------------------------------
