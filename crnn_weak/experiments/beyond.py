@@ -146,7 +146,9 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
         files = GridFiles(folder / data)
         scores.write_scores(files.scores, PublishedRuns(provenance, runs))
         write_text(files.results, scores.comparison_csv(estimates, entries))
-        texts[data] = scores.comparison_markdown(estimates, entries, baselines, provenance)
+        config = from_dict(design.data[data])
+        n_segments = round(config.features.clip_seconds / config.evaluation.segment_seconds)
+        texts[data] = scores.comparison_markdown(estimates, entries, baselines, provenance, n_segments)
         write_text(files.table("md"), texts[data])
         points = {
             entry: {key: tuple(100 * value for value in row[key][:3]) for key in ("tagging", "segment")}

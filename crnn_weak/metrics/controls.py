@@ -1,7 +1,7 @@
 """Controls, estimates that every result is compared with; docs/which-and-when.md says what each can refute.
 
-A *baseline* is made from the reference alone. An *oracle* replaces the tags or the times of a model's estimate by the
-truth, to see what limits the rest. A *rotated* or a *whole-clip* estimate keeps its classes and loses its times.
+A *baseline* is made from the reference alone. An *oracle* replaces the tags of a model's estimate by the truth, to see
+what limits the rest. A *rotated* or a *whole-clip* estimate keeps its classes and loses its times.
 """
 
 from __future__ import annotations
@@ -39,17 +39,6 @@ def whole_clip(tags: Tags, clip_seconds: float) -> dict[str, tuple[Event, ...]]:
 def with_true_tags(strong: np.ndarray, tags: np.ndarray) -> np.ndarray:
     """Return frame scores (n_clips, n_frames, n_classes), 0 where `tags`, bool (n_clips, n_classes), are False."""
     return np.where(tags[:, None, :], strong, strong.dtype.type(0))
-
-
-def with_true_times(tags: Tags, reference: Events, estimated: Events) -> dict[str, list[Event]]:
-    """Return each clip's tagged classes with their true events; those of false tags are the estimate's own."""
-    result: dict[str, list[Event]] = {}
-    for clip, labels in tags.items():
-        result[clip] = []
-        for label in labels:
-            true = [event for event in reference[clip] if event.label == label]
-            result[clip] += true or [event for event in estimated.get(clip, ()) if event.label == label]
-    return result
 
 
 # --- an estimate without its times -----------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Scored runs: read with their reference, declared as a design in a TOML file (docs/beyond.md), tuned, compared.
 
 `score_run` tunes each metric's threshold (and median filter, weak gate and hysteresis) on the run's validation clips
-and counts the test clips once at that operating point. `compare` draws seeds and clips with replacement, the same for
-all entries, so that differences are paired.
+and counts the test clips once at that operating point. `compare` gives intervals over seeds, with paired differences.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import dataclasses
 import functools
 import gzip
 import math
+import statistics
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ from crnn_weak.files import (
 )
 from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
-from crnn_weak.metrics.controls import count_controls, whole_clip, with_true_tags, with_true_times
+from crnn_weak.metrics.controls import count_controls, with_true_tags
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
 from crnn_weak.metrics.ranking import average_precision, psds, roc_auc
-from crnn_weak.metrics.summary import find_metric, interval, resampled_sums
+from crnn_weak.metrics.summary import LEVEL, find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
 
@@ -196,22 +196,23 @@ def _check_known(where: str, names: Iterable[Any], known: Collection[str]) -> No
             raise ConfigError(f"{where}: {name!r} is not known. {nearest_names(str(name), known)}")
 
 
-#: The F-scores that are compared: name to (output, control). An oracle replaces one part by the truth, to see what
-#: limits the rest; the last three, at the operating point of ``segment``, tell *which* from *when*.
+#: The F-scores that are compared: name to (output, control). With the true tags it shows what limits the rest; the
+#: last three, at the operating point of ``segment``, tell *which* from *when*.
 COMPARED = {
     "tagging": ("tagging", ""),
     "segment": ("segment", ""),
     "event": ("event", ""),
     "segment_true_tags": ("segment", "true tags"),
-    "segment_true_times": ("segment", "true times"),
     "segment_rotated": ("segment", "rotated"),
     "segment_whole_clip": ("segment", "own classes, whole clip"),
     "timing_gain": ("timing_gain", ""),  # segment minus segment_rotated: not counted itself
 }
 #: Controls of one estimate -> its name in `count_controls`.
 _OF_ESTIMATE = {"rotated": "rotated", "own classes, whole clip": "whole_clip"}
-#: Tuned by the tag thresholds, the others by the frame thresholds.
-_BY_TAGS = ("tagging", "segment_true_times")
+#: Shown untuned as well.
+_UNTUNED = ("tagging", "segment", "event")
+#: Tuned on tags; the others on the onsets and offsets of validation clips, which tags alone do not give.
+_BY_TAGS = ("tagging",)
 # Seconds to choose from, the same for all runs.
 _MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
 # Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose from, apart from none. They reach from
@@ -294,17 +295,12 @@ def _scores_with_true_tags(scored: ScoredRun) -> Scores:
 def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray:
     """Return reference, estimated and correct of each clip, (n_clips, 3); `name` is a counted key of `COMPARED`."""
     output, oracle = COMPARED[name]
-    tags = scores_to_tags(test.scores, point)
     if output == "tagging":
-        counts = count_tags(test.tags, tags, classes=test.scores.classes)
+        counts = count_tags(test.tags, scores_to_tags(test.scores, point), classes=test.scores.classes)
     else:
         assert test.events is not None
         clip_seconds, settings = test.run.config.features.clip_seconds, test.run.config.evaluation
-        estimated: Mapping[str, Sequence[Event]]
-        if oracle == "true times":
-            estimated = with_true_times(tags, test.events, whole_clip(tags, clip_seconds))  # of false tags: the clip
-        else:
-            estimated = scores_to_events(_scores_with_true_tags(test) if oracle == "true tags" else test.scores, point)
+        estimated = scores_to_events(_scores_with_true_tags(test) if oracle == "true tags" else test.scores, point)
         common: dict[str, Any] = {"classes": test.scores.classes, "reference": test.events, "estimated": estimated}
         if output == "event":
             counts = count_events(**common, evaluation=settings)
@@ -388,7 +384,7 @@ class Estimate(NamedTuple):
 def compare(
     entries: Entries, *, baselines: Mapping[str, str], n_resamples: int = 1000, seed: int = 0
 ) -> dict[str, dict[str, Estimate]]:
-    """Return each entry's F-scores (fractions) with intervals over seeds and clips; of one seed, over clips alone.
+    """Return each entry's F-scores (fractions) with Student's intervals over seeds; of one seed, over clips.
 
     All runs are of the same test clips. `baselines` names for each key of `COMPARED` the entry that differences are
     taken from, at the seeds that both have. Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 8, 13.
@@ -402,9 +398,8 @@ def compare(
         if len(table) != n_clips:
             raise DataError(f"{entry}: scored on other test clips than the first entry. Compare one data set.")
     rng = np.random.default_rng(seed)
-    # One draw of clips, and one of seeds, for all entries.
+    # One draw of clips for all entries.
     sums = resampled_sums(np.concatenate(list(tables.values()), axis=1), n_resamples=n_resamples, rng=rng)
-    shares = rng.random((n_resamples, max(len(scores) for scores in entries.values())))
     f_scores = {}  # of each run: on all clips, then on those of each resample
     for number, (key, table) in enumerate(tables.items()):
         resampled = sums[:, 3 * number : 3 * number + 3]
@@ -415,26 +410,36 @@ def compare(
             gain = f_scores[entry, "segment", run_seed] - f_scores[entry, name, run_seed]
             f_scores[entry, "timing_gain", run_seed] = gain
 
-    def over_seeds(entry: str, name: str, seeds: Sequence[int]) -> np.ndarray:
-        """Return the mean over seeds, then that of each resample over seeds drawn with replacement."""
-        values = np.stack([f_scores[entry, name, run_seed] for run_seed in seeds], axis=1)
-        drawn = (shares[:, : len(seeds)] * len(seeds)).astype(int)
-        drawn = np.concatenate([np.arange(len(seeds))[None], drawn])
-        return np.asarray(np.take_along_axis(values, drawn, axis=1).mean(axis=1))
-
     results: dict[str, dict[str, Estimate]] = {entry: {} for entry in entries}
     for entry, scores in entries.items():
-        for name in [key for key in COMPARED if all((entry, key, run_seed) in f_scores for run_seed in scores)]:
-            ours, base = over_seeds(entry, name, sorted(scores)), baselines.get(name, "")
-            difference = np.full(len(ours), math.nan)
-            shared = [run_seed for run_seed in sorted(scores) if (base, name, run_seed) in f_scores]
-            if shared:
-                difference = over_seeds(entry, name, shared) - over_seeds(base, name, shared)
-            ends, difference_ends = interval(ours[1:]), interval(difference[1:])
-            results[entry][name] = Estimate(
-                float(ours[0]), ends.low, ends.high, float(difference[0]), difference_ends.low, difference_ends.high
-            )
+        seeds = sorted(scores)
+        for name in [key for key in COMPARED if all((entry, key, run_seed) in f_scores for run_seed in seeds)]:
+            ours, base = [f_scores[entry, name, run_seed] for run_seed in seeds], baselines.get(name, "")
+            shared = [run_seed for run_seed in seeds if (base, name, run_seed) in f_scores]
+            differences = [f_scores[entry, name, run_seed] - f_scores[base, name, run_seed] for run_seed in shared]
+            results[entry][name] = Estimate(*_over_seeds(ours), *_over_seeds(differences))
     return results
+
+
+def _over_seeds(values: Sequence[np.ndarray]) -> tuple[float, float, float]:
+    """Return mean and interval of the first values; of one seed the interval of its others, the resamples."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    firsts = [float(of_seed[0]) for of_seed in values]
+    mean = statistics.fmean(firsts)
+    if len(values) == 1:
+        ends = interval(values[0][1:])
+        return mean, ends.low, ends.high
+    from scipy.stats import t as student
+
+    half = student.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(firsts) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def whole_clip_f_score(score: RunScore, n_segments: int) -> float:
+    """Return segment F of the true tags over the whole clip: every true segment is found, every tag fills its clip."""
+    n_true, n_tags = (np.sum(score.counts[name], axis=0)[0] for name in ("segment", "tagging"))
+    return float(_f_score(np.array([n_true, n_segments * n_tags, n_true])))
 
 
 def hardest_to_beat(names: Sequence[str], entries: Entries) -> dict[str, str]:
@@ -454,20 +459,30 @@ def _heading(name: str) -> str:
 
 
 def comparison_markdown(
-    estimates: Mapping[str, Mapping[str, Estimate]], entries: Entries, baselines: Mapping[str, str], provenance: str
+    estimates: Mapping[str, Mapping[str, Estimate]],
+    entries: Entries,
+    baselines: Mapping[str, str],
+    provenance: str,
+    n_segments: int,
 ) -> str:
     """Return the table of `compare` as Markdown, in percent; `provenance` is that of the data."""
-    caption = f"{provenance}. Percent, mean over seeds [95 % interval over seeds and clips; of one seed, over clips]"
+    caption = f"{provenance}. Percent, mean over seeds [95 % interval: Student's t over seeds; of one seed, over clips]"
     if baselines:
         best = "; ".join(f"{_heading(key)}: {name}" for key, name in baselines.items())
         caption += f"; in parentheses the difference, at the seeds of both, from the best entry of the curves ({best})"
-    caption += ". Thresholds, median filter, weak gate and hysteresis chosen on validation clips."
+    caption += (
+        ". Tags: threshold chosen on the tags of validation clips. The rest: threshold, median filter, weak gate and "
+        "hysteresis chosen on their onsets and offsets, which a user of tags lacks. Untuned: the run's own threshold."
+    )
     rows, keys = [], [key for key in COMPARED if any(key in row for row in estimates.values())]
+    if "segment" in keys:
+        score = next(iter(next(iter(entries.values())).values()))
+        caption += f" True tags over the whole clip: SED F {100 * whole_clip_f_score(score, n_segments):.1f}."
     for entry, row in estimates.items():
         cells = [entry, str(len(entries[entry]))]
         for key in keys:
             if key not in row:
-                cells.append("-")
+                cells += ["-"] * (1 + (key in _UNTUNED))
                 continue
             text = find_metric(COMPARED[key][0], "f_score").format
             mean, low, high, *differences = row[key]
@@ -475,17 +490,24 @@ def comparison_markdown(
             if not math.isnan(differences[0]) and baselines.get(key) != entry:
                 cell += " ({}: {}, {})".format(*(text(value, "+") for value in differences))
             cells.append(cell)
+            if key in _UNTUNED:
+                cells.append(text(_untuned(entries[entry], key)))
         rows.append(cells)
-    header = ["entry", "seeds", *map(_heading, keys)]
+    header = ["entry", "seeds"]
+    for key in keys:
+        header += [_heading(key), "untuned"] if key in _UNTUNED else [_heading(key)]
     return f"{caption}\n\n{markdown_table(header, rows, 'lr')}"
+
+
+def _untuned(scores: Mapping[int, RunScore], key: str) -> float:
+    return statistics.fmean(score.untuned[key] for score in scores.values())
 
 
 def comparison_csv(estimates: Mapping[str, Mapping[str, Estimate]], entries: Entries) -> str:
     """Return the values of `compare` in long form as CSV, fractions."""
     rows = []
     for entry, row in estimates.items():
-        scores = entries[entry].values()
         for key, estimate in row.items():
-            untuned = sum(score.untuned[key] for score in scores) / len(scores)
-            rows.append([entry, len(scores), key, *(f"{value:.5f}" for value in (*estimate, untuned))])
+            values = (*estimate, _untuned(entries[entry], key))
+            rows.append([entry, len(entries[entry]), key, *(f"{value:.5f}" for value in values)])
     return csv_text(["entry", "n_seeds", "metric", *Estimate._fields, "untuned"], rows)

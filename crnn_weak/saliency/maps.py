@@ -81,7 +81,7 @@ class Method:
         return f"{what} with respect to the standardized log mel-band energies{relu}, {sign}"
 
 
-#: The maps by name; ``deconvnet`` is that of the authors' slides.
+#: The maps by name; of the map in their figure the slides say only "gradients".
 METHODS: dict[str, Method] = {
     "gradient": Method(),
     "absolute": Method(absolute=True),

@@ -123,7 +123,7 @@ def test_f_is_micro_over_clips_and_a_mean_over_seeds():
     assert np.isnan(found.difference)
 
 
-def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
+def test_intervals_of_one_seed_cover_clips_and_differences_are_paired():
     rng = np.random.default_rng(0)
     clips = [(4, 4, int(c)) for c in rng.integers(0, 4, size=300)]
     better = [(4, 4, c + 1) for *_, c in clips]
@@ -133,8 +133,12 @@ def test_intervals_cover_clips_and_seeds_and_differences_are_paired():
     spread = np.std([c / 4 for *_, c in clips]) / np.sqrt(300)  # F is the mean of the clips' shares here
     assert base.high - base.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
     assert other[3:] == pytest.approx((0.25, 0.25, 0.25))  # the same clips are drawn
-    unequal = compare({"two": {0: score(*clips), 1: score(*better)}}, baselines={})["two"]["tagging"]
-    assert unequal.high - unequal.low > 0.2  # both of one seed, or both of the other
+
+
+def test_intervals_over_seeds_are_students():
+    seeds = {seed: score(*[(10, 10, correct)] * 20) for seed, correct in enumerate((4, 5, 6))}
+    found = compare({"three": seeds}, baselines={})["three"]["tagging"]
+    assert found[:3] == pytest.approx((0.5, 0.5 - 4.3027 * 0.1 / 3**0.5, 0.5 + 4.3027 * 0.1 / 3**0.5), rel=1e-4)
 
 
 def test_a_difference_is_one_of_the_seeds_that_both_have():
@@ -150,8 +154,11 @@ def test_a_difference_is_one_of_the_seeds_that_both_have():
 def test_the_table_and_the_values_say_the_same_and_runs_of_other_clips_are_refused():
     entries = {"base": {0: score(*[(1, 1, 1)] * 3)}, "new": {0: score(*[(2, 2, 1)] * 3)}}
     found = compare(entries, baselines={"tagging": "base"})
-    text = comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test")
-    cells = ("clips of a test", "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) |", "| 100.0 [100.0, 100.0] |")
+    text = comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test", 10)
+    cells = (
+        "clips of a test", "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) | 25.0 |",
+        "| 100.0 [100.0, 100.0] | 25.0 |",
+    )  # fmt: skip
     assert [cell for cell in cells if cell not in text] == []
     values = comparison_csv(found, entries)
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in values
@@ -207,7 +214,9 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
     assert score.counts["segment_whole_clip"] == [[3, 10, 3]]
     estimates = compare({"own": {0: score}}, baselines={})
     assert estimates["own"]["timing_gain"].mean == pytest.approx(1 - 0.3)
-    assert "| timing gain |" in comparison_markdown(estimates, {"own": {0: score}}, {}, "made")
+    text = comparison_markdown(estimates, {"own": {0: score}}, {}, "made", 10)
+    assert "| timing gain |" in text
+    assert "True tags over the whole clip: SED F 46.2." in text  # 2 * 3 / (3 + 10)
     assert (score.gates, score.low_thresholds, score.untuned["event"]) == ({}, {}, 0.0)
     assert list(tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
 
