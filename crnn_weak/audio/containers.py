@@ -1,4 +1,4 @@
-"""Compare what an audio file's header claims with the bytes that follow, and find the streams in the file.
+"""Compare what an audio file's header claims with the bytes that follow, and find the audio in the file.
 
 libsndfile reads a WAV, RF64, AIFF or Ogg file that ends early without an error, a WAV whose size was never filled in as
 empty, of joined Ogg streams only the first, and an MP3 without a frame count up to an estimate. References: EBU Tech
@@ -7,7 +7,6 @@ empty, of joined Ogg streams only the first, and an MP3 without a frame count up
 
 from __future__ import annotations
 
-import itertools
 import os
 import struct
 from typing import Any, BinaryIO, NamedTuple
@@ -43,10 +42,10 @@ _FOREIGN = (
 )
 
 
-class Streams(NamedTuple):
-    """The streams of a file, for libsndfile; the begin and end of their bytes; what is odd but readable."""
+class Stream(NamedTuple):
+    """The audio of a file, for libsndfile; the begin and end of its bytes; what is odd but readable."""
 
-    views: list[View]
+    view: View
     begin: int
     end: int
     warning: str = ""
@@ -101,8 +100,8 @@ def patched_view(file: BinaryIO, begin: int, end: int, at: int, value: bytes, **
     return View(file, begin + at + len(value), end, prefix=file.read(at) + value, **options)
 
 
-def find_streams(file: BinaryIO, where: str) -> Streams:
-    """Return the streams of a seekable file; refuse one that is shorter than it claims, or of a foreign format."""
+def find_stream(file: BinaryIO, where: str) -> Stream:
+    """Return the audio of a seekable file; refuse one that is shorter than it claims, or of a foreign format."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         raise DataError(f"{where}: the audio file is empty (0 bytes).")
@@ -112,39 +111,33 @@ def find_streams(file: BinaryIO, where: str) -> Streams:
         if head[at:].startswith(magic):
             raise DataError(f"{where}: {name} cannot be read; {CONVERT}")
     if head[:4] == b"OggS":
-        return _ogg_streams(file, size, where)
+        return _ogg_stream(file, size, where)
     if head[:4] in _CHUNKED:
         return _chunked_stream(file, size, head, where)
-    return Streams([View(file, 0, size)], _id3_length(file, 0), size)
+    return Stream(View(file, 0, size), _id3_length(file, 0), size)
 
 
-def _chunked_stream(file: BinaryIO, size: int, head: bytes, where: str) -> Streams:
+def _chunked_stream(file: BinaryIO, size: int, head: bytes, where: str) -> Stream:
     """Compare the size of the chunk of audio with the bytes that follow; the first 40 bytes are the `head`."""
     wanted, layout = _CHUNKED[head[:4]]
     begin, stated = _audio_chunk(file, size, wanted, layout)
-    unknown = _UNKNOWN_32
-    if head[12:16] == b"ds64":  # the first chunk of an RF64 has the true size
+    is_long, unknown = head[12:16] == b"ds64", _UNKNOWN_32
+    if is_long:  # the first chunk of an RF64 has the true size
         unknown, stated = _UNKNOWN_64, struct.unpack("<Q", head[28:36])[0]
     missing = begin + stated - size
     if stated >= unknown > size or (missing < 0 and _audio_follows(file, begin, stated, size, layout)):
         warning = _TOO_LITTLE if 0 < stated < unknown else _UNFINISHED
-        return Streams([_completed(file, begin, size, head, layout)], begin, size, warning)
+        if is_long:
+            view = patched_view(file, 0, size, 28, struct.pack("<Q", size - begin))
+        elif head[:4] == b"FORM":
+            view = patched_view(file, 0, size, begin - 4, struct.pack(">I", size - begin))
+        else:  # libsndfile reads an unfinished WAV of any length to its end, which has these two sizes
+            file.seek(8)
+            view = View(file, begin, size, prefix=b"RIFF\x08\0\0\0" + file.read(begin - 12) + bytes(4))
+        return Stream(view, begin, size, warning)
     if missing > _SLACK_BYTES:
         raise DataError(f"{where}: truncated, {missing} of {stated} bytes of audio are missing; replace or remove it.")
-    return Streams([View(file, 0, size)], begin, min(begin + stated, size), _TOO_MUCH if missing > 0 else "")
-
-
-def _completed(file: BinaryIO, begin: int, size: int, head: bytes, layout: str) -> View:
-    """Return a file whose audio continues to its end with a header that says so; a long WAV becomes an RF64."""
-    length = size - begin
-    if head[12:16] != b"ds64" and length < 2**32:
-        return patched_view(file, 0, size, begin - 4, struct.pack(f"{layout[0]}I", length))
-    file.seek(12)
-    chunks = file.read(begin - 12 - 4)
-    if head[12:16] == b"ds64":
-        chunks = chunks[8 + struct.unpack("<I", head[16:20])[0] :]
-    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + 36, length, 0, 0)
-    return View(file, begin, size, prefix=b"RF64\xff\xff\xff\xffWAVE" + sizes + chunks + b"\xff\xff\xff\xff")
+    return Stream(View(file, 0, size), begin, min(begin + stated, size), _TOO_MUCH if missing > 0 else "")
 
 
 def _audio_chunk(file: BinaryIO, size: int, wanted: bytes, layout: str) -> tuple[int, int]:
@@ -181,10 +174,9 @@ def _audio_follows(file: BinaryIO, begin: int, stated: int, size: int, layout: s
     return False
 
 
-def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
-    """Walk the pages: streams may be joined, the last page must be whole and should say that it is the last."""
-    starts = [0]
-    position, was_first, has_ended = 0, False, False
+def _ogg_stream(file: BinaryIO, size: int, where: str) -> Stream:
+    """Walk the pages: all of one stream, the last one whole; it should say that it is the last."""
+    position, has_ended = 0, False
     while position < size:
         file.seek(position)
         head = file.read(27)
@@ -194,13 +186,12 @@ def _ogg_streams(file: BinaryIO, size: int, where: str) -> Streams:
             if has_ended:  # a tag, or padding
                 break
             raise DataError(f"{where}: truncated or damaged Ogg file at byte {position}; replace or remove it.")
-        is_first, has_ended = bool(head[5] & 2), bool(head[5] & 4)
-        if is_first and not was_first and position:
-            starts.append(position)
-        was_first = is_first
+        if head[5] & 2 and position:
+            raise DataError(f"{where}: several Ogg files joined in one, or with several tracks; {CONVERT}")
+        has_ended = bool(head[5] & 4)
         position += length
-    views = [View(file, begin, end) for begin, end in itertools.pairwise([*starts, position])]
-    return Streams(views, 0, position, "" if has_ended else "its last page is not marked as the last; is it complete?")
+    warning = "" if has_ended else "its last page is not marked as the last; is it complete?"
+    return Stream(View(file, 0, position), 0, position, warning)
 
 
 def mp3_stream(file: BinaryIO, begin: int, end: int, where: str) -> View | None:

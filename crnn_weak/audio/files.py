@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from crnn_weak.audio.containers import CONVERT, find_streams, mp3_stream, patched_view
+from crnn_weak.audio.containers import CONVERT, View, find_stream, mp3_stream
 from crnn_weak.audio.samples import HIGHEST_HZ, LOWEST_HZ, Levels, array_source, mono, scaled
 from crnn_weak.errors import DataError
 from crnn_weak.files import replace_file
@@ -126,48 +126,46 @@ class _Source:
     """An open audio file: its samples in blocks, at its own rate."""
 
     def __init__(self, file: BinaryIO, where: str, stack: contextlib.ExitStack) -> None:
-        streams = find_streams(file, where)
-        self.warnings = [streams.warning] if streams.warning else []
-        self._bytes, self._where, self._begin, self._end = file, where, streams.begin, streams.end
-        self._views, is_counted = streams.views, True
-        self._position = self._n_read = 0  # in all, and of the current stream
-        self._open_views(stack)
-        if self._files[0].format not in _CHECKED_FORMATS:
-            raise DataError(f"{where}: the format {self._files[0].format} is not read; {CONVERT}")
-        if self._files[0].subtype.startswith("MPEG_LAYER"):
-            endless = mp3_stream(file, streams.begin, streams.end, where)
+        stream = find_stream(file, where)
+        self.warnings = [stream.warning] if stream.warning else []
+        self._bytes, self._where, self._stack = file, where, stack
+        self._begin, self._end = stream.begin, stream.end
+        self._position, is_counted = 0, True
+        self._open(stream.view)
+        if self._file.format not in _CHECKED_FORMATS:
+            raise DataError(f"{where}: the format {self._file.format} is not read; {CONVERT}")
+        if self._file.subtype.startswith("MPEG_LAYER"):
+            endless = mp3_stream(file, stream.begin, stream.end, where)
             if endless is not None:
-                self._views, is_counted = [endless], False
-                self._open_views(stack)
-        first = self._files[0]
-        self.rate, self.n_channels = int(first.samplerate), int(first.channels)
+                is_counted = False
+                self._open(endless)
+        self.rate, self.n_channels = int(self._file.samplerate), int(self._file.channels)
         if not LOWEST_HZ <= self.rate <= HIGHEST_HZ:
             raise DataError(
                 f"{where}: a sample rate of {self.rate} Hz; expected {LOWEST_HZ} to {HIGHEST_HZ}. "
                 "The header is damaged; replace or remove the file."
             )
-        if any((file.samplerate, file.channels) != (self.rate, self.n_channels) for file in self._files):
-            raise DataError(f"{where}: joined streams of different sample rates or channels; split the file.")
         # Without a count in the header only reading tells.
-        is_counted = is_counted and first.frames < _UNKNOWN_FRAMES
-        self._n_stated = sum(file.frames for file in self._files) if is_counted else None
+        is_counted = is_counted and self._file.frames < _UNKNOWN_FRAMES
+        self._n_stated = self._file.frames if is_counted else None
         self.stated_seconds = None if self._n_stated is None else self._n_stated / self.rate
-        self._is_uncounted_flac = first.format == "FLAC" and not is_counted
+        self._is_uncounted_flac = self._file.format == "FLAC" and not is_counted
 
-    def _open_views(self, stack: contextlib.ExitStack) -> None:
+    def _open(self, view: View) -> None:
+        self._view = view
         try:
-            self._files = [stack.enter_context(soundfile.SoundFile(view)) for view in self._views]
+            self._file = self._stack.enter_context(soundfile.SoundFile(view))
         finally:
             self._check_disk()
 
     def skip(self, n_samples: int) -> None:
         """Move forward by `n_samples`, at most to the end."""
-        if n_samples > 0 and (len(self._files) > 1 or self._is_uncounted_flac):
+        if self._is_uncounted_flac:
             for _ in self.blocks(n_samples):
                 pass
         elif n_samples > 0:
             with self._faults():
-                self._position = self._n_read = self._files[0].seek(min(n_samples, max(self._files[0].frames, 0)))
+                self._position = self._file.seek(min(n_samples, max(self._file.frames, 0)))
 
     def blocks(self, n_wanted: int | None = None) -> Iterator[np.ndarray]:
         """Yield the samples, float32 of shape (n_samples, n_channels), to the end, or until there are `n_wanted`."""
@@ -177,6 +175,7 @@ class _Source:
             with self._faults():
                 block = self._read(int(min(n_block, n_left)))
             if not len(block):
+                self._check_end()
                 break
             if block.dtype == np.int16:
                 # libsndfile's own conversion gives the same values in three times the time.
@@ -187,60 +186,47 @@ class _Source:
             self._position += len(block)
             n_left -= len(block)
             yield block
-        if n_left > 0 and self._n_stated is not None and self._position < self._n_stated:
+
+    def _read(self, n_samples: int) -> np.ndarray:
+        """Return at most `n_samples` samples, float32 or int16 of shape (n_samples, n_channels); none at the end."""
+        if self._is_uncounted_flac:
+            # Its end is an error for libsndfile, after the last samples.
+            filled = np.full((n_samples, self.n_channels), np.nan, np.float32)
+            try:
+                filled = self._file.read(out=filled)
+            except soundfile.LibsndfileError as error:
+                if error.code != _END_OF_UNCOUNTED_FLAC:
+                    raise
+            return filled[~np.isnan(filled[:, 0])]
+        # A tag after the last sample of a FLAC would be reported as damage.
+        n_left = n_samples if self._n_stated is None else min(n_samples, self._n_stated - self._position)
+        dtype = "int16" if self._file.subtype == "PCM_16" else "float32"
+        block: np.ndarray = self._file.read(n_left, dtype=dtype, always_2d=True)
+        return block
+
+    def _check_end(self) -> None:
+        """Refuse a file of which fewer samples than stated, or none, could be decoded, or not all of its bytes."""
+        if self._n_stated is not None and self._position < self._n_stated:
             raise DataError(
                 f"{self._where}: truncated, {self._position / self.rate:.1f} of {self.stated_seconds:.1f} s can be "
                 "decoded; replace or remove it."
             )
         if not self._position:
             raise DataError(f"{self._where}: the recording holds no samples.")
-        if n_left > 0 and self._files[0].format == "FLAC":
-            self._check_flac_end()
-        n_unread = self._end - self._views[0].tell()
-        if n_left > 0 and self._n_stated and self._files[0].format == "MP3" and n_unread > _LONGEST_TAG:
+        n_unread = self._end - self._view.tell()
+        if self._file.format == "FLAC":
+            self._bytes.seek(max(self._begin + 4, self._view.tell() - 2**16))
+            if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
+                raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
+            if n_unread > _LONGEST_TAG:
+                raise DataError(f"{self._where}: holds more than its header states (a large tag?); {CONVERT}")
+        elif self._n_stated and self._file.format == "MP3" and n_unread > _LONGEST_TAG:
             self.warnings.append(f"not read to its end: {n_unread} bytes follow (a tag, or a wrong header?)")
 
-    def _check_flac_end(self) -> None:
-        """Refuse joined files, of which libsndfile reads the first only, and more audio than the header counts."""
-        n_bytes, n_decoded = self._bytes.seek(0, os.SEEK_END), self._views[0].tell()
-        self._bytes.seek(max(self._begin + 4, n_decoded - 2**16))
-        if b"fLaC\0\0\0\x22" in self._bytes.read(2**20):
-            raise DataError(f"{self._where}: several FLAC files joined in one; split it at the markers fLaC.")
-        if n_decoded < n_bytes and self._n_stated:
-            longer = patched_view(self._bytes, self._begin, n_bytes, 22, b"\xff\xff\xff\xff")
-            with contextlib.suppress(soundfile.SoundFileError), soundfile.SoundFile(longer) as file:
-                file.seek(self._n_stated)
-                if len(file.read(1)):
-                    raise DataError(f"{self._where}: holds more audio than its header states; {CONVERT}")
-
-    def _read(self, n_samples: int) -> np.ndarray:
-        """Return at most `n_samples` samples, float32 or int16 of shape (n_samples, n_channels); none at the end."""
-        file = self._files[0]
-        if self._is_uncounted_flac:
-            # Its end is an error for libsndfile, after the last samples.
-            filled = np.full((n_samples, self.n_channels), np.nan, np.float32)
-            try:
-                filled = file.read(out=filled)
-            except soundfile.LibsndfileError as error:
-                if error.code != _END_OF_UNCOUNTED_FLAC:
-                    raise
-            return filled[~np.isnan(filled[:, 0])]
-        # A tag after the last sample of a FLAC would be reported as damage.
-        n_left = n_samples if self._n_stated is None else min(n_samples, file.frames - self._n_read)
-        dtype = "int16" if file.subtype == "PCM_16" else "float32"
-        block: np.ndarray = file.read(n_left, dtype=dtype, always_2d=True)
-        self._n_read += len(block)
-        if not len(block) and len(self._files) > 1:
-            self._files.pop(0)
-            self._n_read = 0
-            return self._read(n_samples)
-        return block
-
     def _check_disk(self) -> None:
-        """Raise what a view has kept, as libsndfile's callbacks must not raise."""
-        fault = next((view.fault for view in self._views if view.fault), None)
-        if fault is not None:
-            raise DataError(_disk_fault(self._where, fault))
+        """Raise what the view has kept, as libsndfile's callbacks must not raise."""
+        if self._view.fault is not None:
+            raise DataError(_disk_fault(self._where, self._view.fault))
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

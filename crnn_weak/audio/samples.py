@@ -57,7 +57,7 @@ def checked_array(array: Any, where: str) -> np.ndarray:
     try:
         samples = np.asarray(array)
     except Exception as error:  # of whatever library: a ragged list, a tensor on a GPU or with a gradient
-        raise DataError(f"{where}: {type(array).__name__} is no array ({error}); {_ACCEPTED}.") from None
+        raise DataError(f"{where}: {type(array).__name__} cannot be an array ({error}); {_ACCEPTED}.") from None
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu" or samples[0:1].size > _MOST_CHANNELS:

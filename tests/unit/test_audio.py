@@ -137,12 +137,6 @@ def test_truncated_files_are_refused_in_training_and_detection(tmp_path, name, s
     capfd.readouterr()  # mpg123 writes to stderr
 
 
-def other_rate():
-    buffer = io.BytesIO()
-    soundfile.write(buffer, sound(), 8_000, format="OGG")
-    return buffer.getvalue()
-
-
 #: file name, a function that returns its bytes, the message
 REFUSED = [
     ("text.wav", lambda: b"not audio " * 50, "cannot be read as audio"),
@@ -155,8 +149,8 @@ REFUSED = [
     ("long.wav", lambda: patched("a.wav", b"data", struct.pack("<I", 2**30)), "truncated"),
     ("long.flac", lambda: patched("a.flac", 21, b"\xff\xff\xff\xff\xff"), "truncated"),  # 2**36 - 1 samples
     ("cut.flac", lambda: patched("a.flac", 21, b"\xf0\0\0\0\0")[:30_000], "damaged or truncated"),
-    ("two.ogg", lambda: encoded("a.ogg") + other_rate(), "different sample rates"),
-    ("short.flac", lambda: patched("a.flac", 22, struct.pack(">I", RATE)), "more audio than its header states"),
+    ("two.ogg", lambda: encoded("a.ogg") * 2, "several Ogg files joined in one, .*; convert it first: ffmpeg"),
+    ("short.flac", lambda: patched("a.flac", 22, struct.pack(">I", RATE)), "holds more than its header states"),
     ("a.voc", lambda: encoded("a.voc"), "the format VOC is not read; convert it first: ffmpeg"),
     ("first.ogg", lambda: patched("a.ogg", 5, b"\0"), ""),  # no page is marked as the first
     ("two.flac", lambda: encoded("a.flac") * 2, "several FLAC files joined"),
@@ -372,14 +366,8 @@ def test_a_wav_whose_size_wrapped_at_4_gib_is_read_to_its_end(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.ogg", "a.opus"])
-def test_joined_ogg_files_those_without_an_end_mark_and_tags_at_the_end(tmp_path, name, read):
+def test_ogg_files_without_an_end_mark_and_tags_at_the_end(tmp_path, name, read):
     path = tmp_path / name
-    for seconds in ((3.0, 1.0), (1.0, 3.0)):
-        path.write_bytes(b"".join(encoded(name, sound(s)) for s in seconds))
-        assert read(path).size == pytest.approx(4 * RATE, abs=200)
-        assert read_header(path)[1] == pytest.approx(4.0, abs=0.02)
-        part, _ = load_clip(path, RATE, 1.0, start_seconds=seconds[0] + 0.1)
-        np.testing.assert_allclose(part[: RATE // 2], sound(seconds[1])[RATE // 10 :][: RATE // 2], atol=0.1)
     data = encoded(name, np.tile(sound(), 5))
     path.write_bytes(data[: data.rindex(b"OggS")])  # up to a page's end
     blocks = AudioBlocks(path, RATE)

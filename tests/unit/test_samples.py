@@ -63,7 +63,7 @@ UNCLEAR = [
     (np.r_[np.nan, AUDIO], "NaN or infinite samples, the first at index 0"),
     (AUDIO.astype(ml_dtypes.bfloat16), "bfloat16 .* expected a path"),
     (AUDIO.astype(complex), "complex128 .* expected a path"),
-    ([[0.1, 0.2], [0.3]], "list is no array .* expected a path"),
+    ([[0.1, 0.2], [0.3]], "list cannot be an array .* expected a path"),
     (np.zeros((2, 3, 4)), "shape .2, 3, 4."),
     (np.zeros((40, 500)), "shape .500, 40."),
     (np.zeros(0), "no samples"),
