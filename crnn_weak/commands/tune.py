@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from crnn_weak import cli
@@ -12,6 +14,11 @@ from crnn_weak.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from crnn_weak.detection.postprocessing import OperatingPoint
     from crnn_weak.runs.scores import ScoredRun
+
+log = logging.getLogger(__name__)
+
+# Validation clips of a class, below which a threshold of its own is doubtful.
+_FEW_CLIPS = 5
 
 _EPILOG = """examples:
   crnn-weak tune runs/train/street-quick-max_dense --metric segment_f1 --per-class --median 0 0.3 0.6
@@ -101,11 +108,22 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     print(f"search     the best of {n_choices:,} choices{each}, on validation clips only")
     if args.per_class:
         _print_classes(point, tags=args.metric == "tagging_f1")
+        _warn_of_few(scored)
     tuned[args.metric] = TuningRecord(
         per_class=args.per_class, before=before, after=after, n_clips=len(scored.scores), n_choices=n_choices
     )
     StoredPoint(operating_point=point, tuned=tuned).write(path)
     cli.say(f"stored     {path}", f"now        crnn-weak evaluate {args.run}")
+
+
+def _warn_of_few(scored: ScoredRun) -> None:
+    n_clips = Counter(label for tags in scored.tags.values() for label in tags)
+    few = [f"{label} ({n_clips[label]})" for label in scored.scores.classes if n_clips[label] < _FEW_CLIPS]
+    if few:
+        log.warning(
+            "fewer than %d validation clips, so that thresholds are uncertain: %s. Tune without --per-class.",
+            _FEW_CLIPS, ", ".join(few),
+        )  # fmt: skip
 
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:

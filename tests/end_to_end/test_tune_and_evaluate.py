@@ -66,11 +66,13 @@ def evaluated(capsys, folder, *options):
     ("metric", "figure", "per_class"),
     [("segment_f1", "f_score", False), ("segment_f1", "f_score", True), ("error_rate", "error_rate", False)],
 )
-def test_tuning_for_segments(capsys, run_folder, metric, figure, per_class):
+def test_tuning_for_segments(capsys, monkeypatch, run_folder, metric, figure, per_class):
     before = evaluated(capsys, run_folder)["segment"]
     assert (before["f_score"], before["error_rate"]) == (0.0, 1.0)
-    code, out, _ = run(capsys, "tune", run_folder, "--metric", metric, *["--per-class"] * per_class)
+    monkeypatch.setattr("crnn_weak.commands.tune._FEW_CLIPS", 12)
+    code, out, err = run(capsys, "tune", run_folder, "--metric", metric, *["--per-class"] * per_class)
     assert code == 0
+    assert ("fewer than 12 validation clips" in err) == per_class
     assert "14 validation clips" in out
     after = evaluated(capsys, run_folder)["segment"]
     assert after[figure] == pytest.approx(1.0 if figure == "f_score" else 0.0, abs=0.05)
