@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
@@ -197,32 +197,13 @@ tag_lists = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from((
 
 
 @settings(max_examples=100, deadline=None)
-@given(tag_lists, tag_lists, st.sampled_from([("none", "1", "Car"), ("Car", "1", "none", "absent")]))
+@given(tag_lists, tag_lists, st.sampled_from([("none", "1", "Car"), ("Car", "1", "none", "absent"), ("Car",)]))
 def test_tags_are_scored_as_scikit_learn_does(reference, estimated, classes):
-    estimated = {clip: tags for clip, tags in estimated.items() if clip in reference}
+    estimated = {clip: tags & {*classes} for clip, tags in estimated.items() if clip in reference}
+    reference = {clip: tags & {*classes} for clip, tags in reference.items()}
     assert_same(
         *(score(reference, estimated, classes=classes) for score in (tagging_metrics, reported_tagging_metrics))
     )
-
-
-def test_averages_are_those_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    arrays = (rng.random((200, 3)) < 0.3, rng.random((200, 3)) < [0.4, 0.4, 0.0])  # the last class is never estimated
-    lists = [
-        {str(clip): [label for label, on in zip(LABELS, row, strict=True) if on] for clip, row in enumerate(array)}
-        for array in arrays
-    ]
-    metrics = tagging_metrics(*lists, classes=LABELS)
-    micro = precision_recall_fscore_support(*arrays, average="micro")
-    assert (metrics.precision, metrics.recall, metrics.f_score) == pytest.approx(micro[:3])
-    macro = precision_recall_fscore_support(*arrays, average="macro", zero_division=0)
-    assert tuple(metrics.class_average.values()) == pytest.approx(macro[:3])
-
-
-@pytest.mark.parametrize("estimated", [["Car"], []])
-def test_one_class_alone_is_scored_as_scikit_learn_does(estimated):
-    lists = ({"a": ["Car"], "b": []}, {"a": estimated, "b": ["Car"]})
-    assert_same(*(score(*lists, classes=["Car"]) for score in (tagging_metrics, reported_tagging_metrics)))
 
 
 def rotated_lists(events, k, n):
@@ -259,17 +240,6 @@ def test_rotated_scores_are_the_mean_of_sed_evals_over_all_rotations(kept):
     stretched = whole_clip({clip: {event.label for event in rows} for clip, rows in estimated.items()}, float(n))
     whole = reported_segment_metrics(reference, stretched, **options)
     assert (found["whole_clip"]["f_score"], found["whole_clip"]["error_rate"]) == (whole.f_score, whole.error_rate)
-
-
-@pytest.mark.parametrize(
-    ("name", "f_score", "error_rate"), [("testing", 0.88058, 0.2350), ("evaluation", 0.86718, 0.2601)]
-)
-def test_the_truth_of_task4_rotated(name, f_score, error_rate, task4_metadata):
-    (path,) = task4_metadata.rglob(f"groundtruth_strong_label_{name}_set.csv")
-    truth = read_events(path)
-    options = {"classes": DCASE2017_TASK4, "clip_seconds": 10.0, "evaluation": EvaluationConfig()}
-    found = score_controls(truth, truth, **options)["rotated"]
-    assert (found["f_score"], found["error_rate"]) == pytest.approx((f_score, error_rate), abs=5e-5)
 
 
 def test_areas_inside_clips_are_scikit_learns():

@@ -10,7 +10,6 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.scores import predict
 from crnn_weak.detection.windows import FrameStream, OverlapAdd, SlidingWindows
 from crnn_weak.features.log_mel import LogMelExtractor
-from crnn_weak.labels.rolls import frame_times
 
 HOP, N_HOP = FEATURES.hop_seconds, FEATURES.n_hop
 # What is further from a cut than a window is in no window with it. The third of a frame keeps the border off the
@@ -133,13 +132,6 @@ def test_one_window_is_scored_as_one_clip():
     scores = found.scores((audio, RATE))
     np.testing.assert_array_equal(scores.strong, strong)
     np.testing.assert_array_equal(scores.weak, weak)
-
-
-@pytest.mark.parametrize(("rate", "n_hop"), [(22_050, 551), (44_100, 882), (16_000, 160), (11_025, 332)])
-def test_the_time_of_a_frame_is_that_of_its_samples_after_ten_hours(rate, n_hop):
-    last = 10 * 3600 * rate // n_hop
-    times = frame_times(2, n_hop / rate, first=last - 2)
-    np.testing.assert_allclose(times, np.arange(last - 2, last + 1) * n_hop / rate, atol=1e-6)
 
 
 def test_an_event_late_in_a_recording_is_found_where_it_is():

@@ -8,16 +8,13 @@ from hypothesis import strategies as st
 
 from crnn_weak.errors import CrnnWeakError
 from crnn_weak.files import write_text
-from crnn_weak.labels.events import DCASE2017_TASK4, Event
+from crnn_weak.labels.events import Event
 from crnn_weak.labels.names import nfc, recording_id
-from crnn_weak.labels.reading import LabelFile, read_events, read_files, read_tags, united
+from crnn_weak.labels.reading import LabelFile, read_files, read_tags, united
 from crnn_weak.labels.writing import (
     EVENT_FORMATS,
     event_files,
     tag_text,
-    write_set_csv,
-    write_strong_tsv,
-    write_weak_tsv,
 )
 
 # Mostly names that a list can hold, among them those that need quotes or look like something else.
@@ -106,21 +103,3 @@ def test_tags(tmp_path_factory, tags):
     except CrnnWeakError:
         return
     assert found == {recording_id(name): tuple(dict.fromkeys(map(nfc, labels))) for name, labels in tags.items()}
-
-
-cuts = st.builds(
-    lambda name, start: f"-{name}_{start / 1000:.3f}_{start / 1000 + 10:.3f}", letters, st.integers(0, 10**6)
-)
-task_labels = st.lists(st.sampled_from(DCASE2017_TASK4), unique=True, min_size=1, max_size=3)
-
-
-@settings(deadline=None)
-@given(st.dictionaries(cuts, task_labels, max_size=5), event_lists(st.sampled_from(DCASE2017_TASK4), cuts, min_size=1))
-def test_the_organizers_lists(tmp_path_factory, tags, events):
-    folder = tmp_path_factory.mktemp("task4")
-    for write in (write_set_csv, write_weak_tsv):
-        write(folder / "tags.csv", tags)
-        assert read_tags(folder / "tags.csv") == {clip: tuple(found) for clip, found in tags.items()}
-    write_strong_tsv(folder / "strong.csv", events)
-    expected = {clip: [Event(e.onset, e.offset, e.label) for e in rows] for clip, rows in events.items()}
-    assert by_recording(read_events(folder / "strong.csv")) == by_recording(expected)

@@ -204,15 +204,6 @@ def test_a_clip_is_tagged_with_its_likeliest_class_at_least(weak, options, tags)
     assert scores_to_tags(scores, PLAIN.replace(**options)) == {"a": tags}
 
 
-def test_the_weak_gate_stays_closed_for_a_tag_below_its_threshold():
-    at_least_one = point(weak_gate=True)
-    assert at_least_one.min_tags == 1
-    for weak, n_events in ((0.4, 0), (0.6, 1)):
-        scores = one_clip([0.9, 0.9], [weak])
-        assert scores_to_tags(scores, at_least_one) == {"a": ("Car",)}
-        assert len(scores_to_events(scores, at_least_one)["a"]) == n_events
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

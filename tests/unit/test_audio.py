@@ -17,6 +17,7 @@ from crnn_weak.audio import AudioBlocks, audio_files, load_clip, read_header, wr
 from crnn_weak.errors import DataError
 
 RATE = 16_000
+TAG = b"TAG" + bytes(125)
 KINDS = {
     "a.wav": {"subtype": "PCM_16"},
     "b.wav": {"subtype": "FLOAT"},
@@ -39,10 +40,10 @@ def sound(seconds=3.0):
     return 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.05) * rng.uniform(0.5, 1.0, round(seconds * RATE))
 
 
-def encoded(name, audio=None, **options):
+def encoded(name, audio=None, rate=RATE, **options):
     buffer = io.BytesIO()
     options = {"format": name.split(".")[1].upper()} | KINDS.get(name, {}) | options
-    soundfile.write(buffer, sound() if audio is None else audio, RATE, **options)
+    soundfile.write(buffer, sound() if audio is None else audio, rate, **options)
     return buffer.getvalue()
 
 
@@ -111,11 +112,8 @@ def test_resampling_keeps_a_sine_and_its_length_and_commutes_with_cutting(tmp_pa
 
 
 def test_nothing_odd_is_written(tmp_path):
-    for name, audio, says in (
-        ("a.wav", np.zeros((2, 8)), "mono"),
-        ("a.wav", np.r_[np.nan], "NaN"),
-        ("a.mp3", 0.0, "mp3"),
-    ):
+    odd = (("a.wav", np.zeros((2, 8)), "mono"), ("a.wav", np.r_[np.nan], "NaN"), ("a.mp3", 0.0, "mp3"))
+    for name, audio, says in odd:
         with pytest.raises(DataError, match=says):
             write_audio(tmp_path / name, audio, RATE)
     assert not list(tmp_path.iterdir())
@@ -183,7 +181,7 @@ def test_what_cannot_be_read_is_one_line_with_the_file_and_costs_no_memory(tmp_p
     assert "\n" not in str(error.value)
 
 
-def test_only_regular_files_are_opened(tmp_path, read):
+def test_only_regular_files_are_opened(tmp_path, read, monkeypatch):
     os.mkfifo(tmp_path / "pipe.wav")
     os.symlink("/dev/zero", tmp_path / "zero.wav")
     (tmp_path / "folder.wav").mkdir()
@@ -196,6 +194,14 @@ def test_only_regular_files_are_opened(tmp_path, read):
         with pytest.raises(DataError, match=f"{name}: .*{says}"):
             read(tmp_path / name)
     assert not audio_files(tmp_path)
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    write_audio(tmp_path / "a.wav", noise(), RATE)
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # the superuser may read everything
+    with pytest.raises(DataError, match="no permission"):
+        read(tmp_path / "a.wav")
 
 
 class FailingFile(io.BytesIO):
@@ -272,7 +278,7 @@ def test_damaged_files_are_read_alike_or_refused_in_one_line(tmp_path, capfd, n_
 
 
 @pytest.mark.parametrize("loud_first", [True, False])
-@pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125), bytes(5000), b"lyrics, " * 80])
+@pytest.mark.parametrize("tail", [b"", TAG, bytes(5000), b"lyrics, " * 80])
 def test_an_mp3_without_a_frame_count_is_read_to_its_end(tmp_path, loud_first, tail, read):
     audio = np.concatenate([np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE), np.zeros(7 * RATE)])
     path = tmp_path / "a.mp3"
@@ -287,7 +293,7 @@ def test_an_mp3_without_a_frame_count_is_read_to_its_end(tmp_path, loud_first, t
 
 def test_an_mp3_with_a_tag_has_its_samples_joined_ones_theirs_and_parts_begin_where_asked(tmp_path, read):
     path = tmp_path / "a.mp3"
-    for content in (mp3(sound()), b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + mp3(sound()) + b"TAG" + bytes(125)):
+    for content in (mp3(sound()), b"ID3\x04\0\0\0\0\x02\0" + bytes(256) + mp3(sound()) + TAG):
         path.write_bytes(content)
         assert read(path).size == 3 * RATE
     lying = bytearray(mp3(sound(9.0)))
@@ -337,14 +343,7 @@ def test_a_file_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path, na
 
 
 @pytest.mark.parametrize(
-    "tail",
-    [
-        b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + bytes(18),
-        b"TAG" + bytes(125),
-        b"ID3\x04" + bytes(100),
-        bytes(5000),
-        b"\r\n",
-    ],
+    "tail", [b"LIST\x1a\0\0\0INFOISFT" + bytes(18), TAG, b"ID3\x04" + bytes(100), bytes(5000), b"\r\n"]
 )
 def test_what_follows_the_audio_of_a_wav_is_no_audio(tmp_path, tail, read):
     (tmp_path / "a.wav").write_bytes(encoded("a.wav") + tail)
@@ -374,7 +373,7 @@ def test_ogg_files_without_an_end_mark_and_tags_at_the_end(tmp_path, name, read)
     assert 11 < np.concatenate(list(blocks)).size / RATE < 15
     assert "not marked as the last" in blocks.warnings[0]
     for with_tag in ("a.flac", "a.ogg"):
-        (tmp_path / with_tag).write_bytes(encoded(with_tag) + b"TAG" + bytes(125))
+        (tmp_path / with_tag).write_bytes(encoded(with_tag) + TAG)
         assert read(tmp_path / with_tag).size == 3 * RATE
 
 
@@ -403,8 +402,5 @@ def test_folders_are_searched_once_and_other_files_passed_over(tmp_path):
     for name in ("memo.M4A", "x.m4a", "y.mp2"):  # x was converted already
         (tmp_path / name).touch()
     assert [path.name for path in audio_files(tmp_path)] == ["memo.M4A", "x.mp3", "y.mp2", "y.FLAC", "x.wav"]
-    (tmp_path / "memo.M4A").write_bytes(b"\0\0\0\x20ftypM4A ")
-    with pytest.raises(DataError, match=r"MP4 .*convert it first: ffmpeg"):
-        read_header(tmp_path / "memo.M4A")
     with pytest.raises(DataError, match="no such folder"):
         audio_files(tmp_path / "nowhere")
