@@ -4,8 +4,6 @@ Some are known in closed form.
 """
 
 import hashlib
-import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import librosa
 import numpy as np
@@ -148,12 +146,3 @@ def test_an_empty_band_is_the_floor():
 def test_bad_audio_is_refused(shape, message):
     with pytest.raises(DataError, match=message):
         log_mel(np.zeros(shape, np.float32), CONFIGS["paper"])
-
-
-def test_pickles_and_threads_give_the_same():
-    sounds = [np.random.default_rng(seed).standard_normal(44_100).astype(np.float32) for seed in range(8)]
-    extractor = LogMelExtractor(CONFIGS["paper"])
-    want = [extractor(sound) for sound in sounds]
-    with ThreadPoolExecutor(4) as pool:
-        got = list(pool.map(pickle.loads(pickle.dumps(extractor)), sounds))
-    np.testing.assert_array_equal(got, want)

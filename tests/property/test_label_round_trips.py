@@ -11,11 +11,7 @@ from crnn_weak.files import write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.names import nfc, recording_id
 from crnn_weak.labels.reading import LabelFile, read_files, read_tags, united
-from crnn_weak.labels.writing import (
-    EVENT_FORMATS,
-    event_files,
-    tag_text,
-)
+from crnn_weak.labels.writing import EVENT_FORMATS, event_files, tag_text
 
 # Mostly names that a list can hold, among them those that need quotes or look like something else.
 words = st.one_of(

@@ -90,23 +90,6 @@ def swapped_columns(rng, case):
     return case.text([[row[at] for at in order] for row in case.rows])
 
 
-def ragged(rng, case):
-    rows = [list(row) for row in case.rows]
-    row = rng.choice(rows[case.n_header :])
-    if rng.random() < 0.5:
-        row.append("surplus")
-    elif len(row) > 2:
-        row.pop(rng.randrange(1, len(row)))
-    return case.text(rows)
-
-
-def hostile(rng, case):
-    rows = [list(row) for row in case.rows]
-    row = rng.choice(rows[case.n_header :])
-    row[case.times[0] if case.times else -1] += rng.choice(("\x1b[2J", "\x00", "\ud7ff\x85"))
-    return case.text(rows)
-
-
 #: Name of a mutation -> text or bytes. The first group must be read as before; of the others a file may be refused.
 HARMLESS = {
     "none": lambda rng, case: case.text(),
@@ -126,8 +109,6 @@ MUTATIONS = {
     "epoch": lambda rng, case: case.with_times(lambda text: str(float(text) + 1.7e9)),
     "clock": lambda rng, case: case.with_times(lambda text: f"00:00:{float(text):06.3f}"),
     "swapped columns": swapped_columns,
-    "ragged": ragged,
-    "control character": hostile,
     "latin-1": lambda rng, case: case.text().encode("latin-1", "replace").replace(b"?", b"\xe9"),
     "backslashes": lambda rng, case: re.sub(r"\b(site[AB]|audio)/", r"\1\\", case.text()),
     "title line": lambda rng, case: rng.choice(("# v2\n", "# by hand\t1.0\n", "My labels\n", "sep=,\n")) + case.text(),

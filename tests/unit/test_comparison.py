@@ -7,30 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from crnn_weak import paper
 from crnn_weak.config import preset
 from crnn_weak.detection.postprocessing import OperatingPoint
 from crnn_weak.detection.scores import Scores
 from crnn_weak.errors import ConfigError, DataError, RunError
 from crnn_weak.experiments.beyond import write_tables
 from crnn_weak.labels.events import Event
-from crnn_weak.runs.scores import (
-    PublishedRun,
-    PublishedRuns,
-    RunScore,
-    ScoredRun,
-    compare,
-    comparison_csv,
-    comparison_markdown,
-    count_clips,
-    read_design,
-    read_score,
-    read_scores,
-    run_name,
-    tune_and_count,
-    tuned_point,
-    write_scores,
-)
+from crnn_weak.runs import scores as scoring
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 DESIGN = """
@@ -69,7 +52,7 @@ training.freeze = ["conv_*"]
 def design_of(tmp_path, text=DESIGN):
     path = tmp_path / "design.toml"
     path.write_text(text)
-    return read_design(path)
+    return scoring.read_design(path)
 
 
 def test_an_entry_lays_its_settings_over_those_of_its_base_and_of_the_data(tmp_path):
@@ -107,20 +90,13 @@ def test_a_run_is_named_by_what_it_is_not_by_where_its_files_are(tmp_path):
     design = design_of(tmp_path, DESIGN.replace('preset = "quick"', 'preset = "quick"\ndata.source = "scenes"', 1))
     here, there = (design.config("street", "taught", 0, teacher=name) for name in ("a.keras", "b/c.keras"))
     moved = dataclasses.replace(there, data=dataclasses.replace(there.data, root="/moved"))
-    assert run_name(here) == run_name(moved)
-    assert run_name(here) != run_name(design.config("street", "taught", 3, teacher="a.keras"))
-    assert run_name(here) != run_name(design.config("street", "more", 0))
+    assert scoring.run_name(here) == scoring.run_name(moved)
+    assert scoring.run_name(here) != scoring.run_name(design.config("street", "taught", 3, teacher="a.keras"))
+    assert scoring.run_name(here) != scoring.run_name(design.config("street", "more", 0))
 
 
 def score(*counts):
-    return RunScore({"tagging": [list(one) for one in counts]}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
-
-
-def test_f_is_micro_over_clips_and_a_mean_over_seeds():
-    seeds = {0: score([2, 1, 1], [1, 2, 1]), 1: score([2, 2, 2], [1, 0, 0])}  # F 4 / 6, F 4 / 5
-    found = compare({"one": seeds}, baselines={})["one"]["tagging"]
-    assert found.mean == pytest.approx((4 / 6 + 4 / 5) / 2)
-    assert np.isnan(found.difference)
+    return scoring.RunScore({"tagging": [list(one) for one in counts]}, {"tagging": 0.25}, {"tagging": 0.5}, {}, {})
 
 
 def test_intervals_of_one_seed_cover_clips_and_differences_are_paired():
@@ -128,7 +104,7 @@ def test_intervals_of_one_seed_cover_clips_and_differences_are_paired():
     clips = [(4, 4, int(c)) for c in rng.integers(0, 4, size=300)]
     better = [(4, 4, c + 1) for *_, c in clips]
     entries = {"base": {0: score(*clips)}, "better": {0: score(*better)}}
-    found = compare(entries, baselines={"tagging": "base"})
+    found = scoring.compare(entries, baselines={"tagging": "base"})
     base, other = found["base"]["tagging"], found["better"]["tagging"]
     spread = np.std([c / 4 for *_, c in clips]) / np.sqrt(300)  # F is the mean of the clips' shares here
     assert base.high - base.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
@@ -137,7 +113,7 @@ def test_intervals_of_one_seed_cover_clips_and_differences_are_paired():
 
 def test_intervals_over_seeds_are_students():
     seeds = {seed: score(*[(10, 10, correct)] * 20) for seed, correct in enumerate((4, 5, 6))}
-    found = compare({"three": seeds}, baselines={})["three"]["tagging"]
+    found = scoring.compare({"three": seeds}, baselines={})["three"]["tagging"]
     assert found[:3] == pytest.approx((0.5, 0.5 - 4.3027 * 0.1 / 3**0.5, 0.5 + 4.3027 * 0.1 / 3**0.5), rel=1e-4)
 
 
@@ -145,7 +121,7 @@ def test_a_difference_is_one_of_the_seeds_that_both_have():
     base = {seed: score(*[(4, 4, seed)] * 20) for seed in (0, 1, 2)}
     better = {seed: score(*[(4, 4, seed + 1)] * 20) for seed in (2, 1)}  # in another order
     entries = {"base": base, "better": better, "other": {7: score(*[(4, 4, 4)] * 20)}}
-    found = compare(entries, baselines={"tagging": "base"})
+    found = scoring.compare(entries, baselines={"tagging": "base"})
     assert found["better"]["tagging"].mean == pytest.approx(2.5 / 4)
     assert found["better"]["tagging"][3:] == pytest.approx((0.25, 0.25, 0.25))
     assert np.isnan(found["other"]["tagging"].difference)
@@ -153,17 +129,17 @@ def test_a_difference_is_one_of_the_seeds_that_both_have():
 
 def test_the_table_and_the_values_say_the_same_and_runs_of_other_clips_are_refused():
     entries = {"base": {0: score(*[(1, 1, 1)] * 3)}, "new": {0: score(*[(2, 2, 1)] * 3)}}
-    found = compare(entries, baselines={"tagging": "base"})
-    text = comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test", 10)
+    found = scoring.compare(entries, baselines={"tagging": "base"})
+    text = scoring.comparison_markdown(found, entries, {"tagging": "base"}, "clips of a test", 10)
     cells = (
         "clips of a test", "| new | 1 | 50.0 [50.0, 50.0] (-50.0: -50.0, -50.0) | 25.0 |",
         "| 100.0 [100.0, 100.0] | 25.0 |",
     )  # fmt: skip
     assert [cell for cell in cells if cell not in text] == []
-    values = comparison_csv(found, entries)
+    values = scoring.comparison_csv(found, entries)
     assert "new,1,tagging,0.50000,0.50000,0.50000,-0.50000,-0.50000,-0.50000,0.25000" in values
     with pytest.raises(DataError, match="new: scored on other test clips"):
-        compare(entries | {"new": {0: score(*[(1, 1, 1)] * 4)}}, baselines={})
+        scoring.compare(entries | {"new": {0: score(*[(1, 1, 1)] * 4)}}, baselines={})
 
 
 def scored_clips(weak, strong, events):
@@ -173,7 +149,7 @@ def scored_clips(weak, strong, events):
     run = SimpleNamespace(config=preset("quick"))
     truth = {clip: tuple(Event(*times, "dog") for times in one) for clip, one in zip(ids, events, strict=True)}
     tags = {clip: ("dog",) if one else () for clip, one in truth.items()}
-    return ScoredRun(run, scores, tags, truth, "")
+    return scoring.ScoredRun(run, scores, tags, truth, "")
 
 
 BARK = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
@@ -196,8 +172,8 @@ SHORT = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 )
 def test_gate_and_hysteresis_are_chosen_where_they_help_on_validation_clips(weak, strong, event, name, counted, gated):
     clips = scored_clips(weak, strong, [[event], []][: len(weak)])
-    tuned = tuned_point(clips, name, START)
-    assert count_clips(clips, name, tuned).tolist() == [[counted] * 3, [0, 0, 0]][: len(weak)]
+    tuned = scoring.tuned_point(clips, name, START)
+    assert scoring.count_clips(clips, name, tuned).tolist() == [[counted] * 3, [0, 0, 0]][: len(weak)]
     assert tuned.weak_gate == gated
     if LONG in strong:
         assert 0 < tuned.low_thresholds[0] < 0.3
@@ -207,49 +183,42 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
     clip = scored_clips([0.05], [BARK], [[(2.0, 5.0)]])
     gated = dataclasses.replace(preset("quick").operating_point, weak_gate=True, low_threshold=0.3)
     clip.run.config = dataclasses.replace(clip.run.config, operating_point=gated)
-    score = tune_and_count(clip, clip)
+    score = scoring.tune_and_count(clip, clip)
     assert score.counts["event"] == [[1, 1, 1]]
     # 3 of 10 segments: rotated 3 * 3 / 10 are right on average
     assert score.counts["segment_rotated"] == [[3, 3, 0.9]]
     assert score.counts["segment_whole_clip"] == [[3, 10, 3]]
-    estimates = compare({"own": {0: score}}, baselines={})
+    estimates = scoring.compare({"own": {0: score}}, baselines={})
     assert estimates["own"]["timing_gain"].mean == pytest.approx(1 - 0.3)
-    text = comparison_markdown(estimates, {"own": {0: score}}, {}, "made", 10)
+    text = scoring.comparison_markdown(estimates, {"own": {0: score}}, {}, "made", 10)
     assert "| timing gain |" in text
     assert "True tags over the whole clip: SED F 46.2." in text  # 2 * 3 / (3 + 10)
     assert (score.gates, score.low_thresholds, score.untuned["event"]) == ({}, {}, 0.0)
-    assert list(tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
+    assert list(scoring.tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
 
 
 def test_scores_come_back_and_damaged_ones_are_refused(tmp_path):
     path, of_run = tmp_path / "scores.json.gz", tmp_path / "comparison.json"
-    runs = PublishedRuns("of scenes", [PublishedRun("max, frozen", 3, "0123456789ab", score([2, 1, 1], [0, 0, 0]))])
-    write_scores(path, runs)
-    assert read_scores(path) == runs
-    assert read_scores(tmp_path / "none.json.gz").runs == []
+    runs = scoring.PublishedRuns(
+        "of scenes", [scoring.PublishedRun("max, frozen", 3, "0123456789ab", score([2, 1, 1], [0, 0, 0]))]
+    )
+    scoring.write_scores(path, runs)
+    assert scoring.read_scores(path) == runs
+    assert scoring.read_scores(tmp_path / "none.json.gz").runs == []
     data = path.read_bytes()
     for damaged in (data[:-9], b"{}", data[:30] + b"?" + data[31:]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"scores\.json\.gz"):
-            read_scores(path)
-    assert read_score(of_run) is None
+            scoring.read_scores(path)
+    assert scoring.read_score(of_run) is None
     of_run.write_text('{"counts": {}, "untuned": {}, "thresholds": {}}')
     with pytest.raises(RunError, match=r"comparison\.json: .*Delete it"):
-        read_score(of_run)
-
-
-def test_the_curves_are_the_papers_settings():
-    design = read_design(EXPERIMENTS / "beyond.toml")
-    for head, curve in zip(("max_dense", "max"), design.curves, strict=True):
-        configs = [design.config("street", name, 0) for name in curve]
-        assert {config.model.weak_head for config in configs} == {head}
-        weights = [(config.loss_weights.strong, config.loss_weights.weak) for config in configs]
-        assert weights == [(row.strong, row.weak) for row in paper.RESULTS]
+        scoring.read_score(of_run)
 
 
 @pytest.mark.parametrize("name", ["beyond", "development", "fine_tuning"])
 def test_the_published_tables_follow_from_the_published_scores(name, tmp_path):
-    design, published = read_design(EXPERIMENTS / f"{name}.toml"), EXPERIMENTS / "results" / name
+    design, published = scoring.read_design(EXPERIMENTS / f"{name}.toml"), EXPERIMENTS / "results" / name
     assert design.seeds == ([0] if name == "development" else [0, 1, 2])  # the development set: one seed
     assert write_tables(design, tmp_path, published)
     for data in design.data:

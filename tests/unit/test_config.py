@@ -12,12 +12,6 @@ from crnn_weak.config import PRESETS, FeatureConfig, apply_overrides, fingerprin
 from crnn_weak.errors import ConfigError
 
 
-def test_the_papers_clip_has_500_frames_of_40_bands():
-    features = preset("paper").features
-    assert (features.n_frames, features.n_mels) == (500, 40)
-    assert (features.n_window, features.n_hop, features.n_clip_samples) == (1764, 882, 441_000)
-
-
 @pytest.mark.parametrize(
     ("rate", "hop", "n_hop"), [(22_050, 0.025, 551), (11_025, 0.02, 220), (44_100, 1 / 3, 14_700), (8_000, 0.0333, 266)]
 )

@@ -1,7 +1,5 @@
 """Figures: they draw the values that they are given, for every reader, at every size."""
 
-import itertools
-
 import matplotlib
 import numpy as np
 import pytest
@@ -11,8 +9,7 @@ from crnn_weak import paper
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError, LabelError
 from crnn_weak.figures import clip, results, style
-from crnn_weak.figures.clip import recording_figure
-from crnn_weak.labels.events import DCASE2017_TASK4, Event
+from crnn_weak.labels.events import Event
 from crnn_weak.runs.table import Result, ResultsTable
 
 CLASSES = ("bell", "drill", "rain")
@@ -25,13 +22,6 @@ def ax():
 
 def draw_roll(ax, label="bell", classes=CLASSES):
     return clip.plot_event_roll([Event(0, 1, label)], None, classes=classes, clip_seconds=2.0, ax=ax)
-
-
-def test_figures_leave_pyplot_and_the_users_style_alone(ax):
-    before = dict(matplotlib.rcParams)
-    draw_roll(ax)
-    assert dict(matplotlib.rcParams) == before
-    assert not hasattr(ax.figure, "number")  # pyplot numbers the figures it keeps
 
 
 def test_log_mel_has_seconds_on_x_and_hertz_at_its_bands_on_y(ax):
@@ -124,12 +114,6 @@ def test_a_clip_shows_the_classes_of_its_events_and_the_likeliest_others():
     assert shown == ["class 0", *(f"class {k}" for k in range(1, 7)), "class 11"]  # eight at most, the true one too
 
 
-def test_a_recording_may_be_longer_than_any_clip():
-    figure = recording_figure(np.zeros((4000, 8)), [], features=TINY, seconds=7200.0, title="a\x1b.wav")
-    assert figure.axes[0].get_xlim() == pytest.approx((0.0, 7200.0))
-    assert figure.axes[0].get_title(loc="left") == "a\\x1b.wav"
-
-
 def test_bars_of_classes_write_a_dash_for_undefined_values():
     (ax,) = results.class_figure({"tagging": [50.0, float("nan"), 0.0]}, CLASSES).axes
     assert [bar.get_width() for bar in ax.patches] == [50.0, 0.0, 0.0]
@@ -140,16 +124,13 @@ def labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_training_curves_mark_the_best_epoch():
+def test_training_curves_mark_the_best_epoch_and_those_of_settings_are_ordered_by_ratio():
     columns = ("strong_loss", "weak_loss", "val_strong_loss", "val_weak_loss")
     history = {"epoch": [1, 2, 3], **{name: [0.5, 0.3, 0.4] for name in columns}}
     axes = results.training_figure(history, 2).axes
     assert [labels(ax) for ax in axes] == [["training", "validation"]] * 2
     marked = [line.get_xydata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
     assert marked == [[[2.0, 0.3]]]
-
-
-def test_setting_curves_are_ordered_by_ratio():
     history = {"epoch": [1], "val_strong_loss": [0.5], "val_weak_loss": [0.4]}
     figure = results.setting_figure({(1, 0.0): history, (0.02, 1): history, (1, 1): history})
     assert labels(figure.axes[1]) == ["0.02 : 1", "1 : 1", "1 : 0"]
@@ -207,15 +188,18 @@ def test_names_are_text_in_one_line_and_never_mathematics(ax, tmp_path):
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
 
 
-def test_a_matplotlibrc_changes_no_figure(tmp_path):
+def test_a_matplotlibrc_changes_no_figure_and_figures_leave_it_and_pyplot_alone(tmp_path):
     saved = []
     for settings in ({}, {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "savefig.bbox": "tight"}):
         with matplotlib.rc_context(settings):
+            before = dict(matplotlib.rcParams)
             axes = style.new_figure(5, 3)[1][0]
             draw_roll(axes)
             (path,) = style.save_figure(axes.figure, tmp_path / "a", formats=("png",))
             saved.append(path.read_bytes())
+            assert dict(matplotlib.rcParams) == before
     assert saved[0] == saved[1]
+    assert not hasattr(axes.figure, "number")  # pyplot numbers the figures it keeps
 
 
 def test_save_figure_writes_png_and_pdf_whole_and_the_same_twice(ax, tmp_path):
@@ -226,11 +210,3 @@ def test_save_figure_writes_png_and_pdf_whole_and_the_same_twice(ax, tmp_path):
     style.save_figure(ax.figure, tmp_path / "new" / "v1.5.png")
     assert [path.read_bytes() for path in paths] == before
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.5.pdf", "v1.5.png"]
-
-
-def test_seventeen_class_names_do_not_touch(ax):
-    clip.plot_scores(np.full((10, 17), 0.3), classes=DCASE2017_TASK4, hop_seconds=0.1, ax=ax)
-    ax.figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
-    tops = sorted((box.y0, box.y1) for box in boxes)
-    assert all(upper[0] >= lower[1] - 1 for lower, upper in itertools.pairwise(tops))

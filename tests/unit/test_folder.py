@@ -69,16 +69,6 @@ def test_clips_without_a_tag_are_counted(own):
     assert (sum(split["n_clips"] for split in coverage), sum(split["untagged"] for split in coverage)) == (5, 2)
 
 
-def test_the_random_split_is_stratified_and_seeded(tmp_path):
-    names = [f"clip{index:02d}" for index in range(40)]
-    for name in names:
-        write_audio(tmp_path / "audio" / f"{name}.wav", np.zeros(80), RATE)
-    tags = "".join(f"{name}.wav\t{'dog' if index % 4 else 'cat'}\n" for index, name in enumerate(names))
-    tested = [{clip.clip_id for clip in opened(tmp_path, tags, seed=seed).clips("test")} for seed in (1, 1, 2)]
-    assert tested[0] == tested[1] != tested[2]
-    assert (len(tested[0]), sum(int(name[4:]) % 4 == 0 for name in tested[0])) == (8, 2)
-
-
 def test_names_of_recordings(own):
     for index, folder in enumerate(("siteA", "siteB")):
         write_audio(own / "audio" / folder / "r.flac", np.full(RATE * 2, (index + 1) / 8), RATE)
@@ -271,4 +261,4 @@ def test_a_split_depends_on_the_seed_alone_and_no_recording_is_on_both_sides():
     alone = stratified_split(tags, 0.3, 5)[1].tolist()
     for names in ([str(row) for row in range(60)], ["r"] * 60):  # one clip each, or nothing to keep apart
         assert stratified_split(tags, 0.3, 5, names)[1].tolist() == alone
-    assert stratified_split(tags, 0.3, 6)[1].tolist() != alone
+    assert stratified_split(tags, 0.3, 5)[1].tolist() == alone != stratified_split(tags, 0.3, 6)[1].tolist()

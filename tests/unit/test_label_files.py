@@ -324,11 +324,7 @@ def test_the_column_of_labels_can_be_named(tmp_path):
         (FIELD.replace("Site", "Sounds"), "Sounds", "or two of them"),
         (URBANSOUND + "a.wav,1,0,1,1,1,1,dog\n", "class", "not for a table of urbansound8k"),
         ("a.wav\tdog\n", "dog", "--label-column dog: no such column"),
-        (
-            FIELD.replace("class", "Note"),
-            None,
-            "'File' is the file, 'Site' (yard) is not known, 'Sounds' (dog; cat)",
-        ),
+        (FIELD.replace("class", "Note"), None, "'File' is the file, 'Site' (yard) is not known, 'Sounds' (dog; cat)"),
     ):
         with pytest.raises(DataError, match=re.escape(message)):
             read_labels(tmp_path, saved(tmp_path, content), None, label_column=column)

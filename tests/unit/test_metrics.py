@@ -9,12 +9,7 @@ import pytest
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
-from crnn_weak.metrics.controls import (
-    count_controls,
-    score_baselines,
-    score_controls,
-    with_true_tags,
-)
+from crnn_weak.metrics.controls import count_controls, score_baselines, score_controls, with_true_tags
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.evaluation import baselines_table
 from crnn_weak.metrics.ranking import average_precision, psds, score_ranking, within_clip_auc

@@ -70,9 +70,6 @@ def store_of(folder, clips, *, name="store.h5"):
 BURST = [-60.0] * 10 + [0.0] * 4 + [-60.0] * 6
 
 
-# --- mixing ----------------------------------------------------------------------------------------------------------
-
-
 def test_a_batch_is_a_function_of_seed_epoch_and_index(tmp_path):
     store = make_store(tmp_path, 12)
     found = {}
@@ -116,9 +113,6 @@ def test_a_long_recording_gives_parts_across_its_rows_and_short_ones_keep_their_
     lengths = {int((strong[:, 0] == 1).sum()) for strong in batches[0][1]["strong"]}
     assert lengths == {0, 20}
     assert (batches[0][1]["strong"][..., 1] == 0).all()  # its events are known: none
-
-
-# --- strong targets --------------------------------------------------------------------------------------------------
 
 
 def test_loud_frames_carry_the_tag_however_short_and_several_tags_wait_for_scores(tmp_path):
@@ -182,9 +176,6 @@ def test_with_padding_ignored_the_floor_of_high_energy_is_that_of_recorded_sound
     assert (strong == NO_TARGET).sum() == (12 if padding == "ignored" else 0)
 
 
-# --- model and operating point ---------------------------------------------------------------------------------------
-
-
 def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tmp_path):
     config = dataclasses.replace(
         mixed_config(), model=dataclasses.replace(small_config().model, time_pools=(2, 1), n_filters=(4, 6))
@@ -223,9 +214,6 @@ def test_all_thresholds_move_to_where_tags_made_of_frames_agree_with_the_validat
     assert 0.75 < point.thresholds[0] < 0.8
 
 
-# --- the fit ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("events", ["train", "ignore"])
 def test_moved_events_change_the_weights_where_they_train_and_nothing_where_they_do_not(tmp_path, events):
     config = mixed_config(targets={"events": events}, epochs=1, steps=2)
@@ -241,28 +229,6 @@ def test_moved_events_change_the_weights_where_they_train_and_nothing_where_they
         assert all(0 < n <= TINY.n_frames for n in n_active)
     same = [np.array_equal(one, other) for one, other in zip(*weights, strict=True)]
     assert all(same) if events == "ignore" else not same[0]
-
-
-@pytest.mark.slow
-def test_a_killed_run_of_mixed_examples_continues_as_if_unbroken(tmp_path):
-    store = make_store(tmp_path, 24, with_events=False, seed=2)
-    assert (store.tags.sum(axis=1) > 1).any()  # own scores decide from epoch 2
-    config = mixed_config(epochs=4, steps=16)
-
-    class Killed(BaseException):
-        pass
-
-    def kill(done, total):
-        if done == 10:
-            raise Killed
-
-    whole = load_model(train(config, store, tmp_path / "whole"))
-    with pytest.raises(Killed):
-        train(config, store, tmp_path / "broken", on_batch=kill)
-    broken = load_model(train(config, store, tmp_path / "broken"))
-    assert whole[1].provenance["epoch"] == broken[1].provenance["epoch"] == 4  # the last one is kept
-    for one, other in zip(whole[0].get_weights(), broken[0].get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_all_clips_may_train(tmp_path):

@@ -61,7 +61,7 @@ def page(grid):
     return Reader(write_report(grid, n_clips=2, audio_folders=[grid.parent]))
 
 
-def test_labels_are_text_and_the_page_asks_for_nothing(grid, page):
+def test_labels_are_text_references_have_their_ids_and_the_page_asks_for_nothing(grid, page):
     assert len(page.all("script")) == 1  # the page's own
     assert any("<script>alert(1)</script>" in text for text in page.parts)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -73,9 +73,6 @@ def test_labels_are_text_and_the_page_asks_for_nothing(grid, page):
     for tag, attributes in page.tags:
         for name in {"src", "href", "data", "action", "poster", "srcset"} & attributes.keys():
             assert attributes[name].startswith(("data:", "#")), (tag, attributes[name][:80])
-
-
-def test_references_have_their_ids_and_pictures_their_texts(page):
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {link["href"].removeprefix("#") for link in page.all("a")} <= set(ids)

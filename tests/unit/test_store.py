@@ -87,7 +87,7 @@ def test_processes_make_the_same_file(dataset, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_any_rows_in_any_order(tmp_path):
+def test_any_rows_in_any_order_and_that_of_a_clip_found_or_explained(tmp_path):
     with make_store(tmp_path, n_clips=24, unreadable=[2]) as store:
         with h5py.File(store.path) as file:
             readable = np.delete(file["log_mel"][:], 2, axis=0)
@@ -100,6 +100,11 @@ def test_any_rows_in_any_order(tmp_path):
         for wrong in ([23], [-1]):
             with pytest.raises(IndexError):
                 store.read(wrong)
+        assert store.row("clip-00003") == 2
+        with pytest.raises(ClipError, match=r"'clip-00002' is unreadable \(made unreadable\)"):
+            store.row("clip-00002")
+        with pytest.raises(ClipError, match="Did you mean 'clip-0000"):
+            store.row("clip-0003")
 
 
 def _read_in_child(store, connection):
@@ -124,15 +129,6 @@ def test_threads_forks_and_pickles_read_the_same(tmp_path):
     np.testing.assert_array_equal(found, expected[[4, 1]])
     store.close()
     np.testing.assert_array_equal(store.read([3]), expected[[3]])  # opens again
-
-
-def test_a_clips_row_is_found_or_explained(tmp_path):
-    with make_store(tmp_path, n_clips=5, unreadable=[1]) as store:
-        assert store.row("clip-00002") == 1
-        with pytest.raises(ClipError, match=r"'clip-00001' is unreadable \(made unreadable\)"):
-            store.row("clip-00001")
-        with pytest.raises(ClipError, match="Did you mean 'clip-0000"):
-            store.row("clip-0002")
 
 
 def test_a_finished_store_is_kept_and_another_is_refused(dataset, tmp_path, caplog):

@@ -13,41 +13,31 @@ from crnn_weak.data.base import open_dataset
 from crnn_weak.errors import ConfigError
 from crnn_weak.files import temporary_path
 from crnn_weak.labels.events import DCASE2017_TASK4, Event, tag_array
+from crnn_weak.synthesis import scene as street
 from crnn_weak.synthesis.backgrounds import BACKGROUNDS
 from crnn_weak.synthesis.primitives import Studio
-from crnn_weak.synthesis.scene import (
-    QUANTILES,
-    SNR_DB,
-    SOUNDS,
-    STATISTICS,
-    STATISTICS_PATH,
-    Scene,
-    draw_layout,
-    draw_scene,
-    loudness,
-    render,
-    tag_set_weights,
-)
 
 RATE = 16_000
 
 
 def one_event(label, onset, offset, seed=0):
-    return Scene(seed, "test", 0, "clip_0.000_10.000", (Event(onset, offset, label),), {label: 100.0})
+    return street.Scene(seed, "test", 0, "clip_0.000_10.000", (Event(onset, offset, label),), {label: 100.0})
 
 
 def test_the_packaged_statistics_come_from_the_organizers_files(task4_metadata):
     import street_statistics
 
-    assert street_statistics.to_json(street_statistics.derive(task4_metadata)) == STATISTICS_PATH.read_text("utf-8")
-    assert STATISTICS["classes"] == list(DCASE2017_TASK4)
-    assert [sum(count for count, _ in STATISTICS["tag_sets"][split]) for split in ("train", "test")] == [51_172, 488]
-    assert sum(layout["not_heard"] for layout in STATISTICS["layouts"].values()) == 35
+    committed = street.STATISTICS_PATH.read_text("utf-8")
+    assert street_statistics.to_json(street_statistics.derive(task4_metadata)) == committed
+    assert street.STATISTICS["classes"] == list(DCASE2017_TASK4)
+    for split, n_clips in (("train", 51_172), ("test", 488)):
+        assert sum(count for count, _ in street.STATISTICS["tag_sets"][split]) == n_clips
+    assert sum(layout["not_heard"] for layout in street.STATISTICS["layouts"].values()) == 35
 
 
 def layouts_of(split):
     """Draw 4,000 layouts; return them and their tags."""
-    layouts = [draw_layout(np.random.default_rng([7, index]), split) for index in range(4_000)]
+    layouts = [street.draw_layout(np.random.default_rng([7, index]), split) for index in range(4_000)]
     for layout in layouts:
         assert layout
         assert all(0 <= event.onset < event.offset <= 10 and event.duration > 0.24 for event in layout)
@@ -56,58 +46,43 @@ def layouts_of(split):
     return layouts, tag_array([{event.label for event in layout} for layout in layouts], DCASE2017_TASK4)
 
 
-def test_training_tags_are_tempered_but_keep_what_occurs_together():
-    sets, weights = tag_set_weights("train")
-    prior = np.zeros(17)
-    for labels, weight in zip(sets, weights, strict=True):
-        prior[list(labels)] += weight
-    drawn = layouts_of("train")[1].mean(axis=0)
-    assert np.all(np.abs(drawn - prior) < 5 * np.sqrt(prior / 4_000))
-    assert prior.max() == prior[DCASE2017_TASK4.index("Car")] < 0.25
-    assert prior.min() > 0.02  # 40 of 2,000 clips at least
-    # Within the sets whose rarest class is the same, the real proportions stand.
-    counts = {tuple(labels): count for count, labels in STATISTICS["tag_sets"]["train"]}
-    weight_of = dict(zip(sets, weights, strict=True))
-    horn, both = (0,), (0, 16)
-    assert weight_of[both] / weight_of[horn] == pytest.approx(counts[both] / counts[horn])
-
-
 def test_testing_tags_and_events_follow_the_real_list():
     layouts, tags = layouts_of("test")
     priors = np.zeros((17, 17))
-    for count, labels in STATISTICS["tag_sets"]["test"]:
+    for count, labels in street.STATISTICS["tag_sets"]["test"]:
         priors[np.ix_(labels, labels)] += count / 488
     drawn = tags.T.astype(float) @ tags / len(tags)
     # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
     assert np.all(np.abs(drawn - priors) < 5 * np.sqrt(np.maximum(priors, 1e-3) / 4_000))
-    for label, real in STATISTICS["layouts"].items():
+    for label, real in street.STATISTICS["layouts"].items():
         clips = [[event for event in layout if event.label == label] for layout in layouts]
         clips = [events for events in clips if events]
         counts = {int(n): count for n, count in real["events_per_clip"].items()}
         mean_count = sum(n * count for n, count in counts.items()) / sum(counts.values())
         assert np.mean([len(events) for events in clips]) == pytest.approx(mean_count, abs=0.25), label
         covered = [sum(event.duration for event in events) for events in clips]
-        assert np.mean(covered) == pytest.approx(np.trapezoid(real["covered_seconds"], QUANTILES), abs=0.7), label
+        mean_covered = np.trapezoid(real["covered_seconds"], street.QUANTILES)
+        assert np.mean(covered) == pytest.approx(mean_covered, abs=0.7), label
         lengths = [event.duration for events in clips for event in events]
-        middle = np.interp([0.4, 0.6], QUANTILES, real["event_seconds"])
+        middle = np.interp([0.4, 0.6], street.QUANTILES, real["event_seconds"])
         assert middle[0] - 1.0 < np.median(lengths) < middle[1] + 1.0, label
 
 
 @pytest.mark.parametrize("seconds", [0.25, 2.137, 10.0])
 def test_sounds_of_any_length_are_finite_and_not_silent(seconds):
-    draws = SOUNDS | {name: draw for name, (draw, *_) in BACKGROUNDS.items() if seconds == 10.0}
+    draws = street.SOUNDS | {name: draw for name, (draw, *_) in BACKGROUNDS.items() if seconds == 10.0}
     for name, draw in draws.items():
         for seed in range(3 if seconds < 10.0 else 1):
             sound = draw(np.random.default_rng(seed))(Studio(RATE, seconds), np.random.default_rng(seed))
             assert len(sound) == round(seconds * RATE), name
             assert np.isfinite(sound).all(), name
-            assert loudness(sound, RATE) > 1e-4, name
+            assert street.loudness(sound, RATE) > 1e-4, name
 
 
 @pytest.mark.parametrize("label", DCASE2017_TASK4)
 def test_labels_are_where_the_sound_is(label):
     onset, offset = 2.0, 7.5
-    audio = render(one_event(label, onset, offset), RATE).astype(float)
+    audio = street.render(one_event(label, onset, offset), RATE).astype(float)
     power = np.mean(audio.reshape(-1, RATE // 20) ** 2, axis=1)  # of frames of 0.05 s
     levels = 10 * np.log10(power / power.max() + 1e-12)
     times = (np.arange(len(levels)) + 0.5) * 0.05
@@ -119,22 +94,23 @@ def test_labels_are_where_the_sound_is(label):
 
 def test_events_stand_above_the_background_as_asked():
     scene = one_event("Bus", 0.0, 10.0, seed=2)
-    loud, equal, quiet = (render(scene, RATE, snr_db=snr) for snr in (40.0, 0.0, -60.0))
+    loud, equal, quiet = (street.render(scene, RATE, snr_db=snr) for snr in (40.0, 0.0, -60.0))
     # At 0 dB the clip is 3 dB above its background; the gain of the mix is the same in both.
-    assert 20 * np.log10(loudness(equal, RATE) / loudness(quiet, RATE)) == pytest.approx(3.0, abs=0.3)
+    assert 20 * np.log10(street.loudness(equal, RATE) / street.loudness(quiet, RATE)) == pytest.approx(3.0, abs=0.3)
     assert np.abs(loud).max() <= 0.98
 
 
 def test_scenes_are_functions_of_seed_split_and_index_with_ids_like_the_organizers():
-    scenes = [draw_scene(0, "train", index) for index in range(400)]
-    assert np.array_equal(render(scenes[5], RATE), render(draw_scene(0, "train", 5), RATE))
-    ids = [scene.clip_id for scene in (*scenes, draw_scene(1, "train", 5), draw_scene(0, "test", 5))]
+    scenes = [street.draw_scene(0, "train", index) for index in range(400)]
+    assert np.array_equal(street.render(scenes[5], RATE), street.render(street.draw_scene(0, "train", 5), RATE))
+    ids = [scene.clip_id for scene in (*scenes, street.draw_scene(1, "train", 5), street.draw_scene(0, "test", 5))]
     assert len(set(ids)) == 402
     assert any(name.startswith("-") for name in ids)
     for video, start, end in (name.rsplit("_", 2) for name in ids):
         assert (len(video), float(end) - float(start)) == (11, 10)
     levels = [snr for scene in scenes for snr in scene.snr_db.values()]
-    assert SNR_DB[0] <= min(levels) < SNR_DB[0] + 1 < SNR_DB[1] - 1 < max(levels) < SNR_DB[1]
+    lowest, highest = street.SNR_DB
+    assert lowest <= min(levels) < lowest + 1 < highest - 1 < max(levels) < highest
 
 
 def test_a_clip_is_the_same_scene_at_another_rate():
@@ -146,9 +122,9 @@ def test_a_clip_is_the_same_scene_at_another_rate():
         return 10 * np.log10(np.array(bands) / RATE + 1e-12)
 
     for index in range(4):
-        scene = draw_scene(3, "train", index)
-        high = soxr.resample(render(scene, 44_100), 44_100, RATE, quality="VHQ")
-        difference = octaves(render(scene, RATE)) - octaves(high)
+        scene = street.draw_scene(3, "train", index)
+        high = soxr.resample(street.render(scene, 44_100), 44_100, RATE, quality="VHQ")
+        difference = octaves(street.render(scene, RATE)) - octaves(high)
         # Up to one gain for the clip: peaks, and with them the limit against clipping, depend on the bandwidth.
         assert np.abs(difference - np.median(difference)).max() < 2.0
         assert np.abs(np.median(difference)) < 4.0
@@ -207,7 +183,7 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
 def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes_makes(made, tmp_path):
     assert (made.name, made.classes, made.splits) == ("street", DCASE2017_TASK4, ("train", "test"))
     for split, n_clips in (("train", 5), ("test", 3)):
-        scenes = [draw_scene(3, split, index) for index in range(n_clips)]
+        scenes = [street.draw_scene(3, split, index) for index in range(n_clips)]
         for clip, scene in zip(made.clips(split), scenes, strict=True):
             assert clip.clip_id == scene.clip_id
             assert clip.path.name == f"Y{clip.clip_id}.flac"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store, small_config
 
-from crnn_weak.config import AugmentationConfig, LossWeights, TargetConfig, load_config
+from crnn_weak.config import AugmentationConfig, LossWeights, MixingConfig, TargetConfig, load_config
 from crnn_weak.errors import ConfigError, DependencyError, FeatureStoreError, ModelFileError, RunError
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.archive import ModelMetadata, load_model, save_model
@@ -29,6 +29,13 @@ EVERYTHING = dataclasses.replace(
     augmentation=AugmentationConfig(
         mixup=0.3, band_shift=1, band_gain_db=3.0, time_shift=True, time_mask=0.2, band_mask=0.2, balanced=True
     ),
+)
+#: Own clips: mixed examples, whose own scores decide from the second epoch on.
+MIXED = dataclasses.replace(
+    CONFIG,
+    training=dataclasses.replace(CONFIG.training, steps=16, ema_momentum=0.9, schedule="cosine"),
+    mixing=MixingConfig(n_recordings=2),
+    targets=TargetConfig(strong="loud", padding="ignored", events="ignore"),
 )
 
 
@@ -120,7 +127,10 @@ def test_a_run_leaves_its_whole_record(store, whole):
     assert not list(folder.glob("*.tmp*"))
 
 
-@pytest.mark.parametrize("config", [CONFIG, pytest.param(EVERYTHING, marks=pytest.mark.slow)], ids=["", "everything"])
+SLOW = [pytest.param(config, marks=pytest.mark.slow) for config in (EVERYTHING, MIXED)]
+
+
+@pytest.mark.parametrize("config", [CONFIG, *SLOW], ids=["", "everything", "mixed"])
 def test_a_run_killed_in_the_middle_of_epoch_3_continues_as_if_unbroken(config, store, whole, tmp_path):
     unbroken, broken = whole[0], tmp_path / "broken"
     if config != CONFIG:
