@@ -40,10 +40,10 @@ def sound(seconds=3.0):
     return 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.05) * rng.uniform(0.5, 1.0, round(seconds * RATE))
 
 
-def encoded(name, audio=None, rate=RATE, **options):
+def encoded(name, audio=None, **options):
     buffer = io.BytesIO()
     options = {"format": name.split(".")[1].upper()} | KINDS.get(name, {}) | options
-    soundfile.write(buffer, sound() if audio is None else audio, rate, **options)
+    soundfile.write(buffer, sound() if audio is None else audio, RATE, **options)
     return buffer.getvalue()
 
 
