@@ -39,12 +39,9 @@ logger = logging.getLogger(__name__)
 
 STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
-# Batches of windows that wait between the reading thread and the model.
-_DEPTH = 4
-# Longer recordings have no player in a notebook, which holds their sound as text.
-_MOST_PLAYED_SECONDS = 60.0
-# Spans without sound that a warning names.
-_MOST_SPANS = 5
+_DEPTH = 4  # batches of windows that wait between the reading thread and the model
+_MOST_PLAYED_SECONDS = 60.0  # longer recordings have no player in a notebook, which holds their sound as text
+_MOST_SPANS = 5  # without sound, that a warning names
 _MOST_COLUMNS = 4000  # of a picture: more than a page has dots; a longer recording is averaged down
 
 
@@ -228,12 +225,9 @@ class Detector:
         *,
         operating_point: OperatingPoint | None = None,
         classes: Sequence[str] | None = None,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: Callable[[float], None] | None = None,  # gets the seconds by which scoring advanced
     ) -> Iterator[Detection]:
-        """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order.
-
-        `operating_point` is by default the model's; `on_progress` gets the seconds by which scoring advanced.
-        """
+        """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order."""
         wanted = self.default_classes if classes is None else classes
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point

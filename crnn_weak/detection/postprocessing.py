@@ -73,18 +73,13 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @classmethod
     def from_config(cls, config: OperatingPointConfig, classes: Sequence[str]) -> OperatingPoint:
         """Return one configuration for every class."""
-        n_classes = len(classes)
-        return cls(
-            classes=tuple(classes),
-            thresholds=(config.threshold,) * n_classes,
-            low_thresholds=(config.low_threshold,) * n_classes,
-            median_seconds=(config.median_seconds,) * n_classes,
-            min_duration_seconds=(config.min_duration_seconds,) * n_classes,
-            min_gap_seconds=(config.min_gap_seconds,) * n_classes,
-            tag_thresholds=(config.threshold,) * n_classes,
-            weak_gate=config.weak_gate,
-            min_tags=config.min_tags,
-        )
+        one_value = {
+            "thresholds": config.threshold, "tag_thresholds": config.threshold, "low_thresholds": config.low_threshold,
+            "median_seconds": config.median_seconds, "min_duration_seconds": config.min_duration_seconds,
+            "min_gap_seconds": config.min_gap_seconds,
+        }  # fmt: skip
+        per_class = {name: (value,) * len(classes) for name, value in one_value.items()}
+        return cls(classes=tuple(classes), weak_gate=config.weak_gate, min_tags=config.min_tags, **per_class)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -237,17 +232,14 @@ def class_rows(frames: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(frames, 1, 2)).reshape(n_clips * n_classes, n_frames)
 
 
-def median_frames(seconds: float, hop_seconds: float) -> int:
-    """Return the odd number of frames nearest to a median filter's length; 1 filters nothing."""
-    return 2 * round((seconds / hop_seconds - 1) / 2) + 1 if seconds > hop_seconds else 1
-
-
 class PostProcessing:
     """The steps of an operating point on rows of frames (`class_rows`), with durations in frames."""
 
     def __init__(self, point: OperatingPoint, hop_seconds: float) -> None:
         self.point = point
-        self.medians = np.array([median_frames(seconds, hop_seconds) for seconds in point.median_seconds])
+        # The odd numbers of frames nearest to the filters' lengths; 1 filters nothing.
+        half_medians = np.round((np.array(point.median_seconds) / hop_seconds - 1) / 2)
+        self.medians = 2 * np.maximum(half_medians, 0).astype(np.int64) + 1
         # Frames that a span needs to be no shorter than a duration.
         seconds = np.array([point.min_gap_seconds, point.min_duration_seconds])
         self.min_gaps, self.min_durations = np.ceil(seconds / hop_seconds - 1e-6).astype(np.int64)
@@ -311,16 +303,15 @@ def find_events(
     hop_seconds: float,
     weak: np.ndarray | None = None,
     *,
-    silent: np.ndarray | None = None,
+    silent: np.ndarray | None = None,  # bool, (n_clips, n_frames): no event there
 ) -> list[list[Event]]:
     """Return the events of each clip, by onset, offset and class; `strong` has shape (n_clips, n_frames, n_classes).
 
-    The weak gate needs `weak`: (n_clips, n_classes), or a track in time of the shape of `strong`. `silent`, bool of
-    shape (n_clips, n_frames), cuts events where filters and closed gaps carry them over frames without sound.
+    The weak gate needs `weak`: (n_clips, n_classes), or a track in time like `strong`.
     """
     rows = class_rows(strong)
     spans = PostProcessing(point, hop_seconds).find_spans(rows, weak)
-    if silent is not None and silent.any():
+    if silent is not None and silent.any():  # filters and closed gaps carry events over it
         roll = runs_roll(*spans, rows.shape)
         roll &= ~np.repeat(silent, len(point.classes), axis=0)
         spans = ActiveSpans(*roll_runs(roll))
@@ -329,8 +320,7 @@ def find_events(
     columns = (clip, label, spans.first, spans.last, spans.means(rows))
     events: list[list[Event]] = [[] for _ in range(len(strong))]
     for row, index, first, last, score in zip(*(column[order].tolist() for column in columns), strict=True):
-        onset = round(first * hop_seconds, 6)
-        offset = round(last * hop_seconds, 6)
+        onset, offset = round(first * hop_seconds, 6), round(last * hop_seconds, 6)
         events[row].append(Event(onset, offset, point.classes[index], round(score, 6)))
     return events
 

@@ -32,8 +32,7 @@ _MAX_BYTES = 200
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     """Expand files, folders (with their subfolders), glob patterns and ``-``; each file once, in the order of `paths`.
 
-    A folder stands for its audio files that are not hidden. A path that does not exist is in the list: among many, it
-    is reported like a broken file when it is opened.
+    A path that does not exist is in the list: among many, it is reported like a broken file when it is opened.
     """
     recordings: dict[str, Recording] = {}  # by absolute path
     for entry in map(str, paths):
@@ -110,8 +109,7 @@ def _safe_path(name: str) -> str:
 class ResultWriter:
     """Write the results of recordings to a folder; a context manager.
 
-    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags``. File names follow from the names of
-    all `recordings` that will come. Existing files are refused unless `overwrite`.
+    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags``.
     """
 
     def __init__(

@@ -25,13 +25,11 @@ class _Candidate(NamedTuple):
 
 
 class Snippets:
-    """Collect the candidates of recordings, and cut those to review, `n_each` of each kind and class.
-
-    Candidates are found at half the thresholds, so that the uncertain ones are on both sides of a threshold.
-    """
+    """Collect the candidates of recordings, and cut those to review, `n_each` of each kind and class."""
 
     def __init__(self, n_each: int, point: OperatingPoint, classes: Sequence[str], seconds: float) -> None:
         self._n_each, self._point, self._seconds = n_each, point, seconds
+        # Half the thresholds, so that the uncertain ones are on both sides of a threshold.
         self._loose = point.replace(thresholds=[value / 2 for value in point.thresholds], weak_gate=False)
         self._found: dict[str, list[_Candidate]] = {label: [] for label in point.classes if label in classes}
 
@@ -63,15 +61,8 @@ class Snippets:
                     if n_cut < self._n_each and not is_taken:
                         path, begin, end = self._cut(one)
                         taken.append((one.stem, begin, end))
-                        rows.append(
-                            [
-                                path.relative_to(table.parent).as_posix(),
-                                label,
-                                kind,
-                                f"{one.score:.4f}",
-                                f"{one.time:.3f}",
-                            ]
-                        )
+                        name = path.relative_to(table.parent).as_posix()
+                        rows.append([name, label, kind, f"{one.score:.4f}", f"{one.time:.3f}"])
                         n_cut += 1
         write_text(table, csv_text(["snippet", "label", "kind", "score", "seconds"], rows))
         return len(rows)

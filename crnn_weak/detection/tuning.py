@@ -61,14 +61,13 @@ def tune(
     metric: str,
     per_class: bool = False,
     operating_point: OperatingPoint | None = None,
-    candidates: Sequence[float] | np.ndarray | None = None,
-    filters: Mapping[str, Sequence[float]] | None = None,
+    candidates: Sequence[float] | np.ndarray | None = None,  # thresholds, by default 0.01, 0.02, ... 0.99
+    filters: Mapping[str, Sequence[float]] | None = None,  # seconds to choose among, by name (`FILTERS`)
     show_progress: bool = False,
 ) -> Tuning:
     """Choose thresholds, and filters where several are given, for the best value of a metric; use validation clips.
 
-    What is not searched stays as in `operating_point`, by default the paper's. `candidates` are thresholds, by default
-    0.01, 0.02, ... 0.99; `filters` are seconds to choose among, by name (`FILTERS`).
+    What is not searched stays as in `operating_point`, by default the paper's.
     """
     if metric == "error_rate" and per_class:
         raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
@@ -276,11 +275,9 @@ def best_f1(
 
 
 def best_error_rate(indices: Sequence[np.ndarray], reference: np.ndarray, n_thresholds: int) -> np.ndarray:
-    """Return the common choice of all classes that minimizes the error rate; exact.
-
-    The k-th class that becomes active in a segment adds an error if k is above the number of reference classes there,
-    and takes one off if it is right: there are ``max(N_ref, N_est) - N_correct``.
-    """
+    """Return the common choice of all classes that minimizes the error rate; exact."""
+    # Of ``max(N_ref, N_est) - N_correct`` errors of a segment, the k-th class that becomes active adds one if k is
+    # above the number of reference classes, and takes one off if it is right.
     n_reference = reference.sum(axis=1)
     n_errors = []
     for index in indices:

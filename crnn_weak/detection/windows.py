@@ -21,8 +21,7 @@ from crnn_weak.labels.rolls import roll_runs
 class FrameStream:
     """Log mel frames, shape (n_frames, n_mels), of a recording in blocks of audio, (n_samples,); iterate once.
 
-    Less than `min_frames` is padded with zeros. `n_valid_frames`, which are recorded, and `silent`, the frames without
-    sound and padding among them, are known at the end.
+    `n_valid_frames`, which are recorded, and `silent`, those without sound or padded, are known at the end.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class FrameStream:
         extractor: Callable[[np.ndarray], np.ndarray],
         config: FeatureConfig,
         *,
-        min_frames: int = 1,
+        min_frames: int = 1,  # zeros are padded to this length
     ) -> None:
         self.n_valid_frames, self._n_hop = 0, config.n_hop
         self._blocks, self._extractor, self._min_frames = blocks, extractor, min_frames
@@ -83,8 +82,7 @@ class Window(NamedTuple):
 class SlidingWindows:
     """Overlapping windows of `n_window` frames, one every `n_hop` frames, by default a hundredth of a window.
 
-    The outer eighths of a window, which lack context on one side, count only at a recording's ends; from there the
-    weight of a frame rises over a quarter of the window.
+    The outer eighths, which lack context, count only at a recording's ends; weights rise over the next quarters.
     """
 
     def __init__(self, n_window: int, n_hop: int | None = None) -> None:

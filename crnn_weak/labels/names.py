@@ -89,11 +89,7 @@ def is_place(name: str, onset: float | None, offset: float | None) -> bool:
 
 
 def source_recording(clip_id: str) -> str:
-    """Return the recording that a clip was cut from; the id itself where it does not end in the times of a cut.
-
-    >>> source_recording("yard_10.000_20.000"), source_recording("yard_2021_05")
-    ('yard', 'yard_2021_05')
-    """
+    """Return the recording (``yard``) that a clip was cut from (``yard_10.000_20.000``); else the id itself."""
     return _TIMES.sub("", clip_id)
 
 
@@ -140,13 +136,7 @@ def _tails(path: str) -> list[str]:
 
 
 def match_ids(names: Iterable[str], known: Collection[str], *, where: str) -> dict[str, str]:
-    """Return the known id that each name stands for: the same path, or the only one that ends in it, or itself.
-
-    A name with more folders than the known id matches as well (``data/siteA/r`` and ``siteA/r``).
-
-    >>> match_ids(["r", "b/s"], ["a/r", "s"], where="list.tsv")
-    {'r': 'a/r', 'b/s': 's'}
-    """
+    """Return the known id that each name stands for: the same path, or the only one of which one ends in the other."""
     exact = set(known)
     ends: dict[str, list[str]] = defaultdict(list)
     for identifier in exact:

@@ -126,20 +126,17 @@ def _files_in(folder: Path) -> list[Path]:
 def read_files(
     path: str | Path,
     *,
-    input_format: str | None = None,
+    input_format: str | None = None,  # that the file must have
     label_column: str | None = None,
-    kind: str | None = None,
+    kind: str | None = None,  # wanted: events or tags
     classes: Collection[str] = (),
-    min_score: float | None = None,
-    strip_y: bool = False,
+    min_score: float | None = None,  # labels with a lower one are dropped
+    strip_y: bool = False,  # of the organizers' names
     splits: bool = False,
 ) -> list[LabelFile]:
     """Read a label file, or all those of a folder and its subfolders, where empty files are recordings without labels.
 
-    `input_format` is the format that the file must have, `label_column` the name of its column of labels, `kind`
-    (events or tags) what is wanted. Labels outside of
-    `classes` are refused, those with a score below `min_score` dropped; `strip_y` takes the organizers' ``Y`` from the
-    names. A column of splits is refused unless `splits`, because the labels of all splits would be mixed.
+    Labels outside of `classes` are refused, and a column of splits unless `splits`: their labels would be mixed.
     """
     if input_format is not None and input_format not in KINDS:
         raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, KINDS)}")
@@ -193,8 +190,8 @@ def by_clip(path: str | Path, labels: Mapping[str, _Labels]) -> dict[str, _Label
     """Return the labels of a list of the organizers of task 4 by clip id in its canonical form."""
     clips = {canonical_id(name): found for name, found in labels.items()}
     if len(clips) < len(labels):
-        names = Counter(map(canonical_id, labels))
-        raise DataError(f"{path}: two of the names are both the clip {max(names, key=names.__getitem__)!r}.")
+        ((twice, _),) = Counter(map(canonical_id, labels)).most_common(1)
+        raise DataError(f"{path}: two of the names are both the clip {twice!r}.")
     return clips
 
 
@@ -230,10 +227,8 @@ def _common_kind(files: Iterable[LabelFile]) -> str:
             "Say which with --events or --tags."
         )
     if "tags" in of_kind and "events" in of_kind:
-        raise DataError(
-            f"{of_kind['tags']}: holds tags, the other file events. Score both as tags with --tags, or give two event "
-            "lists."
-        )
+        advice = "Score both as tags with --tags, or give two event lists."
+        raise DataError(f"{of_kind['tags']}: holds tags, the other file events. {advice}")
     return "tags" if "tags" in of_kind else "events"
 
 
@@ -242,14 +237,11 @@ def read_pair(
     estimated: str | Path | None = None,
     *,
     kind: str | None = None,
-    min_score: float | None = None,
-    drop_zero_length: bool = False,
+    min_score: float | None = None,  # of the estimate
+    drop_zero_length: bool = False,  # of the reference
     **options: Any,
 ) -> LabelPair:
-    """Read a reference and an estimate, empty where not given, of the given kind or the one that the files have.
-
-    `min_score` filters the estimate, `drop_zero_length` the reference; `read_files` takes the other options.
-    """
+    """Read a reference and an estimate, empty where not given, of the given kind or the one that the files have."""
     references = read_files(reference, kind=kind, **options)
     estimates = [] if estimated is None else read_files(estimated, kind=kind, min_score=min_score, **options)
     files = [*references, *estimates]
@@ -335,8 +327,7 @@ def read_labels(
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
     """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
 
-    Where a recording's events are known, their labels replace its tags, or those of `annotated` classes only; without
-    an event (an empty track) none sounds. `options` of `read_files` are for the tags, or without them for the events.
+    Where a recording's events are known, their labels replace its tags, or those of `annotated` classes only.
     """
     given = [path for path in (tag_file, event_file) if path is not None]
     folders = [*(path if path.is_dir() else path.parent for path in given), root]

@@ -20,22 +20,14 @@ _SLACK = 1e-6  # event times have three to six decimals; a quotient this close t
 
 
 def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, int]:
-    """Return the frames ``[first, last)`` that overlap ``[onset, offset)`` seconds; none for a zero-length event.
-
-    >>> frame_edges(0.05, 0.11, 0.02)
-    (2, 6)
-    """
+    """Return the frames ``[first, last)`` that overlap ``[onset, offset)`` seconds; none for a zero-length event."""
     first = math.floor(onset / hop_seconds + _SLACK)
     return first, math.ceil(offset / hop_seconds - _SLACK) if offset > onset else first
 
 
-def frame_times(n_frames: int, hop_seconds: float, *, first: int = 0) -> np.ndarray:
-    """Return when frames begin, and when the last one ends: float64 seconds, shape (n_frames + 1,), to microseconds.
-
-    >>> frame_times(2, 0.02, first=50).tolist()
-    [1.0, 1.02, 1.04]
-    """
-    return np.round(np.arange(first, first + n_frames + 1) * hop_seconds, 6)
+def frame_times(n_frames: int, hop_seconds: float) -> np.ndarray:
+    """Return when frames begin, and when the last one ends: float64 seconds, shape (n_frames + 1,), to microseconds."""
+    return np.round(np.arange(n_frames + 1) * hop_seconds, 6)
 
 
 class EventTable(NamedTuple):
@@ -71,11 +63,7 @@ def event_roll(events: Iterable[Event], classes: Sequence[str], *, hop_seconds: 
 
 
 def roll_runs(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the runs of True in each row of a roll of shape (n_rows, n_frames), sorted: arrays of rows, first, last.
-
-    >>> [array.tolist() for array in roll_runs(np.array([[1, 1, 0, 1]], bool))]
-    [[0, 0], [0, 3], [2, 4]]
-    """
+    """Return the runs of True in each row of a roll (n_rows, n_frames), sorted: arrays of rows, first, last."""
     n_rows, n_frames = roll.shape
     line = np.zeros(n_rows * (n_frames + 1) + 1, dtype=bool)  # all rows in one line, an inactive frame before each
     line[:-1].reshape(n_rows, n_frames + 1)[:, 1:] = roll
@@ -142,8 +130,7 @@ def segment_maximum(
 ) -> np.ndarray:
     """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames.
 
-    `frames` has the shape (n_clips, n_frames, n_classes), or another order with time on `axis`; so has the result.
-    Frames touch segments as in the metric: times are rounded to microseconds, onsets floored, offsets ceiled.
+    Time is on `axis` of `frames` and of the result. Frames touch segments as in the metric, by times to microseconds.
     """
     frames = np.moveaxis(frames, axis, -1)
     times = frame_times(frames.shape[-1], hop_seconds)

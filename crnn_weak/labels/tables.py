@@ -1,8 +1,7 @@
 """Tables: delimited text, read by its header, or by one of a few strict layouts without one; never by guessing.
 
-Some headers have rules of their own: those of UrbanSound8K, ESC-50, BirdNET and Raven, and columns of 0 and 1 for each
-class. In any other table each column has its role by its name. Without a header a list has tabs, and every row must
-have the layout of the first; the organizers' lists of task 4 are known by their ids. The rest is refused by line.
+Some headers have rules of their own; in any other table each column has its role by its name. Without a header a list
+has tabs, and every row must have the layout of the first. The rest is refused by line.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -52,9 +51,6 @@ _OTHER_TEXTS = {
 }
 
 
-# --- delimited text --------------------------------------------------------------------------------------------------
-
-
 class Row(NamedTuple):
     """One line of a table: its place (``path, line 3``), and its fields without blanks around them."""
 
@@ -71,11 +67,7 @@ def number(text: str) -> float | None:
 
 
 def seconds(text: str) -> float | None:
-    """Return a time in seconds, of a number or of m:ss or h:mm:ss, or None.
-
-    >>> seconds("1.5"), seconds("1:02.5"), seconds("01:00:00")
-    (1.5, 62.5, 3600.0)
-    """
+    """Return a time in seconds, of a number or of m:ss or h:mm:ss (``1:02.5`` is 62.5), or None."""
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         return number(text)
@@ -107,18 +99,12 @@ def split_line(where: str, text: str, separator: str) -> Row:
     return Row(where, [field.strip(" \t") for field in fields])
 
 
-# --- rows of label files ---------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label file; without times it holds tags, without labels a recording alone.
-
-    ``name`` is "" where the file names no recording; times are in seconds; the score is None where there is none.
-    """
+    """One row of a label file; without times (seconds) it holds tags, without labels a recording alone."""
 
     where: str
-    name: str
+    name: str  # "" where the file names no recording
     labels: tuple[str, ...] = ()
     onset: float | None = None
     offset: float | None = None
@@ -182,14 +168,12 @@ def _label_row(where: str, cells: dict[str, str], *, plural: bool) -> LabelRow:
 
 
 def _label_rows(rows: Sequence[_Cells], classes: Collection[str], *, plural: bool) -> list[LabelRow]:
-    """Return what rows say; ``dog, cat`` is refused where a part of it is a label as well: it may be one label or two.
-
-    In a column of several labels (`plural`) a part that two labels share is enough.
-    """
+    """Return what rows say; ``dog, cat`` is refused where a part of it is a label as well: may be one label or two."""
     found = [_label_row(where, cells, plural=plural) for where, cells in rows]
     labels = {label for row in found for label in row.labels}
     unclear = {label for label in labels if ", " in label and not (label in classes or label in DCASE2017_TASK4)}
     parts = Counter(part for label in unclear for part in set(label.split(", ")))
+    # In a column of several labels, a part that two of them share is enough.
     singles = labels.union(classes, (part for part, n in parts.items() if plural and n > 1))
     for row in found if unclear else ():
         for label in unclear.intersection(row.labels):
@@ -201,8 +185,6 @@ def _label_rows(rows: Sequence[_Cells], classes: Collection[str], *, plural: boo
                 )
     return found
 
-
-# --- tables with a header --------------------------------------------------------------------------------------------
 
 #: Names of columns by role. Upper and lower case, blanks and underscores, and the unit seconds make no difference.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -248,12 +230,8 @@ def _header_name(text: str) -> str:
     return re.sub(r"_?(\((s|sec|seconds)\)|\[(s|sec|seconds)\]|_(s|sec|seconds))$", "", name)
 
 
-def _read_header(
-    header: Row, rows: list[Row], separator: str, classes: Collection[str], label_column: str | None
-) -> tuple[str, list[LabelRow]]:
-    """Return the format of a table with a header, and its rows."""
-    n_columns = max((at for at, text in enumerate(header.fields, start=1) if text), default=1)
-    header = Row(header.where, header.fields[:n_columns])
+def _names(header: Row, label_column: str | None) -> tuple[str, list[str]]:
+    """Return the format of a header with rules of its own, or "", and the names by which columns are looked up."""
     names = [_header_name(text) for text in header.fields]
     known = next((name for name, (needed, _) in _KNOWN_HEADERS.items() if needed <= set(names)), "")
     if label_column is not None:
@@ -267,27 +245,24 @@ def _read_header(
     elif {"begin_time", "end_time"} <= set(names) and {"selection", "view"} & set(names):
         known = "raven"
         names = ["" if name == "begin_file" and "begin_path" in names else name for name in names]
+    return known, names
+
+
+def _read_header(
+    header: Row, rows: list[Row], separator: str, classes: Collection[str], label_column: str | None
+) -> tuple[str, list[LabelRow]]:
+    """Return the format of a table with a header, and its rows."""
+    n_columns = max((at for at, text in enumerate(header.fields, start=1) if text), default=1)
+    header = Row(header.where, header.fields[:n_columns])
+    known, names = _names(header, label_column)
     columns, others = _columns(header, names)
-    if not columns:
-        raise _refused(
-            header,
-            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
-            "tabs, and files with an audio suffix or the times of one recording first.",
-        )
+    _check_roles(header, columns, [] if known else others)
     rows = _body(header, rows)
-    if "file" not in columns and ("onset" not in columns or others) and not known:
-        candidate = f", and {header.fields[others[0]]!r} may be one" if others else ""
-        raise _refused(header, f"no column of the file{candidate}. Known names: {', '.join(COLUMNS['file'])}.")
-    is_one_hot = set(columns) <= {"file", "split"}
-    is_timed = "onset" in columns or "offset" in columns
-    for role, other in (("label", "label"), ("onset", "onset"), ("offset", "duration")):
-        if role not in columns and other not in columns and (is_timed or (role == "label" and not is_one_hot)):
-            raise _refused(header, f"no column of the {role}. Known names: {', '.join(COLUMNS[role])}.")
     if known == "raven":
         columns |= {role: names.index(role) for role in ("selection", "file_offset") if role in names}
     cells = [(where, {role: fields[at] for role, at in columns.items()}) for where, fields in rows]
     found = _label_rows(cells, classes, plural=any(_ROLE_OF.get(name) == "labels" for name in names))
-    if is_one_hot:
+    if set(columns) <= {"file", "split"}:
         return "one-hot", _one_hot_rows(header, names, rows, found, others)
     if known:
         return known, _raven_rows(header, cells, found) if known == "raven" else found
@@ -299,8 +274,7 @@ def _read_header(
                 f"the column {header.fields[at]!r} holds only {' and '.join(sorted(values))} and may say which rows "
                 "count; keep those and remove it.",
             )
-    if any(header.fields[at] for at in others):
-        ignored = ", ".join(header.fields[at] for at in others if header.fields[at])
+    if ignored := ", ".join(header.fields[at] for at in others if header.fields[at]):
         logger.info("%s: ignored columns: %s.", header.where, ignored)
     if names == ["segment_id", "start_time", "end_time", "label"]:
         return "audioset", found
@@ -324,6 +298,25 @@ def _columns(header: Row, names: Sequence[str]) -> tuple[dict[str, int], list[in
         else:
             others.append(at)
     return columns, others
+
+
+def _check_roles(header: Row, columns: Mapping[str, int], others: Sequence[int]) -> None:
+    """Refuse a header that lacks a role; `others` are columns without a role, one of which may be the file."""
+    if not columns:
+        raise _refused(
+            header,
+            "neither a header with names such as filename, onset, offset, label, nor a row of a list without one: "
+            "tabs, and files with an audio suffix or the times of one recording first.",
+        )
+    needed = [] if "onset" in columns and not others else ["file"]
+    if columns.keys() & {"onset", "offset"}:
+        needed += ["label", "onset", "duration" if "duration" in columns else "offset"]
+    elif columns.keys() - {"file", "split"}:
+        needed.append("label")
+    for role in needed:
+        if role not in columns:
+            candidate = f", and {header.fields[others[0]]!r} may be one" if role == "file" and others else ""
+            raise _refused(header, f"no column of the {role}{candidate}. Known names: {', '.join(COLUMNS[role])}.")
 
 
 def _body(header: Row, rows: Sequence[Row]) -> list[Row]:
@@ -354,11 +347,8 @@ def _one_hot_rows(
     columns = {check_label(header.fields[at], header.where): at for at in others if names[at] not in _NUMBERS}
     values = {row.fields[at].lower() for row in rows for at in columns.values()}
     if len(columns) < 2 or not values <= _YES | _NO:
-        what = [
-            f"{text!r} is the {_ROLE_OF[name]}"
-            for text, name in zip(header.fields, names, strict=True)
-            if name in _ROLE_OF
-        ]
+        roles = [(text, _ROLE_OF.get(name)) for text, name in zip(header.fields, names, strict=True)]
+        what = [f"{text!r} is the {role}" for text, role in roles if role]
         what += [f"{header.fields[at]!r} ({rows[0].fields[at][:30] if rows else ''}) is not known" for at in others]
         hint = f"Name it with --label-column, or give it one of the names {', '.join(COLUMNS['label'])}."
         raise _refused(header, f"no column of the label, nor columns of 0 and 1: {', '.join(what)}. {hint}")
@@ -369,13 +359,11 @@ def _one_hot_rows(
 
 
 def _raven_rows(header: Row, cells: Sequence[_Cells], rows: Sequence[LabelRow]) -> list[LabelRow]:
-    """Return the rows of a Raven selection table; a selection that is listed once per view counts once.
-
-    With ``File Offset (s)`` times count from the start of ``Begin File``, else from that of the only recording.
-    """
+    """Return the rows of a Raven selection table; a selection that is listed once per view counts once."""
     found: dict[tuple[object, ...], LabelRow] = {}
     for (where, of_role), row in zip(cells, rows, strict=True):
         if "file_offset" in of_role and row.onset is not None and row.offset is not None:
+            # Times count from the start of the file, else from that of the first recording.
             start = _time(of_role["file_offset"], f"{where}, File Offset (s)")
             row = replace(row, onset=start, offset=round(start + row.offset - row.onset, 9))
         found.setdefault((of_role.get("selection"), row.name, row.labels, row.onset, row.offset), row)
@@ -388,8 +376,6 @@ def _raven_rows(header: Row, cells: Sequence[_Cells], rows: Sequence[LabelRow]) 
         )
     return list(found.values())
 
-
-# --- lists without a header ------------------------------------------------------------------------------------------
 
 # Roles of the columns -> format.
 _LAYOUTS = {
@@ -420,13 +406,8 @@ def _fits(fields: Sequence[str], roles: Sequence[str]) -> bool:
 
 
 def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[LabelRow]]:
-    """Return format (perhaps "unclear") and rows of a list without a header.
-
-    All rows must have the layout of the first. A file name alone is a recording without labels; Audacity's lines of
-    frequencies are skipped. Weak and strong lists of task 4 share their columns: in weak lists the times are the cut's
-    place in the *video*, as in the file's name.
-    """
-    rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]
+    """Return format (perhaps "unclear") and rows of a list without a header; a file name alone has no labels."""
+    rows = [row for at, row in enumerate(rows) if row.fields[0] != "\\" or not at]  # Audacity's lines of frequencies
     model = next((row for row in rows if len(row.fields) > 1), rows[0])
     layout = next((layout for layout in _LAYOUTS if _fits(model.fields, layout.split())), None)
     if layout is None:
@@ -448,6 +429,7 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[Lab
     name = _LAYOUTS[layout]
     if name != "dcase":
         return name, found
+    # Weak and strong lists of task 4 share their columns: in weak ones the times are the cut's place in the *video*.
     timed = [row for row in found if row.onset is not None]
     places = [row for row in timed if is_place(row.name, row.onset, row.offset)]
     is_late = any(row.onset for row in places)  # an event from 0 to the end may be meant as well
@@ -457,10 +439,7 @@ def _read_list(rows: list[Row], classes: Collection[str]) -> tuple[str, list[Lab
 
 
 def read_table(path: Path, classes: Collection[str], label_column: str | None = None) -> tuple[str, list[LabelRow]]:
-    """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty".
-
-    `label_column` names the column of the labels, which may be several in a cell.
-    """
+    """Return format and rows of a file; the format is "unclear" between dcase and task4-weak, and "empty"."""
     lines = read_lines(path)
     asked = re.fullmatch(r'"?sep=([,;\t])"?', lines[0][1].strip(" ")) if lines else None
     lines = lines[1:] if asked else lines

@@ -13,7 +13,6 @@ from crnn_weak.detection.postprocessing import (
     OperatingPoint,
     active_frames,
     find_events,
-    median_frames,
     scores_to_events,
     scores_to_tags,
 )
@@ -55,7 +54,7 @@ def runs(active):
 
 def decoded_in_a_loop(scores, weak, point, column):
     """Return the events of one class as (first, last, score), one step after the other, frame by frame."""
-    half = median_frames(point.median_seconds[column], HOP) // 2
+    half = max(0, round((point.median_seconds[column] / HOP - 1) / 2))
     padded = np.pad(scores, half)
     smooth = [np.median(padded[k : k + 2 * half + 1]) for k in range(len(scores))]
     high = np.float32(point.thresholds[column])
