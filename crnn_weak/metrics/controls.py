@@ -41,14 +41,10 @@ def with_true_tags(strong: np.ndarray, tags: np.ndarray) -> np.ndarray:
     return np.where(tags[:, None, :], strong, strong.dtype.type(0))
 
 
-# --- an estimate without its times -----------------------------------------------------------------------------------
-
-
 def count_rotated(reference: np.ndarray, estimated: np.ndarray, n_valid: np.ndarray) -> Counts:
-    """Return the mean counts of rolls (n_clips, n_segments, n_classes) over all n_valid (n_clips,) rotations by k.
+    """Return the mean counts of rolls (n_clips, n_segments, n_classes) over all n_valid (n_clips,) rotations, exact.
 
-    All classes of a clip rotate together, k = 0 included. Every segment then meets every other equally often, so the
-    mean is exact: n_reference * n_estimated / n_valid are correct, and a deletion is a pair of more and fewer classes.
+    All classes of a clip rotate together. Every segment of the truth meets every one of the estimate equally often.
     """
     n_reference, n_estimated = reference.sum(axis=1), estimated.sum(axis=1)
     length = np.maximum(n_valid, 1)
@@ -57,6 +53,7 @@ def count_rotated(reference: np.ndarray, estimated: np.ndarray, n_valid: np.ndar
     # Segments by their number of classes, shape (n_clips, n_classes + 1).
     true, found = ((roll.sum(axis=2)[..., None] == levels).sum(axis=1) for roll in (reference, estimated))
     found[:, 0] -= estimated.shape[1] - n_valid
+    # A deletion is a pair of segments with more and with fewer classes.
     deletions = ((true @ np.maximum(0, levels[:, None] - levels)) * found).sum(axis=1) / length
     substitutions = n_reference.sum(axis=1) - n_correct.sum(axis=1) - deletions
     insertions = n_estimated.sum(axis=1) - n_correct.sum(axis=1) - substitutions
@@ -70,12 +67,11 @@ def count_controls(
     classes: Sequence[str],
     clip_seconds: float | None,
     evaluation: EvaluationConfig,
-    block_seconds: float | None = None,
+    block_seconds: float | None = None,  # by default `clip_seconds`
 ) -> dict[str, Counts]:
     """Count the segments of an estimate that is ``rotated``, or has its classes over the ``whole_clip``.
 
-    Recordings longer than `block_seconds` (default: `clip_seconds`) are rotated in consecutive blocks of that length.
-    Without `clip_seconds` a recording ends with the last offset of both lists.
+    Longer recordings are rotated in consecutive blocks. Without `clip_seconds` they end with the last offset of both.
     """
     block_seconds = block_seconds or clip_seconds
     if block_seconds is None:
@@ -129,14 +125,10 @@ def score_controls(reference: Events, estimated: Events, **options: Any) -> dict
     return {name: metrics.to_dict() for name, metrics in found.items()} | {"timing_gain": plain(gain)}
 
 
-# --- baselines -------------------------------------------------------------------------------------------------------
-
-
 def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[str]) -> dict[str, Tags]:
     """Return the tags of the baselines: nothing, the true tags, and the best single class in every clip.
 
-    The best class has the most tags; where another has more active segments, both are listed. Without `tags`, those of
-    the events are taken, zero-length rows included.
+    The best class has the most tags; where another has more active segments, both are listed.
     """
     if tags is None:
         tags = {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in (events or {}).items()}
@@ -156,7 +148,7 @@ def controls_by_title(
     reference: Events,
     estimated: Events,
     *,
-    tags: Tags | None = None,
+    tags: Tags | None = None,  # the true ones, by default those of the events
     classes: Sequence[str],
     clip_seconds: float | None,
     evaluation: EvaluationConfig,
@@ -164,7 +156,7 @@ def controls_by_title(
 ) -> dict[str, dict[str, float]]:
     """Return segment F and error rate of an estimate and of its controls, counted: title -> {"segment/metric": value}.
 
-    The baselines need `clip_seconds`; `tags` are the true ones, by default those of the events.
+    The baselines need `clip_seconds`.
     """
     options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
     metrics = control_metrics(reference, estimated, block_seconds=block_seconds, **options)
@@ -187,33 +179,25 @@ def score_baselines(
     clip_seconds: float,
     evaluation: EvaluationConfig,
 ) -> dict[str, dict[str, float]]:
-    """Score the estimates of `baseline_tags`, over the whole clip, with scikit-learn and sed_eval.
+    """Score the estimates of `baseline_tags`, over the whole clip: title -> {"output/metric": fraction or NaN}.
 
-    Return title -> {"output/metric": fraction or NaN}. Without `events`, detection is not scored; with them, the true
-    events rotated are counted last: what segments are worth without times.
+    Without `events`, detection is not scored; with them, the true events are also counted rotated.
     """
     estimates = baseline_tags(tags, events, classes)
     true_tags = estimates["true tags, whole clip"]
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")
-    scores: dict[str, dict[str, float]] = {title: {} for title in estimates}
-    for title, estimated in estimates.items():
+    options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
+    found: dict[str, dict[str, Metrics]] = {title: {} for title in estimates}
+    for title, estimated in estimates.items() if true_tags else ():
         pair = None
         if events:
             pair = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
-        found = {}
-        if true_tags:
-            found = reported_metrics(
-                (true_tags, estimated), pair, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation
-            )
-        for metric in METRICS:
-            if metric.output in outputs:
-                scores[title][metric.key] = getattr(found.get(metric.output), metric.name, math.nan)
+        found[title] = reported_metrics((true_tags, estimated), pair, **options)
     if events:
-        options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
-        rotated = Metrics.of_counts(count_controls(events, events, **options)["rotated"], classes)
-        scores["true events, rotated"] = {
-            metric.key: getattr(rotated, metric.name, math.nan) if metric.output == "segment" else math.nan
-            for metric in METRICS
-            if metric.output in outputs
-        }
-    return scores
+        rotated = count_controls(events, events, **options)["rotated"]
+        found["true events, rotated"] = {"segment": Metrics.of_counts(rotated, classes)}
+    shown = [metric for metric in METRICS if metric.output in outputs]
+    return {
+        title: {metric.key: getattr(by_output.get(metric.output), metric.name, math.nan) for metric in shown}
+        for title, by_output in found.items()
+    }

@@ -227,11 +227,9 @@ def matched_per_class(
 
 
 def _substituted(clip: np.ndarray, rows: np.ndarray, columns: np.ndarray, same: np.ndarray) -> list[int]:
-    """Return the reference rows that pair up with an unmatched estimate of another label.
-
-    Which events stay unmatched depends on which of several maximum matchings is taken, so sed_eval's own is taken in
-    the clips where other labels are near.
-    """
+    """Return the reference rows that pair up with an unmatched estimate of another label."""
+    # Which events stay unmatched depends on which of several maximum matchings is taken, so sed_eval's own is taken in
+    # the clips where other labels are near.
     other = np.isin(clip[rows], clip[rows[~same]])
     if not other.any():
         return []

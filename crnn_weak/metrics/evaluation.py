@@ -53,19 +53,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one estimate, and what they are compared with.
+    """The metrics of one estimate, and what they are compared with."""
 
-    `header` holds the lines above the metrics, `notes` remarks on the files, `controls` their scores as in
-    `score_baselines`, `within_clip` the result of `within_clip_auc`. Without a threshold: `rankings`, name -> title ->
-    class -> value, and `psds`.
-    """
-
-    header: Mapping[str, str]
+    header: Mapping[str, str]  # lines above the metrics
     parts: tuple[Part, ...]
-    notes: tuple[str, ...] = ()
-    controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    within_clip: Mapping[str, Any] = field(default_factory=dict)
-    rankings: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # on the files
+    controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as in `score_baselines`
+    within_clip: Mapping[str, Any] = field(default_factory=dict)  # of `within_clip_auc`
+    rankings: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)  # name, title, class
     psds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -210,18 +205,15 @@ def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
 
 def evaluate(
     *,
-    tags: tuple[Tags, Tags] | None = None,
+    tags: tuple[Tags, Tags] | None = None,  # reference and estimate
     events: tuple[Events, Events] | None = None,
     classes: Sequence[str],
     evaluation: EvaluationConfig,
     clip_seconds: float | None = None,
-    n_resamples: int = 0,
+    n_resamples: int = 0,  # 0: no bootstrap
     seed: int = 0,
 ) -> tuple[Part, ...]:
-    """Return the metrics of tags, and of events: on segments, and one by one with and without offsets.
-
-    `tags` and `events` are pairs of reference and estimate. `n_resamples` above 0 adds bootstrap intervals.
-    """
+    """Return the metrics of tags, and of events: on segments, and one by one with and without offsets."""
     kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Any], Any, dict[str, Any]]] = []
     if tags is not None:
         title = f"tagging, micro average over clips and classes ({sed_eval.sources()['tagging']})"

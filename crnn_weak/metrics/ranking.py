@@ -23,34 +23,24 @@ _PSDS: dict[str, dict[str, float | None]] = {
 }
 
 
-def average_precision(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
-    """Return the average precision of every class from arrays (n, n_classes); NaN where the reference lacks it."""
-    from sklearn.metrics import average_precision_score
+def rank_classes(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return ``average_precision`` and ``roc_auc`` of every class from arrays (n, n_classes); NaN where undefined."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
-    values = {}
+    found: dict[str, dict[str, float]] = {"average_precision": {}, "roc_auc": {}}
     for label, true, scored in zip(classes, reference.T, scores.T, strict=True):
-        values[label] = float(average_precision_score(true, scored)) if true.any() else math.nan
-    return values
-
-
-def roc_auc(reference: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
-    """Return the area under the ROC of every class from arrays (n, n_classes); NaN where all or none is true."""
-    from sklearn.metrics import roc_auc_score
-
-    values = {}
-    for label, true, scored in zip(classes, reference.T, scores.T, strict=True):
-        is_defined = true.any() and not true.all()
-        values[label] = float(roc_auc_score(true, scored)) if is_defined else math.nan
-    return values
+        found["average_precision"][label] = float(average_precision_score(true, scored)) if true.any() else math.nan
+        is_mixed = true.any() and not true.all()
+        found["roc_auc"][label] = float(roc_auc_score(true, scored)) if is_mixed else math.nan
+    return found
 
 
 def score_ranking(tags: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> dict[str, Any]:
     """Return class averages, and values by class, of clip scores (n_clips, n_classes), as in ``metrics.json``."""
-    precision = average_precision(tags, scores, classes=classes)
-    areas = roc_auc(tags, scores, classes=classes)
-    by_class = {label: {"mean_average_precision": precision[label], "roc_auc": areas[label]} for label in classes}
-    means = {"mean_average_precision": precision.values(), "roc_auc": areas.values()}
-    averages = {name: defined_mean(values)[0] for name, values in means.items()}
+    found = rank_classes(tags, scores, classes=classes)
+    columns = {"mean_average_precision": found["average_precision"], "roc_auc": found["roc_auc"]}
+    by_class = {label: {name: column[label] for name, column in columns.items()} for label in classes}
+    averages = {name: defined_mean(column.values())[0] for name, column in columns.items()}
     return dict(plain(averages | {"class_wise": by_class}))
 
 
@@ -61,13 +51,12 @@ def within_clip_auc(
     clip_ids: Sequence[str],
     classes: Sequence[str],
     hop_seconds: float,
-    n_frames: Sequence[int] | None = None,
+    n_frames: Sequence[int] | None = None,  # of each clip, without padding
     n_resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds, with no threshold.
+    """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds: 0.5 if they hold no time.
 
-    A pair is a clip and a class that is true in a part of it. Its value is the area under the ROC of the clip's frame
-    scores, 0.5 if they hold no time. The mean is over pairs, its interval over clips; `n_frames` excludes padding.
+    The mean area under the ROC over pairs of a clip and a class that is true in a part of it; its interval over clips.
     """
     areas = np.full((len(clip_ids), len(classes)), np.nan)
     for row, clip in enumerate(clip_ids):

@@ -110,16 +110,12 @@ def tagging_hint(f_scores: Iterable[float | None]) -> str:
 
 
 class Counts(NamedTuple):
-    """Counts of each clip; every rate and every confidence interval follows from them.
+    """Active segments, events or tags of each clip; every rate and every confidence interval follows from them."""
 
-    The first three are int arrays of shape (n_clips, n_classes): active segments, events or tags. `errors` holds the
-    substitutions, deletions and insertions of detection, shape (n_clips, 3); tagging has none.
-    """
-
-    n_reference: np.ndarray
+    n_reference: np.ndarray  # int, (n_clips, n_classes)
     n_estimated: np.ndarray
     n_correct: np.ndarray
-    errors: np.ndarray | None = None
+    errors: np.ndarray | None = None  # substitutions, deletions, insertions, (n_clips, 3); tagging has none
 
 
 def divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
@@ -130,11 +126,9 @@ def divide(numerator: Any, denominator: Any, empty: Any = np.nan) -> np.ndarray:
 
 
 def rates(n_reference: Any, n_estimated: Any, n_correct: Any, errors: Any = None) -> dict[str, np.ndarray]:
-    """Return the rates of summed counts, elementwise; `errors` has substitutions, deletions, insertions as last axis.
-
-    Where nothing is estimated, precision and F are 0, as in scikit-learn (sed_eval: NaN). Where the reference is
-    empty, every rate is NaN, but precision is 0 if something is estimated (sed_eval divides the error rate by 2e-16).
-    """
+    """Return the rates of summed counts, elementwise; the last axis of `errors` is S, D, I."""
+    # Where nothing is estimated, precision and F are 0, as in scikit-learn (sed_eval: NaN). Without reference,
+    # every rate is NaN, but precision is 0 if something is estimated (sed_eval divides the error rate by 2e-16).
     undefined = np.where(np.asarray(n_reference) > 0, 0.0, np.nan)
     found = {
         "precision": divide(n_correct, n_estimated, empty=undefined),
@@ -175,11 +169,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Metrics of one output; tags have no errors: their counts are None, their rates NaN.
-
-    `class_wise` holds counts and rates of each class by name, `class_average` the mean of each rate over the classes
-    where it is defined, `n_undefined` the number of the others, `settings` the length of the segments or the collars.
-    """
+    """Metrics of one output; tags have no errors: their counts are None, their rates NaN."""
 
     n_clips: int
     n_reference: int
@@ -188,9 +178,9 @@ class Metrics:
     precision: float
     recall: float
     f_score: float
-    class_wise: dict[str, dict[str, float]]
-    class_average: dict[str, float]
-    n_undefined: dict[str, int]
+    class_wise: dict[str, dict[str, float]]  # counts and rates by class
+    class_average: dict[str, float]  # mean of each rate over the classes where it is defined
+    n_undefined: dict[str, int]  # number of the other classes
     n_substitutions: float | None = None
     n_deletions: float | None = None
     n_insertions: float | None = None
@@ -198,7 +188,7 @@ class Metrics:
     substitution_rate: float = math.nan
     deletion_rate: float = math.nan
     insertion_rate: float = math.nan
-    settings: dict[str, float | bool] = field(default_factory=dict)
+    settings: dict[str, float | bool] = field(default_factory=dict)  # length of the segments, or collars
 
     @classmethod
     def of_counts(cls, counts: Counts, classes: Sequence[str], **settings: float | bool) -> Metrics:
@@ -288,12 +278,12 @@ def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Genera
 def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int = 1000, seed: int = 0) -> Intervals:
     """Return percentile intervals of every metric of the counts; with `classes`, of every class too.
 
-    Clips are drawn whole, since their frames and classes are not independent; other seeds and data are not covered.
-    Reference: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. Other seeds and data are not covered.
     """
     n_clips, n_classes = counts.n_reference.shape
     if n_clips < 2:
         raise DataError(f"bootstrap: {n_clips} clip, but intervals over clips need two or more. Omit the bootstrap.")
+    # Clips are drawn whole, since their frames and classes are not independent.
     table = np.concatenate([array for array in counts if array is not None], axis=1)
     sums = resampled_sums(table, n_resamples=n_resamples, rng=np.random.default_rng(seed))
     *by_class, errors = np.split(sums, [n_classes, 2 * n_classes, 3 * n_classes], axis=1)

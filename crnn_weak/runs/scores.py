@@ -41,7 +41,7 @@ from crnn_weak.labels.events import Event, tag_array, tag_names
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import count_controls, with_true_tags
 from crnn_weak.metrics.counting import count_events, count_segments, count_tags
-from crnn_weak.metrics.ranking import average_precision, psds, roc_auc
+from crnn_weak.metrics.ranking import psds, rank_classes
 from crnn_weak.metrics.summary import LEVEL, find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
@@ -77,11 +77,9 @@ class ScoredRun:
             found = segment_maximum(scores.strong, scores.hop_seconds, n_segments=roll.shape[1], **length)
             flat = (roll.reshape(-1, len(classes)), found.reshape(-1, len(classes)))
             pairs[f"segments of {segment_seconds:g} s (strong output)"] = flat
-        measures = {"average_precision": average_precision, "roc_auc": roc_auc}
-        return {
-            name: {title: measure(*pair, classes=classes) for title, pair in pairs.items()}
-            for name, measure in measures.items()
-        }
+        found = {title: rank_classes(*pair, classes=classes) for title, pair in pairs.items()}
+        names = ("average_precision", "roc_auc")
+        return {name: {title: of_pair[name] for title, of_pair in found.items()} for name in names}
 
     def psds(self) -> dict[str, float]:
         """Return PSDS1 and PSDS2; nothing without strong labels."""
@@ -335,10 +333,8 @@ class PublishedRuns(msgspec.Struct):
 
 
 def run_name(config: Config) -> str:
-    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored.
-
-    Settings at their defaults do not count: a setting that is added, and is off, leaves the names as they are.
-    """
+    """Return 12 hexadecimal digits that name a configuration, wherever its recordings and its teacher are stored."""
+    # Settings at their defaults do not count: a setting that is added, and is off, leaves the names as they are.
     changed: dict[str, Any] = {"source": config.data.source, "teacher": bool(config.targets.teacher)}
     for name, settings in configuration.to_dict(config).items():
         if isinstance(settings, dict):

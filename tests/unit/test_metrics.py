@@ -12,7 +12,7 @@ from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import count_controls, score_baselines, score_controls, with_true_tags
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.evaluation import baselines_table
-from crnn_weak.metrics.ranking import average_precision, psds, score_ranking, within_clip_auc
+from crnn_weak.metrics.ranking import psds, rank_classes, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
 
@@ -220,7 +220,7 @@ def test_rankings_skip_classes_that_all_or_no_clips_have():
     found = score_ranking(tags, scores, classes=CLASSES)
     assert (found["roc_auc"], found["mean_average_precision"]) == (1.0, 1.0)
     assert [row["roc_auc"] for row in found["class_wise"].values()] == [1.0, None, None]
-    found = average_precision(np.array([[1, 0, 0], [0, 1, 0]], bool), scores, classes=CLASSES)
+    found = rank_classes(np.array([[1, 0, 0], [0, 1, 0]], bool), scores, classes=CLASSES)["average_precision"]
     assert found == {"Car": 1.0, "Bus": 0.5, "Train": pytest.approx(math.nan, nan_ok=True)}
     assert defined_mean(found.values()) == (0.75, 1)
 
