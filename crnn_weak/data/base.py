@@ -25,33 +25,27 @@ from crnn_weak.labels.writing import write_rows
 
 @dataclass(frozen=True)
 class Clip:
-    """One audio excerpt and its labels; `path` is None where the file is missing, `events` where times are unknown.
+    """One audio excerpt and its labels."""
 
-    Ids have no suffix and may begin with dashes. Splits are train, test, evaluation. Tags are in the classes' order.
-    """
-
-    clip_id: str
-    split: str
-    path: Path | None
-    tags: tuple[str, ...]
-    events: tuple[Event, ...] | None = None
+    clip_id: str  # without suffix; may begin with dashes
+    split: str  # train, test, evaluation
+    path: Path | None  # None: the file is missing
+    tags: tuple[str, ...]  # in the order of the classes
+    events: tuple[Event, ...] | None = None  # None: times are unknown
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips that label files list, by split and in a stable order, with or without a file.
-
-    `fingerprint` identifies the content, not the folder. `unlisted` are audio files that no split lists.
-    """
+    """The clips that label files list, by split and in a stable order, with or without a file."""
 
     name: str
     classes: tuple[str, ...]
     clip_seconds: float
     provenance: str
-    fingerprint: str
+    fingerprint: str  # of the content, not of the folder
     clips_of: Mapping[str, Sequence[Clip]]
     folder: Path
-    unlisted: Sequence[Path] = ()
+    unlisted: Sequence[Path] = ()  # audio files that no split lists
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -103,15 +97,13 @@ def stratified_split(
     tags: np.ndarray,
     fraction: float,
     seed: int,
-    recordings: Sequence[str] | None = None,
+    recordings: Sequence[str] | None = None,  # that clips were cut from: all clips of one go to one part
     *,
-    cover_classes: bool = False,
+    cover_classes: bool = False,  # a stratum of several clips is in both parts; a single clip is in the larger one
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide clips at random into two parts: sorted rows of the larger one, and of that with a share `fraction`.
 
-    `tags` is boolean, shape (n_clips, n_classes). Each clip belongs to the stratum of its rarest tag; clips without
-    tags form one of their own. A stratum of a single clip stays in the larger part; with `cover_classes`, a larger one
-    is in both. All clips that were cut from one of `recordings` go to one part (unless there is only one).
+    `tags`, bool (n_clips, n_classes): each clip belongs to the stratum of its rarest tag, or to that of no tag.
     """
     names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
     if 1 < len(names) < len(tags):
@@ -146,15 +138,12 @@ COUNTS = ("listed", "found", "missing", "short", "unreadable", "odd")
 
 
 class CheckedClip(NamedTuple):
-    """One clip; its status is ok, short (usable, padded with zeros), missing or unreadable.
-
-    The reason says why it is unreadable, or what is odd about it; it is odd where it is usable and has one.
-    """
+    """One clip; it is odd where it is usable and has a reason."""
 
     clip: Clip
-    status: str
+    status: str  # ok, short (usable, padded with zeros), missing, unreadable
     seconds: float | None = None
-    reason: str = ""
+    reason: str = ""  # why it is unreadable, or what is odd about it
     sha256: str = ""
 
     @property
@@ -168,14 +157,11 @@ def check_clips(
     splits: Iterable[str] | None = None,
     decode: bool = False,
     checksums: bool = False,
-    tolerance_seconds: float = 0.02,
+    tolerance_seconds: float = 0.02,  # a clip that lacks as much is short
     jobs: int = 1,
     progress: bool = False,
 ) -> list[CheckedClip]:
-    """Look at the file of every listed clip: at its header, with `decode` at all of it.
-
-    A clip is short when at least `tolerance_seconds` are missing.
-    """
+    """Look at the file of every listed clip: at its header, with `decode` at all of it."""
 
     def check(clip: Clip) -> CheckedClip:
         if clip.path is None:

@@ -20,7 +20,7 @@ from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip, Dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError
-from crnn_weak.labels.events import Event, check_begin_within, class_indices, tag_array
+from crnn_weak.labels.events import Event, by_time, check_begin_within, class_indices, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
 from crnn_weak.labels.reading import ListedRecording, read_labels
 
@@ -100,7 +100,7 @@ def _cut_events(events: Iterable[Event], start: float, end: float) -> tuple[Even
         onset, offset = max(event.onset, start), min(event.offset, end)
         if offset > onset or (event.duration == 0 and start <= event.onset < end):
             cut.append(Event(round(onset - start, 6), round(offset - start, 6), event.label, event.score))
-    return tuple(sorted(cut, key=lambda event: (event.onset, event.offset, event.label)))
+    return tuple(sorted(cut, key=by_time))
 
 
 def _write_cut(clip: Clip, source: Path, start: float, end: float) -> None:
@@ -119,10 +119,7 @@ def _write_cut(clip: Clip, source: Path, start: float, end: float) -> None:
 def _usable(
     recordings: list[ListedRecording], seconds: Mapping[str, float], clip_seconds: float, how: str
 ) -> list[ListedRecording]:
-    """Return the recordings without those that are longer than a clip and have tags without times, if they are not cut.
-
-    One message says how many they are.
-    """
+    """Return the recordings without those that are longer than a clip, have tags without times, and are not cut."""
     too_long = []
     for recording in recordings:
         timed = {event.label for event in recording.events or ()}

@@ -40,21 +40,17 @@ _BATCH = 8  # clips that a worker makes between two reports
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A set of clips: `plans` by split and clip id, `render(plan, rate)` -> samples, importable by a worker.
-
-    A plan has the ``events`` of its clip. `tables` are further files, by name; `description` is the set's JSON file.
-    `is_task4` says that the classes are the task's: files are then named ``Y<clip id>``, and set files are written.
-    """
+    """A set of clips: plans, each with the ``events`` of its clip, and what renders them."""
 
     name: str
     folder: Path
-    plans: Mapping[str, Mapping[str, Any]]
-    render: Callable[[Any, int], np.ndarray]
+    plans: Mapping[str, Mapping[str, Any]]  # by split and clip id
+    render: Callable[[Any, int], np.ndarray]  # of plan and rate; importable by a worker
     sample_rate_hz: int
     clip_seconds: float
-    description: Mapping[str, object]
-    is_task4: bool = False
-    tables: Mapping[str, list[list[str]]] = field(default_factory=dict)
+    description: Mapping[str, object]  # content of the set's JSON file
+    is_task4: bool = False  # the classes are the task's: files are named ``Y<clip id>``, and set files are written
+    tables: Mapping[str, list[list[str]]] = field(default_factory=dict)  # further files, by name
 
     def open(self, provenance: str, classes: tuple[str, ...], identity: object, jobs: int, progress: bool) -> Dataset:
         """Open the set; synthesize the clips that are missing or damaged first."""

@@ -31,10 +31,8 @@ from crnn_weak.parallel import map_tasks
 
 log = logging.getLogger(__name__)
 
-# Clips per task: long enough that passing it on costs nothing, short enough for an even end.
-_CHUNK = 8
-# Seconds between lines in the log where no bar is shown.
-_LOG_EVERY = 30.0
+_CHUNK = 8  # clips per task: long enough that passing it on costs nothing, short enough for an even end
+_LOG_EVERY = 30.0  # seconds between lines in the log where no bar is shown
 
 
 class ClipFeatures(NamedTuple):
@@ -84,8 +82,7 @@ def build_store(
 ) -> FeatureStore:
     """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one.
 
-    The finished file is the same byte for byte, however often the build was interrupted and wherever it ran. One of
-    other clips or settings is refused without `overwrite`, which keeps it until the new one is finished.
+    The file is the same byte for byte, however the build ran. `overwrite` keeps an old one until the new is finished.
     """
     path = Path(path)
     refuse_stream(path, "a feature store")
@@ -161,8 +158,7 @@ def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | No
 class StoreWriter:
     """Fills the rows of a store, in any order, and gives it its name when all are filled.
 
-    A ``.partial`` file with the same header is resumed: rows that are done and whose checksums hold stay. All others
-    are `pending`, including those of clips that could not be read, since they may be readable by now.
+    Of a ``.partial`` file with the same header, rows with features and a valid checksum stay; others are `pending`.
     """
 
     def __init__(self, path: Path, header: StoreHeader) -> None:

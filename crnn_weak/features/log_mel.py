@@ -26,27 +26,19 @@ from crnn_weak.labels.rolls import frame_edges
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
 
-# Windows of this many samples in total go into one FFT call: large enough that calls cost nothing, small enough that
-# the block stays in the cache and that the C library does not give its memory back to the system after each (with
-# twice as many it did, and a quarter of the time went into faulting the pages in again).
+# Samples in one FFT call: calls cost nothing, and the block stays in the cache. With twice as many, the C library gave
+# its memory back to the system after each, and a quarter of the time went into faulting the pages in again.
 _BLOCK_SAMPLES = 2**17
-# Mel bands per matrix product. A band covers few DFT bins, so a product over the bins of a few neighbors does a
-# fifth of the arithmetic of one product over all bins.
-_BANDS = 5
-# Bands with a smaller deviation, constant in float32, are centered and not scaled. Sound deviates by 1 to 3.
-_STD_FLOOR = 1e-3
-# Rows of a store per read of the scaler: 64 clips of the paper's size are 5 MB.
-_BLOCK_ROWS = 64
+_BANDS = 5  # in one matrix product: few DFT bins, a fifth of the arithmetic of a product over all
+_STD_FLOOR = 1e-3  # bands that deviate less are constant in float32: centered, not scaled; sound deviates by 1 to 3
+_BLOCK_ROWS = 64  # of a store in one read of the scaler; 5 MB of the paper's clips
 
 
 class LogMelExtractor:
-    """Computes log mel-band energies; window and filters are computed once. Threads can share it; it can be pickled.
+    """Computes log mel-band energies: of the *magnitude* of a periodic Hamming window's DFT, in Slaney's bands.
 
-    The spectrum is the *magnitude* (power 1) of a periodic Hamming window's DFT; the mel bands are Slaney's, each of
-    unit area; then ``log(energy + log_floor)``. Silence is exactly ``log(log_floor)``: padded frames are finite.
-
-    `dtype` is that of the window and the transform; the result is float32. Single precision takes half the time, and
-    differs from double by less than 1e-5 in bands within some 40 dB of the frame's loudest, up to 1e-4 in others.
+    `dtype` is that of window and transform. Single precision takes half the time, and differs from double by less than
+    1e-5 in bands within some 40 dB of the frame's loudest, up to 1e-4 in others. The result is float32.
     """
 
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
@@ -145,20 +137,15 @@ def log_mel(audio: Any, config: FeatureConfig | None = None) -> np.ndarray:
 
 
 def n_valid_frames(seconds: float, hop_seconds: float) -> int:
-    """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding.
-
-    >>> n_valid_frames(0.55, 0.1), n_valid_frames(0.0, 0.1)
-    (6, 0)
-    """
+    """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding."""
     return frame_edges(0.0, seconds, hop_seconds)[1]
 
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Per-band standardization of log mel-band energies: scikit-learn's moments, kept as plain arrays.
+    """Per-band standardization by scikit-learn's moments over the recorded frames of the *training* clips.
 
-    Mean and deviation are over the recorded frames of the *training* clips: silence inside a recording counts, padded
-    frames do not, so that they fit recordings of any length.
+    Silence inside a recording counts, padded frames do not, so that the moments fit recordings of any length.
     """
 
     mean: np.ndarray  # float32, (n_mels,), finite
@@ -167,12 +154,9 @@ class Scaler:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
-        if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
-            raise DataError(
-                f"scaler: expected mean and std of shape (n_mels,), received {self.mean.shape} and {self.std.shape}."
-            )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
-            raise DataError("scaler: expected finite means and finite deviations above 0; fit it again.")
+        is_valid = self.mean.ndim == 1 and self.mean.shape == self.std.shape
+        if not (is_valid and np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
+            raise DataError("scaler: expected finite means and finite deviations above 0, (n_mels,); fit it again.")
 
     @classmethod
     def identity(cls, n_mels: int) -> Scaler:
@@ -184,7 +168,7 @@ class Scaler:
         """Fit on some rows of a feature store, by default all, reading a block at a time."""
         from sklearn.preprocessing import StandardScaler  # takes a second, and only the fit needs it
 
-        # Sorted: the file is read front to back, and the result does not depend on the order of the rows.
+        # Sorted: the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
         hop_seconds = store.features.hop_seconds
         n_valid = np.array([n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])

@@ -39,8 +39,7 @@ READABLE = (STATUS["ok"], STATUS["short"])
 TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
 _REBUILD = "Delete it and rerun the command, or build it again: `crnn-weak features build --overwrite`."
-# How much of the file may count as memory of this process.
-_MAPPED_BYTES = 2**25
+_MAPPED_BYTES = 2**25  # of the file that may count as memory of this process
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,8 @@ class FeatureStore:
         self.counts = {name: int((status == code).sum()) for name, code in STATUS.items() if name != "pending"}
         names = list(STATUS)
         reasons = [bytes(reason).decode(errors="replace") for reason in rows["reason"]]
-        self.skipped = tuple(
-            (header.clip_ids[row], names[status[row]], reasons[row]) for row in np.flatnonzero(~readable)
-        )
+        others = np.flatnonzero(~readable)
+        self.skipped = tuple((header.clip_ids[row], names[status[row]], reasons[row]) for row in others)
         self.odd = dict(Counter(kind for row in self._rows for kind in reasons[row].splitlines()))
         self.coverage = f"{len(self)} of {self.n_listed} clips"
         events = [header.events[row] for row in self._rows]
@@ -214,12 +212,8 @@ class FeatureStore:
             setattr(part, name, getattr(self, name)[kept])
         part.events = {name: events for name, events in self.events.items() if name in clip_ids}
         part.has_events = len(part.events) == len(kept)
-        part.split, part.n_listed, part.skipped, part.coverage = (
-            split,
-            len(kept),
-            (),
-            f"{len(kept)} of {len(kept)} clips",
-        )
+        part.split, part.n_listed, part.skipped = split, len(kept), ()
+        part.coverage = f"{len(kept)} of {len(kept)} clips"
         return part
 
     def row(self, clip_id: str) -> int:
@@ -234,8 +228,7 @@ class FeatureStore:
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return log mel-band energies, not standardized: float32 ``(n, n_frames, n_mels)``, in the order of `rows`.
 
-        `rows` are in [0, len(store)), in any order, duplicates allowed. Checksums are checked: a damaged row is a
-        FeatureStoreError, and so is a file that was changed after it was opened. The array is the caller's own.
+        `rows` are in [0, len(store)). A damaged row, or a file that was changed, is a FeatureStoreError.
         """
         chosen = np.asarray(rows, dtype=np.int64)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
