@@ -99,12 +99,6 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             changes["low_thresholds"] = tuple(map(min, low_thresholds, changes["thresholds"]))
         return msgspec.structs.replace(self, **changes)
 
-    @property
-    def plain_threshold(self) -> bool:
-        """True if only thresholds and median filters are used."""
-        others = (*self.low_thresholds, *self.min_duration_seconds, *self.min_gap_seconds)
-        return not self.weak_gate and not any(others)
-
     def summary(self) -> str:
         """Return one line that says what is done; per-class values as a range."""
         parts = []
@@ -328,11 +322,8 @@ def find_events(
 def active_frames(scores: Scores, point: OperatingPoint) -> np.ndarray:
     """Return which frames are active after all steps, bool of shape (n_clips, n_frames, n_classes)."""
     n_clips, n_frames, n_classes = scores.strong.shape
-    rows, steps = class_rows(scores.strong), PostProcessing(point, scores.hop_seconds)
-    if point.plain_threshold:  # the same without spans
-        roll = steps.apply_threshold(rows, point.thresholds)
-    else:
-        roll = runs_roll(*steps.find_spans(rows, scores.weak), rows.shape)
+    rows = class_rows(scores.strong)
+    roll = runs_roll(*PostProcessing(point, scores.hop_seconds).find_spans(rows, scores.weak), rows.shape)
     return np.moveaxis(roll.reshape(n_clips, n_classes, n_frames), 2, 1)
 
 

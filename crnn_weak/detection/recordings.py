@@ -23,7 +23,7 @@ from crnn_weak.errors import DataError
 from crnn_weak.files import output_folder, refuse_existing, relative_path, replace_file, write_text
 from crnn_weak.labels.events import CLASS_LIST
 from crnn_weak.labels.rolls import frame_times
-from crnn_weak.labels.writing import EVENT_FORMATS, table_line
+from crnn_weak.labels.writing import EVENT_FORMATS, lines_text, table_line
 
 # Bytes of a part of an output file's path; file systems allow 255, and a suffix is to come.
 _MAX_BYTES = 200
@@ -157,11 +157,11 @@ class ResultWriter:
         for file, lines in self._lists.items():
             partial = self.folder / f"{file}.partial"
             if failure[0] is None:
-                write_text(self.folder / file, _text(lines))
+                write_text(self.folder / file, lines_text(lines))
                 partial.unlink(missing_ok=True)
             else:
                 with contextlib.suppress(OSError):
-                    write_text(partial, _text(lines))
+                    write_text(partial, lines_text(lines))
 
     def write(self, detection: Detection) -> None:
         """Write one recording's results; for a failed one only its line in ``recordings.csv``."""
@@ -186,14 +186,10 @@ class ResultWriter:
                 if form.file:
                     self._lists[form.file] += lines
                 else:
-                    write_text(self.path(name, kind), _text([form.header, *lines]))
+                    write_text(self.path(name, kind), lines_text([form.header, *lines]))
         duration, n_events = f"{detection.duration_seconds:.3f}", str(len(detection.events))
         message = listed_name("; ".join(detection.warnings))
         self._recordings.append(table_line([name, duration, n_events, "ok", message], ","))
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines if line)  # some formats have no header
 
 
 def one_line(error: Exception | None) -> str:

@@ -12,7 +12,7 @@ from crnn_weak.detection.detector import Detection
 from crnn_weak.detection.postprocessing import OperatingPoint, find_events
 from crnn_weak.files import csv_text, write_text
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.writing import EVENT_FORMATS
+from crnn_weak.labels.writing import EVENT_FORMATS, lines_text
 
 
 class _Candidate(NamedTuple):
@@ -81,6 +81,5 @@ class Snippets:
             onset, offset = max(event.onset, begin) - begin, min(event.offset, end) - begin
             if onset < offset:
                 track.append(Event(round(onset, 6), round(offset, 6), event.label, event.score))
-        lines = EVENT_FORMATS["audacity"].lines(path.name, track)
-        write_text(path.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
+        write_text(path.with_suffix(".txt"), lines_text(EVENT_FORMATS["audacity"].lines(path.name, track)))
         return path, begin, end

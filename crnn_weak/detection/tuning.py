@@ -139,7 +139,12 @@ class Objective:
         if self.metric == "event_f1":
             counts = [self._count_events_at(point, thresholds) for point in points]
         elif self.metric == "tagging_f1":
-            counts = [count_at(self.tag_index(point, thresholds), self.reference, n_thresholds) for point in points]
+            counts = []
+            for point in points:
+                index = candidate_index(self.scores.weak, thresholds)  # the number of thresholds a tag is active at
+                if point.min_tags:
+                    np.put_along_axis(index, self.scores.weak.argmax(axis=1)[:, None], n_thresholds, axis=1)
+                counts.append(count_at(index, self.reference, n_thresholds))
         else:
             indices = [self.segment_index(point, thresholds) for point in points]
             if self.metric == "error_rate":
@@ -147,25 +152,15 @@ class Objective:
             counts = [count_at(index, self.reference, n_thresholds) for index in indices]
         return best_f1(self.n_reference, counts, n_thresholds, per_class)
 
-    def tag_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
-        """Return how many thresholds each tag is active at, shape (n_clips, n_classes)."""
-        index = candidate_index(self.scores.weak, thresholds)
-        if point.min_tags:
-            np.put_along_axis(index, self.scores.weak.argmax(axis=1)[:, None], len(thresholds), axis=1)
-        return index
-
     def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
         """Return how many thresholds each segment is active at, shape (n_clips * n_segments, n_classes)."""
-        if point.plain_threshold and not any(point.median_seconds):
-            index = candidate_index(self._segments(self.scores.strong, axis=1), thresholds)
-            return index.reshape(self.reference.shape)
         frames = FramesAtThresholds(self.scores, point, thresholds)
         if frames.is_plain:
             index = self._segments(frames.index, axis=-1)
         else:
             index = np.zeros((len(frames.index), self.n_segments), dtype=frames.index.dtype)
             for position in range(len(thresholds)):
-                index += self._segments(frames.active(position), axis=-1)
+                index += self._segments(runs_roll(*frames.spans(position), frames.index.shape), axis=-1)
         by_clip = index.reshape(len(self.scores), len(self.scores.classes), self.n_segments)
         return np.moveaxis(by_clip, 2, 1).reshape(self.reference.shape)
 
@@ -217,10 +212,6 @@ class FramesAtThresholds:
         """Return the events at a candidate as spans of frames."""
         high = self.index > position
         return self._steps.apply_hysteresis(high if self._low is None else self._low | high, high)
-
-    def active(self, position: int) -> np.ndarray:
-        """Return the active frames at a candidate, (n_clips * n_classes, n_frames)."""
-        return self.index > position if self.is_plain else runs_roll(*self.spans(position), self.index.shape)
 
 
 def _count_above(values: np.ndarray, weights: np.ndarray | None, n_thresholds: int) -> np.ndarray:

@@ -150,27 +150,28 @@ def event_files(path: str | Path, name: str, events: Events) -> dict[Path, str]:
     """Return the content of each file of a format that holds the events of recordings by file name."""
     path, target = Path(path), EVENT_FORMATS[name]
     _check(path, {one: [event.label for event in found] for one, found in events.items()})
-    header = [target.header] if target.header else []
     if not target.file:
         files = _own_files(path, list(events))
-        return {files[one]: _text([*header, *target.lines(one, found)]) for one, found in events.items()}
-    lines = list(header)
+        return {files[one]: lines_text([target.header, *target.lines(one, found)]) for one, found in events.items()}
+    lines = [target.header]
     for one, found in events.items():
         lines += target.lines(one, found)
         if not found and target.lists_silence:
-            lines.append(table_line([one], ",") if header else audio_name(one))  # quoted where any separator needs it
-    return {path: _text(lines)}
+            # Quoted where any separator needs it.
+            lines.append(table_line([one], ",") if target.header else audio_name(one))
+    return {path: lines_text(lines)}
 
 
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def lines_text(lines: Iterable[str]) -> str:
+    """Return the text of lines; empty ones, as the header of some formats, are skipped."""
+    return "".join(f"{line}\n" for line in lines if line)
 
 
 def tag_text(path: str | Path, tags: Mapping[str, Sequence[str]]) -> str:
     """Return a list of tags by file name, one a line; an empty label where a recording has none."""
     _check(path, tags)
     rows = [table_line([name, label]) for name, labels in tags.items() for label in labels or [""]]
-    return _text(["filename\tevent_label", *rows])
+    return lines_text(["filename\tevent_label", *rows])
 
 
 def write_events(path: str | Path, events: Events) -> None:

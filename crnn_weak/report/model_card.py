@@ -9,6 +9,7 @@ from crnn_weak import __version__, paper
 from crnn_weak.errors import RunError
 from crnn_weak.files import escape_markdown, markdown_table
 from crnn_weak.metrics.summary import METRICS
+from crnn_weak.run_files import RunEnvironment, read_optional
 from crnn_weak.runs.folders import Run
 
 # The columns of every table of metrics.
@@ -47,7 +48,8 @@ def facts(run: Run) -> dict[str, str]:
     config, features, model, training = run.config, run.config.features, run.config.model, run.config.training
     point, source = run.operating_point(run.classes)
     seconds = sum(run.history.get("seconds", []))
-    packages = ", ".join(f"{name} {text}" for name, text in run.environment.get("packages", {}).items())
+    environment = read_optional(run.files.environment, RunEnvironment)
+    packages = ", ".join(f"{name} {text}" for name, text in environment.get("packages", {}).items())
     filters = ", ".join(map(str, dict.fromkeys(model.filters)))
     found = {
         "input": f"log mel-band energies, {features.n_mels} bands up to {features.fmax_hz:g} Hz, "
@@ -68,9 +70,8 @@ def facts(run: Run) -> dict[str, str]:
         "data": run.data.get("provenance") or "not recorded",
     }
     for split, counts in run.data.get("coverage", {}).items():
-        others = [
-            f"{counts[name]:,} {name}" for name in ("short", "missing", "unreadable", "untagged") if counts.get(name)
-        ]
+        names = ("short", "missing", "unreadable", "untagged")
+        others = [f"{counts[name]:,} {name}" for name in names if counts.get(name)]
         text = f"{counts['n_clips']:,} of {counts['n_listed']:,} listed clips used"
         found[f"{split} split"] = f"{text} ({', '.join(others)})" if others else text
     return found

@@ -39,18 +39,15 @@ def write_report(
     path: str | Path,
     *,
     out: str | Path | None = None,
-    setting: tuple[float, float] | None = None,
-    n_clips: int = 3,
-    wanted: Sequence[str] = (),
-    audio_folders: Sequence[str | Path] = (),
+    setting: tuple[float, float] | None = None,  # of a grid, by default the one with the best detection F-score
+    n_clips: int = 3,  # of each of best, worst and random
+    wanted: Sequence[str] = (),  # further clips
+    audio_folders: Sequence[str | Path] = (),  # recordings may be opened here, too
     overwrite: bool = False,
 ) -> Path:
     """Write the page of a run's or a grid's folder; return the page's path.
 
-    A grid's page shows classes and clips of one setting, by default the one with the best detection F-score:
-    `n_clips` of each of best, worst and random, one per class, and those of `wanted`. Recordings are opened under the
-    folder and under `audio_folders` only. Unless `overwrite`, the folder's page is replaced only if this package wrote
-    it, and not by one without players if it has some.
+    Unless `overwrite`, a page that others wrote stays, and so does one with players where the new one has none.
     """
     target = RunFiles(path).report if out is None else Path(out)
     if out is None:
@@ -137,8 +134,7 @@ def choose_clips(
 ) -> dict[str, list[str]]:
     """Return the clips to show, in this order, each with its reasons: chosen, best, worst, random, ``class: NAME``.
 
-    Best and worst go by the clip's F-score; among equals, the clip with more true activity comes first. Each class is
-    shown by the *middle* clip of those in which it is true, so that the page is representative.
+    Best and worst by F-score; each class by the *middle* clip where it is true, so that the page is representative.
     """
     reasons: dict[str, list[str]] = {clip_id: ["chosen"] for clip_id in wanted}
     if n_clips <= 0:
@@ -167,10 +163,7 @@ def choose_clips(
 def gather_clips(
     run: Run, *, n_clips: int, wanted: Sequence[str], audio_folders: Sequence[str | Path]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the clips of a run for the template, and notes; a missing store or recording is a note.
-
-    A clip of `wanted` that is not in the run is a ClipError.
-    """
+    """Return the clips of a run for the template, and notes; a missing store or recording is a note."""
     for clip_id in wanted:
         if clip_id not in run.scores.clip_ids:
             raise ClipError(f"clip {clip_id!r} is not in the run. {nearest_names(clip_id, run.scores.clip_ids)}")

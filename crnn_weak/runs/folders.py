@@ -35,7 +35,6 @@ from crnn_weak.run_files import (
     WAYS_OUT,
     GridFiles,
     RunData,
-    RunEnvironment,
     RunFiles,
     RunMetrics,
     Split,
@@ -69,16 +68,12 @@ _DIFFERENCES = {
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One model with its scores, or the plan of one, which a worker can take over.
-
-    `data` is the content of ``data.json`` (`RunData`); its paths are relative to `data_folder`. Documents, scores and
-    detections of the test clips are read on first use.
-    """
+    """One model with its scores, or the plan of one, which a worker can take over; files are read on first use."""
 
     path: Path
     config: Config
-    data: Mapping[str, Any] = field(repr=False)
-    data_folder: Path
+    data: Mapping[str, Any] = field(repr=False)  # content of ``data.json`` (`RunData`)
+    data_folder: Path  # to which paths in `data` are relative
     initial_model: str | None = None  # model file to start from (fine-tuning)
 
     @property
@@ -128,10 +123,7 @@ class Run:
         )
 
     def check_continues(self, *, like: Run | None = None, overwrite: bool = False) -> None:
-        """Refuse a folder of another run: of other settings, data, classes or models.
-
-        `like` is a run of the same data and models, whose identity need not be read again.
-        """
+        """Refuse a folder of another run; `like` is one of the same data and models, whose identity is read once."""
         check_continues(self.files, self.config, overwrite=overwrite)
         if overwrite or not self.files.is_begun():
             return
@@ -168,11 +160,6 @@ class Run:
                 candidates.append(default_cache().joinpath(*parts[first:]))
         # A damaged name may be longer than `Path.is_file` allows.
         return next((path for path in candidates if os.path.isfile(path)), None)
-
-    @cached_property
-    def environment(self) -> dict[str, Any]:
-        """Versions, machine, devices."""
-        return read_optional(self.files.environment, RunEnvironment)
 
     @cached_property
     def history(self) -> dict[str, list[float]]:
@@ -234,10 +221,9 @@ class Run:
         return {output: reported[output].to_dict() if output in reported else None for output in outputs}
 
     def operating_point(self, classes: Sequence[str], which: str | Path | None = None) -> tuple[OperatingPoint, str]:
-        """Return the operating point and its origin in words.
+        """Return the operating point and its origin in words: the stored one, else that of the configuration.
 
-        `which` is ``configured`` for the configuration, or the path of a file; by default the run's
-        ``operating_point.json`` counts, and its configuration if there is none.
+        `which` is ``configured`` for the latter, or the path of a file.
         """
         stored = None
         if which is None:

@@ -94,10 +94,7 @@ def read_results(path: str | Path) -> list[Result]:
 
 
 def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int], tuned: str = "") -> str:
-    """Return the caption of a grid's table: data, clips, preset, head, seeds, scoring; `data` is `RunData`.
-
-    `tuned` describes an operating point other than that of the configuration.
-    """
+    """Return a table's caption; `tuned` describes an operating point other than that of the configuration."""
     counts = data.get("coverage", {}).items()
     clips = ", ".join(f"{split} {count['n_clips']:,} of {count['n_listed']:,} clips" for split, count in counts)
     provenance = str(data.get("provenance") or config.data.source).rstrip(".")
@@ -136,24 +133,20 @@ def _best(column: Metric, values: Iterable[float | None]) -> float | None:
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """The seven-row table (or any rows) of results; below it `baselines`: name -> {"output/metric": value}.
-
-    `published` names the paper's values, "" leaves them out. The `short` table fits a page's width.
-    """
+    """The seven-row table (or any rows) of results."""
 
     lines: Sequence[Result]
     caption: str = ""
-    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    published: str = "the paper"
-    short: bool = False
+    baselines: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)  # by name, "output/metric"
+    published: str = "the paper"  # what its values are called; "": none are shown
+    short: bool = False  # fits a page's width
 
     @classmethod
     def of_data(
         cls, config: Config, data: Mapping[str, Any], lines: Sequence[Result], *args: Any, tuned: str = ""
     ) -> ResultsTable:
         """Return the table of a run or a grid on these data (`RunData`); own clips have no published values."""
-        names = {"dcase2017_task4": "the paper", "folder": ""}
-        published = names.get(config.data.source, "the paper, other data")
+        published = {"dcase2017_task4": "the paper", "folder": ""}.get(config.data.source, "the paper, other data")
         table = cls(lines, "", *args)
         return dataclasses.replace(table, published=published, caption=table_caption(config, data, table.seeds, tuned))
 
@@ -204,8 +197,7 @@ class ResultsTable:
     def columns(self) -> dict[Metric, tuple[str, ...]]:
         """The columns and their parts: ours, the paper's, the difference; without published values ours alone.
 
-        A challenge column that was not measured has the paper's alone, another one without either is absent. The short
-        table has the paper's columns, with its F and error rates.
+        A challenge column that was not measured has the paper's alone. The short table has the paper's columns.
         """
         measured = {(line.output, line.metric) for line in self.lines}
         found: dict[Metric, tuple[str, ...]] = {}

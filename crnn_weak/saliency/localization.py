@@ -73,7 +73,6 @@ _MEANS = (
 def summarize(found: Localization, clip_ids: Sequence[str]) -> Summary:
     """Average over the usable maps, with 95 % intervals by bootstrap over clips; gains are above the mean coverage.
 
-    Clips (`clip_ids`, one of each map) are drawn again, not pairs: two classes of one clip are not independent.
     `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs vanish.
     """
     usable = found.usable
@@ -88,6 +87,7 @@ def summarize(found: Localization, clip_ids: Sequence[str]) -> Summary:
     if not usable.any():
         return numbers | dict.fromkeys(_MEANS, float("nan"))
     measures = np.stack([found.coverage[usable], found.share[usable], found.hit[usable]], axis=1)
+    # Clips are drawn again, not pairs: two classes of one clip are not independent.
     sums = np.zeros((len(names), 4))  # of the measures and of the pairs of each clip
     np.add.at(sums, clip, np.column_stack([measures, np.ones(len(clip))]))
     totals = resampled_sums(sums, n_resamples=1000, rng=np.random.default_rng(0))

@@ -28,15 +28,12 @@ _Key = tuple[str, str, str, bool]
 
 @dataclass(frozen=True)
 class Target:
-    """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over all frames.
-
-    Where the network is sure, the gradient of the score vanishes; that of the logit (before the reduction) does not.
-    """
+    """One scalar of one output: the score of one class; of ``strong``, its mean or maximum over all frames."""
 
     output: str
     label: str
     reduction: str = "mean"
-    scale: str = "score"
+    scale: str = "score"  # its gradient vanishes where the network is sure; that of the logit does not
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -45,11 +42,7 @@ class Target:
                 raise ConfigError(f"saliency {name} {value!r} is not known. {nearest_names(value, known)}")
 
     def caption(self) -> str:
-        """Return the scalar in words.
-
-        >>> Target("strong", "Car", reduction="max").caption()
-        "output 'strong', class 'Car', maximum over all frames"
-        """
+        """Return the scalar in words, e.g. ``output 'strong', class 'Car', maximum over all frames``."""
         text = f"{'logit of ' if self.scale == 'logit' else ''}output '{self.output}', class {self.label!r}"
         if self.output == "weak":
             return text
@@ -58,23 +51,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Method:
-    """Rule that turns gradients into a map.
-
-    With `deconvnet`, every ReLU passes the positive part of the gradient back, whatever its forward value (Zeiler,
-    Fergus, "Visualizing and understanding convolutional networks", ECCV 2014). With `smooth`, the map is the mean over
-    noisy copies of the input (SmoothGrad: Smilkov et al., arXiv:1706.03825).
-    """
+    """Rule that turns gradients into a map."""
 
     absolute: bool = False
+    # Every ReLU passes the positive part of the gradient back, whatever its forward value (Zeiler, Fergus,
+    # "Visualizing and understanding convolutional networks", ECCV 2014).
     deconvnet: bool = False
-    smooth: bool = False
+    smooth: bool = False  # the mean over noisy copies of the input (SmoothGrad: Smilkov et al., arXiv:1706.03825)
 
     def caption(self) -> str:
-        """Return the method in words, the sign included.
-
-        >>> METHODS["deconvnet"].caption()
-        'gradient with respect to the standardized log mel-band energies, deconvolution ReLU, absolute value'
-        """
+        """Return the method in words, the sign included."""
         what = f"SmoothGrad ({_N_COPIES} copies, noise {_NOISE:g} of the range)" if self.smooth else "gradient"
         relu = ", deconvolution ReLU" if self.deconvnet else ""
         sign = "absolute value" if self.absolute else "signed"
@@ -109,8 +95,7 @@ class SaliencyMaps(NamedTuple):
 class Explainer:
     """Saliency maps of one model, many at a time; `standardize` (``Scaler.transform``) is for raw log mel.
 
-    The network runs as at detection, so the clips of a batch do not touch each other, and one backward pass of the sum
-    of their scalars gives each clip its own gradient. The class of each scalar is data: one graph serves all classes.
+    The clips of a batch do not touch each other: one backward pass of the sum of their scalars serves all.
     """
 
     def __init__(
@@ -229,8 +214,7 @@ def _kernel(model: keras.Model, key: _Key, shape: tuple[int, ...], dtype: np.dty
 def deconvnet_model(model: keras.Model) -> keras.Model:
     """Return `model` with ReLUs that pass the positive part of the gradient back; layers and weights are shared.
 
-    The forward values stay the same to the bit. ReLUs must be plain layers of their own (``ReLU`` or ``Activation``):
-    one that is hidden inside another layer would keep its plain gradient without a word, so it is refused.
+    A ReLU that is hidden inside another layer would keep its plain gradient without a word, so it is refused.
     """
     import keras
     import tensorflow as tf
