@@ -1,1 +1,1 @@
-"""The commands of ``crnn-weak``: each module has ``add_arguments(parser)`` and ``run(args) -> int``."""
+"""The commands of ``crnn-weak``: ``add_arguments`` adds the options of each, ``run`` returns its exit code."""

@@ -10,7 +10,6 @@ from crnn_weak.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the experiment's options."""
     cli.add_work(parser)
     parser.add_argument("--design", required=True, metavar="FILE", help="TOML, e.g. experiments/beyond.toml")
     parser.add_argument("--out", metavar="FOLDER", help="default: runs/beyond/DESIGN")
@@ -25,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the experiment and print its tables."""
     from crnn_weak.experiments.beyond import run_design, write_tables
     from crnn_weak.files import output_folder
     from crnn_weak.runs.scores import read_design

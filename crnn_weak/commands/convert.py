@@ -18,7 +18,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     from crnn_weak.labels.tables import KINDS
     from crnn_weak.labels.writing import EVENT_FORMATS
 
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, write, and print the counts."""
     from collections.abc import Callable
     from pathlib import Path
     from typing import Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,10 @@ from crnn_weak.errors import ConfigError
 from crnn_weak.files import refuse_existing
 
 if TYPE_CHECKING:
-    from crnn_weak.config import Config
-    from crnn_weak.data.base import Dataset
+    from crnn_weak.data.base import CheckedClip, Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions and their options."""
     parser.epilog = "example: crnn-weak data make street"
     add = parser.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser
     make = add(
@@ -46,42 +45,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action; 0 when all is well, 1 when a check finds no usable clip."""
-    return _make(args) if args.action == "make" else _check(args)
+    if args.action == "make":
+        if args.data not in (None, args.source):
+            raise ConfigError(f"data make {args.source} --data {args.data}: name one source.")
+        args.data = args.source
+    else:
+        if args.data is None and not args.config and (args.metadata or args.events):
+            args.data = "dcase2017_task4" if args.metadata and Path(args.metadata).is_dir() else "folder"
+        if args.out:
+            refuse_existing([args.out], overwrite=args.overwrite)
+    config, started = cli.read_config(args), time.monotonic()
+    from crnn_weak.data.base import check_clips, open_dataset
 
-
-def _open(args: argparse.Namespace) -> tuple[Config, Dataset, dict[str, Any]]:
-    """Return the configuration, its data set, and the options of parallel work."""
-    config = cli.read_config(args)
-    from crnn_weak.data.base import open_dataset
-
-    work = {"jobs": args.jobs, "progress": cli.shows_progress(args)}
-    return config, open_dataset(config, cli.cache_folder(args), **work), work
-
-
-def _make(args: argparse.Namespace) -> int:
-    if args.data not in (None, args.source):
-        raise ConfigError(f"data make {args.source} --data {args.data}: name one source.")
-    args.data = args.source
-    started = time.monotonic()
-    _, dataset, _ = _open(args)
+    work: dict[str, Any] = {"jobs": args.jobs, "progress": cli.shows_progress(args)}
+    dataset = open_dataset(config, cli.cache_folder(args), **work)
+    if args.action == "check":
+        work |= {"splits": args.split, "decode": args.decode, "checksums": args.sha256}
+        return _report(args, dataset, check_clips(dataset, tolerance_seconds=config.features.hop_seconds, **work))
     counts = ", ".join(f"{len(dataset.clips(split))} {split}" for split in dataset.splits)
     cli.say(f"{dataset.folder}: {counts}, {len(dataset.classes)} classes, {time.monotonic() - started:.1f} s")
     cli.say(dataset.provenance)
     return 0
 
 
-def _check(args: argparse.Namespace) -> int:
-    if args.data is None and not args.config and (args.metadata or args.events):
-        args.data = "dcase2017_task4" if args.metadata and Path(args.metadata).is_dir() else "folder"
-    if args.out:
-        refuse_existing([args.out], overwrite=args.overwrite)
-    config, dataset, work = _open(args)
-    from crnn_weak.data.base import COUNTS, check_clips, count_clips, write_clips
+def _report(args: argparse.Namespace, dataset: Dataset, clips: Sequence[CheckedClip]) -> int:
+    from crnn_weak.data.base import COUNTS, count_clips, write_clips
 
-    hop = config.features.hop_seconds
-    clips = check_clips(
-        dataset, splits=args.split, decode=args.decode, checksums=args.sha256, tolerance_seconds=hop, **work
-    )
     cli.say(dataset.provenance)
     width = max(map(len, ("all clips", *dataset.classes)))
     names = COUNTS if args.decode else COUNTS[:-1]

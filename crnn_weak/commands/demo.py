@@ -16,7 +16,6 @@ Next:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("--out", default="demo", metavar="FOLDER", help="scene.wav, detection.png, index.html")
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the scene (default: 7)")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
@@ -24,7 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Synthesize, detect, print, and write the picture and the page."""
     if args.seed < 0:
         raise ConfigError(f"--seed {args.seed}: expected a whole number of 0 or more.")
     sound, picture, page = (Path(args.out) / name for name in ("scene.wav", "detection.png", "index.html"))

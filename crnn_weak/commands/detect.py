@@ -35,7 +35,6 @@ exit code: 0 all recordings processed; 1 some failed (listed on stderr, all othe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, patterns, or - for a WAV on stdin")
     parser.add_argument("--model", metavar="RUN_OR_FILE", help="run folder or .keras file (default: starter model)")
     out = parser.add_argument_group("output")
@@ -117,13 +116,6 @@ def _operating_point(args: argparse.Namespace, detector: Detector) -> OperatingP
     return point.replace(**{name: value for name, value in options.items() if value is not None})
 
 
-def _summary(detection: Detection) -> str:
-    """Return one line about a recording whose results are written to files."""
-    counts = Counter(event.label for event in detection.events)
-    found = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "no events"
-    return f"{detection.recording.name} ({detection.duration_seconds:.1f} s): {visible(found)}"
-
-
 class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
@@ -175,7 +167,9 @@ class _Output:
             if not self._args.out:
                 self._print(detection)
             elif not self._args.quiet:
-                print(_summary(detection))
+                counts = Counter(event.label for event in detection.events)
+                found = ", ".join(f"{n} {label}" for label, n in sorted(counts.items())) or "no events"
+                print(f"{detection.recording.name} ({detection.duration_seconds:.1f} s): {visible(found)}")
         if self.writer is not None and (self._args.figure or self._args.report):
             from crnn_weak.report.recordings import recording_view
 
@@ -216,9 +210,8 @@ class _Output:
             write_recordings_page(self._page, self._views, title=title)
         if self._args.snippets:
             n_snippets = self._snippets.write(Path(self._args.out) / "snippets.csv")
-            print(
-                f"{n_snippets} snippets with their tracks in {visible(self._args.out)}/snippets, listed in snippets.csv"
-            )
+            folder = visible(self._args.out)
+            print(f"{n_snippets} snippets with their tracks in {folder}/snippets, listed in snippets.csv")
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._args.quiet:
             written = f", written to {visible(self._args.out)}" if self._args.out else ""

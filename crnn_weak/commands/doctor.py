@@ -31,7 +31,6 @@ _LEAST_FREE_BYTES = 2 * 10**9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.epilog = "example: crnn-weak doctor    (exit code 1 where something is missing; paste it into an issue)"
 
 

@@ -26,7 +26,6 @@ scikit-learn."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.epilog = _EPILOG
     parser.add_argument("run", nargs="?", metavar="RUN", help="a run folder, instead of label files")
     add = parser.add_argument_group("label files").add_argument
@@ -59,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score and print."""
     _check(args)
     if args.baselines:
         print(_baseline_table(args), end="")

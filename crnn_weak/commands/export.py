@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from crnn_weak.detection.detector import Detector
+    pass
 
 _FORMATS = ("saved_model", "onnx", "tflite")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="run folder or model file (default: starter model)")
     parser.add_argument("--format", choices=_FORMATS, default="saved_model", help="default: saved_model")
     parser.add_argument("--out", metavar="PATH", help="default: the model's name with the format's suffix")
@@ -25,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and say where."""
+    from crnn_weak import __version__
+    from crnn_weak.config import to_dict
     from crnn_weak.detection.detector import load, model_file
     from crnn_weak.environment import prepare_environment
     from crnn_weak.files import refuse_existing, refuse_stream, write_json
@@ -47,24 +47,14 @@ def run(args: argparse.Namespace) -> int:
     check_export(args.format)
     detector = load(args.model)
     export_model(detector.model, detector.scaler, out, args.format)
-    write_json(description, _description(detector, args.format))
-    cli.say(f"{out}: input (windows, {detector.features.n_frames} frames, {detector.features.n_mels} mel bands)")
-    cli.say(f"{description}: classes, features, thresholds")
-    return 0
-
-
-def _description(detector: Detector, kind: str) -> dict[str, Any]:
-    from crnn_weak import __version__
-    from crnn_weak.config import to_dict
-
     features = detector.features
-    return {
-        "format": kind,
+    content = {
+        "format": args.format,
         "crnn_weak": __version__,
         "input": {
             "name": "log_mel",
             "axes": ["window", "frame", "mel_band"],
-            "shape": [1 if kind == "tflite" else None, features.n_frames, features.n_mels],
+            "shape": [1 if args.format == "tflite" else None, features.n_frames, features.n_mels],
             "dtype": "float32",
             "content": "natural logarithm of mel band energies, not standardized",
         },
@@ -73,3 +63,7 @@ def _description(detector: Detector, kind: str) -> dict[str, Any]:
         "features": to_dict(features),
         "operating_point": detector.operating_point.to_dict(),
     }
+    write_json(description, content)
+    cli.say(f"{out}: input (windows, {features.n_frames} frames, {features.n_mels} mel bands)")
+    cli.say(f"{description}: classes, features, thresholds")
+    return 0

@@ -16,7 +16,6 @@ DEFAULT_SETTINGS = ("data.n_train=1200", "training.epochs=10")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the grid's options."""
     cli.add_config(parser, preset="quick", settings=DEFAULT_SETTINGS)
     cli.add_work(parser)
     group = parser.add_argument_group("grid")
@@ -31,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the grid, print the table, write the report."""
     from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
     from crnn_weak.metrics.summary import find_metric, tagging_hint
     from crnn_weak.run_files import GridFiles, refuse_foreign_page

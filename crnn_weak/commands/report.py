@@ -11,7 +11,6 @@ from crnn_weak.errors import ConfigError, RunError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("path", metavar="RUN_OR_GRID", help="folder of crnn-weak train or crnn-weak grid")
     parser.add_argument("--out", metavar="FILE", help="default: report.html in the folder")
     text = "grid: whose classes and clips to show (default: best detection F)"
@@ -30,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, or the model card, and print where it is."""
     from crnn_weak.files import refuse_existing, write_text
     from crnn_weak.report.model_card import model_card
     from crnn_weak.report.page import write_report

@@ -13,7 +13,6 @@ from crnn_weak.saliency.maps import METHODS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("folder", metavar="RUN_OR_GRID", help="a folder of crnn-weak grid or crnn-weak train")
     add = parser.add_argument_group("figures").add_argument
     text = "a test clip, repeatable; --clip=ID if it begins with a dash (default: the slides', or best, median, worst)"
@@ -36,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command and print the table and the names of the files."""
     options = Options(
         clips=tuple(args.clip),
         labels=tuple(args.labels),

@@ -22,7 +22,6 @@ _SHORT = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     cli.add_config(parser, preset="paper")
     cli.add_work(parser)
     group = parser.add_argument_group("training")
@@ -62,7 +61,6 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what the data need, train, score the test clips, print the scores."""
     from crnn_weak.files import make_folder
     from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.run_files import read_history

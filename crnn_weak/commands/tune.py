@@ -30,7 +30,6 @@ on. Tuning for tags and tuning for events keep each other's choices; delete the 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("run", metavar="RUN", help="run folder")
     metrics = "segment_f1, error_rate, event_f1 or tagging_f1"
     parser.add_argument("--metric", required=True, metavar="NAME", help=metrics)
@@ -50,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, print before and after on the validation clips, store."""
     from crnn_weak.detection.tuning import METRICS
     from crnn_weak.files import lock
     from crnn_weak.runs.scores import open_scores

@@ -124,21 +124,6 @@ def _time(text: str, where: str) -> float:
     return value
 
 
-def _times(onset: str, end: str, where: str, *, is_duration: bool) -> tuple[float, float]:
-    """Return onset and offset in seconds, in order and within 11 days."""
-    start, stop = _time(onset, where), _time(end, where)
-    if is_duration:
-        stop = round(start + stop, 9)
-    if not 0 <= start <= stop:
-        raise DataError(f"{where}: an event from {start:.12g} to {stop:.12g} s; expected 0 <= onset <= offset.")
-    if stop > _MAX_SECONDS:
-        raise DataError(
-            f"{where}: an event that ends at {stop:.12g} s, after more than 11 days; expected seconds from the start "
-            "of the recording, not a date, milliseconds or samples."
-        )
-    return start, stop
-
-
 def _label_row(where: str, cells: dict[str, str], *, plural: bool) -> LabelRow:
     name = check_characters(recording_path(cells.get("file", "")), f"{where}: file name")
     if "file" in cells and name in ("", "."):
@@ -151,7 +136,16 @@ def _label_row(where: str, cells: dict[str, str], *, plural: bool) -> LabelRow:
         end = "offset" if "offset" in cells else "duration"
         if name and all(cells[role].lower() in MISSING for role in ("onset", end, "label")):
             return silent
-        onset, offset = _times(cells["onset"], cells[end], where, is_duration=end == "duration")
+        onset, offset = _time(cells["onset"], where), _time(cells[end], where)
+        if end == "duration":
+            offset = round(onset + offset, 9)
+        if not 0 <= onset <= offset:
+            raise DataError(f"{where}: an event from {onset:.12g} to {offset:.12g} s; expected 0 <= onset <= offset.")
+        if offset > _MAX_SECONDS:
+            raise DataError(
+                f"{where}: an event that ends at {offset:.12g} s, after more than 11 days; expected seconds from the "
+                "start of the recording, not a date, milliseconds or samples."
+            )
         parts = [text]
     elif text.lower() in ("", "nan", "<na>"):
         return silent
