@@ -101,10 +101,7 @@ def stratified_split(
     *,
     cover_classes: bool = False,  # a stratum of several clips is in both parts; a single clip is in the larger one
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide clips at random into two parts: sorted rows of the larger one, and of that with a share `fraction`.
-
-    `tags`, bool (n_clips, n_classes): each clip belongs to the stratum of its rarest tag, or to that of no tag.
-    """
+    """Divide clips at random into two parts: sorted rows of the larger one, and of that with a share `fraction`."""
     names, recording_of = np.unique(np.arange(len(tags)) if recordings is None else recordings, return_inverse=True)
     if 1 < len(names) < len(tags):
         tags_of_recordings = np.zeros((len(names), tags.shape[1]), bool)
@@ -115,6 +112,7 @@ def stratified_split(
     n_clips, n_classes = tags.shape
     if n_clips < 2:
         raise DataError(f"{n_clips} clip(s) to divide at random: expected at least 2. Add clips.")
+    # Each clip belongs to the stratum of its rarest tag; clips without tags form one of their own.
     rarity = np.where(tags, tags.sum(axis=0)[None, :], n_clips + 1)
     strata = np.where(tags.any(axis=1), rarity.argmin(axis=1), n_classes)
     rng = np.random.default_rng([seed, 0x5EED])

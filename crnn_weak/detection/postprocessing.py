@@ -295,14 +295,11 @@ def find_events(
     strong: np.ndarray,
     point: OperatingPoint,
     hop_seconds: float,
-    weak: np.ndarray | None = None,
+    weak: np.ndarray | None = None,  # for the weak gate: (n_clips, n_classes), or a track in time like `strong`
     *,
     silent: np.ndarray | None = None,  # bool, (n_clips, n_frames): no event there
 ) -> list[list[Event]]:
-    """Return the events of each clip, by onset, offset and class; `strong` has shape (n_clips, n_frames, n_classes).
-
-    The weak gate needs `weak`: (n_clips, n_classes), or a track in time like `strong`.
-    """
+    """Return the events of each clip, by onset, offset and class; `strong` has shape (n_clips, n_frames, n_classes)."""
     rows = class_rows(strong)
     spans = PostProcessing(point, hop_seconds).find_spans(rows, weak)
     if silent is not None and silent.any():  # filters and closed gaps carry events over it

@@ -30,10 +30,7 @@ _MAX_BYTES = 200
 
 
 def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
-    """Expand files, folders (with their subfolders), glob patterns and ``-``; each file once, in the order of `paths`.
-
-    A path that does not exist is in the list: among many, it is reported like a broken file when it is opened.
-    """
+    """Expand files, folders (with their subfolders), patterns and ``-``; each file once, in the order of `paths`."""
     recordings: dict[str, Recording] = {}  # by absolute path
     for entry in map(str, paths):
         is_pattern = glob.has_magic(entry) and not os.path.exists(entry)
@@ -49,6 +46,7 @@ def find_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         for path, name in names.items():
             recordings.setdefault(os.path.abspath(path), Recording(listed_name(name), path))
     found = list(recordings.values())
+    # One missing path among others is reported like a broken file when it is opened.
     if found and not any(one.source == STDIN or os.path.exists(one.source) for one in found):
         raise DataError(f"{listed_name(found[0].source)}: no such file or folder.")
     same_name = defaultdict(list)
@@ -107,15 +105,12 @@ def _safe_path(name: str) -> str:
 
 
 class ResultWriter:
-    """Write the results of recordings to a folder; a context manager.
-
-    `formats` are names of `EVENT_FORMATS`, ``scores``, ``scores-h5`` and ``tags``.
-    """
+    """Write the results of recordings to a folder; a context manager."""
 
     def __init__(
         self,
         folder: str | Path,
-        formats: Iterable[str],
+        formats: Iterable[str],  # of `EVENT_FORMATS`, ``scores``, ``scores-h5``, ``tags``
         *,
         recordings: Sequence[Recording],
         overwrite: bool = False,

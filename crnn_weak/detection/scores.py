@@ -57,10 +57,8 @@ class Scores:
 
 
 def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return strong (n, n_frames, n_classes) and weak scores (n, n_classes) of a batch of standardized log mel.
-
-    Frame scores are rounded to float16 here and nowhere else, so that events and files start from the same numbers.
-    """
+    """Return strong (n, n_frames, n_classes) and weak scores (n, n_classes) of a batch of standardized log mel."""
+    # Frame scores are rounded to float16 here and nowhere else, so that events and files start from the same numbers.
     outputs = (getattr(model, "predict_on_batch", None) or model)(windows)
     strong = np.asarray(outputs["strong"]).astype(np.float16).astype(np.float32)
     weak = np.asarray(outputs["weak"], dtype=np.float32)

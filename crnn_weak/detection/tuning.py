@@ -60,15 +60,12 @@ def tune(
     *,
     metric: str,
     per_class: bool = False,
-    operating_point: OperatingPoint | None = None,
+    operating_point: OperatingPoint | None = None,  # what is not searched, by default the paper's
     candidates: Sequence[float] | np.ndarray | None = None,  # thresholds, by default 0.01, 0.02, ... 0.99
     filters: Mapping[str, Sequence[float]] | None = None,  # seconds to choose among, by name (`FILTERS`)
     show_progress: bool = False,
 ) -> Tuning:
-    """Choose thresholds, and filters where several are given, for the best value of a metric; use validation clips.
-
-    What is not searched stays as in `operating_point`, by default the paper's.
-    """
+    """Choose thresholds, and filters where several are given, for the best value of a metric; use validation clips."""
     if metric == "error_rate" and per_class:
         raise ConfigError("error_rate is tuned with one threshold for all classes; tune segment_f1 for each class.")
     objective = Objective(scores, reference, metric)

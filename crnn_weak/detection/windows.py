@@ -19,10 +19,7 @@ from crnn_weak.labels.rolls import roll_runs
 
 
 class FrameStream:
-    """Log mel frames, shape (n_frames, n_mels), of a recording in blocks of audio, (n_samples,); iterate once.
-
-    `n_valid_frames`, which are recorded, and `silent`, those without sound or padded, are known at the end.
-    """
+    """Log mel frames, shape (n_frames, n_mels), of a recording in blocks of audio, (n_samples,); iterate once."""
 
     def __init__(
         self,
@@ -32,7 +29,7 @@ class FrameStream:
         *,
         min_frames: int = 1,  # zeros are padded to this length
     ) -> None:
-        self.n_valid_frames, self._n_hop = 0, config.n_hop
+        self.n_valid_frames, self._n_hop = 0, config.n_hop  # those that are recorded are known at the end
         self._blocks, self._extractor, self._min_frames = blocks, extractor, min_frames
         self._zeros: list[np.ndarray] = []
         self._n_silent = math.ceil(config.n_window / config.n_hop)
@@ -80,14 +77,12 @@ class Window(NamedTuple):
 
 
 class SlidingWindows:
-    """Overlapping windows of `n_window` frames, one every `n_hop` frames, by default a hundredth of a window.
-
-    The outer eighths, which lack context, count only at a recording's ends; weights rise over the next quarters.
-    """
+    """Overlapping windows of `n_window` frames, one every `n_hop` frames, by default a hundredth of a window."""
 
     def __init__(self, n_window: int, n_hop: int | None = None) -> None:
         self.n_window = n_window
         self.n_hop = max(1, min(n_window // 100 if n_hop is None else n_hop, n_window // 2))
+        # The outer eighths, which lack context, count only at a recording's ends; weights rise over the next quarters.
         margin = n_window // 8
         edge_distance = np.minimum(np.arange(n_window), np.arange(n_window)[::-1]) + 0.5
         n_rise = max(n_window // 2 - 2 * margin, 1)

@@ -80,10 +80,7 @@ def build_store(
     progress: bool = False,
     overwrite: bool = False,
 ) -> FeatureStore:
-    """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one.
-
-    The file is the same byte for byte, however the build ran. `overwrite` keeps an old one until the new is finished.
-    """
+    """Compute the features of a split and store them at `path`; resume an interrupted build; keep a finished one."""
     path = Path(path)
     refuse_stream(path, "a feature store")
     clips = list(dataset.clips(split))
@@ -156,10 +153,7 @@ def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | No
 
 
 class StoreWriter:
-    """Fills the rows of a store, in any order, and gives it its name when all are filled.
-
-    Of a ``.partial`` file with the same header, rows with features and a valid checksum stay; others are `pending`.
-    """
+    """Fills the rows of a store, in any order, and names it when all are filled; resumes a ``.partial`` file."""
 
     def __init__(self, path: Path, header: StoreHeader) -> None:
         self.path = path
@@ -197,8 +191,6 @@ class StoreWriter:
 
     def finish(self) -> None:
         """Give the store, whose rows are all filled, its name."""
-        if not self._done.all():
-            raise FeatureStoreError(f"{self.partial}: {(~self._done).sum()} rows are still pending.")
         self._rows = {}
         with self.partial.open("rb+") as file:
             os.fsync(file.fileno())

@@ -226,10 +226,7 @@ class FeatureStore:
         raise ClipError(f"{self.path}: no clip {clip_id!r}. {nearest_names(clip_id, self.clip_ids)}")
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return log mel-band energies, not standardized: float32 ``(n, n_frames, n_mels)``, in the order of `rows`.
-
-        `rows` are in [0, len(store)). A damaged row, or a file that was changed, is a FeatureStoreError.
-        """
+        """Return log mel-band energies, not standardized: float32 ``(n, n_frames, n_mels)``, in the order of `rows`."""
         chosen = np.asarray(rows, dtype=np.int64)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
             raise IndexError(f"{self.path}: rows {chosen.min()} to {chosen.max()}; expected 0 to {len(self) - 1}.")

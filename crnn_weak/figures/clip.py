@@ -115,13 +115,10 @@ def plot_scores(
     classes: Sequence[str],
     hop_seconds: float,
     ax: Axes,
-    thresholds: Mapping[str, float] | None = None,
-    weak: Sequence[float] | np.ndarray | None = None,
+    thresholds: Mapping[str, float] | None = None,  # by default 0.5
+    weak: Sequence[float] | np.ndarray | None = None,  # scores of the clip, written at the right edge
 ) -> list[Any]:
-    """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed.
-
-    A threshold is 0.5 by default. Scores of the clip, `weak`, are written at the right edge. Returns a line per class.
-    """
+    """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed."""
     _check_shape("strong", strong, (len(strong), len(classes)))
     edges = frame_times(strong.shape[0], hop_seconds)
     height, color, lines = 0.78, COLORS["strong"], []
@@ -149,14 +146,11 @@ def plot_saliency(
     *,
     features: FeatureConfig,
     axes: Sequence[Axes],
-    label: str = "",
+    label: str = "",  # only events of this class are marked
     reference: Iterable[Event] = (),
     estimated: Iterable[Event] = (),
 ) -> list[Any]:
-    """Draw gradients of the strong and of the weak output, and the log mel, each (n_frames, n_mels); return the images.
-
-    Events, with a `label` only those of that class, are marked above each panel, the truth above the detections.
-    """
+    """Draw gradients of the strong and the weak output, and the log mel, each (n_frames, n_mels); return the images."""
     from matplotlib.lines import Line2D
 
     marked = {"reference": list(reference), "estimated": list(estimated)}

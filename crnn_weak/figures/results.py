@@ -22,10 +22,7 @@ History = Mapping[str, Sequence[float]]
 
 
 def loss_weight_figure(table: Any) -> Figure:
-    """Draw the F-scores and error rates of a `ResultsTable` over the ratio of the loss weights.
-
-    Filled: the mean over seeds, with the standard deviation of two or more. Hollow and dashed: the paper's values.
-    """
+    """Draw the F-scores and error rates of a `ResultsTable` over the ratio of the loss weights; hollow: the paper's."""
     figure, (f_scores, error_rates) = new_figure(8.4, 3.7, n_columns=2)
     published_rows = paper.RESULTS if table.published else ()
     place = _places({*table.settings, *((row.strong, row.weak) for row in published_rows)})

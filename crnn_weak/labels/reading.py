@@ -129,15 +129,12 @@ def read_files(
     input_format: str | None = None,  # that the file must have
     label_column: str | None = None,
     kind: str | None = None,  # wanted: events or tags
-    classes: Collection[str] = (),
+    classes: Collection[str] = (),  # other labels are refused
     min_score: float | None = None,  # labels with a lower one are dropped
     strip_y: bool = False,  # of the organizers' names
-    splits: bool = False,
+    splits: bool = False,  # may have a column of splits, whose labels are not to be mixed
 ) -> list[LabelFile]:
-    """Read a label file, or all those of a folder and its subfolders, where empty files are recordings without labels.
-
-    Labels outside of `classes` are refused, and a column of splits unless `splits`: their labels would be mixed.
-    """
+    """Read a label file, or all those of a folder and its subfolders, where empty files are silent recordings."""
     if input_format is not None and input_format not in KINDS:
         raise ConfigError(f"input format {input_format!r} is not known. {nearest_names(input_format, KINDS)}")
     path = Path(path)
@@ -322,13 +319,10 @@ def read_labels(
     tag_file: Path | None,
     event_file: Path | None,
     *,
-    annotated: Collection[str] = (),
+    annotated: Collection[str] = (),  # the classes whose tags known events replace, by default all
     **options: Any,
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
-    """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both.
-
-    Where a recording's events are known, their labels replace its tags, or those of `annotated` classes only.
-    """
+    """Return the classes and the labels of the recordings, from a file or folder of tags, of events, or both."""
     given = [path for path in (tag_file, event_file) if path is not None]
     folders = [*(path if path.is_dir() else path.parent for path in given), root]
     class_file = next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)

@@ -128,12 +128,9 @@ def segment_roll(
 def segment_maximum(
     frames: np.ndarray, hop_seconds: float, *, n_segments: int, segment_seconds: float, axis: int = 1
 ) -> np.ndarray:
-    """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames.
-
-    Time is on `axis` of `frames` and of the result. Frames touch segments as in the metric, by times to microseconds.
-    """
+    """Return the highest score of each segment, or whether any of its frames is True; 0 or False without frames."""
     frames = np.moveaxis(frames, axis, -1)
-    times = frame_times(frames.shape[-1], hop_seconds)
+    times = frame_times(frames.shape[-1], hop_seconds)  # frames touch segments as in the metric
     first, last = segment_edges(times[:-1], times[1:], segment_seconds)
     segments = np.arange(n_segments)
     begins, ends = np.searchsorted(last, segments, "right"), np.searchsorted(first, segments, "right")

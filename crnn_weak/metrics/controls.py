@@ -42,10 +42,8 @@ def with_true_tags(strong: np.ndarray, tags: np.ndarray) -> np.ndarray:
 
 
 def count_rotated(reference: np.ndarray, estimated: np.ndarray, n_valid: np.ndarray) -> Counts:
-    """Return the mean counts of rolls (n_clips, n_segments, n_classes) over all n_valid (n_clips,) rotations, exact.
-
-    All classes of a clip rotate together. Every segment of the truth meets every one of the estimate equally often.
-    """
+    """Return the mean counts of rolls (n_clips, n_segments, n_classes) over all n_valid (n_clips,) rotations, exact."""
+    # All classes of a clip rotate together. Every segment of the truth meets every one of the estimate equally often.
     n_reference, n_estimated = reference.sum(axis=1), estimated.sum(axis=1)
     length = np.maximum(n_valid, 1)
     n_correct = n_reference * n_estimated / length[:, None]
@@ -67,12 +65,9 @@ def count_controls(
     classes: Sequence[str],
     clip_seconds: float | None,
     evaluation: EvaluationConfig,
-    block_seconds: float | None = None,  # by default `clip_seconds`
+    block_seconds: float | None = None,  # in which longer recordings are rotated; by default `clip_seconds`
 ) -> dict[str, Counts]:
-    """Count the segments of an estimate that is ``rotated``, or has its classes over the ``whole_clip``.
-
-    Longer recordings are rotated in consecutive blocks. Without `clip_seconds` they end with the last offset of both.
-    """
+    """Count the segments of an estimate that is ``rotated``, or has its classes over the ``whole_clip``."""
     block_seconds = block_seconds or clip_seconds
     if block_seconds is None:
         raise DataError("rotation needs the length of a clip: give clip_seconds or block_seconds.")
@@ -126,13 +121,11 @@ def score_controls(reference: Events, estimated: Events, **options: Any) -> dict
 
 
 def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[str]) -> dict[str, Tags]:
-    """Return the tags of the baselines: nothing, the true tags, and the best single class in every clip.
-
-    The best class has the most tags; where another has more active segments, both are listed.
-    """
+    """Return the tags of the baselines: nothing, the true tags, and the best single class in every clip."""
     if tags is None:
         tags = {clip: tuple(dict.fromkeys(row.label for row in rows)) for clip, rows in (events or {}).items()}
     estimates: dict[str, Tags] = {"nothing": {}, "true tags, whole clip": tags}
+    # The best class has the most tags; where another has more active segments, both are listed.
     counted = [Counter(label for labels in tags.values() for label in set(labels))]
     if events:
         options: dict[str, Any] = {"clip_seconds": None, "evaluation": EvaluationConfig()}
@@ -150,14 +143,11 @@ def controls_by_title(
     *,
     tags: Tags | None = None,  # the true ones, by default those of the events
     classes: Sequence[str],
-    clip_seconds: float | None,
+    clip_seconds: float | None,  # None: no baselines
     evaluation: EvaluationConfig,
     block_seconds: float | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return segment F and error rate of an estimate and of its controls, counted: title -> {"segment/metric": value}.
-
-    The baselines need `clip_seconds`.
-    """
+    """Return segment F and error rate of an estimate and its controls, counted: title -> {"segment/metric": value}."""
     options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
     metrics = control_metrics(reference, estimated, block_seconds=block_seconds, **options)
     metrics["own classes, whole clip"] = metrics.pop("whole_clip")
@@ -179,10 +169,7 @@ def score_baselines(
     clip_seconds: float,
     evaluation: EvaluationConfig,
 ) -> dict[str, dict[str, float]]:
-    """Score the estimates of `baseline_tags`, over the whole clip: title -> {"output/metric": fraction or NaN}.
-
-    Without `events`, detection is not scored; with them, the true events are also counted rotated.
-    """
+    """Score the estimates of `baseline_tags`, over the whole clip: title -> {"output/metric": fraction or NaN}."""
     estimates = baseline_tags(tags, events, classes)
     true_tags = estimates["true tags, whole clip"]
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")

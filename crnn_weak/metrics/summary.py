@@ -1,6 +1,7 @@
 """The list of reported metrics; their values, as fractions, from counts of each clip; intervals over clips.
 
-Reference: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162, 2016.
+References: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6):162,
+2016; Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
 """
 
 from __future__ import annotations
@@ -276,10 +277,7 @@ def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Genera
 
 
 def bootstrap(counts: Counts, *, classes: Sequence[str] = (), n_resamples: int = 1000, seed: int = 0) -> Intervals:
-    """Return percentile intervals of every metric of the counts; with `classes`, of every class too.
-
-    Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. Other seeds and data are not covered.
-    """
+    """Return percentile intervals over clips of every metric of the counts; with `classes`, of every class too."""
     n_clips, n_classes = counts.n_reference.shape
     if n_clips < 2:
         raise DataError(f"bootstrap: {n_clips} clip, but intervals over clips need two or more. Omit the bootstrap.")

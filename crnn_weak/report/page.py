@@ -132,10 +132,7 @@ def clip_f_scores(counts: Counts) -> np.ndarray:
 def choose_clips(
     counts: Counts, clip_ids: Sequence[str], classes: Sequence[str], *, n_clips: int = 3, wanted: Iterable[str] = ()
 ) -> dict[str, list[str]]:
-    """Return the clips to show, in this order, each with its reasons: chosen, best, worst, random, ``class: NAME``.
-
-    Best and worst by F-score; each class by the *middle* clip where it is true, so that the page is representative.
-    """
+    """Return the clips to show, in this order, each with its reasons: chosen, best, worst, random, ``class: NAME``."""
     reasons: dict[str, list[str]] = {clip_id: ["chosen"] for clip_id in wanted}
     if n_clips <= 0:
         return reasons
@@ -155,6 +152,7 @@ def choose_clips(
     for name, by_class in zip(classes, rates(*counts[:3])["f_score"].T, strict=True):
         rows = np.flatnonzero(np.isfinite(by_class))
         if len(rows):
+            # Not the best one, so that the page is representative.
             middle = rows[np.argsort(by_class[rows], kind="stable")][(len(rows) - 1) // 2]
             add(int(middle), f"class: {name}")
     return reasons

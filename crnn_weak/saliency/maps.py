@@ -93,17 +93,14 @@ class SaliencyMaps(NamedTuple):
 
 
 class Explainer:
-    """Saliency maps of one model, many at a time; `standardize` (``Scaler.transform``) is for raw log mel.
-
-    The clips of a batch do not touch each other: one backward pass of the sum of their scalars serves all.
-    """
+    """Saliency maps of one model: one backward pass of the sum of a batch's scalars, whose clips are independent."""
 
     def __init__(
         self,
         model: keras.Model,
         *,
         classes: Sequence[str],
-        standardize: Callable[[np.ndarray], np.ndarray] | None = None,
+        standardize: Callable[[np.ndarray], np.ndarray] | None = None,  # of raw log mel
         batch_size: int = 32,
     ) -> None:
         import keras
