@@ -54,7 +54,7 @@ def within_clip_auc(
     n_frames: Sequence[int] | None = None,  # of each clip, without padding
     n_resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds; 0.5: they hold no time."""
+    """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds, 0.5 without time."""
     # The area under the ROC of each clip and class that is true in a part of it; the interval is over clips.
     areas = np.full((len(clip_ids), len(classes)), np.nan)
     for row, clip in enumerate(clip_ids):
