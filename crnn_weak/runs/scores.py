@@ -77,9 +77,9 @@ class ScoredRun:
             found = segment_maximum(scores.strong, scores.hop_seconds, n_segments=roll.shape[1], **length)
             flat = (roll.reshape(-1, len(classes)), found.reshape(-1, len(classes)))
             pairs[f"segments of {segment_seconds:g} s (strong output)"] = flat
-        found = {title: rank_classes(*pair, classes=classes) for title, pair in pairs.items()}
+        ranked = {title: rank_classes(*pair, classes=classes) for title, pair in pairs.items()}
         names = ("average_precision", "roc_auc")
-        return {name: {title: of_pair[name] for title, of_pair in found.items()} for name in names}
+        return {name: {title: by_name[name] for title, by_name in ranked.items()} for name in names}
 
     def psds(self) -> dict[str, float]:
         """Return PSDS1 and PSDS2; nothing without strong labels."""
