@@ -1,8 +1,8 @@
 """Copy the results of a finished grid into a folder that is committed.
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
-and environment, writes the tables, describes the data (with digests of the clip lists), and adds one table: the same
-runs with one threshold per class, tuned on the validation clips. No recordings, no models, no paths.
+and environment, writes the tables, describes the data (with digests of the clip lists), and adds the losses of all runs
+and a table of the same runs with one threshold per class, tuned on validation clips. No recordings, models or paths.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from crnn_weak.cli import run_guarded
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.files import write_text
+from crnn_weak.files import csv_text, write_text
 
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
@@ -55,7 +55,18 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     write_text(target / "config.toml", text)
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
     write_text(target / "tuned.csv", _tuned(folder, config))
+    write_text(target / "history.csv", _histories(folder))
     return target
+
+
+def _histories(folder: Path) -> str:
+    """Return the losses of all runs, with setting and seed before each epoch."""
+    header, rows = [], []
+    for path in sorted(folder.glob("*_*/seed-*/history.csv")):
+        header, *epochs = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+        seed = path.parent.name.removeprefix("seed-")
+        rows += [[*path.parts[-3].split("_"), seed, *epoch] for epoch in epochs]
+    return csv_text(["strong", "weak", "seed", *header], rows)
 
 
 def _data(folder: Path, config: Config) -> dict[str, Any]:
@@ -73,11 +84,7 @@ def _data(folder: Path, config: Config) -> dict[str, Any]:
 def _tuned(folder: Path, config: Config) -> str:
     rows = [tuned_row(run) for run in sorted(folder.glob("*_*/seed-*")) if (run / "metrics.json").exists()]
     rows.sort(key=lambda row: (row["seed"], row["strong"] / row["weak"] if row["weak"] else float("inf")))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _TUNED, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: f"{row[name]:g}" for name in _TUNED} for row in rows)
-    return text.getvalue()
+    return csv_text(_TUNED, [[f"{row[name]:g}" for name in _TUNED] for row in rows])
 
 
 def tuned_row(run: str | Path) -> dict[str, float]:

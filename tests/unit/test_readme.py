@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from readme_table import readme_table
+from stretched_tags import draw_tags
 
 from crnn_weak.config import PRESETS
 
@@ -28,6 +30,13 @@ def test_the_python_example_prints_what_readme_shows(capsys):
     code, shown = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL).groups()
     exec(code, {})
     assert capsys.readouterr().out == shown
+
+
+def test_random_tag_lists_have_the_counts_asked_for_and_no_empty_clip():
+    true = np.eye(4, 5, dtype=bool)
+    drawn = draw_tags(true, 1, 4, np.random.default_rng(0))
+    assert (drawn.sum(), (drawn & true).sum()) == (4, 1)
+    assert drawn.any(axis=1).all()
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent.name for path in RESULTS.glob("*/table.csv")))
