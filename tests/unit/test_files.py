@@ -191,10 +191,6 @@ class TestDocuments:
         os.mkfifo(tmp_path / "pipe.json")
         (tmp_path / "large.json").touch()
         os.truncate(tmp_path / "large.json", 10**10)
-        for name, says in (
-            ("", "not a regular"),
-            ("pipe.json", "not a regular"),
-            ("large.json", "10,000 MB; expected"),
-        ):
+        for name, says in (("", "a regular"), ("pipe.json", "a regular"), ("large.json", "10,000 MB; expected")):
             with pytest.raises(RunError, match=says):
                 files.read_json(tmp_path / name, Outer)

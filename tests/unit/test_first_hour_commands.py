@@ -101,17 +101,6 @@ def test_a_missing_package_is_one_line(arguments, missing, code):
     assert (f"error: the package {missing} is not installed. pip install {missing}" in done.stderr) == (code == 2)
 
 
-def test_with_warnings_as_errors_only_this_package_stops():
-    done = run_fresh(
-        "import warnings; sys.warnoptions.append('error'); warnings.simplefilter('error')\n"
-        "from crnn_weak.cli import main; main(['--version'])\n"
-        "warnings.warn_explicit('x', UserWarning, 'a.py', 1, module='keras.ops')\n"
-        "try: warnings.warn_explicit('x', UserWarning, 'a.py', 1, module='crnn_weak.cli')\n"
-        "except UserWarning: print('stopped')"
-    )
-    assert done.stdout.split()[-1:] == ["stopped"], done.stderr
-
-
 @pytest.mark.parametrize("name", ["\x1b[31ma", "a\n10:00 done", "\u202egnp"])
 def test_messages_print_names_without_control_characters(name, tmp_path, monkeypatch, capsys):
     """Whether an error, a usage error, a line of the log, or a result."""

@@ -33,10 +33,8 @@ def _batch(n_clips=3, n_frames=9, n_classes=17, seed=0):
 def test_inputs_and_outputs():
     model = build_model("paper")
     assert model.input_shape == (None, 500, 40)
-    assert {name: output.shape for name, output in model.output.items()} == {
-        "strong": (None, 500, 17),
-        "weak": (None, 17),
-    }
+    shapes = {name: output.shape for name, output in model.output.items()}
+    assert shapes == {"strong": (None, 500, 17), "weak": (None, 17)}
     assert sorted(model.output_names) == ["strong", "weak"]
     any_length = build_model("paper", head="max", n_frames=None)
     # The paper reports 218,000; all presets: test_readme.py.
@@ -46,14 +44,6 @@ def test_inputs_and_outputs():
     other = build_model(dataclasses.replace(preset("quick"), model=deeper), n_classes=3)
     assert other.output["strong"].shape == (None, 100, 3)
     assert len([layer for layer in other.layers if layer.name.startswith("bidirectional")]) == 3
-
-
-def test_scores_are_probabilities_and_the_weak_ones_follow_from_the_strong_ones():
-    scores = build_model(_small(weak_head="max"), n_frames=9).predict_on_batch(_batch()[0] * 50)
-    for values in scores.values():
-        assert values.min() >= 0
-        assert values.max() <= 1
-    np.testing.assert_array_equal(scores["weak"], scores["strong"].max(axis=1))
 
 
 @pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), pytest.param("mul", None, marks=pytest.mark.slow)])
@@ -183,15 +173,12 @@ def test_misspelled_outputs_and_weights_that_mean_nothing_are_refused():
         compile_model(keras.Model(inputs, outputs), LossWeights())
 
 
-@pytest.mark.parametrize("name", ["paper", "authors_code", "quick"])
 @pytest.mark.parametrize("head", ["max", "max_dense"])
-def test_two_operations_for_each_weight_and_position(name, head):
-    config = preset(name)
-    layers = {layer.name: layer for layer in build_model(config, head=head).layers}
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, weak_head=head))
+def test_two_operations_for_each_weight_and_position(head):
+    config = dataclasses.replace(preset("paper"), model=dataclasses.replace(preset("paper").model, weak_head=head))
+    layers = {layer.name: layer for layer in build_model(config).layers}
     counted = {layer.name: layer for layer in count_flops(config)}
-    with_products = {name for name, layer in layers.items() if any(w.ndim > 1 for w in layer.get_weights())}
-    assert set(counted) == with_products
+    assert set(counted) == {name for name, layer in layers.items() if any(w.ndim > 1 for w in layer.get_weights())}
     for layer_name, flops in counted.items():
         # Kernels only: a bias has one axis, or two of which the first is (input, recurrence).
         kernels = [w for w in layers[layer_name].trainable_weights if w.path.endswith("kernel")]
@@ -199,9 +186,7 @@ def test_two_operations_for_each_weight_and_position(name, head):
         expected = 2 * positions * sum(int(np.prod(w.shape)) for w in kernels)
         assert flops.forward == expected, layer_name
         assert flops.training == expected * (2 if layer_name == "conv_1" else 3)
-    if name == "paper":
-        assert forward_flops(config) == pytest.approx(0.533e9, rel=1e-3)
-        assert training_flops(config) == pytest.approx(1.576e9, rel=1e-3)
+    assert (forward_flops(config), training_flops(config)) == pytest.approx((0.533e9, 1.576e9), rel=1e-3)
 
 
 SCORES = np.array([[[0.2, 0.0], [0.4, 0.5], [0.9, 1.0]]], np.float32)  # one clip, three frames, two classes

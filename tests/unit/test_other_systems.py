@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import filelock
 import pytest
 
 from crnn_weak.cli import main
-from crnn_weak.errors import RunError
-from crnn_weak.files import lock, relative_path, write_text
+from crnn_weak.files import relative_path, write_text
 
 PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 POSIX_ONLY = {"grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
@@ -53,15 +51,6 @@ def test_a_file_that_another_program_holds_open_keeps_its_content(tmp_path, monk
     assert "table.csv" in err
     assert target.read_text() == "filename,onset,offset,label\na.wav,0,4,Car\n"
     assert list(tmp_path.iterdir()) == [target]  # no temporary file is left
-
-
-def test_a_lock_that_is_only_a_file_excludes_others_as_well(tmp_path, monkeypatch):
-    """File systems without locks of their own, as some network drives of both systems."""
-    monkeypatch.setattr(filelock, "FileLock", filelock.SoftFileLock)
-    with lock(tmp_path), pytest.raises(RunError, match="is writing here"), lock(tmp_path):
-        pass
-    with lock(tmp_path):
-        pass
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

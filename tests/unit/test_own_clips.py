@@ -177,9 +177,8 @@ def test_with_padding_ignored_the_floor_of_high_energy_is_that_of_recorded_sound
 
 
 def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tmp_path):
-    config = dataclasses.replace(
-        mixed_config(), model=dataclasses.replace(small_config().model, time_pools=(2, 1), n_filters=(4, 6))
-    )
+    network = dataclasses.replace(small_config().model, time_pools=(2, 1), n_filters=(4, 6))
+    config = dataclasses.replace(mixed_config(), model=network)
     built = build_model(config, n_classes=3)
     save_model(built, tmp_path / "m.keras", ModelMetadata(CLASSES, config, Scaler.identity(8)))
     model = load_model(tmp_path / "m.keras")[0]
