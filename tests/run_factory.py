@@ -18,13 +18,12 @@ from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events,
 from crnn_weak.detection.scores import Scores, load_scores, save_scores
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.events import tag_names
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
-from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.ranking import within_clip_auc
 from crnn_weak.run_files import GridFiles
+from crnn_weak.runs.folders import Run
 from crnn_weak.runs.table import results_of_run, write_results
 
 #: A label that would be a script, one with a comma, one that matplotlib could take for mathematics.
@@ -88,13 +87,10 @@ def make_run(
     events, tags = scores_to_events(scores, point), scores_to_tags(scores, point)
     write_events(folder / "events.tsv", events)
     write_tags(folder / "tags.tsv", tags)
-    truth = {clip: tag_names(row, store.classes) for clip, row in zip(store.clip_ids, store.tags, strict=True)}
     common = {"classes": store.classes}
     metrics = {"split": "test", "n_clips": len(store), "n_listed": store.n_listed, "operating_point": point.to_dict()}
-    metrics |= {"tagging": tagging_metrics(truth, tags, **common).to_dict(), "segment": None, "event": None}
+    metrics |= Run(folder, config, {}, folder).measure(store, events, tags)
     if store.has_events:
-        metrics["segment"] = segment_metrics(store.events, events, clip_seconds=TINY.clip_seconds, **common).to_dict()
-        metrics["event"] = event_metrics(store.events, events, **common).to_dict()
         options = {"clip_seconds": TINY.clip_seconds, "evaluation": config.evaluation}
         metrics |= score_controls(store.events, events, **common, **options)
         where = {"clip_ids": store.clip_ids, "hop_seconds": scores.hop_seconds}

@@ -52,6 +52,8 @@ def test_the_baselines(capsys, task4_metadata):
     assert rows["nothing"] == ["0.00", "1.000", "0.00"]
     assert rows["true tags, whole clip"] == ["100.00", "0.388", "83.75"]
     assert rows["Car everywhere"][0] == "10.97"
+    assert len(class_list({"a": ["Car"]})) == 17  # the task's, where all labels are
+    assert class_list({"a": ["Car", "dog"]}) == ("Car", "dog")
     assert rows["true events, rotated"] == ["-", "0.235", "88.06"]
 
 
@@ -67,9 +69,7 @@ def test_weak_files_are_scored_as_tags(capsys, files, estimated, options):
     found = as_json(capsys, "--reference", files("a", WEAK), "--estimated", files("b", estimated), *options)
     assert found["tagging"]["f_score"] == 1.0
     assert "segment" not in found
-
-
-def test_labels_of_the_estimate_alone_count_as_errors(capsys, files):
+    # Labels of the estimate alone count as errors.
     pair = ["--reference", files("a", WEAK), "--estimated", files("b", WEAK + "abc_30.000_40.000.wav\t30\t40\tCat\n")]
     found = as_json(capsys, *pair)
     assert found["tagging"]["precision"] == pytest.approx(2 / 3)
@@ -195,8 +195,3 @@ def test_wrong_arguments_give_one_line(refused, files, arguments, message):
         "unclear": files("unclear.txt", "xyz_0.000_10.000.wav\t0.000\t10.000\tCar\n"),
     }
     assert message in refused("evaluate", *(argument.format(**paths) for argument in arguments))
-
-
-def test_classes_are_the_tasks_where_all_labels_are():
-    assert len(class_list({"a": ["Car"]})) == 17
-    assert class_list({"a": ["Car", "dog"]}) == ("Car", "dog")

@@ -103,7 +103,6 @@ def test_a_missing_package_is_one_line(arguments, missing, code):
 
 @pytest.mark.parametrize("name", ["\x1b[31ma", "a\n10:00 done", "\u202egnp"])
 def test_messages_print_names_without_control_characters(name, tmp_path, monkeypatch, capsys):
-    """Whether an error, a usage error, a line of the log, or a result."""
     monkeypatch.chdir(tmp_path)
     Path("e.tsv").write_text("a.wav\t0.0\t1.0\tdog\n")
     shown = name.encode("unicode_escape").decode()

@@ -6,7 +6,7 @@ import pytest
 
 from crnn_weak.errors import DataError, LabelError, nearest_names
 from crnn_weak.labels.events import Event, class_indices
-from crnn_weak.labels.names import check_classes, match_ids, recording_id, without_y
+from crnn_weak.labels.names import check_classes, recording_id, without_y
 from crnn_weak.labels.reading import read_pair
 from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_tags
 
@@ -74,12 +74,6 @@ def test_tracks_are_matched_by_their_files_names_only_where_one_is_of_a_folder(t
 def test_recording_ids(name, expected, stripped):
     assert recording_id(name) == expected
     assert without_y(expected) == stripped
-
-
-def test_exact_paths_come_before_short_forms():
-    assert match_ids(["r", "a/r", "q"], ["r", "a/r"], where="x") == {"r": "r", "a/r": "a/r", "q": "q"}
-    with pytest.raises(DataError, match="'r' and 'a/r' both stand for 'a/r'"):
-        match_ids(["r", "a/r"], ["a/r"], where="x")
 
 
 def test_names_that_look_alike_are_told_by_code_points():
