@@ -84,15 +84,6 @@ def test_the_long_table_has_every_way_to_tag(place):
         assert values["tagging", metric] == values["tagging_at_least_one", metric]
 
 
-@pytest.mark.slow
-def test_a_finished_grid_is_not_run_again(place):
-    folder, printed = place
-    model = folder / "runs" / "first" / "1_1" / "seed-0" / "best.keras"
-    before = model.stat().st_mtime_ns
-    assert run_grid(folder, "--out", "runs/first").splitlines()[:11] == printed.splitlines()[:11]
-    assert model.stat().st_mtime_ns == before
-
-
 def test_a_folder_of_another_grid_is_refused(place, monkeypatch, capsys):
     """In one line; nothing in the folder changes. All refusals: test_runs.py."""
     monkeypatch.chdir(place[0])

@@ -98,16 +98,3 @@ def test_a_click_into_the_picture_plays_from_there(page):
     ActionChains(page).move_to_element_with_offset(picture, round(x), 0).click().perform()
     assert cursor(page) == pytest.approx(0.75, abs=0.02)
     assert page.execute_script("return document.querySelector('audio').dataset.asked") == "1"
-
-
-@pytest.mark.parametrize("width", [320, 768, 1280])
-def test_at_every_width_the_page_scrolls_downwards_only(page, width):
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    found = page.execute_script(
-        "return [document.documentElement.scrollWidth - innerWidth, [...document.querySelectorAll('.scroll')]"
-        ".filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length]"
-    )
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert found[0] <= 0
-    assert found[1] == 0  # parts that scroll can be reached by keys

@@ -133,15 +133,9 @@ def run(grid, tmp_path):
     return tmp_path / "run"
 
 
-def test_an_unfinished_run_and_a_missing_store_are_refused(run):
+def test_a_missing_store_a_model_of_other_classes_or_features_and_an_unfinished_run_are_refused(run):
     with pytest.raises(RunError, match="store of split 'test' is gone"):
         saliency_maps(run)
-    (run / "metrics.json").unlink()
-    with pytest.raises(RunError, match="not finished"):
-        saliency_maps(run)
-
-
-def test_a_model_of_other_classes_or_features_is_refused(run):
     for name, changes, words in (
         ("a.h5", {"classes": ("bell", "drill", "snow")}, "other ones"),
         ("b.h5", {"features": dataclasses.replace(TINY, hop_seconds=0.05)}, r"20 frames and 8 mel bands.*40 and 8"),
@@ -149,18 +143,18 @@ def test_a_model_of_other_classes_or_features_is_refused(run):
         store = make_store(run.parent, 8, split="test", name=name, **changes)
         with pytest.raises(ModelFileError, match=words):
             open_explainer(open_run(run), store)
+    (run / "metrics.json").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        saliency_maps(run)
 
 
-def test_without_strong_labels_there_is_no_table_but_a_figure(run):
+def test_without_strong_labels_there_is_no_table_but_a_figure_and_file_names_are_safe(run, tmp_path):
     make_store(run.parent, 8, split="test", with_events=False).close()
     (run / "data.json").write_text(json.dumps({"test_store": "../features.h5", "provenance": "other"}))
     with pytest.raises(DataError, match="--no-statistics"):
         saliency_maps(run)
     options = Options(clips=("clip-00001",), labels=("rain",), statistics=False)
     assert len(saliency_maps(run, None, options)) == 2
-
-
-def test_file_names_are_safe(tmp_path):
     stem = figure_stem(tmp_path, Shown("--a/b", "Air horn, truck horn"), Options())
     assert stem == tmp_path / "saliency_--a_b_Air_horn_truck_horn_deconvnet"
 

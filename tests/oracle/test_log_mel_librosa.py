@@ -132,16 +132,6 @@ def test_windows_are_centered_on_their_frames():
         np.testing.assert_allclose(click(middle + shift)[200], click(middle - shift)[200], atol=1e-5)
 
 
-def test_an_empty_band_is_the_floor():
-    """Bands narrower than a DFT bin hold no bin: finite, and constant."""
-    config = FeatureConfig(sample_rate_hz=16_000, window_seconds=0.016, n_fft=256, n_mels=128, fmax_hz=8_000.0)
-    empty = ~LogMelExtractor(config).basis.any(axis=1)
-    assert 0 < empty.sum() < 128
-    got = log_mel(np.random.default_rng(1).standard_normal(16_000).astype(np.float32), config)
-    assert np.isfinite(got).all()
-    np.testing.assert_allclose(got[:, empty], np.log(config.log_floor), rtol=1e-6)
-
-
 @pytest.mark.parametrize(("shape", "message"), [(440, "less than half a frame"), (0, "holds no samples")])
 def test_bad_audio_is_refused(shape, message):
     with pytest.raises(DataError, match=message):

@@ -8,7 +8,7 @@ import pytest
 
 from crnn_weak import config as configuration
 from crnn_weak import paper
-from crnn_weak.config import PRESETS, FeatureConfig, apply_overrides, fingerprint, load_config, preset, to_toml
+from crnn_weak.config import PRESETS, FeatureConfig, apply_overrides, load_config, preset, to_toml
 from crnn_weak.errors import ConfigError
 
 
@@ -102,12 +102,6 @@ def test_the_constructor_a_preset_and_a_file_are_checked_too(tmp_path):
         load_config(tmp_path / "bad.toml")
 
 
-def test_a_fingerprint_names_the_content():
-    assert fingerprint(FeatureConfig()) == fingerprint(FeatureConfig())
-    assert fingerprint(FeatureConfig()) != fingerprint(FeatureConfig(n_mels=41))
-    assert re.fullmatch("[0-9a-f]{12}", fingerprint(FeatureConfig(), "x"))
-
-
 def test_the_fidelity_page_has_every_setting_its_source_and_a_reason():
     for name, _, _, source, note in fidelity_table.rows():
         assert source in configuration.SOURCES, name
@@ -128,12 +122,3 @@ def test_the_published_f_scores_follow_from_precision_and_recall():
     assert len(challenge) == 4
     for precision, recall, f_score in rows + challenge:
         assert 2 * precision * recall / (precision + recall) == pytest.approx(f_score, abs=0.1)  # rounded
-
-
-def test_preset_authors_code_has_the_authors_values():
-    config = preset("authors_code")
-    found = config.model.dropout, config.training.epochs, config.training.patience, config.training.batch_size
-    assert found == (0.5, 500, 125, 128)
-    assert {name: one.operating_point.min_tags for name, one in PRESETS.items()} == {
-        "paper": 1, "authors_code": 1, "quick": 1, "recommended": 0
-    }  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from crnn_weak.cli import main
 from crnn_weak.labels.events import Event
-from crnn_weak.labels.reading import read_events, read_tags
+from crnn_weak.labels.reading import read_events
 from crnn_weak.labels.writing import EVENT_FORMATS
 
 FORMATS = [name for name in EVENT_FORMATS if name != "jsonl"]  # which is not read
@@ -52,14 +52,6 @@ def test_suffixes_of_audio_are_kept_and_json_has_all(here, capsys):
     (here / "one.tsv").write_text(DESED.partition("siteB")[0])
     assert convert(capsys, "one.tsv", "track.txt", "--to", "audacity")[0] == 0  # one recording may go to a file
     assert (here / "track.txt").read_text().splitlines()[0] == "0.500000\t1.250000\tCar"
-
-
-def test_tags_survive_and_events_become_tags(here, capsys):
-    expected = {"siteA/r_0.000_10.000": ("Car", "Air horn, truck horn"), "siteB/r_30.000_40.000": ("Bus",)}
-    for source, target, name in (("events.tsv", "tags.tsv", "desed"), ("tags.tsv", "again.tsv", "desed-tags")):
-        code, out, _ = convert(capsys, source, target, "--to", "desed-tags")
-        assert (code, out) == (0, f"{target}: 3 tags of 2 recordings, {name} to desed-tags\n")
-        assert read_tags(target) == expected
 
 
 def test_recordings_without_events_are_written_or_counted(here, capsys):

@@ -70,10 +70,14 @@ def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, refused,
     assert "0 of 2 listed clips" in capsys.readouterr().out
 
 
-def test_check_finds_own_recordings_by_their_file_of_tags(here, capsys):
+def test_check_finds_own_recordings_by_their_file_of_tags_and_make_makes_clips(here, capsys):
     (here / "tags.csv").write_text(f"file,label\nother.flac,dog\n{IDS[0]}.wav,cat\n")
     assert main(["data", "check", "--metadata", "tags.csv", "--audio", "audio", "--jobs", "1"]) == 0
     assert "2 of 2 listed clips can be used." in capsys.readouterr().out
+    sizes = ["--set", "data.n_train=2", "--set", "data.n_test=1"]
+    assert main(["data", "make", "street", *sizes, "--jobs", "1"]) == 0
+    assert "2 train, 1 test, 17 classes" in capsys.readouterr().out
+    assert len(list((here / "cache").rglob("*.flac"))) == 3
 
 
 def test_check_counts_odd_sound_by_class_and_names_what_must_be_converted(here, capsys, caplog):
@@ -111,13 +115,6 @@ def test_mistakes_are_one_line_and_exit_2(here, refused, arguments, says):
     assert sorted(path.name for path in here.iterdir()) == ["audio", "meta"]
 
 
-def test_make_street(here, capsys):
-    sizes = ["--set", "data.n_train=2", "--set", "data.n_test=1"]
-    assert main(["data", "make", "street", *sizes, "--jobs", "1"]) == 0
-    assert "2 train, 1 test, 17 classes" in capsys.readouterr().out
-    assert len(list((here / "cache").rglob("*.flac"))) == 3
-
-
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Three clips, one of them missing, as the data set that any source opens."""
@@ -137,7 +134,7 @@ def opened(tmp_path, monkeypatch):
     return seen
 
 
-def test_build_and_info(opened, tmp_path, capsys, refused):
+def test_build_and_info_and_their_mistakes(opened, tmp_path, capsys, refused):
     out = str(tmp_path / "train.h5")
     command = ["features", "build", *SETTINGS, "--data", "folder", "--out", out, "--jobs", "1"]
     assert main(command) == 0
@@ -156,15 +153,12 @@ def test_build_and_info(opened, tmp_path, capsys, refused):
     assert main(command) == 0  # exists, and is kept
     assert "n_mels 8 (expected 10)" in refused(*command, "--set", "features.n_mels=10")
     assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0
-
-
-def test_errors_of_stores_are_one_line(opened, tmp_path, refused):
-    out = str(tmp_path / "train.h5")
-    for command, message in [
+    new = str(tmp_path / "new.h5")
+    for command, message in (
         (["info", __file__], "damaged, or no HDF5 file"),
-        (["build", *SETTINGS, "--out", out, "--split", "test"], "lists no clips"),
-        (["build", "--set", "features.n_mel=3", "--out", out], "Did you mean 'n_mels'"),
-        (["build", "--config", "none.toml", "--out", out], "none.toml: cannot be read"),
-    ]:
+        (["build", *SETTINGS, "--out", new, "--split", "test"], "lists no clips"),
+        (["build", "--set", "features.n_mel=3", "--out", new], "Did you mean 'n_mels'"),
+        (["build", "--config", "none.toml", "--out", new], "none.toml: cannot be read"),
+    ):
         assert message in refused("features", *command)
-    assert not (tmp_path / "train.h5").exists()
+    assert not (tmp_path / "new.h5").exists()

@@ -268,26 +268,14 @@ def test_a_wav_on_standard_input(street, monkeypatch, tmp_path, capsys):
     assert "standard input is closed" in capsys.readouterr().err
 
 
-@pytest.fixture
-def hostile(tmp_path, street):
-    folder = tmp_path / "in"
-    folder.mkdir()
+def test_every_recording_has_its_own_outputs_whatever_its_name(street, tmp_path, capsys):
+    out, hostile, n = tmp_path / "out", tmp_path / "in", len(HOSTILE) + len(NOT_UTF8)
+    hostile.mkdir()
     for name in [*map(os.fsencode, HOSTILE), *NOT_UTF8]:
         try:
-            (folder / os.fsdecode(name)).write_bytes(street.read_bytes())
+            (hostile / os.fsdecode(name)).write_bytes(street.read_bytes())
         except OSError as error:
             pytest.skip(f"this file system refuses the name {name!r} ({error})")
-    return folder
-
-
-def in_shell(script, *arguments, **options):
-    """Run a script of bash in which $0 -c "$1" is the command."""
-    call = ["bash", "-c", script, sys.executable, COMMAND, *map(str, arguments)]
-    return subprocess.run(call, capture_output=True, text=True, check=False, **options)
-
-
-def test_every_recording_has_its_own_outputs_whatever_its_name(hostile, tmp_path, capsys):
-    out, n = tmp_path / "out", len(HOSTILE) + len(NOT_UTF8)
     (hostile / "bad\x1b[31m\n.wav").write_bytes(b"RIFF")
     assert detect(hostile, "--out", out, *FORMATS, "--tags") == 1
     status = (out / "recordings.csv").read_text(encoding="utf-8")
@@ -306,27 +294,22 @@ def test_every_recording_has_its_own_outputs_whatever_its_name(hostile, tmp_path
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]", text)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes and limits of POSIX")
-class TestProcesses:
-    def test_a_reader_that_goes_away_ends_it_quietly(self, hostile):
-        done = in_shell('"$0" -c "$1" detect "$2" --quiet | head -1; exit "${PIPESTATUS[0]}"', hostile)
-        assert done.returncode in (0, 141)
-        assert (done.stderr, done.stdout.count("\n")) == ("", 1)
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize(("name", "limit"), [("scores-h5", 2000), ("desed", 500)])
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, name, limit):
+    # A limit of the process on the size of its files, which fails writes just as a full disk does.
+    import resource
 
-    @pytest.mark.parametrize(("name", "limit"), [("scores-h5", 2000), ("desed", 500)])
-    def test_a_full_disk_is_one_line_and_leaves_no_half_file(self, tmp_path, name, limit):
-        # A limit of the process on the size of its files, which fails writes just as a full disk does.
-        import resource
-
-        soundfile.write(tmp_path / "a.wav", bursts(40.0), RATE)
-        script = f'"$0" -c "$1" detect "$2/a.wav" --out "$2/out" --format {name} -q'
-        full = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
-        done = in_shell(script, tmp_path, **full)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert "File too large. Free some space" in done.stderr
-        left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
-        assert all(entry.endswith(".partial") for entry in left)
-        assert detect(tmp_path / "a.wav", "--out", tmp_path / "out", "--format", name) == 0
+    soundfile.write(tmp_path / "a.wav", bursts(40.0), RATE)
+    call = [str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--format", name]
+    full = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
+    command = [sys.executable, "-c", COMMAND, "detect", *call, "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **full)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "File too large. Free some space" in done.stderr
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert all(entry.endswith(".partial") for entry in left)
+    assert detect(*call) == 0
 
 
 def test_an_output_that_cannot_be_is_one_line_and_links_are_replaced_not_followed(street, tmp_path, capsys):

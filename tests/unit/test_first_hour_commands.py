@@ -25,12 +25,6 @@ from crnn_weak.model import export
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_version_names_keras_and_backend_and_imports_neither():
-    done = run_fresh("from crnn_weak.cli import main; main(['--version'])", ("keras", "tensorflow", "numpy"))
-    assert done.stdout == f"{version_line()}\n\n"
-    assert f"crnn-weak {crnn_weak.__version__}, Keras {keras.__version__}, backend " in done.stdout
-
-
 def test_the_backend_is_the_one_that_keras_will_use(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)

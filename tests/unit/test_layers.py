@@ -230,11 +230,3 @@ def test_the_first_block_is_taken_together_in_a_graph_and_not_outside(monkeypatc
 def test_the_first_block_falls_back(shape, options, monkeypatch):
     monkeypatch.setattr(LARGEST, None)
     _assert_equal(_block(**options), _data(*shape), training=True)
-
-
-def test_bands_of_unknown_number():
-    inputs = _data(2, 4, 10, 1)
-    layer = fast.Conv2D(6, 3, padding="same")
-    layer.build(inputs.shape)
-    function = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 1))])
-    np.testing.assert_allclose(function(inputs), layer(inputs), **CLOSE)

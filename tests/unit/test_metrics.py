@@ -71,17 +71,14 @@ def test_long_recordings_are_counted_in_blocks(monkeypatch):
 
 
 @pytest.mark.parametrize("score", DETECTION)
-def test_nothing_estimated_scores_zero(score):
+def test_nothing_estimated_scores_zero_and_an_empty_reference_has_no_value(score):
     metrics = score({"a": [car(0, 2)], "b": []}, {}, classes=CLASSES)
     assert (metrics.precision, metrics.recall, metrics.f_score) == (0.0, 0.0, 0.0)
     assert metrics.error_rate == pytest.approx(1.0)
     assert metrics.class_wise["Car"]["f_score"] == 0.0
     assert set(metrics.n_undefined.values()) == {2}
     assert metrics.class_average["f_score"] == 0.0
-
-
-@pytest.mark.parametrize("score", DETECTION)
-def test_empty_reference_has_no_value(score):
+    # An empty reference has no value.
     metrics = score({"a": []}, {"a": [car(0, 2)]}, classes=CLASSES)
     assert math.isnan(metrics.f_score)
     assert math.isnan(metrics.error_rate)
@@ -124,7 +121,7 @@ def test_times_that_are_dates_are_refused_before_anything_is_allocated(score):
         score({"a": [car(1.7e9, 1.7e9 + 5)]}, {}, classes=CLASSES, clip_seconds=None)
 
 
-def test_baselines():
+def test_baselines_are_scored_with_the_given_collar():
     events = {"a": [Event(0.0, 5.0, "Car")], "b": [Event(0.0, 10.0, "Bus"), Event(0.0, 0.0, "Car")]}
     options = {"classes": CLASSES, "clip_seconds": 10.0, "evaluation": TASK}
     found = score_baselines(None, events, **options)
@@ -141,13 +138,10 @@ def test_baselines():
     assert found["Car everywhere"]["tagging/precision"] == 1.0
     assert json.loads(baselines_table(found, "json"))["nothing"]["segment/error_rate"] == 1.0
     assert baselines_table(found, "csv").startswith("baseline,tagging/precision,")
-
-
-@pytest.mark.parametrize(("collar", "f_score"), [(0.2, 0.0), (1.0, 1.0)])
-def test_baselines_are_scored_with_the_given_collar(collar, f_score):
-    options = {"clip_seconds": 10.0, "evaluation": EvaluationConfig(collar_seconds=collar, offset_fraction=0.0)}
-    found = score_baselines(None, {"a": [Event(0.5, 9.8, "Car")]}, classes=CLASSES, **options)
-    assert found["true tags, whole clip"]["event/f_score"] == f_score
+    for collar, f_score in ((0.2, 0.0), (1.0, 1.0)):
+        options["evaluation"] = EvaluationConfig(collar_seconds=collar, offset_fraction=0.0)
+        found = score_baselines(None, {"a": [Event(0.5, 9.8, "Car")]}, **options)
+        assert found["true tags, whole clip"]["event/f_score"] == f_score
 
 
 def test_an_oracle_replaces_the_tags():

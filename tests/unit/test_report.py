@@ -168,10 +168,7 @@ def test_a_page_with_players_is_not_replaced_by_one_without(copy, grid, monkeypa
 
 
 def test_the_command_writes_the_page_of_a_grid_or_of_a_run(grid, tmp_path, capsys):
-    assert (
-        main(["-q", "report", str(grid / "1_1" / "seed-0"), "--out", str(tmp_path / "run.html"), "--clips", "0"]) == 0
-    )
-    page = Reader(tmp_path / "run.html")
+    page = Reader(write_report(grid / "1_1" / "seed-0", out=tmp_path / "run.html", n_clips=0))
     assert "38.8" in page.text  # the published value
     assert (len(page.all("article")), len(page.all("img"))) == (0, 2)  # curves and classes
     target = tmp_path / "new" / "page.html"

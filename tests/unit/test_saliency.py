@@ -234,12 +234,9 @@ def test_maps_at_chance_and_perfect_maps():
     assert (perfect["share"], perfect["hit"]) == (1, 1)
     assert perfect["share_ratio"] == pytest.approx(1 / perfect["coverage"])
     assert perfect["share_gain_low"] <= perfect["share_gain"] <= perfect["share_gain_high"]
-
-
-def test_clips_are_resampled_not_pairs():
-    # Ten pairs of one clip hold no more than one: with one clip the interval has no width.
+    # Clips are resampled, not pairs: ten pairs of one clip hold no more than one, and the interval has no width.
     inside = np.arange(10)[None] < np.arange(1, 10)[:, None]
-    found = localize(np.random.default_rng(0).random((9, 10, 2)), inside)
+    found = localize(rng.random((9, 10, 2)), inside)
     one, many = summarize(found, ["a"] * 9), summarize(found, [str(index) for index in range(9)])
     assert one["share_gain_low"] == pytest.approx(one["share_gain_high"])
     assert many["share_gain_low"] < many["share_gain_high"]

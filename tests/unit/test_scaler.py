@@ -70,16 +70,13 @@ def test_padded_frames_do_not_enter_and_stay_finite():
     assert (padded == padded[0]).all()
 
 
-def test_a_constant_band_is_centered_and_not_scaled():
+def test_a_constant_band_is_centered_and_not_scaled_and_large_offsets_lose_no_precision():
     values = noise(2, 20, 3)
     values[..., 1] = -18.420681
     scaler = Scaler.fit(Rows(values))
     assert scaler.std[1] == 1.0
     np.testing.assert_allclose(scaler.transform(values)[..., 1], 0.0, atol=1e-5)
-
-
-def test_large_offsets_lose_no_precision():
-    """E[x^2] - E[x]^2 in float32 would give nothing like 0.01 here."""
+    # With large offsets E[x^2] - E[x]^2 in float32 would give nothing like 0.01.
     values = (1e4 + 0.01 * np.random.default_rng(0).standard_normal((40, 20, 1))).astype(np.float32)
     assert Scaler.fit(Rows(values)).std[0] == pytest.approx(values.astype(np.float64).std(), rel=1e-6)
 

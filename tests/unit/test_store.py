@@ -100,7 +100,7 @@ def test_any_rows_in_any_order_and_that_of_a_clip_found_or_explained(tmp_path):
         assert store.row("clip-00003") == 2
         with pytest.raises(ClipError, match=r"'clip-00002' is unreadable \(made unreadable\)"):
             store.row("clip-00002")
-        with pytest.raises(ClipError, match="Did you mean 'clip-0000"):
+        with pytest.raises(ClipError, match="Did you mean 'clip-000"):
             store.row("clip-0003")
 
 

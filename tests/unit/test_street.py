@@ -202,13 +202,3 @@ def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes
 def test_what_street_cannot_make_is_refused(overrides, tmp_path):
     with pytest.raises(ConfigError, match="street"):
         opened(tmp_path, *overrides)
-
-
-@pytest.mark.slow
-def test_the_baseline_learns_loud_scenes_and_prints_its_scores(capsys):
-    import street_baseline
-
-    assert street_baseline.main(["--train", "60", "--test", "20", "--snr", "20", "30", "--jobs", "1"]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("events 20 to 30 dB, 60 + 20 clips: tagging P ")
-    assert float(printed.split()[-1]) > 15  # one class for all clips gets 12
