@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Turn links that leave or enter docs/ into links inside the site."""
+    """Turn links that leave or enter docs/, or lead to notebooks, into links inside the site."""
     source = page.file.src_uri
+    if source.startswith("tutorials/"):
+        markdown = markdown.replace("](../../", "](../")
+    markdown = re.sub(r"(\]\([\w./-]+)\.ipynb\)", r"\1.md)", markdown)
     if (ROOT / source).exists() and not (ROOT / "docs" / source).exists():
         up = "../" * source.count("/")
         return re.sub(r"\]\((?:\.\./)*docs/", f"]({up}", markdown)
@@ -66,7 +70,11 @@ def notebook_files(path: Path) -> dict[str, str | bytes]:
     parts, pictures = [], {}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
-        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        if cell["cell_type"] == "code":
+            text = f"```python\n{text}\n```"
+            if "fold" in cell["metadata"].get("tags", ()):
+                text = textwrap.indent(f'??? note "Code"\n\n{text}', "    ")[4:]
+        parts.append(text)
         for output in cell.get("outputs", ()):
             shown = output.get("data", {"text/plain": output.get("text", "")})
             if "image/png" in shown:

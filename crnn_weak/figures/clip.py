@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +171,13 @@ def plot_saliency(
         axes[2].set_title("Log mel-band energies", pad=13)
         for ax in axes:
             _mark_events(ax, marked)
-        if any(marked.values()):
-            handles = [
-                Line2D([], [], color=COLORS[role], linewidth=3, label=words)
-                for role, words in (("reference", "truth"), ("estimated", "detected"))
-            ]
-            axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.07), ncols=2, borderaxespad=0)
+        handles = [
+            Line2D([], [], color=COLORS[role], linewidth=3, label=words)
+            for role, words in (("reference", "truth"), ("estimated", "detected"))
+            if marked[role]
+        ]
+        if handles:
+            axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.13), ncols=2, borderaxespad=0)
     return images
 
 
@@ -235,14 +235,12 @@ def recording_figure(
     log_mel: np.ndarray, events: Sequence[Event], *, features: FeatureConfig, seconds: float, title: str
 ) -> Figure:
     """Draw a recording of any length: log mel, shape (n_columns, n_mels) over all of it, and its detected events."""
-    hop_seconds = seconds / len(log_mel)
-    # Only hop and bands matter here; a clip of the configuration may not be as long as a recording.
-    features = dataclasses.replace(features, hop_seconds=hop_seconds, clip_seconds=hop_seconds)
     labels = sorted({event.label for event in events}) or ["no events"]
     with style():
         ratios = (2.4, 0.35 * len(labels) + 0.4)
         figure, (bands, roll) = new_figure(10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios)
-        plot_log_mel(log_mel, features=features, ax=bands)
+        image = plot_log_mel(log_mel, features=features, ax=bands)
+        image.set_extent((0.0, seconds, -0.5, features.n_mels - 0.5))  # columns are means over frames
         plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
         bands.set_title(short_name(title, 100))
     return figure

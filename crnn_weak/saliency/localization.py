@@ -307,7 +307,7 @@ def _to_markdown(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore, 
     config, first = runs[0].config, rows[0].summary
     seeds = sorted({run.seed for run in runs})
     caption = (
-        f"Saliency inside the true events. {runs[0].data.get('provenance') or config.data.source}; test split, "
+        f"Saliency inside the true events. {runs[0].data.get('provenance') or config.data.source}. Test split, "
         f"{len(store):,} of {store.n_listed:,} clips; {first['n_pairs']} (clip, class) pairs of {first['n_clips']} "
         f"clips; preset {config.preset}, head {config.model.weak_head}, "
         f"{'seed' if len(seeds) == 1 else 'mean over seeds'} {', '.join(map(str, seeds))}. Percent."

@@ -111,6 +111,12 @@ def test_the_fidelity_page_has_every_setting_its_source_and_a_reason():
     )
 
 
+def test_the_settings_page_has_every_setting_and_its_default():
+    page = fidelity_table.PAGE.with_name("settings.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| `(.*?)` \| .+ \|$", page, re.MULTILINE)
+    assert shown == [(name, value) for name, value, *_ in fidelity_table.rows()]
+
+
 def test_the_published_f_scores_follow_from_precision_and_recall():
     assert len(paper.RESULTS) == 7
     rows = [(row.tagging_precision, row.tagging_recall, row.tagging_f) for row in paper.RESULTS]
