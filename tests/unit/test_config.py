@@ -37,23 +37,6 @@ def test_toml_round_trip_is_exact(name, source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("training.epochs", "3", 3),
-        ("training.learning_rate", "1e-4", 1e-4),
-        ("model.pools", "[2, 2, 1]", (2, 2, 1)),
-        ("operating_point.weak_gate", "true", True),
-        ("data.root", "a folder", "a folder"),
-    ],
-)
-def test_an_override_changes_one_setting(name, text, value):
-    config = apply_overrides(preset("paper"), ["data.source=scenes"])
-    section, _, setting = name.partition(".")
-    expected = dataclasses.replace(getattr(config, section), **{setting: value})
-    assert apply_overrides(config, [f"{name}={text}"]) == dataclasses.replace(config, **{section: expected})
-
-
-@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("preset=quick", "the other settings start from 'paper'"),

@@ -3,7 +3,6 @@
 S1 to S17 are tables of users that were once read wrongly in silence; S13 and S16 are tests of `evaluate`.
 """
 
-import logging
 import re
 from pathlib import Path
 
@@ -112,13 +111,6 @@ def test_event_lists(tmp_path, content, expected):
 @pytest.mark.parametrize(("content", "expected"), TAG_LISTS.values(), ids=TAG_LISTS)
 def test_tag_lists(tmp_path, content, expected):
     assert read_tags(saved(tmp_path, content)) == expected
-
-
-def test_ignored_columns_are_said_once(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
-        read_events(saved(tmp_path, "filename,onset,offset,label,author,licence\na.wav,0,3,dog,me,CC0\n"))
-    (message,) = caplog.messages
-    assert "ignored columns: author, licence" in message
 
 
 HEADER = "filename,onset,offset,label\n"
@@ -248,14 +240,6 @@ def test_labels_outside_the_class_list_are_named_with_their_line(tmp_path):
         read_events(saved(tmp_path, "a.wav\t0\t1\tCar\na.wav\t0\t1\tCra\n"), classes=["Car", "Bus"])
     joined = saved(tmp_path, 'filename,labels\na.wav,"dog, cat"\nb.wav,dog\n')
     assert read_tags(joined, classes=["dog", "dog, cat"])["a"] == ("dog, cat",)
-
-
-def test_scores_filter_and_recordings_stay(tmp_path):
-    path = saved(tmp_path, "filename,label,confidence\na.wav,dog,0.0\na.wav,cat,0.1\nb.wav,dog,0.09\n")
-    (found,) = read_files(path, min_score=0.1)
-    assert (found.tags(), found.scores()) == ({"a": ("cat",), "b": ()}, [0.1])
-    with pytest.raises(DataError, match="line 1: no score, which --min-score needs"):
-        read_files(saved(tmp_path, "a.wav\tdog\n"), min_score=0.1)
 
 
 def test_a_folder_of_tracks(tmp_path):

@@ -52,14 +52,6 @@ def test_recordings_with_the_same_labels_in_the_estimate(tmp_path, reference, es
     assert n_equal / len(pair.reference) == share
 
 
-def test_tracks_are_matched_by_their_files_names_only_where_one_is_of_a_folder(tmp_path):
-    (tmp_path / "found").mkdir()
-    for name in ("r", "found/r", "found/q"):
-        (tmp_path / f"{name}.txt").write_text("0\t1\tdog\n")
-    assert read_pair(tmp_path / "r.txt", tmp_path / "found").estimated.keys() == {"r", "q"}
-    assert read_pair(tmp_path / "r.txt", tmp_path / "found" / "q.txt").estimated.keys() == {"r"}
-
-
 @pytest.mark.parametrize(
     ("name", "expected", "stripped"),
     [

@@ -137,11 +137,7 @@ def test_bad_label_files_are_one_line(small, name, content, says):
     assert "\n" not in str(error.value)
 
 
-def test_written_files_have_the_organizers_form(small):
-    assert (small / "training_set.csv").read_bytes().splitlines(keepends=True)[1:] == [
-        b'Y5QrBL6MzLg,0.000,10.000,"Train,Train horn","/m/07jdr,/m/0284vy3"\r\n',
-        b'AAAAAAAAAA_,5.000,15.000,"Air horn, truck horn",/m/05x_td\r\n',
-    ]
+def test_what_the_organizers_files_cannot_hold_is_not_written(small):
     with pytest.raises(LabelError, match="no AudioSet id"):
         write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
     with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
