@@ -125,17 +125,13 @@ def test_filters_are_chosen_with_the_thresholds():
     assert tuned.n_choices == 27
 
 
-def test_a_class_without_reference_keeps_the_common_threshold():
+def test_a_class_without_reference_keeps_the_common_threshold_and_a_clip_without_is_refused():
     scores, reference = made_up(10)
     events = {clip: tuple(e for e in rows if e.label != "Bus") for clip, rows in reference.events.items()}
     common, own = (
         tune(scores, Reference(events=events), metric="segment_f1", per_class=each) for each in (False, True)
     )
     assert own.operating_point.thresholds[1] == common.operating_point.thresholds[1]
-
-
-def test_a_clip_without_reference_and_candidates_that_are_no_scores_are_refused():
-    scores, reference = made_up(12)
     with pytest.raises(ClipError, match="'0'"):
         tune(scores, Reference(events={}), metric="segment_f1")
     with pytest.raises(ConfigError, match=r"scores in \(0, 1\)"):

@@ -208,7 +208,7 @@ def test_broken_recordings_among_many_disturb_none(tmp_path, fake, capsys):
     assert not (tmp_path / "none" / "scores.h5").exists()
 
 
-def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys):
+def test_an_operating_point_and_classes_from_the_command_line(street, tmp_path, fake, capsys):
     options = ["--median", "0.3", "--low-threshold", "0.4", "--threshold", "0.8", "--weak-gate"]
     text = "threshold 0.8, tag threshold 0.8, low threshold 0.4, median filter 0.3 s, gated by the tags"
     for min_tags, end in (([], ", at least one tag per clip"), (["--min-tags", "0"], "")):
@@ -218,9 +218,7 @@ def test_an_operating_point_from_the_command_line(street, tmp_path, fake, capsys
     StoredPoint(operating_point=point).write(tmp_path / "point.json")
     detect(street, "--operating-point", tmp_path / "point.json")
     assert "threshold 0.3 to 0.6 by class" in capsys.readouterr().err
-
-
-def test_classes(street, fake, capsys):
+    capsys.readouterr()
     fake.default_classes = ("Low",)
     cases = (["--classes", "High"], {"High"}), ([], {"Low"}), (["--all-classes"], {"Low", "High"})
     for options, classes in cases:

@@ -76,7 +76,7 @@ def test_weak_files_are_scored_as_tags(capsys, files, estimated, options):
     assert "1 label(s) occur only in the estimate" in found["notes"][0]
 
 
-def test_json_csv_and_text_agree(capsys, pair):
+def test_json_csv_and_text_agree_and_say_what_was_read(capsys, pair):
     found = as_json(capsys, *pair)
     assert found["segment"]["error_rate"] == pytest.approx(2 / 6)
     assert "error rate 0.333" in " ".join(run(capsys, *pair).split())
@@ -86,16 +86,12 @@ def test_json_csv_and_text_agree(capsys, pair):
     row = rows["segment", "", "f_score"]
     assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
     assert rows["segment", "Bus", "f_score"]["value"] == "0"
-
-
-def test_zero_length_rows_are_named_and_can_be_dropped(capsys, pair):
+    # Zero-length rows are named and can be dropped.
     assert "1 zero-length rows" in run(capsys, *pair)
     found = as_json(capsys, *pair, "--drop-zero-length")
     assert found["event"]["n_reference"] == 2
     assert found["segment"]["n_clips"] == 3  # the clip stays, with its false alarms
-
-
-def test_lengths_and_collars_are_used_and_what_ends_later_is_said(capsys, pair):
+    # Lengths and collars are used, and what ends later is said.
     found = as_json(capsys, *pair, "--segment-seconds", "0.5", "--collar", "0.04", "--clip-seconds", "2")
     assert found["segment"]["n_reference"] == 4 + 2
     assert found["event_onset"]["n_correct"] == 0

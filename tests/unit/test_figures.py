@@ -164,9 +164,7 @@ def test_loss_weights_have_means_deviations_and_the_paper():
     assert (high - low) / 2 == pytest.approx(np.std([40, 44], ddof=1))
     published = [list(line.get_ydata()) for line in f_scores.lines if line.get_label() == "SED F, paper"]
     assert published == [[row.segment_f for row in paper.RESULTS]]
-
-
-def test_a_loss_weight_of_zero_stands_beyond_the_others():
+    # A loss weight of zero stands beyond the others.
     table = table_of({(setting, "segment", "f_score"): [0.01] for setting in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0))})
     (drawn,) = results.loss_weight_figure(table).axes[0].containers
     assert list(drawn.lines[0].get_data()[0]) == pytest.approx([0.0002, 1.0, 5000.0])

@@ -165,23 +165,11 @@ def run_tflite(path, log_mel, outputs):
     return run_page("Interpreter", path, log_mel)
 
 
-def run_onnx(path, log_mel, outputs):
-    pytest.importorskip("onnxruntime")
-    return run_page("onnxruntime", path, log_mel)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("kind", "run", "packages"),
-    [
-        ("saved_model", run_saved_model, ()),
-        pytest.param("tflite", run_tflite, (), marks=pytest.mark.slow),
-        pytest.param("onnx", run_onnx, ("onnx", "tf2onnx"), marks=pytest.mark.slow),
-    ],
+    ("kind", "run"), [("saved_model", run_saved_model), pytest.param("tflite", run_tflite, marks=pytest.mark.slow)]
 )
-def test_an_exported_model_gives_the_same_scores_and_is_described(kind, run, packages, capsys, tmp_path, detector):
-    for package in packages:
-        pytest.importorskip(package, reason="the optional extra onnx is not installed")
+def test_an_exported_model_gives_the_same_scores_and_is_described(kind, run, capsys, tmp_path, detector):
     path, features = str(tmp_path / f"model.{kind}"), detector.features
     assert main(["export", "--format", kind, "--out", path]) == 0
     assert capsys.readouterr().err == ""

@@ -62,11 +62,14 @@ def test_tags_alone(own, caplog):
         assert other.fingerprint != data.fingerprint == opened(own, TAGS + "gone.wav\tdog\n").fingerprint
 
 
-def test_clips_without_a_tag_are_counted(own):
+def test_clips_without_a_tag_are_counted_and_classes_that_training_cannot_learn_named(own, caplog):
     (own / "tags.tsv").write_text(TAGS.replace("a.flac\tdog,cat", "a.flac\t"))
     config = Config(features=TINY, data=FolderData(root=str(own / "audio"), metadata=str(own / "tags.tsv"), seed=1))
     coverage = prepare(config, own / "cache", own / "out")["coverage"].values()
     assert (sum(split["n_clips"] for split in coverage), sum(split["untagged"] for split in coverage)) == (5, 2)
+    opened(own, "file,label,split\na.flac,dog,train\nb.flac,dog,train\nc.flac,cat,test\nc.flac,dog,test\n")
+    assert "folder: no training clip has the class 'cat'; add clips with it" in caplog.messages
+    assert "folder: every training clip has the class 'dog'; add clips without it" in caplog.messages
 
 
 def test_names_of_recordings(own):
@@ -112,6 +115,7 @@ def test_events_alone_with_tags_and_in_tracks(own):
     assert clips["a"].tags == ("fox",)
     assert clips["b"].events == ()
     assert clips["sub/d"].events is None  # the event list does not speak of it
+    assert clips["c"].events == ()  # nor of this one, but its tag cell is empty
     (own / "tracks").mkdir()  # of Audacity, edited by hand
     (own / "tracks" / "a.txt").write_text("0.5\t1.5\tdog\n\\\t100\t2000\n")
     (own / "tracks" / "b.txt").write_text("")
@@ -166,17 +170,6 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
     skipped = opened(own, TAGS, long_clips="skip", test_fraction=0.0)
     assert sorted(clips_of(skipped)) == ["a", "c", "sub/d", "sub/e"]
     assert skipped.splits == ("train",)
-
-
-def test_classes_that_training_cannot_learn_are_named(own, caplog):
-    opened(own, "file,label,split\na.flac,dog,train\nb.flac,dog,train\nc.flac,cat,test\nc.flac,dog,test\n")
-    assert "folder: no training clip has the class 'cat'; add clips with it" in caplog.messages
-    assert "folder: every training clip has the class 'dog'; add clips without it" in caplog.messages
-
-
-def test_an_empty_tag_cell_with_a_file_of_events_is_a_clip_without_events(own):
-    clips = clips_of(opened(own, "file\tlabels\na.flac\tdog\nb.flac\tdog\nc.flac\t\n", "a.flac\t0\t1\tdog\n"))
-    assert {name: clip.events for name, clip in clips.items()} == {"a": (Event(0, 1, "dog"),), "b": None, "c": ()}
 
 
 @pytest.mark.parametrize(

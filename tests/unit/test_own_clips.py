@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 from helpers import TINY, make_store, small_config
 
-from crnn_weak.config import (
-    DATA_SETTINGS,
-    PRESETS,
-    Config,
-    FolderData,
-    MixingConfig,
-    OperatingPointConfig,
-    TargetConfig,
-)
+from crnn_weak.config import DATA_SETTINGS, PRESETS, FolderData, MixingConfig, OperatingPointConfig, TargetConfig
 from crnn_weak.detection.postprocessing import class_thresholds
 from crnn_weak.errors import ConfigError
 from crnn_weak.features.build import StoreWriter
@@ -170,7 +162,9 @@ def test_the_mask_of_padded_frames_moves_with_the_clip(tmp_path):
 @pytest.mark.parametrize(("padding", "loud"), [("active", 8), ("ignored", 2)])
 def test_with_padding_ignored_the_floor_of_high_energy_is_that_of_recorded_sound(tmp_path, padding, loud):
     store = store_of(tmp_path, {"a": (("bell",), None, [-30.0] * 5 + [0.0] * 2 + [20 * SILENCE / np.log(10)])})
-    config = Config(targets=TargetConfig(strong="high_energy", quiet_is_inactive=True, padding=padding))
+    config = dataclasses.replace(
+        PRESETS["paper"], targets=TargetConfig(strong="high_energy", quiet_is_inactive=True, padding=padding)
+    )
     strong = StrongTargets(store, config)(np.array([0]), store.read([0]))[0, :, 0]
     assert (strong == 1).sum() == (loud if padding == "ignored" else 7)
     assert (strong == NO_TARGET).sum() == (12 if padding == "ignored" else 0)
@@ -254,7 +248,7 @@ def test_all_clips_may_train(tmp_path):
     ],
 )
 def test_settings_that_contradict_each_other_are_one_clear_line(section, settings, says):
-    config = Config()
+    config = PRESETS["paper"]
     with pytest.raises(ConfigError, match=says) as error:
         dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **settings)})
     assert "\n" not in str(error.value)

@@ -70,9 +70,7 @@ def test_the_long_form_round_trips(tmp_path, published):
     path.write_text("a,b\n1,2\n")
     with pytest.raises(RunError, match="not a results file"):
         read_results(path)
-
-
-def test_a_run_has_lines_for_the_outputs_and_sets_that_were_scored():
+    # A run has lines for the outputs and sets that were scored.
     scores = {"precision": 0.5, "recall": 0.5, "f_score": 0.5}
     metrics = {"n_clips": 3, "tagging": scores, "segment": None, "event": None}
     assert {result.output for result in results_of_run("x", (1, 1), 0, metrics, "0")} == {"tagging"}

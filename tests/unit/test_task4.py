@@ -94,6 +94,12 @@ def test_events_zero_rows_kept_and_unknown_without_a_strong_file(small):
     events = [(Event(0.0, 0.0, "Car"),), (), (Event(1.0, 2.5, "Air horn, truck horn"),)]
     assert [clip.events for clip in data.clips("test")] == events
     assert data.clips("test")[1].tags == ("Train horn", "Train")
+    # What the organizers' files cannot hold is not written.
+    with pytest.raises(LabelError, match="no AudioSet id"):
+        write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
+    with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
+        write_weak_tsv(small / "x.csv", {"a": ("Car",)})
+    assert not (small / "x.csv").exists()
 
 
 def test_a_split_is_read_from_its_weak_file_where_the_set_file_is_missing(small, tmp_path):
@@ -135,14 +141,6 @@ def test_bad_label_files_are_one_line(small, name, content, says):
     with pytest.raises(DataError, match=says) as error:
         opened(small).clips("train")
     assert "\n" not in str(error.value)
-
-
-def test_what_the_organizers_files_cannot_hold_is_not_written(small):
-    with pytest.raises(LabelError, match="no AudioSet id"):
-        write_set_csv(small / "x.csv", {"a_0.000_10.000": ("Cat",)})
-    with pytest.raises(DataError, match="expected <video id>_<start>_<end>"):
-        write_weak_tsv(small / "x.csv", {"a": ("Car",)})
-    assert not (small / "x.csv").exists()
 
 
 def test_the_source_is_opened_by_its_settings_and_a_clip_in_two_splits_refused(small, tmp_path):
