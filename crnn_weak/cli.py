@@ -12,10 +12,8 @@ import errno
 import importlib
 import io
 import logging
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +49,7 @@ _DISTRIBUTIONS = {
     "sklearn": "scikit-learn", "jinja2": "Jinja2", "tomli_w": "tomli-w", "PIL": "Pillow",
     "pkg_resources": "'setuptools<82'",  # of sed_eval
 }  # fmt: skip
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 5
 _FULL_DISK = " Free some space, then rerun the same command; finished work is kept."
 _REFUSED = " Change the permissions, or choose another place."
 _ADVICE: dict[int | None, str] = {
@@ -147,7 +145,7 @@ def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
             if not received:
                 raise
             code, message = 1, ""
-    if received and code:  # whatever a library made of the interrupt
+    if received and code:  # whatever a library made of the signal's exception
         code, message = 128 + received[0], _interrupted(received[0])
     if message:
         print(f"{prog}: {message}", file=sys.stderr)
@@ -159,7 +157,7 @@ def _outcome(call: Callable[[], int | None]) -> tuple[int, str]:
     try:
         try:
             code = int(call() or 0)
-        except SystemExit as end:  # --help, or a usage error that argparse has printed
+        except SystemExit as end:  # --help, a usage error that argparse has printed, or a signal
             code = int(end.code or 0)
         sys.stdout.flush()  # here, not at the interpreter's end, where an error would be a traceback
         return code, ""
@@ -170,12 +168,10 @@ def _outcome(call: Callable[[], int | None]) -> tuple[int, str]:
         if module == "crnn_weak":
             raise
         package = _DISTRIBUTIONS.get(module, module)
-        message = f"the package {package} cannot be imported ({error}). pip install --force-reinstall {package}"
-        if not module:
-            message = f"a package cannot be imported ({error}). pip install --force-reinstall -r requirements.txt"
+        what, install = f"the package {package}" if module else "a package", package or "-r requirements.txt"
+        message = f"{what} cannot be imported ({error}). pip install --force-reinstall {install}"
         if isinstance(error, ModuleNotFoundError):
-            advice = f"pip install {package}, or pip install -r requirements.txt"
-            message = f"the package {package} is not installed. {advice}"
+            message = f"{what} is not installed. pip install {install}"
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141, ""
@@ -194,57 +190,35 @@ def _interrupted(number: int) -> str:
 
 @contextlib.contextmanager
 def _end_at_signals(prog: str) -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, which the list gets; the process ends in some seconds.
+    """Raise SystemExit at SIGINT and SIGTERM, which the list gets; the process ends in some seconds.
 
-    Signals that the caller ignores, or handles, stay the caller's.
+    Workers end with their parent. Signals that the caller ignores, or handles, stay the caller's.
     """
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handled = [number for number in before if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
-    if threading.current_thread() is not threading.main_thread() or not handled:
-        yield received
-        return
+    if threading.current_thread() is not threading.main_thread():
+        handled = []
 
-    def interrupt(number: int, frame: object) -> None:
+    def end(number: int, frame: object) -> None:
+        if received:  # once more, or not ended in time
+            os.write(2, f"{prog}: {_interrupted(received[0])}\n".encode())
+            os._exit(128 + received[0])
         received.append(number)
-        for one in handled:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        if hasattr(signal, "alarm"):
+            signal.signal(signal.SIGALRM, end)
+            signal.alarm(_GRACE_SECONDS)
+        raise SystemExit(128 + number)
 
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    wakeup, terminal = signal.set_wakeup_fd(writer.fileno()), os.dup(2)
-    watcher = threading.Thread(target=_end_late, args=(prog, reader, terminal), daemon=True)
-    watcher.start()
     for number in handled:
-        signal.signal(number, interrupt)
+        signal.signal(number, end)
     try:
         yield received
     finally:
+        if received and hasattr(signal, "alarm"):
+            signal.alarm(0)
         for number in handled:
             signal.signal(number, before[number])
-        signal.set_wakeup_fd(wakeup)
-        writer.close()
-        watcher.join()
-        reader.close()
-        os.close(terminal)
-        if received:
-            exec("")  # else Python ends by SIGINT itself where the interrupt came in a text that it ran with exec
-
-
-def _end_late(prog: str, reader: socket.socket, terminal: int) -> None:
-    """End this process and its workers where a signal has not done so after 5 seconds, e.g. in long native code."""
-    number = reader.recv(1)
-    reader.settimeout(_GRACE_SECONDS)
-    with contextlib.suppress(TimeoutError):
-        while reader.recv(1):
-            pass
-        return
-    for worker in multiprocessing.active_children():
-        worker.kill()
-    with contextlib.suppress(OSError):
-        os.write(terminal, f"{prog}: {_interrupted(number[0])}\n".encode())
-    os._exit(128 + number[0])
 
 
 def _prepare_streams() -> None:

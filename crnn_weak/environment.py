@@ -45,34 +45,20 @@ def backend_name() -> str:
 
 @functools.cache
 def prepare_caches() -> None:
-    """Give numba (of librosa) and matplotlib a temporary folder where they cannot write to their own.
+    """Give numba (of librosa) and matplotlib a temporary folder where the user has no home to write in.
 
-    In containers and on clusters there may be no home folder, and numba then refuses to be imported.
+    Containers and clusters may have none, and numba then refuses to be imported.
     """
-    if os.path.expanduser("~") == "~":  # a user without name and home: libraries raise many kinds of errors
-        os.environ["HOME"] = _temporary_folder()
-    librosa = importlib.util.find_spec("librosa")
-    installed = librosa.submodule_search_locations if librosa else None
-    cache, config = (os.environ.get(f"XDG_{name.upper()}_HOME") or f"~/.{name}" for name in ("cache", "config"))
-    wanted = {"NUMBA_CACHE_DIR": [*(installed or []), cache], "MPLCONFIGDIR": [config]}
-    for variable, folders in wanted.items():
-        if variable not in os.environ and not any(map(_is_writable, folders)):
-            os.environ[variable] = _temporary_folder()
-
-
-@functools.cache
-def _temporary_folder() -> str:
+    home = os.path.expanduser("~")
+    places = [home, *filter(os.path.exists, (f"{home}/.cache", f"{home}/.config"))]
+    if all(os.access(place, os.W_OK) for place in places):
+        return
     folder = tempfile.mkdtemp(prefix="crnn-weak-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _is_writable(folder: str) -> bool:
-    """Return whether files can be written in a folder, which need not exist yet."""
-    place = os.path.expanduser(folder)
-    while place and not os.path.exists(place):
-        place = os.path.dirname(place)
-    return os.access(place, os.W_OK)
+    os.environ.setdefault("NUMBA_CACHE_DIR", folder)
+    os.environ.setdefault("MPLCONFIGDIR", folder)
+    if home == "~":  # a user without a name: libraries raise many kinds of errors
+        os.environ["HOME"] = folder
 
 
 def prepare_environment() -> None:

@@ -38,10 +38,6 @@ _STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 _output_folders: list[Path] = []  # that are being written to
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
-_LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
-_LATEX = str.maketrans(
-    {sign: rf"\text{name}{{}}" for sign, name in _LATEX_NAMES.items()} | {sign: "\\" + sign for sign in "&%$#_{}"}
-)
 
 
 def make_folder(path: str | Path) -> Path:
@@ -294,15 +290,6 @@ def escape_markdown(text: str) -> str:
     '&lt;b&gt;a\\\\|b&lt;/b&gt;'
     """
     return visible(text).translate(_MARKDOWN)
-
-
-def escape_latex(text: str) -> str:
-    """Return the text for LaTeX, without any command of its own.
-
-    >>> escape_latex("50 % of a_b")
-    '50 \\\\% of a\\\\_b'
-    """
-    return visible(text).translate(_LATEX)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:

@@ -21,8 +21,8 @@ import msgspec
 
 from crnn_weak import paper
 from crnn_weak.config import Config
-from crnn_weak.errors import RunError
-from crnn_weak.files import csv_text, escape_latex, markdown_table, read_bytes
+from crnn_weak.errors import RunError, visible
+from crnn_weak.files import csv_text, markdown_table, read_bytes
 from crnn_weak.metrics.summary import METRICS, Metric
 
 #: The weights of the (strong, weak) loss.
@@ -41,8 +41,21 @@ COLUMNS: tuple[Metric, ...] = (
         if f"challenge_{metric.published}" in paper.CHALLENGE_BEST
     ),
 )
+_LATEX_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+_LATEX = str.maketrans(
+    {sign: rf"\text{name}{{}}" for sign, name in _LATEX_NAMES.items()} | {sign: "\\" + sign for sign in "&%$#_{}"}
+)
 _CHALLENGE, _CORRELATION = "best of the challenge", "rank correlation"
 _NOTE = "Best of the challenge: two different teams. Challenge columns are scores on the evaluation set."
+
+
+def escape_latex(text: str) -> str:
+    """Return the text for LaTeX, without any command of its own.
+
+    >>> escape_latex("50 % of a_b")
+    '50 \\\\% of a\\\\_b'
+    """
+    return visible(text).translate(_LATEX)
 
 
 class Result(NamedTuple):
