@@ -20,6 +20,7 @@ from crnn_weak.audio import audio_files, load_clip, read_header, write_audio
 from crnn_weak.config import Config, FolderData, fingerprint
 from crnn_weak.data.base import Clip, Dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError
+from crnn_weak.files import lock
 from crnn_weak.labels.events import Event, by_time, check_begin_within, class_indices, tag_array
 from crnn_weak.labels.names import match_ids, recording_id
 from crnn_weak.labels.reading import ListedRecording, read_labels
@@ -76,6 +77,14 @@ def _duration(path: Path, clip_seconds: float) -> float:
         return seconds if seconds <= clip_seconds + _SLACK_SECONDS else read_header(path, decode=True)[1]
     except DataError:
         return 0.0  # counted as unreadable, with the reason, where the features are computed
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file; -1 where the disk does not say it, and the clip will be unreadable."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _cut(clip: Clip, duration: float, clip_seconds: float, classes: tuple[str, ...], folder: Path) -> list[Cut]:
@@ -188,7 +197,7 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     for recording in recordings:
         events = None if recording.events is None else [(e.onset, e.offset, e.label) for e in recording.events]
         content.append((recording.name, split_of[recording.name], recording.tags, events))
-    sizes = [(name, audio[name].stat().st_size) for name in found]
+    sizes = [(name, _size(audio[name])) for name in found]
     identity = fingerprint(classes, clip_seconds, content, sizes)
     folder = cache / f"folder-{identity}"
     clips: list[Clip] = []
@@ -208,8 +217,11 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     _warn_of_classes([clip for clip in clips if clip.split == "train"], classes)
     if cuts:
         logger.info("folder: recordings longer than %g s are cut into %d clips.", clip_seconds, len(cuts))
-        bar = tqdm(cuts, desc="cutting", unit="clip", disable=not progress)
-        Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(*cut) for cut in bar)
+    missing = [cut for cut in cuts if cut[0].path is None or not cut[0].path.is_file()]
+    if missing:
+        with lock(folder, wait=True):  # another process may be cutting the same
+            bar = tqdm(missing, desc="cutting", unit="clip", disable=not progress)
+            Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(*cut) for cut in bar)
     clips_of = {split: [clip for clip in clips if clip.split == split] for split in ("train", "test")}
     return Dataset(
         "folder",

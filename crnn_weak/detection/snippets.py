@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from crnn_weak.detection.postprocessing import OperatingPoint, find_events
 from crnn_weak.files import csv_text, write_text
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import EVENT_FORMATS, lines_text
+
+log = logging.getLogger(__name__)
 
 
 class _Candidate(NamedTuple):
@@ -81,5 +84,9 @@ class Snippets:
             onset, offset = max(event.onset, begin) - begin, min(event.offset, end) - begin
             if onset < offset:
                 track.append(Event(round(onset, 6), round(offset, 6), event.label, event.score))
-        write_text(path.with_suffix(".txt"), lines_text(EVENT_FORMATS["audacity"].lines(path.name, track)))
+        track_file = path.with_suffix(".txt")
+        if track_file.exists():
+            log.warning("%s exists and is kept: it may have been corrected", track_file)
+        else:
+            write_text(track_file, lines_text(EVENT_FORMATS["audacity"].lines(path.name, track)))
         return path, begin, end

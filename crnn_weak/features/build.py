@@ -203,8 +203,9 @@ def _can_resume(partial: Path, header: StoreHeader) -> bool:
     try:
         found, _ = open_store(partial)
     except FeatureStoreError as error:
-        log.warning("%s cannot be resumed, starting again (%s)", partial, error)
-        return False
+        raise FeatureStoreError(
+            f"{partial}: cannot be resumed, and may be another's file ({error}). Delete it, or choose another name."
+        ) from None
     if found.digest != header.digest:
         log.warning("%s is of other clips or another configuration, starting again", partial)
     return found.digest == header.digest

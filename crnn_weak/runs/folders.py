@@ -24,7 +24,7 @@ from crnn_weak.detection.postprocessing import (
     stored_point,
 )
 from crnn_weak.detection.scores import Scores, load_scores
-from crnn_weak.errors import RunError
+from crnn_weak.errors import ModelFileError, RunError
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import read_json
 from crnn_weak.labels.events import Event, tag_names
@@ -250,6 +250,8 @@ def _data_digest(store: FeatureStore) -> str:
 
 
 def _file_digest(model: str) -> str:
+    if not Path(model).is_file():  # a pipe would be waited for
+        raise ModelFileError(f"{model}: no such model file. Expected a .keras file written by crnn-weak train.")
     with open(model, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 

@@ -21,7 +21,7 @@ from numpy.random import Generator
 
 from crnn_weak.audio import load_clip, read_header
 from crnn_weak.errors import DataError
-from crnn_weak.files import write_text
+from crnn_weak.files import lock, write_text
 from crnn_weak.labels.events import CLASS_LIST, Event
 from crnn_weak.labels.reading import read_classes
 from crnn_weak.labels.rolls import roll_runs
@@ -217,11 +217,13 @@ def _decode_all(
         raise DataError(f"{root}: {len(missing)} of {len(names)} listed recordings are missing, e.g. {missing[0]}.")
     sizes = [(name, (root / name).stat().st_size) for name in names]
     digest = hashlib.sha256(json.dumps([_DETECTOR_VERSION, find_regions, sizes]).encode()).hexdigest()[:12]
-    stored = cache / f"recordings-{digest}.json"
+    stored = cache / f"recordings-{digest}" / "recordings.json"
     if not stored.is_file():
-        logger.info("%s: decoding %d recordings ...", root, len(names))
-        calls = (delayed(_decode)(root / name, find_regions) for name in names)
-        write_text(stored, json.dumps(Parallel(n_jobs=jobs, prefer="threads")(calls)))
+        with lock(stored.parent, wait=True):
+            if not stored.is_file():  # another process may have decoded the same
+                logger.info("%s: decoding %d recordings ...", root, len(names))
+                calls = (delayed(_decode)(root / name, find_regions) for name in names)
+                write_text(stored, json.dumps(Parallel(n_jobs=jobs, prefer="threads")(calls)))
     rows = json.loads(stored.read_text(encoding="utf-8"))
     faults = [fault for fault, _, _ in rows if fault]
     for fault in faults[:5]:

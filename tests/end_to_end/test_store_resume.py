@@ -120,8 +120,8 @@ def test_killed_again_and_again_it_ends_up_the_same(audio, data, whole, tmp_path
     assert not partial.exists()
 
 
-@pytest.mark.parametrize("damage", ["none", "torn rows", "text", "cut", "empty", "settings", "clips"])
-def test_a_half_built_file_is_resumed_mended_or_replaced_with_a_warning(data, whole, tmp_path, caplog, damage):
+@pytest.mark.parametrize("damage", ["none", "torn rows", "text", "cut", "settings", "clips"])
+def test_a_half_built_file_is_resumed_mended_replaced_with_a_warning_or_refused(data, whole, tmp_path, caplog, damage):
     path, partial = tmp_path / "features.h5", tmp_path / "features.h5.partial"
     changed = dataclasses.replace(data, fingerprint="other") if damage == "clips" else data
     features = dataclasses.replace(TINY, n_mels=5) if damage == "settings" else TINY
@@ -133,8 +133,13 @@ def test_a_half_built_file_is_resumed_mended_or_replaced_with_a_warning(data, wh
         with h5py.File(partial, "r+") as file:
             file["log_mel"][3, 5:] = 0.0
             file["duration"][6] = 1.0
-    elif damage in ("text", "cut", "empty"):
-        partial.write_bytes({"text": b"no HDF5" * 1000, "cut": content[: len(content) // 2], "empty": b""}[damage])
+    elif damage in ("text", "cut"):  # another's file, perhaps
+        partial.write_bytes({"text": b"no HDF5" * 1000, "cut": content[: len(content) // 2]}[damage])
+        kept = partial.read_bytes()
+        with pytest.raises(FeatureStoreError, match=r"cannot be resumed, .* Delete it"):
+            build_store(data, "train", TINY, path)
+        assert partial.read_bytes() == kept
+        return
     with caplog.at_level("INFO"):
         build_store(data, "train", TINY, path)
     messages = {"none": "40 of 120 clips are done", "torn rows": "2 rows were damaged and are computed again"}

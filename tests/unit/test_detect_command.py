@@ -136,7 +136,12 @@ def test_snippets_to_review_are_cut_with_their_tracks(street, tmp_path, fake, ca
     distances = [abs(float(row["score"]) - 0.5) for row in rows]
     assert [distances[at] <= distances[at + 1] for at in (0, 4)] == [True, True]  # the most uncertain first
     assert [distances[at] >= distances[at + 1] > 0 for at in (2, 6)] == [True, True]
-    assert detect(street, "--out", out, "--snippets", 1) == 2  # corrected tracks may be there
+    assert detect(street, "--out", out, "--snippets", 1) == 2
+    assert detect(street, "--out", out / "street", "--snippets", 1) == 0
+    corrected = next((out / "street" / "snippets").glob("*.txt"))
+    corrected.write_text("corrected")
+    assert detect(street, "--out", out / "street", "--snippets", 1, "--overwrite") == 0
+    assert corrected.read_text() == "corrected"
 
 
 def test_plot_draws_a_path_and_an_array(street, fake):

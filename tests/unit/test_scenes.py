@@ -168,7 +168,7 @@ def test_the_plain_esc50_layout(tmp_path):
     dog, engine, wind = found.recordings
     np.testing.assert_allclose(dog.regions, [(0.2, 0.5), (1.2, 1.4)], atol=0.021)
     assert (dog.texture, engine.texture, wind.background, dog.background) == (False, True, True, False)
-    assert len(list((tmp_path / "cache").glob("recordings-*.json"))) == 1
+    assert len(list((tmp_path / "cache").glob("recordings-*/*.json"))) == 1
     assert read_recordings(tmp_path, cache=tmp_path / "cache") == found
     regions = active_regions(burst("0.1-0.3;0.5-0.7;1.2-1.3"), RATE)
     np.testing.assert_allclose(regions, [(0.1, 0.7), (1.2, 1.3)], atol=0.021)
