@@ -43,12 +43,12 @@ def _read(data: FolderData) -> tuple[tuple[str, ...], list[ListedRecording], dic
         )
     root = Path(data.root)
     tags, events = (Path(path) if path else None for path in (data.metadata, data.events))
-    how = {"input_format": data.input_format or None, "label_column": data.label_column or None}
-    classes, listed = read_labels(root, tags, events, **how, annotated=data.annotated)
-    class_indices(data.annotated, classes, where="data.annotated")
     paths: dict[str, list[Path]] = {}
     for path in audio_files(root):
         paths.setdefault(recording_id(path.relative_to(root).as_posix()), []).append(path)
+    how = {"input_format": data.input_format or None, "label_column": data.label_column or None}
+    classes, listed = read_labels(root, tags, events, **how, audio=paths, annotated=data.annotated)
+    class_indices(data.annotated, classes, where="data.annotated")
     ids = match_ids([recording.name for recording in listed], paths, where=str(root))
     wanted = [replace(recording, name=ids[recording.name]) for recording in listed]
     for recording in wanted:

@@ -319,6 +319,7 @@ def read_labels(
     tag_file: Path | None,
     event_file: Path | None,
     *,
+    audio: Collection[str] = (),  # ids of recordings in `root`, which may have events without a row of tags
     annotated: Collection[str] = (),  # the classes whose tags known events replace, by default all
     **options: Any,
 ) -> tuple[tuple[str, ...], list[ListedRecording]]:
@@ -339,11 +340,15 @@ def read_labels(
     for path in sorted({file.path for file in (*files, *event_files) if file.scores()}):
         logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", path)
     ids = match_ids(events, tags, where=str(event_file))
+    ids |= match_ids([name for name in events if ids[name] not in tags], audio, where=str(event_file))
     events = {ids[name]: found for name, found in events.items()}
-    stray = next((name for name in events if name not in tags), None)
-    if stray is not None:
-        raise DataError(f"{event_file}: recording {stray!r} is not in the tag file. {nearest_names(stray, tags)}")
+    for name in events:
+        if name not in tags and name not in audio:
+            known = nearest_names(name, tags)
+            raise DataError(f"{event_file}: recording {name!r} is neither in the tag file nor in {root}. {known}")
+        tags.setdefault(name, ())
     splits = _splits(files)
+    default_split = "train" if any(splits.values()) else ""
     recordings, n_replaced = [], 0
     for name, labels in tags.items():
         # With a file of events, a recording without any label is known to have none.
@@ -353,7 +358,7 @@ def read_labels(
             found = tuple(dict.fromkeys((*kept, *(event.label for event in known))))
             n_replaced += set(found) != set(labels)
             labels = found
-        recordings.append(ListedRecording(name, labels, known, splits[name]))
+        recordings.append(ListedRecording(name, labels, known, splits.get(name, default_split)))
     if n_replaced:
         logger.info("%s: the events of %d recordings replace their tags, which differ.", event_file, n_replaced)
     classes = classes or tuple(sorted({label for recording in recordings for label in recording.tags}))

@@ -172,6 +172,14 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
     assert skipped.splits == ("train",)
 
 
+def test_events_of_a_recording_in_the_folder_need_no_row_of_tags(own):
+    tags = "file,label,split\na.flac,dog,train\nb.flac,cat,test\n"
+    clips = clips_of(opened(own, tags, "sub/d.flac\t0\t1\tcat\n"))
+    assert {name: (clip.tags, clip.split) for name, clip in clips.items()} == {
+        "a": (("dog",), "train"), "b": (("cat",), "test"), "sub/d": (("cat",), "train"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("tags", "events", "more", "says"),
     [
@@ -186,7 +194,7 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
         ("file,label,split\na.flac,dog,train\n", None, {}, "the column of splits has no 'test'; give some"),
         (None, "", {}, "events.tsv: lists no recording"),
         (None, "a.flac\t700\t900\tdog\nb.flac\t0\t1\tdog\n", {}, "begins at 700 s, after its end at 2.0 s"),
-        (TAGS, "z.flac\t0\t0.5\tfox\n", {}, "recording 'z' is not in the tag file"),
+        (TAGS, "z.flac\t0\t0.5\tfox\n", {}, "recording 'z' is neither in the tag file nor in .*audio"),
         (TAGS, None, {"classes": "dog\ncat\n"}, "metadata.tsv, line 6: label 'bird' .* Known: 'cat', 'dog'"),
         (None, "a.flac\t0\t1\tbat\n", {"classes": "dog\ncat\n"}, "events.tsv, line 1: label 'bat' .*'cat'"),
         (TAGS, None, {"clip_seconds": 1.0}, "4 recordings are longer .* longest is a, 2.0 s.*features.clip_seconds=2"),
