@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PATH = Path(__file__).resolve().parents[1] / "docs" / "images" / "which_and_when.png"
 _CLIP = 10  # seconds, and segments
 _LABEL = "Train"
 #: F of the true events of the organizers' test list of DCASE 2017 task 4, rotated (docs/which-and-when.md).
@@ -93,15 +92,5 @@ def which_and_when_figure() -> Figure:
     return figure
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the figure and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python scripts/which_and_when.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("docs/images/which_and_when.png"))
-    args = parser.parse_args(argv)
-    for path in style.save_figure(which_and_when_figure(), args.output, formats=["png"], dpi=110):
-        print(path)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    print(*style.save_figure(which_and_when_figure(), PATH, formats=["png"], dpi=110))
