@@ -67,12 +67,17 @@ def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return strong, weak
 
 
+def check_fits(metadata: ModelMetadata, store: FeatureStore) -> None:
+    """Refuse a store of other classes or features than the model's."""
+    if tuple(store.classes) != metadata.classes or store.features != metadata.config.features:
+        raise ModelFileError(f"{store.path}: not the model's classes or features; build it with its configuration.")
+
+
 def predict_store(
     model: Any, metadata: ModelMetadata, store: FeatureStore, rows: np.ndarray | None = None, *, batch_size: int = 32
 ) -> Scores:
     """Return the scores of a store's clips, by default all."""
-    if tuple(store.classes) != metadata.classes or store.features != metadata.config.features:
-        raise ModelFileError(f"{store.path}: not the model's classes or features; build it with its configuration.")
+    check_fits(metadata, store)
     rows = np.arange(len(store)) if rows is None else np.asarray(rows)
     batch_size = min(batch_size, len(rows))  # the last batch is filled up with repeats: only one shape is compiled
     strong, weak = [], []

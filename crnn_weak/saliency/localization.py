@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from crnn_weak.errors import ClipError, DataError, ModelFileError
+from crnn_weak.detection.scores import check_fits
+from crnn_weak.errors import ClipError, DataError
 from crnn_weak.files import csv_text, escape_markdown, markdown_table, write_text
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.metrics.summary import interval, resampled_sums
@@ -219,17 +220,7 @@ def open_explainer(run: Run, store: FeatureStore, *, untrained_seed: int | None 
     from crnn_weak.model.archive import load_model
 
     model, metadata = load_model(run.files.best_model)
-    if metadata.classes != tuple(store.classes):
-        raise ModelFileError(
-            f"{run.files.best_model}: scores {len(metadata.classes)} classes, but {store.path} has other ones "
-            f"({len(store.classes)}). Use the store of the run's own data."
-        )
-    if metadata.config.features != store.features:
-        raise ModelFileError(
-            f"{run.files.best_model}: made for clips of {metadata.config.features.n_frames} frames and "
-            f"{metadata.config.features.n_mels} mel bands, but {store.path} holds others ({store.features.n_frames} "
-            f"and {store.features.n_mels}). Rebuild the store with the run's configuration."
-        )
+    check_fits(metadata, store)
     if untrained_seed is not None:
         model = _untrained(run, len(store.classes), untrained_seed)
     return Explainer(model, classes=metadata.classes, standardize=metadata.scaler.transform, batch_size=64)

@@ -110,14 +110,6 @@ class Explainer:
                 f"saliency takes its gradients by tf.GradientTape, but Keras runs on {keras.backend.backend()!r}. "
                 "Set KERAS_BACKEND=tensorflow and start again."
             )
-        outputs = model.output if isinstance(getattr(model, "output", None), dict) else {}
-        if not {"strong", "weak"} <= set(outputs):
-            raise ModelFileError(f"model {model.name!r}: expected a model with the outputs 'strong' and 'weak'.")
-        if outputs["weak"].shape[-1] != len(classes):
-            raise ModelFileError(
-                f"model {model.name!r} scores {outputs['weak'].shape[-1]} classes, but {len(classes)} class names "
-                "were given. Use the class list of the model's own file or run."
-            )
         self.model, self.classes = model, tuple(classes)
         self.standardize, self.batch_size = standardize, batch_size
         self._dtype = np.dtype(model.inputs[0].dtype)
@@ -127,12 +119,6 @@ class Explainer:
         """Return the maps of clips (n_clips, n_frames, n_mels), one target for each, of either output."""
         chosen = find_method(method)
         x = np.asarray(features if self.standardize is None else self.standardize(features), self._dtype)
-        _, frames, mels = self.model.input_shape
-        if x.ndim != 3 or x.shape[1] != (frames or x.shape[1]) or x.shape[2] != (mels or x.shape[2]):
-            raise ModelFileError(
-                f"model {self.model.name!r} takes clips of {frames or 'any number of'} frames and {mels} mel bands, "
-                f"received an array of shape {x.shape}. Use features of the model's own configuration."
-            )
         if not np.isfinite(x).all():
             raise DataError("saliency: the features hold NaN or inf; build the feature store again.")
         if len(targets) != len(x):

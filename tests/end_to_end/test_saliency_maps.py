@@ -132,12 +132,12 @@ def run(grid, tmp_path):
 def test_a_missing_store_a_model_of_other_classes_or_features_and_an_unfinished_run_are_refused(run):
     with pytest.raises(RunError, match="store of split 'test' is gone"):
         saliency_maps(run)
-    for name, changes, words in (
-        ("a.h5", {"classes": ("bell", "drill", "snow")}, "other ones"),
-        ("b.h5", {"features": dataclasses.replace(TINY, hop_seconds=0.05)}, r"20 frames and 8 mel bands.*40 and 8"),
+    for name, changes in (
+        ("a.h5", {"classes": ("bell", "drill", "snow")}),
+        ("b.h5", {"features": dataclasses.replace(TINY, hop_seconds=0.05)}),
     ):
         store = make_store(run.parent, 8, split="test", name=name, **changes)
-        with pytest.raises(ModelFileError, match=words):
+        with pytest.raises(ModelFileError, match="not the model's classes or features"):
             open_explainer(open_run(run), store)
     (run / "metrics.json").unlink()
     with pytest.raises(RunError, match="not finished"):
