@@ -97,11 +97,11 @@ class Objective:
         for clip in scores.clip_ids:
             if clip not in labels:
                 raise ClipError(f"clip {clip!r} has scores, but no reference.")
-        where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": scores.classes, "where": "reference"}
+        where: dict[str, Any] = {"clip_ids": scores.clip_ids, "classes": scores.classes}
         if metric == "tagging_f1":
             self.reference = tag_array([labels[clip] for clip in scores.clip_ids], scores.classes)
         elif metric == "event_f1":
-            self.table = event_table(labels, **where)
+            self.table = event_table(labels, **where, where="reference")
             self.n_reference = np.bincount(self.table.label, minlength=len(scores.classes))
             return
         else:

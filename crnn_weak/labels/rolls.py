@@ -111,16 +111,10 @@ def table_roll(
 
 
 def segment_roll(
-    events: Events,
-    *,
-    clip_ids: Sequence[str],
-    classes: Sequence[str],
-    clip_seconds: float,
-    segment_seconds: float = 1.0,
-    where: str = "events",
+    events: Events, *, clip_ids: Sequence[str], classes: Sequence[str], clip_seconds: float, segment_seconds: float
 ) -> np.ndarray:
     """Mark the segments that each class touches: bool, shape (n_clips, n_segments, n_classes)."""
-    table = event_table(events, clip_ids=clip_ids, classes=classes, where=where)
+    table = event_table(events, clip_ids=clip_ids, classes=classes, where="reference")
     count = n_segments(clip_seconds, segment_seconds)
     return table_roll(table, segment_seconds, n_clips=len(clip_ids), n_segments=count, n_classes=len(classes))
 

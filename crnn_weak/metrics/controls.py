@@ -142,15 +142,13 @@ def controls_by_title(
     estimated: Events,
     *,
     tags: Tags | None = None,  # the true ones, by default those of the events
-    classes: Sequence[str],
-    clip_seconds: float | None,  # None: no baselines
-    evaluation: EvaluationConfig,
     block_seconds: float | None = None,
+    **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Return segment F and error rate of an estimate and its controls, counted: title -> {"segment/metric": value}."""
-    options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
     metrics = control_metrics(reference, estimated, block_seconds=block_seconds, **options)
     metrics["own classes, whole clip"] = metrics.pop("whole_clip")
+    classes, clip_seconds = options["classes"], options["clip_seconds"]
     if clip_seconds is not None:
         for title, found in baseline_tags(tags, reference, classes).items():
             counts = count_segments(reference, whole_clip(found, clip_seconds), **options)

@@ -52,7 +52,6 @@ def within_clip_auc(
     classes: Sequence[str],
     hop_seconds: float,
     n_frames: Sequence[int] | None = None,  # of each clip, without padding
-    n_resamples: int = 1000,
 ) -> dict[str, Any]:
     """Return how well frame scores (n_clips, n_frames, n_classes) tell *when* a class sounds, 0.5 without time."""
     # The area under the ROC of each clip and class that is true in a part of it; the interval is over clips.
@@ -65,7 +64,7 @@ def within_clip_auc(
             n_below = np.searchsorted(false, true, "left") + np.searchsorted(false, true, "right")  # ties count half
             areas[row, column] = n_below.mean() / (2 * len(false))
     sums = np.stack([np.nansum(areas, axis=1), (~np.isnan(areas)).sum(axis=1)], axis=1)
-    resampled = resampled_sums(sums, n_resamples=n_resamples, rng=np.random.default_rng(0))
+    resampled = resampled_sums(sums, n_resamples=1000, rng=np.random.default_rng(0))
     span = interval(divide(resampled[:, 0], resampled[:, 1]))
     total, n_pairs = sums.sum(axis=0)
     by_class = {label: {"auc": defined_mean(values)[0]} for label, values in zip(classes, areas.T, strict=True)}
