@@ -155,8 +155,7 @@ class _Output:
 
         if self.writer is not None:
             self.writer.write(detection)
-        if not self.bar.disable:
-            self.bar.clear()
+        self.bar.clear()
         if detection.error is not None:
             self._failed.append(one_line(detection.error))
         else:

@@ -69,14 +69,13 @@ def run(args: argparse.Namespace) -> int:
 def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     import numpy as np
 
-    from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint, TuningRecord, stored_point
+    from crnn_weak.detection.postprocessing import StoredPoint, TuningRecord, stored_point
     from crnn_weak.detection.tuning import FILTERS, METRICS, tune
 
     path, classes = scored.run.files.operating_point, scored.scores.classes
+    start, source = scored.run.operating_point(classes)
     stored, tuned = stored_point(scored.run.path, classes), {}
-    start, source = OperatingPoint.from_config(scored.run.config.operating_point, classes), "the run's configuration"
     if stored is not None:
-        start, source = stored.operating_point, f"tuned for {', '.join(stored.tuned) or 'nothing'}"
         tuned = {name: record for name, record in stored.tuned.items() if METRICS.get(name) != METRICS.get(args.metric)}
         former = sorted(stored.tuned.keys() - tuned.keys())
         if former and not args.overwrite:

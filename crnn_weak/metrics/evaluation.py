@@ -45,10 +45,8 @@ class Part:
         metrics, spans = self.metrics, self.intervals or Intervals()
         names = [name for name in LABELS if name in metrics.class_average or metrics.n_substitutions is not None]
         overall = {name: getattr(metrics, name) for name in names}
-        rows: list[tuple[str, Mapping[str, float], Mapping[str, Interval]]] = [("", overall, spans.overall)]
-        rows.append(("class average", metrics.class_average, spans.class_average))
-        rows += [(label, values, spans.class_wise.get(label, {})) for label, values in metrics.class_wise.items()]
-        return rows
+        by_class = [(label, row, spans.class_wise.get(label, {})) for label, row in metrics.class_wise.items()]
+        return [("", overall, spans.overall), ("class average", metrics.class_average, spans.class_average), *by_class]
 
 
 @dataclass(frozen=True)
