@@ -36,13 +36,13 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, int]) -> None:
         raise DataError(f"{name}: expected an array of shape {shape}, received {np.shape(array)}.")
 
 
-def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> Any:
+def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options: Any) -> None:
     """Draw ``(n_frames, n_mels)`` with seconds on x and hertz on y."""
     from librosa import hz_to_mel
 
     seconds = len(array) * features.hop_seconds
     extent = (0.0, seconds, -0.5, features.n_mels - 0.5)
-    image = ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, **options)
+    ax.imshow(array.T, origin="lower", aspect="auto", extent=extent, **options)
     ax.spines[:].set_visible(False)
     low, high = hz_to_mel([features.fmin_hz, features.fmax_hz])
     bands = (hz_to_mel(_HERTZ) - low) / (high - low) * (features.n_mels + 1) - 1  # 0: the middle of the lowest band
@@ -52,7 +52,6 @@ def _draw_bands(array: np.ndarray, features: FeatureConfig, ax: Axes, **options:
     ax.set_ylim(-0.5, features.n_mels - 0.5)
     ax.set_ylabel("frequency / Hz")
     _time_axis(ax, seconds)
-    return image
 
 
 def _lanes(classes: Sequence[str], ax: Axes) -> None:
@@ -66,14 +65,14 @@ def _lanes(classes: Sequence[str], ax: Axes) -> None:
     ax.grid(axis="x", zorder=1)
 
 
-def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> Any:
-    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized, in decibels; return the image."""
+def plot_log_mel(log_mel: np.ndarray, *, features: FeatureConfig, ax: Axes) -> None:
+    """Draw log mel-band energies of shape (n_frames, n_mels), raw or standardized, in decibels."""
     _check_shape("log_mel", log_mel, (len(log_mel), features.n_mels))
     decibels = (np.asarray(log_mel, dtype=float) - np.max(log_mel)) * (20.0 / np.log(10.0))
     # Padded frames and silence, and the lowest fiftieth of the rest, share one color; they would take the whole range.
     floor = float(np.clip(np.quantile(decibels[decibels > -80.0], 0.02), -80.0, -1.0))
     with style():
-        return _draw_bands(decibels, features, ax, cmap="magma", vmin=floor, vmax=0.0)
+        _draw_bands(decibels, features, ax, cmap="magma", vmin=floor, vmax=0.0)
 
 
 def plot_event_roll(
@@ -84,13 +83,12 @@ def plot_event_roll(
     clip_seconds: float,
     ax: Axes,
     legend: bool = True,
-) -> dict[str, list[Any]]:
-    """Draw events as bars, in each class's lane the truth above the estimate; return them by list."""
+) -> None:
+    """Draw events as bars, in each class's lane the truth above the estimate."""
     from matplotlib.patches import Patch, Rectangle
 
     # Height of the top of each half lane, and fill: the estimate is hatched for readers without color.
     roles = {"reference": (reference, -0.40, "", "truth"), "estimated": (estimated, 0.04, "/////", "detected")}
-    drawn: dict[str, list[Any]] = {"reference": [], "estimated": []}
     handles = []
     with style():
         _lanes(classes, ax)
@@ -100,12 +98,10 @@ def plot_event_roll(
             for event in events or ():
                 (row,) = class_indices([event.label], classes, where=role)
                 width = max(event.duration, clip_seconds / 400)
-                bar = ax.add_patch(Rectangle((event.onset, row + top), width, 0.36, zorder=2, **look))
-                drawn[role].append(bar)
+                ax.add_patch(Rectangle((event.onset, row + top), width, 0.36, zorder=2, **look))
         _time_axis(ax, clip_seconds)
         if legend:
             ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
-    return drawn
 
 
 def plot_scores(
@@ -116,11 +112,11 @@ def plot_scores(
     ax: Axes,
     thresholds: Mapping[str, float] | None = None,  # by default 0.5
     weak: Sequence[float] | np.ndarray | None = None,  # scores of the clip, written at the right edge
-) -> list[Any]:
+) -> None:
     """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed."""
     _check_shape("strong", strong, (len(strong), len(classes)))
     edges = frame_times(strong.shape[0], hop_seconds)
-    height, color, lines = 0.78, COLORS["strong"], []
+    height, color = 0.78, COLORS["strong"]
     fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
     with style():
         _lanes(classes, ax)
@@ -131,11 +127,10 @@ def plot_scores(
             ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
             ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
             ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
-            lines += ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)
+            ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)
             if weak is not None:
                 ax.text(1.005, row, f"{weak[row]:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
         _time_axis(ax, float(edges[-1]))
-    return lines
 
 
 def plot_saliency(
@@ -148,14 +143,13 @@ def plot_saliency(
     label: str = "",  # only events of this class are marked
     reference: Iterable[Event] = (),
     estimated: Iterable[Event] = (),
-) -> list[Any]:
-    """Draw gradients of the strong and the weak output, and the log mel, each (n_frames, n_mels); return the images."""
+) -> None:
+    """Draw gradients of the strong and the weak output, and the log mel, each (n_frames, n_mels)."""
     from matplotlib.lines import Line2D
 
     marked = {"reference": list(reference), "estimated": list(estimated)}
     if label:
         marked = {role: [event for event in events if event.label == label] for role, events in marked.items()}
-    images = []
     suffix = f": {short_name(label)}" if label else ""
     with style():
         for ax, values, output in zip(axes[:2], (strong, weak), ("strong", "weak"), strict=True):
@@ -165,9 +159,9 @@ def plot_saliency(
             scale: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": peak}
             if float(values.min()) < 0:  # centered on zero
                 scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
-            images.append(_draw_bands(values, features, ax, **scale))
+            _draw_bands(values, features, ax, **scale)
             ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
-        images.append(plot_log_mel(log_mel, features=features, ax=axes[2]))
+        plot_log_mel(log_mel, features=features, ax=axes[2])
         axes[2].set_title("Log mel-band energies", pad=13)
         for ax in axes:
             _mark_events(ax, marked)
@@ -178,7 +172,6 @@ def plot_saliency(
         ]
         if handles:
             axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.13), ncols=2, borderaxespad=0)
-    return images
 
 
 def _mark_events(ax: Axes, events: Mapping[str, Sequence[Event]]) -> None:
