@@ -3,10 +3,10 @@
     python benchmarks/cost_model.py [--fit 500 1000] [--check 2000 4000] [--rounds 3]
 
 Stages, each through the package's own functions: decoding WAV files and log mel into a store (all CPUs), the scaler,
-writing alone (a store has one writer), an epoch of `fit`, scoring, opening the store (memory that grows with the
-clips). Each is timed at the two sizes of ``--fit`` (medians of alternating rounds); a line through both gives a cost
-that is paid once and a cost for each clip. Its prediction for the sizes of ``--check`` is compared with a measurement.
-The table of large sets multiplies those costs; only reading from a cold disk or a network is not in it.
+writing alone (a store has one writer). Then an epoch of `fit`, scoring, and opening the store (memory that grows with
+the clips). Each is timed at the two sizes of ``--fit`` (medians of alternating rounds). A line through both gives a
+cost that is paid once and a cost for each clip. Its prediction for the sizes of ``--check`` is compared with a
+measurement. The table of large sets multiplies those costs; only reading from a cold disk or a network is not in it.
 """
 
 from __future__ import annotations

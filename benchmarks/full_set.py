@@ -3,10 +3,11 @@
     python benchmarks/full_set.py --labels METADATA --clips 51172 --seconds 120
 
 The labels are the organizers' own (``--labels FOLDER`` with ``training_set.csv``), so that every clip has the classes
-of the real one; the sounds are synthesized. Without the labels each clip has one class in turn. Reports seconds, bytes,
-memory (resident above what Keras and the model take; Python's and NumPy's heap by tracemalloc), the time spent making
-batches (in a thread of its own), and the share of time in which the fit waits for them: how much faster it is when
-every batch is already in memory, in alternating rounds. The time of an unfinished epoch is extrapolated, and said so.
+of the real one; the sounds are synthesized. Without the labels each clip has one class in turn. Reports seconds, bytes
+and memory: resident above what Keras and the model take; Python's and NumPy's heap by tracemalloc. Reports the time
+spent making batches (in a thread of its own), and the share of time in which the fit waits for them. That is how much
+faster it is when every batch is already in memory, in alternating rounds. The time of an unfinished epoch is
+extrapolated.
 """
 
 from __future__ import annotations

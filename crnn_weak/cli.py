@@ -135,8 +135,8 @@ def version_line() -> str:
 def run_guarded(prog: str, call: Callable[[], int | None]) -> int:
     """Run `call()` and return its exit code; print an error that the user can correct as one line.
 
-    2 for such an error (a user's, the disk's, a missing package), 130 for an interrupt and 143 for SIGTERM, 141 where
-    the reader of standard output has ended (``| head``); otherwise the result of `call`, 0 for None.
+    Such an error (a user's, the disk's, a missing package) is 2, an interrupt 130, SIGTERM 143, and 141 means that the
+    reader of standard output has ended (``| head``). Otherwise the result of `call` is returned, 0 for None.
     """
     with _end_at_signals(prog) as received:
         try:

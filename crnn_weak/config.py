@@ -1,9 +1,9 @@
 """Settings in physical units with range and source, presets, TOML files and ``--set``.
 
-Every field names the source of its default: known (the paper's abstract, the authors' slides, the organizers' files),
-derived (arithmetic on known numbers), organizers' baseline (the code of the challenge's baseline), authors' code (their
-published code for a related task) or chosen (ours; the note says why). docs/fidelity.md has the addresses. Ranges are
-wide: they keep a typing error from allocating the machine's memory.
+Every field names the source of its default. "Known" is the paper's abstract, the authors' slides or the organizers'
+files; "derived" is arithmetic on known numbers. "Organizers' baseline" is the code of the challenge's baseline,
+"authors' code" theirs for a related task. "Chosen" is ours; the note says why. docs/settings.md says what each does.
+Ranges are wide: they keep a typing error from allocating the machine's memory.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Copy the results of a finished grid into a folder that is committed.
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
-and environment, writes the tables, describes the data (with digests of the clip lists), and adds the losses of all runs
-and a table of the same runs with one threshold per class, tuned on validation clips. No recordings, models or paths.
+and environment, writes the tables, and describes the data (with digests of the clip lists). It adds the losses of all
+runs, and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
 """
 
 from __future__ import annotations

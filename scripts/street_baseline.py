@@ -1,9 +1,8 @@
 """How hard the street scenes are, by the measure that fixed their levels: pooled log mel and logistic regression.
 
-``python scripts/street_baseline.py`` makes the clips in memory, computes the features of preset
-``quick``, pools each band over time (mean, maximum, deviation, mean absolute step), fits one logistic regression per
-class and prints micro precision, recall and F of the tags of held-out clips. ``--snr LOW HIGH`` puts the events at
-other levels; see ``docs/street.md`` for what was tried.
+``python scripts/street_baseline.py`` makes the clips in memory and computes the features of preset ``quick``. It pools
+each band over time (mean, maximum, deviation, mean absolute step) and fits one logistic regression per class. It prints
+micro precision, recall and F of the tags of held-out clips. ``--snr LOW HIGH`` puts the events at other levels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compare what an audio file's header claims with the bytes that follow, and find the audio in the file.
 
-libsndfile reads a WAV, RF64, AIFF or Ogg file that ends early without an error, a WAV whose size was never filled in as
-empty, of joined Ogg streams only the first, and an MP3 without a frame count up to an estimate. References: EBU Tech
-3306 (RF64), RFC 3533 (Ogg), ISO/IEC 11172-3 (MP3), LAME's "Xing" and "Info" tags.
+libsndfile raises no error for a WAV, RF64, AIFF or Ogg file that ends early. A WAV whose size was never filled in is
+empty to it. It reads only the first of joined Ogg streams, and an MP3 without a frame count up to an estimate.
+References: EBU Tech 3306 (RF64), RFC 3533 (Ogg), ISO/IEC 11172-3 (MP3), LAME's "Xing" and "Info" tags.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class View:
     """A part of a binary file, for libsndfile's callbacks, which must not raise: a seek outside ends at the edge.
 
     `prefix` comes before the part: a header in place of the file's. `endless` claims more bytes than there are, so that
-    libsndfile's estimate of an MP3's length is never short: after a seek beyond the true end (libsndfile looks for a
-    tag) zeros are read, and a read that continues from the audio ends.
+    libsndfile's estimate of an MP3's length is never short. A seek beyond the true end (libsndfile looks for a tag)
+    then reads zeros; a read that continues from the audio ends.
     """
 
     fault: OSError | None = None  # of the disk

@@ -123,8 +123,8 @@ def class_thresholds(
 
     `n_active` is the mean number of active frames in a training recording of each class, (n_classes,). A network that
     has seen few active frames of a class scores them low: the threshold's odds are multiplied by the class's share.
-    `highest` are the highest frame scores of validation recordings, whose `tags` are true, (n_recordings, n_classes):
-    all odds are then multiplied by the factor with which the tags that follow from the frames have the best F1.
+    `highest` are the highest frame scores of validation recordings, whose `tags` are true, (n_recordings, n_classes).
+    All odds are then multiplied by the factor with which the tags that follow from the frames have the best F1.
     """
     seen = n_active > 0
     odds = np.ones(len(classes))

@@ -1,7 +1,7 @@
 """The saliency figure of the slides for any clip, and statistics over a test split.
 
-It draws gradients of the strong and of the weak output and the log mel, for the clips asked for or for the best, the
-median and the worst of the test split, and writes a table: the share of each output's saliency inside the true events.
+It draws gradients of both outputs and the log mel, for the clips asked for or for the best, the median and the worst of
+the test split. It writes a table: the share of each output's saliency inside the true events.
 """
 
 from __future__ import annotations

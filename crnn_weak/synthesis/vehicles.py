@@ -15,8 +15,8 @@ def engine(
 ) -> Callable[[Studio, np.ndarray, Generator], np.ndarray]:
     """Draw an engine, ``run(studio, firings_hz, rng)``; loudness and timing repeat after `cylinders` firings.
 
-    `exhaust` is the range of the exhaust's lowest resonance in hertz, `clatter` the loudness of the mechanical knock (a
-    diesel's nailing) against the exhaust, `unevenness` the spread of the firings as a share of their distance.
+    `exhaust` is the range of the exhaust's lowest resonance in hertz. `clatter` is the loudness of the mechanical knock
+    (a diesel's nailing) against the exhaust. `unevenness` is the spread of the firings as a share of their distance.
     """
     low = log_uniform(rng, *exhaust)
     modes = [

@@ -2,9 +2,10 @@
 
 Augmentation (`AugmentationConfig`) changes standardized features ``(clips, frames, bands)`` and the targets together.
 All draws come from the generator that is passed in, so that (seed, epoch, batch) decides and a resumed run continues
-the same training. Sources: Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018; Park et al.,
-"SpecAugment", Interspeech 2019; Nam, Kim, Park, "FilterAugment", ICASSP 2022, its linear form; Kendall, Gal, Cipolla,
-"Multi-task learning using uncertainty to weigh losses", CVPR 2018, for learned weights, in closed form.
+the same training.
+
+docs/sources.md has the papers: mixup, SpecAugment, FilterAugment (its linear form), and Kendall's
+learned weights (in closed form).
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU.
 
-The input's products with the kernels are taken for all steps at once, the loop alone is compiled by XLA, and the
-gradient is written out (XLA cannot differentiate a loop of its own on TensorFlow): a second loop for what must go step
-by step, and one product over all steps and clips for each weight. It is ``keras.layers.GRU(reset_after=True)``: with
+The input's products with the kernels are taken for all steps at once; the loop alone is compiled by XLA. The gradient
+is written out, because XLA cannot differentiate a loop of its own on TensorFlow. It is a second loop for what must be
+done step by step, and one product over all steps and clips for each weight. This is
+``keras.layers.GRU(reset_after=True)``: with
 ``m = h R + b_r`` and ``x = i K + b_i``, ``z = sigmoid(x_z + m_z)``, ``r = sigmoid(x_r + m_r)``,
 ``c = tanh(x_c + r m_c)``, ``h' = z h + (1 - z) c``.
 
-Arrays within are ``(frames, clips, ...)``, one for each direction and both in the input's own time order: a step then
+Arrays within are ``(frames, clips, ...)``, one for each direction, both in the input's own time order. A step then
 reads and writes whole rows, and nothing has to be reversed or cut out of something larger.
 """
 
