@@ -232,8 +232,8 @@ def recording_figure(
     with style():
         ratios = (2.4, 0.35 * len(labels) + 0.4)
         figure, (bands, roll) = new_figure(10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios)
-        image = plot_log_mel(log_mel, features=features, ax=bands)
-        image.set_extent((0.0, seconds, -0.5, features.n_mels - 0.5))  # columns are means over frames
+        plot_log_mel(log_mel, features=features, ax=bands)
+        bands.images[0].set_extent((0.0, seconds, -0.5, features.n_mels - 0.5))  # columns are means over frames
         plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
         bands.set_title(short_name(title, 100))
     return figure

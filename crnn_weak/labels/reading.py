@@ -344,8 +344,8 @@ def read_labels(
     events = {ids[name]: found for name, found in events.items()}
     for name in events:
         if name not in tags and name not in audio:
-            known = nearest_names(name, tags)
-            raise DataError(f"{event_file}: recording {name!r} is neither in the tag file nor in {root}. {known}")
+            where = f"{event_file}: recording {name!r}"
+            raise DataError(f"{where} is neither in the tag file nor in {root}. {nearest_names(name, tags)}")
         tags.setdefault(name, ())
     splits = _splits(files)
     default_split = "train" if any(splits.values()) else ""
