@@ -162,19 +162,40 @@ def test_every_link_leads_somewhere():
             assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}, which is not there"
 
 
+def _pages():
+    names = ("docs", "benchmarks", "experiments")
+    return [*REPOSITORY.glob("*.md"), *(path for name in names for path in (REPOSITORY / name).rglob("*.md"))]
+
+
+def test_sentences_are_short():
+    lengths, long = [], []
+    for path in _pages():
+        if "table" in path.name:  # written by the package
+            continue
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for block in re.split(r"\n\s*\n|\n(?=\s*[-*] )", text):
+            if block.lstrip().startswith(("|", "#", "<", "!")):
+                continue
+            # A link is its text; what is quoted as code is one word.
+            plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|`[^`]*`", lambda found: found[1] or "x", " ".join(block.split()))
+            for sentence in re.split(r"(?<=[.!?:])\s+(?=[A-Z*])", plain):
+                lengths.append(len(sentence.split()))
+                if lengths[-1] > 35:
+                    long.append(f"{path.relative_to(REPOSITORY)}: {lengths[-1]} words: {sentence[:80]}")
+    assert len(lengths) > 500
+    assert long == []
+    assert sum(lengths) / len(lengths) < 18
+
+
 def test_no_word_to_avoid_is_used():
     lines = (REPOSITORY / "tests" / "words_to_avoid.txt").read_text(encoding="utf-8").splitlines()
     words = [line for line in lines if line and not line.startswith("#")]
     assert words
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})s?\b", re.IGNORECASE)
     package = [path for suffix in ("py", "j2", "js") for path in (REPOSITORY / "crnn_weak").rglob(f"*.{suffix}")]
-    pages = [
-        *REPOSITORY.glob("*.md"),
-        *(p for name in ("docs", "benchmarks", "experiments") for p in (REPOSITORY / name).rglob("*.md")),
-    ]
     found = [
         f"{path.relative_to(REPOSITORY)}:{number} {line.strip()[:100]}"
-        for path in (*package, *pages)
+        for path in (*package, *_pages())
         if path.name != "CHANGELOG.md"  # it names earlier words
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if pattern.search(line)
