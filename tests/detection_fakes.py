@@ -15,10 +15,7 @@ CLASSES = ("Low", "High")
 
 
 class TwoSidedModel:
-    """Scores are the bands' energy, smoothed to both sides with an exponential that starts anew in each window.
-
-    Like the network's GRUs it lacks context at a window's edges; unlike theirs its memory is known: `memory_seconds`.
-    """
+    """Scores are the bands' energy, smoothed to both sides within a window, as by GRUs of a known memory."""
 
     def __init__(self, memory_seconds=0.1):
         self.keep = np.exp(-FEATURES.hop_seconds / memory_seconds)

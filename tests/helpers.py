@@ -81,8 +81,7 @@ def make_store(
 ) -> FeatureStore:
     """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
 
-    Events are drawn unless given. `first` numbers the clips; `unreadable` lists rows that could not be read. Two stores
-    of one seed are the same.
+    Events are drawn unless given. `first` numbers the clips; `unreadable` lists rows that could not be read.
     """
     classes = tuple(classes)
     events = events or make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)

@@ -1,7 +1,4 @@
-"""The report in a real browser: it opens offline without a complaint, plays, and can be operated.
-
-Needs Chromium and its driver (Debian: ``apt-get install chromium chromium-driver``) and the package selenium.
-"""
+"""The report in Chromium (Debian: packages chromium, chromium-driver): it opens offline, plays, and can be operated."""
 
 import json
 import shutil

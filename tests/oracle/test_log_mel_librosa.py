@@ -1,7 +1,4 @@
-"""Log mel-band energies against librosa's primitives, to 1e-5 (to 1e-3 in bands that hold next to nothing).
-
-Some are known in closed form.
-"""
+"""Log mel-band energies against librosa's primitives, to 1e-5 (to 1e-3 in bands that hold next to nothing)."""
 
 import hashlib
 

@@ -1,7 +1,4 @@
-"""Mutated label files: the same labels come back, or one line of refusal; never other labels, never a traceback.
-
-The files are written here without the package, so that nothing is right only because reader and writer agree.
-"""
+"""Mutated label files, written without the package: the same labels come back, or one line of refusal."""
 
 import collections
 import random

@@ -1,7 +1,4 @@
-"""Label files as people have them: each is read as what it is, or refused in one line; never as something else.
-
-S1 to S17 are tables of users that were once read wrongly in silence; S13 and S16 are tests of `evaluate`.
-"""
+"""Label files as people have them (S1 to S17 were once read wrongly in silence): read rightly, or refused in a line."""
 
 import re
 from pathlib import Path

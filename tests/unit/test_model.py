@@ -47,10 +47,7 @@ def test_inputs_and_outputs():
 
 @pytest.mark.parametrize(("merge", "n_frames"), [("concat", 9), pytest.param("mul", None, marks=pytest.mark.slow)])
 def test_the_fast_network_is_keras_own(merge, n_frames):
-    """Same weights, same outputs; and after some steps of Adam still the same losses and statistics.
-
-    The first step is traced once: a second trace, of a step that creates its variables, costs more than a second.
-    """
+    """Same weights, same outputs; and after some steps of Adam, traced once, still the same losses and statistics."""
     config = _small(gru_merge=merge, dropout=0.0)
     ours, theirs = build_model(config, n_frames=n_frames), build_model(config, n_frames=n_frames, fast=False)
     assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
