@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from helpers import TINY, dataset_of
+from helpers_tasks import wait_until
 
 from crnn_weak.audio import write_audio
 from crnn_weak.data.base import Clip, Dataset
@@ -85,9 +86,7 @@ def _n_done(partial: Path) -> int:
 
 
 def _wait_until_done(partial: Path, n_clips: float, process: SpawnProcess) -> None:
-    deadline = time.monotonic() + 60
-    while _n_done(partial) < n_clips and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_until(lambda: _n_done(partial) >= n_clips or not process.is_alive())
 
 
 def test_killed_again_and_again_it_ends_up_the_same(audio, data, whole, tmp_path):

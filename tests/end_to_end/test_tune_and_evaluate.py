@@ -20,6 +20,7 @@ from crnn_weak.labels.rolls import event_roll
 NO_TAGS = {"precision": None, "recall": None, "f_score": None, "class_wise": {}}
 WITHIN_CLIP = {"auc": 0.75, "low": 0.5, "high": None, "n_pairs": 3, "class_wise": {}}
 CLASSES = ("bell", "drill", "rain")
+ONE_CLASS = OperatingPoint.from_config(OperatingPointConfig(), CLASSES[:1])
 
 
 def save_scores_of(store, rows, path, seed):
@@ -173,10 +174,7 @@ def test_wrong_arguments_give_one_line(refused, run_folder, tmp_path, command, m
         ("", "truncated"),
         ("[" * 100_000, "Expected"),
         ('{"operating_point": {"classes": ["bell"]}}', "missing required field `thresholds`"),
-        (
-            json.dumps({"operating_point": OperatingPoint.from_config(OperatingPointConfig(), ["bell"]).to_dict()}),
-            "for 1 classes",
-        ),
+        (json.dumps({"operating_point": ONE_CLASS.to_dict()}), "for 1 classes"),
     ],
 )
 def test_a_damaged_operating_point_is_one_line(refused, run_folder, text, message):

@@ -133,11 +133,13 @@ def assert_same_as_official(reference, estimated, classes):
             ours = segment_metrics(reference, estimated, segment_seconds=resolution, **options)
             evaluation = EvaluationConfig(segment_seconds=resolution)
             assert_same(ours, reported_segment_metrics(reference, estimated, evaluation=evaluation, **options))
+    assert_same_events(reference, estimated, classes)
+
+
+def assert_same_events(reference, estimated, classes):
     for onset_only in (False, True):
-        options = {"classes": classes, "onset_only": onset_only}
-        assert_same(
-            event_metrics(reference, estimated, **options), reported_event_metrics(reference, estimated, **options)
-        )
+        ours = event_metrics(reference, estimated, classes=classes, onset_only=onset_only)
+        assert_same(ours, reported_event_metrics(reference, estimated, classes=classes, onset_only=onset_only))
 
 
 def assert_same(ours, theirs):
@@ -169,12 +171,7 @@ def test_crowds_of_near_onsets(first, second, labels):
         [Event(round(1 + 0.1 * place, 1), 4.0, label) for place, label in zip(places, names, strict=False)]
         for places, names in ((first, labels[:10]), (second, labels[10:]))
     ]
-    for onset_only in (False, True):
-        options = {"classes": LABELS, "onset_only": onset_only}
-        assert_same(
-            event_metrics({"a": lists[0]}, {"a": lists[1]}, **options),
-            reported_event_metrics({"a": lists[0]}, {"a": lists[1]}, **options),
-        )
+    assert_same_events({"a": lists[0]}, {"a": lists[1]}, LABELS)
 
 
 # Any string is a label, those too that dcase_util reads as nothing or as a number.

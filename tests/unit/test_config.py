@@ -68,13 +68,6 @@ def test_a_bad_override_is_one_clear_line(override, message):
     assert "\n" not in str(error.value)
 
 
-def test_another_source_keeps_the_settings_that_both_have():
-    street = apply_overrides(preset("quick"), ["data.n_train=7"])
-    scenes = apply_overrides(street, ["data.source=scenes", "data.root=some/folder with blanks"])
-    assert scenes.data == configuration.ScenesData(root="some/folder with blanks", n_train=7)
-    assert apply_overrides(scenes, ["data.source=street"]) == street
-
-
 def test_the_constructor_a_preset_and_a_file_are_checked_too(tmp_path):
     with pytest.raises(ConfigError, match=r"^features\.n_mels = 0: expected int >= 1\.$"):
         FeatureConfig(n_mels=0)

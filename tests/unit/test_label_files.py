@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crnn_weak.errors import ConfigError, DataError, LabelError
+from crnn_weak.errors import ConfigError, DataError
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.reading import read_classes, read_events, read_files, read_labels, read_tags
 from crnn_weak.labels.tables import KINDS
@@ -230,13 +230,6 @@ def test_a_named_format_or_kind_never_widens_what_is_read(tmp_path, content, ask
 )
 def test_kind_of_a_file(tmp_path, content, options, kind):
     assert read_files(saved(tmp_path, content), **options)[0].kind == kind
-
-
-def test_labels_outside_the_class_list_are_named_with_their_line(tmp_path):
-    with pytest.raises(LabelError, match=r"line 2: label 'Cra' .* 'Car'"):
-        read_events(saved(tmp_path, "a.wav\t0\t1\tCar\na.wav\t0\t1\tCra\n"), classes=["Car", "Bus"])
-    joined = saved(tmp_path, 'filename,labels\na.wav,"dog, cat"\nb.wav,dog\n')
-    assert read_tags(joined, classes=["dog", "dog, cat"])["a"] == ("dog, cat",)
 
 
 def test_a_folder_of_tracks(tmp_path):
