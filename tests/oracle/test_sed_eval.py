@@ -30,7 +30,7 @@ def oracle_rates(row):
 
 
 def assert_is_oracle(metrics, oracle):
-    """Compare every value of the oracle's JSON; a class that was never estimated has F 0 here, there NaN, unaveraged."""
+    """Compare every value of the oracle's JSON; a class never estimated has F 0 here, NaN in sed_eval's averages."""
     average, n_never = oracle_rates(oracle["class_wise_average"]), 0
     for label, row in oracle["class_wise"].items():
         expected, counts = oracle_rates(row), {"n_reference": row["count"]["Nref"], "n_estimated": row["count"]["Nsys"]}
