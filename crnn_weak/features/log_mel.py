@@ -156,7 +156,7 @@ class Scaler:
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
         is_valid = self.mean.ndim == 1 and self.mean.shape == self.std.shape
         if not (is_valid and np.isfinite(self.mean).all() and np.isfinite(self.std).all() and (self.std > 0).all()):
-            raise DataError("scaler: expected finite means and finite deviations above 0, (n_mels,); fit it again.")
+            raise DataError("scaler: expected finite means, deviations above 0, both of shape (n_mels,); fit it again.")
 
     @classmethod
     def identity(cls, n_mels: int) -> Scaler:
