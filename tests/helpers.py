@@ -74,23 +74,25 @@ def make_store(
     seed: int = 0,
     first: int = 0,
     events: Sequence[tuple[Event, ...]] | None = None,
-    with_events: bool = True,
+    with_events: bool | int = True,
     unreadable: Sequence[int] = (),
     name: str = "features.h5",
     provenance: str = "features made for tests",
 ) -> FeatureStore:
     """Make a feature store without audio, learnable: class ``k`` raises band group ``k`` while it sounds.
 
-    Events are drawn unless given. `first` numbers the clips; `unreadable` lists rows that could not be read.
+    Events are drawn unless given; `with_events` may be how many clips have theirs. `first` numbers the clips;
+    `unreadable` lists rows that could not be read.
     """
     classes = tuple(classes)
     events = events or make_events(n_clips, classes, clip_seconds=features.clip_seconds, seed=seed)
+    n_known = n_clips if with_events is True else int(with_events)
     header = StoreHeader(
         features=features,
         classes=classes,
         clip_ids=tuple(f"clip-{row:05d}" for row in range(first, first + n_clips)),
         tags=tag_array([[event.label for event in listed] for listed in events], classes),
-        events=tuple(events) if with_events else (None,) * n_clips,
+        events=(*events[:n_known], *(None,) * (n_clips - n_known)),
         split=split,
         dataset="made",
         data_fingerprint=f"made-{seed}",

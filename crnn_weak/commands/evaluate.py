@@ -207,12 +207,15 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     clip_seconds = args.clip_seconds or config.features.clip_seconds
     options: dict[str, Any] = {"classes": scores.classes, "clip_seconds": clip_seconds}
     options["evaluation"] = _settings(args, config.evaluation)
-    if scored.events is None:
+    timed = open_scores(args.run, "test", timed=True)
+    if timed.events is None:
         notes.append("the clips have no strong labels: no detection scores")
         pair = None
     else:
-        pair = (scored.events, scores_to_events(scores, point))
-        controls = controls_by_title(*pair, tags=scored.tags, block_seconds=args.block_seconds, **options)
+        if len(timed.scores) < len(scores):
+            notes.append(f"detection on the {len(timed.scores):,} of {len(scores):,} clips whose events are known")
+        pair = (timed.events, scores_to_events(timed.scores, point))
+        controls = controls_by_title(*pair, tags=timed.tags, block_seconds=args.block_seconds, **options)
     tags = (scored.tags, scores_to_tags(scores, point))
     n_untagged = sum(not labels for labels in scored.tags.values())
     if point.min_tags and n_untagged:

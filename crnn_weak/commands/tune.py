@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
     if not 1 <= args.candidates <= 10_000:
         raise ConfigError(f"--candidates {args.candidates}: expected a whole number from 1 to 10000.")
-    scored = open_scores(args.run, "validation")
-    if METRICS.get(args.metric) == "events" and scored.events is None:
+    needs_events = METRICS.get(args.metric) == "events"
+    scored = open_scores(args.run, "validation", timed=needs_events)
+    if needs_events and scored.events is None:
         raise DataError(
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
             "tagging_f1 needs tags only."

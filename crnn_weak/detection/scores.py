@@ -55,6 +55,11 @@ class Scores:
             raise ClipError(f"clip {clip_id!r} has no scores.")
         return self.clip_ids.index(clip_id)
 
+    def of_clips(self, clip_ids: Sequence[str]) -> Scores:
+        """Return the scores of some of the clips."""
+        rows = [self.row(clip_id) for clip_id in clip_ids]
+        return Scores(tuple(clip_ids), self.classes, self.hop_seconds, self.strong[rows], self.weak[rows])
+
 
 def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return strong (n, n_frames, n_classes) and weak scores (n, n_classes) of a batch of standardized log mel."""

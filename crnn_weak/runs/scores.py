@@ -90,8 +90,11 @@ class ScoredRun:
         return psds(scores.strong, self.events, clip_ids=scores.clip_ids, **grid)
 
 
-def open_scores(path: str | Path, split: str) -> ScoredRun:
-    """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store."""
+def open_scores(path: str | Path, split: str, *, timed: bool = False) -> ScoredRun:
+    """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store.
+
+    With `timed`, only the clips whose events are known, if there are any.
+    """
     run, is_test = open_run(path), split == "test"
     scores = run.scores if is_test else load_scores(run.files.validation_scores)
     with run.open_store("test" if is_test else "train") as store:  # the validation clips are training clips
@@ -99,11 +102,14 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
         missing = [clip for clip in scores.clip_ids if clip not in row_of]
         if missing:
             raise ClipError(f"{store.path}: no clip {missing[0]!r}, which has scores in {run.path}.")
+        if timed and not store.events.keys().isdisjoint(scores.clip_ids):
+            scores = scores.of_clips([clip for clip in scores.clip_ids if clip in store.events])
         tags = {clip: tag_names(store.tags[row_of[clip]], store.classes) for clip in scores.clip_ids}
         events = None
         if set(scores.clip_ids) <= set(store.events):
             events = {clip: store.events[clip] for clip in scores.clip_ids}
-        coverage = f"{store.coverage}, {store.split}" if is_test else f"{len(scores):,} validation clips"
+        which = "validation clips whose events are known" if timed else "validation clips"
+        coverage = f"{store.coverage}, {store.split}" if is_test else f"{len(scores):,} {which}"
     return ScoredRun(run, scores, tags, events, coverage)
 
 

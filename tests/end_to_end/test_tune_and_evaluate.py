@@ -138,6 +138,16 @@ def test_threshold_free_figures(capsys, run_folder, monkeypatch):
     assert "pip install 'crnn-weak[psds]'" in err
 
 
+def test_detection_is_tuned_and_measured_on_the_clips_whose_events_are_known(capsys, run_folder, tmp_path):
+    make_store(tmp_path, 30, name="train.h5", with_events=20).close()
+    make_store(tmp_path, 20, name="test.h5", split="test", seed=5, with_events=12).close()
+    code, out, _ = run(capsys, "tune", run_folder, "--metric", "segment_f1")
+    assert (code, "9 validation clips whose events are known" in out) == (0, True)
+    found = evaluated(capsys, run_folder)
+    assert "detection on the 12 of 20 clips whose events are known" in found["notes"]
+    assert found["segment"]["f_score"] > 0.95
+
+
 def test_clips_without_strong_labels(capsys, refused, run_folder, tmp_path):
     make_store(tmp_path, 30, name="train.h5", with_events=False).close()
     make_store(tmp_path, 20, name="test.h5", split="test", seed=5, with_events=False).close()
