@@ -223,12 +223,6 @@ def open_folder(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
             bar = tqdm(missing, desc="cutting", unit="clip", disable=not progress)
             Parallel(n_jobs=jobs, prefer="threads")(delayed(_write_cut)(*cut) for cut in bar)
     clips_of = {split: [clip for clip in clips if clip.split == split] for split in ("train", "test")}
-    return Dataset(
-        "folder",
-        classes,
-        clip_seconds,
-        f"own recordings: {len(recordings)} listed, {len(found)} found, {len(classes)} classes",
-        identity,
-        {split: of_split for split, of_split in clips_of.items() if of_split},
-        folder,
-    )
+    clips_of = {split: of_split for split, of_split in clips_of.items() if of_split}
+    provenance = f"own recordings: {len(recordings)} listed, {len(found)} found, {len(classes)} classes"
+    return Dataset("folder", classes, clip_seconds, provenance, identity, clips_of, folder)

@@ -143,10 +143,7 @@ def n_valid_frames(seconds: float, hop_seconds: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """Per-band standardization by scikit-learn's moments over the recorded frames of the *training* clips.
-
-    Silence inside a recording counts, padded frames do not, so that the moments fit recordings of any length.
-    """
+    """Per-band standardization by scikit-learn's moments over the recorded frames, not padding, of training clips."""
 
     mean: np.ndarray  # float32, (n_mels,), finite
     std: np.ndarray  # the same, and above 0

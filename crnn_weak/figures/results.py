@@ -161,10 +161,7 @@ def class_figure(values: Mapping[str, ArrayLike], classes: Sequence[str]) -> Fig
 def tradeoff_figure(
     points: Mapping[str, Mapping[str, Sequence[float]]], *, curves: Sequence[Sequence[str]] = ()
 ) -> Figure:
-    """Draw tagging F over segment F of entries: (mean, low, high) of ``tagging`` and ``segment`` in percent.
-
-    Entries of a curve are joined by a line; the others have numbers, from the largest sum of both metrics down.
-    """
+    """Draw tagging F over segment F of entries: (mean, low, high) of ``tagging`` and ``segment`` in percent."""
     from matplotlib.lines import Line2D
 
     centers = {name: (point["segment"][0], point["tagging"][0]) for name, point in points.items()}

@@ -221,10 +221,7 @@ class Run:
         return {output: reported[output].to_dict() if output in reported else None for output in outputs}
 
     def operating_point(self, classes: Sequence[str], which: str | Path | None = None) -> tuple[OperatingPoint, str]:
-        """Return the operating point and its origin in words: the stored one, else that of the configuration.
-
-        `which` is ``configured`` for the latter, or the path of a file.
-        """
+        """Return the operating point and its origin in words; `which` is ``configured``, or the path of a file."""
         stored = None
         if which is None:
             stored = stored_point(self.path, classes)

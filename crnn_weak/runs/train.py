@@ -98,10 +98,7 @@ def prepare(
 
 
 def train_and_score(run: Run, *, overwrite: bool = False, **options: Any) -> dict[str, Any]:
-    """Train, score and evaluate one run, or what is missing of it; return the content of ``metrics.json``.
-
-    With `overwrite`, the folder's run is deleted, once nothing else is refused. `options` are those of `fit.train`.
-    """
+    """Train, score and evaluate one run, or what is missing of it; return the content of ``metrics.json``."""
     config, files = run.config, run.files
     # A worker that was declared dead may be alive: the second one waits, and finds the work done.
     with output_folder(run.data_folder), lock(files.folder, wait=True):
@@ -197,10 +194,7 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
 
 
 def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
-    """Train and score the runs that are not up to date; the log has a line on each.
-
-    `jobs` processes take one run and one thread each, up to half as many more in the last round.
-    """
+    """Train and score the runs that are not up to date, in `jobs` processes; the log has a line on each."""
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:
         return

@@ -72,18 +72,15 @@ _MEANS = (
 
 
 def summarize(found: Localization, clip_ids: Sequence[str]) -> Summary:
-    """Average over the usable maps, with 95 % intervals by bootstrap over clips; gains are above the mean coverage.
-
-    `n_skipped` pairs have an event that covers the whole clip or no frame, the maps of `n_zero` pairs vanish.
-    """
+    """Average over the usable maps, with 95 % intervals by bootstrap over clips; gains are above the mean coverage."""
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
     numbers: Summary = {
         "n_pairs": int(usable.sum()),
         "n_clips": len(names),
-        "n_skipped": int((~partial).sum()),
-        "n_zero": int((partial & ~usable).sum()),
+        "n_skipped": int((~partial).sum()),  # of an event that covers the whole clip or no frame
+        "n_zero": int((partial & ~usable).sum()),  # the map is 0 everywhere
     }
     if not usable.any():
         return numbers | dict.fromkeys(_MEANS, float("nan"))

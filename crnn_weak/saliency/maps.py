@@ -195,10 +195,7 @@ def _kernel(model: keras.Model, key: _Key, shape: tuple[int, ...], dtype: np.dty
 
 
 def deconvnet_model(model: keras.Model) -> keras.Model:
-    """Return `model` with ReLUs that pass the positive part of the gradient back; layers and weights are shared.
-
-    A ReLU that is hidden inside another layer would keep its plain gradient without a word, so it is refused.
-    """
+    """Return `model` with ReLUs that pass the positive part of the gradient back; layers and weights are shared."""
     import keras
     import tensorflow as tf
 
@@ -217,6 +214,7 @@ def deconvnet_model(model: keras.Model) -> keras.Model:
         is_other = isinstance(layer, keras.layers.ReLU) and (
             layer.max_value is not None or layer.negative_slope or layer.threshold
         )
+        # It would keep its plain gradient without a word.
         if hidden or is_other or isinstance(layer, keras.Model):
             raise ModelFileError(
                 f"deconvolution ReLU: layer {layer.name!r} holds a ReLU that cannot be replaced; expected ReLUs as "
