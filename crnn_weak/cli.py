@@ -262,8 +262,9 @@ def add_config(parser: argparse.ArgumentParser, *, preset: str = "paper", settin
     group.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: {default})")
     group.add_argument("--config", metavar="FILE", help="TOML file of settings")
     group.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting, e.g. training.epochs=3"
-    )
+        "--set", action="append", default=[], metavar="SECTION.NAME=VALUE",
+        help="one setting, e.g. training.epochs=3; repeatable; the page Settings lists all",
+    )  # fmt: skip
     for option, (setting, metavar, text) in _SHORT_FORMS.items():
         text = text or ", ".join(DATA_SETTINGS)
         group.add_argument(option, metavar=metavar, help=f"{text}: --set {setting}={metavar}")

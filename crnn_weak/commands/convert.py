@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from crnn_weak.labels.writing import EVENT_FORMATS
 
     parser.add_argument("input", metavar="INPUT", help="a label file, or a folder of them")
-    parser.add_argument("output", metavar="OUTPUT")
+    parser.add_argument("output", metavar="OUTPUT", help="a file, or a folder for one file per recording")
     targets = (*EVENT_FORMATS, "desed-tags")
     parser.add_argument("--to", required=True, choices=targets, metavar="FORMAT", help=", ".join(targets))
     parser.add_argument("--input-format", metavar="FORMAT", help=f"what INPUT must be: {', '.join(KINDS)}")

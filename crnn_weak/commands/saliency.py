@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="FOLDER", help="default: saliency inside the folder")
     add("--no-statistics", action="store_true", help="no table")
-    add("--overwrite", action="store_true")
+    add("--overwrite", action="store_true", help="replace existing files")
     parser.epilog = "example: crnn-weak saliency runs/train/street-quick-max_dense --clip=--jc0NAxK8M_30.000_40.000"
 
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     for setting, metavar in _SHORT.items():
         option = "--" + setting.partition(".")[2].replace("_", "-")
-        text = f"--set {setting}={metavar}"
+        text = f"short for --set {setting}={metavar}"
         as_setting = f"{setting}={{}}".format
         group.add_argument(option, dest="set", action="append", type=as_setting, metavar=metavar, help=text)
     group.add_argument("--tensorboard", action="store_true", help="write TensorBoard logs into the run folder")
