@@ -65,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "agg"  # no command opens a window; an unknown one would be an error
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((argument for argument in arguments if argument in COMMANDS), None)
-    return run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
+    code = run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
+    if argv is None and code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        os._exit(code)  # Python's own end, with TensorFlow loaded, takes seconds
+    return code
 
 
 def _run(command: str | None, arguments: Sequence[str]) -> int:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
+import helpers_tasks as tasks
+import numpy as np
 import pytest
 
-from crnn_weak.cli import run_guarded
+from crnn_weak.audio import write_audio
+from crnn_weak.cli import main, run_guarded
+from crnn_weak.features.store import FeatureStore
+from crnn_weak.files import write_json
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX shells, devices and signals")
 COMMAND = f"{sys.executable} -m crnn_weak"
@@ -86,3 +92,71 @@ def test_a_place_where_no_folder_can_be_is_refused_first(command, out, message, 
     assert refused(command, "--preset", "quick", "--out", out).rstrip().endswith(message)
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_command_on_a_nearly_full_disk_is_done_or_says_why(tmp_path, monkeypatch, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    for number in range(4):
+        write_audio(tmp_path / f"{number}.wav", np.random.default_rng(number).uniform(-1, 1, 8_000), 8_000)
+    (tmp_path / "tags.tsv").write_text("".join(f"{number}.wav\tbell\n" for number in range(4)))
+    data = f"--preset quick --data folder --audio {tmp_path} --metadata {tmp_path}/tags.tsv --set data.test_fraction=0"
+    codes = []
+    try:
+        for free_kib in range(8, 132, 12):
+            (disk / "filler").write_bytes(bytes(1024 * (256 - free_kib)))
+            with (disk / "said").open("w") as said:
+                monkeypatch.setattr(sys, "stdout", said)
+                codes.append(main(["features", "build", *data.split(), "--jobs", "1", "--out", str(disk / "train.h5")]))
+            (error, *_) = capsys.readouterr().err.splitlines()[-1:]
+            if codes[-1] == 0:
+                assert FeatureStore(disk / "train.h5").counts["short"] == 4
+                assert "4 of 4 clips" in (disk / "said").read_text()
+            else:
+                assert "No space left on device" in error
+            for path in disk.iterdir():
+                path.unlink()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert set(codes) == {0, 2}
+
+
+def test_the_next_writer_of_a_file_removes_what_a_killed_one_left(tmp_path):
+    write_json(tmp_path / "a.json", ["old"])
+    code = (
+        "import os, signal, sys; from crnn_weak.files import write_json\n"
+        "os.replace = lambda *places: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_json(sys.argv[1], ['new'])"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    assert "old" in (tmp_path / "a.json").read_text()
+    write_json(tmp_path / "a.json", ["new"])
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("arguments", "begun"),
+    [
+        ("data make street --set data.n_train=4000", "**/*.flac"),
+        ("grid --set data.n_train=20 --set data.n_test=10", "**/history.csv"),
+    ],
+)
+def test_a_signal_ends_a_command_and_its_workers_in_ten_seconds(tmp_path, number, arguments, begun):
+    command = [*COMMAND.split(), *arguments.split(), "--preset", "quick", "--cache", "cache", "--jobs", "2"]
+    # A test run in the background of a shell ignores interrupts, and so would its children.
+    default = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True, text=True)
+    signal.signal(signal.SIGINT, default)
+    tasks.wait_until(lambda: any(tmp_path.glob(begun)), seconds=600)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=10)  # also of the workers, which have the same standard error
+    assert process.returncode == 128 + number
+    word = "terminated" if number == signal.SIGTERM else "interrupted"
+    assert said.splitlines()[-1].endswith(f"{word}. Rerun the same command to resume.")
+    assert "Traceback" not in said
