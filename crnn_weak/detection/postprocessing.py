@@ -122,13 +122,14 @@ def class_thresholds(
     """Return frame thresholds for each class that follow from tags alone.
 
     `n_active` is the mean number of active frames in a training recording of each class, (n_classes,). A network that
-    has seen few active frames of a class scores them low: the threshold's odds are multiplied by the class's share.
+    has seen few active frames of a class scores them low: the threshold's odds are multiplied by the root of the
+    class's share, half way from the common threshold to the share itself.
     `highest` are the highest frame scores of validation recordings, whose `tags` are true, (n_recordings, n_classes).
     All odds are then multiplied by the factor with which the tags that follow from the frames have the best F1.
     """
     seen = n_active > 0
     odds = np.ones(len(classes))
-    odds[seen] = n_active[seen] / n_active[seen].mean() if seen.any() else 1.0
+    odds[seen] = np.sqrt(n_active[seen] / n_active[seen].mean()) if seen.any() else 1.0
     odds *= config.threshold / (1 - config.threshold)
     trials = [np.clip(odds * factor / (1 + odds * factor), *_THRESHOLD_RANGE) for factor in _ODDS_FACTORS]
     if tags.any():

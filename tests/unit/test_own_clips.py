@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -192,8 +193,8 @@ def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tm
 def test_thresholds_follow_from_the_mean_active_time_of_each_class():
     untagged = np.zeros((0, 4)), np.zeros((0, 4), bool)
     point = class_thresholds(OperatingPointConfig(), ("a", "b", "c", "d"), np.array([10.0, 30.0, 0.0, 1.0]), *untagged)
-    mean = 41 / 3
-    wanted = (10 / (10 + mean), 30 / (30 + mean), 0.5, 0.1)
+    odds = [math.sqrt(n_active * 3 / 41) for n_active in (10, 30)]
+    wanted = (odds[0] / (1 + odds[0]), odds[1] / (1 + odds[1]), 0.5, math.sqrt(3 / 41) / (1 + math.sqrt(3 / 41)))
     assert point.thresholds == pytest.approx(wanted)
     assert point.tag_thresholds == (0.5,) * 4
 
