@@ -1,5 +1,5 @@
 # On a fresh machine:
-#   make demo   creates .venv, installs, detects events in one synthetic street scene
+#   make demo   creates .venv, installs, detects events in the bundled recording
 #   make grid   creates .venv, installs, runs the default grid on synthetic data
 #   make test   creates .venv, installs, runs the tests
 # Needs Python 3.11, 3.12 or 3.13 (make PYTHON=python3.12 ... picks one). ARGS goes to the command.

@@ -15,7 +15,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["crnn_weak", "crnn_weak.*"]),
-    package_data={"crnn_weak": ["py.typed", "report/templates/*", "synthesis/*.json", "detection/starter/*"]},
+    package_data={"crnn_weak": ["py.typed", "report/templates/*", "synthesis/*.json", "everyday/*"]},
     # TensorFlow comes by an extra, because there are two of it (tensorflow, tensorflow-cpu) and because Keras also
     # trains on JAX or PyTorch.
     install_requires=[

@@ -27,6 +27,7 @@ _PUBLIC = {
     "log_mel": "crnn_weak.features.log_mel",
     "build_model": "crnn_weak.model.crnn",
     "load": "crnn_weak.detection.detector",
+    "example": "crnn_weak.bundled",
     "segment_metrics": "crnn_weak.metrics.counting",
     "tagging_metrics": "crnn_weak.metrics.counting",
     "event_metrics": "crnn_weak.metrics.counting",

@@ -40,7 +40,7 @@ COMMANDS: dict[str, str] = {
     "detect": "onsets and offsets for any recording",
     "saliency": "gradients of the outputs as maps (crnn_weak.experiments.saliency_maps)",
     "report": "one HTML page for a run or a grid",
-    "demo": "synthesize a street scene, detect its events, show both",
+    "demo": "detect the events of the bundled recording, show them with the true ones",
     "export": "a model as SavedModel, ONNX or LiteRT (tflite)",
     "doctor": "versions, backend, devices and disk of this installation",
 }

@@ -36,7 +36,7 @@ exit code: 0 all recordings processed; 1 some failed (listed on stderr, all othe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, patterns, or - for a WAV on stdin")
-    parser.add_argument("--model", metavar="RUN_OR_FILE", help="run folder or .keras file (default: starter model)")
+    parser.add_argument("--model", metavar="RUN_OR_FILE", help="run folder or .keras file (default: everyday)")
     out = parser.add_argument_group("output")
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it events go to stdout")
     formats = (*_EVENT_FORMATS, "scores", "scores-h5")
@@ -49,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--overwrite", action="store_true", help="replace existing files")
     out.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress, no summary")
     point = parser.add_argument_group("operating point (default: the one stored with the model)")
-    which = point.add_mutually_exclusive_group()
-    which.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
-    which.add_argument("--all-classes", action="store_true", help="include classes disabled by default")
+    point.add_argument("--classes", action="append", metavar="LABEL", help="only this class; repeatable")
     point.add_argument("--operating-point", metavar="FILE", help="operating_point.json of crnn-weak tune")
     point.add_argument("--threshold", type=float, metavar="SCORE", help="one for all classes, frames and tags")
     point.add_argument("--low-threshold", type=float, metavar="SCORE", help="events continue while they exceed it")
@@ -84,18 +82,15 @@ def run(args: argparse.Namespace) -> int:
     recordings = find_recordings(args.paths)
     detector = load(args.model, window_hop_seconds=args.hop)
     point = _operating_point(args, detector)
-    classes = detector.classes if args.all_classes else args.classes
-    class_indices(classes or (), detector.classes, where="--classes")
+    class_indices(args.classes or (), detector.classes, where="--classes")
     if not args.quiet:
         trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
-        model = f"{args.model or 'starter'}{f' ({trained_on})' if trained_on else ''}"
+        model = f"{args.model or 'everyday'}{f' ({trained_on})' if trained_on else ''}"
         print(f"model: {visible(model)}\noperating point: {point.summary()}", file=sys.stderr)
-        if classes is None and len(detector.default_classes) < len(detector.classes):
-            print(f"classes: {', '.join(detector.default_classes)}; the others with --all-classes", file=sys.stderr)
-    output = _Output(args, recordings, detector, point, classes)
+    output = _Output(args, recordings, detector, point)
     with output.bar, output.writer or contextlib.nullcontext():
         advance = output.bar.update if len(recordings) == 1 else None  # many recordings are counted
-        options: dict[str, Any] = {"operating_point": point, "classes": classes, "on_progress": advance}
+        options: dict[str, Any] = {"operating_point": point, "classes": args.classes, "on_progress": advance}
         for detection in detector.detect_many(recordings, **options):
             output.add(detection)
     return output.finish()
@@ -120,9 +115,8 @@ class _Output:
     """All that a run of the command shows and writes: files, standard output, progress, summary."""
 
     def __init__(
-        self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, point: OperatingPoint,
-        classes: Sequence[str] | None,
-    ) -> None:  # fmt: skip
+        self, args: argparse.Namespace, recordings: Sequence[Recording], detector: Detector, point: OperatingPoint
+    ) -> None:
         from crnn_weak.detection.recordings import ResultWriter
         from crnn_weak.detection.snippets import Snippets
         from crnn_weak.labels.writing import EVENT_FORMATS
@@ -137,7 +131,7 @@ class _Output:
         self._page = Path(args.out or ".") / "report.html"
         self._views: list[RecordingView] = []
         clip_seconds = detector.features.clip_seconds
-        self._snippets = Snippets(args.snippets or 0, point, classes or detector.default_classes, clip_seconds)
+        self._snippets = Snippets(args.snippets or 0, point, args.classes or detector.classes, clip_seconds)
         self._failed: list[str] = []
         self._n_events, self._seconds, self._began = 0, 0.0, time.perf_counter()
         unit, total = ("recording", self._n_recordings) if self._many else ("s", None)

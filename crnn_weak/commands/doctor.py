@@ -13,6 +13,7 @@ from importlib import import_module, metadata, util
 from pathlib import Path
 
 from crnn_weak import cli
+from crnn_weak.bundled import EVERYDAY, EVERYDAY_TERMS
 from crnn_weak.environment import held_back_stderr, precision_fault, prepare_environment
 from crnn_weak.parallel import default_jobs
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each part; return 1 where one failed."""
     print(f"{'versions':<14} {cli.version_line()}; Python {platform.python_version()}, {platform.platform()}")
-    parts: dict[str, Callable[[], str]] = {"devices": _devices, "audio": _audio, "disk": _disk}
+    parts: dict[str, Callable[[], str]] = {"devices": _devices, "audio": _audio, "disk": _disk, "model": _model}
     parts |= {name: partial(_version, name) for name in _REQUIRED}
     n_problems = 0
     for name, describe in parts.items():
@@ -77,6 +78,11 @@ def _devices() -> str:
 def _audio() -> str:
     soundfile = import_module("soundfile")
     return f"libsndfile {soundfile.__libsndfile_version__}, reads {', '.join(soundfile.available_formats())}"
+
+
+def _model() -> str:
+    classes = import_module("crnn_weak.model.archive").read_metadata(EVERYDAY).classes
+    return f"{EVERYDAY.stem}, {len(classes)} classes, {EVERYDAY_TERMS}"
 
 
 def _disk() -> str:

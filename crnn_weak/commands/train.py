@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start over")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     group = parser.add_argument_group("fine-tuning")
-    text = "start from this .keras file; its output layers are copied if the class lists agree"
-    group.add_argument("--from", dest="initial_model", metavar="FILE", help=text)
+    text = "start from everyday, a run or a .keras file; its output layers are copied if the class lists agree"
+    group.add_argument("--from", dest="initial_model", metavar="MODEL", help=text)
     group.add_argument("--own-features", action="store_true", help="take the features of the --from model")
     group.add_argument("--freeze", nargs="+", metavar="LAYER", help="layers that keep their weights, e.g. 'conv_*'")
     parser.epilog = "example: crnn-weak train --preset quick --data folder --audio clips --metadata tags.tsv"
@@ -48,11 +48,13 @@ def _config(args: argparse.Namespace) -> Config:
     config = cli.read_config(args)
     if args.initial_model is None:
         if args.own_features:
-            raise ConfigError("--own-features needs --from FILE, the model whose features to take.")
+            raise ConfigError("--own-features needs --from MODEL, the one whose features to take.")
         return config
+    from crnn_weak.detection.detector import model_file
     from crnn_weak.model.archive import read_metadata
     from crnn_weak.training.fit import check_features
 
+    args.initial_model = str(model_file(args.initial_model))
     own = read_metadata(args.initial_model).config.features
     if args.own_features:
         return dataclasses.replace(config, features=own)

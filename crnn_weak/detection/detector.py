@@ -22,6 +22,7 @@ import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.audio.samples import array_source
+from crnn_weak.bundled import EVERYDAY
 from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, active_tags, check_classes, find_events, stored_point
 from crnn_weak.detection.scores import Scores, predict
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
-
-STARTER_MODEL = Path(__file__).parent / "starter" / "starter.keras"
 
 _DEPTH = 4  # batches of windows that wait between the reading thread and the model
 _MOST_PLAYED_SECONDS = 60.0  # longer recordings have no player in a notebook, which holds their sound as text
@@ -122,8 +121,8 @@ class Detector:
     """A model with everything that is needed to use it; `load` makes one from a model file or run folder.
 
     `model` has ``predict_on_batch`` or is a callable, of (n, n_frames, n_mels) to "strong" and "weak". `provenance`
-    says where it comes from; its ``default_classes`` are detected where none are named. `window_hop_seconds` is from
-    one window to the next, by default a hundredth of a window; computation is inversely proportional to it.
+    says where it comes from. `window_hop_seconds` is from one window to the next, by default a hundredth of a window;
+    computation is inversely proportional to it.
     """
 
     model: Any
@@ -139,8 +138,6 @@ class Detector:
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
             raise ConfigError(f"batch_size = {self.batch_size!r}: expected a whole number of at least 1.")
         check_classes(self.operating_point, self.classes)
-        self.default_classes = tuple(self.provenance.get("default_classes", self.classes))
-        class_indices(self.default_classes, self.classes, where="default_classes")
         n_hop, longest = None, self.features.clip_seconds / 2
         if self.window_hop_seconds is not None:
             if not 0 < self.window_hop_seconds <= longest:
@@ -166,7 +163,7 @@ class Detector:
         threshold : float, optional
             One threshold for all classes, in place of the operating point's.
         classes : sequence of str, optional
-            Only these classes; by default `default_classes`.
+            Only these classes; by default all.
         """
         return self._detect_one(source, threshold, classes).events
 
@@ -228,7 +225,7 @@ class Detector:
         on_progress: Callable[[float], None] | None = None,  # gets the seconds by which scoring advanced
     ) -> Iterator[Detection]:
         """Process recordings one after the other; yield a `Detection` for each, failed ones included, in order."""
-        wanted = self.default_classes if classes is None else classes
+        wanted = self.classes if classes is None else classes
         class_indices(wanted, self.classes, where="classes")
         point = operating_point or self.operating_point
         unfinished: deque[_Progress] = deque()
@@ -336,8 +333,8 @@ def _prefetch(items: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 def model_file(path: str | Path | None = None) -> Path:
-    """Return the model file that a path means: a ``.keras`` file, a run folder (its ``best.keras``), or the starter."""
-    path = STARTER_MODEL if path is None else Path(path)
+    """Return the model file that is meant: ``everyday``, a ``.keras`` file, or a run folder (its ``best.keras``)."""
+    path = EVERYDAY if path in (None, EVERYDAY.stem) else Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
     if not path.is_dir():
@@ -356,7 +353,7 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     Parameters
     ----------
     path : path, optional
-        A ``.keras`` file or a run folder; by default the starter model. Its operating point is the one in
+        A ``.keras`` file, a run folder, or ``everyday``, the bundled model. Its operating point is the one in
         ``operating_point.json`` next to the model file, or else the model's own.
     batch_size, window_hop_seconds
         See `Detector`.

@@ -1,20 +1,19 @@
-"""A model file from Keras, loaded and used on a recording; damaged files; the starter model."""
+"""A model file from Keras, loaded and used on a recording; damaged files; the bundled model."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from detection_fakes import CLASSES, FEATURES, RATE, bursts
-from starter_model import main as make_starter
-from starter_on_recordings import Row, is_usable
 
 import crnn_weak
+from crnn_weak.bundled import EVERYDAY_TERMS
 from crnn_weak.cli import main
 from crnn_weak.config import Config, ModelConfig, TrainingConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, StoredPoint
-from crnn_weak.errors import LabelError, ModelFileError, RunError
+from crnn_weak.errors import ModelFileError, RunError
+from crnn_weak.labels.reading import read_events
 
 AUDIO = bursts(33.0)
 
@@ -79,77 +78,31 @@ def test_damaged_or_missing_models_are_one_clear_line(run_folder, tmp_path):
         crnn_weak.load(tmp_path / "gone.keras")
     with pytest.raises(RunError, match=r"Did you mean .*first"):
         crnn_weak.load(run_folder.parent)
-    folder = save_run(tmp_path / "other", {"default_classes": ["Middle"]})
-    with pytest.raises(LabelError, match="default_classes"):
-        crnn_weak.load(folder)
 
 
-def test_the_starter_model_hears_the_same_wherever_the_recording_is_cut(real_events):
+def test_the_bundled_model_hears_the_same_where_the_recording_is_cut_between_windows(real_events):
     # A minute of real recordings and the real network: scores and events in the interior of what is cut from it.
     paths = sorted((real_events / "audio").rglob("*.ogg"))[:400:20]
     audio = np.concatenate([soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1) for path in paths])
-    starter = crnn_weak.load()
-    # At the model's own rate, so that a cut on a frame's edge leaves the frames as they are.
-    rate, n_hop, margin = starter.features.sample_rate_hz, starter.features.n_hop, starter.features.n_frames
+    everyday = crnn_weak.load()
+    # At the model's own rate and by whole steps of the windows, so that a cut leaves frames and windows as they are.
+    rate, n_hop, margin = everyday.features.sample_rate_hz, everyday.features.n_hop, everyday.features.n_frames
     audio = audio[: 60 * rate]
-    whole = starter.scores((audio, rate)).strong[0]
-    for first in (57, 204):
-        piece = starter.scores((audio[first * n_hop :], rate)).strong[0]
+    whole = everyday.scores((audio, rate)).strong[0]
+    for first in (19 * everyday.windows.n_hop, 68 * everyday.windows.n_hop):
+        piece = everyday.scores((audio[first * n_hop :], rate)).strong[0]
         np.testing.assert_allclose(piece[margin:-margin], whole[first + margin : -margin], atol=1e-3)
 
 
-@pytest.mark.slow
-def test_made_by_one_command(tmp_path, capsys):
-    out = tmp_path / "starter.keras"
-    small = [
-        "data.n_train=40", "data.n_test=5", "training.epochs=1", "training.validation_fraction=0.4",
-        "model.n_filters=4", "model.gru_units=[4, 4]", "model.dense_units=4",
-    ]  # fmt: skip
-    options = [text for setting in small for text in ("--set", setting)]
-    where = ["--runs", str(tmp_path / "runs"), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
-    assert make_starter([*where, *options, "--out", str(out)]) == 0
-    assert "trained on synthetic street scenes, not on real recordings; for trying the tool only" in (
-        capsys.readouterr().out
-    )
-    found = crnn_weak.load(out)
-    assert found.provenance["trained_on"].endswith("for trying the tool only")
-    assert set(found.provenance["tuned_on_validation"]) == {"tagging_f1", "segment_f1", "event_f1"}
-    found.detect((0.1 * np.random.default_rng(0).standard_normal(50_000), 16_000))
-    assert make_starter([*where, *options, "--out", str(out)]) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    # A finished run is taken as it is.
-    assert make_starter(["--run", str(tmp_path / "runs" / "street-quick"), "--out", str(tmp_path / "again.keras")]) == 0
-    assert (tmp_path / "again.keras").is_file()
+def test_the_bundled_model_finds_the_events_of_the_bundled_recording():
+    detector, recording = crnn_weak.load("everyday"), crnn_weak.example()
+    reference = read_events(recording.with_suffix(".tsv"))
+    estimated = {name: detector.detect(recording) for name in reference}
+    assert crnn_weak.segment_metrics(reference, estimated, classes=detector.classes, clip_seconds=None).f_score > 0.5
+    assert len(detector.classes) == 17
+    assert EVERYDAY_TERMS in detector.provenance["trained_on"]
+    assert all(path.stat().st_size < 1e6 for path in recording.parent.iterdir())
 
 
-def test_the_card_lists_the_classes_that_are_on():
-    card = (Path(__file__).resolve().parents[2] / "docs" / "starter-model.md").read_text(encoding="utf-8")
-    rows = [line.strip("| ").split(" | ") for line in card.splitlines() if line.endswith(("| yes |", "| no |"))]
-    detector = crnn_weak.load()
-    assert [row[0] for row in rows] == list(detector.classes)
-    assert [row[0] for row in rows if row[-1] == "yes"] == list(detector.default_classes)
-
-
-def test_a_class_that_is_off_is_detected_if_it_is_named():
-    from crnn_weak.synthesis.scene import draw_scene, render
-
-    detector = crnn_weak.load()
-    recording = (render(draw_scene(7, "test", 5), 16_000), 16_000)  # a train and its horn
-    assert "Train" not in detector.default_classes
-    assert {event.label for event in detector.detect(recording)} == {"Train horn"}
-    assert {event.label for event in detector.detect(recording, classes=["Train"])} == {"Train"}
-
-
-@pytest.mark.parametrize(
-    ("row", "usable"),
-    [
-        (Row("Siren", 10, 5, 100, 1, 0.9), True),
-        (Row("Siren", 10, 5, 100, 6, 0.9), False),  # too many false alarms
-        (Row("Siren", 50, 3, 100, 4, 0.9), False),  # hits no more likely than false alarms
-        (Row("Siren", 10, 5, 100, 1, 0.5), False),  # scores in random order
-        (Row("Train", 0, 0, 100, 2, None), True),
-        (Row("Train", 0, 0, 100, 3, None), False),
-    ],
-)
-def test_a_class_is_on_if_the_recordings_support_it(row, usable):
-    assert is_usable(row) is usable
+def test_training_starts_from_the_bundled_model_by_its_name(refused):
+    assert "everyday.keras: trained with other features" in refused("train", "--from", "everyday")

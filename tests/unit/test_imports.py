@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
 
 #: From the ground up; a room may import from its own rung and from those before it in this list.
 RUNGS = (
-    ("errors", "files", "paper"),
+    ("errors", "files", "paper", "bundled"),
     ("config",),
     ("parallel", "environment", "run_files"),
     ("labels", "audio"),
