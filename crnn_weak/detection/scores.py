@@ -49,15 +49,10 @@ class Scores:
         n_clips, n_frames, n_classes = self.strong.shape
         return f"Scores({n_clips} clips, {n_frames} frames of {self.hop_seconds:g} s, {n_classes} classes)"
 
-    def row(self, clip_id: str) -> int:
-        """Return the row of a clip."""
-        if clip_id not in self.clip_ids:
-            raise ClipError(f"clip {clip_id!r} has no scores.")
-        return self.clip_ids.index(clip_id)
-
     def of_clips(self, clip_ids: Sequence[str]) -> Scores:
         """Return the scores of some of the clips."""
-        rows = [self.row(clip_id) for clip_id in clip_ids]
+        row_of = {clip_id: row for row, clip_id in enumerate(self.clip_ids)}
+        rows = [row_of[clip_id] for clip_id in clip_ids]
         return Scores(tuple(clip_ids), self.classes, self.hop_seconds, self.strong[rows], self.weak[rows])
 
 

@@ -196,7 +196,7 @@ def gather_clips(
 
 def _draw_clip(run: Run, store: FeatureStore, clip_id: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
     """Return picture, length and description of a clip."""
-    row, stored_row, features = run.scores.row(clip_id), store.row(clip_id), run.config.features
+    row, stored_row, features = run.scores.clip_ids.index(clip_id), store.row(clip_id), run.config.features
     figure = clip_figure(
         store.read([stored_row])[0],
         run.scores.strong[row],
