@@ -9,7 +9,6 @@ import crnn_weak.model  # noqa: F401
 from crnn_weak.errors import DataError, DependencyError, LabelError, ModelFileError
 from crnn_weak.features.log_mel import Scaler
 from crnn_weak.model.crnn import build_model
-from crnn_weak.model.heads import WEAK_HEADS
 from crnn_weak.saliency.localization import localize, summarize
 from crnn_weak.saliency.maps import Explainer, Target, deconvnet_model
 
@@ -121,8 +120,8 @@ def test_rows_of_a_batch_do_not_depend_on_each_other_and_the_same_call_gives_the
     assert np.array_equal(again.maps, together.maps)
 
 
-@pytest.mark.parametrize("head", sorted(WEAK_HEADS))
-def test_saliency_reaches_the_input_through_every_weak_head(head):
+@pytest.mark.parametrize("head", ["max_dense", "attention", "noisy_or"])  # gradients of all heads: test_model.py
+def test_saliency_reaches_the_input_through_a_weak_head(head):
     keras.utils.set_random_seed(5)
     network = build_model("quick", n_classes=3, n_frames=20, head=head)
     kernel, bias = network.get_layer("strong").get_weights()
