@@ -203,6 +203,15 @@ def test_no_word_to_avoid_is_used():
     assert found == []
 
 
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_are_stored_with_the_outputs_of_one_run(path):
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert "image/png" in {kind for output in outputs for kind in output.get("data", ())}
+    assert "error" not in {output["output_type"] for output in outputs}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorials_run_from_top_to_bottom(path, tmp_path, monkeypatch):
