@@ -123,7 +123,7 @@ def memory(args: argparse.Namespace, folder: Path) -> None:
             raise SystemExit(done.stderr)
         lines = done.stderr.splitlines()
         peak = next(int(line.split()[1]) for line in lines if line.startswith("PEAK"))
-        rate = next(line for line in lines if "times real time" in line).split(" times real")[0].split()[-1]
+        rate = next(line for line in lines if "times as fast" in line).split(" times as fast")[0].split()[-1]
         rows.append([f"{hours:g} h", peak / 1024, float(rate)])
         path.unlink()
     print(table(rows, ["recording", "peak memory, MB", "times real time"]))
