@@ -1,7 +1,6 @@
-"""Scenes mixed of isolated recordings: the folder of recordings, the plan of a scene, its samples.
+"""Scenes mixed of isolated recordings. A plan is drawn from ``(seed, split, index)`` alone; its samples follow from it.
 
-A plan is drawn from ``(seed, split, index)`` alone, and the samples follow from it. A folder has ``meta.csv`` (see
-`read_recordings`), or is ESC-50 as distributed: its regions are found by energy; rain, wind and waves are backgrounds.
+A folder has ``meta.csv``, or is ESC-50: its regions are found by energy; rain, wind and waves are backgrounds.
 """
 
 from __future__ import annotations
@@ -33,31 +32,22 @@ logger = logging.getLogger(__name__)
 MIXING_VERSION = 1
 #: Files have at most this rate, so that a source's rate and coding cannot be told by what it has above 10 kHz.
 MAX_RATE_HZ = 20_000
-#: ESC-50's categories that sound like a place rather than an event.
-ESC50_BACKGROUNDS = ("rain", "sea_waves", "wind")
 _CREDITS = ("source", "freesound_id", "title", "author", "licence")
-_DETECTOR_VERSION = 2
 _FRAME_SECONDS, _MIN_GAP_SECONDS, _MIN_REGION_SECONDS = 0.020, 0.3, 0.05
-_SLACK_SECONDS = 0.1  # encoders and rounded tables move an end by this much
 _N_EVENTS = (0.5, 0.3, 0.2)  # probabilities of 1, 2 and 3 events, of different classes
 _BACKGROUND_DB = (-45.0, -25.0)  # root mean square against full scale, uniform
-_TEXTURE_MIN_SECONDS = 2.0  # textures last from this to the whole scene, because real events are long
 # As much of the recording on both sides of an event is included and faded, so that nothing clicks.
 _FADE_SECONDS, _TEXTURE_FADE_SECONDS, _BACKGROUND_FADE_SECONDS = 0.010, 0.050, 0.5
 _PEAK = 0.95  # beyond this the whole scene is turned down; no ratio changes
 
-#: (onset, offset) in seconds, sorted.
-Regions = tuple[tuple[float, float], ...]
+Regions = tuple[tuple[float, float], ...]  # (onset, offset) in seconds, sorted
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One isolated recording: `name` is its path inside the folder, `regions` when it is active (seconds, sorted).
+    """One isolated recording; a texture is steady and has one region, in which it may be cut and repeated."""
 
-    A background serves as background only. A texture is steady and has one region, in which it may be cut and repeated.
-    """
-
-    name: str
+    name: str  # path inside the folder
     fold: int
     category: str
     background: bool
@@ -86,10 +76,9 @@ class RecordingFolder:
 
 
 def active_regions(audio: np.ndarray, sample_rate_hz: int) -> Regions:
-    """Find where a recording is loud: (onset, offset) in seconds, to a frame's precision; empty for silence.
+    """Find where a recording is loud: a frame within 20 dB of the 98th percentile, and those within 30 dB around it.
 
-    A region needs a frame within 20 dB of the 98th percentile of the level, and lasts while frames stay within 30 dB of
-    it. Short gaps are closed, then short regions dropped (unless none would remain).
+    Short gaps are closed, then short regions dropped (unless none would remain); empty for silence.
     """
     n_frame = max(1, round(_FRAME_SECONDS * sample_rate_hz))
     padded = np.pad(audio.astype(np.float64), (0, -len(audio) % n_frame))
@@ -113,10 +102,7 @@ def active_regions(audio: np.ndarray, sample_rate_hz: int) -> Regions:
 
 
 def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> RecordingFolder:
-    """Read a folder of isolated recordings, decoded by `jobs` threads; the results are stored in `cache`.
-
-    ``meta.csv`` has filename, fold, category, role (event, background), texture (0, 1), segments (on-off;on-off).
-    """
+    """Read a folder of isolated recordings, decoded by `jobs` threads; the results are stored in `cache`."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of recordings; set data.root to it.")
@@ -132,8 +118,7 @@ def read_recordings(root: str | Path, *, cache: str | Path, jobs: int = 1) -> Re
     class_list = root / CLASS_LIST
     if class_list.is_file():
         listed = read_classes(class_list)
-        stray = set(classes) - set(listed)
-        if stray:
+        if stray := set(classes) - set(listed):
             raise DataError(f"{class_list}: category {min(stray)!r} of meta.csv is not listed.")
         classes = listed
     return RecordingFolder(root, name, classes, tuple(found))
@@ -181,7 +166,7 @@ def _read_meta(root: Path, cache: Path, jobs: int) -> list[Recording]:
     readable = [recording for recording in listed if recording.name in decoded]
     for recording in readable:
         end, seconds = recording.regions[-1][1], decoded[recording.name][0]
-        if end > seconds + _SLACK_SECONDS:
+        if end > seconds + 0.1:  # encoders and rounded tables move an end by this much
             raise DataError(
                 f"{path}: {recording.name} is active until {end:g} s and has {seconds:.2f} s; segments are seconds "
                 "from its start."
@@ -201,7 +186,7 @@ def _read_esc50(root: Path, cache: Path, jobs: int) -> list[Recording]:
         if not regions:
             logger.warning("%s: silent, skipped.", root / name)
             continue
-        background = row["category"] in ESC50_BACKGROUNDS
+        background = row["category"] in ("rain", "sea_waves", "wind")  # they sound like a place, not an event
         texture = len(regions) == 1 and regions[0][1] - regions[0][0] >= 0.95 * seconds
         credit = "; ".join(filter(None, ("ESC-50", row.get("src_file", ""))))
         recordings.append(Recording(name, int(row["fold"]), row["category"], background, texture, regions, credit))
@@ -216,7 +201,8 @@ def _decode_all(
     if missing:
         raise DataError(f"{root}: {len(missing)} of {len(names)} listed recordings are missing, e.g. {missing[0]}.")
     sizes = [(name, (root / name).stat().st_size) for name in names]
-    digest = hashlib.sha256(json.dumps([_DETECTOR_VERSION, find_regions, sizes]).encode()).hexdigest()[:12]
+    # Raise the number with every change of `active_regions`.
+    digest = hashlib.sha256(json.dumps([2, find_regions, sizes]).encode()).hexdigest()[:12]
     stored = cache / f"recordings-{digest}" / "recordings.json"
     if not stored.is_file():
         with lock(stored.parent, wait=True):
@@ -298,13 +284,11 @@ def plan_scene(
 
 
 def _place(recording: Recording, clip_seconds: float, snr_range_db: tuple[float, float], rng: Generator) -> PlacedSound:
-    first, last = recording.regions[0][0], recording.regions[-1][1]
-    span = last - first
+    first = recording.regions[0][0]
+    span = recording.regions[-1][1] - first
     looped = recording.texture and len(recording.regions) == 1
-    if looped:
-        length = round(rng.uniform(min(_TEXTURE_MIN_SECONDS, clip_seconds), clip_seconds), 3)
-    else:
-        length = min(span, clip_seconds)
+    # A texture lasts from two seconds to the whole scene, because real events are long.
+    length = round(rng.uniform(min(2.0, clip_seconds), clip_seconds), 3) if looped else min(span, clip_seconds)
     take = round(first + rng.uniform(0.0, 1.0) * max(span - length, 0.0), 3)
     onset = round(rng.uniform(0.0, 1.0) * (clip_seconds - length), 3)
     end = min(onset + length, clip_seconds)
@@ -367,8 +351,7 @@ def _sound(placed: PlacedSound, root: Path, rate: int, n_clip: int) -> np.ndarra
         n_after = max(0, min(n_fade, len(audio) - first - n_length))
         part = _faded(audio[first - n_before : first + n_length + n_after], n_before, n_after)
     begin = at - n_before
-    part = part[: n_clip - begin]
-    out[begin : begin + len(part)] = part
+    out[begin : begin + len(part)] = part[: n_clip - begin]
     return out
 
 

@@ -1,6 +1,5 @@
-"""Building blocks of sounds: noise, tones, pulses, gains over frequency, slow curves over time.
+"""Building blocks of sounds. ``draw(rng)`` draws a source and returns ``play(studio, rng)``, called for each event.
 
-``draw(rng)`` draws a source (this siren, this engine) and returns ``play(studio, rng)``, called for every event of it.
 Signals are float32 at ``studio.rate``, *controls* float64 at `CONTROL_HZ`: every draw is the same at any sample rate.
 """
 
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -21,6 +19,8 @@ _TABLE = 16_384
 _CURVE_GRID = np.concatenate([[0.0], np.geomspace(10.0, 96_000.0, 400)])
 
 Play = Callable[["Studio", Generator], np.ndarray]
+#: A gain over frequency: amplitudes on `_CURVE_GRID`, flat beyond the ends.
+Curve = np.ndarray
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:
@@ -28,24 +28,11 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A gain over frequency: straight lines in decibels over the logarithm of frequency, flat beyond the ends."""
-
-    gains: np.ndarray  # amplitude, on _CURVE_GRID
-
-    def __call__(self, hertz: np.ndarray) -> np.ndarray:
-        return np.interp(hertz, _CURVE_GRID, self.gains)
-
-    def __mul__(self, other: Curve) -> Curve:
-        return Curve(self.gains * other.gains)
-
-
 def curve(*points: tuple[float, float]) -> Curve:
-    """Return the gain through ``(hertz, decibels)`` points, in rising order of frequency."""
+    """Return the gain through ``(hertz, decibels)`` points, straight lines over the logarithm of frequency."""
     hertz, decibels = np.array(points, dtype=float).T
     grid = np.interp(np.log(np.maximum(_CURVE_GRID, 1.0)), np.log(hertz), decibels)
-    return Curve(10 ** (grid / 20))
+    return 10 ** (grid / 20)
 
 
 def peaks(*resonances: tuple[float, float, float], floor: float = -40.0) -> Curve:
@@ -54,7 +41,7 @@ def peaks(*resonances: tuple[float, float, float], floor: float = -40.0) -> Curv
     gains = np.full(len(octaves), 10 ** (floor / 20))
     for hertz, width, decibels in resonances:
         gains = gains + 10 ** (decibels / 20) / (1 + ((octaves - math.log2(hertz)) / (width / 2)) ** 2)
-    return Curve(gains)
+    return gains
 
 
 def smooth(control: np.ndarray, seconds: float) -> np.ndarray:
@@ -100,7 +87,7 @@ class Studio:
         """Filter a signal by a gain over frequency, without delay."""
         n = fft.next_fast_len(len(signal) + self.length(0.05), real=True)
         spectrum = fft.rfft(signal.astype(np.float32, copy=False), n)
-        spectrum *= gain(fft.rfftfreq(n, 1 / self.rate)).astype(np.float32)
+        spectrum *= np.interp(fft.rfftfreq(n, 1 / self.rate), _CURVE_GRID, gain).astype(np.float32)
         return fft.irfft(spectrum, n)[: len(signal)]
 
     def noise(self, rng: Generator, gain: Curve) -> np.ndarray:
@@ -110,11 +97,10 @@ class Studio:
         # A stream of its own: the number of draws depends on the rate, and what is drawn next must not.
         draws = rng.spawn(1)[0].standard_normal((n // 2 + 1, 2), dtype=np.float32)
         hertz = fft.rfftfreq(n, 1 / self.rate)
-        gains = gain(hertz).astype(np.float32)
+        gains = np.interp(hertz, _CURVE_GRID, gain).astype(np.float32)
         gains[0] = 0.0
         power = 2 * float(np.sum(gains[hertz <= REFERENCE_HZ] ** 2))
-        spectrum = (draws.view(np.complex64)[:, 0]) * gains
-        signal = fft.irfft(spectrum, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
+        signal = fft.irfft(draws.view(np.complex64)[:, 0] * gains, n) * np.float32(n / math.sqrt(2 * max(power, 1e-30)))
         return signal[: self.n_samples]
 
     def tone(self, hertz: np.ndarray, harmonics: Sequence[float] | np.ndarray, start: float = 0.0) -> np.ndarray:
@@ -133,10 +119,9 @@ class Studio:
         """Return `kernel` begun at each of `times` (seconds; those outside are dropped), scaled by `amplitudes`."""
         n = self.n_samples
         train = np.zeros(n + 1, dtype=np.float32)
-        amplitudes = np.broadcast_to(amplitudes, times.shape)
         position = times * self.rate
         inside = (position >= 0) & (position < n - 1)
-        position, amplitudes = position[inside], amplitudes[inside]
+        position, amplitudes = position[inside], np.broadcast_to(amplitudes, times.shape)[inside]
         whole = position.astype(np.int64)
         part = position - whole
         np.add.at(train, whole, (amplitudes * (1 - part)).astype(np.float32))

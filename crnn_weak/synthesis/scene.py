@@ -1,7 +1,6 @@
-"""A street clip, by (seed, split, index, sample rate): its layout, its sounds over a background, one microphone.
+"""A street clip, by (seed, split, index, sample rate); tags and events follow the task's real label files.
 
-Tags and events follow the statistics of the task's real label files. Layout, background and each event have random
-streams of their own: a change to one changes no other.
+Layout, background and each event have random streams of their own: a change to one changes no other.
 """
 
 from __future__ import annotations
@@ -170,11 +169,9 @@ def loudness(signal: np.ndarray, rate: int) -> float:
 def _distance(rng: Generator) -> Curve:
     """Draw the response of the path to the microphone: loss of high frequencies and coloration."""
     loss = -abs(rng.normal(0, 7))
-    return curve((500, 0), (8_000, loss), (16_000, 1.6 * loss)) * peaks(
-        (log_uniform(rng, 200, 800), 1.0, rng.uniform(-6, 4)),
-        (log_uniform(rng, 900, 4_000), 1.0, rng.uniform(-6, 4)),
-        floor=0,
-    )
+    low = (log_uniform(rng, 200, 800), 1.0, rng.uniform(-6, 4))
+    high = (log_uniform(rng, 900, 4_000), 1.0, rng.uniform(-6, 4))
+    return curve((500, 0), (8_000, loss), (16_000, 1.6 * loss)) * peaks(low, high, floor=0)
 
 
 def _background(scene: Scene, rate: int) -> np.ndarray:

@@ -14,9 +14,9 @@ def _loudspeaker(rng: Generator) -> Curve:
     return curve((200, -24), (600, -3), (3_500, -4), (8_000, -22)) * peaks((first, 0.8, 6), (second, 0.6, 4), floor=-3)
 
 
-def _harmonics(n: int, slope_db: float) -> list[float]:
+def _harmonics(n: int, slope_db: float) -> np.ndarray:
     """Harmonics that fall by a number of decibels per octave."""
-    return [10 ** (-slope_db * np.log2(order) / 20) for order in range(1, n + 1)]
+    return 10 ** (-slope_db * np.log2(np.arange(1, n + 1)) / 20)
 
 
 def _drive_by(studio: Studio, rng: Generator, strength: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
@@ -68,8 +68,7 @@ def police_car(rng: Generator) -> Play:
             rate[(time > start) & (time < start + rng.uniform(0.8, 1.5))] = phaser
         elif rng.random() < 0.25 and seconds > 5:
             rate[time < rng.uniform(1.5, 3.0)] = 0.35
-        cycles = rng.random() + np.cumsum(rate) / 500
-        pitch = low * (high / low) ** _sweep(cycles, rise)
+        pitch = low * (high / low) ** _sweep(rng.random() + np.cumsum(rate) / CONTROL_HZ, rise)
         tone = studio.tone(pitch * factor, harmonics) * studio.audio(loudness)
         return studio.faded(studio.shaped(tone, horn), 0.08, 0.15)
 
@@ -146,10 +145,6 @@ def civil_defense(rng: Generator) -> Play:
     return play
 
 
-def _buzz(n: int, slope_db: float) -> np.ndarray:
-    return 10 ** (-slope_db * np.log2(np.arange(1, n + 1)) / 20)
-
-
 def _on_and_off(studio: Studio, period: float, share: float, edge: float) -> np.ndarray:
     """A gate that is on for `share` of each period; the period gives a little, so that an event ends with a beep."""
     n = round((studio.seconds - share * period) / period)
@@ -176,7 +171,7 @@ def train_horn(rng: Generator) -> Play:
         tone = np.zeros(studio.n_samples, dtype=np.float32)
         for ratio in chimes:
             pitch = root * ratio * bend * doppler * (1 + 0.002 * studio.wander(rng, 6))
-            tone += studio.tone(pitch, _buzz(16, slope), rng.random())
+            tone += studio.tone(pitch, _harmonics(16, slope), rng.random())
         tone = studio.shaped(tone, body)
         tone = tone / np.sqrt(np.mean(tone**2)) + air * studio.noise(rng, curve((500, -10), (3_000, 0)))
         return studio.faded(tone * studio.audio(swell).astype(np.float32), 0.02, 0.05)
@@ -207,7 +202,7 @@ def air_horn(rng: Generator) -> Play:
         bend = 1 - 0.03 * (1 - gate)
         tone = np.zeros(studio.n_samples, dtype=np.float32)
         for part in tones:
-            tone += studio.tone(root * part * bend, _buzz(36, slope), rng.random())
+            tone += studio.tone(root * part * bend, _harmonics(36, slope), rng.random())
         return studio.faded(studio.shaped(tone, body) * studio.audio(gate).astype(np.float32), 0.02, 0.06)
 
     return play
@@ -225,7 +220,7 @@ def car_alarm(rng: Generator) -> Play:
             gate = _on_and_off(studio, period, share, 0.02)
             tone = np.zeros(studio.n_samples, dtype=np.float32)
             for part in (1.0, ratio):
-                tone += studio.tone(np.full(len(studio.time), root * part), _buzz(24, slope), rng.random())
+                tone += studio.tone(np.full(len(studio.time), root * part), _harmonics(24, slope), rng.random())
             return studio.faded(studio.shaped(tone, body) * studio.audio(gate).astype(np.float32), 0.01, 0.03)
 
         return honk
@@ -244,7 +239,7 @@ def car_alarm(rng: Generator) -> Play:
         square = np.where(place < 0.5, 0.0, 1.0)
         # Fast rise; very fast rise; two tones; fast fall; slow up and down.
         height = np.choose(piece, [place, place, square, 1 - place, 1 - np.abs(2 * place - 1)])
-        tone = studio.tone(low * (high / low) ** height, _buzz(5, 8))
+        tone = studio.tone(low * (high / low) ** height, _harmonics(5, 8))
         gap = smooth(1 - 0.97 * ((studio.time / each + start) % 1.0 > 0.95), 0.02)
         return studio.faded(studio.shaped(tone, body) * studio.audio(gap).astype(np.float32), 0.01, 0.03)
 

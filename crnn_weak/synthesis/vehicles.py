@@ -13,10 +13,9 @@ from crnn_weak.synthesis.primitives import Curve, Play, Studio, curve, layered, 
 def engine(
     rng: Generator, *, cylinders: int, exhaust: tuple[float, float], clatter: float, unevenness: float
 ) -> Callable[[Studio, np.ndarray, Generator], np.ndarray]:
-    """Draw an engine, ``run(studio, firings_hz, rng)``; loudness and timing repeat after `cylinders` firings.
+    """Draw an engine, ``run(studio, firings_hz, rng)``; `exhaust` is the range of its lowest resonance in hertz.
 
-    `exhaust` is the range of the exhaust's lowest resonance in hertz. `clatter` is the loudness of the mechanical knock
-    (a diesel's nailing) against the exhaust. `unevenness` is the spread of the firings as a share of their distance.
+    `clatter` is the loudness of the mechanical knock, `unevenness` the spread of firings as a share of their distance.
     """
     low = log_uniform(rng, *exhaust)
     modes = [
@@ -44,6 +43,11 @@ def engine(
     return run
 
 
+def _modes(rng: Generator, *modes: tuple[float, float, float, float]) -> list[tuple[float, float, float]]:
+    """Draw the frequencies of modes for `Studio.ring`, given (lowest, highest, seconds to -60 dB, amplitude)."""
+    return [(log_uniform(rng, low, high), decay, amplitude) for low, high, decay, amplitude in modes]
+
+
 def _tires(rng: Generator) -> Curve:
     """Tires on asphalt: a hump near 1 kHz, flat below, falling above."""
     hump = log_uniform(rng, 700, 1_300)
@@ -52,10 +56,8 @@ def _tires(rng: Generator) -> Curve:
 
 def _gears(studio: Studio, rng: Generator, low: float, high: float, shift: float) -> np.ndarray:
     """Engine speed that climbs from `low` to `high` and drops at each change of gear, about every `shift` seconds."""
-    place = (studio.time + rng.uniform(0, shift)) / shift
-    part = place % 1.0
-    climb = low + (high - low) * (1 - np.exp(-2 * part)) / (1 - np.exp(-2))
-    return smooth(climb, 0.15)
+    part = (studio.time + rng.uniform(0, shift)) / shift % 1.0
+    return smooth(low + (high - low) * (1 - np.exp(-2 * part)) / (1 - np.exp(-2)), 0.15)
 
 
 def car(rng: Generator) -> Play:
@@ -108,8 +110,7 @@ def car_passing_by(rng: Generator) -> Play:
             swell = loud * near
             signal += (studio.audio(swell) * dull).astype(np.float32)
             signal += (0.8 * studio.audio(swell * near) * bright).astype(np.float32)
-            hum = unit(motor(studio, firings, rng))
-            signal += (0.5 * studio.audio(swell) * hum).astype(np.float32)
+            signal += (0.5 * studio.audio(swell) * unit(motor(studio, firings, rng))).astype(np.float32)
         return studio.faded(signal, min(0.5, seconds / 5), min(0.6, seconds / 5))
 
     return play
@@ -159,11 +160,7 @@ def truck(rng: Generator) -> Play:
     shift = rng.uniform(2.0, 3.5)
     whistle = log_uniform(rng, 2_600, 4_500)
     rumble = curve((30, 0), (120, 0), (500, -10), (2_000, -24), (8_000, -40))
-    rattle = [
-        (log_uniform(rng, 250, 500), 0.12, 1.0),
-        (log_uniform(rng, 700, 1_400), 0.08, 0.7),
-        (log_uniform(rng, 2_000, 3_500), 0.05, 0.4),
-    ]
+    rattle = _modes(rng, (250, 500, 0.12, 1.0), (700, 1_400, 0.08, 0.7), (2_000, 3_500, 0.05, 0.4))
     works = rng.random() < 0.65
 
     def play(studio: Studio, rng: Generator) -> np.ndarray:
@@ -173,8 +170,7 @@ def truck(rng: Generator) -> Play:
             firings = idle * (1 + 0.02 * studio.wander(rng, 1))
         effort = np.clip(firings / idle - 1, 0, 1.4)
         signal = unit(motor(studio, firings, rng)) + 0.6 * studio.noise(rng, rumble)
-        turbo = studio.tone(whistle * (0.7 + 0.35 * effort), [1.0])
-        signal = signal + 0.12 * studio.audio(effort) * turbo
+        signal = signal + 0.12 * studio.audio(effort) * studio.tone(whistle * (0.7 + 0.35 * effort), [1.0])
         bumps = np.cumsum(rng.exponential(0.45, int(studio.seconds / 0.3) + 2))
         rattles = studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle))
         signal = signal + 0.4 * unit(rattles)
@@ -212,8 +208,7 @@ def motorcycle(rng: Generator) -> Play:
             throttle = _gears(studio, rng, 0.35, 1.0, rng.uniform(1.6, 3.2))
         firings = low * (high / low) ** throttle
         signal = unit(studio.shaped(motor(studio, firings, rng), bark))
-        loud = studio.audio(0.35 + 0.65 * throttle)
-        return studio.faded((signal * loud).astype(np.float32), 0.2, 0.35)
+        return studio.faded((signal * studio.audio(0.35 + 0.65 * throttle)).astype(np.float32), 0.2, 0.35)
 
     return play
 
@@ -225,11 +220,7 @@ def train(rng: Generator) -> Play:
     bogies = rng.uniform(0.28, 0.36)  # and between the last bogie of a car and the first of the next
     rumble = curve((30, -4), (80, 0), (300, -6), (1_000, -14), (3_000, -24), (8_000, -38))
     roar = curve((150, -16), (500, 0), (1_600, 0), (3_000, -10), (8_000, -26))
-    thump = [
-        (log_uniform(rng, 60, 110), 0.2, 1.2),
-        (log_uniform(rng, 180, 320), 0.14, 0.8),
-        (log_uniform(rng, 500, 900), 0.10, 0.5),
-    ]
+    thump = _modes(rng, (60, 110, 0.2, 1.2), (180, 320, 0.14, 0.8), (500, 900, 0.10, 0.5))
     clank = curve((300, -10), (1_000, 0), (2_600, 0), (6_000, -14))
     clank_level = rng.uniform(0.9, 1.6)
     squeals = rng.random() < 0.45
@@ -238,15 +229,12 @@ def train(rng: Generator) -> Play:
     def play(studio: Studio, rng: Generator) -> np.ndarray:
         speed = joints_hz * (1 + rng.uniform(-0.2, 0.2) * studio.time / 10)
         passes = studio.crossings(speed, rng.random())
-        if passes.size == 0:
-            passes = np.array([0.1])
-        step = 1 / joints_hz
-        times = np.concatenate([passes + step * shift for shift in (0.0, axles, bogies, bogies + axles)])
+        passes = passes if passes.size else np.array([0.1])
+        times = np.concatenate([passes + 1 / joints_hz * shift for shift in (0.0, axles, bogies, bogies + axles)])
         kernel = layered(studio.ring(thump), studio.burst(rng, clank, 0.07))
         clatter = studio.pulses(times, rng.uniform(0.7, 1.3, len(times)), kernel)
         swell = studio.audio(10 ** (studio.wander(rng, 0.6, -3, 3) / 20))
-        signal = studio.noise(rng, rumble) + 0.3 * studio.noise(rng, roar)
-        signal = signal + clank_level * unit(clatter)
+        signal = studio.noise(rng, rumble) + 0.3 * studio.noise(rng, roar) + clank_level * unit(clatter)
         if squeals:
             pitch = squeal * (1 + 0.02 * studio.wander(rng, 3))
             on = np.clip(studio.wander(rng, 0.9, -1.2, 1), 0, 1) * (0.6 + 0.4 * studio.wander(rng, 25))
@@ -259,13 +247,12 @@ def train(rng: Generator) -> Play:
 def bicycle(rng: Generator) -> Play:
     """A bicycle: the freewheel's even ticking, a hissing tire, the chain, and on some a bell."""
     ticks_hz = log_uniform(rng, 9, 26)
-    pawl = [(log_uniform(rng, 2_400, 3_600), 0.018, 1.0), (log_uniform(rng, 4_200, 6_800), 0.012, 0.9)]
+    pawl = _modes(rng, (2_400, 3_600, 0.018, 1.0), (4_200, 6_800, 0.012, 0.9))
     tire = curve((200, -20), (800, -8), (2_500, 0), (5_000, -3), (8_000, -12), (16_000, -24))
     hiss = rng.uniform(0.1, 0.35)
     bell = log_uniform(rng, 1_900, 3_000)
-    partials = [
-        (bell * ratio, rng.uniform(0.6, 1.2) / ratio**0.5, 1 / ratio) for ratio in (1.0, 1.005, 1.52, 2.35, 3.1)
-    ]
+    ratios = (1.0, 1.005, 1.52, 2.35, 3.1)
+    partials = [(bell * ratio, rng.uniform(0.6, 1.2) / ratio**0.5, 1 / ratio) for ratio in ratios]
     has_bell = rng.random() < 0.35
     pedals = rng.uniform(0.8, 1.4)
 
@@ -282,8 +269,7 @@ def bicycle(rng: Generator) -> Play:
         if has_bell or studio.seconds < 0.8:
             moment = rng.uniform(0.02, max(0.05, studio.seconds - 0.6))
             strokes = np.concatenate([moment + np.arange(0, 0.3, 0.055), moment + 0.45 + np.arange(0, 0.3, 0.055)])
-            rings = studio.pulses(strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials))
-            signal = signal + 0.8 * rings
+            signal = signal + 0.8 * studio.pulses(strokes, rng.uniform(0.5, 1, len(strokes)), studio.ring(partials))
         return studio.faded(signal.astype(np.float32), 0.1, 0.15)
 
     return play
@@ -295,11 +281,7 @@ def skateboard(rng: Generator) -> Play:
     rolling = rolling * peaks((log_uniform(rng, 400, 900), 0.7, 5), floor=-3)
     grain = rng.uniform(25, 60)
     slabs_hz = rng.uniform(1.5, 4.5)
-    knock = [
-        (log_uniform(rng, 180, 260), 0.09, 1.0),
-        (log_uniform(rng, 480, 700), 0.06, 0.9),
-        (log_uniform(rng, 1_100, 1_700), 0.04, 0.7),
-    ]
+    knock = _modes(rng, (180, 260, 0.09, 1.0), (480, 700, 0.06, 0.9), (1_100, 1_700, 0.04, 0.7))
     tricks = rng.random() < 0.65
     pop = rng.uniform(7.0, 14.0)
 
