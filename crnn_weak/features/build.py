@@ -59,9 +59,8 @@ def extract_clip(clip: Clip, features: FeatureConfig) -> ClipFeatures:
     values = extractor(features)(audio)
     if not np.isfinite(values).all():
         return ClipFeatures(None, "unreadable", 0.0, "its features are not finite (NaN or infinite samples?)")
-    is_short = duration <= features.clip_seconds - features.hop_seconds
-    message = "\n".join(warning_kind(warning) for warning in warnings)
-    return ClipFeatures(values, "short" if is_short else "ok", float(duration), message)
+    status = "short" if duration <= features.clip_seconds - features.hop_seconds else "ok"
+    return ClipFeatures(values, status, float(duration), "\n".join(warning_kind(warning) for warning in warnings))
 
 
 def extract_chunk(chunk: Sequence[tuple[int, Clip]], features: FeatureConfig) -> list[tuple[int, ClipFeatures]]:
@@ -110,8 +109,7 @@ def build_store(
             f"({header.provenance}; split {header.split}). Choose another name, or build it again with --overwrite."
         )
     missing = {clip_id for clip_id, status, _ in store.skipped if status == "missing"}
-    n_back = sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips)
-    if n_back:
+    if n_back := sum(clip.clip_id in missing and clip.path is not None and clip.path.is_file() for clip in clips):
         log.warning("%s: %d clips were missing and exist now; rebuild with --overwrite to use them", path, n_back)
     if is_new:
         log.info("%s: %s", path, ", ".join(f"{count} {name}" for name, count in store.counts.items() if count))
@@ -125,8 +123,7 @@ def build_store(
 def _fill(writer: StoreWriter, clips: list[Clip], jobs: int, scheduler: str | None, progress: bool) -> None:
     """Compute the pending rows; refuse a store without one readable clip, and delete it."""
     pending = writer.pending.tolist()
-    n_done = len(clips) - len(pending)
-    if n_done:
+    if n_done := len(clips) - len(pending):
         log.info("%s: %d of %d clips are done", writer.partial, n_done, len(clips))
     chunks = [[(row, clips[row]) for row in pending[i : i + _CHUNK]] for i in range(0, len(pending), _CHUNK)]
     function = partial(extract_chunk, features=writer.header.features)
@@ -156,9 +153,8 @@ class StoreWriter:
     """Fills the rows of a store, in any order, and names it when all are filled; resumes a ``.partial`` file."""
 
     def __init__(self, path: Path, header: StoreHeader) -> None:
-        self.path = path
+        self.path, self.header = path, header
         self.partial = path.with_name(path.name + ".partial")
-        self.header = header
         make_folder(path.parent)
         if not _can_resume(self.partial, header):
             _create(self.partial, header)

@@ -22,8 +22,8 @@ def open_hdf5(path: str | Path) -> h5py.File:
 def write_names(file: h5py.File, name: str, names: Sequence[str]) -> None:
     """Write names as strings of one length; damage to strings of many lengths crashes the HDF5 library."""
     encoded = [text.encode() for text in names]
-    length = max([1, *map(len, encoded)])
-    file.create_dataset(name, data=np.array(encoded, h5py.string_dtype(length=length)))
+    kind = h5py.string_dtype(length=max([1, *map(len, encoded)]))
+    file.create_dataset(name, data=np.array(encoded, kind))
 
 
 def read_array(dataset: h5py.Dataset) -> np.ndarray:
@@ -35,17 +35,13 @@ def read_array(dataset: h5py.Dataset) -> np.ndarray:
         n_bytes = 2**20 + 1100 * min(n_bytes, dataset.id.get_storage_size())
     if dataset.nbytes > n_bytes:
         raise ValueError(f"{dataset.name} states {dataset.nbytes:,} bytes")
-    array: np.ndarray = dataset.asstr()[:] if dataset.dtype.kind == "S" else dataset[:]
-    return array
+    return dataset.asstr()[:] if dataset.dtype.kind == "S" else dataset[:]
 
 
 class HdfWriter:
-    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`. Call `check` after larger steps.
+    """A new HDF5 file on a disk that may be full; `file` is the open `h5py.File`. Call `check` after larger steps."""
 
-    HDF5 retries a failed write whenever one of its objects is released, and then ends the process with a segmentation
-    fault. Here it writes through a Python file that accepts every write and keeps the first error.
-    """
-
+    # HDF5 ends the process after a failed write. So it writes through a file that keeps the first error for `check`.
     def __init__(self, path: str | Path) -> None:
         self._raw = _ForgivingFile(path, "wb+")
         self.file = h5py.File(self._raw, "w")

@@ -1,7 +1,6 @@
-"""Log mel-band energies of audio, by librosa's filters and transform in less than half the time; their standardization.
+"""Log mel-band energies of audio, by librosa's filters; their standardization.
 
-Frame ``k`` is samples ``[k, k + 1) * n_hop``; its window is centered on the middle of that span, and sees zeros where
-it reaches past either end of the audio. There are ``round(n_samples / n_hop)`` frames.
+Frame ``k`` is samples ``[k, k + 1) * n_hop``; its window is centered on it, and sees zeros beyond the audio's ends.
 """
 
 from __future__ import annotations
@@ -26,21 +25,16 @@ from crnn_weak.labels.rolls import frame_edges
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
 
-# Samples in one FFT call: calls cost nothing, and the block stays in the cache. With twice as many, the C library gave
-# its memory back to the system after each, and a quarter of the time went into faulting the pages in again.
-_BLOCK_SAMPLES = 2**17
+_BLOCK_SAMPLES = 2**17  # in one FFT call: the block stays in the cache
 _BANDS = 5  # in one matrix product: few DFT bins, a fifth of the arithmetic of a product over all
 _STD_FLOOR = 1e-3  # bands that deviate less are constant in float32: centered, not scaled; sound deviates by 1 to 3
 _BLOCK_ROWS = 64  # of a store in one read of the scaler; 5 MB of the paper's clips
 
 
 class LogMelExtractor:
-    """Computes log mel-band energies: of the *magnitude* of a periodic Hamming window's DFT, in Slaney's bands.
+    """Computes log mel-band energies: of the *magnitude* of a periodic Hamming window's DFT, in Slaney's bands."""
 
-    `dtype` is that of window and transform. Single precision takes half the time, and differs from double by less than
-    1e-5 in bands within some 40 dB of the frame's loudest, up to 1e-4 in others. The result is float32.
-    """
-
+    # Single precision takes half the time, and differs from double by less than 1e-4.
     def __init__(self, config: FeatureConfig, *, dtype: type[np.floating] = np.float32) -> None:
         prepare_caches()
         import librosa.filters  # these two take a second
@@ -76,7 +70,11 @@ class LogMelExtractor:
                 f"audio: {audio.size} samples are less than half a frame; expected at least {config.n_hop // 2 + 1}."
             )
         energies = np.empty((n_frames, config.n_mels), dtype=np.float32)
-        frames = self._frames(audio, n_frames)
+        hop, size = config.n_hop, config.n_window
+        lead = -((hop - size) // 2)  # frame k's window begins at k * hop - lead; below 0 for a window within its hop
+        n_after = max((n_frames - 1) * hop + size - lead - audio.size, 0)
+        padded = np.pad(audio, (max(lead, 0), n_after))[max(-lead, 0) :]
+        frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop]  # (n_frames, n_window), a view
         # Samples after the window stay zero.
         n_block = min(max(1, _BLOCK_SAMPLES // config.n_fft), n_frames)
         windowed = np.zeros((n_block, config.n_fft), dtype=self.window.dtype)
@@ -84,20 +82,12 @@ class LogMelExtractor:
             last = min(first + n_block, n_frames)
             block = windowed[: last - first]
             # einsum multiplies rows by the window in half the time of np.multiply here.
-            np.einsum("fn,n->fn", frames[first:last], self.window, out=block[:, : config.n_window])
+            np.einsum("fn,n->fn", frames[first:last], self.window, out=block[:, :size])
             magnitude = np.abs(scipy.fft.rfft(block)).astype(np.float32, copy=False)  # (frames, bins)
             for bands, bins, filters in self._groups:
                 np.matmul(magnitude[:, bins], filters, out=energies[first:last, bands])
         energies += np.float32(config.log_floor)
         return np.log(energies, out=energies)
-
-    def _frames(self, audio: np.ndarray, n_frames: int) -> np.ndarray:
-        """Return what each frame's window sees, zeros beyond the ends of the audio; (n_frames, n_window), a view."""
-        hop, size = self.config.n_hop, self.config.n_window
-        lead = -((hop - size) // 2)  # frame k's window begins at k * hop - lead; below 0 for a window within its hop
-        n_after = max((n_frames - 1) * hop + size - lead - audio.size, 0)
-        padded = np.pad(audio, (max(lead, 0), n_after))[max(-lead, 0) :]
-        return np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:n_frames]
 
 
 extractor = lru_cache(maxsize=8)(LogMelExtractor)
@@ -131,8 +121,8 @@ def log_mel(audio: Any, config: FeatureConfig | None = None) -> np.ndarray:
     """
     config = config or FeatureConfig()
     if isinstance(audio, str | Path | tuple):
-        blocks = list(AudioBlocks(audio, config.sample_rate_hz))
-        return extractor(config)(np.concatenate([np.zeros(0, np.float32), *blocks]))
+        audio = np.concatenate([np.zeros(0, np.float32), *AudioBlocks(audio, config.sample_rate_hz)])
+        return extractor(config)(audio)
     return extractor(config)(mono(scaled(checked_array(audio, "audio"))))
 
 
@@ -167,10 +157,9 @@ class Scaler:
 
         # Sorted: the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
-        hop_seconds = store.features.hop_seconds
+        hop_seconds, frame = store.features.hop_seconds, np.arange(store.features.n_frames)
         n_valid = np.array([n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])
         moments = StandardScaler()
-        frame = np.arange(store.features.n_frames)
         for first in range(0, chosen.size, _BLOCK_ROWS):
             block = slice(first, first + _BLOCK_ROWS)
             frames = store.read(chosen[block])[frame < n_valid[block, None]]

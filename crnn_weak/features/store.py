@@ -1,8 +1,6 @@
-"""The feature store: one HDF5 file for the clips of one split.
+"""The feature store: one HDF5 file for the clips of one split; an unfinished one is called ``<path>.partial``.
 
-`StoreHeader`, all that is known before the first clip is decoded, is written when the file is created, and the space
-of all rows is reserved at offsets that never change. Rows go through `np.memmap`, so a killed process leaves a valid
-HDF5 file with some rows pending. An unfinished store is called ``<path>.partial``.
+Header and space of all rows are written first. Rows go through `np.memmap`: a killed process leaves a valid file.
 """
 
 from __future__ import annotations
@@ -33,9 +31,7 @@ KIND = "crnn_weak features"
 SCHEMA = 3
 #: The state of a listed clip -> its code in the file. A short clip has at least one padded frame.
 STATUS = {"pending": 0, "ok": 1, "short": 2, "missing": 3, "unreadable": 4}
-#: Codes of the rows that hold features.
 READABLE = (STATUS["ok"], STATUS["short"])
-#: Texts of the header.
 TEXTS = ("dataset", "data_fingerprint", "provenance", "split")
 REASON_BYTES = 240
 _REBUILD = "Delete it and rerun the command, or build it again: `crnn-weak features build --overwrite`."
@@ -148,8 +144,7 @@ class FeatureStore:
         if expected is not None:
             self.check_features(expected)
         status = np.array(rows["status"])
-        n_pending = int((status == STATUS["pending"]).sum())
-        if n_pending:
+        if n_pending := int((status == STATUS["pending"]).sum()):
             raise FeatureStoreError(
                 f"{self.path}: unfinished, {n_pending} of {len(status)} clips are pending. "
                 "Rerun the same `crnn-weak features build` to resume."

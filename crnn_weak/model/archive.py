@@ -1,8 +1,6 @@
 """A model file that describes itself: the ``.keras`` archive with one more member, ``crnn_weak.json``.
 
-``keras.saving.load_model`` opens it too, once `crnn_weak.model` is imported. Loading runs no code from the file:
-Keras' safe mode stays on, and the member is JSON. The parts are checked against each other, and sizes in Keras' own
-description against the weights in the file, before a model is built.
+Loading runs no code from the file: Keras' safe mode stays on, and the member is JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from crnn_weak.labels.names import check_classes
 
 _MEMBER = "crnn_weak.json"
 _ADVICE = "Copy the model again, or train it again."
+_EXPECTED = "Expected a .keras file written by crnn-weak train."
 #: Weights do not compress: a member that unpacks to more than this many times the file's size fills the memory.
 _MAX_GROWTH = 100
 
@@ -76,10 +75,7 @@ def save_model(model: keras.Model, path: str | Path, metadata: ModelMetadata) ->
 
 
 def load_model(path: str | Path, *, compile: bool = False) -> tuple[keras.Model, ModelMetadata]:
-    """Load a model file; `compile` restores losses and optimizer state as well, to continue training.
-
-    A file that is missing, damaged, not of this package, or contradictory is refused with a ModelFileError.
-    """
+    """Load a model file, or refuse it with a ModelFileError; `compile` restores losses and optimizer state as well."""
     path = Path(path)
     metadata = read_metadata(path)
     _check_sizes(path, metadata)
@@ -105,16 +101,15 @@ def read_metadata(path: str | Path) -> ModelMetadata:
         classes = check_classes(content.classes, "classes")
     except CrnnWeakError as error:
         raise ModelFileError(f"{where}: {error} {_ADVICE}") from None
-    found, expected = len(scaler.mean), config.features.n_mels
-    if found != expected:
-        raise ModelFileError(f"{where}: {found} mel bands (scaler), expected {expected}. {_ADVICE}")
+    if len(scaler.mean) != (n_mels := config.features.n_mels):
+        raise ModelFileError(f"{where}: {len(scaler.mean)} mel bands (scaler), expected {n_mels}. {_ADVICE}")
     return ModelMetadata(classes, config, scaler, content.operating_point, content.provenance)
 
 
 def _read_members(path: Path, *names: str) -> list[bytes]:
     """Return members of the archive; refuse other files, damaged ones and compression bombs."""
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such model file. Expected a .keras file written by crnn-weak train.")
+        raise ModelFileError(f"{path}: no such model file. {_EXPECTED}")
     try:
         if not zipfile.is_zipfile(path):
             raise ModelFileError(f"{path}: not a .keras file, or a damaged one. {_ADVICE}")
@@ -124,10 +119,7 @@ def _read_members(path: Path, *names: str) -> list[bytes]:
                 raise ModelFileError(f"{path}: unpacks to {sum(sizes.values()):,} bytes, too many for a model file.")
             for name in names:
                 if name not in sizes:
-                    raise ModelFileError(
-                        f"{path}: holds no {name}, so this package did not write it. "
-                        "Expected a .keras file written by crnn-weak train."
-                    )
+                    raise ModelFileError(f"{path}: holds no {name}, so this package did not write it. {_EXPECTED}")
             return [archive.read(name) for name in names]
     except ModelFileError:
         raise

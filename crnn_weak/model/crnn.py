@@ -119,11 +119,7 @@ def _block(x: Any, sizes: ModelConfig, number: int, library: Any) -> Any:
 
 
 def reinitialize_weights(model: keras.Model, seed: int) -> None:
-    """Draw the random weights of a model of `build_model` again, by `seed` alone.
-
-    Keras takes the seeds of its initializers from Python's global generator. Other threads draw from it too, such as a
-    Dask worker's timers several times a second. The same seed then gives different weights.
-    """
+    """Draw the random weights again, by `seed` alone: Keras' own seeds depend on the draws of other threads."""
     drawn = [w for w in model.trainable_weights if w.name in _INITIALIZERS]
     for weight, state in zip(drawn, np.random.SeedSequence(seed).generate_state(len(drawn)), strict=True):
         weight.assign(_INITIALIZERS[weight.name](seed=int(state >> 1))(weight.shape))

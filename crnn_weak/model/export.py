@@ -1,7 +1,6 @@
-"""Export of a model for use without this package, through Keras' own ``Model.export``.
+"""Export of a model for use without this package, through Keras' own ``Model.export``; see docs/export.md.
 
-The layers of `crnn_weak.model.fast` are replaced by the Keras layers that they derive from, with the same weights,
-since other runtimes do not have their operations. Sound to log mel energies is not part; see ``docs/export.md``.
+Layers of `crnn_weak.model.fast` are replaced by the Keras layers that they derive from, since other runtimes lack them.
 """
 
 from __future__ import annotations
@@ -39,11 +38,7 @@ def check_export(kind: str) -> None:
 
 
 def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
-    """Return the same model of stock Keras layers, with the standardization of its input in front.
-
-    It takes log mel energies ``(n, n_frames, n_mels)`` and gives ``strong`` ``(n, n_frames, n_classes)`` and ``weak``
-    ``(n, n_classes)``.
-    """
+    """Return the same model of stock Keras layers, with the standardization of its input in front."""
 
     def stock_layer(layer: Any) -> Any:
         kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__ != fast_layers.__name__)
@@ -54,16 +49,13 @@ def portable_model(model: keras.Model, scaler: Scaler) -> keras.Model:
     log_mel = keras.Input(model.input_shape[1:], name="log_mel")
     # Not `Normalization`: its mean and variance are constants that the ONNX converter takes for inputs.
     standardize = keras.layers.BatchNormalization(center=False, scale=False, epsilon=1e-12, name="standardize")
-    standardized = standardize(log_mel)
+    outputs = stock(standardize(log_mel))
     standardize.set_weights([scaler.mean, scaler.std**2])
-    return keras.Model(log_mel, stock(standardized), name="crnn_weak")
+    return keras.Model(log_mel, outputs, name="crnn_weak")
 
 
 def export_model(model: keras.Model, scaler: Scaler, path: str | Path, kind: str) -> None:
-    """Export a model in one of the formats of `SUFFIXES`; the file or folder replaces `path` only when it is whole.
-
-    A model with an operation that the format lacks is refused.
-    """
+    """Export a model in one of the formats of `SUFFIXES`; the file or folder replaces `path` only when it is whole."""
     path = Path(os.path.realpath(path) if os.path.isdir(path) else path)
     check_export(kind)
     n_clips = 1 if kind == "tflite" else None  # a LiteRT model has a fixed batch size

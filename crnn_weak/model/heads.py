@@ -1,8 +1,6 @@
 """Weak heads: from the frame scores of output `strong` to the clip scores of output `weak`.
 
 To add one, write a function, enter it in `WEAK_HEADS`, and add it to the choices of `ModelConfig.weak_head`.
-``max_dense`` is the paper's: its published rows exclude ``max`` at one shared threshold (row (1, 0.002) tags 100 of
-606: at most 1,000 class-seconds could be right, segment F needs 1,175).
 """
 
 from __future__ import annotations
@@ -45,10 +43,7 @@ class ExponentialSoftmaxPooling(layers.Layer):
 
 @_register
 class AutoPooling(layers.Layer):
-    """Mean weighted by ``exp(a s)``; `a` is learned per class, from 1 (0: mean, infinite: maximum).
-
-    McFee, Salamon, Bello, "Adaptive pooling operators for weakly labeled sound event detection", arXiv:1804.10070.
-    """
+    """Mean weighted by ``exp(a s)``; `a` is learned per class, from 1 (McFee, Salamon, Bello, arXiv:1804.10070)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.sharpness = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="sharpness")
@@ -61,8 +56,7 @@ class AutoPooling(layers.Layer):
 class NoisyOrPooling(layers.Layer):
     """``1 - prod(1 - s)``: the probability that at least one of independent frames is active.
 
-    It saturates at 1 for many undecided frames: give the strong loss a weight, so that frames learn to be low. Zhang,
-    Platt, Viola, "Multiple instance boosting for object detection", NIPS 2005.
+    Zhang, Platt, Viola, "Multiple instance boosting for object detection", NIPS 2005.
     """
 
     def call(self, scores: Any) -> Any:
@@ -71,10 +65,7 @@ class NoisyOrPooling(layers.Layer):
 
 @_register
 class PowerMeanPooling(layers.Layer):
-    """Generalized mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (the mean).
-
-    Radenovic, Tolias, Chum, "Fine-tuning CNN image retrieval with no human annotation", arXiv:1711.02512.
-    """
+    """Mean ``mean(s^p)^(1/p)``; `p` is learned per class, from 3, at least 1 (Radenovic et al., arXiv:1711.02512)."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         start = keras.initializers.Constant(3.0)

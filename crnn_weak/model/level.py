@@ -7,18 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
-# The unit of the outputs, and how far below the mean they end: digital silence would be far outside of all sounds.
-_UNIT_DB, _LEAST = 20.0, -2.0
-_DECIBELS = 8.685889638065035  # one neper
-
 
 @keras.saving.register_keras_serializable(package="crnn_weak")
 class LevelNormalization(keras.layers.Layer):
-    """Log mel energies ``(clips, frames, bands)``, in nepers, less their mean over the clip, in units of 20 dB.
+    """Log mel energies ``(clips, frames, bands)``, in nepers, less their mean over the clip, in units of 20 dB."""
 
-    Values at `silence`, the features' floor, as in padded frames, do not enter the mean.
-    """
-
+    # Values at `silence`, the features' floor, as in padded frames, do not enter the mean.
     def __init__(self, silence: float, **options: Any) -> None:
         super().__init__(**options)
         self.silence = silence
@@ -27,7 +21,8 @@ class LevelNormalization(keras.layers.Layer):
         is_sound = ops.cast(inputs > self.silence + 1e-3, inputs.dtype)
         n_values = ops.maximum(ops.sum(is_sound, axis=(1, 2), keepdims=True), 1.0)
         mean = ops.sum(inputs * is_sound, axis=(1, 2), keepdims=True) / n_values
-        return ops.maximum((inputs - mean) * (_DECIBELS / _UNIT_DB), _LEAST)
+        # One neper is 8.7 dB. The outputs end 40 dB below the mean: digital silence would be far outside of all sounds.
+        return ops.maximum((inputs - mean) * (8.685889638065035 / 20.0), -2.0)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -19,10 +19,7 @@ _DEPTHS = {"dense_1": 1, "forward_gru_": 2, "backward_gru_": 2, "conv_": 3, "bat
 
 @keras.saving.register_keras_serializable(package="crnn_weak")
 class MaskedBinaryCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy, mean over the frames and classes of a batch that have a target.
-
-    Where all have one, the values are `keras.losses.BinaryCrossentropy`'s.
-    """
+    """Binary cross-entropy, mean over the frames and classes of a batch that have a target."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         y_pred = ops.convert_to_tensor(y_pred)
@@ -37,10 +34,7 @@ class MaskedBinaryCrossentropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="crnn_weak")
 class BlockwiseAdam(keras.optimizers.Adam):
-    """Adam whose learning rate is multiplied by a factor for each block of the network.
-
-    `factors` maps the start of a layer's name to the factor of its weights; all others have 1.
-    """
+    """Adam whose learning rate is multiplied by the factor of a layer, by the start of its name; others have 1."""
 
     def __init__(self, *args: Any, factors: Mapping[str, float], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -73,12 +67,9 @@ def compile_model(
     layerwise_lr_decay: float = 1.0,
     ema_momentum: float = 0.0,
 ) -> None:
-    """Compile a model with its two losses and Adam.
+    """Compile a model with its two losses and Adam; `masked` and `weak_masked` ignore targets below 0.
 
-    `learning_rate` is a number or a Keras schedule. `masked` ignores entries of the strong target below 0,
-    `weak_masked` those of the weak one.
-    `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it. `ema_momentum`
-    is that of the optimizer's moving average of the weights; 0 for none.
+    `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it.
     """
     # Keras pairs a misspelled ``loss_weights`` dictionary in alphabetical order, without a word: weights can swap.
     if sorted(model.output_names) != ["strong", "weak"]:

@@ -1,8 +1,7 @@
 """Keras layers with the weights, the values and the names of their parents, computed faster.
 
 Values and gradients equal the parent's to rounding. Each class falls back to its parent wherever the shortcut does not
-hold: another backend, a GPU (where cuDNN is the better way), a mask, other activations. They are registered with Keras,
-so that a saved model loads in safe mode once `crnn_weak.model.archive` is imported.
+hold: another backend, a GPU (where cuDNN is the better way), a mask, other activations.
 """
 
 from __future__ import annotations
@@ -25,12 +24,9 @@ def _tensorflow_on_cpu() -> bool:
 
 @_register
 class TimeDistributed(keras.layers.TimeDistributed):
-    """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once.
+    """`keras.layers.TimeDistributed` that applies a Dense layer to all frames at once."""
 
-    Dense acts on the last axis alone. The parent unrolls a static time axis into one slice per frame: 500 of them take
-    half the speed and several times the memory (keras-team/keras#21179).
-    """
-
+    # The parent has one slice per frame: half the speed, several times the memory (keras-team/keras#21179).
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if isinstance(self.layer, keras.layers.Dense) and mask is None:
             return self.layer.call(inputs)
@@ -39,11 +35,7 @@ class TimeDistributed(keras.layers.TimeDistributed):
 
 @_register
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`; for single-channel input it attaches a deferred description to its output.
-
-    The `BatchNormalization` and `MaxPooling2D` that follow it then compute all three together
-    (`crnn_weak.model.fast.conv`). TensorFlow prunes the convolution itself from the graph, as nothing uses its values.
-    """
+    """`keras.layers.Conv2D`; for one channel, `BatchNormalization` and `MaxPooling2D` compute all three together."""
 
     def call(self, inputs: Any) -> Any:
         outputs = super().call(inputs)
@@ -136,23 +128,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @_register
 class Bidirectional(keras.layers.Bidirectional):
-    """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU).
-
-    It serves ``GRU(reset_after=True, return_sequences=True)`` without dropout, outputs concatenated or multiplied.
-    """
+    """`keras.layers.Bidirectional` of two GRUs, both directions computed as one recurrence (TensorFlow on a CPU)."""
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
         if mask is not None or initial_state is not None or not self._fits() or not _tensorflow_on_cpu():
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         from crnn_weak.model.fast.gru import bidirectional_gru
 
-        forward, backward = (self.forward_layer.cell, self.backward_layer.cell)
-        ahead, back = bidirectional_gru(
-            sequences,
-            kernels=(forward.kernel, backward.kernel),
-            recurrent_kernels=(forward.recurrent_kernel, backward.recurrent_kernel),
-            biases=(forward.bias, backward.bias),
-        )
+        ahead, back = bidirectional_gru(sequences, (self.forward_layer.cell, self.backward_layer.cell))
         return ops.concatenate([ahead, back], axis=-1) if self.merge_mode == "concat" else ahead * back
 
     def _fits(self) -> bool:

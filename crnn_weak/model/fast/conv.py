@@ -1,9 +1,7 @@
 """Convolution of one channel, normalization and pooling over bands as one product, for TensorFlow on a CPU.
 
-The first block makes the network's largest array, ``(clips, frames, bands, filters)``, which is never stored here. The
-values that a pooled band's convolutions see, its *window*, are one row of a matrix; its product with the kernel, laid
-out for each band of the pool (a Toeplitz matrix), is the convolution. The convolution is linear: its mean and variance
-follow from those of the windows, and normalization goes into the kernel.
+The values that a pooled band's convolutions see, its *window*, are one row of a matrix. Its product with the kernel,
+laid out for each band of the pool, is the convolution. Mean and variance follow from those of the windows.
 """
 
 from __future__ import annotations
@@ -53,10 +51,9 @@ class OneChannelConvolution:
     def largest(self, pool: int) -> tf.Tensor:
         """Return the maximum over each `pool` neighboring bands, shape (clips, frames, bands / pool, filters)."""
         windows = self.windows(pool)
-        n_filters = self.kernel.shape[-1]
         shape = tf.shape(windows)
+        n_frames, n_bands, n_filters = windows.shape[1], windows.shape[2], self.kernel.shape[-1]
         halvings = 0
-        n_frames, n_bands = windows.shape[1], windows.shape[2]
         while n_frames and n_frames % 2 ** (halvings + 1) == 0 and n_frames * n_bands >> halvings > _CHUNK_ROWS:
             halvings += 1
         chunks = tf.reshape(windows, (shape[0] * 2**halvings, -1, self._window_size(pool)))
@@ -89,10 +86,7 @@ class OneChannelConvolution:
 
 @tf.custom_gradient
 def _largest_product(windows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> Any:
-    """Return ``max_i(windows @ kernel_i) + bias``, shape (chunks, rows, filters); `kernel` is all of them side by side.
-
-    The gradient goes to the first of equal maxima, as that of a pooling layer does.
-    """
+    """Return ``max_i(windows @ kernel_i) + bias``, (chunks, rows, filters); `kernel` is all of them side by side."""
     # TensorFlow must not differentiate any of this: XLA's loops have no gradient.
     windows, kernel, bias = tf.stop_gradient(windows), tf.stop_gradient(kernel), tf.stop_gradient(bias)
     pool = kernel.shape[1] // bias.shape[0]

@@ -1,14 +1,8 @@
-"""A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU.
+"""A bidirectional GRU as one recurrence over both directions, for TensorFlow on a CPU; XLA compiles the loops alone.
 
-The input's products with the kernels are taken for all steps at once; the loop alone is compiled by XLA. The gradient
-is written out, because XLA cannot differentiate a loop of its own on TensorFlow. It is a second loop for what must be
-done step by step, and one product over all steps and clips for each weight. This is
-``keras.layers.GRU(reset_after=True)``: with
-``m = h R + b_r`` and ``x = i K + b_i``, ``z = sigmoid(x_z + m_z)``, ``r = sigmoid(x_r + m_r)``,
-``c = tanh(x_c + r m_c)``, ``h' = z h + (1 - z) c``.
-
-Arrays within are ``(frames, clips, ...)``, one for each direction, both in the input's own time order. A step then
-reads and writes whole rows, and nothing has to be reversed or cut out of something larger.
+It is ``keras.layers.GRU(reset_after=True)``: with ``m = h R + b_r``, ``x = i K + b_i``, ``z = sigmoid(x_z + m_z)``,
+``r = sigmoid(x_r + m_r)``, ``c = tanh(x_c + r m_c)``, ``h' = z h + (1 - z) c``. The gradient is written out, because
+XLA cannot differentiate its own loops. Arrays are ``(frames, clips, ...)`` for each direction, in the input's order.
 """
 
 from __future__ import annotations
@@ -20,15 +14,10 @@ import tensorflow as tf
 from crnn_weak.environment import n_threads
 
 
-def bidirectional_gru(
-    sequences: tf.Tensor, *, kernels: tuple[Any, Any], recurrent_kernels: tuple[Any, Any], biases: tuple[Any, Any]
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the outputs of the forward and of the backward GRU, each ``(clips, frames, units)`` in time order.
-
-    `sequences` is ``(clips, frames, features)``. Weights are in Keras' order of gates (update z, reset r, candidate):
-    ``(features, 3 * units)``, ``(units, 3 * units)``, and biases ``(2, 3 * units)`` of the input and the recurrence.
-    """
-    weights = [tf.convert_to_tensor(w) for pair in (kernels, recurrent_kernels, biases) for w in pair]
+def bidirectional_gru(sequences: tf.Tensor, cells: tuple[Any, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the outputs of Keras' forward and backward GRU cells, ``(clips, frames, units)``, both in time order."""
+    names = ("kernel", "recurrent_kernel", "bias")
+    weights = [tf.convert_to_tensor(getattr(cell, name)) for name in names for cell in cells]
     ahead, back = _both_directions(sequences, *weights)
     # The compiled loops forget static shapes; the layers that follow are built on them.
     static = (sequences.shape[0], sequences.shape[1], weights[2].shape[0])
@@ -82,11 +71,9 @@ def _both_directions(*arguments: tf.Tensor) -> Any:
 
 
 def _in_loops(function: Any, *arguments: Any) -> list[Any]:
-    """Call `function` for the directions (0 forwards, 1 backwards) of each loop; one item for each in all arguments.
-
-    With several threads each direction has a loop of its own; on one thread a loop for both costs less than two.
-    """
+    """Call `function` for the directions (0 forwards, 1 backwards) of each loop; one item for each in all arguments."""
     results = []
+    # With several threads each direction has a loop of its own; on one thread a loop for both costs less than two.
     for loop in ((0,), (1,)) if n_threads() > 1 else ((0, 1),):
         of_loop = [[argument[direction] for direction in loop] for argument in arguments]
         results += function(*of_loop, directions=loop)
@@ -123,9 +110,8 @@ def _forward(
             hidden[k] = hidden[k].write(frame, states[k])
         return i + 1, states, hidden
 
-    nothing = tf.zeros((n_clips, units))
     arrays = [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]
-    start = (0, [nothing for _ in directions], arrays)
+    start = (0, [tf.zeros((n_clips, units)) for _ in directions], arrays)
     *_, hidden = tf.while_loop(lambda i, *_: i < n_frames, step, start, maximum_iterations=n_frames)
     return [array.stack() for array in hidden]
 
@@ -141,10 +127,8 @@ def _backward(
     *,
     directions: tuple[int, ...],
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``.
-
-    The factors of all steps follow from the states at once; the loop itself only passes the gradient on.
-    """
+    """Run the loop backwards; return, for each direction, the gradients of the projected input and of ``h R``."""
+    # The factors of all steps follow from the states at once; the loop itself only passes the gradient on.
     n_frames, n_clips, units = tf.unstack(tf.shape(before[0]))
     transposed = [tf.transpose(r) for r in recurrent]
     updates, factors, candidate_factors = [], [], []
@@ -167,9 +151,8 @@ def _backward(
             d_states[k] = d_states[k].write(frame, d_state)
         return i - 1, carries, d_states
 
-    nothing = tf.zeros_like(before[0][0])
     arrays = [tf.TensorArray(tf.float32, size=n_frames) for _ in directions]
-    start = (n_frames - 1, [nothing for _ in directions], arrays)
+    start = (n_frames - 1, [tf.zeros_like(before[0][0]) for _ in directions], arrays)
     *_, d_states = tf.while_loop(lambda i, *_: i >= 0, step, start, maximum_iterations=n_frames)
     gradients = []
     for array, factor, of_candidate in zip(d_states, factors, candidate_factors, strict=True):
