@@ -1,9 +1,7 @@
 """Settings in physical units with range and source, presets, TOML files and ``--set``.
 
-Every field names the source of its default. "Known" is the paper's abstract, the authors' slides or the organizers'
-files; "derived" is arithmetic on known numbers. "Organizers' baseline" is the code of the challenge's baseline,
-"authors' code" theirs for a related task. "Chosen" is ours; the note says why. docs/settings.md says what each does.
-Ranges are wide: they keep a typing error from allocating the machine's memory.
+Every field names the source of its default: "known" by paper, slides or the organizers' files, "derived" from these,
+the code of the challenge's baseline or of the authors, or "chosen" by us. docs/settings.md says what each does.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ log = logging.getLogger(__name__)
 
 def _mark(source: str) -> Any:
     def mark(default: Any, note: str, **limits: Any) -> Any:
-        metadata = {"source": source, "note": note, "limits": msgspec.Meta(**limits)}
-        return field(default=default, metadata=metadata)
+        return field(default=default, metadata={"source": source, "note": note, "limits": msgspec.Meta(**limits)})
 
     return mark
 
@@ -220,10 +217,7 @@ _Decibels = Annotated[float, msgspec.Meta(ge=-200, le=200)]
 
 @dataclass(frozen=True, kw_only=True)
 class MixingConfig(_Section, section="mixing"):
-    """Training examples mixed from several recordings; levels are relative to a recording's own.
-
-    The network then subtracts the level from its input (`crnn_weak.model.level`).
-    """
+    """Training examples mixed from several recordings; levels are relative to a recording's own."""
 
     n_recordings: int = chosen(0, "most recordings in an example; 0: the examples are the clips", ge=0, le=3)
     gain_db: tuple[_Decibels, _Decibels] = chosen((-12.0, 6.0), "range of the gain of each recording")
@@ -358,8 +352,7 @@ class FolderData(DataConfig):
     label_column: str = chosen("", "column of the labels in that file, several joined by ;; empty: by its name")
     annotated: tuple[str, ...] = chosen((), "classes whose events are complete; empty: all", max_length=65_536)
     long_clips: Literal["auto", "refuse", "cut", "skip"] = chosen(
-        "auto",
-        "tagged recordings longer than a clip; cut: each part inherits the tags; auto: if mixed",
+        "auto", "tagged recordings longer than a clip; cut: each part inherits the tags; auto: if mixed"
     )
     test_fraction: float = chosen(0.2, "of the recordings, where no column says it; 0: none", ge=0, lt=1)
     seed: int = chosen(2017, "of a random split", ge=0, le=2**53)
@@ -402,10 +395,7 @@ class Config:
 
     @property
     def keeps_last(self) -> bool:
-        """True where the model is that of the last epoch, not of the lowest validation loss.
-
-        Few validation clips choose badly, and mixed examples hardly overfit.
-        """
+        """True where the model is that of the last epoch, since mixed examples hardly overfit."""
         return self.is_mixed or not self.training.validation_fraction
 
     @property
@@ -558,5 +548,5 @@ def to_toml(config: Config) -> str:
 
 def fingerprint(*sections: Any) -> str:
     """Return 12 hexadecimal digits that name the content of dataclasses or plain values."""
-    plain = [to_dict(s) if dataclasses.is_dataclass(s) and not isinstance(s, type) else s for s in sections]
+    plain = [to_dict(section) if dataclasses.is_dataclass(section) else section for section in sections]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=list).encode()).hexdigest()[:12]

@@ -1,9 +1,7 @@
 """Localization: how much of a saliency map is inside the true event, and the table of it for every run of a grid.
 
-*Share* is the part of the map's absolute energy (summed over mel bands) in the frames where its class sounds; the
-*pointing game* (Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016) asks whether the largest
-absolute value is in one of them. A map without information about time scores the *coverage*, the event's share of the
-clip, in both. The baselines are the *loudness* of the clip itself (no network) and *untrained* networks.
+The *pointing game* (Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016) asks whether a map's
+largest value is inside. The baselines are the *loudness* of the clip itself (no network) and *untrained* networks.
 """
 
 from __future__ import annotations
@@ -62,21 +60,18 @@ def localize(maps: np.ndarray, inside: np.ndarray) -> Localization:
     return Localization(share, hit, inside.mean(axis=1))
 
 
-#: The means of `summarize` by name, and numbers of pairs.
-Summary = dict[str, float]
-
 _MEANS = (
     "coverage", "share", "share_gain", "share_gain_low", "share_gain_high", "share_ratio",
     "hit", "hit_gain", "hit_gain_low", "hit_gain_high",
 )  # fmt: skip
 
 
-def summarize(found: Localization, clip_ids: Sequence[str]) -> Summary:
+def summarize(found: Localization, clip_ids: Sequence[str]) -> dict[str, float]:
     """Average over the usable maps, with 95 % intervals by bootstrap over clips; gains are above the mean coverage."""
     usable = found.usable
     partial = (found.coverage > 0) & (found.coverage < 1)
     names, clip = np.unique(np.asarray(clip_ids, dtype=str)[usable], return_inverse=True)
-    numbers: Summary = {
+    numbers: dict[str, float] = {
         "n_pairs": int(usable.sum()),
         "n_clips": len(names),
         "n_skipped": int((~partial).sum()),  # of an event that covers the whole clip or no frame
@@ -140,8 +135,7 @@ def event_pairs(store: FeatureStore) -> Pairs:
             f"{store.path}: the clips have no onsets and offsets, so maps cannot be judged. "
             "Name clips with --clip and pass --no-statistics, or use data with strong labels."
         )
-    clip_ids = tuple(store.clip_ids[row] for row in rows)
-    return Pairs(np.array(rows), clip_ids, tuple(labels), np.stack(inside))
+    return Pairs(np.array(rows), tuple(store.clip_ids[row] for row in rows), tuple(labels), np.stack(inside))
 
 
 def measure(
@@ -169,11 +163,11 @@ class Row(NamedTuple):
     """One line of the table: the mean over `seeds` of each pair; `source` is network, untrained or loudness."""
 
     source: str
-    setting: Setting | None
+    weights: Sequence[str]  # of the strong and the weak loss
     seeds: tuple[int, ...]
     output: str
     method: str
-    summary: Summary
+    summary: dict[str, float]
 
 
 def write_table(
@@ -202,12 +196,13 @@ def write_table(
                     one = measure(store, pairs, explainer, target, method)
                     found.setdefault((setting, target.output, method), {})[seed] = one
                 bar.update()
-    rows = [Row("loudness", None, (), "", "", summarize(measure(store, pairs), pairs.clip_ids))]
+    rows = [Row("loudness", ("", ""), (), "", "", summarize(measure(store, pairs), pairs.clip_ids))]
     for (setting, output, method), by_seed in found.items():
         # The mean of each pair; a pair whose map vanishes with one seed is skipped with all.
         mean = Localization(*np.mean(list(by_seed.values()), axis=0))
         source, seeds = ("untrained", ()) if setting is None else ("network", tuple(by_seed))
-        rows.append(Row(source, setting, seeds, output, method, summarize(mean, pairs.clip_ids)))
+        weights = [f"{weight:g}" for weight in setting or ()] or ["", ""]
+        rows.append(Row(source, weights, seeds, output, method, summarize(mean, pairs.clip_ids)))
     write_text(paths[0], _to_csv(rows))
     write_text(paths[1], _to_markdown(rows, runs, store, targets[0]))
 
@@ -243,9 +238,8 @@ def _untrained(run: Run, n_classes: int, seed: int) -> keras.Model:
 def _to_csv(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
-        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
         values = [f"{value:.6g}" for value in row.summary.values()]
-        lines.append([row.source, *weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
+        lines.append([row.source, *row.weights, " ".join(map(str, row.seeds)), row.output, row.method, *values])
     names = ["source", "strong_weight", "weak_weight", "seeds", "output", "method", *rows[0].summary]
     return csv_text(names, lines)
 
@@ -261,9 +255,8 @@ def short_table(path: Path) -> str:
             shares[row["output"]] = f"{100 * float(row['share']):.1f}"
             shares["chance"] = f"{100 * float(row['coverage']):.1f}"
     lines = [[*setting, shares["strong"], shares["weak"], shares["chance"]] for setting, shares in found.items()]
-    title = (
-        f"Share of the map ({rows[0]['method']}) inside the true event, percent; all rows: {path.with_suffix('.md')}"
-    )
+    method, page = rows[0]["method"], path.with_suffix(".md")
+    title = f"Share of the map ({method}) inside the true event, percent; all rows: {page}"
     return f"{title}\n{markdown_table(['strong', 'weak', 'strong output', 'weak output', 'chance'], lines)}"
 
 
@@ -280,18 +273,17 @@ def _to_markdown(rows: Sequence[Row], runs: Sequence[Run], store: FeatureStore, 
     header = ["strong", "weak", "output", "map", "share inside", "chance", "gain (95 %)", "ratio", "pointing game",
               "gain (95 %)", "pairs"]  # fmt: skip
 
-    def gain(found: Summary, name: str) -> str:
+    def gain(found: dict[str, float], name: str) -> str:
         value, low, high = (100 * found[f"{name}_gain{end}"] for end in ("", "_low", "_high"))
         return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
     lines = []
     for row in rows:
         found = row.summary
-        weights = ["", ""] if row.setting is None else [f"{weight:g}" for weight in row.setting]
         names = {"network": row.output, "untrained": f"{row.output} (untrained)", "loudness": "loudness"}
         shares = [f"{100 * found['share']:.1f}", f"{100 * found['coverage']:.1f}", gain(found, "share")]
         game = [f"{found['share_ratio']:.2f}", f"{100 * found['hit']:.1f}", gain(found, "hit"), f"{found['n_pairs']}"]
-        lines.append([*weights, names[row.source], row.method or "-", *shares, *game])
+        lines.append([*row.weights, names[row.source], row.method or "-", *shares, *game])
     config, first = runs[0].config, rows[0].summary
     seeds = sorted({run.seed for run in runs})
     caption = (

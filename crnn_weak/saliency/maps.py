@@ -1,7 +1,6 @@
 """Saliency maps: `Target` is the scalar that is explained, `Method` the kind of map, `Explainer` computes them.
 
-A map without its scalar says nothing: the gradient of a maximum over frames reaches one frame, that of a mean reaches
-all. So the captions of `Target` and `Method` together go under every figure. TensorFlow is imported by `Explainer`.
+A map without its scalar says nothing, so the captions of `Target` and `Method` go under every figure.
 """
 
 from __future__ import annotations
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_CHOICES = {"output": ("strong", "weak"), "reduction": ("mean", "max"), "scale": ("score", "logit")}
 _TINY = 1e-6  # float32 cannot tell scores nearer to 1 apart
 
-# What needs a graph of its own: output, reduction, scale, deconvolution or not.
-_Key = tuple[str, str, str, bool]
+_Key = tuple[str, str, str, bool]  # what needs a graph of its own: output, reduction, scale, deconvolution or not
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Target:
     scale: str = "score"  # its gradient vanishes where the network is sure; that of the logit does not
 
     def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
+        choices = {"output": ("strong", "weak"), "reduction": ("mean", "max"), "scale": ("score", "logit")}
+        for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"saliency {name} {value!r} is not known. {nearest_names(value, known)}")
@@ -204,9 +202,8 @@ def deconvnet_model(model: keras.Model) -> keras.Model:
         return tf.nn.relu(x), tf.nn.relu
 
     def is_relu(layer: keras.layers.Layer) -> bool:
-        return isinstance(layer, keras.layers.ReLU) or (
-            isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
-        )
+        is_activation = isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+        return is_activation or isinstance(layer, keras.layers.ReLU)
 
     for layer in model.layers:
         inner = getattr(layer, "layer", layer)  # of TimeDistributed and other wrappers

@@ -172,8 +172,7 @@ def truck(rng: Generator) -> Play:
         signal = unit(motor(studio, firings, rng)) + 0.6 * studio.noise(rng, rumble)
         signal = signal + 0.12 * studio.audio(effort) * studio.tone(whistle * (0.7 + 0.35 * effort), [1.0])
         bumps = np.cumsum(rng.exponential(0.45, int(studio.seconds / 0.3) + 2))
-        rattles = studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle))
-        signal = signal + 0.4 * unit(rattles)
+        signal = signal + 0.4 * unit(studio.pulses(bumps, rng.uniform(0.2, 1, len(bumps)), studio.ring(rattle)))
         signal = signal + 1.1 * _puffs(studio, rng, 3.0, (0.2, 0.5), 0.005)
         return studio.faded(signal.astype(np.float32), 0.3, 0.4)
 

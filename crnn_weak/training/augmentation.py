@@ -1,11 +1,6 @@
 """Augmentation of the training clips, the learning rate's schedule and the losses' weights. All are off in the paper.
 
-Augmentation (`AugmentationConfig`) changes standardized features ``(clips, frames, bands)`` and the targets together.
-All draws come from the generator that is passed in, so that (seed, epoch, batch) decides and a resumed run continues
-the same training.
-
-docs/sources.md has the papers: mixup, SpecAugment, FilterAugment (its linear form), and Kendall's
-learned weights (in closed form).
+Standardized features ``(clips, frames, bands)`` and targets change together; docs/sources.md has the papers.
 """
 
 from __future__ import annotations
@@ -21,11 +16,8 @@ from crnn_weak.config import AugmentationConfig, Config
 from crnn_weak.model.losses import NO_TARGET
 
 Targets = dict[str, np.ndarray]
-_GAIN_POINTS = 5
 #: The features are logarithms of magnitudes: one neper is 8.7 dB.
 DECIBELS = 20.0 / math.log(10.0)
-# A loss of 0 (target ``none``) must not get an infinite weight.
-_LEAST_LOSS = 1e-3
 
 
 def augment(
@@ -41,7 +33,7 @@ def augment(
     if settings.band_shift:
         features = shift_bands(features, rng.integers(-settings.band_shift, settings.band_shift + 1, size=(n_clips,)))
     if settings.band_gain_db:
-        points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, _GAIN_POINTS))
+        points = rng.uniform(-settings.band_gain_db, settings.band_gain_db, size=(n_clips, 5))
         gains = band_gains(points, n_bands) / DECIBELS
         features = features + (gains / deviations).astype(np.float32)[:, None, :]
     if settings.time_shift:
@@ -86,10 +78,9 @@ def mixup(
         share = shares.reshape(-1, *[1] * (values.ndim - 1))
         return np.asarray(share * values + (1 - share) * values[partners], dtype=np.float32)
 
-    strong, other = targets["strong"], targets["strong"][partners]
-    has_none = (strong == NO_TARGET) | (other == NO_TARGET)
-    mixed_strong = np.where(has_none, np.float32(NO_TARGET), mixed(strong))
-    return mixed(features), {"strong": mixed_strong, "weak": mixed(targets["weak"])}
+    has_none = (targets["strong"] == NO_TARGET) | (targets["strong"][partners] == NO_TARGET)
+    strong = np.where(has_none, np.float32(NO_TARGET), mixed(targets["strong"]))
+    return mixed(features), {"strong": strong, "weak": mixed(targets["weak"])}
 
 
 def mask_spans(features: np.ndarray, axis: int, widest: int, rng: np.random.Generator) -> np.ndarray:
@@ -121,14 +112,12 @@ def learning_rate(config: Config, n_batches: int) -> Any:
 
 
 def loss_factors(config: Config, epoch: int, last: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Return by how much the two losses' weights are multiplied in an epoch (from 0); None where they are fixed.
-
-    `last` has ``val_strong_loss`` and ``val_weak_loss`` of the epoch before; None in the first.
-    """
+    """Return the factors of the losses' weights in an epoch (from 0), or None; `last`: the losses of the one before."""
     if config.training.loss_weighting == "fixed":
         return None
     if config.training.loss_weighting == "linear":
         return {"strong": (epoch + 1) / config.training.epochs, "weak": 1.0}
     if last is None:
         return {"strong": 1.0, "weak": 1.0}
-    return {name: 1 / max(last[f"val_{name}_loss"], _LEAST_LOSS) for name in ("strong", "weak")}
+    # A loss of 0 (target ``none``) must not get an infinite weight.
+    return {name: 1 / max(last[f"val_{name}_loss"], 1e-3) for name in ("strong", "weak")}

@@ -1,8 +1,4 @@
-"""Strong targets of rows of a store (docs/beyond.md): float32 ``(rows, frames, classes)``, 1, 0 or `NO_TARGET`.
-
-A class without a tag is inactive in all frames, except with ``none``. Where a clip's events are trained with, they are
-its targets instead. Padded frames have targets like all others, or none (``targets.padding``).
-"""
+"""Strong targets of rows of a store (docs/beyond.md): float32 ``(rows, frames, classes)``, 1, 0 or `NO_TARGET`."""
 
 from __future__ import annotations
 
@@ -56,12 +52,7 @@ def _loud(clips: Clips, settings: TargetConfig) -> np.ndarray:
 
 
 def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
-    """Mark loud frames of tagged classes.
-
-    The level of a frame is the sum over mel bands; with `per_band`, the band that stands out most counts. The floor is
-    a percentile over the clip's frames, with padding ignored over those that are recorded and not digital silence.
-    Where nothing stands out, every frame is active: a steady sound.
-    """
+    """Mark the frames of tagged classes that stand out from the clip's floor; where none does, all: a steady sound."""
     levels = clips.log_mel if settings.per_band else np.logaddexp.reduce(clips.log_mel, axis=2, keepdims=True)
     counted = levels
     if clips.n_valid is not None:
@@ -77,10 +68,7 @@ def _high_energy(clips: Clips, settings: TargetConfig) -> np.ndarray:
 
 
 def _self_training(clips: Clips, settings: TargetConfig) -> np.ndarray:
-    """Take the frame scores as shares of the class's highest in the clip: the tag says that it sounds.
-
-    Lee, "Pseudo-label", ICML 2013 workshop on challenges in representation learning.
-    """
+    """Take the frame scores as shares of the class's highest (Lee, "Pseudo-label", ICML 2013 workshops)."""
     assert clips.scores is not None
     scores = clips.scores.astype(np.float32)
     share = scores / np.maximum(scores.max(axis=1, keepdims=True), 1e-7)
@@ -98,19 +86,15 @@ STRONG_TARGETS: dict[str, Callable[[Clips, TargetConfig], np.ndarray]] = {
 
 
 class StrongTargets:
-    """The strong targets of rows of a store.
-
-    `scores` are the frame scores of rows, (frames, classes), by row; with ``loud`` they may come later.
-    """
+    """The strong targets of rows of a store; `scores` are the frame scores, (frames, classes), by row."""
 
     def __init__(
         self, store: FeatureStore, config: Config | None = None, scores: Mapping[int, np.ndarray] | None = None
     ) -> None:
         config = config or Config()
         self.store, self.settings, self.scores = store, config.targets, scores or {}
-        hop_seconds, n_frames = store.features.hop_seconds, store.features.n_frames
-        n_valid = [n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations]
-        self.n_valid = np.minimum(n_valid, n_frames)
+        n_valid = [n_valid_frames(float(seconds), store.features.hop_seconds) for seconds in store.durations]
+        self.n_valid = np.minimum(n_valid, store.features.n_frames)
         self.levels = recording_levels(store) if config.is_mixed or config.targets.strong == "loud" else None
         self.events = store.events if config.trains_events else {}
         annotated = class_indices(getattr(config.data, "annotated", ()) or store.classes, store.classes)
@@ -119,22 +103,17 @@ class StrongTargets:
     def __call__(self, rows: np.ndarray, log_mel: np.ndarray) -> np.ndarray:
         """Return the targets of `rows`, whose log mel energies are (rows, frames, bands)."""
         store, settings = self.store, self.settings
-        is_ignored = settings.padding == "ignored"
-        clips = Clips(
-            store.tags[rows].astype(np.float32),
-            log_mel,
-            self._scores(rows),
-            None if self.levels is None else self.levels[rows],
-            self.n_valid[rows] if is_ignored else None,
-        )
+        levels = None if self.levels is None else self.levels[rows]
+        n_valid = self.n_valid[rows] if settings.padding == "ignored" else None
+        clips = Clips(store.tags[rows].astype(np.float32), log_mel, self._scores(rows), levels, n_valid)
         strong = STRONG_TARGETS[settings.strong](clips, settings)
         for target, row in zip(strong, rows, strict=True):
             events = self.events.get(store.clip_ids[row])
             if events is not None:
                 roll = event_roll(events, store.classes, hop_seconds=store.features.hop_seconds, n_frames=len(target))
                 target[:] = np.where(self._is_annotated, roll, NO_TARGET)
-        if is_ignored:
-            strong[~_is_recorded(self.n_valid[rows], strong.shape[1])] = NO_TARGET
+        if n_valid is not None:
+            strong[~_is_recorded(n_valid, strong.shape[1])] = NO_TARGET
         return strong
 
     def _scores(self, rows: np.ndarray) -> np.ndarray | None:
@@ -149,16 +128,14 @@ class StrongTargets:
         n_active = np.zeros((len(rows), len(self.store.classes)))
         for first in range(0, len(rows), _BLOCK_ROWS):
             block = rows[first : first + _BLOCK_ROWS]
-            strong = self(block, self.store.read(block))
-            n_active[first : first + _BLOCK_ROWS] = ((strong == 1) & self._recorded(block)[:, :, None]).sum(axis=1)
+            is_recorded = _is_recorded(self.n_valid[block], self.store.features.n_frames)
+            is_active = (self(block, self.store.read(block)) == 1) & is_recorded[:, :, None]
+            n_active[first : first + _BLOCK_ROWS] = is_active.sum(axis=1)
         names = [source_recording(self.store.clip_ids[row]) for row in rows]
         _, recording_of = np.unique(names, return_inverse=True)
         of_recordings = np.zeros((recording_of.max() + 1, n_active.shape[1]))
         np.add.at(of_recordings, recording_of, n_active)
         return of_recordings.sum(axis=0) / np.maximum((of_recordings > 0).sum(axis=0), 1)
-
-    def _recorded(self, rows: np.ndarray) -> np.ndarray:
-        return _is_recorded(self.n_valid[rows], self.store.features.n_frames)
 
 
 def _is_recorded(n_valid: np.ndarray, n_frames: int) -> np.ndarray:
@@ -168,15 +145,11 @@ def _is_recorded(n_valid: np.ndarray, n_frames: int) -> np.ndarray:
 
 def frame_levels(log_mel: np.ndarray) -> np.ndarray:
     """Return the levels of frames (..., bands) in nepers: half the logarithms of their powers."""
-    levels: np.ndarray = np.logaddexp.reduce(2 * log_mel, axis=-1) / 2
-    return levels
+    return np.logaddexp.reduce(2 * log_mel, axis=-1) / 2
 
 
 def recording_levels(store: FeatureStore) -> np.ndarray:
-    """Return for each row the level of the recording that it is from, in nepers, float32 (rows,).
-
-    It is the mean power of the recording's frames, weighted by their power: that of its loud frames, however short.
-    """
+    """Return the level of each row's recording, in nepers, float32 (rows,): the power of its loud frames."""
     names, recording_of = np.unique([source_recording(clip_id) for clip_id in store.clip_ids], return_inverse=True)
     power, squares = np.full(len(names), 1e-30), np.full(len(names), 1e-60)
     for first in range(0, len(store), _BLOCK_ROWS):
@@ -184,5 +157,4 @@ def recording_levels(store: FeatureStore) -> np.ndarray:
         of_frames = np.exp(2 * frame_levels(store.read(rows)).astype(np.float64))
         np.add.at(power, recording_of[rows], of_frames.sum(axis=1))
         np.add.at(squares, recording_of[rows], (of_frames**2).sum(axis=1))
-    levels: np.ndarray = (np.log(squares / power) / 2).astype(np.float32)
-    return levels[recording_of]
+    return (np.log(squares / power) / 2).astype(np.float32)[recording_of]
