@@ -57,6 +57,15 @@ def refuse(number: int) -> None:
     raise DataError(f"clip {number}: there is no such clip.")
 
 
+def stumble(folder: str) -> int:
+    """Fail for no fault of the user's, once; then succeed."""
+    marks = len(list(Path(folder).glob("try-*")))
+    (Path(folder) / f"try-{marks}").touch()
+    if marks == 0:
+        raise OSError("the network file system was away for a moment")
+    return marks
+
+
 def hold(folder: str, seconds: float) -> None:
     """Own a folder for a while; the file ``held`` appears when it is ours."""
     with lock(folder):

@@ -377,6 +377,19 @@ def test_ogg_files_without_an_end_mark_and_tags_at_the_end(tmp_path, name, read)
         assert read(tmp_path / with_tag).size == 3 * RATE
 
 
+@pytest.mark.parametrize("tag", [True, False])
+def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path, tag, read):
+    audio = mp3(np.concatenate([noise(3.0), np.zeros(7 * RATE)]), tag=tag)
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 576, 1, 1393)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(audio)) + audio
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    assert read(path).size / RATE == pytest.approx(10.0, abs=0.15)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="truncated"):
+        read(path)
+
+
 def test_folders_are_searched_once_and_other_files_passed_over(tmp_path):
     for name in ("x.mp3", "._x.mp3", "deep/y.FLAC", "deep/er/x.wav", "deep/._y.wav", ".hidden/z.wav", "tags.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -167,11 +167,22 @@ def run_tflite(path, log_mel, outputs):
     return run_page("Interpreter", path, log_mel)
 
 
+def run_onnx(path, log_mel, outputs):
+    return run_page("onnxruntime", path, log_mel)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("kind", "run"), [("saved_model", run_saved_model), pytest.param("tflite", run_tflite, marks=pytest.mark.slow)]
+    ("kind", "run"),
+    [
+        ("saved_model", run_saved_model),
+        pytest.param("tflite", run_tflite, marks=pytest.mark.slow),
+        pytest.param("onnx", run_onnx, marks=pytest.mark.slow),
+    ],
 )
 def test_an_exported_model_gives_the_same_scores_and_is_described(kind, run, capsys, tmp_path, detector):
+    for package in ("onnx", "tf2onnx", "onnxruntime") if kind == "onnx" else ():
+        pytest.importorskip(package, reason="the optional extra onnx is not installed")
     path, features = str(tmp_path / f"model.{kind}"), detector.features
     assert main(["export", "--format", kind, "--out", path]) == 0
     assert capsys.readouterr().err == ""

@@ -12,7 +12,7 @@ from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import count_controls, score_baselines, score_controls, with_true_tags
 from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics
 from crnn_weak.metrics.evaluation import baselines_table
-from crnn_weak.metrics.ranking import rank_classes, score_ranking, within_clip_auc
+from crnn_weak.metrics.ranking import psds, rank_classes, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
 from crnn_weak.metrics.summary import Counts, bootstrap, defined_mean
 
@@ -195,6 +195,24 @@ def test_rankings_skip_classes_that_all_or_no_clips_have():
     found = rank_classes(np.array([[1, 0, 0], [0, 1, 0]], bool), scores, classes=CLASSES)["average_precision"]
     assert found == {"Car": 1.0, "Bus": 0.5, "Train": pytest.approx(math.nan, nan_ok=True)}
     assert defined_mean(found.values()) == (0.75, 1)
+
+
+def test_psds_of_perfect_scores_is_one():
+    pytest.importorskip("sed_scores_eval", reason="the optional extra psds is not installed")
+    # "b" has an overlap of one label, and an event beyond the clip's end.
+    events = {
+        "a": [car(1.0, 4.5), car(0.0, 10.0, "Bus")],
+        "b": [car(2.5, 3.5, "Train"), car(4.0, 8.0), car(4.5, 6.0), car(5.0, 30.0, "Bus")],
+        "c": [car(0.0, 0.0)],
+    }
+    strong = np.full((3, 20, 3), 0.1)
+    for row, listed in enumerate(events.values()):
+        for event in listed:
+            strong[row, int(2 * event.onset) : int(2 * event.offset), CLASSES.index(event.label)] = 0.9
+    options = {"clip_ids": ["a", "b", "c"], "classes": CLASSES, "hop_seconds": 0.5}
+    assert psds(strong, events, **options) == {"psds1": pytest.approx(1.0), "psds2": pytest.approx(1.0)}
+    with pytest.raises(DataError, match="no event of Train"):
+        psds(strong, {"a": events["a"], "b": [], "c": []}, **options)
 
 
 def test_bootstrap_is_seeded_and_as_wide_as_resampling_one_by_one():

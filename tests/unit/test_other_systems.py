@@ -1,14 +1,27 @@
 """Rules of Windows and macOS, simulated (neither system ran these tests): paths, drives, open files, locks."""
 
+import ast
 import ntpath
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from crnn_weak.cli import main
 from crnn_weak.files import relative_path, write_text
+
+PACKAGE = Path(__file__).resolve().parents[2] / "crnn_weak"
+POSIX_ONLY = {"grp", "posix", "pty", "pwd", "resource", "syslog", "termios"}
+
+
+def test_no_module_imports_what_only_posix_has():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not POSIX_ONLY & {str(name).split(".")[0] for name in names}, path.name
 
 
 def test_files_are_written_without_the_locks_of_posix(tmp_path, monkeypatch):

@@ -161,6 +161,18 @@ class TestDask:
         with pytest.raises(RunError, match=r"^worker .*does not see the folder .*unseen"):
             list(run_tasks(tasks.square, [1], jobs=1, scheduler=cluster))
 
+    def test_another_error_is_tried_again(self, cluster, tmp_path):
+        assert dict(run_tasks(tasks.stumble, [str(tmp_path)], jobs=1, scheduler=cluster)) == {0: 1}
+
+    def test_a_grid_that_is_started_again_waits_for_what_still_runs(self, cluster, tmp_path):
+        """The first caller gives up after one result; its other tasks run on, and nothing is written twice."""
+        slow = _slow_tasks(tmp_path, 3, step_seconds=0.2)
+        first = run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster)
+        next(first)
+        first.close()
+        assert sorted(dict(run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster))) == [0, 1, 2]
+        _assert_whole(slow)
+
     def test_a_lost_scheduler_is_an_error_and_no_loss(self, cluster, tmp_path):
         other = _Cluster(1)
         slow = _slow_tasks(tmp_path, 4, step_seconds=0.1)

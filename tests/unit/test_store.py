@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -16,15 +17,17 @@ from helpers import TINY, dataset_of, make_store
 from mutations import damage_bytes
 
 from crnn_weak.audio import write_audio
+from crnn_weak.config import PRESETS
 from crnn_weak.data.base import Clip
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, LabelError
-from crnn_weak.features.build import build_store, extract_clip
+from crnn_weak.features.build import ClipFeatures, build_store, extract_clip
 from crnn_weak.features.hdf5 import write_names
-from crnn_weak.features.log_mel import log_mel
+from crnn_weak.features.log_mel import Scaler, log_mel
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz
+QUICK = PRESETS["quick"].features
 
 
 def _audio(seed: int, seconds: float = 2.0) -> np.ndarray:
@@ -188,6 +191,35 @@ def test_a_full_disk_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
     with pytest.raises(FeatureStoreError, match=r"cannot be written \(No space left on device"):
         build_store(dataset, "train", TINY, tmp_path / "features.h5")
     assert list(tmp_path.glob("*.[hp]*")) == []
+
+
+def _without_audio(_, chunks, **options):
+    """Give clip ``row`` the number ``row`` for its features, so that every answer can be checked."""
+    for chunk in chunks:
+        results = []
+        for row, _clip in chunk:
+            values = np.full((QUICK.n_frames, QUICK.n_mels), row, np.float32)
+            results.append((row, ClipFeatures(values, "ok", QUICK.clip_seconds, "")))
+        yield results
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_large_store_is_that_of_a_few_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("crnn_weak.features.build.map_tasks", _without_audio)
+    data = dataset_of([Clip(f"clip {row}", "train", None, ("bell",), ()) for row in range(20_000)])
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        # 100 x 40 float32 are 16 kB a clip, 320 MB in all.
+        store = build_store(data, "train", QUICK, tmp_path / "features.h5", jobs=2)
+        for _ in range(700):  # the set once over
+            rows = rng.integers(0, 20_000, 32)
+            np.testing.assert_array_equal(store.read(rows)[:, ::99, 0], np.repeat(rows[:, None], 2, axis=1))
+        Scaler.fit(store)
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+        (tmp_path / "features.h5").unlink()
 
 
 def _contents(path):
