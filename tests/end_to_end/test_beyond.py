@@ -37,7 +37,6 @@ SCORE = """{"counts": {"tagging": [[1, 1, 1]]}, "untuned": {"tagging": 1.0}, "th
 
 @pytest.fixture
 def design(tmp_path):
-    """Path of the design."""
     (tmp_path / "design.toml").write_text(DESIGN)
     return tmp_path / "design.toml"
 

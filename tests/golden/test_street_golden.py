@@ -43,9 +43,7 @@ def test_clips_are_what_they_were():
     for (*drawn, levels), (*golden_drawn, golden_levels) in zip(now["clips"], golden["clips"], strict=True):
         assert drawn == golden_drawn, "the layout of a seed has changed: raise VERSION in scene.py"
         # Another processor rounds otherwise; a tenth of a decibel is far above that and far below any real change.
-        assert np.array(levels) == pytest.approx(np.array(golden_levels), abs=0.1), (
-            f"the sound of {drawn[:2]} has changed: raise VERSION in scene.py"
-        )
+        assert np.array(levels) == pytest.approx(np.array(golden_levels), abs=0.1), f"{drawn[:2]}: raise VERSION"
 
 
 if __name__ == "__main__":

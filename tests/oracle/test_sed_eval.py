@@ -194,9 +194,8 @@ tag_lists = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from((
 def test_tags_are_scored_as_scikit_learn_does(reference, estimated, classes):
     estimated = {clip: tags & {*classes} for clip, tags in estimated.items() if clip in reference}
     reference = {clip: tags & {*classes} for clip, tags in reference.items()}
-    assert_same(
-        *(score(reference, estimated, classes=classes) for score in (tagging_metrics, reported_tagging_metrics))
-    )
+    ours = tagging_metrics(reference, estimated, classes=classes)
+    assert_same(ours, reported_tagging_metrics(reference, estimated, classes=classes))
 
 
 def rotated_lists(events, k, n):

@@ -128,9 +128,8 @@ def test_filters_are_chosen_with_the_thresholds():
 def test_a_class_without_reference_keeps_the_common_threshold_and_a_clip_without_is_refused():
     scores, reference = made_up(10)
     events = {clip: tuple(e for e in rows if e.label != "Bus") for clip, rows in reference.events.items()}
-    common, own = (
-        tune(scores, Reference(events=events), metric="segment_f1", per_class=each) for each in (False, True)
-    )
+    known = Reference(events=events)
+    common, own = (tune(scores, known, metric="segment_f1", per_class=each) for each in (False, True))
     assert own.operating_point.thresholds[1] == common.operating_point.thresholds[1]
     with pytest.raises(ClipError, match="'0'"):
         tune(scores, Reference(events={}), metric="segment_f1")

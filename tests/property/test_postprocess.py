@@ -81,9 +81,8 @@ def test_events_are_those_of_a_plain_loop(strong, point):
             wanted = decoded_in_a_loop(strong[row, :, column], scores.weak[row, column], point, column)
             decoded = [(event.onset, event.offset) for event in events if event.label == label]
             assert decoded == [(round(first * HOP, 6), round(last * HOP, 6)) for first, last, _ in wanted]
-            np.testing.assert_allclose(
-                [event.score for event in events if event.label == label], [row[2] for row in wanted], atol=1e-6
-            )
+            scored = [event.score for event in events if event.label == label]
+            np.testing.assert_allclose(scored, [row[2] for row in wanted], atol=1e-6)
 
 
 @settings(deadline=None)

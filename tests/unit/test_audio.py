@@ -185,12 +185,9 @@ def test_only_regular_files_are_opened(tmp_path, read, monkeypatch):
     os.mkfifo(tmp_path / "pipe.wav")
     os.symlink("/dev/zero", tmp_path / "zero.wav")
     (tmp_path / "folder.wav").mkdir()
-    for name, says in (
-        ("pipe.wav", "not a regular file"),
-        ("zero.wav", "not a regular file"),
-        ("folder.wav", "is a folder"),
-        ("absent.wav", "no such audio file"),
-    ):
+    irregular = dict.fromkeys(("pipe.wav", "zero.wav"), "not a regular file")
+    irregular |= {"folder.wav": "is a folder", "absent.wav": "no such audio file"}
+    for name, says in irregular.items():
         with pytest.raises(DataError, match=f"{name}: .*{says}"):
             read(tmp_path / name)
     assert not audio_files(tmp_path)

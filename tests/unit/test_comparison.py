@@ -155,8 +155,7 @@ def scored_clips(weak, strong, events):
 BARK = [0.1, 0.1, 0.6, 0.6, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
 START = OperatingPoint.from_config(preset("quick").operating_point, ("dog",))
 WIND = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # louder, but of a clip without the tag
-# The weak scores are equal, so no gate separates the clips; a threshold that is low enough for the whole event also
-# detects the other clip.
+# No gate separates these two; a threshold that is low enough for the whole event also detects the other clip.
 LONG = [0.1, 0.1, 0.3, 0.8, 0.8, 0.3, 0.3, 0.1, 0.1, 0.1]
 SHORT = [0.1, 0.1, 0.3, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 
@@ -199,9 +198,8 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
 
 def test_scores_come_back_and_damaged_ones_are_refused(tmp_path):
     path, of_run = tmp_path / "scores.json.gz", tmp_path / "comparison.json"
-    runs = scoring.PublishedRuns(
-        "of scenes", [scoring.PublishedRun("max, frozen", 3, "0123456789ab", score([2, 1, 1], [0, 0, 0]))]
-    )
+    run = scoring.PublishedRun("max, frozen", 3, "0123456789ab", score([2, 1, 1], [0, 0, 0]))
+    runs = scoring.PublishedRuns("of scenes", [run])
     scoring.write_scores(path, runs)
     assert scoring.read_scores(path) == runs
     assert scoring.read_scores(tmp_path / "none.json.gz").runs == []

@@ -52,7 +52,6 @@ def test_check_counts_by_header_and_lists_what_it_decoded(here, capsys, refused,
     assert ["all", "clips", "6", "5", "1", "1", "1"] in train
     assert ["Car", "3", "3", "0", "0", "1"] in train
     assert ["Bus", "2", "1", "1", "1", "0"] in train
-
     assert main([*CHECK, "--jobs", jobs, "--decode", "--sha256", "--out", "clips.tsv"]) == 0
     assert "3 of 8 listed clips can be used." in capsys.readouterr().out
     header, *rows = (line.split("\t") for line in (here / "clips.tsv").read_text().splitlines())
@@ -143,13 +142,11 @@ def test_build_and_info_and_their_mistakes(opened, tmp_path, capsys, refused):
     assert "\r" not in shown.err  # no bar where stderr is no terminal
     assert opened == {"source": "folder", "jobs": 1, "progress": False}
     assert len(FeatureStore(out, TINY)) == 2
-
     assert main(["features", "info", out]) == 0
     shown = capsys.readouterr().out
     assert "20 frames x 8 bands" in shown
     assert "skipped    -1: missing (no file 1.wav)" in shown
     assert "      2  bell" in shown
-
     assert main(command) == 0  # exists, and is kept
     assert "n_mels 8 (expected 10)" in refused(*command, "--set", "features.n_mels=10")
     assert main([*command, "--set", "features.n_mels=10", "--overwrite"]) == 0

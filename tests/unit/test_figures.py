@@ -147,13 +147,8 @@ def table_of(values):
 
 def test_loss_weights_have_means_deviations_and_the_paper():
     setting = (1.0, 1.0)
-    table = table_of(
-        {
-            (setting, "segment", "f_score"): [0.40, 0.44],
-            (setting, "tagging", "f_score"): [0.30],
-            (setting, "segment", "error_rate"): [float("nan")],
-        }
-    )
+    values = {(setting, "segment", "f_score"): [0.40, 0.44], (setting, "tagging", "f_score"): [0.30]}
+    table = table_of({**values, (setting, "segment", "error_rate"): [float("nan")]})
     f_scores, error_rates = results.loss_weight_figure(table).axes
     assert labels(f_scores) == ["tag F, paper", "SED F, paper", "tag F, here", "SED F, here"]
     assert labels(error_rates) == ["SED ER, paper", "nothing detected"]  # the undefined error rate is omitted

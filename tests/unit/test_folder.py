@@ -94,6 +94,10 @@ def test_a_split_column(own):
     assert data.clips("train")[0].tags == ("cat", "dog")
     events = "file,onset,offset,label,split\na.flac,0,1,dog,train\nb.flac,0,1,dog,test\n"
     assert [clip.clip_id for clip in opened(own, events=events).clips("test")] == ["b"]
+    # Events of a recording in the folder need no row of tags.
+    clips = clips_of(opened(own, "file,label,split\na.flac,dog,train\nb.flac,cat,test\n", "sub/d.flac\t0\t1\tcat\n"))
+    splits = {name: (*clip.tags, clip.split) for name, clip in clips.items()}
+    assert splits == {"a": ("dog", "train"), "b": ("cat", "test"), "sub/d": ("cat", "train")}
     with pytest.raises(DataError, match="has a column of splits"):
         opened(own, TAGS, events=events)
 
@@ -170,14 +174,6 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
     skipped = opened(own, TAGS, long_clips="skip", test_fraction=0.0)
     assert sorted(clips_of(skipped)) == ["a", "c", "sub/d", "sub/e"]
     assert skipped.splits == ("train",)
-
-
-def test_events_of_a_recording_in_the_folder_need_no_row_of_tags(own):
-    tags = "file,label,split\na.flac,dog,train\nb.flac,cat,test\n"
-    clips = clips_of(opened(own, tags, "sub/d.flac\t0\t1\tcat\n"))
-    assert {name: (clip.tags, clip.split) for name, clip in clips.items()} == {
-        "a": (("dog",), "train"), "b": (("cat",), "test"), "sub/d": (("cat",), "train"),
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from crnn_weak.labels.writing import EVENT_FORMATS, event_files, write_tags
 
 HEADER = "filename\tonset\toffset\tevent_label\n"
 TWO_SITES = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/r.wav\t5\t6\tcat\n"
-
-
 SWAPPED = TWO_SITES.replace("siteA", "x").replace("siteB", "siteA").replace("x/", "siteB/")
 ONE_SITE = HEADER + "siteA/r.wav\t0\t1\tdog\nsiteB/s.wav\t5\t6\tcat\n"
 SHORT = HEADER + "r.wav\t0\t1\tdog\n/data/siteB/s.wav\t5\t6\tcat\n"

@@ -163,9 +163,8 @@ def test_the_mask_of_padded_frames_moves_with_the_clip(tmp_path):
 @pytest.mark.parametrize(("padding", "loud"), [("active", 8), ("ignored", 2)])
 def test_with_padding_ignored_the_floor_of_high_energy_is_that_of_recorded_sound(tmp_path, padding, loud):
     store = store_of(tmp_path, {"a": (("bell",), None, [-30.0] * 5 + [0.0] * 2 + [20 * SILENCE / np.log(10)])})
-    config = dataclasses.replace(
-        PRESETS["paper"], targets=TargetConfig(strong="high_energy", quiet_is_inactive=True, padding=padding)
-    )
+    targets = TargetConfig(strong="high_energy", quiet_is_inactive=True, padding=padding)
+    config = dataclasses.replace(PRESETS["paper"], targets=targets)
     strong = StrongTargets(store, config)(np.array([0]), store.read([0]))[0, :, 0]
     assert (strong == 1).sum() == (loud if padding == "ignored" else 7)
     assert (strong == NO_TARGET).sum() == (12 if padding == "ignored" else 0)

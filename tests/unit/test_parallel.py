@@ -113,9 +113,8 @@ class TestProcesses:
         results.close()
 
     @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-    def test_workers_end_with_their_parent(self, tmp_path, number):
-        """A grid that is killed or interrupted leaves no worker that would write into its successor's folders."""
+    def test_workers_end_with_their_parent(self, tmp_path):
+        """A killed grid leaves no worker that would write into its successor's folders. Signals: test_outside.py."""
         code = (
             "import sys, helpers_tasks\nfrom crnn_weak.parallel import run_tasks\n"
             "if __name__ == '__main__': list(run_tasks(helpers_tasks.sleep, [sys.argv[1]] * 3, jobs=2))\n"
@@ -123,12 +122,9 @@ class TestProcesses:
         (tmp_path / "parent.py").write_text(code)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(tasks.__file__).parent), *sys.path])}
         command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
-        # A test run in the background of a shell ignores interrupts, and so would its children.
-        default = signal.signal(signal.SIGINT, signal.default_int_handler)
         parent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        signal.signal(signal.SIGINT, default)
         tasks.wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
-        parent.send_signal(number)
+        parent.kill()
         assert parent.wait(timeout=60) != 0
         workers = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
         tasks.wait_until(lambda: not any(_is_running(pid) for pid in workers))
@@ -165,7 +161,6 @@ class TestDask:
         assert dict(run_tasks(tasks.stumble, [str(tmp_path)], jobs=1, scheduler=cluster)) == {0: 1}
 
     def test_a_grid_that_is_started_again_waits_for_what_still_runs(self, cluster, tmp_path):
-        """The first caller gives up after one result; its other tasks run on, and nothing is written twice."""
         slow = _slow_tasks(tmp_path, 3, step_seconds=0.2)
         first = run_tasks(tasks.slow, slow, jobs=1, scheduler=cluster)
         next(first)

@@ -21,12 +21,9 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 TUTORIALS = sorted((REPOSITORY / "docs" / "tutorials").glob("*.ipynb"))
 
 
-def test_the_table_is_the_committed_one_and_readme_stays_short():
+def test_readme_is_short_its_table_is_the_committed_one_and_its_example_prints_what_it_shows(capsys):
     assert readme_table() in README
     assert len(README.splitlines()) < 250
-
-
-def test_the_python_example_prints_what_readme_shows(capsys):
     code, shown = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL).groups()
     exec(code, {})
     assert capsys.readouterr().out == shown

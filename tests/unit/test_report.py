@@ -148,7 +148,7 @@ def test_the_page_and_the_card_are_at_the_operating_point_of_evaluate(copy, grid
     assert page.text.count("Operating point: threshold 0.9") == 1
 
 
-def test_a_page_with_players_is_not_replaced_by_one_without(copy, grid, monkeypatch, caplog, capsys):
+def test_a_page_with_players_is_not_replaced_by_one_without(copy, grid, monkeypatch, capsys):
     data = json.loads((grid / "data.json").read_text())
     data["audio"] = {clip: os.path.relpath(path, copy) for clip, path in data["audio"].items()}
     data["test_store"] = os.path.relpath(grid.parent / "test.h5", copy)

@@ -27,7 +27,6 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import Event
 
 RATE = TINY.sample_rate_hz
-QUICK = PRESETS["quick"].features
 
 
 def _audio(seed: int, seconds: float = 2.0) -> np.ndarray:
@@ -174,9 +173,8 @@ def test_a_refused_build_leaves_nothing(dataset, tmp_path, rows, changes, error,
 
 def test_infinite_features_are_not_stored(tmp_path, monkeypatch):
     write_audio(tmp_path / "a.wav", _audio(0), RATE)
-    monkeypatch.setattr(
-        "crnn_weak.features.build.load_clip", lambda *_, **__: (np.full(2 * RATE, np.inf, np.float32), 2.0)
-    )
+    infinite = np.full(2 * RATE, np.inf, np.float32)
+    monkeypatch.setattr("crnn_weak.features.build.load_clip", lambda *_, **__: (infinite, 2.0))
     with np.errstate(all="ignore"):
         found = extract_clip(Clip("a", "train", tmp_path / "a.wav", ()), TINY)
     assert (found.log_mel, found.status) == (None, "unreadable")
@@ -193,25 +191,22 @@ def test_a_full_disk_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.[hp]*")) == []
 
 
-def _without_audio(_, chunks, **options):
-    """Give clip ``row`` the number ``row`` for its features, so that every answer can be checked."""
-    for chunk in chunks:
-        results = []
-        for row, _clip in chunk:
-            values = np.full((QUICK.n_frames, QUICK.n_mels), row, np.float32)
-            results.append((row, ClipFeatures(values, "ok", QUICK.clip_seconds, "")))
-        yield results
-
-
 @pytest.mark.slow
 def test_the_memory_of_a_large_store_is_that_of_a_few_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("crnn_weak.features.build.map_tasks", _without_audio)
+    features = PRESETS["quick"].features
+
+    def numbered(_, chunks, **options):
+        """Give each clip the number of its row for its features."""
+        for chunk in chunks:
+            yield [(row, ClipFeatures(np.full((100, 40), row, np.float32), "ok", 2.0, "")) for row, _ in chunk]
+
+    monkeypatch.setattr("crnn_weak.features.build.map_tasks", numbered)
     data = dataset_of([Clip(f"clip {row}", "train", None, ("bell",), ()) for row in range(20_000)])
     rng = np.random.default_rng(0)
     tracemalloc.start()
     try:
         # 100 x 40 float32 are 16 kB a clip, 320 MB in all.
-        store = build_store(data, "train", QUICK, tmp_path / "features.h5", jobs=2)
+        store = build_store(data, "train", features, tmp_path / "features.h5", jobs=2)
         for _ in range(700):  # the set once over
             rows = rng.integers(0, 20_000, 32)
             np.testing.assert_array_equal(store.read(rows)[:, ::99, 0], np.repeat(rows[:, None], 2, axis=1))

@@ -129,7 +129,6 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
     opened(tmp_path)
     assert contents(folder) == contents(made.folder)
     assert changed_at(written) == kept
-
     clips = sorted((folder / "audio").rglob("*.flac"))
     clips[0].unlink()
     clips[1].write_bytes(b"")
@@ -165,9 +164,7 @@ def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes
     assert contents(made.folder / "audio").items() < contents(larger.folder / "audio").items()
 
 
-@pytest.mark.parametrize(
-    "overrides", [["features.clip_seconds=5.0"], ["features.fmax_hz=3000.0", "features.sample_rate_hz=7000"]]
-)
-def test_what_street_cannot_make_is_refused(overrides, tmp_path):
-    with pytest.raises(ConfigError, match="street"):
-        opened(tmp_path, *overrides)
+def test_what_street_cannot_make_is_refused(tmp_path):
+    for overrides in (["features.clip_seconds=5.0"], ["features.fmax_hz=3000.0", "features.sample_rate_hz=7000"]):
+        with pytest.raises(ConfigError, match="street"):
+            opened(tmp_path, *overrides)
