@@ -95,12 +95,12 @@ def test_one_run_a_chosen_clip_and_class_from_the_command_line(grid, capsys, ref
     assert main([*call, "--method", "smoothgrad", "--overwrite"]) == 0
 
 
-def test_a_grid_shows_the_slides_clip_of_even_weights(grid, tmp_path, monkeypatch):
-    shown = []
+def test_a_grid_shows_the_slides_clip_of_even_weights(grid, written, tmp_path, monkeypatch):
+    clip, shown = written[0].name.split("_")[1], []
     monkeypatch.setattr(module, "_draw_clip", lambda run, *rest: shown.append((run.setting, rest[2].clip_id)) or [])
-    monkeypatch.setattr(module, "SLIDES_CLIP", "clip-00003")
+    monkeypatch.setattr(module, "SLIDES_CLIP", clip)
     saliency_maps(grid, tmp_path, Options(statistics=False))
-    assert set(shown) == {((1.0, 1.0), "clip-00003")}
+    assert set(shown) == {((1.0, 1.0), clip)}
 
 
 @pytest.mark.parametrize(

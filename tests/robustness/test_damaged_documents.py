@@ -88,7 +88,7 @@ def test_damaged_run_folders_are_read_or_refused(experiment, tmp_path, n_times):
         for clip_id in list(run.detected_events)[:3]:
             run.audio_path(clip_id)
         run.open_store().close()
-        for name in ("metrics", "environment", "history", "data", "scores", "classes", "best_epoch", "estimated_tags"):
+        for name in ("metrics", "history", "data", "scores", "classes", "best_epoch", "estimated_tags"):
             getattr(run, name)
 
     check(path, lambda rng: damage_run(experiment, path, rng), read, 100 * n_times, 10)
