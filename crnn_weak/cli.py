@@ -193,7 +193,7 @@ def _interrupted(number: int) -> str:
 
 @contextlib.contextmanager
 def _end_at_signals(prog: str) -> Iterator[list[int]]:
-    """Raise SystemExit at SIGINT and SIGTERM, which the list gets; the process ends in some seconds.
+    """Raise SystemExit at SIGINT and SIGTERM, which the list gets; it ends in seconds, or with a library's call.
 
     Workers end with their parent. Signals that the caller ignores, or handles, stay the caller's.
     """

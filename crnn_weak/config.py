@@ -282,7 +282,7 @@ class OperatingPointConfig(_Section, section="operating_point"):
     min_tags: int = derived(
         1, "1: a clip's likeliest class is tagged whatever its score: 485 to 508 tags on 488 clips", ge=0, le=1
     )
-    class_thresholds: bool = chosen(False, "a lower threshold for classes of shorter sounds, from the training clips")
+    class_thresholds: bool = chosen(False, "frame thresholds of each class, from the clips' tags")
 
     def _check(self) -> None:
         self._require(self.low_threshold <= self.threshold, "low_threshold", f"at most threshold ({self.threshold:g})")

@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import stat
@@ -34,7 +35,10 @@ _FAULTS = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 # Documents of 50,000 clips have some 10 MB; a larger file is another one, and would fill the memory.
 _MOST_BYTES = 250_000_000
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
-_STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/1": 1, "/dev/fd/2": 2, "/proc/self/fd/1": 1}
+_MACHINE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+# Of `temporary_path`, with the process.
+_TEMPORARY = re.compile(rf"\.[0-9a-f]{{16}}\.{_MACHINE}\.([0-9]{{1,9}})\.tmp")
 _output_folders: list[Path] = []  # that are being written to
 
 _MARKDOWN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: "\\" + sign for sign in "\\`*_[]|#$~!"}})
@@ -115,16 +119,30 @@ def replace_file(path: str | Path) -> Iterator[Path]:
 def temporary_path(path: Path) -> Iterator[Path]:
     """Give a path next to `path` for its new content, which is deleted at the end.
 
-    It is always the same, so the next process that writes `path` deletes what a killed one has left.
+    It names this process: of two that write `path`, the last one wins, and what a killed one has left is known.
     """
-    make_folder(path.parent)
+    _delete_leftovers(make_folder(path.parent).absolute())
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # a long name may have no room for more
-    temporary = path.with_name(f".{digest}.tmp{path.suffix[:16]}")
+    temporary = path.with_name(f".{digest}.{_MACHINE}.{os.getpid()}.tmp{path.suffix[:16]}")
     _delete(temporary)
     try:
         yield temporary
     finally:
         _delete(temporary)
+
+
+@functools.cache  # once for each folder, which may hold thousands of clips
+def _delete_leftovers(folder: Path) -> None:
+    """Delete temporary files in a folder whose processes, of this machine, have ended."""
+    for path in folder.iterdir() if os.name == "posix" else ():  # on Windows, signal 0 ends a process
+        match = _TEMPORARY.match(path.name)
+        try:
+            if match:
+                os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            _delete(path)
+        except PermissionError:
+            continue  # another user's
 
 
 def _delete(path: Path) -> None:
@@ -191,17 +209,18 @@ def lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
             raise RunError(f"{path}: is a link. Expected a plain lock file; delete the link.")
         held = filelock.FileLock(path, fallback_to_soft=False)
         try:
-            held.acquire(timeout=0)
-        except filelock.Timeout:
-            other = "another process"
-            with contextlib.suppress(OSError):
-                other = holder.read_text(encoding="utf-8", errors="replace")[:200]
-            if not wait:
-                raise RunError(
-                    f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."
-                ) from None
-            log.info("%s: waiting for %s", folder, other)
-            held.acquire(poll_interval=0.2)
+            try:
+                held.acquire(timeout=0)
+            except filelock.Timeout:
+                other = "another process"
+                with contextlib.suppress(OSError):
+                    other = holder.read_text(encoding="utf-8", errors="replace")[:200]
+                if not wait:
+                    raise RunError(
+                        f"{folder}: {other} is writing here. Wait for it, end it, or choose another folder."
+                    ) from None
+                log.info("%s: waiting for %s", folder, other)
+                held.acquire(poll_interval=0.2)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

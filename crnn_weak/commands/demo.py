@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from crnn_weak import cli
 from crnn_weak.bundled import example
-from crnn_weak.files import refuse_existing
+from crnn_weak.files import refuse_existing, replace_file
 
 _NEXT = """
 Next:
@@ -49,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         thresholds=thresholds, reference=truth, estimated=events,
     )  # fmt: skip
     style.save_figure(figure, picture, formats=("png",), dpi=110)
-    shutil.copyfile(example(), sound)
+    with replace_file(sound) as temporary:
+        temporary.write_bytes(example().read_bytes())
     drawn = Picture.of(figure, picture.name)
     view = RecordingView("One recording, detected", detection.duration_seconds, events, drawn, sound.name)
     write_recordings_page(page, [view], title="crnn-weak demo")

@@ -208,8 +208,7 @@ class _Output:
         n_done, took = self._n_recordings - len(self._failed), time.perf_counter() - self._began
         if not self._args.quiet:
             written = f", written to {visible(self._args.out)}" if self._args.out else ""
-            ratio = self._seconds / took
-            speed = f"{self._seconds:.1f} s of sound in {took:.1f} s, {ratio:.0f} times as fast as real time"
+            speed = f"{self._seconds:.1f} s of sound in {took:.1f} s, {self._seconds / took:.0f} times as fast"
             counted = f"{n_done} of {self._n_recordings} recordings"
             print(f"{counted}, {speed}: {self._n_events} events{written}", file=sys.stderr)
         for message in self._failed:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crnn_weak import cli
 from crnn_weak.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    pass
 
 _FORMATS = ("saved_model", "onnx", "tflite")
 

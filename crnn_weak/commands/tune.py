@@ -118,10 +118,7 @@ def _warn_of_few(scored: ScoredRun) -> None:
     n_clips = Counter(label for tags in scored.tags.values() for label in tags)
     few = [f"{label} ({n_clips[label]})" for label in scored.scores.classes if n_clips[label] < _FEW_CLIPS]
     if few:
-        log.warning(
-            "fewer than %d validation clips, so that thresholds are uncertain: %s. Tune without --per-class.",
-            _FEW_CLIPS, ", ".join(few),
-        )  # fmt: skip
+        log.warning("fewer than %d validation clips: %s. Tune without --per-class.", _FEW_CLIPS, ", ".join(few))
 
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:

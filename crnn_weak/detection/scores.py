@@ -49,12 +49,6 @@ class Scores:
         n_clips, n_frames, n_classes = self.strong.shape
         return f"Scores({n_clips} clips, {n_frames} frames of {self.hop_seconds:g} s, {n_classes} classes)"
 
-    def of_clips(self, clip_ids: Sequence[str]) -> Scores:
-        """Return the scores of some of the clips."""
-        row_of = {clip_id: row for row, clip_id in enumerate(self.clip_ids)}
-        rows = [row_of[clip_id] for clip_id in clip_ids]
-        return Scores(tuple(clip_ids), self.classes, self.hop_seconds, self.strong[rows], self.weak[rows])
-
 
 def predict(model: Any, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return strong (n, n_frames, n_classes) and weak scores (n, n_classes) of a batch of standardized log mel."""

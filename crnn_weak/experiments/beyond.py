@@ -17,6 +17,7 @@ from crnn_weak.cli import main
 from crnn_weak.config import from_dict, load_config
 from crnn_weak.errors import DataError
 from crnn_weak.files import lock, refuse_links, write_json, write_text
+from crnn_weak.labels.rolls import n_segments
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs import scores
@@ -147,8 +148,8 @@ def write_tables(design: Design, folder: Path, published: Path | None = None) ->
         scores.write_scores(files.scores, PublishedRuns(provenance, runs))
         write_text(files.results, scores.comparison_csv(estimates, entries))
         config = from_dict(design.data[data])
-        n_segments = round(config.features.clip_seconds / config.evaluation.segment_seconds)
-        texts[data] = scores.comparison_markdown(estimates, entries, baselines, provenance, n_segments)
+        n_segments_of_clip = n_segments(config.features.clip_seconds, config.evaluation.segment_seconds)
+        texts[data] = scores.comparison_markdown(estimates, entries, baselines, provenance, n_segments_of_clip)
         write_text(files.table("md"), texts[data])
         points = {
             entry: {key: tuple(100 * value for value in row[key][:3]) for key in ("tagging", "segment")}

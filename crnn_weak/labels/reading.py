@@ -342,11 +342,16 @@ def read_labels(
     ids = match_ids(events, tags, where=str(event_file))
     ids |= match_ids([name for name in events if ids[name] not in tags], audio, where=str(event_file))
     events = {ids[name]: found for name, found in events.items()}
-    for name in events:
-        if name not in tags and name not in audio:
-            where = f"{event_file}: recording {name!r}"
+    untagged = [name for name in events if name not in tags]
+    for name in untagged:
+        where = f"{event_file}: recording {name!r}"
+        if name not in audio:
             raise DataError(f"{where} is neither in the tag file nor in {root}. {nearest_names(name, tags)}")
-        tags.setdefault(name, ())
+        if annotated:
+            raise DataError(f"{where} has no row in the tag file, so its classes beside data.annotated are not known.")
+        tags[name] = ()
+    if untagged:
+        logger.info("%s: %d recordings have no row in the tag file; their events are used.", event_file, len(untagged))
     splits = _splits(files)
     default_split = "train" if any(splits.values()) else ""
     recordings, n_replaced = [], 0

@@ -229,9 +229,7 @@ class Run:
             stored = StoredPoint.read(which, classes)
         if stored is None:
             return OperatingPoint.from_config(self.config.operating_point, classes), "the run's configuration"
-        source = (
-            f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "from the training clips"
-        )
+        source = f"tuned on validation clips for {', '.join(stored.tuned)}" if stored.tuned else "from the clips' tags"
         return stored.operating_point, source if which is None else f"{source}, {which}"
 
 

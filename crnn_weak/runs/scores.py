@@ -103,7 +103,9 @@ def open_scores(path: str | Path, split: str, *, timed: bool = False) -> ScoredR
         if missing:
             raise ClipError(f"{store.path}: no clip {missing[0]!r}, which has scores in {run.path}.")
         if timed and not store.events.keys().isdisjoint(scores.clip_ids):
-            scores = scores.of_clips([clip for clip in scores.clip_ids if clip in store.events])
+            rows = [row for row, clip in enumerate(scores.clip_ids) if clip in store.events]
+            clip_ids = tuple(scores.clip_ids[row] for row in rows)
+            scores = dataclasses.replace(scores, clip_ids=clip_ids, strong=scores.strong[rows], weak=scores.weak[rows])
         tags = {clip: tag_names(store.tags[row_of[clip]], store.classes) for clip in scores.clip_ids}
         events = None
         if set(scores.clip_ids) <= set(store.events):

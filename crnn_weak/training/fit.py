@@ -164,7 +164,8 @@ def _split_rows(config: Config, store: FeatureStore, stored_split: Path | None) 
         stored = read_json(stored_split, Split)
         if not position.keys() >= {*stored.training, *stored.validation}:
             raise RunError(f"{stored_split}: lists clips that are not in {store.path}. Choose another folder.")
-        rows = [np.array([position[clip_id] for clip_id in ids]) for ids in (stored.training, stored.validation)]
+        both = (stored.training, stored.validation)
+        rows = [np.array([position[clip_id] for clip_id in ids], np.int64) for ids in both]
         return rows[0], rows[1]
     settings = config.training
     chosen = choose_clips(len(store), settings.n_clips, settings.seed)

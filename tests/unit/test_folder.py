@@ -195,6 +195,7 @@ def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or
         (None, "a.flac\t0\t1\tbat\n", {"classes": "dog\ncat\n"}, "events.tsv, line 1: label 'bat' .*'cat'"),
         (TAGS, None, {"clip_seconds": 1.0}, "4 recordings are longer .* longest is a, 2.0 s.*features.clip_seconds=2"),
         ("a.flac\tdog\nb.flac\tcat\n", None, {"clip_seconds": 1.0, "long_clips": "skip"}, "2 recordings are longer"),
+        ("a.flac\tdog\n", "b.flac\t0\t1\tdog\n", {"annotated": ("dog",)}, "'b' has no row in the tag file"),
         (TAGS, "a.flac\t0\t0.5\tdog\n", {"annotated": ("fox",)}, "data.annotated: .*'fox'"),
     ],
 )
