@@ -7,6 +7,7 @@ that is called is imported. This module needs the standard library alone, so tha
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
 import importlib
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((argument for argument in arguments if argument in COMMANDS), None)
     code = run_guarded(f"crnn-weak {command or ''}".rstrip(), lambda: _run(command, arguments))
     if argv is None and code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        atexit._run_exitfuncs()  # for semaphores and temporary folders
         os._exit(code)  # Python's own end, with TensorFlow loaded, takes seconds
     return code
 

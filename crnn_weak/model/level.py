@@ -24,8 +24,5 @@ class LevelNormalization(keras.layers.Layer):
         # One neper is 8.7 dB. The outputs end 40 dB below the mean: digital silence would be far outside of all sounds.
         return ops.maximum((inputs - mean) * (8.685889638065035 / 20.0), -2.0)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "silence": self.silence}
