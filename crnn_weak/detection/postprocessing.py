@@ -167,7 +167,7 @@ class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of a run's ``operating_point.json``, which `tune` writes: its choice, and by metric how it was tuned."""
+    """Content of ``operating_point.json``, of training or `tune`: the choice, and by metric how it was tuned."""
 
     operating_point: OperatingPoint
     tuned: dict[str, TuningRecord] = {}
