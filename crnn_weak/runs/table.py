@@ -118,8 +118,7 @@ def table_caption(config: Config, data: Mapping[str, Any], seeds: Sequence[int],
     untagged = "".join(
         f"; {count['untagged']:,} {split} clips have no true tag" for split, count in counts if count.get("untagged")
     )
-    other = config.data.source in ("street", "scenes")
-    note = " The paper's values are of DCASE 2017 task 4, other data." if other else ""
+    note = " The paper's values are of DCASE 2017 task 4, other data." * (config.data.source in ("street", "scenes"))
     return (
         f"{provenance}; {clips}; preset {config.preset}, head {config.model.weak_head}, {config.training.epochs} "
         f"epochs at most, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. "
@@ -159,7 +158,8 @@ class ResultsTable:
         cls, config: Config, data: Mapping[str, Any], lines: Sequence[Result], *args: Any, tuned: str = ""
     ) -> ResultsTable:
         """Return the table of a run or a grid on these data (`RunData`); own clips have no published values."""
-        published = {"dcase2017_task4": "the paper", "folder": ""}.get(config.data.source, "the paper, other data")
+        other = dict.fromkeys(("street", "scenes"), "the paper, other data")
+        published = {"dcase2017_task4": "the paper", **other}.get(config.data.source, "")
         table = cls(lines, "", *args)
         return dataclasses.replace(table, published=published, caption=table_caption(config, data, table.seeds, tuned))
 
