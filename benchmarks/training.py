@@ -32,13 +32,15 @@ _SGEMM = 2048
 class _Clips:
     """A store in memory: what the trainer's feeder asks of one."""
 
-    def __init__(self, n_clips: int, n_frames: int, n_mels: int, n_classes: int) -> None:
+    def __init__(self, n_clips: int, features: Any, n_classes: int) -> None:
         rng = np.random.default_rng(0)
-        self._features = rng.standard_normal((n_clips, n_frames, n_mels), dtype=np.float32)
+        self._log_mel = rng.standard_normal((n_clips, features.n_frames, features.n_mels), dtype=np.float32)
         self.tags = rng.random((n_clips, n_classes)) < 0.1
+        self.features, self.durations, self.events = features, np.full(n_clips, features.clip_seconds), {}
+        self.clip_ids, self.classes = [str(row) for row in range(n_clips)], [str(k) for k in range(n_classes)]
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        return self._features[rows]
+        return self._log_mel[rows]
 
 
 def _batches(config: Any, batch_size: int, n_batches: int) -> Any:
@@ -46,7 +48,7 @@ def _batches(config: Any, batch_size: int, n_batches: int) -> Any:
     from crnn_weak.training.batches import StoreBatches
 
     features = config.features
-    clips = _Clips(batch_size * min(n_batches, 4), features.n_frames, features.n_mels, 17)
+    clips = _Clips(batch_size * min(n_batches, 4), features, 17)
     rows = np.arange(batch_size * n_batches) % len(clips.tags)
     scaler = Scaler(mean=np.zeros(features.n_mels, np.float32), std=np.ones(features.n_mels, np.float32))
     return StoreBatches(clips, rows, scaler, batch_size=batch_size, seed=0)
