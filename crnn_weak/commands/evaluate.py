@@ -207,7 +207,7 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     clip_seconds = args.clip_seconds or config.features.clip_seconds
     options: dict[str, Any] = {"classes": scores.classes, "clip_seconds": clip_seconds}
     options["evaluation"] = _settings(args, config.evaluation)
-    timed = open_scores(args.run, "test", timed=True)
+    timed = scored if scored.events is not None else open_scores(args.run, "test", timed=True)
     if timed.events is None:
         notes.append("the clips have no strong labels: no detection scores")
         pair = None
