@@ -1,12 +1,10 @@
-"""What the benchmark scripts share: rounds that alternate between rivals, workers, synthetic stores, printed results.
+"""What the benchmark scripts share: rounds that alternate between rivals, synthetic stores, printed results.
 
 Shared machines drift by a factor of two within minutes. Two rivals are therefore never timed one after the other but
 in turn, round by round, and compared by the medians of their rounds and by the median of the ratios *within* a round.
 
     timings = alternate({"ours": lambda: ours(data), "rival": lambda: rival(data)}, rounds=7)
     report("scores", timings, n_items=488, unit="clips", ours="ours", packages=["sed_eval"])
-
-Rivals that must not share a process (another thread count, another framework) run as a `Worker` each.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -54,10 +51,8 @@ class Timing:
         return min(self.seconds)
 
 
-def alternate(
-    rivals: Mapping[str, Callable[[], Any]], *, rounds: int = 5, warm_up: int = 1, max_seconds: float | None = None
-) -> dict[str, Timing]:
-    """Time rivals in turn, every other round in the opposite order; begin no further round after `max_seconds`.
+def alternate(rivals: Mapping[str, Callable[[], Any]], *, rounds: int = 5, warm_up: int = 1) -> dict[str, Timing]:
+    """Time rivals in turn, every other round in the opposite order.
 
     A callable that returns a float has timed itself (seconds); one that returns a dictionary has a key ``seconds``
     there; any other result is ignored and the call is timed here.
@@ -66,7 +61,6 @@ def alternate(
     for _ in range(warm_up):
         for call in rivals.values():
             call()
-    began = time.perf_counter()
     for number in range(rounds):
         names = list(rivals)
         for name in names if number % 2 == 0 else names[::-1]:
@@ -79,8 +73,6 @@ def alternate(
             elif isinstance(result, float):
                 seconds = result
             timings[name].seconds.append(seconds)
-        if max_seconds is not None and time.perf_counter() - began > max_seconds:
-            break
     return timings
 
 
@@ -103,62 +95,10 @@ def peak_memory_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-class Worker:
-    """A process on the first `n_threads` CPUs that answers requests, one JSON line each; it calls `serve`.
-
-    `arguments` are a script and its arguments, for this Python.
-    """
-
-    def __init__(self, arguments: Sequence[str], *, n_threads: int = 1) -> None:
-        self._arguments = " ".join(arguments)
-        names = (
-            "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
-            "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
-        )  # fmt: skip
-
-        def pin() -> None:
-            if hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, range(n_threads))
-
-        self._process: subprocess.Popen[str] = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **dict.fromkeys(names, str(n_threads))},
-            preexec_fn=pin,
-        )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                answer: dict[str, Any] = json.loads(line)
-                return answer
-        raise RuntimeError(f"{self._arguments}: ended without an answer (exit code {self._process.wait()}).")
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
-
-
-def serve(answer: Callable[..., Mapping[str, Any]]) -> None:
-    """Answer requests from standard input until it ends: the worker's side of `Worker`."""
-    for line in sys.stdin:
-        print(json.dumps(answer(**json.loads(line))), flush=True)
-
-
 @contextlib.contextmanager
-def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """Give a folder that is deleted in the end."""
-    with tempfile.TemporaryDirectory(prefix="crnn-weak-benchmark-", dir=parent) as name:
+    with tempfile.TemporaryDirectory(prefix="crnn-weak-benchmark-") as name:
         yield Path(name)
 
 

@@ -18,7 +18,7 @@ from common import table
 RESULTS = Path(__file__).parent / "results"
 HEADER = ["output", "what", "ours", "rival", "", "ratio"]
 # What of a result tells two runs of one script apart.
-_SETTINGS = ("threads", "preset", "batch", "clips", "runs", "epochs", "clock")
+_SETTINGS = ("threads", "preset", "batch", "clips", "runs", "epochs")
 
 
 def lines() -> Iterator[tuple[str, dict[str, Any]]]:

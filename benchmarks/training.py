@@ -1,135 +1,127 @@
 """Training: clips a second of `fit`, against stock Keras layers, against PyTorch, and as a share of the sgemm peak.
 
-python benchmarks/training.py --preset paper [--batch 32] [--threads 1] [--clock cpu]
+python benchmarks/training.py --preset paper [--batch 32] [--threads 1]
 
 Every rival is a process of its own with the same number of threads, on the same CPUs, and reads the same batches from
-the same feeder as the trainer's. ``--clock cpu`` counts the processor time of the process and not the time of day:
-with one thread that is what a quiet machine would need, and it can be measured on a busy one.
+the same store, through the trainer's feeder.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from common import Worker, alternate, parse, peak_memory_mb, report, serve
+from common import alternate, make_sounds, parse, peak_memory_mb, report, tags_in_turn, temporary_folder, write_store
+from flops import training_flops
 
-#: name -> what the worker is asked to be
-RIVALS = {
-    "crnn_weak": "ours",
-    "stock Keras layers": "stock",
-    "PyTorch, channels last": "torch-last",
-    "PyTorch": "torch-first",
-}
+from crnn_weak.config import Config, preset
+
 _SGEMM = 2048
+_N_SGEMM = 4  # products in a round
 
 
-class _Clips:
-    """A store in memory: what the trainer's feeder asks of one."""
+class Settings(NamedTuple):
+    """What the process of each rival is told."""
 
-    def __init__(self, n_clips: int, features: Any, n_classes: int) -> None:
-        rng = np.random.default_rng(0)
-        self._log_mel = rng.standard_normal((n_clips, features.n_frames, features.n_mels), dtype=np.float32)
-        self.tags = rng.random((n_clips, n_classes)) < 0.1
-        self.features, self.durations, self.events = features, np.full(n_clips, features.clip_seconds), {}
-        self.clip_ids, self.classes = [str(row) for row in range(n_clips)], [str(k) for k in range(n_classes)]
+    preset: str
+    batch: int
+    batches: int  # in a round, which is an epoch
+    threads: int
+    store: Path
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        return self._log_mel[rows]
+    def feeder(self, config: Config) -> Any:
+        from crnn_weak.features.log_mel import Scaler
+        from crnn_weak.features.store import FeatureStore
+        from crnn_weak.training.batches import StoreBatches
 
-
-def _batches(config: Any, batch_size: int, n_batches: int) -> Any:
-    from crnn_weak.features.log_mel import Scaler
-    from crnn_weak.training.batches import StoreBatches
-
-    features = config.features
-    clips = _Clips(batch_size * min(n_batches, 4), features, 17)
-    rows = np.arange(batch_size * n_batches) % len(clips.tags)
-    scaler = Scaler(mean=np.zeros(features.n_mels, np.float32), std=np.ones(features.n_mels, np.float32))
-    return StoreBatches(clips, rows, scaler, batch_size=batch_size, seed=0)
+        store = FeatureStore(self.store)
+        rows = np.arange(self.batch * self.batches) % len(store)
+        return StoreBatches(store, rows, Scaler.fit(store), batch_size=self.batch, seed=0)
 
 
-def _clocked(work: Callable[[], Any]) -> dict[str, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak_mb": round(peak_memory_mb())}
-
-
-def _serve_keras(config: Any, batch_size: int, n_threads: int, fast: bool) -> None:
+def keras_epoch(settings: Settings, fast: bool) -> Callable[[], object]:
     from crnn_weak.environment import set_threads
 
-    set_threads(n_threads)
+    set_threads(settings.threads)
     from crnn_weak.model.crnn import build_model
     from crnn_weak.model.losses import compile_model
     from crnn_weak.training.batches import for_keras
 
+    config = preset(settings.preset)
     # A stock TimeDistributed on a static time axis unrolls into a slice for each frame; leave it that.
     model = build_model(config, fast=fast, n_frames="config" if fast else None)
     compile_model(model, config.loss_weights)
-
-    @functools.cache
-    def epoch(n_batches: int) -> Any:
-        return for_keras(_batches(config, batch_size, n_batches))
-
-    serve(lambda batches: _clocked(lambda: model.fit(epoch(batches), verbose=0, shuffle=False)))
+    epoch = for_keras(settings.feeder(config))
+    return lambda: model.fit(epoch, verbose=0, shuffle=False)
 
 
-def _serve_torch(config: Any, batch_size: int, n_threads: int, channels_last: bool) -> None:
+def torch_epoch(settings: Settings, channels_last: bool) -> Callable[[], object]:
     import torch
     from torch_network import TorchNetwork, train_step
 
-    torch.set_num_threads(n_threads)
+    torch.set_num_threads(settings.threads)
     torch.set_num_interop_threads(1)
+    config = preset(settings.preset)
     network = TorchNetwork(config, channels_last=channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate)
+    feeder = settings.feeder(config)
 
-    @functools.cache
-    def epoch(n_batches: int) -> Any:
-        return _batches(config, batch_size, n_batches)
-
-    def fit(n_batches: int) -> None:
-        feeder = epoch(n_batches)
+    def epoch() -> None:
         for index in range(len(feeder)):
             float(train_step(network, optimizer, *feeder[index]))
 
-    serve(lambda batches: _clocked(lambda: fit(batches)))
+    return epoch
 
 
-def _serve_sgemm(n_threads: int) -> None:
+def sgemm(settings: Settings) -> Callable[[], object]:
     import torch
 
-    torch.set_num_threads(n_threads)
-    a, b = (torch.from_numpy(np.random.default_rng(i).random((_SGEMM, _SGEMM), np.float32)) for i in range(2))
-    out = torch.empty_like(a)
-    serve(lambda batches: _clocked(lambda: [torch.matmul(a, b, out=out) for _ in range(batches)]))
+    torch.set_num_threads(settings.threads)
+    a, b, out = torch.rand(3, _SGEMM, _SGEMM)
+    return lambda: [torch.matmul(a, b, out=out) for _ in range(_N_SGEMM)]
 
 
-def _work(args: argparse.Namespace) -> None:
-    from crnn_weak.config import preset
-
-    config = preset(args.preset)
-    if args.worker == "sgemm":
-        _serve_sgemm(args.threads)
-    elif args.worker.startswith("torch"):
-        _serve_torch(config, args.batch, args.threads, channels_last=args.worker == "torch-last")
-    else:
-        _serve_keras(config, args.batch, args.threads, fast=args.worker == "ours")
+#: name -> function that prepares a process and returns the work of a round
+RIVALS = {
+    "crnn_weak": functools.partial(keras_epoch, fast=True),
+    "stock Keras layers": functools.partial(keras_epoch, fast=False),
+    "PyTorch, channels last": functools.partial(torch_epoch, channels_last=True),
+    "PyTorch": functools.partial(torch_epoch, channels_last=False),
+    "sgemm": sgemm,
+}
 
 
-def check_same_network(preset_name: str) -> float:
+@functools.cache
+def prepare(name: str, settings: Settings) -> Callable[[], object]:
+    """Return the work of a rival's round; called in its process."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(settings.threads))
+    return RIVALS[name](settings)
+
+
+def run_round(name: str, settings: Settings) -> dict[str, float]:
+    """Do a round in the process of a rival; the first one prepares it."""
+    work = prepare(name, settings)
+    began = time.perf_counter()
+    work()
+    return {"seconds": time.perf_counter() - began, "peak_mb": round(peak_memory_mb())}
+
+
+def check_same_network(config: Config) -> float:
     """Return the largest difference of the scores of our network and PyTorch's with the same weights."""
     import torch
     from torch_network import TorchNetwork, copy_weights
 
-    from crnn_weak.config import preset
     from crnn_weak.model.crnn import build_model
 
-    config = preset(preset_name)
     model, network = build_model(config), TorchNetwork(config).eval()
     rng = np.random.default_rng(0)
     model.set_weights([w + rng.uniform(0, 0.1, w.shape).astype(np.float32) for w in model.get_weights()])
@@ -141,47 +133,31 @@ def check_same_network(preset_name: str) -> float:
     return float(max(abs(ours["strong"] - strong.numpy()).max(), abs(ours["weak"] - weak.numpy()).max()))
 
 
-def _asker(worker: Worker, clock: str, n_batches: int) -> Callable[[], Mapping[str, Any]]:
-    def ask() -> Mapping[str, Any]:
-        answer = worker.ask(batches=n_batches)
-        return {"seconds": answer[clock], "peak_mb": answer["peak_mb"]}
-
-    return ask
-
-
 def main() -> None:
-    rivals = list(RIVALS.values())
+    names = [name for name in RIVALS if name != "sgemm"]
     options: dict[str, Any] = {"preset": "paper", "threads": 1, "rounds": 5}
     options["batch"] = {"type": int, "help": "clips in a batch (default: 16 for preset quick, its own; else 32)"}
     options["batches"] = {"type": int, "help": "in a round, which is an epoch (default: 100 for quick, else 16)"}
-    options["clock"] = {"choices": ["wall", "cpu"], "default": "wall"}
-    options["only"] = {"nargs": "+", "choices": rivals, "default": rivals}
-    options["worker"] = {"choices": [*rivals, "sgemm"], "help": argparse.SUPPRESS}
+    options["only"] = {"nargs": "+", "choices": names, "default": names}
     args = parse(__doc__, options)
     small = args.preset == "quick"
     args.batch = args.batch or (16 if small else 32)
     # An epoch of the quick grid has 112 batches, one of the full set 1,599.
     args.batches = args.batches or (100 if small else 16)
-    if args.worker:
-        _work(args)
-        return
-    from flops import training_flops
-
-    from crnn_weak.config import preset
-
-    flops = training_flops(preset(args.preset))
-    command = [__file__, "--preset", args.preset, "--batch", str(args.batch), "--threads", str(args.threads)]
-    names = {name: kind for name, kind in RIVALS.items() if kind in args.only} | {"sgemm": "sgemm"}
-    with ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(Worker([*command, "--worker", kind], n_threads=args.threads))
-            for name, kind in names.items()
-        }
-        asked = {
-            name: _asker(worker, args.clock, 4 if name == "sgemm" else args.batches) for name, worker in workers.items()
-        }
-        timings = alternate(asked, rounds=args.rounds, warm_up=2)
-    peak = 4 * 2 * _SGEMM**3 / timings.pop("sgemm").best / 1e9
+    config = preset(args.preset)
+    flops = training_flops(config)
+    context = multiprocessing.get_context("spawn")
+    with temporary_folder() as folder, ExitStack() as stack:
+        path = folder / "clips.h5"
+        tags = tags_in_turn(args.batch * min(args.batches, 4))
+        write_store(path, config.features, make_sounds(config.features), tags).close()
+        settings = Settings(args.preset, args.batch, args.batches, args.threads, path)
+        rivals = {}
+        for name in (*args.only, "sgemm"):
+            process = stack.enter_context(ProcessPoolExecutor(1, context))
+            rivals[name] = lambda process=process, name=name: process.submit(run_round, name, settings).result()
+        timings = alternate(rivals, rounds=args.rounds, warm_up=2)
+    peak = _N_SGEMM * 2 * _SGEMM**3 / timings.pop("sgemm").best / 1e9
     n_clips = args.batch * args.batches
     for timing in timings.values():
         timing.extra["share_of_peak"] = round(n_clips / timing.median * flops / 1e9 / peak, 3)
@@ -190,15 +166,14 @@ def main() -> None:
         timings,
         n_items=n_clips,
         unit="clips",
-        ours="crnn_weak" if "ours" in args.only else None,
+        ours="crnn_weak" if "crnn_weak" in args.only else None,
         packages=["tensorflow", "tensorflow-cpu", "keras", "torch"],
         batch=args.batch,
         threads=args.threads,
-        clock=args.clock,
         gflop_a_clip=round(flops / 1e9, 3),
         sgemm_gflops=round(peak, 1),
         shares_of_peak=", ".join(f"{name} {100 * t.extra['share_of_peak']:.0f} %" for name, t in timings.items()),
-        largest_difference_of_scores=check_same_network(args.preset),
+        largest_difference_of_scores=check_same_network(config),
         goal="1.8 times PyTorch, 35 % of the peak (preset paper)",
     )
 

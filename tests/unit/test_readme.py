@@ -149,7 +149,7 @@ def test_the_tables_of_benchmarks_and_plan_are_what_the_scripts_printed():
     printed = (REPOSITORY / "benchmarks" / "results" / "cost_model.txt").read_text(encoding="utf-8")
     page = (REPOSITORY / "docs" / "scaling.md").read_text(encoding="utf-8")
     rows = [line for line in printed.splitlines() if line.startswith("|")]
-    assert len(rows) > 20
+    assert len(rows) == 18
     assert [row for row in rows if row not in page] == []
 
 
