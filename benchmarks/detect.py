@@ -7,9 +7,9 @@ events are compared before they are timed.
   called with it alone: the loop that one writes first;
 * ours: ``Detector.detect``: blocks, streamed features in a second thread, windows in batches.
 
-Run it as ``python benchmarks/detect.py``; ``--model RUN_OR_FILE`` takes a trained model, ``--preset paper`` the
-paper's size. Without a model the weights are random, which costs the same. ``--memory HOURS ...`` measures the
-largest resident memory of ``crnn-weak detect`` instead, one process for each length.
+Run it as ``python benchmarks/detect.py``; ``--preset paper`` takes the paper's size. The weights are random, which
+costs the same as trained ones. ``--memory HOURS ...`` measures the largest resident memory of ``crnn-weak detect``
+instead, one process for each length.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,11 @@ def naive(detector: Detector, path: Path) -> list[Event]:
     return list(scores_to_events(whole, detector.operating_point)[""])
 
 
-def speed(args: argparse.Namespace, folder: Path) -> None:
-    path = folder / "recording.wav"
+def speed(args: argparse.Namespace, model: Path) -> None:
+    path = model.with_name("recording.wav")
     seconds = 60.0 * args.minutes
     write_recording(path, seconds)
-    detector = load(args.model, window_hop_seconds=args.hop)
+    detector = load(model)
     ours, theirs = detector.detect(path), naive(detector, path)
     shared = {(e.onset, e.offset, e.label) for e in ours} & {(e.onset, e.offset, e.label) for e in theirs}
     if len(shared) < 0.99 * max(len(ours), len(theirs)):  # a score on its threshold may fall to either side
@@ -101,22 +102,22 @@ def speed(args: argparse.Namespace, folder: Path) -> None:
     )
     report(
         "detect", timings, n_items=seconds, unit="seconds of sound", ours="detect", packages=["keras"],
-        model=str(args.model) if args.given else f"{args.preset}, random weights", recording_seconds=seconds,
+        model=f"{args.preset}, random weights", recording_seconds=seconds,
         window_hop_seconds=detector.windows.n_hop * detector.features.hop_seconds,
         recording_rate_hz=RATE, n_events=len(ours), n_events_in_common=len(shared),
     )  # fmt: skip
 
 
-def memory(args: argparse.Namespace, folder: Path) -> None:
+def memory(hours_of_each: Sequence[float], model: Path) -> None:
     code = (
         "import resource, sys; from crnn_weak.cli import main; code = main(sys.argv[1:]); "
         "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     rows: list[list[Any]] = []
-    for hours in args.memory:
-        path = folder / "recording.wav"
+    path = model.with_name("recording.wav")
+    for hours in hours_of_each:
         write_recording(path, 3600 * hours, 16_000)
-        options = ["--model", str(args.model), "--out", str(folder / "out"), "--overwrite"]
+        options = ["--model", str(model), "--out", str(model.with_name("out")), "--overwrite"]
         call = [sys.executable, "-c", code, "detect", str(path), *options]
         done = subprocess.run(call, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -125,7 +126,6 @@ def memory(args: argparse.Namespace, folder: Path) -> None:
         peak = next(int(line.split()[1]) for line in lines if line.startswith("PEAK"))
         rate = next(line for line in lines if "times as fast" in line).split(" times as fast")[0].split()[-1]
         rows.append([f"{hours:g} h", peak / 1024, float(rate)])
-        path.unlink()
     print(table(rows, ["recording", "peak memory, MB", "times real time"]))
     lengths = {row[0]: {"peak_memory_mb": round(row[1]), "times_real_time": row[2]} for row in rows}
     print_result("detect-memory", ["tensorflow-cpu", "keras"], recordings=lengths)
@@ -133,16 +133,15 @@ def memory(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     options: dict[str, Any] = {"preset": "quick", "minutes": 10.0, "rounds": 5}
-    options["model"] = {"metavar": "RUN_OR_FILE"}
-    options["hop"] = {"type": float, "metavar": "SECONDS", "help": "between windows (default: the detector's)"}
     options["memory"] = {"type": float, "nargs": "+", "metavar": "HOURS"}
     args = parse(__doc__, options)
     with temporary_folder() as folder:
-        args.given = args.model is not None
-        if not args.given:
-            args.model = folder / "random.keras"
-            random_model(args.model, args.preset)
-        memory(args, folder) if args.memory else speed(args, folder)
+        model = folder / "random.keras"
+        random_model(model, args.preset)
+        if args.memory:
+            memory(args.memory, model)
+        else:
+            speed(args, model)
 
 
 if __name__ == "__main__":
