@@ -18,14 +18,14 @@ import hashlib
 import json
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crnn_weak.errors import CrnnWeakError
+from crnn_weak.cli import run_guarded
 from crnn_weak.files import write_text
 from crnn_weak.labels.events import DCASE2017_TASK4
 from crnn_weak.labels.reading import by_clip, read_events, read_tags
@@ -38,32 +38,32 @@ _EDGE_SECONDS = 0.1
 
 
 def _quantiles(values: Sequence[float]) -> list[float]:
-    return [round(float(value), 3) for value in np.quantile(values, QUANTILES)]
+    return [round(value, 3) for value in np.quantile(values, QUANTILES).tolist()]
 
 
-def _layout(clips: list[list[tuple[float, float]]]) -> dict[str, Any]:
-    """Describe the events of one class; `clips` has one list of (onset, offset) for each clip that carries the tag."""
-    timed = [[event for event in events if event != (0.0, 0.0)] for events in clips]
-    timed = [sorted(events) for events in timed if events]
-    single = [events[0] for events in timed if len(events) == 1]
-    short = [(onset, offset) for onset, offset in single if offset - onset < CLIP_SECONDS - _EDGE_SECONDS]
+def _covered(clips: list[np.ndarray]) -> list[float]:
+    """Return how many seconds of each clip have an event of the class."""
+    return [float((events[:, 1] - events[:, 0]).sum()) for events in clips]
+
+
+def _layout(clips: list[np.ndarray]) -> dict[str, Any]:
+    """Describe the events of one class; `clips` has (onset, offset) of each event for each clip with the tag."""
+    timed = [events[events.any(axis=1)] for events in clips]
+    timed = [events for events in timed if len(events)]
+    single = np.concatenate([events for events in timed if len(events) == 1])
     repeated = [events for events in timed if len(events) > 1]
+    short = single[single[:, 1] - single[:, 0] < CLIP_SECONDS - _EDGE_SECONDS]
+    from_start, to_end = short[:, 0] < _EDGE_SECONDS, short[:, 1] > CLIP_SECONDS - _EDGE_SECONDS
     return {
         "clips": len(clips),
         "not_heard": len(clips) - len(timed),
         "events_per_clip": {str(n): count for n, count in sorted(Counter(map(len, timed)).items())},
-        "event_seconds": _quantiles([offset - onset for events in timed for onset, offset in events]),
-        "single_event_seconds": _quantiles([offset - onset for onset, offset in single]),
-        "single_from_start": round(float(np.mean([onset < _EDGE_SECONDS for onset, _ in short] or [False])), 3),
-        "single_to_end": round(
-            float(np.mean([offset > CLIP_SECONDS - _EDGE_SECONDS for _, offset in short] or [False])), 3
-        ),
-        "covered_seconds": _quantiles([sum(offset - onset for onset, offset in events) for events in timed]),
-        "repeated_covered_seconds": (
-            _quantiles([sum(offset - onset for onset, offset in events) for events in repeated])
-            if len(repeated) >= 5
-            else None
-        ),
+        "event_seconds": _quantiles(np.diff(np.concatenate(timed)).ravel()),
+        "single_event_seconds": _quantiles(np.diff(single).ravel()),
+        "single_from_start": round(float(from_start.mean()), 3) if len(short) else 0.0,
+        "single_to_end": round(float(to_end.mean()), 3) if len(short) else 0.0,
+        "covered_seconds": _quantiles(_covered(timed)),
+        "repeated_covered_seconds": _quantiles(_covered(repeated)) if len(repeated) >= 5 else None,
     }
 
 
@@ -72,22 +72,17 @@ def derive(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     tag_sets = {}
     for split, name in _WEAK.items():
-        tags = by_clip(folder / name, read_tags(folder / name))
-        counts = Counter(tuple(sorted(map(DCASE2017_TASK4.index, labels))) for labels in tags.values())
-        tag_sets[split] = [
-            [count, list(key)] for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        ]
+        clips = by_clip(folder / name, read_tags(folder / name))
+        counts = Counter(tuple(sorted(map(DCASE2017_TASK4.index, tags))) for tags in clips.values())
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        tag_sets[split] = [[count, list(tags)] for tags, count in ordered]
 
-    events: dict[str, dict[str, list[tuple[float, float]]]] = {label: defaultdict(list) for label in DCASE2017_TASK4}
-    for clip, found in by_clip(folder, read_events(folder / _STRONG)).items():
-        for event in found:
-            events[event.label][clip].append((event.onset, event.offset))
-    repeated = [
-        sum(offset - onset for onset, offset in clip)
-        for clips in events.values()
-        for clip in clips.values()
-        if len(clip) > 1
-    ]
+    layouts: dict[str, list[np.ndarray]] = {label: [] for label in DCASE2017_TASK4}
+    for events in by_clip(folder, read_events(folder / _STRONG)).values():
+        for label in {event.label for event in events}:
+            times = [(event.onset, event.offset) for event in events if event.label == label]
+            layouts[label].append(np.array(times))
+    repeated = [events for clips in layouts.values() for events in clips if len(events) > 1]
     return {
         "source": {
             "name": "DCASE 2017 task 4, label files of the organizers (Apache License 2.0, (c) 2017 CMU and INRIA)",
@@ -99,8 +94,8 @@ def derive(folder: str | Path) -> dict[str, Any]:
         },
         "classes": list(DCASE2017_TASK4),
         "tag_sets": tag_sets,
-        "layouts": {label: _layout(list(clips.values())) for label, clips in events.items()},
-        "repeated_covered_seconds": _quantiles(repeated),
+        "layouts": {label: _layout(clips) for label, clips in layouts.items()},
+        "repeated_covered_seconds": _quantiles(_covered(repeated)),
     }
 
 
@@ -113,21 +108,14 @@ def to_json(statistics: dict[str, Any]) -> str:
     return pairs.sub(r"[\1, \2]", text) + "\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> None:
     """Write ``street_statistics.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the organizers' label files")
-    parser.add_argument("--output", type=Path, default=STATISTICS_PATH)
-    args = parser.parse_args(argv)
-    try:
-        text = to_json(derive(args.folder))
-    except CrnnWeakError as error:
-        print(f"street_statistics: error: {error}", file=sys.stderr)
-        return 2
-    write_text(args.output, text)
-    print(f"wrote {args.output}")
-    return 0
+    folder = parser.parse_args().folder
+    write_text(STATISTICS_PATH, to_json(derive(folder)))
+    print(f"wrote {STATISTICS_PATH}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_guarded("street_statistics", main))

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from crnn_weak import paper
-from crnn_weak.errors import CrnnWeakError
+from crnn_weak.cli import run_guarded
 from crnn_weak.files import markdown_table
 from crnn_weak.labels.events import DCASE2017_TASK4, tag_array, tag_names
 from crnn_weak.labels.reading import by_clip, read_events, read_tags
@@ -62,21 +61,15 @@ def stretched_rows(folder: Path, n_lists: int) -> list[list[str]]:
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python scripts/stretched_tags.py", description=__doc__.split("\n")[0])
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("metadata", type=Path, help="folder of the organizers' label files")
     parser.add_argument("--lists", type=int, default=300, metavar="N", help="random lists of each row")
-    args = parser.parse_args(argv)
-    try:
-        rows = stretched_rows(args.metadata, args.lists)
-    except CrnnWeakError as error:
-        print(f"stretched_tags.py: error: {error}", file=sys.stderr)
-        return 2
+    args = parser.parse_args()
     header = ["strong, weak", "right of all tags", "SED F, stretched", "published", "SED ER, stretched", "published"]
-    print(markdown_table(header, rows))
-    return 0
+    print(markdown_table(header, stretched_rows(args.metadata, args.lists)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_guarded("stretched_tags", main))
