@@ -1,10 +1,11 @@
-"""The files that come with the package: the model `everyday`, and a recording with its true events."""
+"""The files that come with the package: two models, and a recording with its true events."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "everyday"
+EVERYDAY_CC = _FOLDER / "everyday-cc.keras"  # the default
 EVERYDAY = _FOLDER / "everyday.keras"
 EVERYDAY_TERMS = "weights for non-commercial use only"
 

@@ -1,8 +1,9 @@
-"""Make the bundled model ``everyday`` and the bundled recording from a folder of single sounds.
+"""Make the bundled models and the bundled recording from a folder of single sounds.
 
 ``python scripts/everyday.py RECORDINGS --write`` reads the folder as source ``scenes`` does. Folds 1 to 3 train preset
 ``recommended`` with their events; an eighth of their originals chooses the thresholds instead, in mixes. Fold 4 is
-measured. The model goes into the package, the measurements into ``docs/everyday.md``. ``--example`` writes the
+measured. The model goes into the package, the measurements into ``docs/everyday.md``. ``--cc`` makes ``everyday-cc``
+in the same way, of the CC0 and CC BY recordings alone, and measures ``everyday`` on the same. ``--example`` writes the
 recording.
 """
 
@@ -61,6 +62,11 @@ def split(sounds: Iterable[Sound]) -> dict[str, list[Sound]]:
             groups["thresholds" if is_held_out else "train"] += originals[name]
             n_left -= n_clips if is_held_out else 0
     return groups
+
+
+def is_cc(sound: Sound) -> bool:
+    """Return whether a recording is CC0 or CC BY, as all of ESC-10 in the folder are."""
+    return sound.credit.startswith("ESC-10")
 
 
 def _name(sound: Sound) -> tuple[str, str]:
@@ -127,10 +133,12 @@ def train(root: Path, groups: Mapping[str, Sequence[Sound]], work: Path) -> Dete
     return crnn_weak.load(work / "run", window_hop_seconds=_WINDOW_HOP_SECONDS)
 
 
-def detect(detector: Detector, plans: Sequence[ScenePlan], root: Path) -> dict[str, Detection]:
+def detect(
+    detector: Detector, plans: Sequence[ScenePlan], root: Path, labels: Sequence[str] | None = None
+) -> dict[str, Detection]:
     """Detect events in planned recordings, by their numbers."""
     recordings = [Recording(str(i), (render_scene(plan, _RATE_HZ, root), _RATE_HZ)) for i, plan in enumerate(plans)]
-    return {detection.recording.name: detection for detection in detector.detect_many(recordings)}
+    return {detection.recording.name: detection for detection in detector.detect_many(recordings, classes=labels)}
 
 
 def choose_point(detector: Detector, plans: Sequence[ScenePlan], root: Path) -> OperatingPoint:
@@ -162,31 +170,33 @@ def choose_point(detector: Detector, plans: Sequence[ScenePlan], root: Path) -> 
 
 
 def measure(detector: Detector, sounds: Sequence[Sound], root: Path) -> str:
-    """Return the tables of the card: unmixed recordings by class, mixes, backgrounds."""
+    """Return the tables of the card for the classes of the sounds: unmixed recordings, mixes, backgrounds."""
     from sklearn.metrics import roc_auc_score
 
+    classes, backgrounds = by_class(sounds)
+    labels = tuple(classes)
     recordings = [Recording(sound.name, str(root / sound.name)) for sound in sounds]
-    found = list(detector.detect_many(recordings))
+    found = list(detector.detect_many(recordings, classes=labels))
     lines = ["| class | recordings | precision | recall | ROC AUC |", "|---|---:|---:|---:|---:|"]
-    for column, label in enumerate(detector.classes):
+    for label in labels:
+        column = detector.classes.index(label)
         has = np.array([sound.category == label for sound in sounds])
         detected = np.array([label in detection.events.labels for detection in found])
         auc = roc_auc_score(has, [detection.scores.strong[0, :, column].max() for detection in found])
         precision, recall = (has & detected).sum() / max(detected.sum(), 1), detected[has].mean()
         lines.append(f"| {label} | {has.sum()} | {100 * precision:.0f} % | {100 * recall:.0f} % | {auc:.2f} |")
-    classes, backgrounds = by_class(sounds)
     options = {"clip_seconds": _SHORT_SECONDS, "snr_db": _SHORT_SNR_DB}
     short = [plan_scene(classes, backgrounds, seed=(0, 4, index), **options) for index in range(_N_SHORT)]
     lines += ["", "| mixes | segment F | error rate | event F |", "|---|---:|---:|---:|"]
     for name, plans in (("10 s, 3 to 20 dB", short), ("5 minutes, 20 dB", long_plans(sounds, 4))):
         truth = {str(number): plan.events for number, plan in enumerate(plans)}
-        events = {number: detection.events for number, detection in detect(detector, plans, root).items()}
-        segment = crnn_weak.segment_metrics(truth, events, classes=detector.classes, clip_seconds=plans[0].clip_seconds)
-        event = crnn_weak.event_metrics(truth, events, classes=detector.classes)
+        events = {number: detection.events for number, detection in detect(detector, plans, root, labels).items()}
+        segment = crnn_weak.segment_metrics(truth, events, classes=labels, clip_seconds=plans[0].clip_seconds)
+        event = crnn_weak.event_metrics(truth, events, classes=labels)
         rates = f"{100 * segment.f_score:.1f} | {segment.error_rate:.2f} | {100 * event.f_score:.1f}"
         lines.append(f"| {len(plans)} of {name} | {rates} |")
     quiet = [ScenePlan(_QUIET_SECONDS, background, 0.0, _BACKGROUND_DB, ()) for background in backgrounds]
-    false = Counter(event.label for found in detect(detector, quiet, root).values() for event in found.events)
+    false = Counter(event.label for found in detect(detector, quiet, root, labels).values() for event in found.events)
     per_hour = false.total() / (len(quiet) * _QUIET_SECONDS / 3600)
     what = f"{len(quiet)} backgrounds, each repeated for {_QUIET_SECONDS:g} s"
     lines += ["", f"False alarms on {what}: {false.total()}, or {per_hour:.0f} per hour."]
@@ -197,7 +207,7 @@ def measure(detector: Detector, sounds: Sequence[Sound], root: Path) -> str:
 def write_example(sounds: Iterable[Sound], root: Path) -> None:
     """Write a texture and three short sounds of CC0 and CC BY recordings, in a row, with their events and authors."""
     rng = np.random.default_rng(0)
-    classes, backgrounds = by_class(sound for sound in sounds if sound.credit.startswith("ESC-10"))
+    classes, backgrounds = by_class(sound for sound in sounds if is_cc(sound))
     textures = [label for label, members in classes.items() if members[0].texture]
     others = [label for label in classes if label not in textures]
     labels = rng.permutation([*rng.choice(textures, 1), *rng.choice(others, 3, replace=False)])
@@ -214,32 +224,50 @@ def write_example(sounds: Iterable[Sound], root: Path) -> None:
     print(f"{path}: {plan.clip_seconds:g} s, {len(plan.events)} events, {path.stat().st_size / 1e3:.0f} kB")
 
 
+def store(run: Path, point: OperatingPoint, path: Path, trained_on: str, tables: str) -> None:
+    """Write the model of a run into the package, and its measurements into the card."""
+    model, metadata = load_model(run / "best.keras")  # saved without the optimizer's state
+    data = dataclasses.replace(metadata.config.data, root="", metadata="", events="")
+    config = dataclasses.replace(metadata.config, data=data)
+    provenance = {**metadata.provenance, "trained_on": trained_on}
+    stored = {"config": config, "operating_point": point.to_dict(), "provenance": provenance}
+    save_model(model, path, dataclasses.replace(metadata, **stored))
+    heading = f"## Measured: {path.stem}\n"
+    before, _, rest = CARD.read_text(encoding="utf-8").partition(heading)
+    _, next_heading, after = rest.partition("\n## ")
+    write_text(CARD, f"{before}{heading}\n{tables}{next_heading}{after}")
+
+
 def _run(args: argparse.Namespace) -> int:
     root, work = args.recordings, args.work
     sounds = read_recordings(root, cache=work).recordings
     groups = split(dataclasses.replace(sound, category=sound.category.replace("_", " ")) for sound in sounds)
+    path, trained_on = bundled.EVERYDAY, f"ESC-10 and UrbanSound8K; {bundled.EVERYDAY_TERMS}"
+    if args.cc:
+        path, trained_on = bundled.EVERYDAY_CC, "ESC-10, recordings under CC0 and CC BY"
+        groups = {group: [sound for sound in members if is_cc(sound)] for group, members in groups.items()}
     if args.example:
         write_example(groups["test"], root)
         return 0
     detector = train(root, groups, work)
     detector.operating_point = choose_point(detector, long_plans(groups["thresholds"], 3), root)
     tables = measure(detector, groups["test"], root)
+    if args.cc:
+        larger = crnn_weak.load(bundled.EVERYDAY.stem, window_hop_seconds=_WINDOW_HOP_SECONDS)
+        tables += "\n`everyday` on the same, of its events those of these classes:\n\n"
+        tables += measure(larger, groups["test"], root)
     print(tables, end="")
     if args.write:
-        model, metadata = load_model(work / "run" / "best.keras")  # saved without the optimizer's state
-        provenance = {**metadata.provenance, "trained_on": f"ESC-10 and UrbanSound8K; {bundled.EVERYDAY_TERMS}"}
-        point = detector.operating_point.to_dict()
-        save_model(model, bundled.EVERYDAY, dataclasses.replace(metadata, operating_point=point, provenance=provenance))
-        prose = CARD.read_text(encoding="utf-8").partition("## Measured\n")[0]
-        write_text(CARD, f"{prose}## Measured\n\n{tables}")
+        store(work / "run", detector.operating_point, path, trained_on, tables)
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, choose, measure, print; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python scripts/everyday.py", description="Make the bundled model everyday.")
+    parser = argparse.ArgumentParser(prog="python scripts/everyday.py", description="Make a bundled model.")
     parser.add_argument("recordings", type=Path, help="folder of single sounds with meta.csv")
     parser.add_argument("--work", type=Path, default=Path("runs/everyday"), help="default: runs/everyday")
+    parser.add_argument("--cc", action="store_true", help="make everyday-cc, of the CC0 and CC BY recordings")
     parser.add_argument("--write", action="store_true", help="store the model and its measurements")
     parser.add_argument("--example", action="store_true", help="write the bundled recording instead")
     args = parser.parse_args(argv)
