@@ -1,8 +1,8 @@
 """Copy the results of a finished grid into a folder that is committed.
 
-``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, configuration
-and environment, writes the tables, and describes the data (with digests of the clip lists). It adds the losses of all
-runs, and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
+``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, tables,
+configuration and environment, and describes the data (with digests of the clip lists). It adds the losses of all runs,
+and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,22 @@ from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.files import csv_text, write_text
 
-_COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
+_COPIED = (
+    "figure.png", "figure.pdf", "table.txt", "table.csv", "table.md", "table.tex", "results.csv", "baselines.json",
+    "environment.json",
+)  # fmt: skip
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 
 
 def publish(folder: str | Path, target: str | Path) -> Path:
     """Copy a finished grid's results and tune its thresholds."""
-    from crnn_weak.metrics.summary import plain
-    from crnn_weak.runs.folders import open_grid
-
     folder, target = Path(folder), Path(target)
     missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]
     if missing:
         raise RunError(f"{folder}: not a finished grid, {missing[0]} is not there. Start the grid again to finish it.")
-    table = open_grid(folder).table
     target.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         shutil.copyfile(folder / name, target / name)
-    forms = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
-    for suffix, text in forms.items():
-        write_text(target / f"table.{suffix}", text)
-    write_text(target / "baselines.json", json.dumps(plain(table.baselines), indent=1, ensure_ascii=False))
     for path in sorted(folder.glob("saliency/localization.*")):
         shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")
@@ -107,35 +101,33 @@ def tuned_row(run: str | Path) -> dict[str, float]:
         "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
     }
     start = OperatingPoint.from_config(config.operating_point, held_out.scores.classes)
-    search: dict[str, Any] = {"per_class": True, "operating_point": start}
-    tags = tune(held_out.scores, held_out.reference, metric="tagging_f1", **search).operating_point
-    found = Objective(testing.scores, testing.reference, "tagging_f1").value(tags)
-    row["tag_F_tuned"] = round(100 * found, 2)
-    nan = float("nan")
-    row |= {"SED_ER": nan, "SED_ER_tuned": nan, "SED_F": nan, "SED_F_tuned": nan}
+
+    def tuned(searched: str) -> OperatingPoint:
+        search = tune(held_out.scores, held_out.reference, metric=searched, per_class=True, operating_point=start)
+        return search.operating_point
+
+    def value(metric: str, point: OperatingPoint) -> float:
+        return Objective(testing.scores, testing.reference, metric).value(point)
+
+    row["tag_F_tuned"] = round(100 * value("tagging_f1", tuned("tagging_f1")), 2)
+    row |= dict.fromkeys(("SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned"), float("nan"))
     if metrics["segment"] is not None and held_out.events is not None:
+        point = tuned("segment_f1")
         row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
         row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
-        chosen = tune(held_out.scores, held_out.reference, metric="segment_f1", **search).operating_point
-        f_score = Objective(testing.scores, testing.reference, "segment_f1").value(chosen)
-        error_rate = Objective(testing.scores, testing.reference, "error_rate").value(chosen)
-        row |= {"SED_F_tuned": round(100 * f_score, 2), "SED_ER_tuned": round(error_rate, 4)}
+        row["SED_ER_tuned"] = round(value("error_rate", point), 4)
+        row["SED_F_tuned"] = round(100 * value("segment_f1", point), 2)
     return row
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> None:
     """Run ``python scripts/publish.py``."""
-    parser = argparse.ArgumentParser(prog="publish", description="Keep the results of a finished grid.")
+    parser = argparse.ArgumentParser(description="Keep the results of a finished grid.")
     parser.add_argument("grid", metavar="GRID", help="folder of the grid")
     parser.add_argument("--to", required=True, metavar="FOLDER", help="e.g. experiments/results/street")
-    args = parser.parse_args(argv)
-
-    def call() -> int:
-        print(publish(args.grid, args.to))
-        return 0
-
-    return run_guarded("publish", call)
+    args = parser.parse_args()
+    print(publish(args.grid, args.to))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_guarded("publish", main))
