@@ -24,7 +24,7 @@ def boxes() -> list[tuple[str, str, str]]:
     """Return title, size of the output and color of each box, from the input to the weak output."""
     config = preset("paper")
     frames, bands, n_classes = f"{config.features.n_frames} frames", config.features.n_mels, len(DCASE2017_TASK4)
-    rows = [("log mel\nenergies", f"{frames}\n{bands} bands", "reference")]
+    rows = [("log mel\nenergies", f"{frames}\n{bands} bands", "muted")]
     for pool, filters in zip(config.model.pools, config.model.filters, strict=True):
         bands //= pool
         rows.append((f"convolution,\nReLU, pool\n{pool} bands", f"{frames}\n{bands} bands x {filters}", "muted"))

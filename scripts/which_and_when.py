@@ -25,7 +25,7 @@ _LABEL = "Train"
 #: F of the true events of the organizers' test list of DCASE 2017 task 4, rotated (docs/which-and-when.md).
 _TEST_LIST_ROTATED = 88.1
 _LOOKS = {
-    "estimate": ("right class, right times", "strong", "o"),
+    "estimate": ("right class, right times", "reference", "o"),
     "own classes, whole clip": ("right class, whole clip", "weak", "s"),
     "rotated": ("right class, times rotated: mean over all rotations", "estimated", "D"),
 }

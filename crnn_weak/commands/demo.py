@@ -32,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
     from crnn_weak.report.recordings import RecordingView, write_recordings_page
 
     detector = load()
-    features, point = detector.features, detector.operating_point
     (truth,) = read_events(example().with_suffix(".tsv")).values()
     (detection,) = detector.detect_many([Recording(example().name, str(example()))])
     events, scores = detection.events, detection.scores
@@ -42,10 +41,9 @@ def run(args: argparse.Namespace) -> int:
         for event in listed:
             score = "" if event.score is None else f" ({event.score:.2f})"
             print(f"  {event.onset:5.2f} - {event.offset:5.2f} s  {event.label}{score}")
-    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
     figure = clip.clip_figure(
-        log_mel(example(), features), scores.strong[0], scores.weak[0], features=features, classes=detector.classes,
-        thresholds=thresholds, reference=truth, estimated=events,
+        log_mel(example(), detector.features), scores.strong[0], scores.weak[0], features=detector.features,
+        classes=detector.classes, thresholds=detector.operating_point.levels(), reference=truth, estimated=events,
     )  # fmt: skip
     style.save_figure(figure, picture, formats=("png",), dpi=110)
     with replace_file(sound) as temporary:

@@ -99,6 +99,11 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             changes["low_thresholds"] = tuple(map(min, low_thresholds, changes["thresholds"]))
         return msgspec.structs.replace(self, **changes)
 
+    def levels(self) -> dict[str, tuple[float, float]]:
+        """Return the threshold and the low threshold of each class."""
+        rows = zip(self.classes, self.thresholds, self.low_thresholds, strict=True)
+        return {label: (high, low) for label, high, low in rows}
+
     def summary(self) -> str:
         """Return one line that says what is done; per-class values as a range."""
         parts = []

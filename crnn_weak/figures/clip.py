@@ -9,7 +9,7 @@ import numpy as np
 
 from crnn_weak.config import FeatureConfig
 from crnn_weak.errors import DataError
-from crnn_weak.figures.style import COLORS, new_figure, short_name, style
+from crnn_weak.figures.style import COLORS, LEGEND_ABOVE, new_figure, short_name, style
 from crnn_weak.labels.events import Event, class_indices
 from crnn_weak.labels.rolls import frame_times
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _HERTZ = (200, 500, 1000, 2000, 5000, 10_000, 20_000, 40_000)
+#: Words, shade of the scores above it, and dashes of a class's threshold and low threshold.
+_LEVELS = (("threshold", 0.75, (3, 2)), ("event continues above", 0.25, (1, 2)))
 
 
 def _time_axis(ax: Axes, seconds: float) -> None:
     """Let x run over `seconds`; the lowest panel of a figure carries the label."""
-    from matplotlib.ticker import MaxNLocator
-
     ax.set_xlim(0.0, seconds)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
+    ax.locator_params(axis="x", nbins=10, steps=[1, 2, 5, 10])
     place = ax.get_subplotspec()
     if place is None or place.is_last_row():
         ax.set_xlabel("time / s")
@@ -82,11 +82,11 @@ def plot_event_roll(
     classes: Sequence[str],
     clip_seconds: float,
     ax: Axes,
-    legend: bool = True,
 ) -> None:
-    """Draw events as bars, in each class's lane the truth above the estimate."""
+    """Draw events as bars, in each class's lane the truth above the estimate; without the other, in its middle."""
     from matplotlib.patches import Patch, Rectangle
 
+    are_both = reference is not None and estimated is not None
     # Height of the top of each half lane, and fill: the estimate is hatched for readers without color.
     roles = {"reference": (reference, -0.40, "", "truth"), "estimated": (estimated, 0.04, "/////", "detected")}
     handles = []
@@ -97,11 +97,11 @@ def plot_event_roll(
             handles.append(Patch(label=name, **look))
             for event in events or ():
                 (row,) = class_indices([event.label], classes, where=role)
-                width = max(event.duration, clip_seconds / 400)
-                ax.add_patch(Rectangle((event.onset, row + top), width, 0.36, zorder=2, **look))
+                width, y = max(event.duration, clip_seconds / 400), row + (top if are_both else -0.18)
+                ax.add_patch(Rectangle((event.onset, y), width, 0.36, zorder=2, **look))
         _time_axis(ax, clip_seconds)
-        if legend:
-            ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+        if are_both:
+            ax.legend(handles=handles, **LEGEND_ABOVE)
 
 
 def plot_scores(
@@ -110,27 +110,33 @@ def plot_scores(
     classes: Sequence[str],
     hop_seconds: float,
     ax: Axes,
-    thresholds: Mapping[str, float] | None = None,  # by default 0.5
+    thresholds: Mapping[str, tuple[float, float]] | None = None,  # high and low (0: none); by default 0.5
     weak: Sequence[float] | np.ndarray | None = None,  # scores of the clip, written at the right edge
 ) -> None:
-    """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its threshold dashed."""
+    """Draw frame scores in [0, 1], shape (n_frames, n_classes), each class in a lane with its thresholds."""
     _check_shape("strong", strong, (len(strong), len(classes)))
     edges = frame_times(strong.shape[0], hop_seconds)
-    height, color = 0.78, COLORS["strong"]
-    fill: dict[str, Any] = {"step": "post", "color": color, "linewidth": 0}
+    height, handles = 0.78, {}
+    fill: dict[str, Any] = {"step": "post", "color": COLORS["strong"], "linewidth": 0}
     with style():
         _lanes(classes, ax)
         for row, name in enumerate(classes):
             # A score belongs to its whole frame: steps, not slopes between frames.
-            values = np.append(strong[:, row], strong[-1:, row]) * height
-            level, floor = (thresholds or {}).get(name, 0.5) * height, row + 0.40
-            ax.fill_between(edges, floor, floor - values, alpha=0.18, **fill)
-            ax.fill_between(edges, floor - level, floor - np.maximum(values, level), alpha=0.75, **fill)
-            ax.plot(edges, np.full_like(edges, floor - level), color=COLORS["muted"], linewidth=0.6, dashes=(3, 2))
-            ax.step(edges, floor - values, where="post", color=color, linewidth=0.7, alpha=0.9)
+            floor, scores = row + 0.40, np.append(strong[:, row], strong[-1:, row])
+            curve = floor - height * scores
+            ax.fill_between(edges, floor, curve, alpha=0.18, **fill)
+            levels = (thresholds or {}).get(name, (0.5, 0.0))
+            for level, (text, alpha, dashes) in zip(levels, _LEVELS, strict=True):
+                if level > 0:
+                    line = floor - height * level
+                    ax.fill_between(edges, line, np.minimum(curve, line), alpha=alpha, **fill)
+                    handles[text] = ax.axhline(line, color=COLORS["muted"], linewidth=0.6, dashes=dashes, label=text)
+            ax.step(edges, curve, where="post", color=COLORS["strong"], linewidth=0.7, alpha=0.9)
             if weak is not None:
                 ax.text(1.005, row, f"{weak[row]:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=7.5)
         _time_axis(ax, float(edges[-1]))
+        if thresholds:
+            ax.legend(handles=list(handles.values()), **LEGEND_ABOVE)
 
 
 def plot_saliency(
@@ -140,17 +146,15 @@ def plot_saliency(
     *,
     features: FeatureConfig,
     axes: Sequence[Axes],
-    label: str = "",  # only events of this class are marked
+    label: str,  # only events of this class are marked
     reference: Iterable[Event] = (),
     estimated: Iterable[Event] = (),
 ) -> None:
     """Draw gradients of the strong and the weak output, and the log mel, each (n_frames, n_mels)."""
     from matplotlib.lines import Line2D
 
-    marked = {"reference": list(reference), "estimated": list(estimated)}
-    if label:
-        marked = {role: [event for event in events if event.label == label] for role, events in marked.items()}
-    suffix = f": {short_name(label)}" if label else ""
+    reference = [event for event in reference if event.label == label]
+    estimated = [event for event in estimated if event.label == label]
     with style():
         for ax, values, output in zip(axes[:2], (strong, weak), ("strong", "weak"), strict=True):
             _check_shape(output, values, (len(log_mel), features.n_mels))
@@ -160,30 +164,30 @@ def plot_saliency(
             if float(values.min()) < 0:  # centered on zero
                 scale = {"cmap": "RdBu_r", "vmin": -peak, "vmax": peak}
             _draw_bands(values, features, ax, **scale)
-            ax.set_title(f"Gradients of the {output} output{suffix}", pad=13)
+            ax.set_title(f"Gradients of the {output} output: {short_name(label)}", pad=13)
         plot_log_mel(log_mel, features=features, ax=axes[2])
         axes[2].set_title("Log mel-band energies", pad=13)
         for ax in axes:
-            _mark_events(ax, marked)
+            _mark_events(ax, reference, estimated)
         handles = [
             Line2D([], [], color=COLORS[role], linewidth=3, label=words)
-            for role, words in (("reference", "truth"), ("estimated", "detected"))
-            if marked[role]
+            for role, events, words in (("reference", reference, "truth"), ("estimated", estimated, "detected"))
+            if events
         ]
         if handles:
-            axes[2].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.13), ncols=2, borderaxespad=0)
+            axes[2].legend(handles=handles, loc="upper right", bbox_to_anchor=(1.0, 0.0), ncols=2, borderaxespad=2.0)
 
 
-def _mark_events(ax: Axes, events: Mapping[str, Sequence[Event]]) -> None:
+def _mark_events(ax: Axes, reference: Sequence[Event], estimated: Sequence[Event]) -> None:
     """Draw bars above the picture, the truth above the detections, and hairlines at true onsets and offsets."""
     from matplotlib.transforms import ScaledTranslation
 
-    for role, points in (("reference", 8.5), ("estimated", 4.0)):
+    for role, events, points in (("reference", reference, 8.5), ("estimated", estimated, 4.0)):
         above = ScaledTranslation(0, points / 72, ax.figure.dpi_scale_trans)
         look: dict[str, Any] = {"color": COLORS[role], "linewidth": 3.0, "solid_capstyle": "butt", "clip_on": False}
-        for event in events[role]:
+        for event in events:
             ax.plot([event.onset, event.offset], [1, 1], transform=ax.get_xaxis_transform() + above, **look)
-    for event in events["reference"]:
+    for event in reference:
         for moment in (event.onset, event.offset):
             ax.axvline(moment, color="white", linewidth=0.8, dashes=(4, 3), alpha=0.9)
 
@@ -195,7 +199,7 @@ def clip_figure(
     *,
     features: FeatureConfig,
     classes: Sequence[str],
-    thresholds: Mapping[str, float],
+    thresholds: Mapping[str, tuple[float, float]],
     reference: Sequence[Event] = (),
     estimated: Sequence[Event] = (),
 ) -> Figure:
@@ -211,15 +215,15 @@ def clip_figure(
     columns = class_indices(shown, classes)
     with style():
         ratios = (2.0, 0.6 * len(shown), 0.6 * len(shown))
-        figure, axes = new_figure(8.0, 2.6 + 0.9 * len(shown), n_rows=3, share_x=True, height_ratios=ratios)
-        bands, lanes, roll = axes
+        height = 2.6 + 0.9 * len(shown)
+        figure, (bands, lanes, roll) = new_figure(8.0, height, n_rows=3, share_x=True, height_ratios=ratios)
         plot_log_mel(log_mel, features=features, ax=bands)
         of_lanes: dict[str, Any] = {"thresholds": thresholds, "weak": weak[columns], "ax": lanes}
         plot_scores(strong[:, columns], classes=shown, hop_seconds=features.hop_seconds, **of_lanes)
         clip_seconds = len(log_mel) * features.hop_seconds
         plot_event_roll(reference, estimated, classes=shown, clip_seconds=clip_seconds, ax=roll)
         bands.set_title("log mel energies")
-        lanes.set_title("frame scores, thresholds dashed; right: score of the clip")
+        lanes.set_title("frame scores; right: score of the clip")
         roll.set_title("events")
     return figure
 
@@ -234,6 +238,6 @@ def recording_figure(
         figure, (bands, roll) = new_figure(10.0, 3.2 + 0.3 * len(labels), n_rows=2, share_x=True, height_ratios=ratios)
         plot_log_mel(log_mel, features=features, ax=bands)
         bands.images[0].set_extent((0.0, seconds, -0.5, features.n_mels - 0.5))  # columns are means over frames
-        plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll, legend=False)
+        plot_event_roll(None, events, classes=labels, clip_seconds=seconds, ax=roll)
         bands.set_title(short_name(title, 100))
     return figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crnn_weak import paper
-from crnn_weak.figures.style import COLORS, new_figure, short_name, style
+from crnn_weak.figures.style import COLORS, LEGEND_ABOVE, new_figure, short_name, style
 from crnn_weak.metrics.summary import METRICS
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ def loss_weight_figure(table: Any) -> Figure:
                     markersize=5.5, linewidth=1.8, capsize=3, elinewidth=1.1, zorder=3, **look,
                 )  # fmt: skip
         if error_rates.lines:  # own clips without events have no error rates
-            error_rates.axhline(1.0, color=COLORS["ink"], linewidth=0.9, zorder=0, label="nothing detected")
+            error_rates.axhline(1.0, color=COLORS["muted"], linewidth=1.2, zorder=1, label="nothing detected")
         for ax in (f_scores, error_rates):
             _weight_axis(ax, place)
-        f_scores.set(ylim=(0, 100), ylabel="F-score / %")
-        error_rates.set_ylim(bottom=0)
-        error_rates.set_ylabel("error rate (lower is better)")
+        f_scores.set(ylim=(-2, 102), ylabel="F-score / %")
+        error_rates.set(ylim=(0, None), ylabel="error rate (lower is better)")
     return figure
 
 
@@ -71,12 +70,10 @@ def _places(settings: Iterable[Setting]) -> dict[Setting, float]:
 
 def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
     """Write the settings on a logarithmic axis of the ratio of their weights, and the legend above."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(FixedLocator(list(place.values())))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([f"{strong:g} : {weak:g}" for strong, weak in place], rotation=40, ha="right")
+    labels = [f"{strong:g} : {weak:g}" for strong, weak in place]
+    ax.set_xticks(list(place.values()), labels, rotation=40, ha="right")
+    ax.minorticks_off()
     ax.set_xlabel("loss weights, strong : weak")
     ax.grid(axis="y")
     if ax.get_legend_handles_labels()[0]:
@@ -85,13 +82,10 @@ def _weight_axis(ax: Axes, place: Mapping[Setting, float]) -> None:
 
 def _finish_curves(axes: Sequence[Axes]) -> None:
     """Write titles and labels of a strong and a weak loss over the epochs."""
-    from matplotlib.ticker import MaxNLocator
-
     for ax, output in zip(axes, ("Strong", "Weak"), strict=True):
-        ax.set(title=f"{output} loss", xlabel="epoch")
-        ax.set_ylim(bottom=0)
+        ax.set(title=f"{output} loss", xlabel="epoch", ylim=(0, None))
         ax.grid(axis="y")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.locator_params(axis="x", integer=True)
     axes[0].set_ylabel("mean binary cross-entropy")
 
 
@@ -109,7 +103,7 @@ def training_figure(history: History, best_epoch: int | None = None) -> Figure:
                 best = validation[epochs.index(best_epoch)]
                 ax.axvline(best_epoch, color=COLORS["muted"], linewidth=0.8, dashes=(2, 2), zorder=0)
                 ax.plot([best_epoch], [best], "o", color=COLORS[output], markeredgecolor="white")
-            ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+            ax.legend(**LEGEND_ABOVE)
         _finish_curves(axes)
     return figure
 
@@ -154,7 +148,7 @@ def class_figure(values: Mapping[str, ArrayLike], classes: Sequence[str]) -> Fig
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.grid(axis="x")
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+        ax.legend(**LEGEND_ABOVE)
     return figure
 
 
@@ -182,17 +176,15 @@ def tradeoff_figure(
             label = f"{short_name(words)}, {first} to {last}"
             look = {"color": COLORS["muted"], "linestyle": dashes, "marker": marker, "markersize": 3.5}
             handles += ax.plot(*line, linewidth=1.0, label=label, **look)
-        disc: dict[str, Any] = {"marker": "o", "markersize": 10.0, "markeredgecolor": "white", "linestyle": "none"}
+        disc: dict[str, Any] = {"marker": "o", "markersize": 8.0, "markeredgecolor": "white", "linestyle": "none"}
+        written: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 6.0, "color": "white"}
         for number, name in reversed(list(enumerate(ranked, start=1))):  # the best on top
-            ax.plot(*centers[name], color=COLORS["strong"], zorder=3 + 1 / number, **disc)
-            ax.annotate(
-                str(number), centers[name], ha="center", va="center_baseline", fontsize=7.0, color="white",
-                zorder=3 + 1 / number,
-            )  # fmt: skip
+            height = 3 + 1 / number
+            ax.plot(*centers[name], color=COLORS["strong"], zorder=height, **disc)
+            ax.text(*centers[name], str(number), zorder=height, **written)
         for number, name in enumerate(ranked, start=1):
             handles.append(Line2D([], [], linestyle="none", label=f"{number}  {short_name(name, 40)}"))
         ax.set(xlabel="segment F / %", ylabel="tagging F / %")
         ax.grid()
-        if handles:
-            ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

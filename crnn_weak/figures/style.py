@@ -23,6 +23,8 @@ COLORS: dict[str, str] = {
     "line": "#D5D9E0",
     "lane": "#F3F4F7",
 }
+#: Options of a legend in one row above the axes, where no curve is.
+LEGEND_ABOVE: Any = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2, "borderaxespad": 0.2}
 
 _RC: Any = {
     "font.size": 9.0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,8 +170,6 @@ def gather_clips(
     except CrnnWeakError as error:
         return [], [f"No clip is shown: {error}"]
     folders = [Path(folder).resolve() for folder in (run.data_folder, *audio_folders)]
-    point, _ = run.operating_point(run.scores.classes)
-    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
     clips, silent = [], []
     with store:
         stored = set(store.clip_ids)
@@ -184,7 +182,7 @@ def gather_clips(
             f_score = f_scores.get(clip_id, np.nan)
             text = f"{100 * f_score:.0f} %" if np.isfinite(f_score) else "–"
             clip = {"clip_id": clip_id, "reasons": reasons, "f_score": text, "sound": sound}
-            clips.append(clip | _draw_clip(run, store, clip_id, thresholds))
+            clips.append(clip | _draw_clip(run, store, clip_id))
             silent += [problem] if problem else []
         notes = []
         if not store.has_events:
@@ -194,16 +192,17 @@ def gather_clips(
     return clips, notes
 
 
-def _draw_clip(run: Run, store: FeatureStore, clip_id: str, thresholds: Mapping[str, float]) -> dict[str, Any]:
+def _draw_clip(run: Run, store: FeatureStore, clip_id: str) -> dict[str, Any]:
     """Return picture, length and description of a clip."""
     row, stored_row, features = run.scores.clip_ids.index(clip_id), store.row(clip_id), run.config.features
+    point, _ = run.operating_point(run.scores.classes)
     figure = clip_figure(
         store.read([stored_row])[0],
         run.scores.strong[row],
         run.scores.weak[row],
         features=features,
         classes=run.scores.classes,
-        thresholds=thresholds,
+        thresholds=point.levels(),
         reference=store.events.get(clip_id, ()),
         estimated=run.detected_events.get(clip_id, ()),
     )

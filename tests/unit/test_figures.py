@@ -69,14 +69,16 @@ def test_event_roll_draws_truth_above_estimate_and_the_first_class_on_top(ax):
 def test_scores_are_steps_with_their_thresholds(ax):
     strong = np.zeros((4, 3))
     strong[1:3, 1] = 1.0
-    clip.plot_scores(strong, classes=CLASSES, hop_seconds=0.5, ax=ax, thresholds={"drill": 0.25}, weak=[0.1, 0.9, 0.3])
+    shown = {"thresholds": {"drill": (0.25, 0.1)}, "weak": [0.1, 0.9, 0.3]}
+    clip.plot_scores(strong, classes=CLASSES, hop_seconds=0.5, ax=ax, **shown)
     lines = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
     assert len(lines) == 3
     x, y = lines[1].get_data()
     assert x.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert y[0] - y[1] == pytest.approx(0.78)  # full height
     dashed = [line.get_ydata()[0] for line in ax.lines if line not in lines]
-    assert dashed == pytest.approx([0.01, 1.205, 2.01])  # 0.5 without another threshold
+    assert dashed == pytest.approx([0.01, 1.205, 1.322, 2.01])  # 0.5 without another threshold
+    assert labels(ax) == ["threshold", "event continues above"]
     assert [text.get_text() for text in ax.texts] == ["0.10", "0.90", "0.30"]
 
 
@@ -169,7 +171,7 @@ def test_the_tradeoff_numbers_its_points_and_names_them_in_the_legend():
     points = {f"entry {k}": {"tagging": (k, k - 1, k + 1), "segment": (k, k, k)} for k in range(9)}
     figure = results.tradeoff_figure(points, curves=[["entry 0", "entry 1"]])
     (ax,) = figure.axes
-    assert {text.get_text(): text.xy for text in ax.texts} == {str(9 - k): (k, k) for k in range(2, 9)}
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {str(9 - k): (k, k) for k in range(2, 9)}
     assert labels(ax) == ["entry, 0 to 1", *(f"{9 - k}  entry {k}" for k in range(8, 1, -1))]
 
 
