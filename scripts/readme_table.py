@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street-10-epochs" / "table.csv"
+RESULTS = Path(__file__).resolve().parents[1] / "experiments" / "results" / "street-max_dense-3-seeds" / "table.csv"
 # Metric, format, and whether the paper reports it.
 _COLUMNS = (
     ("tagging_f_score", ".1f", True),

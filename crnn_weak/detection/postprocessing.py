@@ -17,6 +17,7 @@ With `min_tags` 1 a clip's likeliest class is tagged whatever its score. The wea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +38,8 @@ from crnn_weak.run_files import RunFiles
 _THRESHOLD_RANGE = (0.1, 0.9)
 # Candidates for the factor of all thresholds' odds.
 _ODDS_FACTORS = np.exp(np.arange(-10, 31) / 10)
+# An event begins above the threshold's odds times this, and lasts while above them divided by it.
+_HYSTERESIS = 2.0
 # Scores that are decoded at once; more would need much memory.
 _MAX_SCORES = 30_000_000
 
@@ -130,13 +133,19 @@ def class_thresholds(
     has seen few active frames of a class scores them low: the threshold's odds are multiplied by the root of the
     class's share, half way from the common threshold to the share itself.
     `highest` are the highest frame scores of validation recordings, whose `tags` are true, (n_recordings, n_classes).
-    All odds are then multiplied by the factor with which the tags that follow from the frames have the best F1.
+    All odds are then multiplied by the root of the factor with which the tags that follow from the frames have the best
+    F1: half way again, since few recordings choose it. Around the result lies the hysteresis: twice its odds begin
+    an event, half of them continue it.
     """
     seen = n_active > 0
     odds = np.ones(len(classes))
     odds[seen] = np.sqrt(n_active[seen] / n_active[seen].mean()) if seen.any() else 1.0
     odds *= config.threshold / (1 - config.threshold)
-    trials = [np.clip(odds * factor / (1 + odds * factor), *_THRESHOLD_RANGE) for factor in _ODDS_FACTORS]
+
+    def scaled(factor: float) -> np.ndarray:
+        return np.clip(odds * factor / (1 + odds * factor), *_THRESHOLD_RANGE)
+
+    trials = [scaled(factor) for factor in _ODDS_FACTORS]
     if tags.any():
         n_both = [(highest > trial).sum() + tags.sum() for trial in trials]
         n_correct = [((highest > trial) & tags).sum() for trial in trials]
@@ -144,7 +153,9 @@ def class_thresholds(
         best = np.flatnonzero(f1 == f1.max())
     else:
         best = np.flatnonzero(_ODDS_FACTORS == 1)
-    return OperatingPoint.from_config(config, classes).replace(thresholds=trials[best[len(best) // 2]])
+    factor = math.sqrt(_ODDS_FACTORS[best[len(best) // 2]])
+    thresholds = {"thresholds": scaled(factor * _HYSTERESIS), "low_thresholds": scaled(factor / _HYSTERESIS)}
+    return OperatingPoint.from_config(config, classes).replace(**thresholds)
 
 
 _PER_CLASS = tuple(

@@ -192,9 +192,9 @@ def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tm
 def test_thresholds_follow_from_the_mean_active_time_of_each_class():
     untagged = np.zeros((0, 4)), np.zeros((0, 4), bool)
     point = class_thresholds(OperatingPointConfig(), ("a", "b", "c", "d"), np.array([10.0, 30.0, 0.0, 1.0]), *untagged)
-    odds = [math.sqrt(n_active * 3 / 41) for n_active in (10, 30)]
-    wanted = (odds[0] / (1 + odds[0]), odds[1] / (1 + odds[1]), 0.5, math.sqrt(3 / 41) / (1 + math.sqrt(3 / 41)))
-    assert point.thresholds == pytest.approx(wanted)
+    odds = np.array([math.sqrt(10 * 3 / 41), math.sqrt(30 * 3 / 41), 1, math.sqrt(3 / 41)])
+    assert point.thresholds == pytest.approx(2 * odds / (1 + 2 * odds))
+    assert point.low_thresholds == pytest.approx(odds / (2 + odds))
     assert point.tag_thresholds == (0.5,) * 4
 
 
@@ -202,9 +202,10 @@ def test_all_thresholds_move_to_where_tags_made_of_frames_agree_with_the_validat
     highest = np.array([[0.9, 0.3], [0.7, 0.8], [0.75, 0.2]])
     tags = np.array([[True, False], [False, True], [False, False]])
     point = class_thresholds(OperatingPointConfig(threshold=0.2), ("a", "b"), np.array([5.0, 5.0]), highest, tags)
-    # Odds of 1/4 times a factor; only between 0.75 and 0.8 is every tag right.
+    # Odds of 1/4 times a factor; only between 0.75 and 0.8, at factors of 12 to 16, is every tag right.
     assert point.thresholds[0] == point.thresholds[1]
-    assert 0.75 < point.thresholds[0] < 0.8
+    odds = point.thresholds[0] / (1 - point.thresholds[0])
+    assert 2 * 0.25 * math.sqrt(12) < odds < 2 * 0.25 * math.sqrt(16)
 
 
 @pytest.mark.parametrize("events", ["train", "ignore"])
