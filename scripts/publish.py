@@ -2,7 +2,7 @@
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, tables,
 configuration and environment, and describes the data (with digests of the clip lists). It adds the losses of all runs,
-and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
+the controls, and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
 """
 
 from __future__ import annotations
@@ -17,16 +17,45 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crnn_weak.cli import run_guarded
 from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
-from crnn_weak.files import csv_text, write_text
+from crnn_weak.files import csv_text, markdown_table, write_text
 
 _COPIED = (
     "figure.png", "figure.pdf", "table.txt", "table.csv", "table.md", "table.tex", "results.csv", "baselines.json",
     "environment.json",
 )  # fmt: skip
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
+# Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
+_CONTROLS = {
+    "Detection and its controls": (
+        ("SED F", "segment", "f_score", 100, 1),
+        ("rotated F", "rotated", "f_score", 100, 1),
+        ("timing gain F", "timing_gain", "f_score", 100, 2),
+        ("own classes, whole clip F", "whole_clip", "f_score", 100, 1),
+        ("SED ER", "segment", "error_rate", 1, 2),
+        ("rotated ER", "rotated", "error_rate", 1, 2),
+        ("event F", "event", "f_score", 100, 1),
+        ("within-clip AUC", "within_clip", "auc", 1, 2),
+    ),
+    "Tags": (
+        ("weak output, threshold: F", "tagging_threshold", "f_score", 100, 1),
+        ("tags a clip", "tagging_threshold", "tags_per_clip", 1, 2),
+        ("weak output, at least one: F", "tagging_at_least_one", "f_score", 100, 1),
+        ("tags a clip", "tagging_at_least_one", "tags_per_clip", 1, 2),
+        ("strong maximum, threshold: F", "tagging_strong_threshold", "f_score", 100, 1),
+        ("tags a clip", "tagging_strong_threshold", "tags_per_clip", 1, 2),
+        ("mAP, weak output", "weak_ranking", "mean_average_precision", 100, 1),
+        ("mAP, strong maximum", "strong_ranking", "mean_average_precision", 100, 1),
+    ),
+}
+_EXPLANATION = """Values are means over seeds ± half of Student's 95 % interval (2.5 times the standard deviation of three seeds).
+The threshold is 0.5; nothing is tuned. [Which and when](../../../docs/which-and-when.md) explains the controls. The
+[table](table.md) ends with references of the same clips; [results.csv](results.csv) has all values by seed.
+"""
 
 
 def publish(folder: str | Path, target: str | Path) -> Path:
@@ -50,7 +79,33 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
     write_text(target / "tuned.csv", _tuned(folder, config))
     write_text(target / "history.csv", _histories(folder))
+    caption, _, _ = (target / "table.txt").read_text(encoding="utf-8").partition("\n")
+    write_text(target / "controls.md", controls_page(target / "results.csv", caption))
     return target
+
+
+def controls_page(results: Path, caption: str) -> str:
+    """Return the controls of ``results.csv`` as Markdown: means ± half of Student's 95 % interval over seeds."""
+    from scipy.stats import t
+
+    found: dict[tuple[str, ...], list[float]] = {}
+    with results.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            key = row["strong_weight"], row["weak_weight"], row["output"], row["metric"]
+            found.setdefault(key, []).append(float(row["value"]))
+    settings = sorted({key[:2] for key in found}, key=lambda setting: float(setting[0]) / float(setting[1]))
+    parts = [f"# Controls\n\n{caption}\n\n{_EXPLANATION}"]
+    for title, columns in _CONTROLS.items():
+        rows = []
+        for setting in settings:
+            cells = [f"{float(setting[0]):g}:{float(setting[1]):g}"]
+            for _, output, metric, factor, digits in columns:
+                values = factor * np.array(found[(*setting, output, metric)])
+                half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+                cells.append(f"{values.mean():.{digits}f} ± {half:.{digits}f}")
+            rows.append(cells)
+        parts.append(f"## {title}\n\n{markdown_table(['strong:weak', *(column[0] for column in columns)], rows)}")
+    return "\n".join(parts)
 
 
 def _histories(folder: Path) -> str:
