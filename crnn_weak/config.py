@@ -437,7 +437,7 @@ PRESETS["recommended"] = Config(
     loss_weights=LossWeights(weak=0.0),
     targets=TargetConfig(strong="loud", events="own", padding="ignored"),
     mixing=MixingConfig(n_recordings=3),
-    augmentation=AugmentationConfig(band_mask=0.06),
+    augmentation=AugmentationConfig(band_mask=0.06, band_shift=2),
     training=TrainingConfig(
         epochs=24, steps=2400, batch_size=16, learning_rate=2e-3, schedule="cosine", patience=0, ema_momentum=0.995
     ),

@@ -25,8 +25,7 @@ from crnn_weak.errors import RunError
 from crnn_weak.files import csv_text, markdown_table, write_text
 
 _COPIED = (
-    "figure.png", "figure.pdf", "table.txt", "table.csv", "table.md", "table.tex", "results.csv", "baselines.json",
-    "environment.json",
+    "figure.png", "figure.pdf", "results.csv", "environment.json",
 )  # fmt: skip
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
@@ -52,21 +51,30 @@ _CONTROLS = {
         ("mAP, strong maximum", "strong_ranking", "mean_average_precision", 100, 1),
     ),
 }
-_EXPLANATION = """Values are means over seeds ± half of Student's 95 % interval (2.5 times the standard deviation of three seeds).
-The threshold is 0.5; nothing is tuned. [Which and when](../../../docs/which-and-when.md) explains the controls. The
-[table](table.md) ends with references of the same clips; [results.csv](results.csv) has all values by seed.
+_EXPLANATION = """Values are means over seeds ± half of Student's 95 % interval, 2.5 times the standard deviation of
+three seeds. The threshold is 0.5; nothing is tuned. [Which and when](../../../docs/which-and-when.md) explains the
+controls. The [table](table.md) ends with references of the same clips. [results.csv](results.csv) has the values by seed.
 """
 
 
 def publish(folder: str | Path, target: str | Path) -> Path:
     """Copy a finished grid's results and tune its thresholds."""
+    from crnn_weak.metrics.summary import plain
+    from crnn_weak.runs.folders import open_grid
+
     folder, target = Path(folder), Path(target)
     missing = [name for name in (*_COPIED, "config.toml", "data.json") if not (folder / name).exists()]
     if missing:
         raise RunError(f"{folder}: not a finished grid, {missing[0]} is not there. Start the grid again to finish it.")
+    table = open_grid(folder).table
     target.mkdir(parents=True, exist_ok=True)
     for name in _COPIED:
         shutil.copyfile(folder / name, target / name)
+    # Made again from results.csv, whose values are rounded: a test compares both.
+    forms = {"txt": table.to_text(), "csv": table.to_csv(), "md": table.to_markdown(), "tex": table.to_latex()}
+    for suffix, text in forms.items():
+        write_text(target / f"table.{suffix}", text)
+    write_text(target / "baselines.json", json.dumps(plain(table.baselines), indent=1, ensure_ascii=False))
     for path in sorted(folder.glob("saliency/localization.*")):
         shutil.copyfile(path, target / f"saliency_localization{path.suffix}")
     config = load_config(folder / "config.toml")
@@ -79,12 +87,11 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
     write_text(target / "tuned.csv", _tuned(folder, config))
     write_text(target / "history.csv", _histories(folder))
-    caption, _, _ = (target / "table.txt").read_text(encoding="utf-8").partition("\n")
-    write_text(target / "controls.md", controls_page(target / "results.csv", caption))
+    write_text(target / "controls.md", controls_page(target / "results.csv"))
     return target
 
 
-def controls_page(results: Path, caption: str) -> str:
+def controls_page(results: Path) -> str:
     """Return the controls of ``results.csv`` as Markdown: means ± half of Student's 95 % interval over seeds."""
     from scipy.stats import t
 
@@ -94,7 +101,7 @@ def controls_page(results: Path, caption: str) -> str:
             key = row["strong_weight"], row["weak_weight"], row["output"], row["metric"]
             found.setdefault(key, []).append(float(row["value"]))
     settings = sorted({key[:2] for key in found}, key=lambda setting: float(setting[0]) / float(setting[1]))
-    parts = [f"# Controls\n\n{caption}\n\n{_EXPLANATION}"]
+    parts = [f"# Controls\n\n{_EXPLANATION}"]
     for title, columns in _CONTROLS.items():
         rows = []
         for setting in settings:
