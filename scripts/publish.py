@@ -53,7 +53,7 @@ _CONTROLS = {
 }
 _EXPLANATION = """Values are means over seeds ± half of Student's 95 % interval, 2.5 times the standard deviation of
 three seeds. The threshold is 0.5; nothing is tuned. [Which and when](../../../docs/which-and-when.md) explains the
-controls. The [table](table.md) ends with references of the same clips. [results.csv](results.csv) has the values by seed.
+controls. The [table](table.md) ends with references of the same clips. [results.csv](results.csv) has all values.
 """
 
 
