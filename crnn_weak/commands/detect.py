@@ -36,7 +36,7 @@ exit code: 0 all recordings processed; 1 some failed (listed on stderr, all othe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files, folders, patterns, or - for a WAV on stdin")
-    parser.add_argument("--model", metavar="RUN_OR_FILE", help="run folder or .keras file (default: everyday)")
+    parser.add_argument("--model", metavar="MODEL", help="run folder, .keras file or everyday (default: everyday-cc)")
     out = parser.add_argument_group("output")
     out.add_argument("--out", metavar="FOLDER", help="write files here; without it events go to stdout")
     formats = (*_EVENT_FORMATS, "scores", "scores-h5")
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     class_indices(args.classes or (), detector.classes, where="--classes")
     if not args.quiet:
         trained_on = detector.provenance.get("trained_on") or detector.provenance.get("data")
-        model = f"{args.model or 'everyday'}{f' ({trained_on})' if trained_on else ''}"
+        model = f"{args.model or 'everyday-cc'}{f' ({trained_on})' if trained_on else ''}"
         print(f"model: {visible(model)}\noperating point: {point.summary()}", file=sys.stderr)
     output = _Output(args, recordings, detector, point)
     with output.bar, output.writer or contextlib.nullcontext():

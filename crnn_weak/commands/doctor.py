@@ -13,7 +13,7 @@ from importlib import import_module, metadata, util
 from pathlib import Path
 
 from crnn_weak import cli
-from crnn_weak.bundled import EVERYDAY, EVERYDAY_TERMS
+from crnn_weak.bundled import EVERYDAY, EVERYDAY_CC, EVERYDAY_TERMS
 from crnn_weak.environment import held_back_stderr, precision_fault, prepare_environment
 from crnn_weak.parallel import default_jobs
 
@@ -81,8 +81,9 @@ def _audio() -> str:
 
 
 def _model() -> str:
-    classes = import_module("crnn_weak.model.archive").read_metadata(EVERYDAY).classes
-    return f"{EVERYDAY.stem}, {len(classes)} classes, {EVERYDAY_TERMS}"
+    read = import_module("crnn_weak.model.archive").read_metadata
+    default, larger = (f"{path.stem}, {len(read(path).classes)} classes" for path in (EVERYDAY_CC, EVERYDAY))
+    return f"{default} (default); {larger}, {EVERYDAY_TERMS}"
 
 
 def _disk() -> str:

@@ -12,7 +12,7 @@ _FORMATS = ("saved_model", "onnx", "tflite")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="run folder or model file (default: everyday)")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="run folder or model file (default: everyday-cc)")
     parser.add_argument("--format", choices=_FORMATS, default="saved_model", help="default: saved_model")
     parser.add_argument("--out", metavar="PATH", help="default: the model's name with the format's suffix")
     parser.add_argument("--overwrite", action="store_true", help="replace an exported model")

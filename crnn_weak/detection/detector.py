@@ -22,7 +22,7 @@ import numpy as np
 
 from crnn_weak.audio import AudioBlocks
 from crnn_weak.audio.samples import array_source
-from crnn_weak.bundled import EVERYDAY
+from crnn_weak.bundled import EVERYDAY, EVERYDAY_CC
 from crnn_weak.config import FeatureConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, active_tags, check_classes, find_events, stored_point
 from crnn_weak.detection.scores import Scores, predict
@@ -333,8 +333,9 @@ def _prefetch(items: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 def model_file(path: str | Path | None = None) -> Path:
-    """Return the model file that is meant: ``everyday``, a ``.keras`` file, or a run folder (its ``best.keras``)."""
-    path = EVERYDAY if path in (None, EVERYDAY.stem) else Path(path)
+    """Return the model file that is meant: a bundled one, a ``.keras`` file, or a run folder (its ``best.keras``)."""
+    path = EVERYDAY_CC if path in (None, EVERYDAY_CC.stem) else path
+    path = EVERYDAY if path == EVERYDAY.stem else Path(path)
     if not path.exists():
         raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
     if not path.is_dir():
@@ -353,8 +354,9 @@ def load(path: str | Path | None = None, *, batch_size: int = 32, window_hop_sec
     Parameters
     ----------
     path : path, optional
-        A ``.keras`` file, a run folder, or ``everyday``, the bundled model. Its operating point is the one in
-        ``operating_point.json`` next to the model file, or else the model's own.
+        A ``.keras`` file, a run folder, or a bundled model: ``everyday-cc``, the default, or ``everyday``, which
+        knows more classes. Its operating point is the one in ``operating_point.json`` next to the model file, or
+        else the model's own.
     batch_size, window_hop_seconds
         See `Detector`.
 
