@@ -115,17 +115,9 @@ def trained(
         known = {clip: own.events[clip] for clip in own.clips[: round(share * len(own.clips))]}
         if is_corrected:
             known |= {name: own.truth[name] for name in own.truth.keys() - set(recordings)}
-        options = [
-            "--preset",
-            "recommended",
-            "--data",
-            "folder",
-            "--audio",
-            own.audio,
-            "--metadata",
-            own.work / "tags.tsv",
-        ]
-        options += ["--set", "data.test_fraction=0", "--set", f"training.seed={seed}", "--cache", own.work / "cache"]
+        options = ["--preset", "recommended", "--data", "folder", "--cache", own.work / "cache"]
+        options += ["--audio", own.audio, "--metadata", own.work / "tags.tsv"]
+        options += ["--set", "data.test_fraction=0", "--set", f"training.seed={seed}"]
         if known:
             write_events(folder / f"events-{number}.tsv", known)
             options += ["--events", folder / f"events-{number}.tsv"]
