@@ -13,7 +13,7 @@ from crnn_weak.config import EvaluationConfig
 from crnn_weak.figures import style
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import controls_by_title
-from crnn_weak.metrics.counting import segment_metrics
+from crnn_weak.metrics.counting import Scoring, segment_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,11 +67,11 @@ def draw_clips(ax: Axes) -> None:
 def draw_lengths(ax: Axes) -> None:
     """Draw the F-scores of three estimates over the length of the event."""
     lengths = range(1, _CLIP + 1)
-    options = {"classes": [_LABEL], "clip_seconds": float(_CLIP), "evaluation": EvaluationConfig()}
+    scoring = Scoring([_LABEL], EvaluationConfig(), float(_CLIP))
     rows = []
     for length in lengths:
         truth = {"clip": segments(0, length)}
-        rows.append(controls_by_title(truth, truth, **options))
+        rows.append(controls_by_title(truth, truth, scoring))
     for title, (label, color, marker) in _LOOKS.items():
         values = [100 * row[title]["segment/f_score"] for row in rows]
         ax.plot(lengths, values, color=style.COLORS[color], marker=marker, markersize=4.5, label=label)

@@ -21,6 +21,7 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
+from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.ranking import within_clip_auc
 from crnn_weak.run_files import GridFiles
 from crnn_weak.runs.folders import Run
@@ -91,8 +92,7 @@ def make_run(
     metrics = {"split": "test", "n_clips": len(store), "n_listed": store.n_listed, "operating_point": point.to_dict()}
     metrics |= Run(folder, config, {}, folder).measure(store, events, tags)
     if store.has_events:
-        options = {"clip_seconds": TINY.clip_seconds, "evaluation": config.evaluation}
-        metrics |= score_controls(store.events, events, **common, **options)
+        metrics |= score_controls(store.events, events, Scoring(store.classes, config.evaluation, TINY.clip_seconds))
         where = {"clip_ids": store.clip_ids, "hop_seconds": scores.hop_seconds}
         metrics["within_clip"] = within_clip_auc(scores.strong, store.events, **common, **where)
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")

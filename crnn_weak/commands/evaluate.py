@@ -118,6 +118,7 @@ def _describe(path: str, lists: Labels, kind: str) -> str:
 def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.labels.reading import class_list, labels_of
     from crnn_weak.metrics.controls import controls_by_title
+    from crnn_weak.metrics.counting import Scoring
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
 
     pair, classes = _read(args)
@@ -133,14 +134,14 @@ def _evaluate_lists(args: argparse.Namespace) -> Evaluation:
     classes = classes or class_list(reference, estimated)
     if args.clip_seconds is not None and pair.kind == "events":
         notes += _late_events(args, pair)
-    options: dict[str, Any] = {"clip_seconds": args.clip_seconds, "classes": classes, "evaluation": _settings(args)}
+    scoring = Scoring(classes, _settings(args), args.clip_seconds, args.block_seconds)
     scored: dict[str, Any] = {pair.kind: (reference, estimated)}
-    parts, controls = evaluate(**scored, **options, n_resamples=args.bootstrap, seed=args.seed), {}
+    parts, controls = evaluate(scoring, **scored, n_resamples=args.bootstrap, seed=args.seed), {}
     if pair.kind == "events":
         if args.clip_seconds is None and args.block_seconds is None:
             notes.append("no controls for time: rotation needs a length, --clip-seconds S or --block-seconds S")
         else:
-            controls = controls_by_title(reference, estimated, block_seconds=args.block_seconds, **options)
+            controls = controls_by_title(reference, estimated, scoring)
     return Evaluation(header, parts, tuple(notes), controls)
 
 
@@ -166,6 +167,7 @@ def _baseline_table(args: argparse.Namespace) -> str:
     """Return the table of all baselines in the format that was asked for."""
     from crnn_weak.labels.reading import class_list, read_pair
     from crnn_weak.metrics.controls import score_baselines
+    from crnn_weak.metrics.counting import Scoring
     from crnn_weak.metrics.evaluation import baselines_table
     from crnn_weak.metrics.sed_eval import sources
 
@@ -178,14 +180,8 @@ def _baseline_table(args: argparse.Namespace) -> str:
         other = min(tags.keys() ^ reference.keys(), default=None)
         if other is not None:
             raise DataError(f"{path}: recording {other!r} is only in this list or in the reference; expected the same.")
-    scores = score_baselines(
-        tags,
-        None if is_tags else reference,
-        classes=classes or class_list(reference, tags or {}),
-        clip_seconds=args.clip_seconds or 10.0,
-        evaluation=_settings(args),
-    )
-    table = baselines_table(scores, args.format)
+    scoring = Scoring(classes or class_list(reference, tags or {}), _settings(args), args.clip_seconds or 10.0)
+    table = baselines_table(score_baselines(tags, None if is_tags else reference, scoring), args.format)
     if args.format != "text":
         return table
     libraries = f"tagging by {sources()['tagging']}, detection by {sources()['detection']}\n"
@@ -195,6 +191,7 @@ def _baseline_table(args: argparse.Namespace) -> str:
 def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.metrics.controls import controls_by_title
+    from crnn_weak.metrics.counting import Scoring
     from crnn_weak.metrics.evaluation import Evaluation, evaluate
     from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.runs.scores import open_scores
@@ -205,9 +202,8 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
     notes, controls, rankings, psds = [], {}, {}, {}
     clip_seconds = args.clip_seconds or config.features.clip_seconds
-    options: dict[str, Any] = {"classes": scores.classes, "clip_seconds": clip_seconds}
-    options["evaluation"] = _settings(args, config.evaluation)
-    timed = scored if scored.events is not None else open_scores(args.run, "test", timed=True)
+    scoring = Scoring(scores.classes, _settings(args, config.evaluation), clip_seconds, args.block_seconds)
+    timed = scored.timed()
     if timed.events is None:
         notes.append("the clips have no strong labels: no detection scores")
         pair = None
@@ -215,16 +211,16 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
         if len(timed.scores) < len(scores):
             notes.append(f"detection on the {len(timed.scores):,} of {len(scores):,} clips whose events are known")
         pair = (timed.events, scores_to_events(timed.scores, point))
-        controls = controls_by_title(*pair, tags=timed.tags, block_seconds=args.block_seconds, **options)
+        controls = controls_by_title(*pair, scoring, tags=timed.tags)
     tags = (scored.tags, scores_to_tags(scores, point))
     n_untagged = sum(not labels for labels in scored.tags.values())
     if point.min_tags and n_untagged:
         notes.append(f"clips without a true tag: {n_untagged:,}; min_tags = 1 gives each of them a false one")
-    parts = evaluate(tags=tags, events=pair, n_resamples=args.bootstrap, seed=args.seed, **options)
+    parts = evaluate(scoring, tags=tags, events=pair, n_resamples=args.bootstrap, seed=args.seed)
     if hint := tagging_hint([parts[0].metrics.f_score]):
         notes.append(hint)
     if args.threshold_free:
-        rankings = scored.rankings(options["evaluation"].segment_seconds)
+        rankings = scored.rankings(scoring.evaluation.segment_seconds)
         try:
             psds = scored.psds()
         except CrnnWeakError as error:

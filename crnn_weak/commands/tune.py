@@ -49,14 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from crnn_weak.detection.tuning import METRICS
+    from crnn_weak.detection.tuning import TUNING_METRICS
     from crnn_weak.files import lock
     from crnn_weak.runs.scores import open_scores
 
     if not 1 <= args.candidates <= 10_000:
         raise ConfigError(f"--candidates {args.candidates}: expected a whole number from 1 to 10000.")
-    needs_events = METRICS.get(args.metric) == "events"
-    scored = open_scores(args.run, "validation", timed=needs_events)
+    needs_events = TUNING_METRICS.get(args.metric) == "events"
+    scored = open_scores(args.run, "validation")
+    scored = scored.timed() if needs_events else scored
     if needs_events and scored.events is None:
         raise DataError(
             f"{args.run}: the validation clips have no strong labels, so {args.metric} cannot be computed. "
@@ -71,13 +72,14 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
     import numpy as np
 
     from crnn_weak.detection.postprocessing import StoredPoint, TuningRecord, stored_point
-    from crnn_weak.detection.tuning import FILTERS, METRICS, tune
+    from crnn_weak.detection.tuning import FILTERS, TUNING_METRICS, tune
 
+    labels = TUNING_METRICS.get(args.metric)
     path, classes = scored.run.files.operating_point, scored.scores.classes
     start, source = scored.run.operating_point(classes)
     stored, tuned = stored_point(scored.run.path, classes), {}
     if stored is not None:
-        tuned = {name: record for name, record in stored.tuned.items() if METRICS.get(name) != METRICS.get(args.metric)}
+        tuned = {name: record for name, record in stored.tuned.items() if TUNING_METRICS.get(name) != labels}
         former = sorted(stored.tuned.keys() - tuned.keys())
         if former and not args.overwrite:
             raise DataError(f"{path}: tuned for {', '.join(former)}; give --overwrite to choose again.")
@@ -100,7 +102,8 @@ def _tune(args: argparse.Namespace, scored: ScoredRun) -> None:
         )
     scale, unit = (1, "") if args.metric == "error_rate" else (100, " %")
     each = " for each class" if args.per_class else ""
-    print(f"run        {scored.run.name}, {scored.coverage}")
+    known = " whose events are known" if labels == "events" else ""
+    print(f"run        {scored.run.name}, {len(scored.scores):,} validation clips{known}")
     print(f"before     {args.metric} {scale * before:.3f}{unit}: {start.summary()} ({source})")
     print(f"after      {args.metric} {scale * after:.3f}{unit}: {point.summary()}")
     print(f"search     the best of {n_choices:,} choices{each}, on validation clips only")

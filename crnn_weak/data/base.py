@@ -1,6 +1,6 @@
 """Data sets: clips with labels, the sources that list them, random choices of clips, a check of their files.
 
-A new source is a function that returns a `Dataset`, one line in `SOURCES`, and the class of its settings in `config`.
+A new source is a function that returns a `Dataset`, one line in `OPENERS`, and the class of its settings in `config`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Dataset:
 
 
 #: source name -> (module, function); the function takes the configuration and a folder for what it synthesizes.
-SOURCES: dict[str, tuple[str, str]] = {
+OPENERS: dict[str, tuple[str, str]] = {
     "dcase2017_task4": ("crnn_weak.data.task4", "open_dcase2017_task4"),
     "street": ("crnn_weak.data.synthetic", "open_street"),
     "scenes": ("crnn_weak.data.synthetic", "open_scenes"),
@@ -80,7 +80,7 @@ def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: 
     progress : bool
         Show a bar.
     """
-    module, function = SOURCES[config.data.source]
+    module, function = OPENERS[config.data.source]
     opener = getattr(importlib.import_module(module), function)
     dataset: Dataset = opener(config, Path(cache), jobs=jobs, progress=progress)
     return dataset

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,11 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    def only(self, rows: Sequence[int]) -> Scores:
+        """Return the scores of some of the clips."""
+        clip_ids = tuple(self.clip_ids[row] for row in rows)
+        return replace(self, clip_ids=clip_ids, strong=self.strong[rows], weak=self.weak[rows])
 
     def __repr__(self) -> str:
         n_clips, n_frames, n_classes = self.strong.shape

@@ -32,12 +32,12 @@ from crnn_weak.labels.rolls import EventTable, event_table, roll_runs, runs_roll
 from crnn_weak.metrics.counting import matched_per_class
 
 #: metric -> which labels of the clips it needs.
-METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
+TUNING_METRICS = {"segment_f1": "events", "error_rate": "events", "event_f1": "events", "tagging_f1": "tags"}
 FILTERS = ("median_seconds", "min_duration_seconds", "min_gap_seconds")
 
 
 class Reference(NamedTuple):
-    """Labels by clip, of which a metric needs one kind (`METRICS`), and how they are counted."""
+    """Labels by clip, of which a metric needs one kind (`TUNING_METRICS`), and how they are counted."""
 
     tags: Mapping[str, Iterable[str]] | None = None
     events: Events | None = None
@@ -90,10 +90,10 @@ class Objective:
     """One metric of scores against a reference, at one operating point or at all thresholds."""
 
     def __init__(self, scores: Scores, reference: Reference, metric: str) -> None:
-        if metric not in METRICS:
-            raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, METRICS)}")
+        if metric not in TUNING_METRICS:
+            raise ConfigError(f"metric {metric!r} is not known. {nearest_names(metric, TUNING_METRICS)}")
         self.scores, self.metric, self.evaluation = scores, metric, reference.evaluation
-        labels: Mapping[str, Any] = getattr(reference, METRICS[metric]) or {}
+        labels: Mapping[str, Any] = getattr(reference, TUNING_METRICS[metric]) or {}
         for clip in scores.clip_ids:
             if clip not in labels:
                 raise ClipError(f"clip {clip!r} has scores, but no reference.")

@@ -15,8 +15,8 @@ from crnn_weak import config as configuration
 from crnn_weak import paper
 from crnn_weak.cli import main
 from crnn_weak.files import delete_files, lock, refuse_links, write_json, write_text
-from crnn_weak.labels.events import tag_names
 from crnn_weak.metrics.controls import score_baselines
+from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.summary import plain
 from crnn_weak.run_files import check_continues
 from crnn_weak.runs.folders import Grid
@@ -72,14 +72,8 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
         name = configuration.fingerprint(run.config)
         lines += results_of_run(grid.path.name, run.setting, run.seed, run.metrics, name)
     with runs[0].open_store("test") as store:
-        tags = {clip_id: tag_names(row, store.classes) for clip_id, row in zip(store.clip_ids, store.tags, strict=True)}
-        baselines = score_baselines(
-            tags,
-            store.events if store.has_events else None,
-            classes=store.classes,
-            clip_seconds=grid.config.features.clip_seconds,
-            evaluation=grid.config.evaluation,
-        )
+        events = store.events if store.has_events else None
+        baselines = score_baselines(store.named_tags(), events, Scoring.of_config(grid.config, store.classes))
     return ResultsTable.of_data(grid.config, data, lines, baselines)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from crnn_weak.config import FeatureConfig, from_dict
 from crnn_weak.errors import ClipError, DataError, FeatureStoreError, nearest_names
 from crnn_weak.features.hdf5 import open_hdf5, read_array
-from crnn_weak.labels.events import Event, class_indices
+from crnn_weak.labels.events import Event, class_indices, tag_names
 from crnn_weak.labels.names import check_classes
 
 KIND = "crnn_weak features"
@@ -210,6 +210,10 @@ class FeatureStore:
         part.split, part.n_listed, part.skipped = split, len(kept), ()
         part.coverage = f"{len(kept)} of {len(kept)} clips"
         return part
+
+    def named_tags(self) -> dict[str, tuple[str, ...]]:
+        """Return the tags of each clip by clip id."""
+        return {clip: tag_names(row, self.classes) for clip, row in zip(self.clip_ids, self.tags, strict=True)}
 
     def row(self, clip_id: str) -> int:
         """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""

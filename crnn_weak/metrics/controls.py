@@ -18,6 +18,7 @@ from crnn_weak.errors import DataError
 from crnn_weak.labels.events import Event, Events
 from crnn_weak.labels.rolls import n_segments
 from crnn_weak.metrics.counting import (
+    Scoring,
     Tags,
     count_rolls,
     count_segments,
@@ -58,16 +59,9 @@ def count_rotated(reference: np.ndarray, estimated: np.ndarray, n_valid: np.ndar
     return Counts(n_reference, n_estimated, n_correct, np.stack([substitutions, deletions, insertions], axis=1))
 
 
-def count_controls(
-    reference: Events,
-    estimated: Events,
-    *,
-    classes: Sequence[str],
-    clip_seconds: float | None,
-    evaluation: EvaluationConfig,
-    block_seconds: float | None = None,  # in which longer recordings are rotated; by default `clip_seconds`
-) -> dict[str, Counts]:
+def count_controls(reference: Events, estimated: Events, scoring: Scoring) -> dict[str, Counts]:
     """Count the segments of an estimate that is ``rotated``, or has its classes over the ``whole_clip``."""
+    classes, evaluation, clip_seconds, block_seconds = scoring
     block_seconds = block_seconds or clip_seconds
     if block_seconds is None:
         raise DataError("rotation needs the length of a clip: give clip_seconds or block_seconds.")
@@ -99,18 +93,16 @@ def count_controls(
     return {name: Counts(*map(of_clips, zip(*counts, strict=True))) for name, counts in parts.items()}
 
 
-def control_metrics(
-    reference: Events, estimated: Events, *, block_seconds: float | None = None, **options: Any
-) -> dict[str, Metrics]:
-    """Return the metrics of the ``estimate`` itself and of `count_controls`, whose options these are."""
-    counts = {"estimate": count_segments(reference, estimated, **options)}
-    counts |= count_controls(reference, estimated, block_seconds=block_seconds, **options)
-    return {name: Metrics.of_counts(of_clips, options["classes"]) for name, of_clips in counts.items()}
+def control_metrics(reference: Events, estimated: Events, scoring: Scoring) -> dict[str, Metrics]:
+    """Return the metrics of the ``estimate`` itself and of `count_controls`."""
+    counts = {"estimate": count_segments(reference, estimated, scoring)}
+    counts |= count_controls(reference, estimated, scoring)
+    return {name: Metrics.of_counts(of_clips, scoring.classes) for name, of_clips in counts.items()}
 
 
-def score_controls(reference: Events, estimated: Events, **options: Any) -> dict[str, Any]:
+def score_controls(reference: Events, estimated: Events, scoring: Scoring) -> dict[str, Any]:
     """Return ``rotated``, ``timing_gain`` (the estimate minus rotated) and ``whole_clip``, as in ``metrics.json``."""
-    found = control_metrics(reference, estimated, **options)
+    found = control_metrics(reference, estimated, scoring)
     own, rotated = found.pop("estimate"), found["rotated"]
     gain: dict[str, Any] = {name: getattr(own, name) - getattr(rotated, name) for name in _SHOWN}
     gain["class_wise"] = {
@@ -128,8 +120,7 @@ def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[st
     # The best class has the most tags; where another has more active segments, both are listed.
     counted = [Counter(label for labels in tags.values() for label in set(labels))]
     if events:
-        options: dict[str, Any] = {"clip_seconds": None, "evaluation": EvaluationConfig()}
-        n_active = count_segments(events, {}, classes=classes, **options).n_reference.sum(axis=0)
+        n_active = count_segments(events, {}, Scoring(classes, EvaluationConfig(), None)).n_reference.sum(axis=0)
         counted += [Counter(dict(zip(classes, n_active.tolist(), strict=True)))] if n_active.any() else []
     for counts in counted if classes else ():
         best = max(classes, key=lambda label: counts[label])  # of equally frequent ones the first
@@ -138,49 +129,39 @@ def baseline_tags(tags: Tags | None, events: Events | None, classes: Sequence[st
 
 
 def controls_by_title(
-    reference: Events,
-    estimated: Events,
-    *,
-    tags: Tags | None = None,  # the true ones, by default those of the events
-    block_seconds: float | None = None,
-    **options: Any,
+    reference: Events, estimated: Events, scoring: Scoring, *, tags: Tags | None = None
 ) -> dict[str, dict[str, float]]:
-    """Return segment F and error rate of an estimate and its controls, counted: title -> {"segment/metric": value}."""
-    metrics = control_metrics(reference, estimated, block_seconds=block_seconds, **options)
+    """Return segment F and error rate of an estimate and its controls, counted: title -> {"segment/metric": value}.
+
+    `tags` are the true ones, by default those of the events.
+    """
+    metrics = control_metrics(reference, estimated, scoring)
     metrics["own classes, whole clip"] = metrics.pop("whole_clip")
-    classes, clip_seconds = options["classes"], options["clip_seconds"]
-    if clip_seconds is not None:
-        for title, found in baseline_tags(tags, reference, classes).items():
-            counts = count_segments(reference, whole_clip(found, clip_seconds), **options)
-            metrics[title] = Metrics.of_counts(counts, classes)
+    if scoring.clip_seconds is not None:
+        for title, found in baseline_tags(tags, reference, scoring.classes).items():
+            counts = count_segments(reference, whole_clip(found, scoring.clip_seconds), scoring)
+            metrics[title] = Metrics.of_counts(counts, scoring.classes)
     rows = {title: {f"segment/{name}": getattr(row, name) for name in _SHOWN} for title, row in metrics.items()}
     own, rotated = rows.pop("estimate"), rows.pop("rotated")
     gain = {key: value - rotated[key] for key, value in own.items()}
     return {"estimate": own, "rotated": rotated, "timing gain": gain} | rows
 
 
-def score_baselines(
-    tags: Tags | None,
-    events: Events | None,
-    *,
-    classes: Sequence[str],
-    clip_seconds: float,
-    evaluation: EvaluationConfig,
-) -> dict[str, dict[str, float]]:
+def score_baselines(tags: Tags | None, events: Events | None, scoring: Scoring) -> dict[str, dict[str, float]]:
     """Score the estimates of `baseline_tags`, over the whole clip: title -> {"output/metric": fraction or NaN}."""
-    estimates = baseline_tags(tags, events, classes)
+    assert scoring.clip_seconds is not None  # a tag fills its clip
+    estimates = baseline_tags(tags, events, scoring.classes)
     true_tags = estimates["true tags, whole clip"]
     outputs = ("tagging",) if events is None else ("tagging", "segment", "event")
-    options: dict[str, Any] = {"classes": classes, "clip_seconds": clip_seconds, "evaluation": evaluation}
     found: dict[str, dict[str, Metrics]] = {title: {} for title in estimates}
     for title, estimated in estimates.items() if true_tags else ():
         pair = None
         if events:
-            pair = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, clip_seconds))
-        found[title] = reported_metrics((true_tags, estimated), pair, **options)
+            pair = (events, whole_clip({clip: estimated.get(clip, ()) for clip in events}, scoring.clip_seconds))
+        found[title] = reported_metrics((true_tags, estimated), pair, scoring)
     if events:
-        rotated = count_controls(events, events, **options)["rotated"]
-        found["true events, rotated"] = {"segment": Metrics.of_counts(rotated, classes)}
+        rotated = count_controls(events, events, scoring)["rotated"]
+        found["true events, rotated"] = {"segment": Metrics.of_counts(rotated, scoring.classes)}
     shown = [metric for metric in METRICS if metric.output in outputs]
     return {
         title: {metric.key: getattr(by_output.get(metric.output), metric.name, math.nan) for metric in shown}

@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from crnn_weak.config import EvaluationConfig
+from crnn_weak.config import Config, EvaluationConfig
 from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import ClipError, DataError, nearest_names
 from crnn_weak.labels.events import Events, tag_array
@@ -21,6 +21,21 @@ from crnn_weak.labels.rolls import EventTable, event_table, n_segments, table_ro
 from crnn_weak.metrics.summary import Counts, Metrics
 
 Tags = Mapping[str, Iterable[str]]
+
+
+class Scoring(NamedTuple):
+    """How lists are scored: the classes, the length of segments and the collars, the length of a clip."""
+
+    classes: Sequence[str]
+    evaluation: EvaluationConfig
+    clip_seconds: float | None  # what lies beyond is cut off; None: up to the last offset
+    block_seconds: float | None = None  # in which longer recordings are rotated; by default the clip
+
+    @classmethod
+    def of_config(cls, config: Config, classes: Sequence[str]) -> Scoring:
+        """Return how a run of this configuration is scored."""
+        return cls(classes, config.evaluation, config.features.clip_seconds)
+
 
 _BLOCK = 50_000_000  # values of the rolls in memory at a time: long recordings are counted in blocks of clips
 
@@ -127,17 +142,11 @@ def count_rolls(reference: np.ndarray, estimated: np.ndarray) -> Counts:
     return Counts(_active(reference, axis=1), _active(estimated, axis=1), _active(both, axis=1), sums)
 
 
-def count_segments(
-    reference: Events,
-    estimated: Events,
-    *,
-    classes: Sequence[str],
-    clip_seconds: float | None,
-    evaluation: EvaluationConfig,
-) -> Counts:
-    """Count the active segments of each clip; see `segment_metrics` for the parameters."""
-    seconds, tables = evaluation.segment_seconds, event_tables(reference, estimated, classes)
-    shape = {"n_segments": segments_per_clip(tables, clip_seconds, seconds), "n_classes": len(classes)}
+def count_segments(reference: Events, estimated: Events, scoring: Scoring) -> Counts:
+    """Count the active segments of each clip."""
+    seconds, tables = scoring.evaluation.segment_seconds, event_tables(reference, estimated, scoring.classes)
+    n_total = segments_per_clip(tables, scoring.clip_seconds, seconds)
+    shape = {"n_segments": n_total, "n_classes": len(scoring.classes)}
     batches = segment_rolls(tables, n_clips=len(reference), segment_seconds=seconds, **shape)
     parts = [count_rolls(*rolls) for _, *rolls in batches]
     return Counts(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -165,8 +174,8 @@ def segment_metrics(
         What lies beyond is cut off; None takes each clip as long as its last offset.
     segment_seconds : float > 0
     """
-    evaluation = EvaluationConfig(segment_seconds=segment_seconds)
-    counts = count_segments(reference, estimated, classes=classes, clip_seconds=clip_seconds, evaluation=evaluation)
+    scoring = Scoring(classes, EvaluationConfig(segment_seconds=segment_seconds), clip_seconds)
+    counts = count_segments(reference, estimated, scoring)
     return Metrics.of_counts(counts, classes, segment_seconds=segment_seconds)
 
 
@@ -249,24 +258,17 @@ def _substituted(clip: np.ndarray, rows: np.ndarray, columns: np.ndarray, same: 
     return paired
 
 
-def count_events(
-    reference: Events,
-    estimated: Events,
-    *,
-    classes: Sequence[str],
-    evaluation: EvaluationConfig,
-    onset_only: bool = False,
-) -> Counts:
-    """Count the events of each clip; see `event_metrics` for the parameters."""
-    n_clips, (true, found) = len(reference), event_tables(reference, estimated, classes)
-    rows, columns = _near_pairs(true, found, evaluation, onset_only)
+def count_events(reference: Events, estimated: Events, scoring: Scoring, *, onset_only: bool = False) -> Counts:
+    """Count the events of each clip; nothing is cut off at its end."""
+    n_clips, n_classes = len(reference), len(scoring.classes)
+    true, found = event_tables(reference, estimated, scoring.classes)
+    rows, columns = _near_pairs(true, found, scoring.evaluation, onset_only)
     same = true.label[rows] == found.label[columns]
     matched, _ = _maximum_matching(rows[same], columns[same])
     substituted = np.array(_substituted(true.clip, rows, columns, same), dtype=np.int64)
 
     def per_class(clip: np.ndarray, label: np.ndarray) -> np.ndarray:
-        flat = np.bincount(clip * len(classes) + label, minlength=n_clips * len(classes))
-        return flat.reshape(n_clips, len(classes))
+        return np.bincount(clip * n_classes + label, minlength=n_clips * n_classes).reshape(n_clips, n_classes)
 
     n_reference, n_estimated = per_class(true.clip, true.label), per_class(found.clip, found.label)
     n_correct = per_class(true.clip[matched], true.label[matched])
@@ -302,7 +304,7 @@ def event_metrics(
     onset_only : bool
         Compare onsets only.
     """
-    evaluation = EvaluationConfig(collar_seconds=collar_seconds, offset_fraction=offset_fraction)
-    counts = count_events(reference, estimated, classes=classes, evaluation=evaluation, onset_only=onset_only)
-    settings = {"collar_seconds": collar_seconds, "offset_fraction": offset_fraction, "onset_only": onset_only}
-    return Metrics.of_counts(counts, classes, **settings)
+    settings = {"collar_seconds": collar_seconds, "offset_fraction": offset_fraction}
+    scoring = Scoring(classes, EvaluationConfig(**settings), clip_seconds=None)
+    counts = count_events(reference, estimated, scoring, onset_only=onset_only)
+    return Metrics.of_counts(counts, classes, **settings, onset_only=onset_only)

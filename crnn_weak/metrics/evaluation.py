@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crnn_weak.config import EvaluationConfig
 from crnn_weak.files import csv_text
 from crnn_weak.labels.events import Events
 from crnn_weak.metrics import sed_eval
-from crnn_weak.metrics.counting import Tags, count_events, count_segments, count_tags
+from crnn_weak.metrics.counting import Scoring, Tags, count_events, count_segments, count_tags
 from crnn_weak.metrics.summary import METRICS, Interval, Intervals, Metrics, bootstrap, defined_mean, find_metric, plain
 
 # Names of rates, in texts.
@@ -202,39 +201,39 @@ def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
 
 
 def evaluate(
+    scoring: Scoring,
     *,
     tags: tuple[Tags, Tags] | None = None,  # reference and estimate
     events: tuple[Events, Events] | None = None,
-    classes: Sequence[str],
-    evaluation: EvaluationConfig,
-    clip_seconds: float | None = None,
     n_resamples: int = 0,  # 0: no bootstrap
     seed: int = 0,
 ) -> tuple[Part, ...]:
     """Return the metrics of tags, and of events: on segments, and one by one with and without offsets."""
-    kinds: list[tuple[str, str, Callable[..., Metrics], Callable[..., Any], Any, dict[str, Any]]] = []
-    if tags is not None:
-        title = f"tagging, micro average over clips and classes ({sed_eval.sources()['tagging']})"
-        kinds.append(("tagging", title, sed_eval.reported_tagging_metrics, count_tags, tags, {}))
-    if events is not None:
-        library = sed_eval.sources()["detection"]
-        segments = f"detection on segments of {evaluation.segment_seconds:g} s ({library})"
-        collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
-        onsets = f"detection of events, onsets within {collar:g} s"
-        offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event) ({library})"
-        by_segments = (sed_eval.reported_segment_metrics, count_segments, events)
-        by_events = (sed_eval.reported_event_metrics, count_events, events)
-        options: dict[str, Any] = {"evaluation": evaluation}
-        kinds += [
-            ("segment", segments, *by_segments, options | {"clip_seconds": clip_seconds}),
-            ("event", f"{onsets}, {offsets}", *by_events, options),
-            ("event_onset", f"{onsets}, onsets only ({library})", *by_events, options | {"onset_only": True}),
-        ]
+    classes, evaluation, clip_seconds, _ = scoring
+    options: dict[str, Any] = {"classes": classes, "evaluation": evaluation}
     parts = []
-    for name, title, report, count, pair, options in kinds:
+
+    def add(name: str, title: str, metrics: Metrics, count: Callable[[], Any]) -> None:
         intervals = None
         if n_resamples:
-            counts = count(*pair, classes=classes, **options)
-            intervals = bootstrap(counts, classes=classes, n_resamples=n_resamples, seed=seed)
-        parts.append(Part(name, title, report(*pair, classes=classes, **options), intervals))
+            intervals = bootstrap(count(), classes=classes, n_resamples=n_resamples, seed=seed)
+        parts.append(Part(name, title, metrics, intervals))
+
+    if tags is not None:
+        title = f"tagging, micro average over clips and classes ({sed_eval.sources()['tagging']})"
+        metrics = sed_eval.reported_tagging_metrics(*tags, classes=classes)
+        add("tagging", title, metrics, functools.partial(count_tags, *tags, classes=classes))
+    if events is not None:
+        library = sed_eval.sources()["detection"]
+        title = f"detection on segments of {evaluation.segment_seconds:g} s ({library})"
+        metrics = sed_eval.reported_segment_metrics(*events, clip_seconds=clip_seconds, **options)
+        add("segment", title, metrics, functools.partial(count_segments, *events, scoring))
+        collar, fraction = evaluation.collar_seconds, evaluation.offset_fraction
+        onsets = f"detection of events, onsets within {collar:g} s"
+        offsets = f"offsets within max({collar:g} s, {100 * fraction:g} % of the event)"
+        for name, ends in (("event", offsets), ("event_onset", "onsets only")):
+            onset_only = name == "event_onset"
+            metrics = sed_eval.reported_event_metrics(*events, onset_only=onset_only, **options)
+            count = functools.partial(count_events, *events, scoring, onset_only=onset_only)
+            add(name, f"{onsets}, {ends} ({library})", metrics, count)
     return tuple(parts)

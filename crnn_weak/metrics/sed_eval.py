@@ -18,7 +18,7 @@ import numpy as np
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.rolls import EventTable
-from crnn_weak.metrics.counting import Tags, event_tables, import_sed_eval, segments_per_clip, tag_arrays
+from crnn_weak.metrics.counting import Scoring, Tags, event_tables, import_sed_eval, segments_per_clip, tag_arrays
 from crnn_weak.metrics.summary import COUNTS, ERROR_COUNTS, RATES, Metrics
 
 _DEFAULT = EvaluationConfig()
@@ -31,18 +31,13 @@ def sources() -> dict[str, str]:
 
 
 def reported_metrics(
-    tags: tuple[Tags, Tags],
-    events: tuple[Events, Events] | None,
-    *,
-    classes: Sequence[str],
-    clip_seconds: float | None,
-    evaluation: EvaluationConfig,
+    tags: tuple[Tags, Tags], events: tuple[Events, Events] | None, scoring: Scoring
 ) -> dict[str, Metrics]:
     """Return the metrics of ``tagging`` and, with events, ``segment`` and ``event``, of (reference, estimate)."""
-    found = {"tagging": reported_tagging_metrics(*tags, classes=classes)}
+    found = {"tagging": reported_tagging_metrics(*tags, classes=scoring.classes)}
     if events is not None:
-        options: dict[str, Any] = {"classes": classes, "evaluation": evaluation}
-        found["segment"] = reported_segment_metrics(*events, clip_seconds=clip_seconds, **options)
+        options: dict[str, Any] = {"classes": scoring.classes, "evaluation": scoring.evaluation}
+        found["segment"] = reported_segment_metrics(*events, clip_seconds=scoring.clip_seconds, **options)
         found["event"] = reported_event_metrics(*events, **options)
     return found
 

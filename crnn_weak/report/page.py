@@ -10,27 +10,25 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crnn_weak import paper
 from crnn_weak.config import to_toml
 from crnn_weak.errors import ClipError, CrnnWeakError, DataError, RunError, nearest_names
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.figures.clip import clip_figure
 from crnn_weak.figures.results import class_figure, loss_weight_figure, setting_figure, training_figure
 from crnn_weak.files import write_text
 from crnn_weak.labels.events import tag_names
-from crnn_weak.metrics.counting import count_segments, count_tags
+from crnn_weak.metrics.counting import Scoring, count_segments, count_tags
 from crnn_weak.metrics.summary import Counts, divide, rates
 from crnn_weak.report.html import Picture, audio_uri, figure_uri, render
 from crnn_weak.report.model_card import class_table, class_values, facts
 from crnn_weak.run_files import RunFiles, refuse_foreign_page
 from crnn_weak.runs.folders import Grid, Run, open_any, open_run
 from crnn_weak.runs.table import ResultsTable, results_of_run
-
-if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -110,17 +108,14 @@ def _drawings(opened: Run | Grid, run: Run, runs: Sequence[Run]) -> dict[str, st
 
 def count_clips(run: Run, store: FeatureStore, clip_ids: Sequence[str]) -> Counts:
     """Count segments of test clips, or tags where onsets are not known."""
-    classes, config = run.scores.classes, run.config
+    classes = run.scores.classes
     if not store.has_events:
-        tags = {clip: tag_names(store.tags[store.row(clip)], store.classes) for clip in clip_ids}
-        return count_tags(tags, {clip: run.estimated_tags.get(clip, ()) for clip in clip_ids}, classes=classes)
-    return count_segments(
-        {clip: store.events.get(clip, ()) for clip in clip_ids},
-        {clip: run.detected_events.get(clip, ()) for clip in clip_ids},
-        classes=classes,
-        clip_seconds=config.features.clip_seconds,
-        evaluation=config.evaluation,
-    )
+        tags = store.named_tags()
+        true_tags = {clip: tags[clip] for clip in clip_ids}
+        return count_tags(true_tags, {clip: run.estimated_tags.get(clip, ()) for clip in clip_ids}, classes=classes)
+    reference = {clip: store.events.get(clip, ()) for clip in clip_ids}
+    estimated = {clip: run.detected_events.get(clip, ()) for clip in clip_ids}
+    return count_segments(reference, estimated, Scoring.of_config(run.config, classes))
 
 
 def clip_f_scores(counts: Counts) -> np.ndarray:

@@ -27,8 +27,9 @@ from crnn_weak.detection.scores import Scores, load_scores
 from crnn_weak.errors import ModelFileError, RunError
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import read_json
-from crnn_weak.labels.events import Event, tag_names
+from crnn_weak.labels.events import Event
 from crnn_weak.labels.names import check_classes
+from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.sed_eval import reported_metrics
 from crnn_weak.metrics.summary import find_metric
 from crnn_weak.run_files import (
@@ -209,13 +210,10 @@ class Run:
 
     def measure(self, store: FeatureStore, events: Mapping[str, Any], tags: Mapping[str, Any]) -> dict[str, Any]:
         """Return the metrics of detected events and estimated tags of a store's clips, by output."""
-        names = [tag_names(row, store.classes) for row in store.tags]
         reported = reported_metrics(
-            (dict(zip(store.clip_ids, names, strict=True)), tags),
+            (store.named_tags(), tags),
             (store.events, events) if store.has_events else None,
-            classes=store.classes,
-            clip_seconds=self.config.features.clip_seconds,
-            evaluation=self.config.evaluation,
+            Scoring.of_config(self.config, store.classes),
         )
         outputs = ("tagging", "segment", "event")
         return {output: reported[output].to_dict() if output in reported else None for output in outputs}

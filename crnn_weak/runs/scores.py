@@ -37,10 +37,10 @@ from crnn_weak.files import (
     replace_file,
     write_text,
 )
-from crnn_weak.labels.events import Event, tag_array, tag_names
+from crnn_weak.labels.events import Event, tag_array
 from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import count_controls, with_true_tags
-from crnn_weak.metrics.counting import count_events, count_segments, count_tags
+from crnn_weak.metrics.counting import Scoring, count_events, count_segments, count_tags
 from crnn_weak.metrics.ranking import psds, rank_classes
 from crnn_weak.metrics.summary import LEVEL, find_metric, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
@@ -54,8 +54,21 @@ class ScoredRun:
     run: Run
     scores: Scores
     tags: dict[str, tuple[str, ...]]
-    events: dict[str, tuple[Event, ...]] | None  # None: the clips have no strong labels
+    known_events: dict[str, tuple[Event, ...]]  # of the clips with strong labels
     coverage: str  # "n of N ... clips"
+
+    @property
+    def events(self) -> dict[str, tuple[Event, ...]] | None:
+        """The events of each clip; None where a clip has no strong labels."""
+        return self.known_events if len(self.known_events) == len(self.scores) else None
+
+    def timed(self) -> ScoredRun:
+        """Return the clips whose events are known, or all where there are none."""
+        rows = [row for row, clip in enumerate(self.scores.clip_ids) if clip in self.known_events]
+        if len(rows) in (0, len(self.scores)):
+            return self
+        tags = {clip: self.tags[clip] for clip in self.known_events}
+        return dataclasses.replace(self, scores=self.scores.only(rows), tags=tags)
 
     @property
     def reference(self) -> Reference:
@@ -90,29 +103,18 @@ class ScoredRun:
         return psds(scores.strong, self.events, clip_ids=scores.clip_ids, **grid)
 
 
-def open_scores(path: str | Path, split: str, *, timed: bool = False) -> ScoredRun:
-    """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store.
-
-    With `timed`, only the clips whose events are known, if there are any.
-    """
+def open_scores(path: str | Path, split: str) -> ScoredRun:
+    """Read a run's scores of split ``test`` or ``validation``, with the reference from its feature store."""
     run, is_test = open_run(path), split == "test"
     scores = run.scores if is_test else load_scores(run.files.validation_scores)
     with run.open_store("test" if is_test else "train") as store:  # the validation clips are training clips
-        row_of = {clip: row for row, clip in enumerate(store.clip_ids)}
-        missing = [clip for clip in scores.clip_ids if clip not in row_of]
+        tags = store.named_tags()
+        missing = [clip for clip in scores.clip_ids if clip not in tags]
         if missing:
             raise ClipError(f"{store.path}: no clip {missing[0]!r}, which has scores in {run.path}.")
-        if timed and not store.events.keys().isdisjoint(scores.clip_ids):
-            rows = [row for row, clip in enumerate(scores.clip_ids) if clip in store.events]
-            clip_ids = tuple(scores.clip_ids[row] for row in rows)
-            scores = dataclasses.replace(scores, clip_ids=clip_ids, strong=scores.strong[rows], weak=scores.weak[rows])
-        tags = {clip: tag_names(store.tags[row_of[clip]], store.classes) for clip in scores.clip_ids}
-        events = None
-        if set(scores.clip_ids) <= set(store.events):
-            events = {clip: store.events[clip] for clip in scores.clip_ids}
-        which = "validation clips whose events are known" if timed else "validation clips"
-        coverage = f"{store.coverage}, {store.split}" if is_test else f"{len(scores):,} {which}"
-    return ScoredRun(run, scores, tags, events, coverage)
+        events = {clip: store.events[clip] for clip in scores.clip_ids if clip in store.events}
+        coverage = f"{store.coverage}, {store.split}"
+    return ScoredRun(run, scores, {clip: tags[clip] for clip in scores.clip_ids}, events, coverage)
 
 
 #: Keys of an entry that are not settings.
@@ -217,8 +219,6 @@ COMPARED = {
 _OF_ESTIMATE = {"rotated": "rotated", "own classes, whole clip": "whole_clip"}
 #: Shown untuned as well.
 _UNTUNED = ("tagging", "segment", "event")
-#: Tuned on tags; the others on the onsets and offsets of validation clips, which tags alone do not give.
-_BY_TAGS = ("tagging",)
 # Seconds to choose from, the same for all runs.
 _MEDIANS = {"segment": (0.0, 0.5, 1.1), "event": (0.0, 0.5, 1.1, 2.1)}
 # Tag thresholds of the weak gate, and low thresholds of a hysteresis, to choose from, apart from none. They reach from
@@ -263,7 +263,7 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
         point = points[name] = points["segment"] if of_estimate else tuned_point(validation, name, start)
         score.counts[name] = count_clips(test, name, point).tolist()
         score.untuned[name] = float(_f_score(count_clips(test, name, own).sum(axis=0)))
-        score.thresholds[name] = (point.tag_thresholds if name in _BY_TAGS else point.thresholds)[0]
+        score.thresholds[name] = (point.tag_thresholds if name == "tagging" else point.thresholds)[0]
         if point.weak_gate:
             score.gates[name] = point.tag_thresholds[0]
         if any(point.low_thresholds):
@@ -276,10 +276,9 @@ def tune_and_count(validation: ScoredRun, test: ScoredRun) -> RunScore:
 def tuned_point(validation: ScoredRun, name: str, start: OperatingPoint) -> OperatingPoint:
     """Return the operating point with the best F on validation clips; `name` is a key of `COMPARED`."""
     output, oracle = COMPARED[name]
-    metric = "tagging_f1" if name in _BY_TAGS else f"{output}_f1"
     scores = _scores_with_true_tags(validation) if oracle == "true tags" else validation.scores
-    search = functools.partial(tune, scores, validation.reference, metric=metric)
-    if name in _BY_TAGS:
+    search = functools.partial(tune, scores, validation.reference, metric=f"{output}_f1")
+    if output == "tagging":  # on tags; the others on onsets and offsets, which tags alone do not give
         return search(operating_point=start).operating_point
     gates: list[dict[str, Any]] = [{"weak_gate": True, "tag_thresholds": gate} for gate in _GATES]
     # The search begins above every low threshold.
@@ -305,15 +304,14 @@ def count_clips(test: ScoredRun, name: str, point: OperatingPoint) -> np.ndarray
         counts = count_tags(test.tags, scores_to_tags(test.scores, point), classes=test.scores.classes)
     else:
         assert test.events is not None
-        clip_seconds, settings = test.run.config.features.clip_seconds, test.run.config.evaluation
+        scoring = Scoring.of_config(test.run.config, test.scores.classes)
         estimated = scores_to_events(_scores_with_true_tags(test) if oracle == "true tags" else test.scores, point)
-        common: dict[str, Any] = {"classes": test.scores.classes, "reference": test.events, "estimated": estimated}
         if output == "event":
-            counts = count_events(**common, evaluation=settings)
+            counts = count_events(test.events, estimated, scoring)
         elif oracle in _OF_ESTIMATE:
-            counts = count_controls(**common, clip_seconds=clip_seconds, evaluation=settings)[_OF_ESTIMATE[oracle]]
+            counts = count_controls(test.events, estimated, scoring)[_OF_ESTIMATE[oracle]]
         else:
-            counts = count_segments(**common, clip_seconds=clip_seconds, evaluation=settings)
+            counts = count_segments(test.events, estimated, scoring)
     parts = (counts.n_reference, counts.n_estimated, counts.n_correct)
     return np.stack([part.sum(axis=1) for part in parts], axis=1)
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,20 +30,19 @@ from crnn_weak.detection.scores import Scores, predict_store, save_scores
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
 from crnn_weak.features.log_mel import n_valid_frames
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import lock, output_folder, read_json, relative_path, write_documents, write_json
-from crnn_weak.labels.events import Events, tag_names
+from crnn_weak.labels.events import Events
 from crnn_weak.labels.names import source_recording
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
+from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.ranking import psds, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_tagging_metrics, sources
 from crnn_weak.metrics.summary import TAGGINGS
 from crnn_weak.parallel import run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
 from crnn_weak.runs.folders import Run
-
-if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +164,7 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
             write_tags(files.tags, tags)
         found: dict[str, Any] = {"split": store.split, "n_clips": len(store), "n_listed": store.n_listed}
         found |= {"scored_by": sources()} | run.measure(store, events, tags)
-        names = [tag_names(row, store.classes) for row in store.tags]
-        true_tags = dict(zip(store.clip_ids, names, strict=True))
+        true_tags = store.named_tags()
         for output, (source, min_tags) in TAGGINGS.items():
             of_clips, thresholds = scores.weak, point.tag_thresholds
             if source == "strong":
@@ -184,8 +182,7 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
     found["strong_ranking"] = score_ranking(store.tags, scores.strong.max(axis=1), classes=store.classes)
     if not store.has_events:
         return found
-    settings: dict[str, Any] = {"clip_seconds": config.features.clip_seconds, "evaluation": config.evaluation}
-    found |= score_controls(store.events, events, classes=store.classes, **settings)
+    found |= score_controls(store.events, events, Scoring.of_config(config, store.classes))
     n_frames = [n_valid_frames(float(seconds), scores.hop_seconds) for seconds in store.durations]
     found["within_clip"] = within_clip_auc(scores.strong, store.events, n_frames=n_frames, **where)
     with contextlib.suppress(DependencyError, DataError):  # not installed, or a class without an event

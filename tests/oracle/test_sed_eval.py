@@ -14,7 +14,7 @@ from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import class_list, read_events, read_pair, read_tags
 from crnn_weak.labels.rolls import event_roll
 from crnn_weak.metrics.controls import score_controls, whole_clip
-from crnn_weak.metrics.counting import event_metrics, segment_metrics, tagging_metrics
+from crnn_weak.metrics.counting import Scoring, event_metrics, segment_metrics, tagging_metrics
 from crnn_weak.metrics.ranking import within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics, reported_tagging_metrics
 
@@ -222,7 +222,7 @@ def test_rotated_scores_are_the_mean_of_sed_evals_over_all_rotations(kept):
     reference, estimated = lists[0], lists[0] if kept else lists[1]
     options = {"classes": LABELS, "clip_seconds": float(n), "evaluation": EvaluationConfig()}
     scores = [reported_segment_metrics(reference, rotated_lists(estimated, k, n), **options) for k in range(n)]
-    found = score_controls(reference, estimated, **options)
+    found = score_controls(reference, estimated, Scoring(**options))
     for name in ("f_score", "error_rate", "substitution_rate", "deletion_rate", "insertion_rate"):
         assert found["rotated"][name] == pytest.approx(np.mean([getattr(score, name) for score in scores]))
     own = reported_segment_metrics(reference, estimated, **options)

@@ -8,7 +8,7 @@ import pytest
 from crnn_weak.config import EvaluationConfig, OperatingPointConfig
 from crnn_weak.detection.postprocessing import OperatingPoint, scores_to_events
 from crnn_weak.detection.scores import Scores
-from crnn_weak.detection.tuning import METRICS, Objective, Reference, tune
+from crnn_weak.detection.tuning import TUNING_METRICS, Objective, Reference, tune
 from crnn_weak.errors import ClipError, ConfigError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
@@ -73,7 +73,7 @@ def test_value_at_sampled_thresholds_is_sed_evals(metric, filters):
         assert ours == pytest.approx(reported_value(scores, reference.events, at, metric, evaluation), abs=1e-9)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", TUNING_METRICS)
 @pytest.mark.parametrize("filters", FILTERS)
 def test_common_threshold_is_the_best_of_all(metric, filters):
     scores, reference = made_up(3)

@@ -193,7 +193,7 @@ def test_a_gate_of_the_run_is_searched_and_not_kept_and_tags_need_no_strong_labe
     assert "| timing gain |" in text
     assert "True tags over the whole clip: SED F 46.2." in text  # 2 * 3 / (3 + 10)
     assert (score.gates, score.low_thresholds, score.untuned["event"]) == ({}, {}, 0.0)
-    assert list(scoring.tune_and_count(dataclasses.replace(clip, events=None), clip).counts) == ["tagging"]
+    assert list(scoring.tune_and_count(dataclasses.replace(clip, known_events={}), clip).counts) == ["tagging"]
 
 
 def test_scores_come_back_and_damaged_ones_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
 from crnn_weak.metrics.controls import count_controls, score_baselines, score_controls, with_true_tags
-from crnn_weak.metrics.counting import count_segments, count_tags, event_metrics, segment_metrics
+from crnn_weak.metrics.counting import Scoring, count_segments, count_tags, event_metrics, segment_metrics
 from crnn_weak.metrics.evaluation import baselines_table
 from crnn_weak.metrics.ranking import psds, rank_classes, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_event_metrics, reported_segment_metrics
@@ -54,10 +54,10 @@ def test_long_recordings_are_counted_in_blocks(monkeypatch):
     for _ in range(2):
         onsets = {str(clip): rng.integers(0, 50 * (clip + 1), 5).tolist() for clip in range(7)}
         lists.append({clip: [car(float(t), t + 3.3) for t in times] for clip, times in onsets.items()})
-    options = {"classes": CLASSES, "clip_seconds": None, "evaluation": TASK}
-    whole = count_segments(*lists, **options)
+    scoring = Scoring(CLASSES, TASK, None)
+    whole = count_segments(*lists, scoring)
     monkeypatch.setattr("crnn_weak.metrics.counting._BLOCK", 1)
-    blocks = count_segments(*lists, **options)
+    blocks = count_segments(*lists, scoring)
     assert all(np.array_equal(first, second) for first, second in zip(whole, blocks, strict=True))
 
 
@@ -114,8 +114,7 @@ def test_times_that_are_dates_are_refused_before_anything_is_allocated(score):
 
 def test_baselines_are_scored_with_the_given_collar():
     events = {"a": [Event(0.0, 5.0, "Car")], "b": [Event(0.0, 10.0, "Bus"), Event(0.0, 0.0, "Car")]}
-    options = {"classes": CLASSES, "clip_seconds": 10.0, "evaluation": TASK}
-    found = score_baselines(None, events, **options)
+    found = score_baselines(None, events, Scoring(CLASSES, TASK, 10.0))
     # Car has the most tags, Bus the most segments
     titles = ["nothing", "true tags, whole clip", "Car everywhere", "Bus everywhere", "true events, rotated"]
     assert list(found) == titles
@@ -130,8 +129,8 @@ def test_baselines_are_scored_with_the_given_collar():
     assert json.loads(baselines_table(found, "json"))["nothing"]["segment/error_rate"] == 1.0
     assert baselines_table(found, "csv").startswith("baseline,tagging/precision,")
     for collar, f_score in ((0.2, 0.0), (1.0, 1.0)):
-        options["evaluation"] = EvaluationConfig(collar_seconds=collar, offset_fraction=0.0)
-        found = score_baselines(None, {"a": [Event(0.5, 9.8, "Car")]}, **options)
+        scoring = Scoring(CLASSES, EvaluationConfig(collar_seconds=collar, offset_fraction=0.0), 10.0)
+        found = score_baselines(None, {"a": [Event(0.5, 9.8, "Car")]}, scoring)
         assert found["true tags, whole clip"]["event/f_score"] == f_score
 
 
@@ -143,31 +142,29 @@ def test_an_oracle_replaces_the_tags():
 
 
 @pytest.mark.parametrize(
-    ("reference", "estimated", "options", "correct", "errors"),
+    ("reference", "estimated", "seconds", "block_seconds", "correct", "errors"),
     [
         # 2 of 4 segments in both: over k = 0 to 3, 2, 1, 0 and 1 are right; what is not is deleted and inserted
-        ([car(0, 2)], [car(0, 2)], {"clip_seconds": 4.0}, 1.0, (0, 1, 1)),
+        ([car(0, 2)], [car(0, 2)], 4.0, None, 1.0, (0, 1, 1)),
         # another class: where both sound, 1 of 4 pairs of segments, a substitution
-        ([car(0, 2)], [car(0, 2, "Bus")], {"clip_seconds": 4.0}, 0.0, (1, 1, 1)),
+        ([car(0, 2)], [car(0, 2, "Bus")], 4.0, None, 0.0, (1, 1, 1)),
         # the whole clip cannot be rotated away
-        ([car(0, 4)], [car(0, 4)], {"clip_seconds": 4.0}, 4.0, (0, 0, 0)),
+        ([car(0, 4)], [car(0, 4)], 4.0, None, 4.0, (0, 0, 0)),
         # classes rotate together: both reference classes in segment 0, Bus alone there in the estimate
-        ([car(0, 1), car(0, 1, "Bus")], [car(0, 1, "Bus")], {"clip_seconds": 2.0}, 0.5, (0, 1.5, 0.5)),
+        ([car(0, 1), car(0, 1, "Bus")], [car(0, 1, "Bus")], 2.0, None, 0.5, (0, 1.5, 0.5)),
         # two blocks of 2 s, and half a block: of the second block nothing is estimated, the third is one segment
-        ([car(0, 1), car(2, 3), car(4, 5)], [car(0, 1), car(4, 5)], {"clip_seconds": 5.0, "block_seconds": 2.0}, 1.5,
-         (0, 1.5, 0.5)),
+        ([car(0, 1), car(2, 3), car(4, 5)], [car(0, 1), car(4, 5)], 5.0, 2.0, 1.5, (0, 1.5, 0.5)),
         # no clip length: the recording ends with the last offset of both lists, here at 3 s, in the second block
-        ([car(0, 1), car(2, 3)], [car(0, 1), car(2, 3)], {"clip_seconds": None, "block_seconds": 2.0}, 1.5,
-         (0, 0.5, 0.5)),
+        ([car(0, 1), car(2, 3)], [car(0, 1), car(2, 3)], None, 2.0, 1.5, (0, 0.5, 0.5)),
     ],
 )  # fmt: skip
-def test_rotated_counts_are_the_exact_mean(reference, estimated, options, correct, errors):
+def test_rotated_counts_are_the_exact_mean(reference, estimated, seconds, block_seconds, correct, errors):
     lists = ({"a": reference, "b": []}, {"a": estimated})
-    found = count_controls(*lists, classes=CLASSES, evaluation=TASK, **options)["rotated"]
+    found = count_controls(*lists, Scoring(CLASSES, TASK, seconds, block_seconds))["rotated"]
     assert found.n_correct.sum(axis=1).tolist() == [correct, 0]
     assert found.errors.tolist() == [list(errors), [0, 0, 0]]
     with pytest.raises(DataError, match="rotation needs the length"):
-        score_controls(*lists, classes=CLASSES, evaluation=TASK, clip_seconds=None)
+        score_controls(*lists, Scoring(CLASSES, TASK, None))
 
 
 def test_within_clip_auc():
