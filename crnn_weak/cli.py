@@ -19,13 +19,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from crnn_weak.errors import ConfigError, CrnnWeakError, LogFormatter, prepare_messages, visible
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crnn_weak.config import Config
 
 #: command -> one line of help; the module is ``crnn_weak.commands.<command>``.
@@ -328,8 +327,6 @@ def read_config(args: argparse.Namespace) -> Config:
 
 def cache_folder(args: argparse.Namespace) -> Path:
     """Return the folder of synthetic clips and feature stores: --cache, CRNN_WEAK_CACHE, or ``cache``."""
-    from pathlib import Path
-
     from crnn_weak.run_files import default_cache
 
     return Path(args.cache or default_cache())

@@ -28,6 +28,7 @@ import msgspec
 from crnn_weak.errors import CrnnWeakError, RunError, visible
 
 log = logging.getLogger(__name__)
+_warn_once = functools.cache(log.warning)
 T = TypeVar("T")
 
 #: What msgspec and tomllib raise, also for numbers of too many digits (ValueError) and for too many levels.
@@ -224,7 +225,7 @@ def lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            _warn_of_no_locks()
+            _warn_once("this file system has no locks; let no other process write to the same folders")
         try:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             write_text(holder, f"process {os.getpid()} on {socket.gethostname()} (since {since})")
@@ -232,11 +233,6 @@ def lock(folder: str | Path, *, wait: bool = False) -> Iterator[None]:
         finally:
             holder.unlink(missing_ok=True)
             held.release()
-
-
-@functools.cache  # once
-def _warn_of_no_locks() -> None:
-    log.warning("this file system has no locks; let no other process write to the same folders")
 
 
 def convert_document(

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import crnn_weak
 from crnn_weak.errors import ConfigError, CrnnWeakError, DependencyError, RunError, prepare_messages
@@ -38,6 +38,14 @@ _AHEAD = 3  # tasks submitted for each worker: one that runs, and what keeps it 
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 10.0
 _WORKER_SECONDS = 60.0  # Dask replaces a lost worker in some seconds, where it does
+
+
+class Work(NamedTuple):
+    """Ways to do work: by `jobs` processes of this machine, or on the Dask cluster at `scheduler`; bars or none."""
+
+    jobs: int = 1
+    scheduler: str | None = None
+    progress: bool = False
 
 
 def default_jobs() -> int:

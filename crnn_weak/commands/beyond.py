@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from crnn_weak.experiments.beyond import run_design, write_tables
     from crnn_weak.files import output_folder
+    from crnn_weak.parallel import Work
     from crnn_weak.runs.scores import read_design
 
     design = read_design(args.design)
@@ -37,10 +38,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--reuse-results {published}: no such folder. Expected one with DATA/scores.json.gz.")
     folder = Path(args.out) if args.out else Path("runs") / "beyond" / Path(args.design).stem
     if not args.only_table:
-        run_design(
-            design, folder, cli.cache_folder(args), audio=args.audio, published=published, jobs=args.jobs,
-            scheduler=args.scheduler, progress=cli.shows_progress(args),
-        )  # fmt: skip
+        work = Work(args.jobs, args.scheduler, cli.shows_progress(args))
+        run_design(design, folder, cli.cache_folder(args), work, audio=args.audio, published=published)
     with output_folder(folder):
         for data, text in write_tables(design, folder, published).items():
             print(f"{data}\n\n{text}")

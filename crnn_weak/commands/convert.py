@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from crnn_weak import cli
 
@@ -32,13 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from collections.abc import Callable
-    from pathlib import Path
-    from typing import Any
-
     from crnn_weak.errors import DataError
     from crnn_weak.files import output_folder, refuse_existing, write_text
-    from crnn_weak.labels.reading import LabelFile, read_files, united
+    from crnn_weak.labels.reading import LabelFile, Labels, read_files, united
     from crnn_weak.labels.writing import EVENT_FORMATS, audio_name, event_files, tag_text
 
     target = EVENT_FORMATS.get(args.to)
@@ -50,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
                 "offsets. Give --input-format dcase where the file holds events."
             )
     names = united(files, lambda file: file.names)
-    read: Callable[[LabelFile], dict[str, tuple[Any, ...]]] = LabelFile.events if target else LabelFile.tags
+    read: Callable[[LabelFile], Labels] = LabelFile.events if target else LabelFile.tags
     labels = {audio_name(names[identifier]): found for identifier, found in united(files, read).items()}
     path = Path(args.output)
     documents = event_files(path, args.to, labels) if target else {path: tag_text(path, labels)}

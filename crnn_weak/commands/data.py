@@ -85,8 +85,7 @@ def _report(args: argparse.Namespace, dataset: Dataset, clips: Sequence[CheckedC
     print(f"\n{n_usable} of {len(clips)} listed clips can be used.")
     if dataset.unlisted:
         cli.say(f"audio files that no split lists: {len(dataset.unlisted)}, e.g. {dataset.unlisted[0].name}")
-    unreadable = [checked for checked in clips if checked.status == "unreadable"]
-    for checked in unreadable[:5]:  # --out lists all
+    for checked in [one for one in clips if one.status == "unreadable"][:5]:  # --out lists all
         cli.say(f"unreadable: {checked.reason}")
     for checked in [one for one in clips if one.is_odd][:5]:
         cli.say(f"odd: {checked.clip.path}: {checked.reason}")

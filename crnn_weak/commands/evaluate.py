@@ -200,7 +200,7 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     scores, config = scored.scores, scored.run.config
     point, source = scored.run.operating_point(scores.classes, args.operating_point)
     header = {"run": scored.run.name, "clips": scored.coverage, "operating point": f"{point.summary()} ({source})"}
-    notes, controls, rankings, psds = [], {}, {}, {}
+    notes, controls, rankings, psds = [], {}, [], {}
     clip_seconds = args.clip_seconds or config.features.clip_seconds
     scoring = Scoring(scores.classes, _settings(args, config.evaluation), clip_seconds, args.block_seconds)
     timed = scored.timed()

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from crnn_weak.experiments.loss_weight_grid import SETTINGS, run_grid
     from crnn_weak.metrics.summary import find_metric, tagging_hint
+    from crnn_weak.parallel import Work
     from crnn_weak.run_files import GridFiles, refuse_foreign_page
     from crnn_weak.runs.folders import Grid
 
@@ -49,10 +50,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_foreign_page(GridFiles(folder).report, overwrite=args.overwrite)
     began = time.perf_counter()
     cache = cli.cache_folder(args)
-    table = run_grid(
-        Grid(folder, config, settings, tuple(args.seeds)), cache, jobs=args.jobs, scheduler=args.scheduler,
-        progress=cli.shows_progress(args), overwrite=args.overwrite,
-    )  # fmt: skip
+    work = Work(args.jobs, args.scheduler, cli.shows_progress(args))
+    table = run_grid(Grid(folder, config, settings, tuple(args.seeds)), cache, work, overwrite=args.overwrite)
     print(table.to_text())
     column = find_metric("tagging", "f_score")
     if hint := tagging_hint(table.mean(setting, column) for setting in table.settings):

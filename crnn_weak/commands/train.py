@@ -65,6 +65,7 @@ def _config(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     from crnn_weak.files import make_folder
     from crnn_weak.metrics.summary import tagging_hint
+    from crnn_weak.parallel import Work
     from crnn_weak.run_files import read_history
     from crnn_weak.runs.folders import Run
     from crnn_weak.runs.train import prepare, scored_line, train_and_score
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     name = f"{config.data.source}-{config.preset}-{config.model.weak_head}"
     folder = make_folder(args.out or Path("runs") / "train" / name)
     progress = cli.shows_progress(args)
-    data = prepare(config, cli.cache_folder(args), folder, jobs=args.jobs, progress=progress)
+    data = prepare(config, cli.cache_folder(args), folder, Work(args.jobs, progress=progress))
     planned = Run(folder, config, data, folder, args.initial_model)
     planned.check_continues(overwrite=args.overwrite)
     n_shown = 0 if args.overwrite else len(read_history(planned.files.history).get("epoch", []))

@@ -6,7 +6,7 @@ A new source is a function that returns a `Dataset`, one line in `OPENERS`, and 
 from __future__ import annotations
 
 import hashlib
-import importlib
+import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +58,12 @@ class Dataset:
         return self.clips_of[split]
 
 
-#: source name -> (module, function); the function takes the configuration and a folder for what it synthesizes.
-OPENERS: dict[str, tuple[str, str]] = {
-    "dcase2017_task4": ("crnn_weak.data.task4", "open_dcase2017_task4"),
-    "street": ("crnn_weak.data.synthetic", "open_street"),
-    "scenes": ("crnn_weak.data.synthetic", "open_scenes"),
-    "folder": ("crnn_weak.data.folder", "open_folder"),
+#: source name -> module and function, which takes the configuration and a folder for what it synthesizes.
+OPENERS = {
+    "dcase2017_task4": "crnn_weak.data.task4:open_dcase2017_task4",
+    "street": "crnn_weak.data.synthetic:open_street",
+    "scenes": "crnn_weak.data.synthetic:open_scenes",
+    "folder": "crnn_weak.data.folder:open_folder",
 }
 
 
@@ -80,8 +80,7 @@ def open_dataset(config: Config, cache: str | Path, *, jobs: int = 1, progress: 
     progress : bool
         Show a bar.
     """
-    module, function = OPENERS[config.data.source]
-    opener = getattr(importlib.import_module(module), function)
+    opener = pkgutil.resolve_name(OPENERS[config.data.source])
     dataset: Dataset = opener(config, Path(cache), jobs=jobs, progress=progress)
     return dataset
 

@@ -135,21 +135,22 @@ class Objective:
         n_thresholds = len(thresholds)
         if self.metric == "event_f1":
             counts = [self._count_events_at(point, thresholds) for point in points]
-        elif self.metric == "tagging_f1":
-            counts = []
-            for point in points:
-                index = candidate_index(self.scores.weak, thresholds)  # the number of thresholds a tag is active at
-                if point.min_tags:
-                    np.put_along_axis(index, self.scores.weak.argmax(axis=1)[:, None], n_thresholds, axis=1)
-                counts.append(count_at(index, self.reference, n_thresholds))
         else:
-            indices = [self.segment_index(point, thresholds) for point in points]
+            find = self._tag_index if self.metric == "tagging_f1" else self._segment_index
+            indices = [find(point, thresholds) for point in points]
             if self.metric == "error_rate":
                 return best_error_rate(indices, self.reference, n_thresholds)
             counts = [count_at(index, self.reference, n_thresholds) for index in indices]
         return best_f1(self.n_reference, counts, n_thresholds, per_class)
 
-    def segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
+    def _tag_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
+        """Return how many thresholds each tag is active at, shape (n_clips, n_classes)."""
+        index = candidate_index(self.scores.weak, thresholds)
+        if point.min_tags:
+            np.put_along_axis(index, self.scores.weak.argmax(axis=1)[:, None], len(thresholds), axis=1)
+        return index
+
+    def _segment_index(self, point: OperatingPoint, thresholds: np.ndarray) -> np.ndarray:
         """Return how many thresholds each segment is active at, shape (n_clips * n_segments, n_classes)."""
         frames = FramesAtThresholds(self.scores, point, thresholds)
         if frames.is_plain:

@@ -18,7 +18,7 @@ from crnn_weak.config import from_dict, load_config
 from crnn_weak.errors import DataError
 from crnn_weak.files import lock, refuse_links, write_json, write_text
 from crnn_weak.labels.rolls import n_segments
-from crnn_weak.parallel import run_tasks
+from crnn_weak.parallel import Work, run_tasks
 from crnn_weak.run_files import GridFiles, RunData, RunFiles, read_optional
 from crnn_weak.runs import scores
 from crnn_weak.runs.folders import Run
@@ -32,15 +32,7 @@ Known = Mapping[tuple[str, int], RunScore]
 
 
 def run_design(
-    design: Design,
-    folder: Path,
-    cache: Path,
-    *,
-    audio: str | None = None,
-    published: Path | None = None,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    progress: bool = False,
+    design: Design, folder: Path, cache: Path, work: Work, *, audio: str | None = None, published: Path | None = None
 ) -> None:
     """Train and score what is missing; write each data set's table after every group of entries.
 
@@ -54,10 +46,9 @@ def run_design(
             if audio is not None and getattr(from_dict(settings).data, "root", None) == "":
                 design.data[name] = merged(settings, {"data": {"root": audio}})
             config = from_dict(design.data[name])
-            prepared[name] = prepare(config, cache, folder / name, jobs=jobs, scheduler=scheduler, progress=progress)
+            prepared[name] = prepare(config, cache, folder / name, work)
             write_json(GridFiles(folder / name).data, prepared[name])
         known = {name: _read_published(design, folder, name, published)[1] for name in design.data}
-        options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
         for group in design.groups():
             waiting = []
             places = [(name, entry, seed) for seed in design.seeds for entry in group for name in design.data_of(entry)]
@@ -69,7 +60,8 @@ def run_design(
                 elif (entry, seed) not in known[name] or _starts_another(design, entry, seed, known):
                     waiting.append(run)
             log.info("%d of %d runs of %s to do", len(waiting), len(places), ", ".join(group))
-            for index, line in run_tasks(train_and_tune, waiting, jobs=jobs, **options):
+            results = run_tasks(train_and_tune, waiting, jobs=work.jobs, scheduler=work.scheduler, share_last=True)
+            for index, line in results:
                 log.info("%s: %s", waiting[index].path, line)
             write_tables(design, folder, published)
 

@@ -18,6 +18,7 @@ from crnn_weak.files import delete_files, lock, refuse_links, write_json, write_
 from crnn_weak.metrics.controls import score_baselines
 from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.summary import plain
+from crnn_weak.parallel import Work
 from crnn_weak.run_files import check_continues
 from crnn_weak.runs.folders import Grid
 from crnn_weak.runs.table import Result, ResultsTable, Setting, results_of_run, write_results
@@ -27,25 +28,16 @@ from crnn_weak.runs.train import prepare, train_all
 SETTINGS: tuple[Setting, ...] = tuple((row.strong, row.weak) for row in paper.RESULTS)
 
 
-def run_grid(
-    grid: Grid,
-    cache: Path,
-    *,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    progress: bool = False,
-    overwrite: bool = False,
-) -> ResultsTable:
+def run_grid(grid: Grid, cache: Path, work: Work, *, overwrite: bool = False) -> ResultsTable:
     """Run what is missing of a grid; write the table, the figure and the record.
 
-    `cache` holds synthetic clips and feature stores. `jobs` processes make clips and features and train (one run and
-    one thread each); `scheduler` is the address of a Dask scheduler. Finished runs of other settings stay in the table;
-    with `overwrite`, the folder's grid is deleted.
+    `cache` holds synthetic clips and feature stores. Finished runs of other settings stay in the table; with
+    `overwrite`, the folder's grid is deleted.
     """
     files = grid.files
     with lock(grid.path):
         stored = check_continues(files, grid.config, overwrite=overwrite)
-        data = prepare(grid.config, cache, grid.path, jobs=jobs, scheduler=scheduler, progress=progress)
+        data = prepare(grid.config, cache, grid.path, work)
         runs = grid.planned_runs(data)
         begun = files.runs().values()
         for run_folder in (*(run.path for run in runs), *(run_files.folder for run_files in begun)):
@@ -58,7 +50,7 @@ def run_grid(
             delete_files([files.report, files.results])  # of a shorter training
         write_text(files.config, configuration.to_toml(grid.config))
         write_json(files.data, data)
-        train_all(runs, jobs=jobs, scheduler=scheduler, progress=progress)
+        train_all(runs, work)
         table = make_table(grid, data)
         write_outputs(grid, table)
     return table

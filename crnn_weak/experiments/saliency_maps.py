@@ -39,9 +39,9 @@ class Options:
     true classes. The first of `methods` draws the figures.
     """
 
-    clips: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("deconvnet", "absolute")
+    clips: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    methods: Sequence[str] = ("deconvnet", "absolute")
     reduction: str = "mean"
     scale: str = "score"
     setting: tuple[float, float] | None = None

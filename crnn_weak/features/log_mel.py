@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -20,10 +20,8 @@ from crnn_weak.audio.samples import checked_array, mono, scaled
 from crnn_weak.config import FeatureConfig
 from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import DataError
+from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.rolls import frame_edges
-
-if TYPE_CHECKING:
-    from crnn_weak.features.store import FeatureStore
 
 _BLOCK_SAMPLES = 2**17  # in one FFT call: the block stays in the cache
 _BANDS = 5  # in one matrix product: few DFT bins, a fifth of the arithmetic of a product over all

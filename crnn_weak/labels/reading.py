@@ -314,6 +314,19 @@ def _splits(files: Iterable[LabelFile]) -> dict[str, str]:
     return found
 
 
+def _check_untagged(
+    names: Collection[str], tags: Collection[str], audio: Collection[str], event_file: str, root: Path, is_known: bool
+) -> None:
+    """Refuse recordings with events and no row of tags that have no audio, or whose other classes are not known."""
+    for name in names:
+        where = f"{event_file}: recording {name!r}"
+        if name not in audio:
+            raise DataError(f"{where} is neither in the tag file nor in {root}. {nearest_names(name, tags)}")
+        if not is_known:
+            raise DataError(f"{where} has no row in the tag file, so its classes beside data.annotated are not known.")
+    logger.info("%s: %d recordings have no row in the tag file; their events are used.", event_file, len(names))
+
+
 def read_labels(
     root: Path,
     tag_file: Path | None,
@@ -328,8 +341,7 @@ def read_labels(
     folders = [*(path if path.is_dir() else path.parent for path in given), root]
     class_file = next((path for path in (folder / CLASS_LIST for folder in folders) if path.is_file()), None)
     classes = read_classes(class_file) if class_file else ()
-    kind = "tags" if tag_file else "events"
-    files = read_files(given[0], kind=kind, classes=classes, splits=True, **options)
+    files = read_files(given[0], kind="tags" if tag_file else "events", classes=classes, splits=True, **options)
     tags = united(files, LabelFile.tags)
     if not tags:
         raise DataError(f"{given[0]}: lists no recording; expected rows of file name and label.")
@@ -340,18 +352,11 @@ def read_labels(
     for path in sorted({file.path for file in (*files, *event_files) if file.scores()}):
         logger.warning("%s: has scores; every row counts. `crnn-weak convert --min-score` drops the low ones.", path)
     ids = match_ids(events, tags, where=str(event_file))
-    ids |= match_ids([name for name in events if ids[name] not in tags], audio, where=str(event_file))
-    events = {ids[name]: found for name, found in events.items()}
-    untagged = [name for name in events if name not in tags]
-    for name in untagged:
-        where = f"{event_file}: recording {name!r}"
-        if name not in audio:
-            raise DataError(f"{where} is neither in the tag file nor in {root}. {nearest_names(name, tags)}")
-        if annotated:
-            raise DataError(f"{where} has no row in the tag file, so its classes beside data.annotated are not known.")
-        tags[name] = ()
+    untagged = match_ids([name for name in events if ids[name] not in tags], audio, where=str(event_file))
+    events = {(ids | untagged)[name]: found for name, found in events.items()}
     if untagged:
-        logger.info("%s: %d recordings have no row in the tag file; their events are used.", event_file, len(untagged))
+        _check_untagged(untagged.values(), tags, audio, str(event_file), root, is_known=not annotated)
+        tags |= dict.fromkeys(untagged.values(), ())
     splits = _splits(files)
     default_split = "train" if any(splits.values()) else ""
     recordings, n_replaced = [], 0

@@ -24,7 +24,7 @@ Tags = Mapping[str, Iterable[str]]
 
 
 class Scoring(NamedTuple):
-    """How lists are scored: the classes, the length of segments and the collars, the length of a clip."""
+    """What lists are scored by: their classes, the length of segments and the collars, the length of a clip."""
 
     classes: Sequence[str]
     evaluation: EvaluationConfig

@@ -57,7 +57,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()  # on the files
     controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as in `score_baselines`
     within_clip: Mapping[str, Any] = field(default_factory=dict)  # of `within_clip_auc`
-    rankings: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)  # name, title, class
+    rankings: Sequence[tuple[str, str, Mapping[str, float]]] = ()  # name, title, value of each class
     psds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -67,7 +67,7 @@ class Evaluation:
             content[part.name] = part.metrics.to_dict()
             if part.intervals is not None:
                 content[part.name]["intervals"] = part.intervals
-        for name, title, found in self._rankings():
+        for name, title, found in self.rankings:
             mean, n_undefined = defined_mean(found.values())
             entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
             content.setdefault(name, {})[title] = entry
@@ -75,9 +75,6 @@ class Evaluation:
             content |= {name: getattr(self, name)} if getattr(self, name) else {}
         content = {"header": self.header, "notes": self.notes, **plain(content)}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-    def _rankings(self) -> list[tuple[str, str, Mapping[str, float]]]:
-        return [(name, title, found) for name, by_title in self.rankings.items() for title, found in by_title.items()]
 
     def to_csv(self, *, class_wise: bool = False) -> str:
         """Return one line for each value and its interval as CSV; undefined values are empty."""
@@ -91,7 +88,7 @@ class Evaluation:
         if self.within_clip:
             value, low, high = _within_clip_values(self.within_clip)
             rows.append(("within_clip", "", "auc", value, Interval(low, high)))
-        for name, title, found in self._rankings():
+        for name, title, found in self.rankings:
             for label, value in {"": defined_mean(found.values())[0], **found}.items():
                 rows.append((title, label, name, value, missing))
         rows += [("psds", "", name, value, missing) for name, value in self.psds.items()]
@@ -122,7 +119,7 @@ class Evaluation:
             value, low, high = map(text, _within_clip_values(self.within_clip))
             n_pairs = f"{self.within_clip['n_pairs']:,} pairs of clip and class"
             lines += ["", "within-clip AUC of frame scores (0.5: no time)", f"  {value} [{low}, {high}], {n_pairs}"]
-        for name, title, found in self._rankings():
+        for name, title, found in self.rankings:
             mean, n_undefined = defined_mean(found.values())
             undefined = f" ({n_undefined} classes undefined)" if n_undefined else ""
             heading = f"{_RANKINGS[name]} (scikit-learn), {title}"

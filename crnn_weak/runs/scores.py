@@ -76,7 +76,7 @@ class ScoredRun:
         config = self.run.config
         return Reference(self.tags, self.events, config.evaluation, config.features.clip_seconds)
 
-    def rankings(self, segment_seconds: float) -> dict[str, dict[str, dict[str, float]]]:
+    def rankings(self, segment_seconds: float) -> list[tuple[str, str, dict[str, float]]]:
         """Return average precision and ROC AUC by class, of tags, and of segments where there are strong labels."""
         scores, classes = self.scores, self.scores.classes
         tags = tag_array([self.tags[clip] for clip in scores.clip_ids], classes)
@@ -91,8 +91,7 @@ class ScoredRun:
             flat = (roll.reshape(-1, len(classes)), found.reshape(-1, len(classes)))
             pairs[f"segments of {segment_seconds:g} s (strong output)"] = flat
         ranked = {title: rank_classes(*pair, classes=classes) for title, pair in pairs.items()}
-        names = ("average_precision", "roc_auc")
-        return {name: {title: by_name[name] for title, by_name in ranked.items()} for name in names}
+        return [(name, title, ranked[title][name]) for name in ("average_precision", "roc_auc") for title in ranked]
 
     def psds(self) -> dict[str, float]:
         """Return PSDS1 and PSDS2; nothing without strong labels."""

@@ -40,19 +40,17 @@ from crnn_weak.metrics.counting import Scoring
 from crnn_weak.metrics.ranking import psds, score_ranking, within_clip_auc
 from crnn_weak.metrics.sed_eval import reported_tagging_metrics, sources
 from crnn_weak.metrics.summary import TAGGINGS
-from crnn_weak.parallel import run_tasks
+from crnn_weak.parallel import Work, run_tasks
 from crnn_weak.run_files import RunMetrics, Split, read_history, read_optional
 from crnn_weak.runs.folders import Run
 
 log = logging.getLogger(__name__)
 
 
-def prepare(
-    config: Config, cache: Path, folder: Path, *, jobs: int = 1, scheduler: str | None = None, progress: bool = False
-) -> dict[str, Any]:
+def prepare(config: Config, cache: Path, folder: Path, work: Work) -> dict[str, Any]:
     """Make the clips and stores that `cache` lacks; return the content of ``data.json`` in `folder` (`RunData`)."""
     began = time.perf_counter()
-    dataset = open_dataset(config, cache, jobs=jobs, progress=progress)
+    dataset = open_dataset(config, cache, jobs=work.jobs, progress=work.progress)
     log.info("data: %s (%.0f s)", dataset.provenance, time.perf_counter() - began)
     if "test" not in dataset.splits and not config.training.validation_fraction:
         raise ConfigError("no clips to score: data.test_fraction or training.validation_fraction must be above 0.")
@@ -71,15 +69,17 @@ def prepare(
     stores.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()  # a link may be replaced by the folder itself
     data: dict[str, Any] = {"provenance": dataset.provenance, "classes": list(dataset.classes), "coverage": {}}
-    work: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "progress": progress}
     for split in splits:
         began = time.perf_counter()
         path = stores / f"{split}.h5"
-        with build_store(dataset, split, config.features, path, **work) as store:
+        with build_store(dataset, split, config.features, path, **work._asdict()) as store:
             n_untagged = len(store) - int(store.tags.any(axis=1).sum())
             counts = {"n_clips": len(store), "n_listed": store.n_listed, **store.counts, "untagged": n_untagged}
             data["coverage"][split] = counts
-            coverage, odd = store.coverage, store.odd
+            log.info("features: %s, %s (%.0f s)", split, store.coverage, time.perf_counter() - began)
+            if store.odd:
+                found = "; ".join(f"{count} clips: {kind}" for kind, count in store.odd.items())
+                log.warning("features: %s: %s (`crnn-weak data check --decode` lists them)", split, found)
             if split == "train" and store.events and config.trains_events:
                 text = f"trained with events of {len(store.events)} of {len(store)} clips"
                 data["provenance"] += f"; {text}"
@@ -87,10 +87,6 @@ def prepare(
             elif split == "train" and store.events and dataset.name == "folder":
                 log.info("targets: events do not train (targets.events = %s)", config.targets.events)
         data[f"{split}_store"] = relative_path(path, folder)
-        log.info("features: %s, %s (%.0f s)", split, coverage, time.perf_counter() - began)
-        if odd:
-            found = "; ".join(f"{count} clips: {kind}" for kind, count in odd.items())
-            log.warning("features: %s: %s (`crnn-weak data check --decode` lists them)", split, found)
     tested = dataset.clips("test" if "test" in splits else "train")
     data["audio"] = {c.clip_id: relative_path(c.path, folder) for c in tested if c.path is not None}
     return data
@@ -190,13 +186,13 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
     return found
 
 
-def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = None, progress: bool = False) -> None:
-    """Train and score the runs that are not up to date, in `jobs` processes; the log has a line on each."""
+def train_all(runs: Sequence[Run], work: Work) -> None:
+    """Train and score the runs that are not up to date; the log has a line on each."""
+    jobs, scheduler, progress = work
     waiting = [run for run in runs if not run.is_up_to_date()]
     if not waiting:
         return
     log.info("training: %d of %d runs to do, %d at a time", len(waiting), len(runs), min(jobs, len(waiting)))
-    options: dict[str, Any] = {"share_last": True} if scheduler is None else {"scheduler": scheduler}
     n_before = [_n_epochs(run) for run in waiting]
     n_epochs = sum(run.config.training.epochs for run in waiting) - sum(n_before)
     began = time.perf_counter()
@@ -205,7 +201,7 @@ def train_all(runs: Sequence[Run], *, jobs: int = 1, scheduler: str | None = Non
         def show() -> None:
             bar.update(sum(map(_n_epochs, waiting)) - sum(n_before) - bar.n)
 
-        results = run_tasks(train_and_score, waiting, jobs=jobs, on_poll=show, **options)
+        results = run_tasks(train_and_score, waiting, jobs=jobs, scheduler=scheduler, on_poll=show, share_last=True)
         for n_scored, (index, metrics) in enumerate(results, 1):
             show()
             bar.clear()

@@ -14,6 +14,7 @@ from crnn_weak.config import Config, FolderData
 from crnn_weak.data.base import Clip
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.writing import write_set_csv
+from crnn_weak.parallel import Work
 from crnn_weak.runs.train import prepare
 
 RATE = 8_000
@@ -93,7 +94,8 @@ def test_check_counts_odd_sound_by_class_and_names_what_must_be_converted(here, 
     rows = [line.split() for line in out.splitlines() if line[:3] in ("dog", "cat")]
     counts = {label: sum(int(row[-1]) for row in rows if row[0] == label) for label in ("dog", "cat")}
     assert counts == {"dog": 2, "cat": 0}
-    prepare(Config(features=TINY, data=FolderData(root="audio", metadata="tags.csv")), here / "cache", here / "run")
+    config = Config(features=TINY, data=FolderData(root="audio", metadata="tags.csv"))
+    prepare(config, here / "cache", here / "run", Work())
     logged = " ".join(message for message in caplog.messages if "data check --decode" in message)
     assert (logged.count("1 clips: digital silence"), logged.count("1 clips: clipped")) == (1, 1)
 

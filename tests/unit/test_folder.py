@@ -11,6 +11,7 @@ from crnn_weak.config import Config, FolderData
 from crnn_weak.data.base import open_dataset, stratified_split
 from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
+from crnn_weak.parallel import Work
 from crnn_weak.runs.train import prepare
 
 RATE = 8_000
@@ -65,7 +66,7 @@ def test_tags_alone(own, caplog):
 def test_clips_without_a_tag_are_counted_and_classes_that_training_cannot_learn_named(own, caplog):
     (own / "tags.tsv").write_text(TAGS.replace("a.flac\tdog,cat", "a.flac\t"))
     config = Config(features=TINY, data=FolderData(root=str(own / "audio"), metadata=str(own / "tags.tsv"), seed=1))
-    coverage = prepare(config, own / "cache", own / "out")["coverage"].values()
+    coverage = prepare(config, own / "cache", own / "out", Work())["coverage"].values()
     assert (sum(split["n_clips"] for split in coverage), sum(split["untagged"] for split in coverage)) == (5, 2)
     opened(own, "file,label,split\na.flac,dog,train\nb.flac,dog,train\nc.flac,cat,test\nc.flac,dog,test\n")
     assert "folder: no training clip has the class 'cat'; add clips with it" in caplog.messages

@@ -13,6 +13,7 @@ from crnn_weak.errors import ConfigError, DataError, LabelError
 from crnn_weak.labels.events import DCASE2017_TASK4, Event
 from crnn_weak.labels.reading import read_tags
 from crnn_weak.labels.writing import write_set_csv, write_weak_tsv
+from crnn_weak.parallel import Work
 from crnn_weak.runs.train import prepare
 
 
@@ -153,5 +154,5 @@ def test_the_source_is_opened_by_its_settings_and_a_clip_in_two_splits_refused(s
     data = open_dataset(config, tmp_path / "cache")
     assert (data.name, data.clip_seconds, len(data.clips("train"))) == ("dcase2017_task4", 10.0, 3)
     with pytest.raises(DataError, match=r"3 clips are both in the training split and in split 'test', e.g. --jc0"):
-        prepare(config, tmp_path / "cache", tmp_path / "out")
+        prepare(config, tmp_path / "cache", tmp_path / "out", Work())
     assert not (tmp_path / "cache").exists()
