@@ -155,13 +155,7 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
 
 
 def plan_scenes(
-    folder: RecordingFolder,
-    split: str,
-    n_clips: int,
-    *,
-    clip_seconds: float,
-    seed: int,
-    snr_db: tuple[float, float] = DEFAULT_SNR_DB,
+    folder: RecordingFolder, split: str, n_clips: int, data: ScenesData, clip_seconds: float
 ) -> dict[str, ScenePlan]:
     """Draw the scenes of a split from its folds, by clip id ``<split>-<index>_<start>_<end>``."""
     usable = [recording for recording in folder.recordings if recording.fold in FOLDS[split]]
@@ -176,11 +170,11 @@ def plan_scenes(
         raise DataError(f"{where} have no recording of {', '.join(map(repr, lacking[:5]))}.")
     if not backgrounds:
         raise DataError(f"{where} have no recording that serves as background (role background).")
-    number = list(FOLDS).index(split)
+    number, snr_db = list(FOLDS).index(split), (data.min_snr_db, data.max_snr_db)
     width = 10 - len(split)  # the split, a dash and the index: 11 characters, as in YouTube's ids
     return {
         f"{split}-{index:0{width}d}_0.000_{clip_seconds:.3f}": plan_scene(
-            by_class, backgrounds, clip_seconds=clip_seconds, seed=(seed, number, index), snr_db=snr_db
+            by_class, backgrounds, clip_seconds=clip_seconds, seed=(data.seed, number, index), snr_db=snr_db
         )
         for index in range(n_clips)
     }
@@ -217,10 +211,7 @@ def open_scenes(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     other_snr = () if snr_db == DEFAULT_SNR_DB else (snr_db,)
     content = recordings.content
     identity = fingerprint(mixing.MIXING_VERSION, content, rate, clip_seconds, seed, sizes, FOLDS, *other_snr)
-    plans = {
-        split: plan_scenes(recordings, split, n_clips, clip_seconds=clip_seconds, seed=seed, snr_db=snr_db)
-        for split, n_clips in sizes.items()
-    }
+    plans = {split: plan_scenes(recordings, split, n_clips, data, clip_seconds) for split, n_clips in sizes.items()}
     made = SyntheticSet(
         "scenes",
         cache / f"scenes-{identity}",

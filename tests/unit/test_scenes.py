@@ -76,11 +76,11 @@ def test_a_set_is_complete_and_the_same_in_pieces_and_in_any_number_of_processes
 def test_folds_are_disjoint_and_early_clips_do_not_depend_on_the_number(folder, tmp_path):
     recordings = read_recordings(folder, cache=tmp_path)
     for split, folds in (("train", {1, 2, 3}), ("test", {4})):
-        plans = plan_scenes(recordings, split, 40, clip_seconds=4.0, seed=1)
+        plans = plan_scenes(recordings, split, 40, ScenesData(seed=1), 4.0)
         assert {sound.recording.fold for plan in plans.values() for sound in plan.sounds} == folds
         assert {plan.background.fold for plan in plans.values()} == folds
         assert {len({s.recording.category for s in plan.sounds}) for plan in plans.values()} == {1, 2}
-        assert plan_scenes(recordings, split, 5, clip_seconds=4.0, seed=1) == dict(list(plans.items())[:5])
+        assert plan_scenes(recordings, split, 5, ScenesData(seed=1), 4.0) == dict(list(plans.items())[:5])
         assert all(len(clip.partition("_")[0]) == 11 for clip in plans)
 
 
@@ -114,7 +114,7 @@ def test_the_ratio_is_the_events_power_over_the_backgrounds(folder, snr_db, back
 
 def test_labels_are_where_the_sound_is_and_textures_of_any_length(folder, tmp_path):
     """Against silence as background, the energy of each sound lies inside its events."""
-    plans = plan_scenes(read_recordings(folder, cache=tmp_path), "train", 60, clip_seconds=4.0, seed=3)
+    plans = plan_scenes(read_recordings(folder, cache=tmp_path), "train", 60, ScenesData(seed=3), 4.0)
     placed = [sound for plan in plans.values() for sound in plan.sounds]
     for sound in placed:
         samples = mixing._sound(sound, folder, RATE, 4 * RATE)
@@ -136,7 +136,7 @@ def test_labels_are_where_the_sound_is_and_textures_of_any_length(folder, tmp_pa
 
 def test_recordings_longer_than_the_scene_are_cut_and_those_above_20_khz_resampled(folder, tmp_path):
     recordings = read_recordings(folder, cache=tmp_path)
-    for plan in plan_scenes(recordings, "test", 20, clip_seconds=0.5, seed=3).values():
+    for plan in plan_scenes(recordings, "test", 20, ScenesData(seed=3), 0.5).values():
         assert all(0 <= event.onset < event.offset <= 0.5 for event in plan.events)
         assert render_scene(plan, RATE, folder).shape == (4000,)
     rng = np.random.default_rng(0)
