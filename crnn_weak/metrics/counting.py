@@ -24,7 +24,7 @@ Tags = Mapping[str, Iterable[str]]
 
 
 class Scoring(NamedTuple):
-    """What lists are scored by: their classes, the length of segments and the collars, the length of a clip."""
+    """The classes, segments, collars and clip length by which lists are scored."""
 
     classes: Sequence[str]
     evaluation: EvaluationConfig
