@@ -37,7 +37,13 @@ from crnn_weak.synthesis.mixing import Recording as Sound
 CARD = Path(__file__).resolve().parents[1] / "docs" / "everyday.md"
 #: Share of each class's clips in folds 1 to 3 that chooses thresholds; originals with twice as many clips train.
 _HELD_OUT = 1 / 8
-_SETTINGS = ("training.steps=5000", "training.epochs=50", "training.validation_fraction=0.02")
+# With bands shifted, segment and event F of the mixes that choose the thresholds were 56.3 and 37.4; without, 57.9 and 48.0.
+_SETTINGS = (
+    "training.steps=5000",
+    "training.epochs=50",
+    "training.validation_fraction=0.02",
+    "augmentation.band_shift=0",
+)
 _RATE_HZ, _WINDOW_HOP_SECONDS = 16_000, 1.0
 _N_LONG, _LONG_SECONDS, _SNR_DB = 3, 300.0, 20.0
 _N_SHORT, _SHORT_SECONDS, _SHORT_SNR_DB = 200, 10.0, (3.0, 20.0)
