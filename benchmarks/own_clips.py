@@ -169,7 +169,7 @@ def measures(args: argparse.Namespace) -> dict[str, Callable[..., dict[str, floa
     """Return what the command line asks for, by name."""
     found: dict[str, Callable[..., dict[str, float]]] = {}
     for initial in (None, args.initial) if args.initial else (None,):
-        begin = f"from {initial}, " if initial else ""
+        begin = f"from {Path(initial).stem}, " if initial else ""
         for share in args.events:
             found[f"{begin}events of {share:.0%}"] = partial(trained, share=share, initial=initial)
         if args.corrected:
