@@ -2,11 +2,12 @@
 
     python benchmarks/own_clips.py OWN [--seeds 0 1 2] [--events 0 0.5 1] [--corrected] [--from everyday]
 
-OWN holds ``clips/`` with ``tags.csv`` (File, Sounds) and ``events.tsv``, and ``field/`` with ``truth.tsv``. Models are
-trained, and detect, by the documented commands, on ``clips/`` alone. `--events` are the shares of clips whose events
-train, in the order of the SHA-256 of their names. `--corrected`: the events of all recordings of ``field/`` but one
-train too, and that one is detected. Rivals: the bundled model, a forest, and a script that is called with OWN,
-``--targets events`` or ``loud`` and ``--seed``. What is in ``--work`` is not measured again.
+OWN holds ``clips/`` with their ``tags.csv`` (File, Sounds) and ``events.tsv``, and the recordings ``field/`` with their
+``truth.tsv``; the three files lie in OWN itself. Models are trained, and detect, by the documented commands, on
+``clips/`` alone. `--events` are the shares of clips whose events train, in the order of the SHA-256 of their names.
+`--corrected`: the events of all recordings of ``field/`` but one train too, and that one is detected. Rivals: the
+bundled model, a forest, and a script that is called with OWN, ``--targets events`` or ``loud`` and ``--seed``. What is
+in ``--work``, which belongs to one OWN, is not measured again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -31,7 +33,7 @@ import crnn_weak
 from crnn_weak.detection.scores import load_scores
 from crnn_weak.labels.events import Event, tag_array
 from crnn_weak.labels.reading import read_events
-from crnn_weak.labels.rolls import segment_maximum, segment_roll
+from crnn_weak.labels.rolls import n_segments, segment_maximum, segment_roll
 from crnn_weak.labels.writing import write_events, write_rows
 
 _HEADER = ("segment F", "error rate", "event F", "mAP", "CPU minutes")
@@ -51,7 +53,8 @@ class OwnClips:
         self.events = read_events(self.root / "events.tsv")
         self.truth = {name: self.known(events) for name, events in read_events(self.root / "truth.tsv").items()}
         self.field = {path.stem: path for path in (self.root / "field").iterdir()}
-        self.seconds = max(librosa.get_duration(path=path) for path in self.field.values())
+        longest = max(librosa.get_duration(path=path) for path in self.field.values())
+        self.seconds = n_segments(longest, 1.0)
         self.audio = self.work / "audio"
         self.audio.mkdir(parents=True, exist_ok=True)
         for path in (*(self.root / "clips").iterdir(), *self.field.values()):
@@ -99,7 +102,7 @@ def detect(
     for name in names:
         scores = load_scores(folder / "scores.h5", own.field[name].name)
         strong = scores.strong[0][:, [scores.classes.index(label) for label in own.classes]]
-        length = {"n_segments": round(own.seconds), "segment_seconds": 1.0}
+        length = {"n_segments": own.seconds, "segment_seconds": 1.0}
         found[name] = segment_maximum(strong, scores.hop_seconds, axis=0, **length), own.known(events.get(name, ()))
     return found
 
@@ -151,8 +154,9 @@ def forest(own: OwnClips, folder: Path, seed: int) -> dict[str, float]:
     trees = ExtraTreesClassifier(300, min_samples_leaf=2, random_state=seed).fit(np.concatenate(clips), tags)
     found = {}
     for name in own.truth:
-        seconds = seconds_of(own.field[name])[: round(own.seconds)]
-        scores = np.stack([share[:, 1] for share in trees.predict_proba(seconds)], axis=1)
+        scores = np.zeros((own.seconds, len(own.classes)))
+        shares = trees.predict_proba(seconds_of(own.field[name])[: own.seconds])
+        scores[: len(shares[0])] = np.stack([share[:, 1] for share in shares], axis=1)
         active = zip(*np.nonzero(scores > 0.5), strict=True)
         found[name] = scores, [Event(float(second), second + 1.0, own.classes[column]) for second, column in active]
     return own.figures(found)
@@ -169,7 +173,7 @@ def measures(args: argparse.Namespace) -> dict[str, Callable[..., dict[str, floa
     """Return what the command line asks for, by name."""
     found: dict[str, Callable[..., dict[str, float]]] = {}
     for initial in (None, args.initial) if args.initial else (None,):
-        begin = f"from {Path(initial).stem}, " if initial else ""
+        begin = f"from {initial}, " if initial else ""
         for share in args.events:
             found[f"{begin}events of {share:.0%}"] = partial(trained, share=share, initial=initial)
         if args.corrected:
@@ -198,7 +202,8 @@ def main() -> None:
     for name, measure in measures(args).items():
         found = []
         for seed in args.seeds:
-            folder = args.work / name.replace(", ", "-").replace(" ", "-") / f"seed-{seed}"
+            what = f"{name} {len(own.tags)} clips of {'-'.join(own.classes)}"
+            folder = args.work / re.sub(r"\W+", "-", what)[:200] / f"seed-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "figures.json"
             if not path.exists():

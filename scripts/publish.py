@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -100,16 +101,19 @@ def controls_page(results: Path) -> str:
         for row in csv.DictReader(file):
             key = row["strong_weight"], row["weak_weight"], row["output"], row["metric"]
             found.setdefault(key, []).append(float(row["value"]))
-    settings = sorted({key[:2] for key in found}, key=lambda setting: float(setting[0]) / float(setting[1]))
+    settings = sorted({key[:2] for key in found}, key=lambda setting: math.atan2(float(setting[0]), float(setting[1])))
     parts = [f"# Controls\n\n{_EXPLANATION}"]
     for title, columns in _CONTROLS.items():
         rows = []
         for setting in settings:
             cells = [f"{float(setting[0]):g}:{float(setting[1]):g}"]
             for _, output, metric, factor, digits in columns:
-                values = factor * np.array(found[(*setting, output, metric)])
-                half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-                cells.append(f"{values.mean():.{digits}f} ± {half:.{digits}f}")
+                values = factor * np.array(found.get((*setting, output, metric), [np.nan]))
+                cell = "" if np.isnan(values).any() else f"{values.mean():.{digits}f}"
+                if len(values) > 1:
+                    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+                    cell += f" ± {half:.{digits}f}"
+                cells.append(cell)
             rows.append(cells)
         parts.append(f"## {title}\n\n{markdown_table(['strong:weak', *(column[0] for column in columns)], rows)}")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Print README's table of the default grid from the published results, ours and the paper's side by side."""
+"""Print README's table of street scenes from the published results, ours and the paper's side by side."""
 
 import csv
 import json

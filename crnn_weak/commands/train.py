@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="delete the run in the folder and start over")
     group.add_argument("--out", metavar="FOLDER", help="default: runs/train/SOURCE-PRESET-HEAD")
     group = parser.add_argument_group("fine-tuning")
-    text = "start from everyday, a run or a .keras file; its output layers are copied if the class lists agree"
+    text = "start from everyday-cc, everyday, a run or a .keras file; output layers are copied if the classes agree"
     group.add_argument("--from", dest="initial_model", metavar="MODEL", help=text)
     group.add_argument("--own-features", action="store_true", help="take the features of the --from model")
     group.add_argument("--freeze", nargs="+", metavar="LAYER", help="layers that keep their weights, e.g. 'conv_*'")

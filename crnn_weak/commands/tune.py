@@ -126,7 +126,7 @@ def _warn_of_few(scored: ScoredRun) -> None:
 
 def _print_classes(point: OperatingPoint, *, tags: bool) -> None:
     width = max(map(len, point.classes))
-    shown = {"threshold": point.thresholds, "median (s)": point.median_seconds}
+    shown = {"threshold": point.thresholds, "low threshold": point.low_thresholds, "median (s)": point.median_seconds}
     shown |= {"gap (s)": point.min_gap_seconds, "duration (s)": point.min_duration_seconds}
     if tags:
         shown = {"tag threshold": point.tag_thresholds}

@@ -118,7 +118,7 @@ class TestLock:
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(fcntl, "flock", refused)
-        files._warn_of_no_locks.cache_clear()
+        files._warn_once.cache_clear()
         for _ in range(2):
             with files.lock(tmp_path, wait=True):
                 files.write_text(tmp_path / "a.txt", "new")
