@@ -21,6 +21,7 @@ from crnn_weak.detection.scores import load_scores
 from crnn_weak.experiments.loss_weight_grid import run_grid as run_all
 from crnn_weak.labels.events import Event
 from crnn_weak.labels.writing import write_strong_tsv, write_weak_tsv
+from crnn_weak.parallel import Work
 from crnn_weak.runs.folders import Grid, open_grid
 from crnn_weak.runs.table import read_results
 
@@ -184,7 +185,7 @@ def write_task(folder, *, with_evaluation_audio):
 def test_challenge_columns_are_scored_on_the_evaluation_set_where_it_is_there(tmp_path, is_there):
     data = write_task(tmp_path, with_evaluation_audio=is_there)
     config = dataclasses.replace(small_config(epochs=1), data=data)
-    table = run_all(Grid(tmp_path / "run", config, ((0.2, 1.0),)), tmp_path / "cache")
+    table = run_all(Grid(tmp_path / "run", config, ((0.2, 1.0),)), tmp_path / "cache", Work())
     lines = {(line.output, line.metric): line for line in table.lines}
     assert lines["tagging", "f_score"].n_clips == N_CLIPS["testing"]
     assert (("evaluation_segment", "error_rate") in lines) == is_there
