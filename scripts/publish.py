@@ -25,9 +25,7 @@ from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.files import csv_text, markdown_table, write_text
 
-_COPIED = (
-    "figure.png", "figure.pdf", "results.csv", "environment.json",
-)  # fmt: skip
+_COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
 _CONTROLS = {
@@ -94,7 +92,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
 
 def controls_page(results: Path) -> str:
     """Return the controls of ``results.csv`` as Markdown: means ± half of Student's 95 % interval over seeds."""
-    from scipy.stats import t
+    from crnn_weak.metrics.summary import half_interval
 
     found: dict[tuple[str, ...], list[float]] = {}
     with results.open(encoding="utf-8", newline="") as file:
@@ -111,8 +109,7 @@ def controls_page(results: Path) -> str:
                 values = factor * np.array(found.get((*setting, output, metric), [np.nan]))
                 cell = "" if np.isnan(values).any() else f"{values.mean():.{digits}f}"
                 if len(values) > 1:
-                    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-                    cell += f" ± {half:.{digits}f}"
+                    cell += f" ± {half_interval(values.tolist()):.{digits}f}"
                 cells.append(cell)
             rows.append(cells)
         parts.append(f"## {title}\n\n{markdown_table(['strong:weak', *(column[0] for column in columns)], rows)}")

@@ -211,9 +211,10 @@ class FeatureStore:
         part.coverage = f"{len(kept)} of {len(kept)} clips"
         return part
 
-    def named_tags(self) -> dict[str, tuple[str, ...]]:
-        """Return the tags of each clip by clip id."""
-        return {clip: tag_names(row, self.classes) for clip, row in zip(self.clip_ids, self.tags, strict=True)}
+    def named_tags(self, wanted: Collection[str] | None = None) -> dict[str, tuple[str, ...]]:
+        """Return the tags of each clip, or of those wanted that are in the store, by clip id."""
+        rows = zip(self.clip_ids, self.tags, strict=True)
+        return {clip: tag_names(row, self.classes) for clip, row in rows if wanted is None or clip in wanted}
 
     def row(self, clip_id: str) -> int:
         """Return the row of a clip; a clip that is not in the store is a ClipError that says why."""

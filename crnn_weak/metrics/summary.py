@@ -7,6 +7,7 @@ References: Mesaros, Heittola, Virtanen, "Metrics for polyphonic sound event det
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -262,6 +263,13 @@ def interval(values: np.ndarray) -> Interval:
         return Interval(math.nan, math.nan, len(values))
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), len(values) - len(defined))
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Return half of Student's 95 % interval of the mean over seeds, of which there are at least two."""
+    from scipy.stats import t as student
+
+    return float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def resampled_sums(table: np.ndarray, *, n_resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -110,7 +110,7 @@ def count_clips(run: Run, store: FeatureStore, clip_ids: Sequence[str]) -> Count
     """Count segments of test clips, or tags where onsets are not known."""
     classes = run.scores.classes
     if not store.has_events:
-        tags = store.named_tags()
+        tags = store.named_tags(set(clip_ids))
         true_tags = {clip: tags[clip] for clip in clip_ids}
         return count_tags(true_tags, {clip: run.estimated_tags.get(clip, ()) for clip in clip_ids}, classes=classes)
     reference = {clip: store.events.get(clip, ()) for clip in clip_ids}
@@ -165,6 +165,7 @@ def gather_clips(
     except CrnnWeakError as error:
         return [], [f"No clip is shown: {error}"]
     folders = [Path(folder).resolve() for folder in (run.data_folder, *audio_folders)]
+    point, _ = run.operating_point(run.scores.classes)
     clips, silent = [], []
     with store:
         stored = set(store.clip_ids)
@@ -177,7 +178,7 @@ def gather_clips(
             f_score = f_scores.get(clip_id, np.nan)
             text = f"{100 * f_score:.0f} %" if np.isfinite(f_score) else "–"
             clip = {"clip_id": clip_id, "reasons": reasons, "f_score": text, "sound": sound}
-            clips.append(clip | _draw_clip(run, store, clip_id))
+            clips.append(clip | _draw_clip(run, store, clip_id, point.levels()))
             silent += [problem] if problem else []
         notes = []
         if not store.has_events:
@@ -187,17 +188,18 @@ def gather_clips(
     return clips, notes
 
 
-def _draw_clip(run: Run, store: FeatureStore, clip_id: str) -> dict[str, Any]:
+def _draw_clip(
+    run: Run, store: FeatureStore, clip_id: str, thresholds: dict[str, tuple[float, float]]
+) -> dict[str, Any]:
     """Return picture, length and description of a clip."""
     row, stored_row, features = run.scores.clip_ids.index(clip_id), store.row(clip_id), run.config.features
-    point, _ = run.operating_point(run.scores.classes)
     figure = clip_figure(
         store.read([stored_row])[0],
         run.scores.strong[row],
         run.scores.weak[row],
         features=features,
         classes=run.scores.classes,
-        thresholds=point.levels(),
+        thresholds=thresholds,
         reference=store.events.get(clip_id, ()),
         estimated=run.detected_events.get(clip_id, ()),
     )

@@ -42,7 +42,7 @@ from crnn_weak.labels.rolls import segment_maximum, segment_roll
 from crnn_weak.metrics.controls import count_controls, with_true_tags
 from crnn_weak.metrics.counting import Scoring, count_events, count_segments, count_tags
 from crnn_weak.metrics.ranking import psds, rank_classes
-from crnn_weak.metrics.summary import LEVEL, find_metric, interval, resampled_sums
+from crnn_weak.metrics.summary import find_metric, half_interval, interval, resampled_sums
 from crnn_weak.run_files import RunFiles
 from crnn_weak.runs.folders import Run, open_run
 
@@ -107,7 +107,7 @@ def open_scores(path: str | Path, split: str) -> ScoredRun:
     run, is_test = open_run(path), split == "test"
     scores = run.scores if is_test else load_scores(run.files.validation_scores)
     with run.open_store("test" if is_test else "train") as store:  # the validation clips are training clips
-        tags = store.named_tags()
+        tags = store.named_tags(set(scores.clip_ids))
         missing = [clip for clip in scores.clip_ids if clip not in tags]
         if missing:
             raise ClipError(f"{store.path}: no clip {missing[0]!r}, which has scores in {run.path}.")
@@ -431,9 +431,7 @@ def _over_seeds(values: Sequence[np.ndarray]) -> tuple[float, float, float]:
     if len(values) == 1:
         ends = interval(values[0][1:])
         return mean, ends.low, ends.high
-    from scipy.stats import t as student
-
-    half = student.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(firsts) / math.sqrt(len(values))
+    half = half_interval(firsts)
     return mean, mean - half, mean + half
 
 
