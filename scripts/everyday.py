@@ -24,7 +24,7 @@ import crnn_weak
 from crnn_weak import bundled, cli
 from crnn_weak.audio import load_clip, write_audio
 from crnn_weak.detection.detector import Detection, Detector, Recording
-from crnn_weak.detection.postprocessing import OperatingPoint
+from crnn_weak.detection.postprocessing import OperatingPoint, scale_odds
 from crnn_weak.detection.scores import Scores
 from crnn_weak.detection.tuning import Objective, Reference
 from crnn_weak.errors import RunError
@@ -163,13 +163,13 @@ def choose_point(detector: Detector, plans: Sequence[ScenePlan], root: Path) -> 
     def quality(point: OperatingPoint) -> float:
         return segment(point) + event(point)
 
-    def scaled(power: float) -> np.ndarray:
-        odds = 2**power * np.array(start.thresholds) / (1 - np.array(start.thresholds))
-        return odds / (1 + odds)
-
     start, points = detector.operating_point, []
-    for low, high in itertools.combinations_with_replacement(np.arange(-4, 2.1, 0.25), 2):
-        points.append(start.replace(low_thresholds=scaled(low), thresholds=scaled(high)))
+    for low, high in itertools.combinations_with_replacement(2 ** np.arange(-4, 2.1, 0.25), 2):
+        thresholds = {
+            "low_thresholds": scale_odds(start.thresholds, low),
+            "thresholds": scale_odds(start.thresholds, high),
+        }
+        points.append(start.replace(**thresholds))
     best, filtered = max(points, key=quality), []
     for median, gap in itertools.product((0.0, 5, 11), (0.0, 0.3)):
         filtered.append(best.replace(median_seconds=median * scores.hop_seconds, min_gap_seconds=gap))

@@ -334,8 +334,8 @@ def _prefetch(items: Iterator[Any]) -> Generator[Any, None, None]:
 
 def model_file(path: str | Path | None = None) -> Path:
     """Return the model file that is meant: a bundled one, a ``.keras`` file, or a run folder (its ``best.keras``)."""
-    bundled = {model.stem: model for model in (EVERYDAY_CC, EVERYDAY)}
-    path = EVERYDAY_CC if path is None else bundled.get(str(path), Path(path))
+    bundled: dict[str | Path, Path] = {model.stem: model for model in (EVERYDAY_CC, EVERYDAY)}
+    path = EVERYDAY_CC if path is None else bundled.get(path, Path(path))
     if not path.exists():
         raise ModelFileError(f"{path}: no such model. Expected a run folder or a .keras file.")
     if not path.is_dir():

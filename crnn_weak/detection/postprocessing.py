@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import ArrayLike
 
 from crnn_weak.config import OperatingPointConfig
 from crnn_weak.detection.scores import Scores
@@ -124,6 +125,12 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return ", ".join(parts + ["gated by the tags"] * self.weak_gate + ["at least one tag per clip"] * self.min_tags)
 
 
+def scale_odds(thresholds: ArrayLike, factor: ArrayLike) -> np.ndarray:
+    """Return thresholds whose odds are those of the given ones times a factor."""
+    odds = np.asarray(factor) * thresholds / (1 - np.asarray(thresholds))
+    return odds / (1 + odds)
+
+
 def class_thresholds(
     config: OperatingPointConfig, classes: Sequence[str], n_active: np.ndarray, highest: np.ndarray, tags: np.ndarray
 ) -> OperatingPoint:
@@ -138,12 +145,11 @@ def class_thresholds(
     an event, half of them continue it.
     """
     seen = n_active > 0
-    odds = np.ones(len(classes))
-    odds[seen] = np.sqrt(n_active[seen] / n_active[seen].mean()) if seen.any() else 1.0
-    odds *= config.threshold / (1 - config.threshold)
+    shares = np.ones(len(classes))
+    shares[seen] = np.sqrt(n_active[seen] / n_active[seen].mean()) if seen.any() else 1.0
 
     def scaled(factor: float) -> np.ndarray:
-        return np.clip(odds * factor / (1 + odds * factor), *_THRESHOLD_RANGE)
+        return np.clip(scale_odds(config.threshold, shares * factor), *_THRESHOLD_RANGE)
 
     trials = [scaled(factor) for factor in _ODDS_FACTORS]
     if tags.any():
