@@ -219,6 +219,7 @@ class _WithinClip(msgspec.Struct):
     high: float | None
     n_pairs: _Count
     class_wise: dict[str, dict[str, float | None]]
+    loudness: float | None = None  # the area of the frames' loudness
 
 
 class RunMetrics(msgspec.Struct):

@@ -38,6 +38,7 @@ _CONTROLS = {
         ("rotated ER", "rotated", "error_rate", 1, 2),
         ("event F", "event", "f_score", 100, 1),
         ("within-clip AUC", "within_clip", "auc", 1, 2),
+        ("of loudness", "within_clip", "loudness", 1, 2),
     ),
     "Tags": (
         ("weak output, threshold: F", "tagging_threshold", "f_score", 100, 1),

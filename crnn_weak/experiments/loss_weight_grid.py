@@ -66,6 +66,8 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
     with runs[0].open_store("test") as store:
         events = store.events if store.has_events else None
         baselines = score_baselines(store.named_tags(), events, Scoring.of_config(grid.config, store.classes))
+    if within_clip := runs[0].metrics.get("within_clip"):
+        baselines["loudness"] = {"within_clip/auc": within_clip.get("loudness")}
     return ResultsTable.of_data(grid.config, data, lines, baselines)
 
 

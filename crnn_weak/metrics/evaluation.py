@@ -119,6 +119,8 @@ class Evaluation:
             value, low, high = map(text, _within_clip_values(self.within_clip))
             n_pairs = f"{self.within_clip['n_pairs']:,} pairs of clip and class"
             lines += ["", "within-clip AUC of frame scores (0.5: no time)", f"  {value} [{low}, {high}], {n_pairs}"]
+            if self.within_clip.get("loudness") is not None:
+                lines.append(f"  {text(self.within_clip['loudness'])} of the frames' loudness, which knows no class")
         for name, title, found in self.rankings:
             mean, n_undefined = defined_mean(found.values())
             undefined = f" ({n_undefined} classes undefined)" if n_undefined else ""

@@ -181,6 +181,10 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
     found |= score_controls(store.events, events, Scoring.of_config(config, store.classes))
     n_frames = [n_valid_frames(float(seconds), scores.hop_seconds) for seconds in store.durations]
     found["within_clip"] = within_clip_auc(scores.strong, store.events, n_frames=n_frames, **where)
+    # The control: the loudness of a frame as its score for every class.
+    loudness = np.stack([np.logaddexp.reduce(2 * store.read([row])[0], axis=-1) for row in range(len(store))])
+    loudness = np.broadcast_to(loudness[:, :, None], scores.strong.shape)
+    found["within_clip"]["loudness"] = within_clip_auc(loudness, store.events, n_frames=n_frames, **where)["auc"]
     with contextlib.suppress(DependencyError, DataError):  # not installed, or a class without an event
         found["psds"] = psds(scores.strong, store.events, **where)
     return found
