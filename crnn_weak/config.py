@@ -239,7 +239,7 @@ class AugmentationConfig(_Section, section="augmentation"):
     time_mask: float = chosen(0.0, "SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)
     band_mask: float = chosen(0.0, "SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)
     band_gain_db: float = chosen(0.0, "largest random gain of the mel bands of a clip, smooth; 0: off", ge=0, le=100)
-    band_shift: int = chosen(0, "shift each clip along frequency by up to this many mel bands; 0: off", ge=0, le=4096)
+    band_shift: int = chosen(0, "shift clips, recordings of a mix, by up to this many mel bands; 0: off", ge=0, le=4096)
     balanced: bool = chosen(False, "draw clips so that every class occurs about equally often")
 
 
@@ -437,7 +437,7 @@ PRESETS["recommended"] = Config(
     loss_weights=LossWeights(weak=0.0),
     targets=TargetConfig(strong="loud", events="own", padding="ignored"),
     mixing=MixingConfig(n_recordings=3),
-    augmentation=AugmentationConfig(band_mask=0.06, band_shift=2),
+    augmentation=AugmentationConfig(band_mask=0.06, band_gain_db=6.0, band_shift=2),
     training=TrainingConfig(
         epochs=24, steps=2400, batch_size=16, learning_rate=2e-3, schedule="cosine", patience=0, ema_momentum=0.995
     ),

@@ -43,6 +43,7 @@ _SETTINGS = (
     "training.epochs=50",
     "training.validation_fraction=0.02",
     "augmentation.band_shift=0",
+    "augmentation.band_gain_db=0",
 )
 _RATE_HZ, _WINDOW_HOP_SECONDS = 16_000, 1.0
 _N_LONG, _LONG_SECONDS, _SNR_DB = 3, 300.0, 20.0

@@ -1,14 +1,15 @@
 """Training examples mixed on the fly from the recordings of a feature store (``mixing.*``).
 
 An example is as long as a clip. A few recordings, drawn so that classes are even, sound at random times and gains over
-a floor of noise; the whole then gets a random tilt of the spectrum. A recording that is longer than
-a clip, several rows of the store, gives a random part of itself. Padded frames are never used.
+a floor of noise; the whole then gets a random tilt of the spectrum. A recording that is longer than a clip, several
+rows of the store, gives a random part of itself, as often as its length holds clips. Padded frames are never used.
 
 Powers add: the store holds logarithms of magnitudes, so the power of a value x is ``exp(2 x)``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from crnn_weak.config import Config
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.names import source_recording
 from crnn_weak.model.losses import NO_TARGET
-from crnn_weak.training.augmentation import DECIBELS, augment
+from crnn_weak.training.augmentation import DECIBELS, augment, shift_bands
 from crnn_weak.training.targets import StrongTargets
 
 # Shares of examples of one, two and three recordings.
@@ -51,6 +52,8 @@ class MixedBatches(keras.utils.PyDataset):
         tags = np.stack([store.tags[members].any(axis=0) for members in self.recordings])
         groups = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1).astype(np.float64)
         weights = (groups / np.maximum(groups.sum(axis=0), 1)).sum(axis=1) / groups.sum(axis=1)
+        n_valid = np.array([targets.n_valid[members].sum() for members in self.recordings])
+        weights *= np.maximum(1, n_valid / store.features.n_frames)
         self.tags, self._probabilities = tags.astype(np.float32), weights / weights.sum()
 
     def set_epoch(self, epoch: int) -> None:
@@ -68,7 +71,8 @@ class MixedBatches(keras.utils.PyDataset):
         log_mel, strong, weak = (np.stack(parts) for parts in zip(*examples, strict=True))
         centered = log_mel - log_mel.mean(axis=(1, 2), keepdims=True)  # masked bands are 0; the network does the same
         targets, deviations = {"strong": strong, "weak": weak}, np.ones(log_mel.shape[2])
-        features, targets = augment(centered, targets, self.config.augmentation, rng, deviations=deviations)
+        settings = dataclasses.replace(self.config.augmentation, band_shift=0)  # `_example` has shifted each recording
+        features, targets = augment(centered, targets, settings, rng, deviations=deviations)
         if self.loss_factors is None:
             return features, targets
         return features, targets, {n: np.full(len(weak), f, np.float32) for n, f in self.loss_factors.items()}
@@ -76,6 +80,7 @@ class MixedBatches(keras.utils.PyDataset):
     def _example(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return log mel energies (frames, bands), strong targets (frames, classes), weak ones (classes,)."""
         mixing, features, n_classes = self.config.mixing, self.store.features, len(self.store.classes)
+        shift = self.config.augmentation.band_shift
         n_frames, n_bands = features.n_frames, features.n_mels
         power = np.zeros((n_frames, n_bands), np.float32)
         strong, weak = np.zeros((n_frames, n_classes), np.float32), np.zeros(n_classes, np.float32)
@@ -83,6 +88,7 @@ class MixedBatches(keras.utils.PyDataset):
         n_drawn = 1 + rng.choice(len(shares), p=shares / shares.sum())
         for number in rng.choice(len(self.recordings), size=n_drawn, p=self._probabilities):
             log_mel, target, tags = self._excerpt(number, rng)
+            log_mel = shift_bands(log_mel[None], rng.integers(-shift, shift + 1, size=(1,)))[0]
             first = rng.integers(n_frames - len(log_mel) + 1)
             part = slice(first, first + len(log_mel))
             power[part] += np.exp(2 * log_mel + rng.uniform(*mixing.gain_db) / _POWER_DECIBELS)
