@@ -270,6 +270,8 @@ class ResultsTable:
                 row += [text.get(part, "") for part in parts]
         absent = {_CHALLENGE} if self.short else set()
         absent |= set() if self.published else {_CHALLENGE, _CORRELATION}
+        shown = {column.key for column in self.columns}  # fewer in the short layout
+        absent |= {name for name, values in self.baselines.items() if values and not shown & values.keys()}
         return [row for row in rows if row[0] not in absent]
 
     @property
