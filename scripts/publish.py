@@ -15,6 +15,7 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from crnn_weak.config import Config, load_config, to_dict
 from crnn_weak.errors import RunError
 from crnn_weak.files import csv_text, markdown_table, write_text
 
+#: (output, metric) -> value of each run.
+Values = dict[tuple[str, str], list[float]]
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
@@ -95,25 +98,32 @@ def controls_page(results: Path) -> str:
     """Return the controls of ``results.csv`` as Markdown: means ± half of Student's 95 % interval over seeds."""
     from crnn_weak.metrics.summary import half_interval
 
-    found: dict[tuple[str, ...], list[float]] = {}
+    found: dict[tuple[float, float], Values] = {}
     with results.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            key = row["strong_weight"], row["weak_weight"], row["output"], row["metric"]
-            found.setdefault(key, []).append(float(row["value"]))
-    settings = sorted({key[:2] for key in found}, key=lambda setting: math.atan2(float(setting[0]), float(setting[1])))
-    parts = [f"# Controls\n\n{_EXPLANATION}"]
-    for title, columns in _CONTROLS.items():
-        rows = []
-        for setting in settings:
-            cells = [f"{float(setting[0]):g}:{float(setting[1]):g}"]
+            values = found.setdefault((float(row["strong_weight"]), float(row["weak_weight"])), {})
+            values.setdefault((row["output"], row["metric"]), []).append(float(row["value"]))
+    rows = {f"{strong:g}:{weak:g}": found[strong, weak] for strong, weak in sorted(found, key=lambda s: math.atan2(*s))}
+
+    def spread(values: list[float], digits: int) -> str:
+        return f" ± {half_interval(values):.{digits}f}" if len(values) > 1 else ""
+
+    return f"# Controls\n\n{_EXPLANATION}\n{controls_tables(rows, 'strong:weak', spread)}"
+
+
+def controls_tables(rows: Mapping[str, Values], title: str, spread: Callable[[list[float], int], str]) -> str:
+    """Return the tables of detection and tags, a row for each name; `spread` follows a mean with its digits."""
+    parts = []
+    for heading, columns in _CONTROLS.items():
+        lines = []
+        for name, found in rows.items():
+            cells = [name]
             for _, output, metric, factor, digits in columns:
-                values = factor * np.array(found.get((*setting, output, metric), [np.nan]))
-                cell = "" if np.isnan(values).any() else f"{values.mean():.{digits}f}"
-                if len(values) > 1:
-                    cell += f" ± {half_interval(values.tolist()):.{digits}f}"
-                cells.append(cell)
-            rows.append(cells)
-        parts.append(f"## {title}\n\n{markdown_table(['strong:weak', *(column[0] for column in columns)], rows)}")
+                values = [factor * value for value in found.get((output, metric), [math.nan])]
+                is_known = not np.isnan(values).any()
+                cells.append(f"{np.mean(values):.{digits}f}{spread(values, digits)}" if is_known else "")
+            lines.append(cells)
+        parts.append(f"## {heading}\n\n{markdown_table([title, *(column[0] for column in columns)], lines)}")
     return "\n".join(parts)
 
 
