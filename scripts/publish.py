@@ -1,14 +1,16 @@
 """Copy the results of a finished grid into a folder that is committed.
 
 ``python scripts/publish.py runs/loss_weight_grid/NAME --to experiments/results/NAME`` copies figures, tables,
-configuration and environment, and describes the data (with digests of the clip lists). It adds the losses of all runs,
-the controls, and a table with one threshold per class, tuned on validation clips. No recordings, models or paths.
+configuration and environment, and describes the data (with digests of the clip lists). It adds the losses
+and the metrics by class of all runs, the controls, and a table with one threshold per class, tuned on validation clips.
+No recordings, models or paths.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -29,6 +31,7 @@ from crnn_weak.files import csv_text, markdown_table, write_text
 #: (output, metric) -> value of each run.
 Values = dict[tuple[str, str], list[float]]
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
+_OF_CLASSES = (("tagging", "f_score"), ("segment", "f_score"), ("event", "f_score"), ("within_clip", "auc"))
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
 _CONTROLS = {
@@ -90,6 +93,7 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
     write_text(target / "tuned.csv", _tuned(folder, config))
     write_text(target / "history.csv", _histories(folder))
+    write_text(target / "classes.csv", _classes(folder))
     write_text(target / "controls.md", controls_page(target / "results.csv"))
     return target
 
@@ -137,6 +141,19 @@ def _histories(folder: Path) -> str:
     return csv_text(["strong", "weak", "seed", *header], rows)
 
 
+def _classes(folder: Path) -> str:
+    """Return metrics by class of all runs, as fractions."""
+    rows = []
+    for path in sorted(folder.glob("*_*/seed-*/metrics.json")):
+        begin = [*path.parts[-3].split("_"), path.parent.name.removeprefix("seed-")]
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        for label in metrics["tagging"]["class_wise"]:
+            found = [(metrics.get(output) or {}).get("class_wise", {}).get(label, {}) for output, _ in _OF_CLASSES]
+            values = [row.get(name) for row, (_, name) in zip(found, _OF_CLASSES, strict=True)]
+            rows.append([*begin, label, *("" if value is None else f"{value:.4g}" for value in values)])
+    return csv_text(["strong", "weak", "seed", "class", *map("_".join, _OF_CLASSES)], rows)
+
+
 def _data(folder: Path, config: Config) -> dict[str, Any]:
     from crnn_weak.features.store import FeatureStore
 
@@ -168,25 +185,18 @@ def tuned_row(run: str | Path) -> dict[str, float]:
     config = load_config(Path(run) / "config.toml")
     metrics = json.loads((Path(run) / "metrics.json").read_text(encoding="utf-8"))
     held_out, testing = open_scores(str(run), "validation"), open_scores(str(run), "test")
-    row = {
-        "strong": config.loss_weights.strong,
-        "weak": config.loss_weights.weak,
-        "seed": config.training.seed,
-        "tag_F": round(100 * metrics["tagging"]["f_score"], 2),
-    }
+    row = {"strong": config.loss_weights.strong, "weak": config.loss_weights.weak, "seed": config.training.seed}
+    row["tag_F"] = round(100 * metrics["tagging"]["f_score"], 2)
     start = OperatingPoint.from_config(config.operating_point, held_out.scores.classes)
-
-    def tuned(searched: str) -> OperatingPoint:
-        search = tune(held_out.scores, held_out.reference, metric=searched, per_class=True, operating_point=start)
-        return search.operating_point
+    tuned = functools.partial(tune, held_out.scores, held_out.reference, per_class=True, operating_point=start)
 
     def value(metric: str, point: OperatingPoint) -> float:
         return Objective(testing.scores, testing.reference, metric).value(point)
 
-    row["tag_F_tuned"] = round(100 * value("tagging_f1", tuned("tagging_f1")), 2)
+    row["tag_F_tuned"] = round(100 * value("tagging_f1", tuned(metric="tagging_f1").operating_point), 2)
     row |= dict.fromkeys(("SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned"), float("nan"))
     if metrics["segment"] is not None and held_out.events is not None:
-        point = tuned("segment_f1")
+        point = tuned(metric="segment_f1").operating_point
         row["SED_ER"] = round(metrics["segment"]["error_rate"], 4)
         row["SED_F"] = round(100 * metrics["segment"]["f_score"], 2)
         row["SED_ER_tuned"] = round(value("error_rate", point), 4)
