@@ -239,7 +239,7 @@ class AugmentationConfig(_Section, section="augmentation"):
     time_mask: float = chosen(0.0, "SpecAugment: longest masked share of the frames; 0: off", ge=0, lt=1)
     band_mask: float = chosen(0.0, "SpecAugment: widest masked share of the mel bands; 0: off", ge=0, lt=1)
     band_gain_db: float = chosen(0.0, "largest random gain of the mel bands of a clip, smooth; 0: off", ge=0, le=100)
-    band_shift: int = chosen(0, "shift clips, recordings of a mix, by up to this many mel bands; 0: off", ge=0, le=4096)
+    band_shift: int = chosen(0, "shift each clip, or each of a mix, by up to so many bands; 0: off", ge=0, le=4096)
     balanced: bool = chosen(False, "draw clips so that every class occurs about equally often")
 
 

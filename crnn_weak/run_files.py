@@ -219,7 +219,6 @@ class _WithinClip(msgspec.Struct):
     high: float | None
     n_pairs: _Count
     class_wise: dict[str, dict[str, float | None]]
-    loudness: float | None = None  # the area of the frames' loudness
 
 
 class RunMetrics(msgspec.Struct):
@@ -238,6 +237,7 @@ class RunMetrics(msgspec.Struct):
     timing_gain: _Control | None = None
     whole_clip: _Control | None = None
     within_clip: _WithinClip | None = None
+    loudness: _WithinClip | None = None  # of the frames, as `within_clip`
     weak_ranking: _Control | None = None
     strong_ranking: _Control | None = None
     psds: _Control | None = None

@@ -31,7 +31,9 @@ from crnn_weak.files import csv_text, markdown_table, write_text
 #: (output, metric) -> value of each run.
 Values = dict[tuple[str, str], list[float]]
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
-_OF_CLASSES = (("tagging", "f_score"), ("segment", "f_score"), ("event", "f_score"), ("within_clip", "auc"))
+_OF_CLASSES = dict.fromkeys(("tagging", "segment", "event"), "f_score") | dict.fromkeys(
+    ("within_clip", "loudness"), "auc"
+)
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
 _CONTROLS = {
@@ -44,7 +46,7 @@ _CONTROLS = {
         ("rotated ER", "rotated", "error_rate", 1, 2),
         ("event F", "event", "f_score", 100, 1),
         ("within-clip AUC", "within_clip", "auc", 1, 2),
-        ("of loudness", "within_clip", "loudness", 1, 2),
+        ("AUC of loudness", "loudness", "auc", 1, 2),
     ),
     "Tags": (
         ("weak output, threshold: F", "tagging_threshold", "f_score", 100, 1),
@@ -148,10 +150,10 @@ def _classes(folder: Path) -> str:
         begin = [*path.parts[-3].split("_"), path.parent.name.removeprefix("seed-")]
         metrics = json.loads(path.read_text(encoding="utf-8"))
         for label in metrics["tagging"]["class_wise"]:
-            found = [(metrics.get(output) or {}).get("class_wise", {}).get(label, {}) for output, _ in _OF_CLASSES]
-            values = [row.get(name) for row, (_, name) in zip(found, _OF_CLASSES, strict=True)]
+            found = [(metrics.get(output) or {}).get("class_wise", {}).get(label, {}) for output in _OF_CLASSES]
+            values = [row.get(name) for row, name in zip(found, _OF_CLASSES.values(), strict=True)]
             rows.append([*begin, label, *("" if value is None else f"{value:.4g}" for value in values)])
-    return csv_text(["strong", "weak", "seed", "class", *map("_".join, _OF_CLASSES)], rows)
+    return csv_text(["strong", "weak", "seed", "class", *map("_".join, _OF_CLASSES.items())], rows)
 
 
 def _data(folder: Path, config: Config) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
     from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
     from crnn_weak.metrics.controls import controls_by_title
     from crnn_weak.metrics.counting import Scoring
-    from crnn_weak.metrics.evaluation import Evaluation, evaluate
+    from crnn_weak.metrics.evaluation import AREAS, Evaluation, evaluate
     from crnn_weak.metrics.summary import tagging_hint
     from crnn_weak.runs.scores import open_scores
 
@@ -226,5 +226,5 @@ def _evaluate_run(args: argparse.Namespace) -> Evaluation:
         except CrnnWeakError as error:
             notes.append(str(error))
             cli.say(f"crnn-weak evaluate: {error}", file=sys.stderr)
-    within_clip = scored.run.metrics.get("within_clip") or {}  # no operating point is in it
-    return Evaluation(header, parts, tuple(notes), controls, within_clip, rankings, psds)
+    areas = {name: area for name in AREAS if (area := scored.run.metrics.get(name))}  # no operating point is in them
+    return Evaluation(header, parts, tuple(notes), controls, areas, rankings, psds)

@@ -66,8 +66,9 @@ def make_table(grid: Grid, data: dict[str, Any]) -> ResultsTable:
     with runs[0].open_store("test") as store:
         events = store.events if store.has_events else None
         baselines = score_baselines(store.named_tags(), events, Scoring.of_config(grid.config, store.classes))
-    if within_clip := runs[0].metrics.get("within_clip"):
-        baselines["loudness"] = {"within_clip/auc": within_clip.get("loudness")}
+    for run in runs:  # of the same clips, but a run of an earlier version does not have it
+        if loudness := run.metrics.get("loudness"):
+            baselines["loudness"] = {"within_clip/auc": loudness["auc"]}
     return ResultsTable.of_data(grid.config, data, lines, baselines)
 
 

@@ -28,6 +28,8 @@ LABELS = {
 
 
 _RANKINGS = {"average_precision": "average precision", "roc_auc": "ROC AUC"}
+#: Key in ``metrics.json`` -> whose within-clip AUC it is.
+AREAS = {"within_clip": "of the frame scores", "loudness": "of the frames' loudness, without a class"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Evaluation:
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()  # on the files
     controls: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # as in `score_baselines`
-    within_clip: Mapping[str, Any] = field(default_factory=dict)  # of `within_clip_auc`
+    areas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of `within_clip_auc`, by key of `AREAS`
     rankings: Sequence[tuple[str, str, Mapping[str, float]]] = ()  # name, title, value of each class
     psds: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,7 +73,8 @@ class Evaluation:
             mean, n_undefined = defined_mean(found.values())
             entry = {"class_wise": found, "mean": mean, "n_undefined": n_undefined}
             content.setdefault(name, {})[title] = entry
-        for name in ("controls", "within_clip", "psds"):
+        content |= self.areas
+        for name in ("controls", "psds"):
             content |= {name: getattr(self, name)} if getattr(self, name) else {}
         content = {"header": self.header, "notes": self.notes, **plain(content)}
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -85,9 +88,9 @@ class Evaluation:
                 rows += [(part.name, label, name, value, spans.get(name, missing)) for name, value in values.items()]
         for title, scores in self.controls.items():
             rows += [(title, "", find_metric(*key.split("/")).name, value, missing) for key, value in scores.items()]
-        if self.within_clip:
-            value, low, high = _within_clip_values(self.within_clip)
-            rows.append(("within_clip", "", "auc", value, Interval(low, high)))
+        for name, area in self.areas.items():
+            value, low, high = _area(area)
+            rows.append((name, "", "auc", value, Interval(low, high)))
         for name, title, found in self.rankings:
             for label, value in {"": defined_mean(found.values())[0], **found}.items():
                 rows.append((title, label, name, value, missing))
@@ -114,13 +117,10 @@ class Evaluation:
                 lines += ["", *_aligned(table, indent=4)]
         if self.controls:
             lines += ["", "controls, segments", *_aligned(_scores_table(self.controls), indent=2)]
-        if self.within_clip:
-            text = functools.partial(find_metric("within_clip", "auc").format, more_digits=1)
-            value, low, high = map(text, _within_clip_values(self.within_clip))
-            n_pairs = f"{self.within_clip['n_pairs']:,} pairs of clip and class"
-            lines += ["", "within-clip AUC of frame scores (0.5: no time)", f"  {value} [{low}, {high}], {n_pairs}"]
-            if self.within_clip.get("loudness") is not None:
-                lines.append(f"  {text(self.within_clip['loudness'])} of the frames' loudness, which knows no class")
+        lines += ["", "within-clip AUC (0.5: no time)"] if self.areas else []
+        for name, area in self.areas.items():
+            value, low, high = map(functools.partial(find_metric(name, "auc").format, more_digits=1), _area(area))
+            lines.append(f"  {value} [{low}, {high}] {AREAS[name]}, {area['n_pairs']:,} pairs of clip and class")
         for name, title, found in self.rankings:
             mean, n_undefined = defined_mean(found.values())
             undefined = f" ({n_undefined} classes undefined)" if n_undefined else ""
@@ -134,7 +134,7 @@ class Evaluation:
         return "\n".join(lines) + "\n"
 
 
-def _within_clip_values(found: Mapping[str, Any]) -> list[float]:
+def _area(found: Mapping[str, Any]) -> list[float]:
     """Return the mean and the ends of its interval; NaN where they are undefined."""
     return [math.nan if found[name] is None else found[name] for name in ("auc", "low", "high")]
 

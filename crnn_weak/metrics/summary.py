@@ -75,7 +75,7 @@ METRICS = (
     Metric("f_score", "whole_clip", "whole-clip F", in_table=True),
     Metric("error_rate", "whole_clip", "whole-clip ER", 1, 2, False),
     Metric("auc", "within_clip", "in-clip AUC", 1, 2, in_table=True),
-    Metric("loudness", "within_clip", "in-clip AUC of loudness", 1, 2),
+    Metric("auc", "loudness", "in-clip AUC of loudness", 1, 2),
     Metric("mean_average_precision", "weak_ranking", "mAP, weak"),
     Metric("roc_auc", "weak_ranking", "AUC, weak", 1, 2),
     Metric("mean_average_precision", "strong_ranking", "mAP, strong maximum"),

@@ -173,6 +173,8 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
 
 def _score_controls(config: Config, store: FeatureStore, scores: Scores, events: Events) -> dict[str, Any]:
     """Return what tells *which* from *when*, and what needs no threshold; PSDS where its package is installed."""
+    from crnn_weak.training.targets import frame_levels  # it needs Keras
+
     where: dict[str, Any] = {"clip_ids": store.clip_ids, "classes": store.classes, "hop_seconds": scores.hop_seconds}
     found = {"weak_ranking": score_ranking(store.tags, scores.weak, classes=store.classes)}
     found["strong_ranking"] = score_ranking(store.tags, scores.strong.max(axis=1), classes=store.classes)
@@ -182,9 +184,9 @@ def _score_controls(config: Config, store: FeatureStore, scores: Scores, events:
     n_frames = [n_valid_frames(float(seconds), scores.hop_seconds) for seconds in store.durations]
     found["within_clip"] = within_clip_auc(scores.strong, store.events, n_frames=n_frames, **where)
     # The control: the loudness of a frame as its score for every class.
-    loudness = np.stack([np.logaddexp.reduce(2 * store.read([row])[0], axis=-1) for row in range(len(store))])
-    loudness = np.broadcast_to(loudness[:, :, None], scores.strong.shape)
-    found["within_clip"]["loudness"] = within_clip_auc(loudness, store.events, n_frames=n_frames, **where)["auc"]
+    levels = np.stack([frame_levels(store.read([row])[0]) for row in range(len(store))])
+    levels = np.broadcast_to(levels[:, :, None], scores.strong.shape)
+    found["loudness"] = within_clip_auc(levels, store.events, n_frames=n_frames, **where)
     with contextlib.suppress(DependencyError, DataError):  # not installed, or a class without an event
         found["psds"] = psds(scores.strong, store.events, **where)
     return found

@@ -2,7 +2,7 @@
 
 An example is as long as a clip. A few recordings, drawn so that classes are even, sound at random times and gains over
 a floor of noise; the whole then gets a random tilt of the spectrum. A recording that is longer than a clip, several
-rows of the store, gives a random part of itself, as often as its length holds clips. Padded frames are never used.
+rows of the store, gives a random part of itself; of a class, long ones are drawn more. Padded frames are never used.
 
 Powers add: the store holds logarithms of magnitudes, so the power of a value x is ``exp(2 x)``.
 """
@@ -51,9 +51,10 @@ class MixedBatches(keras.utils.PyDataset):
         self.recordings = [np.array(members) for members in of_recording.values()]  # rows, in time order
         tags = np.stack([store.tags[members].any(axis=0) for members in self.recordings])
         groups = np.concatenate([tags, ~tags.any(axis=1, keepdims=True)], axis=1).astype(np.float64)
-        weights = (groups / np.maximum(groups.sum(axis=0), 1)).sum(axis=1) / groups.sum(axis=1)
+        # A recording is worth as many clips as its length holds, in equal parts of its classes; then classes are even.
         n_valid = np.array([targets.n_valid[members].sum() for members in self.recordings])
-        weights *= np.maximum(1, n_valid / store.features.n_frames)
+        parts = groups * (np.maximum(1, n_valid / store.features.n_frames) / groups.sum(axis=1))[:, None]
+        weights = (parts / np.maximum(parts.sum(axis=0), 1e-9)).sum(axis=1)
         self.tags, self._probabilities = tags.astype(np.float32), weights / weights.sum()
 
     def set_epoch(self, epoch: int) -> None:

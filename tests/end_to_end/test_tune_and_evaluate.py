@@ -46,7 +46,7 @@ def run_folder(tmp_path):
     with make_store(tmp_path, 20, name="test.h5", split="test", seed=5) as store:
         save_scores_of(store, range(20), folder / "scores.h5", seed=2)
     (folder / "data.json").write_text(json.dumps({"train_store": "../train.h5", "test_store": "../test.h5"}))
-    metrics = {"n_clips": 20, "n_listed": 20, "tagging": NO_TAGS, "within_clip": WITHIN_CLIP}
+    metrics = {"n_clips": 20, "n_listed": 20, "tagging": NO_TAGS, "within_clip": WITHIN_CLIP, "loudness": WITHIN_CLIP}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
@@ -126,8 +126,9 @@ def test_threshold_free_figures(capsys, run_folder, monkeypatch):
     assert segments["mean"] == pytest.approx(1.0, abs=0.01)
     tags = found["roc_auc"]["clips (maximum of the strong output)"]
     assert tags["mean"] == pytest.approx(1.0, abs=0.01)
-    assert found["within_clip"] == WITHIN_CLIP
-    assert "within-clip AUC of frame scores" in run(capsys, "evaluate", run_folder)[1]
+    assert found["within_clip"] == found["loudness"] == WITHIN_CLIP
+    assert "0.750 [0.500, -] of the frames' loudness" in run(capsys, "evaluate", run_folder)[1]
+    assert "\nloudness,,auc,0.75,0.5,\n" in run(capsys, "evaluate", run_folder, "--format", "csv")[1]
     values = [found["controls"][title]["segment/f_score"] for title in ("estimate", "rotated", "timing gain")]
     assert values[2] == pytest.approx(values[0] - values[1])
     if "psds" in found:  # the optional extra is installed

@@ -99,13 +99,14 @@ def test_a_mix_is_the_sum_of_powers_over_a_low_floor(tmp_path):
 
 def test_a_long_recording_gives_parts_across_its_rows_and_short_ones_keep_their_tags(tmp_path):
     both = {"yard_0.000_2.000": (("bell",), None, [0.0] * 20), "yard_2.000_4.000": (("bell",), None, [0.0] * 20)}
-    store = store_of(tmp_path, {**both, "short": (("drill",), (), [0.0] * 5)})
+    store = store_of(tmp_path, {**both, "short": (("drill",), (), [0.0] * 5), "shorter": (("bell",), None, [0.0] * 4)})
     config = mixed_config(mixing={"n_recordings": 1}, targets={"own_scores_from": 1.0}, batch_size=300)
-    batches = MixedBatches(store, np.arange(3), StrongTargets(store, config), config, n_batches=1)
-    assert [rows.tolist() for rows in batches.recordings] == [[0, 1], [2]]
+    batches = MixedBatches(store, np.arange(4), StrongTargets(store, config), config, n_batches=1)
+    assert [rows.tolist() for rows in batches.recordings] == [[0, 1], [2], [3]]
     lengths = [int((strong[:, 0] == 1).sum()) for strong in batches[0][1]["strong"]]
-    assert set(lengths) == {0, 20}
-    assert lengths.count(20) == pytest.approx(200, abs=30)  # as often as two clips
+    # Classes are even; of bells, the long recording is drawn as often as two clips.
+    assert [lengths.count(n) for n in (0, 4, 20)] == pytest.approx([150, 50, 100], abs=25)
+    assert len(set(lengths)) == 3
     assert (batches[0][1]["strong"][..., 1] == 0).all()  # its events are known: none
 
 
