@@ -31,9 +31,7 @@ from crnn_weak.files import csv_text, markdown_table, write_text
 #: (output, metric) -> value of each run.
 Values = dict[tuple[str, str], list[float]]
 _COPIED = ("figure.png", "figure.pdf", "results.csv", "environment.json")
-_OF_CLASSES = dict.fromkeys(("tagging", "segment", "event"), "f_score") | dict.fromkeys(
-    ("within_clip", "loudness"), "auc"
-)
+_OF_CLASSES = {"tagging": "f_score", "segment": "f_score", "event": "f_score", "within_clip": "auc", "loudness": "auc"}
 _TUNED = ("strong", "weak", "seed", "tag_F", "tag_F_tuned", "SED_ER", "SED_ER_tuned", "SED_F", "SED_F_tuned")
 # Columns of the tables of controls: heading, output and metric in results.csv, factor, digits.
 _CONTROLS = {
