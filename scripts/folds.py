@@ -1,4 +1,4 @@
-"""Print a cross-validation with its controls: means over folds and seeds, with the range over folds.
+"""Print a cross-validation with its controls, untuned: means over folds and seeds, with the range over folds.
 
 ``python scripts/folds.py runs/beyond/unmixed`` reads the runs that `crnn-weak beyond` has left; a data set is a fold.
 """
@@ -18,17 +18,14 @@ def main() -> None:
         *_, fold, entry, _, _ = path.parts
         for output, metrics in json.loads(path.read_text(encoding="utf-8")).items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
-                if isinstance(value, float | int):
-                    found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, []).append(value)
+                if isinstance(value, float | int | None):
+                    of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])
+                    of_fold.append(np.nan if value is None else value)  # what is undefined leaves its field empty
     rows: dict[str, Values] = {
         entry: {key: [float(np.mean(values)) for values in folds.values()] for key, folds in of_entry.items()}
         for entry, of_entry in found.items()
     }
-    print(
-        controls_tables(
-            rows, "entry", lambda values, digits: f" ({min(values):.{digits}f} to {max(values):.{digits}f})"
-        )
-    )
+    print(controls_tables(rows, "entry", lambda folds, n: f" ({min(folds):.{n}f} to {max(folds):.{n}f})"))
 
 
 if __name__ == "__main__":
