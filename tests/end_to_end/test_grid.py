@@ -66,6 +66,7 @@ def test_the_grid_prints_the_table_and_leaves_its_record(place):
     own, rotated, gain = (values[1, output, "f_score"] for output in ("segment", "rotated", "timing_gain"))
     assert gain == pytest.approx(own - rotated, abs=1e-5)
     assert {(1, "within_clip", "auc"), (1, "whole_clip", "error_rate"), (1, "strong_ranking", "roc_auc")} <= set(values)
+    assert "timing gain" in place[1]
     # Sounds are louder than the floor around them, whatever the network learned.
     assert values[1, "loudness", "auc"] == values[0.002, "loudness", "auc"] > 0.6
     assert "\nloudness " in place[1]
