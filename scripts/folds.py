@@ -1,26 +1,90 @@
 """Print a cross-validation with its controls, untuned: means over folds and seeds, with the range over folds.
 
 ``python scripts/folds.py runs/beyond/unmixed`` reads the runs that `crnn-weak beyond` has left; a data set is a fold.
+The reference of single sounds comes from an energy detector. ``--gaps 1`` closes its gaps below one second, ``--bands
+RECORDINGS`` takes another detector's events in its place. ``--values FILE`` keeps the value of each run.
 """
 
+import argparse
+import functools
 import json
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import librosa
 import numpy as np
 from publish import Values, controls_tables
+
+from crnn_weak import Event
+from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
+from crnn_weak.files import csv_text, write_text
+from crnn_weak.runs.folders import open_run
+from crnn_weak.runs.train import run_controls
+
+
+def closed(events: Sequence[Event], gap: float) -> list[Event]:
+    """Return the events of one class with gaps below `gap` seconds closed."""
+    found = list(events[:1])
+    for event in events[1:]:
+        onset = found.pop().onset if event.onset - found[-1].offset < gap else event.onset
+        found.append(Event(onset, event.offset, event.label))
+    return found
+
+
+@functools.cache
+def band_events(path: Path, label: str) -> list[Event]:
+    """Return where the bands of a recording are, in the mean, at least half as far above their floors as at most."""
+    # In decibels, so that a strong band counts no more than a weak one. A band's floor is its 10th percentile.
+    signal, _ = librosa.load(path, sr=16_000)
+    power = librosa.feature.melspectrogram(y=signal, sr=16_000, n_fft=1024, hop_length=320, n_mels=64)
+    level = librosa.power_to_db(power, ref=np.max)
+    above = (level - np.percentile(level, 10, axis=1, keepdims=True)).mean(axis=0)
+    highest = np.percentile(above, 95)
+    active = (above >= highest / 2) | (highest < 6)  # a steady recording has one event
+    times = np.flatnonzero(np.diff(active, prepend=False, append=False)) * 0.02
+    return closed([Event(*ends, label) for ends in times.reshape(-1, 2).tolist()], 0.3)
+
+
+def rescored(folder: Path, change: Callable[[str, Sequence[Event]], list[Event]]) -> dict[str, Any]:
+    """Return the metrics of a run with a changed reference."""
+    run = open_run(folder)
+    with run.open_store("test") as store:
+        store.events = {clip: change(clip, events) for clip, events in store.events.items()}
+        point, _ = run.operating_point(store.classes)
+        events = scores_to_events(run.scores, point)
+        found = run.measure(store, events, scores_to_tags(run.scores, point))
+        return found | run_controls(run.config, store, run.scores, events)
 
 
 def main() -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description="Print a cross-validation with its controls.")
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--gaps", type=float, metavar="SECONDS")
+    parser.add_argument("--bands", type=Path, metavar="RECORDINGS")
+    parser.add_argument("--values", type=Path, metavar="FILE")
+    args = parser.parse_args()
+
+    def changed(clip: str, events: Sequence[Event]) -> list[Event]:
+        if args.bands:
+            return band_events(next(args.bands.glob(f"{clip}.*")), events[0].label)
+        return closed(events, args.gaps)
+
     found: dict[str, dict[tuple[str, str], dict[str, list[float]]]] = {}
-    for path in sorted(Path(sys.argv[1]).glob("*/*/seed-*/metrics.json")):
-        *_, fold, entry, _, _ = path.parts
-        for output, metrics in json.loads(path.read_text(encoding="utf-8")).items():
+    lines = []
+    for path in sorted(args.runs.glob("*/*/seed-*/metrics.json")):
+        *_, fold, entry, seed, _ = path.parts
+        is_changed = args.bands or args.gaps
+        outputs = rescored(path.parent, changed) if is_changed else json.loads(path.read_text(encoding="utf-8"))
+        for output, metrics in outputs.items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
                 if isinstance(value, float | int | None):
                     of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])
                     of_fold.append(np.nan if value is None else value)  # what is undefined leaves its field empty
+                    lines.append([entry, fold, seed.removeprefix("seed-"), output, name, f"{of_fold[-1]:.6g}"])
+    if args.values:
+        write_text(args.values, csv_text(["entry", "data", "seed", "output", "metric", "value"], lines))
     rows: dict[str, Values] = {
         entry: {key: [float(np.mean(values)) for values in folds.values()] for key, folds in of_entry.items()}
         for entry, of_entry in found.items()

@@ -110,7 +110,7 @@ def controls_page(results: Path) -> str:
     rows = {f"{strong:g}:{weak:g}": found[strong, weak] for strong, weak in sorted(found, key=lambda s: math.atan2(*s))}
 
     def spread(values: list[float], digits: int) -> str:
-        return f" ± {half_interval(values):.{digits}f}" if len(values) > 1 else ""
+        return f" ± {half_interval(values):.{digits}f}" if min(values) < max(values) else ""
 
     return f"# Controls\n\n{_EXPLANATION}\n{controls_tables(rows, 'strong:weak', spread)}"
 

@@ -168,10 +168,10 @@ def _score(run: Run, split: str, model: Any, metadata: Any, point: OperatingPoin
             way = point.replace(min_tags=min_tags, tag_thresholds=thresholds)
             tags = scores_to_tags(dataclasses.replace(scores, weak=of_clips), way)
             found[output] = reported_tagging_metrics(true_tags, tags, classes=store.classes).to_dict()
-        return found | _score_controls(config, store, scores, events)
+        return found | run_controls(config, store, scores, events)
 
 
-def _score_controls(config: Config, store: FeatureStore, scores: Scores, events: Events) -> dict[str, Any]:
+def run_controls(config: Config, store: FeatureStore, scores: Scores, events: Events) -> dict[str, Any]:
     """Return what tells *which* from *when*, and what needs no threshold; PSDS where its package is installed."""
     from crnn_weak.training.targets import frame_levels  # it needs Keras
 

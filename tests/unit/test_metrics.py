@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from folds import band_events, closed
 
+from crnn_weak.audio import write_audio
 from crnn_weak.config import EvaluationConfig
 from crnn_weak.errors import ClipError, ConfigError, DataError, LabelError
 from crnn_weak.labels.events import Event
@@ -181,6 +183,13 @@ def test_within_clip_auc():
     assert within_clip_auc(strong, events, **options)["class_wise"]["Bus"]["auc"] == pytest.approx(2 / 3)
     found = within_clip_auc(strong, {"a": [], "b": []}, **options)
     assert (found["auc"], found["low"], found["n_pairs"]) == (None, None, 0)
+
+
+def test_a_burst_is_where_the_bands_are_and_gaps_are_closed(tmp_path):
+    noise = np.random.default_rng(0).normal(0, [1e-3] * 16_000 + [0.1] * 16_000 + [1e-3] * 32_000)
+    write_audio(tmp_path / "burst.wav", noise.astype(np.float32), 16_000)
+    assert [(e.onset, e.offset) for e in band_events(tmp_path / "burst.wav", "a")] == [pytest.approx((1, 2), abs=0.05)]
+    assert closed([Event(0, 1, "a"), Event(1.5, 2, "a"), Event(3, 4, "a")], 1) == [Event(0, 2, "a"), Event(3, 4, "a")]
 
 
 def test_rankings_skip_classes_that_all_or_no_clips_have():
