@@ -61,6 +61,8 @@ class OwnClips:
             with contextlib.suppress(FileExistsError):
                 (self.audio / path.name).symlink_to(path.resolve())
         rows = [[name, ",".join(labels)] for name, labels in self.tags.items()]
+        others = sorted((name for name in tags if not set(tags[name]) & set(self.classes)), key=_digest)
+        rows += [[name, ""] for name in others[: args.others]]
         write_rows(self.work / "tags.tsv", [["filename", "event_labels"], *rows])
 
     def known(self, events: Collection[Event]) -> list[Event]:
@@ -195,6 +197,7 @@ def main() -> None:
     parser.add_argument("--from", dest="initial", help="also from this model")
     parser.add_argument("--classes", nargs="+", help="only clips of these")
     parser.add_argument("--clips", type=int, help="only so many, in the same order")
+    parser.add_argument("--others", type=int, default=0, help="and so many clips of other classes, without tags")
     parser.add_argument("--rivals", action="store_true", help="also the bundled model and a forest")
     parser.add_argument("--script", type=Path, help="also this rival")
     args = parser.parse_args()
@@ -202,7 +205,8 @@ def main() -> None:
     for name, measure in measures(args).items():
         found = []
         for seed in args.seeds:
-            what = f"{name} {len(own.tags)} clips of {'-'.join(own.classes)}"
+            others = f"{args.others} others " if args.others else ""
+            what = f"{name} {others}{len(own.tags)} clips of {'-'.join(own.classes)}"
             folder = args.work / re.sub(r"\W+", "-", what)[:200] / f"seed-{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "figures.json"

@@ -79,7 +79,7 @@ def main() -> None:
         outputs = rescored(path.parent, changed) if is_changed else json.loads(path.read_text(encoding="utf-8"))
         for output, metrics in outputs.items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
-                if isinstance(value, float | int | None):
+                if isinstance(value, float | None):
                     of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])
                     of_fold.append(np.nan if value is None else value)  # what is undefined leaves its field empty
                     lines.append([entry, fold, seed.removeprefix("seed-"), output, name, f"{of_fold[-1]:.6g}"])

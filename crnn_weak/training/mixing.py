@@ -43,6 +43,7 @@ class MixedBatches(keras.utils.PyDataset):
         super().__init__()
         self.store, self.targets, self.config, self.n_batches = store, targets, config, n_batches
         self.rows = np.asarray(rows)
+        self._augmentation = dataclasses.replace(config.augmentation, band_shift=0)  # each recording has its own
         self.loss_factors: dict[str, float] | None = None
         self.epoch = 0
         of_recording: dict[str, list[int]] = {}
@@ -72,8 +73,7 @@ class MixedBatches(keras.utils.PyDataset):
         log_mel, strong, weak = (np.stack(parts) for parts in zip(*examples, strict=True))
         centered = log_mel - log_mel.mean(axis=(1, 2), keepdims=True)  # masked bands are 0; the network does the same
         targets, deviations = {"strong": strong, "weak": weak}, np.ones(log_mel.shape[2])
-        settings = dataclasses.replace(self.config.augmentation, band_shift=0)  # `_example` has shifted each recording
-        features, targets = augment(centered, targets, settings, rng, deviations=deviations)
+        features, targets = augment(centered, targets, self._augmentation, rng, deviations=deviations)
         if self.loss_factors is None:
             return features, targets
         return features, targets, {n: np.full(len(weak), f, np.float32) for n, f in self.loss_factors.items()}
