@@ -2,7 +2,8 @@
 
 ``python scripts/folds.py runs/beyond/unmixed`` reads the runs that `crnn-weak beyond` has left; a data set is a fold.
 The reference of single sounds comes from an energy detector. ``--gaps 1`` closes its gaps below one second, ``--bands
-RECORDINGS`` takes another detector's events in its place. ``--values FILE`` keeps the value of each run.
+RECORDINGS`` takes another detector's events in its place. ``--to FOLDER`` keeps the values of each run and, with the
+reference as it is, losses and metrics by class.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Any
 
 import librosa
 import numpy as np
-from publish import Values, controls_tables
+from publish import Values, class_metrics, controls_tables, histories
 
 from crnn_weak import Event
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--gaps", type=float, metavar="SECONDS")
     parser.add_argument("--bands", type=Path, metavar="RECORDINGS")
-    parser.add_argument("--values", type=Path, metavar="FILE")
+    parser.add_argument("--to", type=Path, metavar="FOLDER")
     args = parser.parse_args()
 
     def changed(clip: str, events: Sequence[Event]) -> list[Event]:
@@ -71,20 +72,26 @@ def main() -> None:
             return band_events(next(args.bands.glob(f"{clip}.*")), events[0].label)
         return closed(events, args.gaps)
 
+    paths = [path.parent for path in sorted(args.runs.glob("*/*/seed-*/metrics.json"))]
+    runs = {(run.parts[-2], run.parts[-3], run.name.removeprefix("seed-")): run for run in paths}
+    changed_by = "-bands" if args.bands else "-gaps" if args.gaps else ""
     found: dict[str, dict[tuple[str, str], dict[str, list[float]]]] = {}
     lines = []
-    for path in sorted(args.runs.glob("*/*/seed-*/metrics.json")):
-        *_, fold, entry, seed, _ = path.parts
-        is_changed = args.bands or args.gaps
-        outputs = rescored(path.parent, changed) if is_changed else json.loads(path.read_text(encoding="utf-8"))
+    for (entry, fold, seed), run in runs.items():
+        text = (run / "metrics.json").read_text(encoding="utf-8")
+        outputs = rescored(run, changed) if changed_by else json.loads(text)
         for output, metrics in outputs.items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
                 if isinstance(value, float | None):
                     of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])
                     of_fold.append(np.nan if value is None else value)  # what is undefined leaves its field empty
-                    lines.append([entry, fold, seed.removeprefix("seed-"), output, name, f"{of_fold[-1]:.6g}"])
-    if args.values:
-        write_text(args.values, csv_text(["entry", "data", "seed", "output", "metric", "value"], lines))
+                    lines.append([entry, fold, seed, output, name, f"{of_fold[-1]:.6g}"])
+    names = ("entry", "data", "seed")
+    if args.to:
+        write_text(args.to / f"values{changed_by}.csv", csv_text([*names, "output", "metric", "value"], lines))
+    if args.to and not changed_by:
+        write_text(args.to / "history.csv", histories(runs, names))
+        write_text(args.to / "classes.csv", class_metrics(runs, names))
     rows: dict[str, Values] = {
         entry: {key: [float(np.mean(values)) for values in folds.values()] for key, folds in of_entry.items()}
         for entry, of_entry in found.items()

@@ -17,7 +17,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,9 @@ _CONTROLS = {
     ),
 }
 _EXPLANATION = """Values are means over seeds ± half of Student's 95 % interval, 2.5 times the standard deviation of
-three seeds. The threshold is 0.5; nothing is tuned. [Which and when](../../../docs/which-and-when.md) explains the
-controls. The [table](table.md) ends with references of the same clips. [results.csv](results.csv) has all values.
+three seeds. The threshold is 0.5, with preset `recommended` those chosen from tags; nothing else is tuned.
+[Which and when](../../../docs/which-and-when.md) explains the controls. The [table](table.md) ends with references of
+the same clips. [results.csv](results.csv) has all values.
 """
 
 
@@ -92,8 +93,9 @@ def publish(folder: str | Path, target: str | Path) -> Path:
     write_text(target / "config.toml", text)
     write_text(target / "data.json", json.dumps(_data(folder, config), indent=1, ensure_ascii=False))
     write_text(target / "tuned.csv", _tuned(folder, config))
-    write_text(target / "history.csv", _histories(folder))
-    write_text(target / "classes.csv", _classes(folder))
+    names = ("strong", "weak", "seed")
+    write_text(target / "history.csv", histories(grid_runs(folder), names))
+    write_text(target / "classes.csv", class_metrics(grid_runs(folder), names))
     write_text(target / "controls.md", controls_page(target / "results.csv"))
     return target
 
@@ -131,27 +133,31 @@ def controls_tables(rows: Mapping[str, Values], title: str, spread: Callable[[li
     return "\n".join(parts)
 
 
-def _histories(folder: Path) -> str:
-    """Return the losses of all runs, with setting and seed before each epoch."""
+def grid_runs(folder: Path) -> dict[tuple[str, ...], Path]:
+    """Return the runs of a grid, by strong weight, weak weight and seed."""
+    runs = sorted(folder.glob("*_*/seed-*"))
+    return {(*run.parent.name.split("_"), run.name.removeprefix("seed-")): run for run in runs}
+
+
+def histories(runs: Mapping[tuple[str, ...], Path], names: Sequence[str]) -> str:
+    """Return the losses of all runs as CSV, with the values of `names` before each epoch."""
     header, rows = [], []
-    for path in sorted(folder.glob("*_*/seed-*/history.csv")):
-        header, *epochs = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
-        seed = path.parent.name.removeprefix("seed-")
-        rows += [[*path.parts[-3].split("_"), seed, *epoch] for epoch in epochs]
-    return csv_text(["strong", "weak", "seed", *header], rows)
+    for begin, run in runs.items():
+        header, *epochs = csv.reader(io.StringIO((run / "history.csv").read_text(encoding="utf-8")))
+        rows += [[*begin, *epoch] for epoch in epochs]
+    return csv_text([*names, *header], rows)
 
 
-def _classes(folder: Path) -> str:
-    """Return metrics by class of all runs, as fractions."""
+def class_metrics(runs: Mapping[tuple[str, ...], Path], names: Sequence[str]) -> str:
+    """Return metrics by class of all runs as CSV, as fractions, with the values of `names` before each class."""
     rows = []
-    for path in sorted(folder.glob("*_*/seed-*/metrics.json")):
-        begin = [*path.parts[-3].split("_"), path.parent.name.removeprefix("seed-")]
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+    for begin, run in runs.items():
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         for label in metrics["tagging"]["class_wise"]:
             found = [(metrics.get(output) or {}).get("class_wise", {}).get(label, {}) for output in _OF_CLASSES]
             values = [row.get(name) for row, name in zip(found, _OF_CLASSES.values(), strict=True)]
             rows.append([*begin, label, *("" if value is None else f"{value:.4g}" for value in values)])
-    return csv_text(["strong", "weak", "seed", "class", *map("_".join, _OF_CLASSES.items())], rows)
+    return csv_text([*names, "class", *map("_".join, _OF_CLASSES.items())], rows)
 
 
 def _data(folder: Path, config: Config) -> dict[str, Any]:
