@@ -141,16 +141,19 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
         raise ConfigError(f"features.sample_rate_hz = {rate}: expected an even rate of 8000 or more for street.")
     sizes = {"n_train": data.n_train, "n_test": data.n_test}
     description = {"seed": data.seed, **sizes, "sample_rate_hz": rate, "version": VERSION}
-    plans = {}
-    for split, n_clips in (("train", data.n_train), ("test", data.n_test)):
-        scenes = [draw_scene(data.seed, split, index) for index in range(n_clips)]
-        plans[split] = {scene.clip_id: scene for scene in scenes}
-    folder = cache / f"street-{fingerprint(description)}"
-    made = SyntheticSet("street", folder, plans, render, rate, CLIP_SECONDS, description, is_task4=True)
     provenance = (
         f"procedural street scenes, version {VERSION}, seed {data.seed}, {data.n_train} training and "
         f"{data.n_test} testing clips at {rate / 1000:g} kHz; no recordings"
     )
+    if data.priors != "tempered":
+        description["priors"] = data.priors
+        provenance += f"; priors of the {data.priors}"
+    plans = {}
+    for split, n_clips in (("train", data.n_train), ("test", data.n_test)):
+        scenes = [draw_scene(data.seed, split, index, data.priors) for index in range(n_clips)]
+        plans[split] = {scene.clip_id: scene for scene in scenes}
+    folder = cache / f"street-{fingerprint(description)}"
+    made = SyntheticSet("street", folder, plans, render, rate, CLIP_SECONDS, description, is_task4=True)
     return made.open(provenance, DCASE2017_TASK4, description, jobs, progress)
 
 

@@ -63,12 +63,12 @@ _MIN_EVENT = 0.25
 
 
 @cache
-def tag_set_weights(split: str) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
+def tag_set_weights(split: str, priors: str = "tempered") -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
     """Return the tag sets of a split (indices into the class list) and their probabilities, as docs/street.md says."""
     rows = STATISTICS["tag_sets"][split]
     sets = tuple(tuple(labels) for _, labels in rows)
     weights = np.array([count for count, _ in rows], dtype=float)
-    if split == "train":
+    if split == "train" and priors == "tempered":
         per_class = np.zeros(len(DCASE2017_TASK4))
         for count, labels in rows:
             per_class[labels] += count
@@ -106,9 +106,9 @@ def _repeated(rng: Generator, layout: Mapping[str, Any], n: int) -> list[tuple[f
     return [(float(onset), float(onset + length)) for onset, length in zip(onsets, lengths, strict=True)]
 
 
-def draw_layout(rng: Generator, split: str) -> tuple[Event, ...]:
+def draw_layout(rng: Generator, split: str, priors: str = "tempered") -> tuple[Event, ...]:
     """Draw the events of one clip, sorted by class, then onset; at least one, of one class disjoint."""
-    sets, weights = tag_set_weights(split)
+    sets, weights = tag_set_weights(split, priors)
     events = []
     for index in sets[rng.choice(len(sets), p=weights)]:
         label = DCASE2017_TASK4[index]
@@ -137,10 +137,10 @@ def _stream(seed: int, split: str, index: int, *purpose: int) -> Generator:
     return np.random.default_rng([seed, SPLITS[split], index, *purpose])
 
 
-def draw_scene(seed: int, split: str, index: int) -> Scene:
+def draw_scene(seed: int, split: str, index: int, priors: str = "tempered") -> Scene:
     """Draw a clip's id, events and levels."""
     rng = _stream(seed, split, index, _LAYOUT)
-    events = draw_layout(rng, split)
+    events = draw_layout(rng, split, priors)
     start = int(rng.integers(0, 60)) * 10
     clip_id = f"{''.join(rng.choice(_ALPHABET, 11))}_{start}.000_{start + 10}.000"
     snr_db = {label: rng.uniform(*SNR_DB) for label in dict.fromkeys(event.label for event in events)}

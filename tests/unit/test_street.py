@@ -33,23 +33,26 @@ def test_the_packaged_statistics_come_from_the_organizers_files(task4_metadata):
     assert sum(layout["not_heard"] for layout in street.STATISTICS["layouts"].values()) == 35
 
 
-def test_testing_tags_and_events_follow_the_real_list():
+@pytest.mark.parametrize(("split", "n_clips"), [("train", 51_172), ("test", 488)])
+def test_tags_follow_the_real_lists(split, n_clips):
+    layouts = [street.draw_layout(np.random.default_rng([7, index]), split, "list") for index in range(4_000)]
+    tags = tag_array([{event.label for event in layout} for layout in layouts], DCASE2017_TASK4)
+    priors = np.zeros((17, 17))
+    for count, labels in street.STATISTICS["tag_sets"][split]:
+        priors[np.ix_(labels, labels)] += count / n_clips
+    drawn = tags.T.astype(float) @ tags / len(tags)
+    # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
+    assert np.all(np.abs(drawn - priors) < 5 * np.sqrt(np.maximum(priors, 1e-3) / 4_000))
+
+
+def test_testing_events_follow_the_real_list():
     layouts = [street.draw_layout(np.random.default_rng([7, index]), "test") for index in range(4_000)]
     for layout in layouts:
         assert layout
         assert all(0 <= event.onset < event.offset <= 10 and event.duration > 0.24 for event in layout)
-        for a, b in itertools.pairwise(layout):
-            assert a.label != b.label or a.offset < b.onset
-    tags = tag_array([{event.label for event in layout} for layout in layouts], DCASE2017_TASK4)
-    priors = np.zeros((17, 17))
-    for count, labels in street.STATISTICS["tag_sets"]["test"]:
-        priors[np.ix_(labels, labels)] += count / 488
-    drawn = tags.T.astype(float) @ tags / len(tags)
-    # Class priors on the diagonal, pairs off it; five standard errors of a share of 4,000 clips.
-    assert np.all(np.abs(drawn - priors) < 5 * np.sqrt(np.maximum(priors, 1e-3) / 4_000))
+        assert all(a.label != b.label or a.offset < b.onset for a, b in itertools.pairwise(layout))
     for label, real in street.STATISTICS["layouts"].items():
-        clips = [[event for event in layout if event.label == label] for layout in layouts]
-        clips = [events for events in clips if events]
+        clips = [own for layout in layouts if (own := [event for event in layout if event.label == label])]
         counts = {int(n): count for n, count in real["events_per_clip"].items()}
         mean_count = sum(n * count for n, count in counts.items()) / sum(counts.values())
         assert np.mean([len(events) for events in clips]) == pytest.approx(mean_count, abs=0.25), label
@@ -69,8 +72,7 @@ def test_labels_are_where_the_sound_is(label):
     levels = 10 * np.log10(power / power.max() + 1e-12)
     times = (np.arange(len(levels)) + 0.5) * 0.05
     loud = times[levels > -40]
-    assert loud.min() == pytest.approx(onset, abs=0.2)
-    assert loud.max() == pytest.approx(offset, abs=0.25)
+    assert [loud.min(), loud.max()] == [pytest.approx(onset, abs=0.2), pytest.approx(offset, abs=0.25)]
     assert levels[(times < onset - 0.05) | (times > offset + 0.05)].max() < -40
 
 
@@ -127,8 +129,7 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
     assert not list(folder.glob("*.csv"))  # nobody takes it for whole
     kept = changed_at(written)
     opened(tmp_path)
-    assert contents(folder) == contents(made.folder)
-    assert changed_at(written) == kept
+    assert (contents(folder), changed_at(written)) == (contents(made.folder), kept)
     clips = sorted((folder / "audio").rglob("*.flac"))
     clips[0].unlink()
     clips[1].write_bytes(b"")
@@ -144,8 +145,7 @@ def test_an_interrupted_set_is_completed_and_a_damaged_one_repaired(made, tmp_pa
     assert contents(folder) == contents(made.folder) | {"audio/.notes.tmp": b"the user's"}
     assert changed_at(clips[3:]) == kept
     before = changed_at(folder.rglob("*"))
-    opened(tmp_path)
-    assert changed_at(folder.rglob("*")) == before  # a finished set is not written to
+    assert changed_at(opened(tmp_path).folder.rglob("*")) == before  # a finished set is not written to
 
 
 def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes_makes(made, tmp_path):
@@ -153,12 +153,12 @@ def test_the_reader_of_the_real_data_serves_the_set_that_any_number_of_processes
     for split, n_clips in (("train", 5), ("test", 3)):
         scenes = [street.draw_scene(3, split, index) for index in range(n_clips)]
         for clip, scene in zip(made.clips(split), scenes, strict=True):
-            assert clip.clip_id == scene.clip_id
-            assert clip.path.name == f"Y{clip.clip_id}.flac"
+            assert (clip.clip_id, clip.path.name) == (scene.clip_id, f"Y{scene.clip_id}.flac")
             assert set(clip.events) == set(scene.events)
             assert clip.tags == tuple(dict.fromkeys(event.label for event in scene.events))
     assert "seed 3" in made.provenance
     assert made.fingerprint == opened(made.folder.parent).fingerprint
+    assert opened(tmp_path, "data.priors=list").folder.name != made.folder.name
     larger = opened(tmp_path, n_train=9, jobs=2)  # begins with the smaller one
     assert larger.folder.name != made.folder.name
     assert contents(made.folder / "audio").items() < contents(larger.folder / "audio").items()
