@@ -140,7 +140,7 @@ def open_street(config: Config, cache: Path, *, jobs: int = 1, progress: bool = 
     if rate < 8_000 or round(0.5 * rate) * 2 != rate:
         raise ConfigError(f"features.sample_rate_hz = {rate}: expected an even rate of 8000 or more for street.")
     sizes = {"n_train": data.n_train, "n_test": data.n_test}
-    description = {"seed": data.seed, **sizes, "sample_rate_hz": rate, "version": VERSION}
+    description: dict[str, Any] = {"seed": data.seed, **sizes, "sample_rate_hz": rate, "version": VERSION}
     provenance = (
         f"procedural street scenes, version {VERSION}, seed {data.seed}, {data.n_train} training and "
         f"{data.n_test} testing clips at {rate / 1000:g} kHz; no recordings"

@@ -61,13 +61,14 @@ def compile_model(
     model: keras.Model,
     weights: LossWeights,
     *,
+    optimizer: str = "adam",
     learning_rate: Any = 1e-3,
     masked: bool = False,
     weak_masked: bool = False,
     layerwise_lr_decay: float = 1.0,
     ema_momentum: float = 0.0,
 ) -> None:
-    """Compile a model with its two losses and Adam; `masked` and `weak_masked` ignore targets below 0.
+    """Compile a model with its two losses, for "adam" or "sgd"; `masked` and `weak_masked` ignore targets below 0.
 
     `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it.
     """
@@ -78,13 +79,16 @@ def compile_model(
         )
     plain = keras.losses.BinaryCrossentropy
     strong_loss, weak_loss = (MaskedBinaryCrossentropy if mask else plain for mask in (masked, weak_masked))
-    adam: Any = keras.optimizers.Adam
+    kind: Any = keras.optimizers.Adam
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": ema_momentum} if ema_momentum else {}
-    if layerwise_lr_decay != 1.0:
-        adam = BlockwiseAdam
+    if optimizer == "sgd":
+        kind = keras.optimizers.SGD
+        options["momentum"] = 0.9
+    elif layerwise_lr_decay != 1.0:
+        kind = BlockwiseAdam
         options["factors"] = {name: layerwise_lr_decay**depth for name, depth in _DEPTHS.items()}
     model.compile(
-        optimizer=adam(learning_rate, **options),
+        optimizer=kind(learning_rate, **options),
         loss={"strong": strong_loss(name="strong_loss"), "weak": weak_loss(name="weak_loss")},
         loss_weights={"strong": weights.strong, "weak": weights.weak},
     )

@@ -62,7 +62,7 @@ def facts(run: Run) -> dict[str, str]:
         "operating point": f"{point.summary()} ({source})",
         "loss weights": "strong {:g}, weak {:g}".format(*run.setting),
         "strong targets": _TARGETS[config.targets.strong],
-        "training": f"Adam at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
+        "training": f"{training.optimizer} at {training.learning_rate:g}, batches of {training.batch_size} clips, seed "
         f"{training.seed}, {len(run.history.get('epoch', []))} epochs"
         + (f", epoch {run.best_epoch} kept" if run.best_epoch else "")
         + (f", {seconds / 60:.0f} minutes" if seconds >= 60 else ""),

@@ -199,6 +199,7 @@ def _begin(
     compile_model(
         model,
         config.loss_weights,
+        optimizer=settings.optimizer,
         learning_rate=learning_rate(config, _n_batches(config, len(training))),
         # Its values are one for each clip, so they take weights of clips as well.
         masked=_has_gaps(config) or settings.loss_weighting != "fixed",
