@@ -250,7 +250,7 @@ class TrainingConfig(_Section, section="training"):
     epochs: int = chosen(100, "an upper limit; early stopping ends it", ge=1, le=1_000_000)
     steps: int = chosen(0, "mixed batches in all, evenly over the epochs; 0: an epoch is every clip once", ge=0)
     batch_size: int = authors_code(128, "clips", ge=1, le=65_536)
-    optimizer: Literal["adam", "sgd"] = authors_code("adam", "sgd: with momentum 0.9")
+    optimizer: Literal["adam", "rmsprop", "sgd"] = authors_code("adam", "sgd: with momentum 0.9")
     learning_rate: float = authors_code(1e-3, "Adam at its default rate", gt=0, le=100)
     schedule: Literal["constant", "cosine"] = chosen("constant", "cosine: the rate decays to 0 over all epochs")
     loss_weighting: Literal["fixed", "linear", "learned"] = chosen(

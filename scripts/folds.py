@@ -2,14 +2,16 @@
 
 ``python scripts/folds.py runs/beyond/unmixed`` reads the runs that `crnn-weak beyond` has left; a data set is a fold.
 The reference of single sounds comes from an energy detector. ``--gaps 1`` closes its gaps below one second, ``--bands
-RECORDINGS`` takes another detector's events in its place. ``--to FOLDER`` keeps the values of each run and, with the
-reference as it is, losses and metrics by class.
+RECORDINGS`` takes another detector's events in its place. ``--inside`` scores the recordings without their padding and
+rotates inside them. ``--to FOLDER`` keeps the values of each run and, with none of these, losses and metrics by class.
 """
 
 import argparse
 import functools
 import json
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from publish import Values, class_metrics, controls_tables, histories
 from crnn_weak import Event
 from crnn_weak.detection.postprocessing import scores_to_events, scores_to_tags
 from crnn_weak.files import csv_text, write_text
+from crnn_weak.metrics.controls import count_controls
+from crnn_weak.metrics.counting import Scoring, count_segments
+from crnn_weak.metrics.summary import Counts, Metrics
 from crnn_weak.runs.folders import open_run
 from crnn_weak.runs.train import run_controls
 
@@ -58,12 +63,39 @@ def rescored(folder: Path, change: Callable[[str, Sequence[Event]], list[Event]]
         return found | run_controls(run.config, store, run.scores, events)
 
 
+def inside(folder: Path) -> dict[str, Any]:
+    """Return the metrics of a run's segments and events, cut at the ends of the recordings and rotated inside them."""
+    run = open_run(folder)
+    with run.open_store("test") as store:
+        events = scores_to_events(run.scores, run.operating_point(store.classes)[0])
+        ends = dict(zip(store.clip_ids, store.durations.tolist(), strict=True))
+        cut = {
+            clip: tuple(
+                replace(event, offset=min(event.offset, ends[clip])) for event in own if event.onset < ends[clip]
+            )
+            for clip, own in events.items()
+        }
+        found = run.measure(store, cut, {})
+        parts: dict[str, list[Counts]] = {}
+        for n_seconds in {math.ceil(end) for end in ends.values()}:  # rotation needs one length
+            reference = {clip: events for clip, events in store.events.items() if math.ceil(ends[clip]) == n_seconds}
+            lists = reference, {clip: cut.get(clip, ()) for clip in reference}
+            scoring = Scoring(store.classes, run.config.evaluation, float(n_seconds))
+            for name, counts in {"segment": count_segments(*lists, scoring), **count_controls(*lists, scoring)}.items():
+                parts.setdefault(name, []).append(counts)
+    totals = {name: Counts(*map(np.concatenate, zip(*counts, strict=True))) for name, counts in parts.items()}
+    found |= {name: Metrics.of_counts(counts, scoring.classes).to_dict() for name, counts in totals.items()}
+    gain = {name: found["segment"][name] - found["rotated"][name] for name in ("f_score", "error_rate")}
+    return {"segment": found["segment"], "event": found["event"], "rotated": found["rotated"], "timing_gain": gain}
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Print a cross-validation with its controls.")
     parser.add_argument("runs", type=Path)
     parser.add_argument("--gaps", type=float, metavar="SECONDS")
     parser.add_argument("--bands", type=Path, metavar="RECORDINGS")
+    parser.add_argument("--inside", action="store_true")
     parser.add_argument("--to", type=Path, metavar="FOLDER")
     args = parser.parse_args()
 
@@ -72,15 +104,19 @@ def main() -> None:
             return band_events(next(args.bands.glob(f"{clip}.*")), events[0].label)
         return closed(events, args.gaps)
 
+    def stored(run: Path) -> dict[str, Any]:
+        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+
+    score = (
+        inside if args.inside else functools.partial(rescored, change=changed) if args.bands or args.gaps else stored
+    )
     paths = [path.parent for path in sorted(args.runs.glob("*/*/seed-*/metrics.json"))]
     runs = {(run.parts[-2], run.parts[-3], run.name.removeprefix("seed-")): run for run in paths}
-    changed_by = "-bands" if args.bands else "-gaps" if args.gaps else ""
+    changed_by = "-inside" if args.inside else "-bands" if args.bands else "-gaps" if args.gaps else ""
     found: dict[str, dict[tuple[str, str], dict[str, list[float]]]] = {}
     lines = []
     for (entry, fold, seed), run in runs.items():
-        text = (run / "metrics.json").read_text(encoding="utf-8")
-        outputs = rescored(run, changed) if changed_by else json.loads(text)
-        for output, metrics in outputs.items():
+        for output, metrics in score(run).items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
                 if isinstance(value, float | None):
                     of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])

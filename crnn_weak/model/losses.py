@@ -68,7 +68,7 @@ def compile_model(
     layerwise_lr_decay: float = 1.0,
     ema_momentum: float = 0.0,
 ) -> None:
-    """Compile a model with its two losses, for "adam" or "sgd"; `masked` and `weak_masked` ignore targets below 0.
+    """Compile a model with its two losses; `masked` and `weak_masked` ignore targets below 0.
 
     `layerwise_lr_decay` is the learning rate of each block as a share of that of the block above it.
     """
@@ -79,12 +79,12 @@ def compile_model(
         )
     plain = keras.losses.BinaryCrossentropy
     strong_loss, weak_loss = (MaskedBinaryCrossentropy if mask else plain for mask in (masked, weak_masked))
-    kind: Any = keras.optimizers.Adam
+    kinds = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop, "sgd": keras.optimizers.SGD}
+    kind: Any = kinds[optimizer]
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": ema_momentum} if ema_momentum else {}
     if optimizer == "sgd":
-        kind = keras.optimizers.SGD
         options["momentum"] = 0.9
-    elif layerwise_lr_decay != 1.0:
+    if layerwise_lr_decay != 1.0:
         kind = BlockwiseAdam
         options["factors"] = {name: layerwise_lr_decay**depth for name, depth in _DEPTHS.items()}
     model.compile(
