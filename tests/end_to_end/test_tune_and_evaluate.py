@@ -122,10 +122,8 @@ def test_a_choice_with_its_filters_is_stored_and_replaced_only_when_asked(capsys
 
 def test_threshold_free_figures(capsys, run_folder, monkeypatch):
     found = evaluated(capsys, run_folder, "--threshold-free")
-    segments = found["average_precision"]["segments of 1 s (strong output)"]
-    assert segments["mean"] == pytest.approx(1.0, abs=0.01)
-    tags = found["roc_auc"]["clips (maximum of the strong output)"]
-    assert tags["mean"] == pytest.approx(1.0, abs=0.01)
+    assert found["average_precision"]["segments of 1 s (strong output)"]["mean"] == pytest.approx(1.0, abs=0.01)
+    assert found["roc_auc"]["clips (maximum of the strong output)"]["mean"] == pytest.approx(1.0, abs=0.01)
     assert found["within_clip"] == found["loudness"] == WITHIN_CLIP
     assert "0.750 [0.500, -] of the frames' loudness" in run(capsys, "evaluate", run_folder)[1]
     assert "\nloudness,,auc,0.75,0.5,\n" in run(capsys, "evaluate", run_folder, "--format", "csv")[1]

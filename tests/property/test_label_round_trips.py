@@ -66,8 +66,7 @@ def by_recording(events):
 @example(events={"1": [Event(0.0, 0.0, "dog")], "1.wav": []})
 @given(events=event_lists(words, names))
 def test_events(tmp_path_factory, name, events):
-    found = read_back(tmp_path_factory.mktemp("events"), name, events)
-    assert found in (None, expected_of(name, events))
+    assert read_back(tmp_path_factory.mktemp("events"), name, events) in (None, expected_of(name, events))
 
 
 plain = st.text(

@@ -199,8 +199,7 @@ def test_events_carry_the_mean_of_their_frames_and_clips_without_events_are_kept
     ],
 )
 def test_a_clip_is_tagged_with_its_likeliest_class_at_least(weak, options, tags):
-    scores = one_clip([[0.1, 0.9]], weak, CLASSES)
-    assert scores_to_tags(scores, PLAIN.replace(**options)) == {"a": tags}
+    assert scores_to_tags(one_clip([[0.1, 0.9]], weak, CLASSES), PLAIN.replace(**options)) == {"a": tags}
 
 
 @pytest.mark.parametrize(

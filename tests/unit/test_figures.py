@@ -131,8 +131,7 @@ def test_training_curves_mark_the_best_epoch_and_those_of_settings_are_ordered_b
     history = {"epoch": [1, 2, 3], **{name: [0.5, 0.3, 0.4] for name in columns}}
     axes = results.training_figure(history, 2).axes
     assert [labels(ax) for ax in axes] == [["training", "validation"]] * 2
-    marked = [line.get_xydata().tolist() for line in axes[0].lines if line.get_marker() == "o"]
-    assert marked == [[[2.0, 0.3]]]
+    assert [line.get_xydata().tolist() for line in axes[0].lines if line.get_marker() == "o"] == [[[2.0, 0.3]]]
     history = {"epoch": [1], "val_strong_loss": [0.5], "val_weak_loss": [0.4]}
     figure = results.setting_figure({(1, 0.0): history, (0.02, 1): history, (1, 1): history})
     assert labels(figure.axes[1]) == ["0.02 : 1", "1 : 1", "1 : 0"]

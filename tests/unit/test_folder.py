@@ -153,8 +153,7 @@ def test_long_recordings_with_events_are_cut(own):
     opened(own, events=events)
     assert changed_at(cut) == before
     (own / "audio" / "long.wav").write_bytes((own / "audio" / "long.wav").read_bytes()[:-9000])
-    damaged = clips_of(opened(own, events=events))["long"]
-    assert damaged.path.name == "long.wav"  # left for the features to skip
+    assert clips_of(opened(own, events=events))["long"].path.name == "long.wav"  # left for the features to skip
 
 
 def test_events_decide_and_replace_tags_and_long_recordings_with_tags_are_cut_or_skipped(own, caplog):

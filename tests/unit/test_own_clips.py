@@ -76,8 +76,7 @@ def test_a_batch_is_a_function_of_seed_epoch_and_index(tmp_path):
                 before = found.setdefault((seed, epoch, index), (log_mel, outputs))
                 np.testing.assert_array_equal(log_mel, before[0])
                 np.testing.assert_array_equal(outputs["strong"], before[1]["strong"])
-    means = {float(log_mel.std()) for log_mel, _ in found.values()}
-    assert len(means) == len(found) == 8
+    assert len({float(log_mel.std()) for log_mel, _ in found.values()}) == len(found) == 8
     assert len(batches) == 3
 
 
@@ -230,8 +229,7 @@ def test_moved_events_change_the_weights_where_they_train_and_nothing_where_they
 def test_all_clips_may_train(tmp_path):
     store = make_store(tmp_path, 10)
     config = mixed_config(epochs=1, steps=1, validation_fraction=0.0)
-    metadata = load_model(train(config, store, tmp_path / "run"))[1]
-    assert metadata.provenance["epoch"] == 1
+    assert load_model(train(config, store, tmp_path / "run"))[1].provenance["epoch"] == 1
     part = store.only({"clip-00003", "clip-00001"}, "validation")
     assert (part.clip_ids, part.coverage, len(part)) == (("clip-00001", "clip-00003"), "2 of 2 clips", 2)
     np.testing.assert_array_equal(part.read([1]), store.read([3]))

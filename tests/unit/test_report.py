@@ -89,8 +89,7 @@ def test_the_page_holds_table_curves_classes_clips_and_facts(page):
     assert "epochs = 4" in page.text
     for caption in ("Both tasks over", "Losses on the validation clips", "Losses of the run", "F-score of each class"):
         assert caption in page.text
-    reasons = re.findall(r"\b(best|worst|random)\b", page.text)
-    assert {"best", "worst", "random"} <= set(reasons)
+    assert {"best", "worst", "random"} <= set(re.findall(r"\b(best|worst|random)\b", page.text))
     assert len(page.all("article")) == len(page.all("audio"))
 
 

@@ -303,8 +303,7 @@ def test_frozen_layers_keep_their_weights_under_a_teachers_targets(pretrained, s
     (before, description), (after, _) = load_model(pretrained), load_model(tmp_path / "run" / "last.keras")
     for name, frozen in (("conv_1", True), ("batch_norm_2", True), ("bidirectional_1", False), ("strong", False)):
         pair = before.get_layer(name).get_weights(), after.get_layer(name).get_weights()
-        same = all(np.array_equal(one, other) for one, other in zip(*pair, strict=True))
-        assert same == frozen, name
+        assert all(np.array_equal(one, other) for one, other in zip(*pair, strict=True)) == frozen, name
     assert scored[0].shape == (24, TINY.n_frames, 3)
     wanted = before(description.scaler.transform(store.read([5])))["strong"]
     np.testing.assert_allclose(scored[0][5], np.asarray(wanted)[0], atol=1e-3)
