@@ -63,6 +63,11 @@ def rescored(folder: Path, change: Callable[[str, Sequence[Event]], list[Event]]
         return found | run_controls(run.config, store, run.scores, events)
 
 
+def stored(folder: Path) -> dict[str, Any]:
+    """Return the metrics that a run has kept."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
 def inside(folder: Path) -> dict[str, Any]:
     """Return the metrics of a run's segments and events, cut at the ends of the recordings and rotated inside them."""
     run = open_run(folder)
@@ -93,9 +98,10 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Print a cross-validation with its controls.")
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--gaps", type=float, metavar="SECONDS")
-    parser.add_argument("--bands", type=Path, metavar="RECORDINGS")
-    parser.add_argument("--inside", action="store_true")
+    changes = parser.add_mutually_exclusive_group()
+    changes.add_argument("--gaps", type=float, metavar="SECONDS")
+    changes.add_argument("--bands", type=Path, metavar="RECORDINGS")
+    changes.add_argument("--inside", action="store_true")
     parser.add_argument("--to", type=Path, metavar="FOLDER")
     args = parser.parse_args()
 
@@ -104,12 +110,9 @@ def main() -> None:
             return band_events(next(args.bands.glob(f"{clip}.*")), events[0].label)
         return closed(events, args.gaps)
 
-    def stored(run: Path) -> dict[str, Any]:
-        return json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-
-    score = (
-        inside if args.inside else functools.partial(rescored, change=changed) if args.bands or args.gaps else stored
-    )
+    score: Callable[[Path], dict[str, Any]] = inside if args.inside else stored
+    if args.bands or args.gaps:
+        score = functools.partial(rescored, change=changed)
     paths = [path.parent for path in sorted(args.runs.glob("*/*/seed-*/metrics.json"))]
     runs = {(run.parts[-2], run.parts[-3], run.name.removeprefix("seed-")): run for run in paths}
     changed_by = "-inside" if args.inside else "-bands" if args.bands else "-gaps" if args.gaps else ""
@@ -118,7 +121,7 @@ def main() -> None:
     for (entry, fold, seed), run in runs.items():
         for output, metrics in score(run).items():
             for name, value in metrics.items() if isinstance(metrics, dict) else ():
-                if isinstance(value, float | None):
+                if isinstance(value, int | float | None):
                     of_fold = found.setdefault(entry, {}).setdefault((output, name), {}).setdefault(fold, [])
                     of_fold.append(np.nan if value is None else value)  # what is undefined leaves its field empty
                     lines.append([entry, fold, seed, output, name, f"{of_fold[-1]:.6g}"])
