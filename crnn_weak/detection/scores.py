@@ -17,6 +17,7 @@ import numpy as np
 from crnn_weak.environment import precision_fault
 from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.features.hdf5 import HdfWriter, open_hdf5, read_array, write_names
+from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import replace_file
 from crnn_weak.labels.names import check_classes
 
@@ -86,8 +87,12 @@ def predict_store(
         scores = predict(model, metadata.scaler.transform(log_mel))
         strong.append(scores[0][: len(batch)])
         weak.append(scores[1][: len(batch)])
-    clip_ids = tuple(np.asarray(store.clip_ids)[rows].tolist())
-    return Scores(clip_ids, metadata.classes, store.features.hop_seconds, np.concatenate(strong), np.concatenate(weak))
+    clip_ids, hop_seconds = tuple(np.asarray(store.clip_ids)[rows].tolist()), store.features.hop_seconds
+    frames = np.concatenate(strong)
+    if metadata.config.targets.padding == "ignored":  # scores of padding were never trained; `detect` has none either
+        for clip, seconds in zip(frames, store.durations[rows], strict=True):
+            clip[n_valid_frames(float(seconds), hop_seconds) :] = 0.0
+    return Scores(clip_ids, metadata.classes, hop_seconds, frames, np.concatenate(weak))
 
 
 @contextlib.contextmanager

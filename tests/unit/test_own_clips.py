@@ -10,6 +10,7 @@ from helpers import TINY, make_store, small_config
 
 from crnn_weak.config import DATA_SETTINGS, PRESETS, FolderData, MixingConfig, OperatingPointConfig, TargetConfig
 from crnn_weak.detection.postprocessing import class_thresholds
+from crnn_weak.detection.scores import predict_store
 from crnn_weak.errors import ConfigError
 from crnn_weak.features.build import StoreWriter
 from crnn_weak.features.log_mel import Scaler
@@ -89,8 +90,7 @@ def test_a_mix_is_the_sum_of_powers_over_a_low_floor(tmp_path):
         active = np.flatnonzero(strong[:, 0] == 1)
         assert len(active) == 4
         assert (strong[:, 1:] == 0).all()
-        loud = np.flatnonzero(log_mel.max(axis=1) > log_mel.max() - 1)
-        np.testing.assert_array_equal(loud, active)
+        np.testing.assert_array_equal(np.flatnonzero(log_mel.max(axis=1) > log_mel.max() - 1), active)
         starts.add(int(active[0]))
     assert starts <= set(range(10, 16))  # 15 recorded frames of 20 may begin at frames 0 to 5; padding is never used
     assert len(starts) > 1
@@ -110,8 +110,7 @@ def test_a_long_recording_gives_parts_across_its_rows_and_short_ones_keep_their_
 
 
 def test_loud_frames_carry_the_tag_however_short_and_several_tags_wait_for_scores(tmp_path):
-    clips = {"one": (("bell",), None, BURST), "two": (("bell", "rain"), None, BURST)}
-    store = store_of(tmp_path, clips)
+    store = store_of(tmp_path, {"one": (("bell",), None, BURST), "two": (("bell", "rain"), None, BURST)})
     targets = StrongTargets(store, mixed_config())
     rows = np.arange(2)
     strong = targets(rows, store.read(rows))
@@ -146,19 +145,20 @@ def test_only_own_events_train_by_default_and_only_in_the_recipe_for_own_clips(n
     assert trained == (["folder"] if name == "recommended" else [])
 
 
-def test_the_mask_of_padded_frames_moves_with_the_clip(tmp_path):
+def test_the_mask_of_padded_frames_moves_with_the_clip_and_they_are_not_scored(tmp_path):
     store = store_of(tmp_path, {str(k): (("bell",), None, [0.0] * 8) for k in range(4)})
     config = dataclasses.replace(small_config(), targets=TargetConfig(padding="ignored"))
-    augmentation = dataclasses.replace(config.augmentation, time_shift=True)
-    batches = StoreBatches(
-        store, np.arange(4), Scaler.identity(8), batch_size=4, seed=1, targets=StrongTargets(store, config),
-        augmentation=augmentation,
-    )  # fmt: skip
-    features, outputs = batches[0]
+    how = {"augmentation": dataclasses.replace(config.augmentation, time_shift=True)}
+    how["targets"], scaler = StrongTargets(store, config), Scaler.identity(8)
+    features, outputs = StoreBatches(store, np.arange(4), scaler, batch_size=4, seed=1, **how)[0]
     is_padded = (features < SILENCE + 1).all(axis=2)
     assert is_padded.sum(axis=1).tolist() == [12] * 4
     assert len({tuple(row) for row in is_padded.tolist()}) > 1
     np.testing.assert_array_equal(outputs["strong"][..., 0] == NO_TARGET, is_padded)
+    model, metadata = build_model(config, n_classes=3), ModelMetadata(CLASSES, config, scaler)
+    strong = predict_store(model, metadata, store, np.array([2])).strong
+    assert (strong[:, :8] > 0).all()
+    assert not strong[:, 8:].any()
 
 
 @pytest.mark.parametrize(("padding", "loud"), [("active", 8), ("ignored", 2)])
@@ -174,8 +174,8 @@ def test_with_padding_ignored_the_floor_of_high_energy_is_that_of_recorded_sound
 def test_the_level_of_the_input_does_not_matter_and_padding_does_not_shift_it(tmp_path):
     network = dataclasses.replace(small_config().model, time_pools=(2, 1), n_filters=(4, 6))
     config = dataclasses.replace(mixed_config(), model=network)
-    built = build_model(config, n_classes=3)
-    save_model(built, tmp_path / "m.keras", ModelMetadata(CLASSES, config, Scaler.identity(8)))
+    metadata = ModelMetadata(CLASSES, config, Scaler.identity(8))
+    save_model(build_model(config, n_classes=3), tmp_path / "m.keras", metadata)
     model = load_model(tmp_path / "m.keras")[0]
     log_mel = np.random.default_rng(0).normal(-8, 1, (2, 20, 8)).astype(np.float32)
     whole = model.predict(log_mel, verbose=0)["strong"]
