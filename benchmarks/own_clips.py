@@ -62,6 +62,8 @@ class OwnClips:
                 (self.audio / path.name).symlink_to(path.resolve())
         rows = [[name, ",".join(labels)] for name, labels in self.tags.items()]
         others = sorted((name for name in tags if not set(tags[name]) & set(self.classes)), key=_digest)
+        if len(names) < (args.clips or 0) or len(others) < args.others:
+            sys.exit(f"{self.root}: {len(names)} clips of these classes, {len(others)} of others; asked for more.")
         rows += [[name, ""] for name in others[: args.others]]
         write_rows(self.work / "tags.tsv", [["filename", "event_labels"], *rows])
 

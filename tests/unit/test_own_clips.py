@@ -157,8 +157,7 @@ def test_the_mask_of_padded_frames_moves_with_the_clip_and_they_are_not_scored(t
     np.testing.assert_array_equal(outputs["strong"][..., 0] == NO_TARGET, is_padded)
     model, metadata = build_model(config, n_classes=3), ModelMetadata(CLASSES, config, scaler)
     strong = predict_store(model, metadata, store, np.array([2])).strong
-    assert (strong[:, :8] > 0).all()
-    assert not strong[:, 8:].any()
+    np.testing.assert_array_equal((strong[0] > 0).all(axis=1), np.arange(20) < 8)
 
 
 @pytest.mark.parametrize(("padding", "loud"), [("active", 8), ("ignored", 2)])
