@@ -17,9 +17,9 @@ import numpy as np
 from crnn_weak.environment import precision_fault
 from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.features.hdf5 import HdfWriter, open_hdf5, read_array, write_names
-from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.files import replace_file
 from crnn_weak.labels.names import check_classes
+from crnn_weak.labels.rolls import n_valid_frames
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore

@@ -21,7 +21,7 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import DataError
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.rolls import frame_edges
+from crnn_weak.labels.rolls import n_valid_frames
 
 _BLOCK_SAMPLES = 2**17  # in one FFT call: the block stays in the cache
 _BANDS = 5  # in one matrix product: few DFT bins, a fifth of the arithmetic of a product over all
@@ -122,11 +122,6 @@ def log_mel(audio: Any, config: FeatureConfig | None = None) -> np.ndarray:
         audio = np.concatenate([np.zeros(0, np.float32), *AudioBlocks(audio, config.sample_rate_hz)])
         return extractor(config)(audio)
     return extractor(config)(mono(scaled(checked_array(audio, "audio"))))
-
-
-def n_valid_frames(seconds: float, hop_seconds: float) -> int:
-    """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding."""
-    return frame_edges(0.0, seconds, hop_seconds)[1]
 
 
 @dataclass(frozen=True, eq=False)

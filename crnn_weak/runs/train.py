@@ -29,11 +29,11 @@ from crnn_weak.detection.postprocessing import (
 from crnn_weak.detection.scores import Scores, predict_store, save_scores
 from crnn_weak.errors import ConfigError, DataError, DependencyError, RunError
 from crnn_weak.features.build import build_store
-from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import lock, output_folder, read_json, relative_path, write_documents, write_json
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.names import source_recording
+from crnn_weak.labels.rolls import n_valid_frames
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
 from crnn_weak.metrics.counting import Scoring

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from crnn_weak.config import Config, TargetConfig
-from crnn_weak.features.log_mel import n_valid_frames
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import class_indices
 from crnn_weak.labels.names import source_recording
-from crnn_weak.labels.rolls import event_roll
+from crnn_weak.labels.rolls import event_roll, n_valid_frames
 from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import DECIBELS
 
