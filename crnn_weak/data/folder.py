@@ -178,7 +178,8 @@ def _warn_of_classes(clips: Sequence[Clip], classes: tuple[str, ...]) -> None:
         if named:
             names = ", ".join(map(repr, named))
             logger.warning("folder: %s training clip has the class %s; add clips %s it", which, names, add)
-    # benchmarks/README.md, "Few clips": segment F 50 instead of 26. A class of every clip has its line already.
+    # benchmarks/README.md, "Few clips": segment F 50 instead of 26. `named` are now the classes of every clip, which
+    # have their line already.
     if not named and all(clip.tags for clip in clips):
         logger.warning("folder: every training clip has a tag; add clips of other sounds, with none")
 

@@ -19,7 +19,6 @@ from crnn_weak.errors import ClipError, DataError, ModelFileError
 from crnn_weak.features.hdf5 import HdfWriter, open_hdf5, read_array, write_names
 from crnn_weak.files import replace_file
 from crnn_weak.labels.names import check_classes
-from crnn_weak.labels.rolls import n_valid_frames
 
 if TYPE_CHECKING:
     from crnn_weak.features.store import FeatureStore
@@ -87,12 +86,11 @@ def predict_store(
         scores = predict(model, metadata.scaler.transform(log_mel))
         strong.append(scores[0][: len(batch)])
         weak.append(scores[1][: len(batch)])
-    clip_ids, hop_seconds = tuple(np.asarray(store.clip_ids)[rows].tolist()), store.features.hop_seconds
-    frames = np.concatenate(strong)
+    clip_ids, frames = tuple(np.asarray(store.clip_ids)[rows].tolist()), np.concatenate(strong)
     if metadata.config.targets.padding == "ignored":  # scores of padding were never trained; `detect` has none either
-        for clip, seconds in zip(frames, store.durations[rows], strict=True):
-            clip[n_valid_frames(float(seconds), hop_seconds) :] = 0.0
-    return Scores(clip_ids, metadata.classes, hop_seconds, frames, np.concatenate(weak))
+        for clip, n_valid in zip(frames, store.n_valid_frames[rows], strict=True):
+            clip[n_valid:] = 0.0
+    return Scores(clip_ids, metadata.classes, store.features.hop_seconds, frames, np.concatenate(weak))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from crnn_weak.config import FeatureConfig
 from crnn_weak.environment import prepare_caches
 from crnn_weak.errors import DataError
 from crnn_weak.features.store import FeatureStore
-from crnn_weak.labels.rolls import n_valid_frames
 
 _BLOCK_SAMPLES = 2**17  # in one FFT call: the block stays in the cache
 _BANDS = 5  # in one matrix product: few DFT bins, a fifth of the arithmetic of a product over all
@@ -150,8 +149,7 @@ class Scaler:
 
         # Sorted: the result does not depend on the order of the rows.
         chosen = np.sort(np.arange(len(store)) if rows is None else np.asarray(rows, dtype=np.int64))
-        hop_seconds, frame = store.features.hop_seconds, np.arange(store.features.n_frames)
-        n_valid = np.array([n_valid_frames(float(seconds), hop_seconds) for seconds in store.durations[chosen]])
+        n_valid, frame = store.n_valid_frames[chosen], np.arange(store.features.n_frames)
         moments = StandardScaler()
         for first in range(0, chosen.size, _BLOCK_ROWS):
             block = slice(first, first + _BLOCK_ROWS)

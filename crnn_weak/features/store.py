@@ -26,6 +26,7 @@ from crnn_weak.errors import ClipError, DataError, FeatureStoreError, nearest_na
 from crnn_weak.features.hdf5 import open_hdf5, read_array
 from crnn_weak.labels.events import Event, class_indices, tag_names
 from crnn_weak.labels.names import check_classes
+from crnn_weak.labels.rolls import frame_edges
 
 KIND = "crnn_weak features"
 SCHEMA = 3
@@ -116,6 +117,8 @@ class FeatureStore:
     tags : np.ndarray of bool, shape (n_clips, n_classes)
     durations : np.ndarray of float64, shape (n_clips,)
         Seconds of each recording, before padding or cutting.
+    n_valid_frames : np.ndarray of int, shape (n_clips,)
+        How many frames hold recorded audio, the last perhaps in part; those after them are padding.
     features : FeatureConfig
     split, provenance, digest : str
         The digest is of all that was known before the first clip was decoded.
@@ -189,6 +192,12 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_log_mel": None}
+
+    @property
+    def n_valid_frames(self) -> np.ndarray:
+        """Return how many frames of each clip are recorded, not padded."""
+        n_frames = [frame_edges(0.0, float(seconds), self.features.hop_seconds)[1] for seconds in self.durations]
+        return np.minimum(np.array(n_frames, np.int64), self.features.n_frames)
 
     def check_features(self, expected: FeatureConfig) -> None:
         """Refuse other features than these with a FeatureStoreError that names the settings."""

@@ -25,11 +25,6 @@ def frame_edges(onset: float, offset: float, hop_seconds: float) -> tuple[int, i
     return first, math.ceil(offset / hop_seconds - _SLACK) if offset > onset else first
 
 
-def n_valid_frames(seconds: float, hop_seconds: float) -> int:
-    """Return how many frames hold recorded audio, the last perhaps in part; those after them are padding."""
-    return frame_edges(0.0, seconds, hop_seconds)[1]
-
-
 def frame_times(n_frames: int, hop_seconds: float) -> np.ndarray:
     """Return when frames begin, and when the last one ends: float64 seconds, shape (n_frames + 1,), to microseconds."""
     return np.round(np.arange(n_frames + 1) * hop_seconds, 6)

@@ -33,7 +33,6 @@ from crnn_weak.features.store import FeatureStore
 from crnn_weak.files import lock, output_folder, read_json, relative_path, write_documents, write_json
 from crnn_weak.labels.events import Events
 from crnn_weak.labels.names import source_recording
-from crnn_weak.labels.rolls import n_valid_frames
 from crnn_weak.labels.writing import write_events, write_tags
 from crnn_weak.metrics.controls import score_controls
 from crnn_weak.metrics.counting import Scoring
@@ -181,7 +180,7 @@ def run_controls(config: Config, store: FeatureStore, scores: Scores, events: Ev
     if not store.has_events:
         return found
     found |= score_controls(store.events, events, Scoring.of_config(config, store.classes))
-    n_frames = [n_valid_frames(float(seconds), scores.hop_seconds) for seconds in store.durations]
+    n_frames = store.n_valid_frames.tolist()
     found["within_clip"] = within_clip_auc(scores.strong, store.events, n_frames=n_frames, **where)
     # The control: the loudness of a frame as its score for every class.
     levels = np.stack([frame_levels(store.read([row])[0]) for row in range(len(store))])

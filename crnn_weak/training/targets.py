@@ -11,7 +11,7 @@ from crnn_weak.config import Config, TargetConfig
 from crnn_weak.features.store import FeatureStore
 from crnn_weak.labels.events import class_indices
 from crnn_weak.labels.names import source_recording
-from crnn_weak.labels.rolls import event_roll, n_valid_frames
+from crnn_weak.labels.rolls import event_roll
 from crnn_weak.model.losses import NO_TARGET
 from crnn_weak.training.augmentation import DECIBELS
 
@@ -92,8 +92,7 @@ class StrongTargets:
     ) -> None:
         config = config or Config()
         self.store, self.settings, self.scores = store, config.targets, scores or {}
-        n_valid = [n_valid_frames(float(seconds), store.features.hop_seconds) for seconds in store.durations]
-        self.n_valid = np.minimum(n_valid, store.features.n_frames)
+        self.n_valid = store.n_valid_frames
         self.levels = recording_levels(store) if config.is_mixed or config.targets.strong == "loud" else None
         self.events = store.events if config.trains_events else {}
         annotated = class_indices(getattr(config.data, "annotated", ()) or store.classes, store.classes)

@@ -148,15 +148,14 @@ def test_only_own_events_train_by_default_and_only_in_the_recipe_for_own_clips(n
 def test_the_mask_of_padded_frames_moves_with_the_clip_and_they_are_not_scored(tmp_path):
     store = store_of(tmp_path, {str(k): (("bell",), None, [0.0] * 8) for k in range(4)})
     config = dataclasses.replace(small_config(), targets=TargetConfig(padding="ignored"))
-    how = {"augmentation": dataclasses.replace(config.augmentation, time_shift=True)}
-    how["targets"], scaler = StrongTargets(store, config), Scaler.identity(8)
+    scaler, targets = Scaler.identity(8), StrongTargets(store, config)
+    how = {"targets": targets, "augmentation": dataclasses.replace(config.augmentation, time_shift=True)}
     features, outputs = StoreBatches(store, np.arange(4), scaler, batch_size=4, seed=1, **how)[0]
     is_padded = (features < SILENCE + 1).all(axis=2)
     assert is_padded.sum(axis=1).tolist() == [12] * 4
     assert len({tuple(row) for row in is_padded.tolist()}) > 1
     np.testing.assert_array_equal(outputs["strong"][..., 0] == NO_TARGET, is_padded)
-    model, metadata = build_model(config, n_classes=3), ModelMetadata(CLASSES, config, scaler)
-    strong = predict_store(model, metadata, store, np.array([2])).strong
+    strong = predict_store(build_model(config, n_classes=3), ModelMetadata(CLASSES, config, scaler), store).strong
     np.testing.assert_array_equal((strong[0] > 0).all(axis=1), np.arange(20) < 8)
 
 

@@ -9,9 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from crnn_weak.errors import DataError
 from crnn_weak.features.log_mel import Scaler
+from crnn_weak.features.store import FeatureStore
 
 
-class Rows:
+class Rows(FeatureStore):
     """What a fit reads of a store: by default clips without padding."""
 
     def __init__(self, values, durations=None):
